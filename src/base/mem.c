@@ -1,0 +1,89 @@
+#include "base/mem.h"
+
+#include "base/check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static NORETURN COLD void out_of_memory(size_t bytes)
+{
+    fprintf(stderr, "out of memory: %zu bytes were refused by the system\n", bytes);
+    abort();
+}
+
+void *mem_alloc(size_t bytes)
+{
+    void *p = malloc(bytes != 0 ? bytes : 1);
+    if (UNLIKELY(p == NULL))
+        out_of_memory(bytes);
+    return p;
+}
+
+void *mem_zalloc(size_t bytes)
+{
+    void *p = calloc(1, bytes != 0 ? bytes : 1);
+    if (UNLIKELY(p == NULL))
+        out_of_memory(bytes);
+    return p;
+}
+
+void *mem_realloc(void *ptr, size_t bytes)
+{
+    void *p = realloc(ptr, bytes != 0 ? bytes : 1);
+    if (UNLIKELY(p == NULL))
+        out_of_memory(bytes);
+    return p;
+}
+
+void *mem_dup(const void *from, size_t bytes)
+{
+    void *p = mem_alloc(bytes);
+    if (bytes != 0)
+        memcpy(p, from, bytes);
+    return p;
+}
+
+char *mem_strdup(const char *text)
+{
+    return mem_dup(text, strlen(text) + 1);
+}
+
+void mem_free(void *ptr)
+{
+    free(ptr);
+}
+
+void *mem_array(size_t count, size_t bytes)
+{
+    size_t total;
+    CHECK(!__builtin_mul_overflow(count, bytes, &total));
+    return mem_zalloc(total);
+}
+
+void mem_budget_init(struct mem_budget *b, const char *name, size_t limit_bytes)
+{
+    b->name = name;
+    b->limit_bytes = limit_bytes;
+    atomic_init(&b->used_bytes, 0);
+}
+
+bool mem_budget_take(struct mem_budget *b, size_t bytes)
+{
+    size_t was = atomic_fetch_add_explicit(&b->used_bytes, bytes, memory_order_relaxed);
+    if (LIKELY(was + bytes >= was && was + bytes <= b->limit_bytes))
+        return true;
+    atomic_fetch_sub_explicit(&b->used_bytes, bytes, memory_order_relaxed);
+    return false;
+}
+
+void mem_budget_give(struct mem_budget *b, size_t bytes)
+{
+    size_t was = atomic_fetch_sub_explicit(&b->used_bytes, bytes, memory_order_relaxed);
+    CHECK(was >= bytes);
+}
+
+size_t mem_budget_used(const struct mem_budget *b)
+{
+    return atomic_load_explicit(&b->used_bytes, memory_order_relaxed);
+}

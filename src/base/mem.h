@@ -1,0 +1,40 @@
+/*
+ * mem: allocation that never returns NULL, and budgets that refuse long before memory ends.
+ *
+ * What grows with the world's demand (message bodies, output, sessions) first asks a budget and
+ * refuses work when it says no. What is then allocated is small or paid for: a failure of malloc
+ * itself stops the process with a clear line. Any thread; budgets are exact across threads.
+ */
+#ifndef WARREN_MEM_H
+#define WARREN_MEM_H
+
+#include "base/attr.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+void *mem_alloc(size_t bytes) __attribute__((malloc, returns_nonnull, alloc_size(1)));
+void *mem_zalloc(size_t bytes) __attribute__((malloc, returns_nonnull, alloc_size(1)));
+void *mem_realloc(void *ptr, size_t bytes) __attribute__((returns_nonnull, alloc_size(2)));
+void *mem_dup(const void *from, size_t bytes) __attribute__((returns_nonnull));
+char *mem_strdup(const char *text) __attribute__((returns_nonnull));
+void mem_free(void *ptr);
+
+/* `count` zeroed things of `bytes` each; a product that overflows stops the process. */
+void *mem_array(size_t count, size_t bytes) __attribute__((returns_nonnull));
+
+struct mem_budget {
+    const char *name;
+    size_t limit_bytes;
+    atomic_size_t used_bytes;
+};
+
+void mem_budget_init(struct mem_budget *b, const char *name, size_t limit_bytes);
+
+/* Reserve; false, and nothing reserved, when the limit would be passed. */
+MUST_CHECK bool mem_budget_take(struct mem_budget *b, size_t bytes);
+void mem_budget_give(struct mem_budget *b, size_t bytes);
+size_t mem_budget_used(const struct mem_budget *b);
+
+#endif
