@@ -1,0 +1,66 @@
+/*
+ * sock: addresses, listening and accepting. Sockets are non-blocking, close-on-exec and without
+ * Nagle's delay (see design 1.3, point 7).
+ */
+#ifndef WARREN_SOCK_H
+#define WARREN_SOCK_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/text.h"
+#include "io/loop.h"
+
+/* A socket address as the system writes it: IPv4, IPv6 or a unix path. */
+struct sock_addr {
+    _Alignas(8) uint8_t bytes[128];
+    uint32_t len;
+};
+
+/* A literal address: "127.0.0.1", "::1", "" or "*" for any; not a name (see resolve.h). */
+MUST_CHECK bool sock_addr_ip(const char *ip, uint16_t port, struct sock_addr *out);
+MUST_CHECK bool sock_addr_unix(const char *path, struct sock_addr *out);
+bool sock_addr_is_loopback(const struct sock_addr *a); /* unix sockets too; ::ffff:127.x as well */
+bool sock_addr_is_v6(const struct sock_addr *a);
+bool sock_addr_is_unix(const struct sock_addr *a);
+bool sock_addr_eq(const struct sock_addr *a, const struct sock_addr *b);
+uint16_t sock_addr_port(const struct sock_addr *a);
+/* The 4 or 16 octets of the address; empty for unix. */
+struct slice sock_addr_octets(const struct sock_addr *a);
+
+#define SOCK_ADDR_TEXT_MAX 128
+/* "10.0.0.1:5672", "[::1]:5672", "unix:/path". Returns `room`. */
+const char *sock_addr_text(const struct sock_addr *a, char room[SOCK_ADDR_TEXT_MAX]);
+/* The host part alone. */
+const char *sock_addr_host(const struct sock_addr *a, char room[SOCK_ADDR_TEXT_MAX]);
+
+struct listener;
+
+/* On the listener's loop. Takes fd. */
+typedef void (*listener_fn)(int fd, const struct sock_addr *peer, void *arg);
+
+struct listener_options {
+    int backlog;        /* 0: the system's largest */
+    bool reuse_port;    /* several listeners on one address, one a loop */
+    unsigned unix_mode; /* permissions of a unix socket, 0: 0600 */
+};
+
+/* Bind and listen now; accepting starts when the loop runs. Out of file descriptors is reported
+ * once a second in the log, and accepting rests meanwhile. */
+MUST_CHECK struct listener *listener_new(struct loop *loop, const struct sock_addr *at,
+                                         const struct listener_options *options, listener_fn fn,
+                                         void *arg, struct err *err);
+/* Stop accepting; a unix socket's path is removed. */
+void listener_free(struct listener **l);
+void listener_pause(struct listener *l);
+void listener_resume(struct listener *l);
+const struct sock_addr *listener_addr(const struct listener *l); /* with the port that was bound */
+
+/* Another listener on the same socket, for another loop (when several loops accept from one port
+ * number that the system chose). */
+MUST_CHECK struct listener *listener_share(struct listener *l, struct loop *loop, listener_fn fn,
+                                           void *arg, struct err *err);
+
+/* Close an accepted fd that nobody wants. */
+void sock_close(int fd);
+
+#endif

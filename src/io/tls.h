@@ -1,0 +1,52 @@
+/*
+ * tls: contexts (certificates, keys, what to verify), reload, and the session under a stream.
+ *
+ * A context is immutable once made and counted: a reload makes a new one, sessions that run keep
+ * the old. Only src/io sees OpenSSL's sockets.
+ */
+#ifndef WARREN_TLS_H
+#define WARREN_TLS_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/slice.h"
+
+struct tls_ctx;
+
+struct tls_options {
+    const char *cert_file; /* PEM, the chain; with the key too when key_file is NULL. NULL: none */
+    const char *key_file;
+    const char *ca_file;     /* whom to trust; NULL: the system's */
+    bool verify_peer;        /* require and verify the other side's certificate */
+    const char *min_version; /* "1.2" or "1.3"; NULL: 1.2 */
+    const char *alpn;        /* protocol name to offer and accept, or NULL */
+};
+
+/* The error names the file and the cause. */
+MUST_CHECK struct tls_ctx *tls_server_ctx_new(const struct tls_options *o, struct err *err);
+MUST_CHECK struct tls_ctx *tls_client_ctx_new(const struct tls_options *o, struct err *err);
+struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx);
+void tls_ctx_unref(struct tls_ctx **ctx);
+
+/* ---- for stream.c alone ------------------------------------------------------------------- */
+
+struct tls_conn;
+
+enum tls_result {
+    TLS_OK,         /* *done octets moved, or the handshake is over */
+    TLS_WANT_READ,  /* go on when the socket is readable */
+    TLS_WANT_WRITE, /* ... writable */
+    TLS_CLOSED,     /* the peer ended the session in order */
+    TLS_FAILED      /* *err says why */
+};
+
+struct tls_conn *tls_conn_new(struct tls_ctx *ctx, int fd, bool server, const char *server_name);
+void tls_conn_free(struct tls_conn **c); /* sends close_notify if it can; the fd stays open */
+MUST_CHECK enum tls_result tls_conn_handshake(struct tls_conn *c, struct err *err);
+MUST_CHECK enum tls_result tls_conn_read(struct tls_conn *c, void *into, size_t room, size_t *done,
+                                         struct err *err);
+MUST_CHECK enum tls_result tls_conn_write(struct tls_conn *c, struct slice from, size_t *done,
+                                          struct err *err);
+const char *tls_conn_subject(const struct tls_conn *c); /* the peer's DN, or NULL */
+
+#endif
