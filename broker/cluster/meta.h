@@ -1,0 +1,299 @@
+/*
+ * meta: the broker's metadata, as a state machine over immutable versions (core).
+ *
+ * Vhosts, exchanges, queues and bindings live in one version at a time. Only the control thread
+ * makes versions: it applies commands (meta_apply) and shows the outcome of one or many of them
+ * at once (meta_publish). Any thread may read the current version (meta_current) and what hangs
+ * off it, without locks, until it next lets its epoch pass; what a new version has replaced goes
+ * to the `retire` function that was given to meta_new.
+ *
+ * Applying is deterministic: no clock, no chance, no order that depends on addresses or on hash
+ * seeds. Two metas that were given the same commands have the same ids, answers and digest.
+ *
+ * Whatever can be answered without a change (a declare of what is there, a passive declare, a
+ * refusal) is found by meta_check on a version, on any thread, so that only real changes travel to
+ * the control thread. meta_apply runs the same check again.
+ *
+ * Refusals are an AMQP reply code and RabbitMQ's words, without the "NOT_FOUND - " in front and
+ * not yet cut to a short string: the channel does both.
+ */
+#ifndef WARREN_META_H
+#define WARREN_META_H
+
+#include "base/pmap.h"
+#include "base/slice.h"
+#include "base/text.h"
+
+#include <stdbool.h>
+
+#define META_NAME_MAX 255u /* octets: names and routing keys are short strings */
+#define META_TEXT_MAX 1024u
+
+enum meta_exchange_type { META_DIRECT, META_FANOUT, META_TOPIC, META_HEADERS };
+
+/* ---- what a version holds ---------------------------------------------------------------------
+ *
+ * Queues, bindings and an exchange's definition never change while they exist: a pointer to one is
+ * good in every version that has it. A vhost and an exchange are replaced when what they hold
+ * changes: look them up again in each version. */
+
+struct meta_queue {
+    uint64_t qid; /* rising; never used again: a queue declared anew is another one */
+    uint64_t vhost_id;
+    uint64_t owner; /* connection whose exclusive queue this is; 0 if shared */
+    uint32_t shard; /* of this node */
+    uint32_t args_bytes;
+    uint8_t name_bytes;
+    bool durable;
+    bool auto_delete;
+    uint8_t bytes[]; /* name, arguments */
+};
+
+static inline struct slice meta_queue_name(const struct meta_queue *q)
+{
+    return slice_of(q->bytes, q->name_bytes);
+}
+
+/* The arguments it was declared with, as a field table without its length; see amqp_table.h. */
+static inline struct slice meta_queue_args(const struct meta_queue *q)
+{
+    return slice_of(q->bytes + q->name_bytes, q->args_bytes);
+}
+
+struct meta_exchange_def {
+    uint64_t xid; /* from the same numbers as qid */
+    uint64_t vhost_id;
+    enum meta_exchange_type type;
+    bool durable;
+    bool auto_delete;
+    bool internal;
+    uint8_t name_bytes;
+    uint32_t args_bytes;
+    struct slice alternate; /* name of the alternate exchange, in args; ptr NULL: none */
+    uint8_t bytes[];        /* name, arguments */
+};
+
+static inline struct slice meta_exchange_name(const struct meta_exchange_def *d)
+{
+    return slice_of(d->bytes, d->name_bytes);
+}
+
+static inline struct slice meta_exchange_args(const struct meta_exchange_def *d)
+{
+    return slice_of(d->bytes + d->name_bytes, d->args_bytes);
+}
+
+struct topic_node;
+
+/* Where its bindings are depends on the type: by_key for direct, topic for topic, all for the
+ * others. meta_bindings_from lists them whatever the type. */
+struct meta_exchange {
+    const struct meta_exchange_def *def;
+    uint64_t tag; /* private: the edit that made this copy */
+    uint64_t binding_count;
+    union {
+        struct pmap by_key;             /* struct meta_binding_set by routing key */
+        struct pmap all;                /* struct meta_binding */
+        const struct topic_node *topic; /* NULL: no binding */
+    };
+};
+
+struct meta_binding {
+    const struct meta_exchange_def *source;
+    const struct meta_queue *queue;           /* destination, or NULL: */
+    const struct meta_exchange_def *exchange; /* an exchange */
+    uint32_t args_bytes;
+    uint8_t key_bytes;
+    uint8_t bytes[]; /* routing key, arguments sorted by name */
+};
+
+static inline struct slice meta_binding_key(const struct meta_binding *b)
+{
+    return slice_of(b->bytes, b->key_bytes);
+}
+
+static inline struct slice meta_binding_args(const struct meta_binding *b)
+{
+    return slice_of(b->bytes + b->key_bytes, b->args_bytes);
+}
+
+struct meta_vhost {
+    uint64_t vhost_id;
+    uint64_t tag;          /* private */
+    struct pmap exchanges; /* struct meta_exchange by name */
+    struct pmap queues;    /* struct meta_queue by name */
+    uint8_t name_bytes;
+    uint8_t name[META_NAME_MAX];
+};
+
+struct meta_kinds;
+
+struct meta_version {
+    uint64_t number; /* rises with each publication */
+    uint64_t routes; /* rises when what an exchange with a name routes to may have changed, and when
+                        a queue goes: what is cached by it holds no dead queue */
+    const struct meta_kinds *kinds;
+    struct pmap vhosts_by_name;
+    struct pmap vhosts;       /* by id */
+    struct pmap queues;       /* by qid */
+    struct pmap destinations; /* sets of bindings by the id of their destination */
+    struct pmap owners;       /* sets of exclusive queues by connection */
+};
+
+/* ---- reading: any thread, on a version it may hold ---------------------------------------------
+ */
+
+const struct meta_vhost *meta_vhost_find(const struct meta_version *v, struct slice name);
+const struct meta_vhost *meta_vhost_get(const struct meta_version *v, uint64_t vhost_id);
+const struct meta_exchange *meta_exchange_find(const struct meta_version *v,
+                                               const struct meta_vhost *vh, struct slice name);
+const struct meta_queue *meta_queue_find(const struct meta_version *v, const struct meta_vhost *vh,
+                                         struct slice name);
+const struct meta_queue *meta_queue_get(const struct meta_version *v, uint64_t qid);
+const char *meta_exchange_type_name(enum meta_exchange_type type);
+
+/* All bindings of a source exchange, or to a destination (a qid or xid), in no useful order, until
+ * `each` says false; then false too. */
+typedef bool (*meta_binding_fn)(void *arg, const struct meta_binding *b);
+bool meta_bindings_from(const struct meta_exchange *x, meta_binding_fn each, void *arg);
+bool meta_bindings_to(const struct meta_version *v, uint64_t id, meta_binding_fn each, void *arg);
+
+/* ---- commands ---------------------------------------------------------------------------------
+ */
+
+enum meta_op {
+    META_VHOST_ADD,
+    META_EXCHANGE_DECLARE,
+    META_EXCHANGE_DELETE,
+    META_QUEUE_DECLARE,
+    META_QUEUE_DELETE,
+    META_BIND,
+    META_UNBIND,
+    META_OWNER_GONE,
+};
+
+/* A command borrows its slices. Names are as the client gave them, less CR and LF (see
+ * meta_strip_name). Argument tables are raw field tables without their length, already found well
+ * formed by the codec. `conn` is the connection that asks, never 0 for a client. */
+struct meta_cmd {
+    enum meta_op op;
+    uint64_t vhost_id; /* all but VHOST_ADD and OWNER_GONE */
+    uint64_t conn;
+    struct slice name; /* of what is added, declared or deleted */
+    uint64_t qid;      /* QUEUE_DELETE: this queue and no later one of its name; 0: by name */
+    union {
+        struct {
+            struct slice type; /* by name */
+            struct slice args;
+            bool passive, durable, auto_delete, internal;
+        } exchange_declare;
+        struct {
+            bool if_unused;
+        } exchange_delete;
+        struct {
+            struct slice args;
+            bool passive, durable, auto_delete, exclusive;
+            bool server_named; /* the name was made by us and may begin with "amq." */
+        } queue_declare;
+        struct {
+            struct slice source;
+            struct slice destination;
+            struct slice key;
+            struct slice args;
+            bool to_exchange;
+        } bind; /* BIND and UNBIND */
+    };
+};
+
+struct meta_refusal {
+    uint16_t code; /* AMQP reply code, 0 for none */
+    char text[META_TEXT_MAX];
+};
+
+enum meta_verdict {
+    META_REFUSED, /* see refusal */
+    META_DONE,    /* nothing to change (or, from meta_apply, the change is made) */
+    META_CHANGE,  /* from meta_check only: hand it to the control thread */
+};
+
+enum meta_effect_kind {
+    META_QUEUE_CREATED,
+    META_QUEUE_DELETED,
+};
+
+struct meta_effect {
+    enum meta_effect_kind kind;
+    uint32_t shard;
+    uint64_t qid;
+    const struct meta_queue *queue; /* of a created one, else NULL */
+};
+
+/* What came of a command. Init once, use for many. */
+struct meta_result {
+    enum meta_verdict verdict;
+    struct meta_refusal refusal;
+    const struct meta_queue *queue; /* QUEUE_DECLARE: the queue, once DONE */
+    uint64_t id;                    /* id of what was made or found: vhost, exchange or queue */
+    struct meta_effect *effects;    /* of meta_apply, in order; good until the next use */
+    size_t effect_count;
+    size_t effect_cap;
+};
+
+void meta_result_init(struct meta_result *r);
+void meta_result_fini(struct meta_result *r);
+
+/* What would become of the command on this version. Any thread. */
+enum meta_verdict meta_check(const struct meta_version *v, const struct meta_cmd *cmd,
+                             struct meta_result *out);
+
+/* May this connection use the queue (consume, get, purge, delete, bind)? 405 if another one has it
+ * for itself alone. */
+MUST_CHECK bool meta_queue_is_open_to(const struct meta_version *v, const struct meta_queue *q,
+                                      uint64_t conn, struct meta_refusal *why);
+
+/* Refusals with RabbitMQ's words: 404 "no queue 'q' in vhost '/'" and the like. Always false. */
+bool meta_no_queue(const struct meta_vhost *vh, struct slice name, struct meta_refusal *why);
+bool meta_no_exchange(const struct meta_vhost *vh, struct slice name, struct meta_refusal *why);
+
+/* The name without CR and LF, as RabbitMQ takes names; copied to `room` only if it has any. */
+struct slice meta_strip_name(struct slice name, uint8_t room[META_NAME_MAX]);
+
+/* "amq.gen-" and 22 octets of base64url from 16 random octets, not terminated. */
+#define META_GEN_NAME_BYTES 30u
+void meta_gen_name(const uint8_t chance[16], char name[META_GEN_NAME_BYTES]);
+
+/* ---- writing: the control thread
+ * ----------------------------------------------------------------- */
+
+struct meta;
+
+struct meta_setup {
+    uint64_t hash_seed;   /* secret and this node's own: decides nothing that anybody can see */
+    uint32_t shard_count; /* at least 1 */
+    /* Called after a publication, on the control thread, for what no new reader can find. */
+    void (*retire)(void *arg, void *ptr, void (*free_fn)(void *ptr));
+    void *retire_arg;
+};
+
+/* Empty: not even a vhost. A first version is published. */
+struct meta *meta_new(const struct meta_setup *setup);
+
+/* No reader is left. What was retired before is not touched. */
+void meta_free(struct meta **meta);
+
+/* DONE or REFUSED. Shown to readers by the next meta_publish. */
+enum meta_verdict meta_apply(struct meta *meta, const struct meta_cmd *cmd,
+                             struct meta_result *out);
+
+/* Show what was applied since the last time; a no-op if nothing was. Effects must be carried out
+ * after it (a shard that is told of a queue must find it). */
+void meta_publish(struct meta *meta);
+
+/* The version to read. Any thread. */
+const struct meta_version *meta_current(const struct meta *meta);
+
+/* A checksum of all that commands decide, equal on all nodes that applied the same ones. Walks
+ * everything: for tests and for rare comparisons. The control thread, nothing unpublished. */
+uint64_t meta_digest(const struct meta *meta);
+
+#endif
