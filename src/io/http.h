@@ -34,8 +34,8 @@ MUST_CHECK struct http_server *http_server_new(struct loop *loop, const struct s
 void http_server_free(struct http_server **s);
 const struct sock_addr *http_server_addr(const struct http_server *s);
 
-/* A path, exact ("/health"), or a prefix when it ends in "/..." (dots are literal). The longest match wins; no match is
- * answered 404. */
+/* A path, exact ("/health"), or a prefix when it ends in "/..." (dots are literal). The longest
+ * match wins; no match is answered 404. */
 void http_route(struct http_server *s, const char *path, http_handler handler, void *arg);
 
 enum http_method http_request_method(const struct http_request *r);

@@ -56,6 +56,7 @@ struct loop_task {
     loop_fn fn;
     void *arg;
     bool queued;
+    bool at_turn_end; /* which list it is queued on */
     TAILQ_ENTRY(loop_task) entry;
 };
 

@@ -1,0 +1,399 @@
+#include "io/loop.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "io/clock.h"
+#include "io/epoch.h"
+#include "io/loop_event.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#define NAME_MAX_BYTES 16 /* what the kernel keeps of a thread's name */
+#define BLOCKS_MAX     8
+#define SIGNALS_MAX    8
+
+struct grave {
+    void *ptr;
+    void (*free_fn)(void *);
+};
+
+struct signal_watch {
+    struct loop *loop;
+    struct event *event;
+    loop_fn fn;
+    void *arg;
+};
+
+TAILQ_HEAD(task_list, loop_task);
+
+struct loop {
+    char name[NAME_MAX_BYTES];
+    struct event_base *base;
+    struct mailbox *mailbox;
+    struct task_list again;
+    struct task_list turn_end;
+    struct grave *graves;
+    size_t grave_count;
+    size_t grave_cap;
+    struct epoch *epoch;
+    struct epoch_reader *reader;
+    uint64_t now_us;
+    bool in_turn;
+    atomic_bool stopping;
+    bool started;
+    pthread_t thread;
+    struct buf *in_blocks[BLOCKS_MAX];
+    struct buf *out_blocks[BLOCKS_MAX];
+    struct signal_watch signals[SIGNALS_MAX];
+    unsigned signal_count;
+};
+
+static _Thread_local struct loop *current;
+
+struct loop *loop_new(const char *name, struct err *err)
+{
+    struct loop *l = mem_zalloc(sizeof *l);
+    strncpy(l->name, name, sizeof l->name - 1);
+    TAILQ_INIT(&l->again);
+    TAILQ_INIT(&l->turn_end);
+    l->now_us = clock_mono_us();
+    struct event_config *config = event_config_new();
+    CHECK(config != NULL);
+    /* Each loop stays on its thread: libevent needs no locks, and timers read a coarse clock. */
+    event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+    l->base = event_base_new_with_config(config);
+    event_config_free(config);
+    if (l->base == NULL) {
+        err_set(err, ERR_SYSTEM, "event loop %s: %s", name, strerror(errno));
+        goto fail;
+    }
+    l->mailbox = mailbox_new(l, err);
+    if (l->mailbox == NULL)
+        goto fail;
+    return l;
+
+fail:
+    if (l->base != NULL)
+        event_base_free(l->base);
+    mem_free(l);
+    return NULL;
+}
+
+static void free_blocks(struct buf **blocks)
+{
+    for (size_t i = 0; i < BLOCKS_MAX; i++)
+        buf_unref(&blocks[i]);
+}
+
+static void free_graves(struct loop *l)
+{
+    /* Freeing may bury more. */
+    for (size_t i = 0; i < l->grave_count; i++)
+        l->graves[i].free_fn(l->graves[i].ptr);
+    l->grave_count = 0;
+}
+
+void loop_free(struct loop **loop)
+{
+    struct loop *l = *loop;
+    if (l == NULL)
+        return;
+    CHECK(!l->started && current != l);
+    struct loop *was = current;
+    current = l;
+    mailbox_drain(l->mailbox);
+    free_graves(l);
+    current = was;
+    CHECK(TAILQ_EMPTY(&l->again) && TAILQ_EMPTY(&l->turn_end));
+    for (unsigned i = 0; i < l->signal_count; i++)
+        event_free(l->signals[i].event);
+    if (l->reader != NULL)
+        epoch_leave(l->epoch, &l->reader);
+    mailbox_free(&l->mailbox);
+    event_base_free(l->base);
+    free_blocks(l->in_blocks);
+    free_blocks(l->out_blocks);
+    mem_free(l->graves);
+    mem_free(l);
+    *loop = NULL;
+}
+
+void loop_turn_begin(struct loop *l)
+{
+    if (l->in_turn)
+        return;
+    l->in_turn = true;
+    l->now_us = clock_mono_us();
+    if (l->reader != NULL)
+        epoch_online(l->epoch, l->reader);
+}
+
+/* Those that are there now; what they ask for comes in the next turn. */
+static void run_again_tasks(struct loop *l)
+{
+    struct loop_task *last = TAILQ_LAST(&l->again, task_list);
+    while (last != NULL && !TAILQ_EMPTY(&l->again)) {
+        struct loop_task *t = TAILQ_FIRST(&l->again);
+        bool is_last = t == last;
+        TAILQ_REMOVE(&l->again, t, entry);
+        t->queued = false;
+        t->fn(t->arg);
+        if (is_last)
+            break;
+        /* `last` may have been cancelled meanwhile; then what is queued now is the rest. */
+        if (!last->queued)
+            last = TAILQ_LAST(&l->again, task_list);
+    }
+}
+
+static void run_turn_end_tasks(struct loop *l)
+{
+    struct loop_task *t;
+    while ((t = TAILQ_FIRST(&l->turn_end)) != NULL) {
+        TAILQ_REMOVE(&l->turn_end, t, entry);
+        t->queued = false;
+        t->fn(t->arg);
+    }
+}
+
+static void run_turn(struct loop *l)
+{
+    int flags = EVLOOP_ONCE;
+    if (!TAILQ_EMPTY(&l->again))
+        flags |= EVLOOP_NONBLOCK;
+    CHECK(event_base_loop(l->base, flags) >= 0);
+    loop_turn_begin(l);
+    run_again_tasks(l);
+    run_turn_end_tasks(l);
+    free_graves(l);
+    l->in_turn = false;
+    if (l->reader != NULL)
+        epoch_offline(l->reader);
+}
+
+void loop_run(struct loop *l)
+{
+    CHECK(current == NULL);
+    current = l;
+    while (!atomic_load_explicit(&l->stopping, memory_order_acquire))
+        run_turn(l);
+    current = NULL;
+}
+
+static void *thread_main(void *arg)
+{
+    struct loop *l = arg;
+    pthread_setname_np(pthread_self(), l->name);
+    loop_run(l);
+    return NULL;
+}
+
+bool loop_start(struct loop *l, struct err *err)
+{
+    CHECK(!l->started);
+    /* Signals are the main loop's. */
+    sigset_t all, was;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &was);
+    int e = pthread_create(&l->thread, NULL, thread_main, l);
+    pthread_sigmask(SIG_SETMASK, &was, NULL);
+    if (e != 0)
+        return err_set(err, ERR_SYSTEM, "thread %s: %s", l->name, strerror(e));
+    l->started = true;
+    return true;
+}
+
+void loop_join(struct loop *l)
+{
+    CHECK(l->started);
+    pthread_join(l->thread, NULL);
+    l->started = false;
+}
+
+void loop_stop(struct loop *l)
+{
+    atomic_store_explicit(&l->stopping, true, memory_order_release);
+    mailbox_wake(l->mailbox);
+}
+
+bool loop_is_current(const struct loop *l)
+{
+    return current == l;
+}
+
+const char *loop_name(const struct loop *l)
+{
+    return l->name;
+}
+
+uint64_t loop_now_us(const struct loop *l)
+{
+    return l->now_us;
+}
+
+uint64_t loop_now_ms(const struct loop *l)
+{
+    return l->now_us / 1000u;
+}
+
+void loop_join_epoch(struct loop *l, struct epoch *epoch)
+{
+    CHECK(l->epoch == NULL);
+    l->epoch = epoch;
+    l->reader = epoch_join(epoch);
+}
+
+/* ---- tasks and timers ------------------------------------------------------------------------ */
+
+void loop_task_init(struct loop_task *t, loop_fn fn, void *arg)
+{
+    *t = (struct loop_task){ .fn = fn, .arg = arg };
+}
+
+void loop_again(struct loop *l, struct loop_task *t)
+{
+    if (t->queued)
+        return;
+    t->queued = true;
+    t->at_turn_end = false;
+    TAILQ_INSERT_TAIL(&l->again, t, entry);
+}
+
+void loop_at_turn_end(struct loop *l, struct loop_task *t)
+{
+    if (t->queued)
+        return;
+    t->queued = true;
+    t->at_turn_end = true;
+    TAILQ_INSERT_TAIL(&l->turn_end, t, entry);
+}
+
+void loop_task_cancel(struct loop *l, struct loop_task *t)
+{
+    if (!t->queued)
+        return;
+    if (t->at_turn_end)
+        TAILQ_REMOVE(&l->turn_end, t, entry);
+    else
+        TAILQ_REMOVE(&l->again, t, entry);
+    t->queued = false;
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    struct loop_timer *t = arg;
+    loop_turn_begin(t->loop);
+    t->fn(t->arg);
+}
+
+void loop_timer_init(struct loop_timer *t, struct loop *loop, loop_fn fn, void *arg)
+{
+    *t = (struct loop_timer){ .loop = loop, .fn = fn, .arg = arg };
+}
+
+void loop_timer_start(struct loop_timer *t, uint64_t after_ms)
+{
+    if (t->event == NULL) {
+        t->event = event_new(t->loop->base, -1, 0, on_timer, t);
+        CHECK(t->event != NULL);
+    }
+    struct timeval tv = { .tv_sec = (time_t)(after_ms / 1000u),
+                          .tv_usec = (suseconds_t)(after_ms % 1000u * 1000u) };
+    CHECK(event_add(t->event, &tv) == 0);
+}
+
+void loop_timer_stop(struct loop_timer *t)
+{
+    if (t->event != NULL)
+        event_del(t->event);
+}
+
+bool loop_timer_is_running(const struct loop_timer *t)
+{
+    return t->event != NULL && event_pending(t->event, EV_TIMEOUT, NULL) != 0;
+}
+
+void loop_timer_fini(struct loop_timer *t)
+{
+    if (t->event != NULL)
+        event_free(t->event);
+    t->event = NULL;
+}
+
+/* ---- the rest ----------------------------------------------------------------------------------
+ */
+
+void loop_bury(struct loop *l, void *ptr, void (*free_fn)(void *))
+{
+    if (l->grave_count == l->grave_cap) {
+        l->grave_cap = l->grave_cap != 0 ? l->grave_cap * 2 : 16;
+        l->graves = mem_realloc(l->graves, l->grave_cap * sizeof *l->graves);
+    }
+    l->graves[l->grave_count++] = (struct grave){ ptr, free_fn };
+}
+
+static void on_signal(evutil_socket_t signo, short what, void *arg)
+{
+    (void)signo;
+    (void)what;
+    struct signal_watch *w = arg;
+    loop_turn_begin(w->loop);
+    w->fn(w->arg);
+}
+
+bool loop_on_signal(struct loop *l, int signo, loop_fn fn, void *arg, struct err *err)
+{
+    CHECK(l->signal_count < SIGNALS_MAX);
+    struct signal_watch *w = &l->signals[l->signal_count];
+    *w = (struct signal_watch){ .loop = l, .fn = fn, .arg = arg };
+    w->event = evsignal_new(l->base, signo, on_signal, w);
+    if (w->event == NULL || event_add(w->event, NULL) != 0)
+        return err_set(err, ERR_SYSTEM, "signal %d cannot be watched", signo);
+    l->signal_count++;
+    return true;
+}
+
+struct event_base *loop_base(struct loop *l)
+{
+    return l->base;
+}
+
+struct mailbox *loop_mailbox(const struct loop *l)
+{
+    return l->mailbox;
+}
+
+/* A block that only the loop holds; else a new one, which the loop keeps if it has a place. */
+static struct buf *take_block(struct buf **blocks, size_t bytes)
+{
+    struct buf **place = NULL;
+    for (size_t i = 0; i < BLOCKS_MAX; i++) {
+        if (blocks[i] == NULL) {
+            place = place != NULL ? place : &blocks[i];
+        } else if (buf_is_sole(blocks[i])) {
+            blocks[i]->len_bytes = 0;
+            return buf_ref(blocks[i]);
+        }
+    }
+    struct buf *b = buf_new(bytes);
+    if (place != NULL)
+        *place = buf_ref(b);
+    return b;
+}
+
+struct buf *loop_block_in(struct loop *l)
+{
+    return take_block(l->in_blocks, LOOP_BLOCK_BYTES);
+}
+
+struct buf *loop_block_out(struct loop *l)
+{
+    return take_block(l->out_blocks, LOOP_BLOCK_OUT_BYTES);
+}

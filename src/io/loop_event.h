@@ -1,0 +1,35 @@
+/*
+ * loop_event: what the other modules of src/io need of a loop. Not for anybody else.
+ */
+#ifndef WARREN_LOOP_EVENT_H
+#define WARREN_LOOP_EVENT_H
+
+#include "base/buf.h"
+#include "io/loop.h"
+#include "io/mailbox.h"
+
+struct event_base;
+
+struct event_base *loop_base(struct loop *loop);
+
+/* First thing in every callback that libevent makes: the turn begins, time is read. */
+void loop_turn_begin(struct loop *loop);
+
+/* A block of LOOP_BLOCK_BYTES that nobody else holds; the caller gets a reference. The loop keeps
+ * a few and hands them out again as soon as it is their only holder. */
+#define LOOP_BLOCK_BYTES ((size_t)256 * 1024)
+struct buf *loop_block_in(struct loop *loop);
+
+/* The same for output, LOOP_BLOCK_OUT_BYTES long. */
+#define LOOP_BLOCK_OUT_BYTES ((size_t)64 * 1024)
+struct buf *loop_block_out(struct loop *loop);
+
+/* The mail side of a loop, made and drained by loop.c. */
+struct mailbox;
+struct mailbox *mailbox_new(struct loop *loop, struct err *err);
+void mailbox_free(struct mailbox **m);
+void mailbox_wake(struct mailbox *m);
+void mailbox_drain(struct mailbox *m);
+struct mailbox *loop_mailbox(const struct loop *loop);
+
+#endif

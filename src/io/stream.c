@@ -1,0 +1,829 @@
+#include "io/stream.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "io/loop_event.h"
+#include "io/outq.h"
+#include "io/tls.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define HIGH_BYTES       ((size_t)512 * 1024)
+#define LOW_BYTES        ((size_t)128 * 1024)
+#define FLUSH_NOW_BYTES  ((size_t)128 * 1024) /* this much does not wait for the turn's end */
+#define SHARE_MIN_BYTES  ((size_t)1024)       /* shorter pieces are cheaper to copy */
+#define KEEP_SMALL_BYTES ((size_t)16 * 1024)  /* what rests in a big block moves to its own */
+#define IOVS_MAX         64
+
+/*
+ *               connected                   asked for TLS and done
+ *   CONNECTING ------------>  SECURING  ---------------------------> OPEN
+ *        |                       |                                     |
+ *        +-------- failed -------+---- failed, or the peer closed -----+--> CLOSED
+ *   any but CLOSED -- stream_finish --> LINGERING ; any -- stream_free --> DEAD
+ */
+enum stream_state {
+    STREAM_CONNECTING,
+    STREAM_SECURING,
+    STREAM_OPEN,
+    STREAM_CLOSED,    /* told the owner, or about to */
+    STREAM_LINGERING, /* without an owner: sends the rest and goes */
+    STREAM_DEAD
+};
+
+struct stream {
+    struct loop *loop;
+    const struct stream_handlers *handlers;
+    void *arg;
+    int fd;
+    enum stream_state state;
+    bool paused;         /* by the owner */
+    bool reading;        /* the read event is on */
+    bool waits_to_write; /* the write event is on */
+    bool full;
+    bool tell_open; /* what on_notify has to call */
+    bool tell_room;
+    bool tell_data;
+    bool tell_closed;
+    bool read_more; /* TLS has octets that the socket does not announce */
+    bool at_end;    /* the peer has closed its side */
+    bool failed;
+    struct err *why; /* of the failure; NULL for an orderly end */
+
+    struct buf *in; /* holds what is not consumed; NULL when there is nothing */
+    const uint8_t *in_at;
+    size_t in_len;
+
+    struct outq out;
+    size_t unflushed; /* written since the last try to send */
+    size_t high_bytes;
+    size_t low_bytes;
+
+    struct tls_conn *tls;
+    uint64_t in_bytes;
+    uint64_t out_bytes;
+    uint64_t last_read_ms;
+    uint64_t last_write_ms;
+    struct sock_addr peer;
+    struct sock_addr local;
+    struct event read_event;
+    struct event write_event;
+    struct loop_task flush_task;
+    struct loop_task notify_task;
+    struct loop_timer timer; /* connecting, then lingering */
+};
+
+static void on_readable(evutil_socket_t fd, short what, void *arg);
+static void on_writable(evutil_socket_t fd, short what, void *arg);
+static void flush(struct stream *s);
+static void on_flush(void *arg);
+static void on_notify(void *arg);
+static void on_timer(void *arg);
+
+/* ---- life -------------------------------------------------------------------------------------
+ */
+
+static struct stream *make(struct loop *loop, int fd, const struct stream_handlers *handlers,
+                           void *arg)
+{
+    CHECK(handlers->on_data != NULL && handlers->on_closed != NULL);
+    struct stream *s = mem_zalloc(sizeof *s);
+    s->loop = loop;
+    s->fd = fd;
+    s->handlers = handlers;
+    s->arg = arg;
+    s->high_bytes = HIGH_BYTES;
+    s->low_bytes = LOW_BYTES;
+    s->last_read_ms = s->last_write_ms = loop_now_ms(loop);
+    outq_init(&s->out);
+    loop_task_init(&s->flush_task, on_flush, s);
+    loop_task_init(&s->notify_task, on_notify, s);
+    loop_timer_init(&s->timer, loop, on_timer, s);
+    if (fd >= 0) {
+        event_assign(&s->read_event, loop_base(loop), fd, EV_READ | EV_PERSIST, on_readable, s);
+        event_assign(&s->write_event, loop_base(loop), fd, EV_WRITE | EV_PERSIST, on_writable, s);
+    }
+    return s;
+}
+
+static void note_addresses(struct stream *s)
+{
+    socklen_t len = sizeof s->peer.bytes;
+    if (getpeername(s->fd, (struct sockaddr *)(void *)s->peer.bytes, &len) == 0)
+        s->peer.len = len;
+    len = sizeof s->local.bytes;
+    if (getsockname(s->fd, (struct sockaddr *)(void *)s->local.bytes, &len) == 0)
+        s->local.len = len;
+}
+
+/* The read event is on exactly when octets may be taken. */
+static void arm_reading(struct stream *s)
+{
+    bool full = s->in_len >= STREAM_PEEK_MAX;
+    bool want = (s->state == STREAM_SECURING || s->state == STREAM_LINGERING ||
+                 (s->state == STREAM_OPEN && !s->paused && !full)) &&
+                !s->at_end;
+    if (want == s->reading)
+        return;
+    s->reading = want;
+    if (want)
+        event_add(&s->read_event, NULL);
+    else
+        event_del(&s->read_event);
+}
+
+static void arm_writing(struct stream *s, bool want)
+{
+    if (want == s->waits_to_write)
+        return;
+    s->waits_to_write = want;
+    if (want)
+        event_add(&s->write_event, NULL);
+    else
+        event_del(&s->write_event);
+}
+
+struct stream *stream_new(struct loop *loop, int fd, const struct stream_handlers *handlers,
+                          void *arg)
+{
+    CHECK(fd >= 0 && loop_is_current(loop));
+    struct stream *s = make(loop, fd, handlers, arg);
+    s->state = STREAM_OPEN;
+    note_addresses(s);
+    arm_reading(s);
+    return s;
+}
+
+static void fail(struct stream *s, enum err_code code, const char *what, int e)
+{
+    if (s->state == STREAM_CLOSED || s->state == STREAM_DEAD)
+        return;
+    if (s->why == NULL) {
+        s->why = mem_zalloc(sizeof *s->why);
+        err_set(s->why, code, "%s: %s", what, strerror(e));
+    }
+    s->failed = true;
+    s->tell_closed = true;
+    loop_again(s->loop, &s->notify_task);
+}
+
+struct stream *stream_connect(struct loop *loop, const struct sock_addr *to, uint64_t timeout_ms,
+                              const struct stream_handlers *handlers, void *arg)
+{
+    CHECK(loop_is_current(loop));
+    const struct sockaddr *sa = (const struct sockaddr *)(const void *)to->bytes;
+    int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int e = errno;
+    struct stream *s = make(loop, fd, handlers, arg);
+    s->state = STREAM_CONNECTING;
+    s->peer = *to;
+    if (fd < 0) {
+        fail(s, ERR_SYSTEM, "socket", e);
+        return s;
+    }
+    int one = 1;
+    if (!sock_addr_is_unix(to))
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (connect(fd, sa, to->len) != 0 && errno != EINPROGRESS) {
+        fail(s, ERR_IO, "connect", errno);
+        return s;
+    }
+    arm_writing(s, true);
+    loop_timer_start(&s->timer, timeout_ms);
+    return s;
+}
+
+static void start_tls(struct stream *s, struct tls_ctx *ctx, bool server, const char *name)
+{
+    CHECK(s->tls == NULL && s->in_bytes == 0 && s->out.octets == 0);
+    if (s->fd < 0)
+        return; /* on_closed is under way */
+    s->tls = tls_conn_new(ctx, s->fd, server, name);
+    if (s->state == STREAM_OPEN)
+        s->state = STREAM_SECURING;
+}
+
+void stream_start_tls_server(struct stream *s, struct tls_ctx *ctx)
+{
+    start_tls(s, ctx, true, NULL);
+}
+
+void stream_start_tls_client(struct stream *s, struct tls_ctx *ctx, const char *server_name)
+{
+    start_tls(s, ctx, false, server_name);
+}
+
+static void free_memory(void *ptr)
+{
+    struct stream *s = ptr;
+    mem_free(s->why);
+    mem_free(s);
+}
+
+/* Nothing is called and nothing happens any more; the memory lives until the turn is over. */
+static void bury(struct stream *s)
+{
+    s->state = STREAM_DEAD;
+    loop_task_cancel(s->loop, &s->flush_task);
+    loop_task_cancel(s->loop, &s->notify_task);
+    loop_timer_fini(&s->timer);
+    if (s->fd >= 0) {
+        event_del(&s->read_event);
+        event_del(&s->write_event);
+    }
+    if (s->tls != NULL)
+        tls_conn_free(&s->tls);
+    if (s->fd >= 0)
+        close(s->fd);
+    s->fd = -1;
+    outq_fini(&s->out);
+    buf_unref(&s->in);
+    s->in_len = 0;
+    loop_bury(s->loop, s, free_memory);
+}
+
+void stream_free(struct stream **stream)
+{
+    struct stream *s = *stream;
+    if (s == NULL)
+        return;
+    *stream = NULL;
+    CHECK(s->state != STREAM_DEAD && s->state != STREAM_LINGERING);
+    bury(s);
+}
+
+/* ---- closing in order ---------------------------------------------------------------------------
+ */
+
+/* The rest is sent: say that nothing more comes, and wait for the peer's end, so that what it has
+ * not read yet is not torn from it by a reset. */
+static void linger_on(struct stream *s)
+{
+    if (s->out.octets != 0)
+        return;
+    if (s->at_end || s->failed || shutdown(s->fd, SHUT_WR) != 0)
+        bury(s);
+}
+
+void stream_finish(struct stream **stream, uint64_t linger_ms)
+{
+    struct stream *s = *stream;
+    if (s == NULL)
+        return;
+    *stream = NULL;
+    CHECK(s->state != STREAM_DEAD && s->state != STREAM_LINGERING);
+    if (s->state != STREAM_OPEN || s->failed) {
+        bury(s);
+        return;
+    }
+    s->state = STREAM_LINGERING;
+    s->handlers = NULL;
+    s->arg = NULL;
+    loop_task_cancel(s->loop, &s->notify_task);
+    loop_task_cancel(s->loop, &s->flush_task);
+    buf_unref(&s->in);
+    s->in_len = 0;
+    loop_timer_start(&s->timer, linger_ms);
+    flush(s);
+    if (s->state == STREAM_LINGERING)
+        arm_reading(s);
+}
+
+static void on_timer(void *arg)
+{
+    struct stream *s = arg;
+    if (s->state == STREAM_LINGERING)
+        bury(s);
+    else
+        fail(s, ERR_IO, s->state == STREAM_CONNECTING ? "connect" : "TLS handshake", ETIMEDOUT);
+}
+
+/* ---- telling the owner --------------------------------------------------------------------------
+ */
+
+static void tell_closed(struct stream *s)
+{
+    s->tell_closed = false;
+    arm_writing(s, false);
+    if (s->reading) {
+        s->reading = false;
+        event_del(&s->read_event);
+    }
+    loop_timer_stop(&s->timer);
+    loop_task_cancel(s->loop, &s->flush_task);
+    s->state = STREAM_CLOSED;
+    s->handlers->on_closed(s, s->why, s->arg);
+}
+
+static void read_now(struct stream *s);
+
+static bool has_owner(const struct stream *s)
+{
+    return s->state == STREAM_CONNECTING || s->state == STREAM_SECURING || s->state == STREAM_OPEN;
+}
+
+/* All callbacks of the owner but those of fresh data come from here, from the loop. */
+static void on_notify(void *arg)
+{
+    struct stream *s = arg;
+    if (s->tell_open && !s->failed) {
+        s->tell_open = false;
+        if (s->handlers->on_open != NULL)
+            s->handlers->on_open(s, s->arg);
+    }
+    if (s->state == STREAM_OPEN && s->tell_room) {
+        s->tell_room = false;
+        if (s->handlers->on_room != NULL)
+            s->handlers->on_room(s, s->arg);
+    }
+    if (s->state == STREAM_OPEN && s->tell_data && !s->paused) {
+        s->tell_data = false;
+        if (s->in_len != 0)
+            s->handlers->on_data(s, s->arg);
+    }
+    if (s->state == STREAM_OPEN && s->read_more && s->reading)
+        read_now(s);
+    /* Octets that came before the end are shown before the end is told. */
+    if (s->tell_closed && has_owner(s) && !(s->paused && s->in_len != 0 && !s->failed))
+        tell_closed(s);
+}
+
+static void opened(struct stream *s)
+{
+    loop_timer_stop(&s->timer);
+    s->state = STREAM_OPEN;
+    s->tell_open = true;
+    loop_again(s->loop, &s->notify_task);
+    arm_reading(s);
+}
+
+static void secure(struct stream *s)
+{
+    struct err err = { 0 };
+    arm_reading(s);
+    switch (tls_conn_handshake(s->tls, &err)) {
+    case TLS_OK:
+        arm_writing(s, false);
+        opened(s);
+        s->read_more = true;
+        if (s->out.octets != 0)
+            loop_at_turn_end(s->loop, &s->flush_task);
+        return;
+    case TLS_WANT_READ:
+        arm_writing(s, false);
+        return;
+    case TLS_WANT_WRITE:
+        arm_writing(s, true);
+        return;
+    case TLS_CLOSED:
+        fail(s, ERR_TLS, "TLS handshake", ECONNRESET);
+        return;
+    case TLS_FAILED:
+        s->why = mem_dup(&err, sizeof err);
+        fail(s, ERR_TLS, "TLS handshake", 0);
+        return;
+    }
+    UNREACHABLE("tls result");
+}
+
+static void connected(struct stream *s)
+{
+    int e = 0;
+    socklen_t len = sizeof e;
+    CHECK(getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &e, &len) == 0);
+    arm_writing(s, false);
+    if (e != 0) {
+        fail(s, ERR_IO, "connect", e);
+        return;
+    }
+    note_addresses(s);
+    if (s->tls != NULL) {
+        s->state = STREAM_SECURING;
+        secure(s);
+        return;
+    }
+    opened(s);
+    if (s->out.octets != 0)
+        loop_at_turn_end(s->loop, &s->flush_task);
+}
+
+/* ---- input --------------------------------------------------------------------------------------
+ */
+
+/* A block whose free end takes what comes next behind what is left over. */
+static void make_room(struct stream *s)
+{
+    size_t used = s->in != NULL ? (size_t)(s->in_at - s->in->data) + s->in_len : 0;
+    if (s->in != NULL && s->in->cap_bytes - used >= LOOP_BLOCK_BYTES / 2)
+        return;
+    struct buf *b = s->in_len < LOOP_BLOCK_BYTES / 2 ? loop_block_in(s->loop)
+                                                     : buf_new(s->in_len + LOOP_BLOCK_BYTES);
+    if (s->in_len != 0)
+        memcpy(b->data, s->in_at, s->in_len);
+    buf_unref(&s->in);
+    s->in = b;
+    s->in_at = b->data;
+}
+
+/* An idle stream holds no block, one with half a frame holds just that. */
+static void put_leftover_away(struct stream *s)
+{
+    if (s->in == NULL)
+        return;
+    if (s->in_len == 0) {
+        buf_unref(&s->in);
+        return;
+    }
+    if (s->in_len > KEEP_SMALL_BYTES || s->in->cap_bytes <= KEEP_SMALL_BYTES)
+        return;
+    struct buf *b = buf_copy(slice_of(s->in_at, s->in_len));
+    buf_unref(&s->in);
+    s->in = b;
+    s->in_at = b->data;
+}
+
+static enum tls_result receive_plain(struct stream *s, void *into, size_t room, size_t *done,
+                                     struct err *err)
+{
+    ssize_t n;
+    do
+        n = recv(s->fd, into, room, 0);
+    while (n < 0 && errno == EINTR);
+    if (n > 0) {
+        *done = (size_t)n;
+        return TLS_OK;
+    }
+    if (n == 0)
+        return TLS_CLOSED;
+    if (errno == EAGAIN || errno == EWOULDBLOCK)
+        return TLS_WANT_READ;
+    err_set(err, ERR_IO, "read: %s", strerror(errno));
+    return TLS_FAILED;
+}
+
+/* Fill the room once (TLS: until it is full or nothing is left); false when the stream ended. */
+static bool receive(struct stream *s, uint8_t *into, size_t room, size_t *got)
+{
+    struct err err = { 0 };
+    *got = 0;
+    s->read_more = false;
+    for (;;) {
+        size_t n = 0;
+        enum tls_result r = s->tls != NULL
+                                ? tls_conn_read(s->tls, into + *got, room - *got, &n, &err)
+                                : receive_plain(s, into, room, &n, &err);
+        *got += n;
+        switch (r) {
+        case TLS_OK:
+            if (s->tls == NULL)
+                return true;
+            if (*got < room)
+                continue;
+            s->read_more = true;
+            return true;
+        case TLS_WANT_READ:
+            return true;
+        case TLS_WANT_WRITE:
+            arm_writing(s, true);
+            return true;
+        case TLS_CLOSED:
+            s->at_end = true;
+            return false;
+        case TLS_FAILED:
+            s->at_end = true;
+            if (s->why == NULL)
+                s->why = mem_dup(&err, sizeof err);
+            return false;
+        }
+        UNREACHABLE("tls result");
+    }
+}
+
+static void read_now(struct stream *s)
+{
+    make_room(s);
+    uint8_t *into = s->in->data + (s->in_at - s->in->data) + s->in_len;
+    size_t got;
+    bool alive = receive(s, into, (size_t)(s->in->data + s->in->cap_bytes - into), &got);
+    if (got != 0) {
+        s->in_len += got;
+        s->in->len_bytes = (uint32_t)(s->in_at - s->in->data + (ptrdiff_t)s->in_len);
+        s->in_bytes += got;
+        s->last_read_ms = loop_now_ms(s->loop);
+        s->handlers->on_data(s, s->arg);
+        if (s->state != STREAM_OPEN)
+            return;
+    }
+    put_leftover_away(s);
+    arm_reading(s);
+    /* A TLS write may have waited for what the peer just said. */
+    if (s->tls != NULL && s->out.octets != 0 && !s->waits_to_write)
+        loop_at_turn_end(s->loop, &s->flush_task);
+    if (!alive)
+        s->tell_closed = true;
+    if (!alive || s->read_more)
+        loop_again(s->loop, &s->notify_task);
+}
+
+/* Without an owner: what comes is not wanted, only the end is. */
+static void discard_now(struct stream *s)
+{
+    struct buf *b = loop_block_in(s->loop);
+    size_t got;
+    bool alive = receive(s, b->data, b->cap_bytes, &got);
+    buf_unref(&b);
+    if (!alive)
+        bury(s);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    struct stream *s = arg;
+    loop_turn_begin(s->loop);
+    switch (s->state) {
+    case STREAM_SECURING:
+        secure(s);
+        return;
+    case STREAM_OPEN:
+        read_now(s);
+        return;
+    case STREAM_LINGERING:
+        discard_now(s);
+        return;
+    case STREAM_CONNECTING:
+    case STREAM_CLOSED:
+    case STREAM_DEAD:
+        return;
+    }
+    UNREACHABLE("stream state");
+}
+
+struct slice stream_peek(const struct stream *s)
+{
+    return slice_of(s->in_at, s->in_len);
+}
+
+void stream_consume(struct stream *s, size_t octets)
+{
+    CHECK(octets <= s->in_len);
+    s->in_at += octets;
+    s->in_len -= octets;
+    if (UNLIKELY(!s->reading) && s->state == STREAM_OPEN)
+        arm_reading(s);
+}
+
+struct buf *stream_input_block(const struct stream *s)
+{
+    CHECK(s->in != NULL);
+    return s->in;
+}
+
+void stream_pause(struct stream *s)
+{
+    s->paused = true;
+    if (s->state == STREAM_OPEN)
+        arm_reading(s);
+}
+
+void stream_resume(struct stream *s)
+{
+    if (!s->paused)
+        return;
+    s->paused = false;
+    if (s->state != STREAM_OPEN)
+        return;
+    arm_reading(s);
+    s->tell_data = s->in_len != 0;
+    if (s->tell_data || s->read_more || s->tell_closed)
+        loop_again(s->loop, &s->notify_task);
+}
+
+bool stream_is_paused(const struct stream *s)
+{
+    return s->paused;
+}
+
+/* ---- output -------------------------------------------------------------------------------------
+ */
+
+static enum tls_result send_plain(struct stream *s, size_t *done, struct err *err)
+{
+    struct iovec iov[IOVS_MAX];
+    size_t count = s->out.count < IOVS_MAX ? s->out.count : IOVS_MAX;
+    for (size_t i = 0; i < count; i++) {
+        const struct outq_piece *p = outq_at(&s->out, i);
+        iov[i] = (struct iovec){ (void *)(uintptr_t)p->at, p->len };
+    }
+    struct msghdr msg = { .msg_iov = iov, .msg_iovlen = count };
+    ssize_t n;
+    do
+        n = sendmsg(s->fd, &msg, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    if (n >= 0) {
+        *done = (size_t)n;
+        return TLS_OK;
+    }
+    if (errno == EAGAIN || errno == EWOULDBLOCK)
+        return TLS_WANT_WRITE;
+    err_set(err, ERR_IO, "write: %s", strerror(errno));
+    return TLS_FAILED;
+}
+
+static enum tls_result send_tls(struct stream *s, size_t *done, struct err *err)
+{
+    const struct outq_piece *p = outq_at(&s->out, 0);
+    return tls_conn_write(s->tls, slice_of(p->at, p->len), done, err);
+}
+
+/* Send until all is gone or the kernel takes no more; false when the stream broke. */
+static bool send_pending(struct stream *s)
+{
+    struct err err = { 0 };
+    while (s->out.octets != 0) {
+        size_t n = 0;
+        switch (s->tls != NULL ? send_tls(s, &n, &err) : send_plain(s, &n, &err)) {
+        case TLS_OK:
+            outq_sent(&s->out, n);
+            s->out_bytes += n;
+            s->last_write_ms = loop_now_ms(s->loop);
+            continue;
+        case TLS_WANT_WRITE:
+            arm_writing(s, true);
+            outq_settle(&s->out);
+            return true;
+        case TLS_WANT_READ:
+            return true; /* TLS wants the peer's word first: on_readable flushes again */
+        case TLS_CLOSED:
+            err_set(&err, ERR_IO, "write: the peer ended the TLS session");
+            break;
+        case TLS_FAILED:
+            break;
+        }
+        if (s->why == NULL)
+            s->why = mem_dup(&err, sizeof err);
+        return false;
+    }
+    arm_writing(s, false);
+    return true;
+}
+
+static void flush(struct stream *s)
+{
+    s->unflushed = 0;
+    if (s->state != STREAM_OPEN && s->state != STREAM_LINGERING)
+        return;
+    if (s->failed)
+        return;
+    if (!send_pending(s)) {
+        if (s->state == STREAM_LINGERING)
+            bury(s);
+        else
+            fail(s, ERR_IO, "write", EPIPE);
+        return;
+    }
+    if (s->state == STREAM_LINGERING) {
+        linger_on(s);
+        return;
+    }
+    if (s->full && s->out.octets <= s->low_bytes) {
+        s->full = false;
+        s->tell_room = true;
+        loop_again(s->loop, &s->notify_task);
+    }
+}
+
+static void on_flush(void *arg)
+{
+    flush(arg);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    struct stream *s = arg;
+    loop_turn_begin(s->loop);
+    if (s->state == STREAM_CONNECTING)
+        connected(s);
+    else if (s->state == STREAM_SECURING)
+        secure(s);
+    else
+        flush(s);
+}
+
+/* Something was appended: it leaves at the turn's end, or now when a lot has come together. While
+ * the kernel takes nothing, the write event does it. */
+static void appended(struct stream *s, size_t octets)
+{
+    s->unflushed += octets;
+    if (s->out.octets >= s->high_bytes)
+        s->full = true;
+    if (s->waits_to_write || s->state != STREAM_OPEN)
+        return;
+    if (s->unflushed >= FLUSH_NOW_BYTES)
+        flush(s);
+    else
+        loop_at_turn_end(s->loop, &s->flush_task);
+}
+
+uint8_t *stream_reserve(struct stream *s, size_t octets)
+{
+    CHECK(octets <= STREAM_RESERVE_MAX);
+    return outq_reserve(&s->out, s->loop, octets);
+}
+
+void stream_commit(struct stream *s, size_t octets)
+{
+    outq_commit(&s->out, octets);
+    appended(s, octets);
+}
+
+void stream_write(struct stream *s, struct slice octets)
+{
+    while (octets.len != 0) {
+        size_t n = octets.len < STREAM_RESERVE_MAX ? octets.len : STREAM_RESERVE_MAX;
+        memcpy(stream_reserve(s, n), octets.ptr, n);
+        stream_commit(s, n);
+        octets = slice_from(octets, n);
+    }
+}
+
+void stream_write_shared(struct stream *s, struct buf *block, struct slice octets)
+{
+    if (octets.len < SHARE_MIN_BYTES) {
+        stream_write(s, octets);
+        return;
+    }
+    outq_share(&s->out, block, octets);
+    appended(s, octets.len);
+}
+
+size_t stream_pending(const struct stream *s)
+{
+    return s->out.octets;
+}
+
+bool stream_is_full(const struct stream *s)
+{
+    return s->full;
+}
+
+void stream_set_marks(struct stream *s, size_t high_bytes, size_t low_bytes)
+{
+    CHECK(low_bytes < high_bytes);
+    s->high_bytes = high_bytes;
+    s->low_bytes = low_bytes;
+}
+
+/* ---- about it -----------------------------------------------------------------------------------
+ */
+
+struct stream_totals stream_totals(const struct stream *s)
+{
+    return (struct stream_totals){ s->in_bytes, s->out_bytes };
+}
+
+struct loop *stream_loop(const struct stream *s)
+{
+    return s->loop;
+}
+
+uint64_t stream_last_read_ms(const struct stream *s)
+{
+    return s->last_read_ms;
+}
+
+uint64_t stream_last_write_ms(const struct stream *s)
+{
+    return s->last_write_ms;
+}
+
+const struct sock_addr *stream_peer(const struct stream *s)
+{
+    return &s->peer;
+}
+
+const struct sock_addr *stream_local(const struct stream *s)
+{
+    return &s->local;
+}
+
+const char *stream_tls_subject(const struct stream *s)
+{
+    return s->tls != NULL ? tls_conn_subject(s->tls) : NULL;
+}
+
+bool stream_is_tls(const struct stream *s)
+{
+    return s->tls != NULL;
+}
