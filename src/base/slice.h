@@ -65,4 +65,14 @@ static inline struct slice slice_head(struct slice a, size_t n)
     return (struct slice){ a.ptr, n < a.len ? n : a.len };
 }
 
+/* Without the blanks (space, tab) at both ends. */
+static inline struct slice slice_trim(struct slice a)
+{
+    while (a.len != 0 && (a.ptr[0] == ' ' || a.ptr[0] == '\t'))
+        a = slice_from(a, 1);
+    while (a.len != 0 && (a.ptr[a.len - 1] == ' ' || a.ptr[a.len - 1] == '\t'))
+        a.len--;
+    return a;
+}
+
 #endif
