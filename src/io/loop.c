@@ -42,6 +42,7 @@ struct loop {
     size_t grave_cap;
     struct epoch *epoch;
     struct epoch_reader *reader;
+    struct work_pool *resolver;
     uint64_t now_us;
     bool in_turn;
     atomic_bool stopping;
@@ -182,6 +183,7 @@ void loop_run(struct loop *l)
     current = l;
     while (!atomic_load_explicit(&l->stopping, memory_order_acquire))
         run_turn(l);
+    atomic_store_explicit(&l->stopping, false, memory_order_relaxed);
     current = NULL;
 }
 
@@ -368,6 +370,16 @@ struct event_base *loop_base(struct loop *l)
 struct mailbox *loop_mailbox(const struct loop *l)
 {
     return l->mailbox;
+}
+
+void loop_set_resolver(struct loop *l, struct work_pool *pool)
+{
+    l->resolver = pool;
+}
+
+struct work_pool *loop_resolver(const struct loop *l)
+{
+    return l->resolver;
 }
 
 /* A block that only the loop holds; else a new one, which the loop keeps if it has a place. */

@@ -28,7 +28,7 @@ MUST_CHECK struct loop *loop_new(const char *name, struct err *err);
 /* Not running any more; everything on it is freed already. *loop becomes NULL. */
 void loop_free(struct loop **loop);
 
-/* Run on the calling thread until loop_stop. */
+/* Run on the calling thread until loop_stop; it may be run again then. */
 void loop_run(struct loop *loop);
 
 /* Run on a thread of its own; loop_join waits for its end. */

@@ -24,6 +24,11 @@ struct buf *loop_block_in(struct loop *loop);
 #define LOOP_BLOCK_OUT_BYTES ((size_t)64 * 1024)
 struct buf *loop_block_out(struct loop *loop);
 
+/* Where resolve.c finds the pool that resolve_use gave the loop; NULL: none. */
+struct work_pool;
+void loop_set_resolver(struct loop *loop, struct work_pool *pool);
+struct work_pool *loop_resolver(const struct loop *loop);
+
 /* The mail side of a loop, made and drained by loop.c. */
 struct mailbox;
 struct mailbox *mailbox_new(struct loop *loop, struct err *err);

@@ -122,6 +122,13 @@ uint16_t sock_addr_port(const struct sock_addr *a)
     return ntohs(port);
 }
 
+void sock_addr_set_port(struct sock_addr *a, uint16_t port)
+{
+    CHECK(family_of(a) == AF_INET || family_of(a) == AF_INET6);
+    in_port_t in_order = htons(port);
+    memcpy(a->bytes + offsetof(struct sockaddr_in, sin_port), &in_order, sizeof in_order);
+}
+
 const char *sock_addr_host(const struct sock_addr *a, char room[SOCK_ADDR_TEXT_MAX])
 {
     struct slice o = sock_addr_octets(a);

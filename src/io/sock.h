@@ -24,6 +24,7 @@ bool sock_addr_is_v6(const struct sock_addr *a);
 bool sock_addr_is_unix(const struct sock_addr *a);
 bool sock_addr_eq(const struct sock_addr *a, const struct sock_addr *b);
 uint16_t sock_addr_port(const struct sock_addr *a);
+void sock_addr_set_port(struct sock_addr *a, uint16_t port); /* of an IPv4 or IPv6 address */
 /* The 4 or 16 octets of the address; empty for unix. */
 struct slice sock_addr_octets(const struct sock_addr *a);
 

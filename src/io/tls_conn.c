@@ -1,0 +1,313 @@
+#include "base/check.h"
+#include "base/mem.h"
+#include "io/tls.h"
+#include "io/tls_internal.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <limits.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define SERVER_NAME_MAX 255u /* a host name in DNS, and what SNI carries (RFC 6066, 3) */
+#define SUBJECT_MAX     2048 /* of a certificate that a peer made */
+
+struct tls_conn {
+    SSL *ssl;
+    struct tls_ctx *ctx;
+    char *server_name;
+    char *subject;
+    size_t retry_len; /* a write that the socket did not take whole must be repeated as it was */
+    int fd;
+    bool is_open;     /* the handshake is over */
+    bool is_broken;   /* nothing may be sent any more, not even a farewell */
+    bool name_is_bad; /* the server name can neither be sent nor verified */
+};
+
+/* ---- the socket below, without SIGPIPE ------------------------------------------------------ */
+
+static int bio_write(BIO *bio, const char *from, size_t len, size_t *done)
+{
+    const struct tls_conn *c = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    ssize_t n;
+    do
+        n = send(c->fd, from, len, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+            BIO_set_retry_write(bio);
+        return 0;
+    }
+    *done = (size_t)n;
+    return 1;
+}
+
+static int bio_read(BIO *bio, char *into, size_t room, size_t *done)
+{
+    const struct tls_conn *c = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    ssize_t n;
+    do
+        n = recv(c->fd, into, room, 0);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        BIO_set_retry_read(bio);
+    if (n == 0)
+        BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
+    if (n <= 0)
+        return 0;
+    *done = (size_t)n;
+    return 1;
+}
+
+static long bio_ctrl(BIO *bio, int command, long number, void *arg)
+{
+    (void)number, (void)arg;
+    if (command == BIO_CTRL_EOF)
+        return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0;
+    return command == BIO_CTRL_FLUSH; /* nothing is held back here */
+}
+
+static int bio_create(BIO *bio)
+{
+    BIO_set_init(bio, 1);
+    return 1;
+}
+
+BIO_METHOD *tls_bio_method_new(void)
+{
+    BIO_METHOD *m = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "socket without SIGPIPE");
+    CHECK(m != NULL && BIO_meth_set_write_ex(m, bio_write) == 1 &&
+          BIO_meth_set_read_ex(m, bio_read) == 1 && BIO_meth_set_ctrl(m, bio_ctrl) == 1 &&
+          BIO_meth_set_create(m, bio_create) == 1);
+    return m;
+}
+
+/* ---- a session: from the socket to its end -------------------------------------------------- */
+
+static bool is_ip(const char *name)
+{
+    uint8_t octets[16];
+    return inet_pton(AF_INET, name, octets) == 1 || inet_pton(AF_INET6, name, octets) == 1;
+}
+
+/* The name goes out as SNI, unless it is an address (RFC 6066, 3), and the certificate must be for
+ * it. Verification itself is the context's affair. */
+static bool name_server(struct tls_conn *c, const char *name)
+{
+    if (name[0] == '\0' || strlen(name) > SERVER_NAME_MAX)
+        return false;
+    X509_VERIFY_PARAM *param = SSL_get0_param(c->ssl);
+    if (is_ip(name))
+        return X509_VERIFY_PARAM_set1_ip_asc(param, name) == 1;
+    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    return X509_VERIFY_PARAM_set1_host(param, name, 0) == 1 &&
+           SSL_set_tlsext_host_name(c->ssl, name) == 1;
+}
+
+static void resume_session(struct tls_conn *c)
+{
+    SSL_SESSION *session = tls_known_get(c->ctx, c->server_name);
+    if (session == NULL)
+        return;
+    /* A session that does not fit any more only costs a whole handshake. */
+    (void)SSL_set_session(c->ssl, session);
+    SSL_SESSION_free(session);
+}
+
+static void be_client(struct tls_conn *c, const char *server_name)
+{
+    SSL_set_connect_state(c->ssl);
+    if (server_name == NULL)
+        return;
+    c->name_is_bad = !name_server(c, server_name);
+    c->server_name = mem_strdup(server_name);
+    if (!c->name_is_bad)
+        resume_session(c);
+}
+
+struct tls_conn *tls_conn_new(struct tls_ctx *ctx, int fd, bool server, const char *server_name)
+{
+    CHECK(ctx != NULL && fd >= 0 && server == ctx->is_server);
+    ERR_clear_error();
+    struct tls_conn *c = mem_zalloc(sizeof *c);
+    c->ctx = tls_ctx_ref(ctx);
+    c->fd = fd;
+    c->ssl = SSL_new(ctx->ssl);
+    BIO *bio = BIO_new(ctx->bio);
+    CHECK(c->ssl != NULL && bio != NULL); /* they only fail when memory is at its end */
+    BIO_set_data(bio, c);
+    SSL_set_bio(c->ssl, bio, bio);
+    SSL_set_app_data(c->ssl, c);
+    if (server)
+        SSL_set_accept_state(c->ssl);
+    else
+        be_client(c, server_name);
+    return c;
+}
+
+void tls_conn_free(struct tls_conn **c)
+{
+    struct tls_conn *conn = *c;
+    *c = NULL;
+    if (conn == NULL)
+        return;
+    if (conn->is_open && !conn->is_broken)
+        (void)SSL_shutdown(conn->ssl); /* a farewell that the socket does not take is dropped */
+    ERR_clear_error();
+    SSL_free(conn->ssl);
+    tls_ctx_unref(&conn->ctx);
+    mem_free(conn->server_name);
+    mem_free(conn->subject);
+    mem_free(conn);
+}
+
+int tls_on_new_session(SSL *ssl, SSL_SESSION *session)
+{
+    struct tls_conn *c = SSL_get_app_data(ssl);
+    if (c->server_name == NULL)
+        return 0; /* OpenSSL keeps its reference */
+    /* What a session was verified for is its name: it is only resumed under the same one. */
+    tls_known_put(c->ctx, c->server_name, session);
+    return 1;
+}
+
+/* ---- about the peer ------------------------------------------------------------------------- */
+
+static char *subject_of(X509 *cert)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    CHECK(bio != NULL);
+    char *subject = NULL;
+    /* Escapes control octets, so that it may be logged. */
+    if (X509_NAME_print_ex(bio, X509_get_subject_name(cert), 0,
+                           XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_UTF8_CONVERT) >= 0) {
+        char *text = NULL;
+        long len = BIO_get_mem_data(bio, &text);
+        if (len > 0 && len <= SUBJECT_MAX) {
+            subject = mem_zalloc((size_t)len + 1);
+            memcpy(subject, text, (size_t)len);
+        }
+    }
+    BIO_free(bio);
+    ERR_clear_error();
+    return subject;
+}
+
+/* ---- results -------------------------------------------------------------------------------- */
+
+static enum tls_result broken(struct tls_conn *c, struct err *err, const char *doing)
+{
+    c->is_broken = true;
+    unsigned long last = ERR_peek_last_error();
+    long verdict = SSL_get_verify_result(c->ssl);
+    bool is_verdict =
+        ERR_GET_LIB(last) == ERR_LIB_SSL && ERR_GET_REASON(last) == SSL_R_CERTIFICATE_VERIFY_FAILED;
+    if (is_verdict && verdict != X509_V_OK) {
+        ERR_clear_error();
+        (void)err_set(err, ERR_TLS, "%s: the peer's certificate is refused: %s", doing,
+                      X509_verify_cert_error_string(verdict));
+    } else if (ERR_GET_LIB(last) == ERR_LIB_SSL &&
+               ERR_GET_REASON(last) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
+        ERR_clear_error();
+        (void)err_set(err, ERR_TLS, "%s: the peer closed the connection without ending TLS", doing);
+    } else {
+        (void)tls_err_set(err, ERR_TLS, "%s", doing);
+    }
+    return TLS_FAILED;
+}
+
+static enum tls_result broken_socket(struct tls_conn *c, int error, struct err *err,
+                                     const char *doing)
+{
+    c->is_broken = true;
+    ERR_clear_error();
+    (void)err_set(err, ERR_IO, "%s: %s", doing,
+                  error != 0 ? strerror(error) : "the peer closed the connection");
+    return TLS_FAILED;
+}
+
+/* What a call that did not succeed means. `error` is errno right after it. */
+static enum tls_result verdict(struct tls_conn *c, int result, int error, struct err *err,
+                               const char *doing)
+{
+    switch (SSL_get_error(c->ssl, result)) {
+    case SSL_ERROR_WANT_READ:
+        return TLS_WANT_READ;
+    case SSL_ERROR_WANT_WRITE:
+        return TLS_WANT_WRITE;
+    case SSL_ERROR_ZERO_RETURN:
+        return TLS_CLOSED;
+    case SSL_ERROR_SYSCALL:
+        return broken_socket(c, error, err, doing);
+    default:
+        return broken(c, err, doing);
+    }
+}
+
+enum tls_result tls_conn_handshake(struct tls_conn *c, struct err *err)
+{
+    CHECK(c != NULL && !c->is_open);
+    if (c->name_is_bad) {
+        ERR_clear_error();
+        (void)err_set(err, ERR_TLS, "TLS handshake: the server name \"%.*s\" is not usable",
+                      (int)SERVER_NAME_MAX, c->server_name);
+        return TLS_FAILED;
+    }
+    ERR_clear_error();
+    errno = 0;
+    int result = SSL_do_handshake(c->ssl);
+    if (result != 1)
+        return verdict(c, result, errno, err, "TLS handshake");
+    c->is_open = true;
+    X509 *cert = SSL_get0_peer_certificate(c->ssl);
+    c->subject = cert != NULL ? subject_of(cert) : NULL;
+    return TLS_OK;
+}
+
+enum tls_result tls_conn_read(struct tls_conn *c, void *into, size_t room, size_t *done,
+                              struct err *err)
+{
+    CHECK(c != NULL && c->is_open && room != 0);
+    *done = 0;
+    ERR_clear_error();
+    errno = 0;
+    int result = SSL_read_ex(c->ssl, into, room, done);
+    return result == 1 ? TLS_OK : verdict(c, result, errno, err, "TLS read");
+}
+
+enum tls_result tls_conn_write(struct tls_conn *c, struct slice from, size_t *done, struct err *err)
+{
+    CHECK(c != NULL && c->is_open && from.len != 0);
+    CHECK(from.len >= c->retry_len);
+    *done = 0;
+    /* A record that is half sent is finished with the octets it began with, no more and no less;
+     * what the caller gathered behind them meanwhile goes into the next. */
+    size_t len = c->retry_len != 0 ? c->retry_len : from.len;
+    ERR_clear_error();
+    errno = 0;
+    int result = SSL_write_ex(c->ssl, from.ptr, len, done);
+    if (result == 1) {
+        c->retry_len = 0;
+        return TLS_OK;
+    }
+    enum tls_result r = verdict(c, result, errno, err, "TLS write");
+    c->retry_len = r == TLS_WANT_WRITE || r == TLS_WANT_READ ? len : 0;
+    return r;
+}
+
+const char *tls_conn_subject(const struct tls_conn *c)
+{
+    CHECK(c != NULL);
+    return c->subject;
+}
+
+bool tls_conn_was_resumed(const struct tls_conn *c)
+{
+    CHECK(c != NULL);
+    return c->is_open && SSL_session_reused(c->ssl) == 1;
+}

@@ -1,0 +1,60 @@
+/*
+ * work: a few threads for what blocks and must not block a loop: name lookups, file syncs,
+ * password hashing.
+ *
+ * A job runs on one of the pool's threads, in the order of submission per pool, and comes back as
+ * mail to the loop that submitted it. The number of jobs that wait is bounded. Things that may
+ * block each other for long (a dead name server, a slow disk) get pools of their own.
+ */
+#ifndef WARREN_WORK_H
+#define WARREN_WORK_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "io/loop.h"
+#include "io/mailbox.h"
+
+struct work_pool;
+struct work_job;
+
+typedef void (*work_fn)(struct work_job *job);
+
+/* Embedded in the submitter's struct, which must stay until `done` runs. */
+struct work_job {
+    work_fn run;    /* on a thread of the pool; touches nothing of a loop */
+    work_fn done;   /* on the submitting loop, exactly once; the struct is the submitter's again */
+    bool cancelled; /* read by `done`: work_cancel was called, or the pool ended */
+
+    /* The pool's own. */
+    enum { WORK_IDLE, WORK_WAITING, WORK_RUNNING } state;
+    struct work_pool *pool;
+    struct loop *loop;
+    struct mail mail;
+    TAILQ_ENTRY(work_job) entry;
+};
+
+/* `threads` threads now; at most `waiting_max` jobs wait at any time. `name` (copied) names the
+ * threads. Signals are never delivered to them. */
+MUST_CHECK struct work_pool *work_pool_new(const char *name, unsigned threads, size_t waiting_max,
+                                           struct err *err);
+
+/* Waits for the jobs that run; those that wait come back cancelled. The loops that submitted must
+ * not have been freed yet (they may have stopped: loop_free then delivers), and must not submit
+ * any more. NULL is allowed. */
+void work_pool_free(struct work_pool **pool);
+
+void work_job_init(struct work_job *job, work_fn run, work_fn done);
+
+/* On the loop's thread. False (ERR_LIMIT), and `done` will not be called, when too many wait. */
+MUST_CHECK bool work_submit(struct work_pool *pool, struct loop *loop, struct work_job *job,
+                            struct err *err);
+
+/* On the thread that submitted, before `done` ran: the result is not wanted any more. A job that
+ * waits will not run; one that runs cannot be stopped. In both cases `done` follows, later, from
+ * the loop, and finds `cancelled` set. */
+void work_cancel(struct work_job *job);
+
+/* Jobs that wait for a thread. Any thread. */
+size_t work_pool_waiting(struct work_pool *pool);
+
+#endif
