@@ -1,0 +1,1 @@
+"""The end-to-end suite's machinery: processes, sites, a raw client, test cases."""

@@ -1,0 +1,84 @@
+"""A site: what one test file runs against, fresh servers on free ports in a temporary folder.
+
+A test module says what it needs in constants that the runner reads before it loads anything:
+  TARGETS       where it makes sense, default all of broker, proxy, rabbitmq
+  THREADS       True: also run against a broker with three threads (target "threads")
+  FIRST         True: takes long, so it starts first
+  BROKER_CONF   laid over the broker's configuration
+  PROXY_CONF    laid over the proxy's
+  RABBIT_CONF   lines for a RabbitMQ of its own, where the shared one will not do
+"""
+
+import os
+import shutil
+import tempfile
+
+from harness.servers import Broker, Proxy, Rabbit
+
+SHARED_RABBIT = "WARREN_E2E_RABBIT_PORT"
+THREADS_CONF = {"node": {"threads": 3}}
+
+
+class Site:
+    def __init__(self, target, module=None, parent=None):
+        self.target = target
+        self.folder = tempfile.mkdtemp(prefix="warren-e2e-", dir=parent)
+        self.module = module
+        self.broker = self.proxy = self.rabbit = None
+        self.address = None
+
+    def _constant(self, name):
+        return getattr(self.module, name, None)
+
+    def start(self):
+        if self.target == "rabbitmq":
+            self._start_rabbit()
+        else:
+            self._start_warren()
+        return self
+
+    def _start_rabbit(self):
+        own = self._constant("RABBIT_CONF")
+        if own is None and SHARED_RABBIT in os.environ:
+            self.address = ("127.0.0.1", int(os.environ[SHARED_RABBIT]))
+            return
+        self.rabbit = Rabbit(self.folder, conf=own or ()).start()
+        self.address = self.rabbit.address
+
+    def _start_warren(self):
+        broker_conf = self._constant("BROKER_CONF") or {}
+        if self.target == "threads":
+            broker_conf = dict(broker_conf, **THREADS_CONF)
+        self.broker = Broker(os.path.join(self.folder, "rabbit1"), conf=broker_conf).start()
+        self.address = self.broker.address
+        if self.target == "proxy":
+            folder = os.path.join(self.folder, "proxy")
+            self.proxy = Proxy(folder, [self.broker], self._constant("PROXY_CONF")).start()
+            self.address = self.proxy.address
+
+    def servers(self):
+        """Outermost first: the order of stopping."""
+        return [s for s in (self.proxy, self.broker, self.rabbit) if s]
+
+    def procs(self):
+        return [s.proc for s in self.servers()]
+
+    def all_alive(self):
+        return all(p.alive() for p in self.procs())
+
+    def logs(self):
+        return "\n".join("--- %s\n%s" % (p.log, p.log_tail()) for p in self.procs())
+
+    def stop(self):
+        """Ends all, outermost first; what was wrong with their lives, as a list of texts."""
+        wrong = []
+        for server in self.servers():
+            try:
+                server.stop()
+            except AssertionError as e:
+                wrong.append("%s does not stop on TERM: %s" % (server.name, e))
+            wrong += server.complaints()
+        return wrong
+
+    def remove(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
