@@ -37,6 +37,8 @@ METHODS_TEXT = """
 20 21 channel.flow_ok active:bit
 20 40 channel.close reply_code:short reply_text:shortstr class_id:short method_id:short
 20 41 channel.close_ok
+30 10 access.request realm:shortstr exclusive:bit passive:bit active:bit write:bit read:bit
+30 11 access.request_ok ticket:short
 40 10 exchange.declare reserved_1:short exchange:shortstr type:shortstr passive:bit durable:bit auto_delete:bit internal:bit nowait:bit arguments:table
 40 11 exchange.declare_ok
 40 20 exchange.delete reserved_1:short exchange:shortstr if_unused:bit nowait:bit

@@ -26,9 +26,6 @@ class Case(unittest.TestCase):
     seconds = 60  # a test that takes longer has failed
     maxDiff = 4000
 
-    def setUp(self):
-        self.serial = next(_serial)
-
     @property
     def target(self):
         return self.site.target
@@ -38,8 +35,8 @@ class Case(unittest.TestCase):
         return self.site.target == "rabbitmq"
 
     def name(self, base="q"):
-        """A name of this test's own: files share a server."""
-        return "%s.%s.%d" % (self._testMethodName[5:45], base, self.serial)
+        """A name of its own: tests share a server, with RabbitMQ even files do."""
+        return "%s.%d.%d" % (base, os.getpid(), next(_serial))
 
     def url(self, scheme="amqp"):
         return "%s://guest:guest@%s:%d/" % ((scheme,) + self.site.address)

@@ -91,9 +91,8 @@ class Conn:
             raise Eof("connection reset: %s" % e) from None
         if not chunk:
             raise Eof("end of stream")
-        if self.at:
-            del self.data[:self.at]
-            self.at = 0
+        del self.data[:self.at]
+        self.at = 0
         self.data += chunk
 
     def read_bytes(self, n, seconds=None):
@@ -194,6 +193,17 @@ class Conn:
                 self._fill(deadline)
             except Eof:
                 return
+
+    def expect_refusal(self, codes=(), seconds=None):
+        """The connection ends without having become useful: at once, or after a close that
+        names one of these codes."""
+        try:
+            event = self.next(0, seconds)
+        except Eof:
+            return
+        if event.name != "connection.close" or event.reply_code not in codes:
+            raise AssertionError("the end or a close with %s expected, came %r" % (codes, event))
+        self.expect_eof(seconds)
 
     def expect_silence(self, seconds=0.3, channel=None):
         """The one place where time is the condition: nothing may come."""
@@ -330,7 +340,7 @@ class Channel:
 
     def barrier(self):
         """All that was sent on this channel has been dealt with when this returns."""
-        self.call("basic.qos", prefetch_count=0)
+        self.call("channel.flow", active=True)
 
     def publish(self, exchange="", key="", body=b"", props=None, mandatory=False,
                 immediate=False):

@@ -58,13 +58,14 @@ class Result(unittest.TestResult):
         signal.setitimer(signal.ITIMER_REAL, limit * SCALE)
 
     def addError(self, test, err):
-        self.errors_here.append("".join(traceback.format_exception(*err)))
+        self.errors_here.append(self._exc_info_to_string(err, test))
 
     addFailure = addError
 
     def addSubTest(self, test, subtest, err):
         if err is not None:
-            self.addError(subtest, (err[0], AssertionError(subtest.params, err[1]), err[2]))
+            self.errors_here.append("with %s\n%s" % (
+                subtest._subDescription(), self._exc_info_to_string(err, test)))
 
     def addSkip(self, test, reason):
         self.absent = reason
