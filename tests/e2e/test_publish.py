@@ -1,0 +1,149 @@
+"""Publishing: mandatory and return, confirms, and that one cannot be told from the other."""
+
+import wire
+from harness.case import Case
+
+THREADS = True
+
+
+class Base(Case):
+    def setUp(self):
+        super().setUp()
+        self.conn = self.connect()
+        self.ch = self.conn.channel()
+
+
+class Mandatory(Base):
+    def test_unroutable_comes_back_whole(self):
+        props = {"content_type": "a/b", "headers": {"k": [1, None]}, "message_id": "7"}
+        body = bytes(range(256)) * 600  # more than one frame
+        self.ch.publish("amq.direct", self.name("nowhere"), body, props, mandatory=True)
+        m = self.ch.expect("basic.return", reply_code=312, reply_text="NO_ROUTE",
+                           exchange="amq.direct")
+        self.assertEqual((m.body, m.props), (body, props))
+        self.assertTrue(m.routing_key.startswith("nowhere"))
+
+    def test_routable_does_not_and_not_mandatory_is_dropped(self):
+        q = self.ch.queue()
+        self.ch.publish("", q, b"x", mandatory=True)
+        self.ch.publish("", "nowhere", b"y")
+        self.ch.barrier()
+        self.ch.expect_silence(0.05)
+
+    def test_to_a_queue_that_is_gone(self):
+        q = self.ch.queue()
+        self.ch.publish("", q, b"1", mandatory=True)
+        self.ch.call("queue.delete", queue=q)
+        self.ch.publish("", q, b"2", mandatory=True)
+        self.assertEqual(self.ch.expect("basic.return").body, b"2")
+
+    def test_returns_come_in_order(self):
+        for i in range(50):
+            self.ch.publish("", "nowhere", b"%d" % i, mandatory=True)
+        self.assertEqual([int(self.ch.expect("basic.return").body) for _ in range(50)],
+                         list(range(50)))
+
+
+class Confirm(Base):
+    def setUp(self):
+        super().setUp()
+        self.ch.call("confirm.select")
+
+    def acked(self, n):
+        """The numbers of the first n confirms; none may come twice."""
+        acked = set()
+        while len(acked) < n:
+            event = self.ch.expect("basic.ack")
+            first = 1 if event.multiple else event.delivery_tag
+            new = set(range(first, event.delivery_tag + 1)) - acked
+            self.assertTrue(new, "acked again: %r" % event)
+            acked |= new
+        return acked
+
+    def test_each_is_confirmed_with_its_number(self):
+        q = self.ch.queue()
+        for number in (1, 2, 3):
+            self.ch.publish("", q, b"x")
+            self.ch.expect("basic.ack", delivery_tag=number)
+
+    def test_a_thousand_each_exactly_once(self):
+        q = self.ch.queue()
+        for i in range(1000):
+            self.ch.publish("", q, b"%d" % i)
+        self.assertEqual(self.acked(1000), set(range(1, 1001)))
+        self.assertEqual(len(self.ch.get_all(q)), 1000)
+
+    def test_unroutable_is_confirmed_too(self):
+        self.ch.publish("amq.direct", self.name("nowhere"), b"x")
+        self.ch.expect("basic.ack", delivery_tag=1)
+
+    def test_the_return_comes_before_the_ack(self):
+        for number in (1, 2, 3):
+            self.ch.publish("", "nowhere", b"x", mandatory=True)
+            self.ch.expect("basic.return")
+            self.ch.expect("basic.ack", delivery_tag=number)
+
+    def test_one_that_goes_to_many_queues_is_confirmed_once(self):
+        x = self.name("x")
+        self.ch.call("exchange.declare", exchange=x, type="fanout", auto_delete=True)
+        for _ in range(20):
+            self.ch.bind(self.ch.queue(), x)
+        self.ch.publish(x, "", b"x")
+        self.ch.expect("basic.ack", delivery_tag=1)
+        self.ch.barrier()
+        self.ch.expect_silence(0.05)
+
+    def test_numbers_count_from_the_select_of_the_channel(self):
+        other = self.conn.channel()
+        q = self.ch.queue()
+        other.publish("", q, b"before")
+        other.call("confirm.select")
+        other.publish("", q, b"after")
+        other.expect("basic.ack", delivery_tag=1)
+
+    def test_select_nowait(self):
+        other = self.conn.channel()
+        other.send("confirm.select", nowait=True)
+        other.publish("", "nowhere", b"x")
+        other.expect("basic.ack", delivery_tag=1)
+
+    def test_confirms_and_deliveries_on_one_channel(self):
+        q = self.ch.queue()
+        self.ch.consume(q, no_ack=True)
+        for i in range(100):
+            self.ch.publish("", q, b"%d" % i)
+        acked, bodies = set(), []
+        while len(acked) < 100 or len(bodies) < 100:
+            event = self.ch.next()
+            if event.name == "basic.deliver":
+                bodies.append(int(event.body))
+            else:
+                first = 1 if event.multiple else event.delivery_tag
+                acked |= set(range(first, event.delivery_tag + 1))
+        self.assertEqual(bodies, list(range(100)))
+
+    def test_an_error_of_one_publish_does_not_unsay_the_others(self):
+        q = self.name()
+        self.ch.declare(q)
+        conn = self.connect()
+        conn.send(b"".join([wire.method_frame(1, "channel.open"),
+                            wire.method_frame(1, "confirm.select")]))
+        for _ in range(3):
+            conn.send(wire.method_frame(1, "basic.publish", routing_key=q) +
+                      wire.content_frames(1, b"good"))
+        conn.send(wire.method_frame(1, "basic.publish", exchange="missing", routing_key=q) +
+                  wire.content_frames(1, b"bad"))
+        while True:
+            event = conn.next()
+            if event.name == "channel.close":
+                break
+        self.assertEqual(event.reply_code, 404)
+        self.ch.barrier()
+        self.assertEqual(self.ch.get_all(q), [b"good"] * 3)
+        self.ch.call("queue.delete", queue=q)
+
+
+class Flow(Base):
+    def test_flow_active_is_answered(self):
+        self.ch.send("channel.flow", active=True)
+        self.ch.expect("channel.flow_ok", active=True)
