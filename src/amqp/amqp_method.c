@@ -149,11 +149,12 @@ bool amqp_reply_closes_connection(unsigned code)
     }
 }
 
-struct slice amqp_reply_text(char room[AMQP_REPLY_TEXT_MAX + 1], enum amqp_reply_code code,
-                             const char *fmt, ...)
+struct slice amqp_reply_text(char room[AMQP_REPLY_TEXT_MAX + 1], unsigned code, const char *fmt,
+                             ...)
 {
     struct text t = text_over(room, AMQP_REPLY_TEXT_MAX + 1);
-    text_put(&t, "%s - ", amqp_reply_name(code));
+    if (code != AMQP_REPLY_SUCCESS)
+        text_put(&t, "%s - ", amqp_reply_name(code));
 
     va_list args;
     va_start(args, fmt);

@@ -234,9 +234,9 @@ bool amqp_reply_closes_connection(unsigned code);
 
 #define AMQP_REPLY_TEXT_MAX 255
 
-/* "NOT_FOUND - explanation" as RabbitMQ says it; what is longer than a short string ends in "...",
- * after a whole character. The slice points into `room`. */
-struct slice amqp_reply_text(char room[AMQP_REPLY_TEXT_MAX + 1], enum amqp_reply_code code,
-                             const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* "NOT_FOUND - explanation" as RabbitMQ says it (no name for 200); what is longer than a short
+ * string ends in "...", after a whole character. The slice points into `room`. */
+struct slice amqp_reply_text(char room[AMQP_REPLY_TEXT_MAX + 1], unsigned code, const char *fmt,
+                             ...) PRINTF_LIKE(3, 4);
 
 #endif
