@@ -1,7 +1,8 @@
 /*
  * units: what people write in a config file, as numbers: "2s", "64k", "50%".
  *
- * Durations: ms, s, m, h, d; a bare number is in the unit the caller names. Sizes: k, M, G, T
+ * Durations: ms, s, m, h, d; a bare number is in the unit the caller names
+ * (0: refused). Sizes: k, M, G, T
  * (also KB, KiB, ...; all are powers of 1024). The whole text must be the number and its unit.
  */
 #ifndef WARREN_UNITS_H

@@ -37,12 +37,7 @@ static bool refuse(struct load *l, unsigned line, const char *fmt, ...)
 
 static const char *place(struct load *l, unsigned line)
 {
-    struct text t;
-    text_init(&t, ERR_TEXT_MAX);
-    text_put(&t, "%s:%u", l->file.path, line);
-    const char *where = conf_store_str(l->store, text_view(&t));
-    text_fini(&t);
-    return where;
+    return conf_store_put(l->store, "%s:%u", l->file.path, line);
 }
 
 static size_t find_directive(const struct conf_schema *schema, const char *kind, const char *key)

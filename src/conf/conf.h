@@ -28,7 +28,7 @@
     X(BOOL, "on or off")                                         /* bool */                        \
     X(FLAG, "a word without a value")                            /* bool, only in conf_options */  \
     X(U64, "a number")                                           /* uint64_t */                    \
-    X(DURATION, "a time such as 500ms, 2s or 1m")                /* uint64_t, ms */                \
+    X(DURATION, "a time with its unit, such as 500ms, 2s or 1m") /* uint64_t, ms */                \
     X(SIZE, "a size such as 64k, 16M or 1G")                     /* uint64_t, bytes */             \
     X(SHARE, "a share such as 40% or 0.4, or a size such as 2G") /* struct conf_share */           \
     X(CHOICE, "one of a few words")  /* an enum (int-sized): place in `choices` */                 \
@@ -132,6 +132,9 @@ MUST_CHECK bool conf_load_text(const struct conf_schema *schema, const char *nam
  */
 struct conf_override *conf_env(const struct conf_schema *schema, const char *prefix,
                                char *const *env, struct conf_store *store, size_t *count);
+
+/* A variable of `env`, or NULL. */
+const char *conf_env_value(char *const *env, const char *name);
 
 /*
  * Variables that begin like a section's (`WARREN_LISTEN_`) and name no key: most likely a slip,

@@ -40,7 +40,7 @@ static const char *value_of(const char *entry, const char *name)
     return strncmp(entry, name, n) == 0 && entry[n] == '=' ? entry + n + 1 : NULL;
 }
 
-static const char *lookup(char *const *env, const char *name)
+const char *conf_env_value(char *const *env, const char *name)
 {
     for (; env != NULL && *env != NULL; env++) {
         const char *value = value_of(*env, name);
@@ -64,7 +64,7 @@ struct conf_override *conf_env(const struct conf_schema *schema, const char *pre
         const char *name = room + from.len;
         put_variable(&from, prefix, d);
         CHECK(!from.cut);
-        const char *value = is_named(schema, d->section) ? NULL : lookup(env, name);
+        const char *value = is_named(schema, d->section) ? NULL : conf_env_value(env, name);
         if (value != NULL)
             all[(*count)++] = (struct conf_override){
                 d->section,

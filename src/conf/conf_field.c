@@ -63,12 +63,22 @@ static bool not_a(const struct setting *s, const char *what)
                    zero != NULL ? "\")" : "");
 }
 
+/* A bare number but 0 is refused: to some it means seconds, to others, as in HAProxy, ms. */
+static bool duration_of(struct slice text, uint64_t *out)
+{
+    if (slice_is(text, "0")) {
+        *out = 0;
+        return true;
+    }
+    return units_duration_ms(text, 0, out);
+}
+
 static bool set_number(const struct setting *s)
 {
     uint64_t v;
     const struct conf_directive *d = s->d;
     bool ok = d->type == CONF_U64        ? units_u64(s->text, &v)
-              : d->type == CONF_DURATION ? units_duration_ms(s->text, 1000, &v)
+              : d->type == CONF_DURATION ? duration_of(s->text, &v)
                                          : units_size_bytes(s->text, &v);
     if (!ok)
         return not_a(s, type_texts[d->type]);

@@ -60,10 +60,10 @@ static bool is_name_octet(uint8_t c)
            c == '-' || c == '.';
 }
 
-static bool is_name(struct slice s)
+static bool is_name(struct slice s, char also)
 {
     for (size_t i = 0; i < s.len; i++) {
-        if (!is_name_octet(s.ptr[i]))
+        if (!is_name_octet(s.ptr[i]) && s.ptr[i] != (uint8_t)also)
             return false;
     }
     return s.len != 0;
@@ -136,9 +136,9 @@ static bool take_section(struct source *src, struct slice line)
         n++;
     struct slice kind = slice_head(inside, n);
     struct slice name = slice_trim(slice_from(inside, n));
-    if (!is_name(kind) || (name.len != 0 && !is_name(name)))
+    if (!is_name(kind, '-') || (name.len != 0 && !is_name(name, ':')))
         return refuse(src, "a section is written [kind] or [kind name], "
-                           "in letters, digits and \"-_.\"");
+                           "in letters, digits and \"-_.:\"");
     if (kind.len > CONF_NAME_MAX || name.len > CONF_NAME_MAX)
         return refuse(src, "the name of a section has more than %u octets", CONF_NAME_MAX);
     return add_block(src, kind, name);
@@ -159,7 +159,7 @@ static bool take_entry(struct source *src, struct slice line)
     const uint8_t *equals = memchr(line.ptr, '=', line.len);
     struct slice key =
         slice_trim(slice_head(line, equals != NULL ? (size_t)(equals - line.ptr) : 0));
-    if (equals == NULL || !is_name(key))
+    if (equals == NULL || !is_name(key, '-'))
         return refuse_form(src, line);
     if (key.len > CONF_NAME_MAX)
         return refuse(src, "a key has more than %u octets", CONF_NAME_MAX);

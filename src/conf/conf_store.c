@@ -3,6 +3,9 @@
 #include "base/check.h"
 #include "base/mem.h"
 
+#include <stdarg.h>
+#include <stdio.h>
+
 struct conf_piece {
     struct conf_piece *next;
     _Alignas(max_align_t) uint8_t bytes[];
@@ -46,4 +49,18 @@ char *conf_store_str(struct conf_store *s, struct slice text)
     if (text.len != 0)
         memcpy(copy, text.ptr, text.len);
     return copy;
+}
+
+char *conf_store_put(struct conf_store *s, const char *fmt, ...)
+{
+    va_list args, again;
+    va_start(args, fmt);
+    va_copy(again, args);
+    int wanted = vsnprintf(NULL, 0, fmt, args);
+    CHECK(wanted >= 0);
+    char *text = conf_store_alloc(s, (size_t)wanted + 1);
+    vsnprintf(text, (size_t)wanted + 1, fmt, again);
+    va_end(again);
+    va_end(args);
+    return text;
 }

@@ -8,6 +8,7 @@
 #ifndef WARREN_CONF_STORE_H
 #define WARREN_CONF_STORE_H
 
+#include "base/attr.h"
 #include "base/slice.h"
 
 struct conf_store;
@@ -22,5 +23,8 @@ void *conf_store_alloc(struct conf_store *s, size_t bytes) __attribute__((return
 
 /* The octets, terminated. */
 char *conf_store_str(struct conf_store *s, struct slice text) __attribute__((returns_nonnull));
+
+char *conf_store_put(struct conf_store *s, const char *fmt, ...) PRINTF_LIKE(2, 3)
+    __attribute__((returns_nonnull));
 
 #endif

@@ -266,7 +266,7 @@ Test(conf, complains_with_file_and_line)
     refuses("[house\n", "t.conf:1: a section is written [kind] or [kind name]; the ] is missing");
     refuses("[house] x\n", "t.conf:1: nothing but a comment may follow the ] of a section");
     refuses("[]\n", "t.conf:1: a section is written [kind] or [kind name], in letters, digits "
-                    "and \"-_.\"");
+                    "and \"-_.:\"");
     refuses("[house]\nrooms =\n",
             "t.conf:2: rooms has no value; leave the line out for the default");
     refuses("[house]\nrooms = ; five\n",
@@ -290,7 +290,10 @@ Test(conf, complains_of_bad_values)
     refuses("[house]\nrooms = 1\n", "t.conf:2: rooms: 1 is too little, the least is 2");
     refuses("[house]\nrooms = 21\n", "t.conf:2: rooms: 21 is too much, the most is 20");
     refuses("[house]\ntimeout-wait = 2 s\n",
-            "t.conf:2: timeout-wait: \"2 s\" is not a time such as 500ms, 2s or 1m");
+            "t.conf:2: timeout-wait: \"2 s\" is not a time with its unit, such as 500ms, 2s or 1m");
+    refuses(
+        "[house]\ntimeout-wait = 2000\n",
+        "t.conf:2: timeout-wait: \"2000\" is not a time with its unit, such as 500ms, 2s or 1m");
     refuses("[house]\nspace = 2M\n", "t.conf:2: space: 2M is too much, the most is 1048576 octets");
     refuses("[house]\nshare = 140%\n", "t.conf:2: share: \"140%\" is not a share such as 40% or "
                                        "0.4, or a size such as 2G");
@@ -487,7 +490,7 @@ Test(conf, refuses_bad_options)
         { "rex wait 1s wait 2s", "wait is given twice" },
         { "rex tame no-tame", "tame is given twice" },
         { "rex no-wait 1s", "there is no option \"no-wait\" here" },
-        { "rex wait x", "wait: \"x\" is not a time such as 500ms, 2s or 1m" },
+        { "rex wait x", "wait: \"x\" is not a time with its unit, such as 500ms, 2s or 1m" },
         { "rex weight 257", "weight: 257 is too much, the most is 256" },
     };
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {

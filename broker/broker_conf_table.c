@@ -1,0 +1,237 @@
+/* The directives of warren-broker, one row each, and what they must say: see broker_conf.h. */
+#include "broker_conf.h"
+
+#include "base/check.h"
+#include "io/host.h"
+
+#include <string.h>
+
+#define NAME_MAX_OCTETS 200u
+
+/* ---- what single directives and sections must say ---- */
+
+static bool is_name_text(const char *s, size_t n, const char *also)
+{
+    for (size_t i = 0; i < n; i++) {
+        char c = s[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              strchr(also, c) != NULL))
+            return false;
+    }
+    return n != 0;
+}
+
+/* NAME or NAME@HOST. The name becomes that of a folder and travels in many messages. */
+static bool set_name(void *instance, const struct conf_value *v, struct err *err)
+{
+    struct broker_conf *c = instance;
+    const char *at = strchr(v->text, '@');
+    size_t n = at != NULL ? (size_t)(at - v->text) : strlen(v->text);
+    bool ok = strlen(v->text) <= NAME_MAX_OCTETS && v->text[0] != '.' &&
+              is_name_text(v->text, n, "_-.") &&
+              (at == NULL || is_name_text(at + 1, strlen(at + 1), "_-.:"));
+    if (!ok)
+        return err_set(err, ERR_CONFIG,
+                       "a node's name is NAME or NAME@HOST, in letters, digits and \"_-.\"");
+    char host[256];
+    host_short_name(host, sizeof host);
+    c->node.name = at != NULL ? v->text : conf_store_put(v->store, "%s@%s", v->text, host);
+    return true;
+}
+
+/* ---- the directives ---- */
+
+#define KEY(kind, name) .section = #kind, .key = (name)
+#define AT(member)      .offset = CONF_FIELD(struct broker_conf, member)
+
+static const struct conf_directive directives[] = {
+    { KEY(node, "name"), .type = CONF_STRING, .set = set_name, .shown = "rabbit@HOST",
+      .help = "The node's name, NAME@HOST; without @HOST the short name of this host is added. "
+              "Several nodes of one host need different names." },
+    { KEY(node, "data-dir"), AT(node.data_dir), .type = CONF_STRING, .shown = "/var/lib/warren",
+      .help = "Where the node keeps its data, in a folder of its name. Where that default cannot "
+              "be written to (a node that is started by hand), it is ~/.warren." },
+    { KEY(node, "type"), AT(node.type), .type = CONF_CHOICE, .choices = "disc|ram|witness",
+      .fallback = "disc",
+      .help = "disc: keeps metadata on disk and votes. ram: keeps them in memory only. witness: "
+              "votes but holds no queues." },
+    { KEY(node, "threads"), AT(node.threads), .type = CONF_U64, .zero = "auto", .fallback = "auto",
+      .min = 1, .max = 256,
+      .help = "Threads that serve connections and queues. auto: one for each core that the "
+              "process may use." },
+
+    { KEY(listen, "amqp"), AT(listen.amqp), .type = CONF_ADDRESSES, .zero = "none",
+      .fallback = ":5672",
+      .help = "Where AMQP clients connect. :5672 is every address of this host." },
+    { KEY(listen, "amqps"), AT(listen.amqps), .type = CONF_ADDRESSES, .zero = "none",
+      .fallback = "none",
+      .help = "Where AMQP clients connect with TLS, usually :5671. Needs a certificate, see "
+              "[tls]; there is none by default, hence no listener." },
+    { KEY(listen, "management"), AT(listen.management), .type = CONF_ADDRESSES, .zero = "none",
+      .fallback = ":15672", .help = "The management API and page, and /metrics." },
+    { KEY(listen, "cluster"), AT(listen.cluster), .type = CONF_ADDRESSES, .zero = "none",
+      .fallback = ":25672",
+      .help = "Where other nodes connect: TCP for replication, and UDP for gossip on the same "
+              "number." },
+    { KEY(listen, "proxy-protocol"), AT(listen.proxy_protocol), .type = CONF_LIST, .zero = "off",
+      .fallback = "off",
+      .help = "Networks (10.0.0.0/8, ::1/128) whose connections begin with a PROXY header. Off, "
+              "because who may send that header may claim to be anybody. Warren's own proxy "
+              "needs no entry: it proves itself with the cookie." },
+
+    { KEY(cluster, "cookie-file"), AT(cluster.cookie_file), .type = CONF_STRING,
+      .shown = "/var/lib/warren/.cookie",
+      .help = "The secret that nodes and proxies of one cluster share: the file's octets, exactly, "
+              "mode 0400 or 0600. It is made when it is not there. A node that is started by hand "
+              "uses ~/.warren.cookie." },
+    { KEY(cluster, "seeds"), AT(cluster.seeds), .type = CONF_ADDRESSES, .zero = "none",
+      .fallback = "none",
+      .help = "Cluster ports of nodes to join: a new node with seeds joins by itself." },
+    { KEY(cluster, "failover-mode"), AT(cluster.failover_mode), .type = CONF_CHOICE,
+      .choices = "transparent|cancel", .fallback = "transparent",
+      .help =
+          "What a consumer notices when its queue moves to another node. transparent: "
+          "nothing but a pause. cancel: basic.cancel, for programs written for RabbitMQ's way." },
+    { KEY(cluster, "minority-close-after"), AT(cluster.minority_close_after_ms),
+      .type = CONF_DURATION, .fallback = "30s",
+      .help = "A node cut off from the majority for so long closes its clients' connections, so "
+              "that they go elsewhere." },
+    { KEY(cluster, "start-grace"), AT(cluster.start_grace_ms), .type = CONF_DURATION,
+      .fallback = "10s",
+      .help = "How long a starting cluster waits for a queue's last master before another in-sync "
+              "node takes over." },
+    { KEY(cluster, "drain-timeout"), AT(cluster.drain_timeout_ms), .type = CONF_DURATION,
+      .fallback = "60s",
+      .help = "How long an orderly stop may take to hand queues and clients over." },
+    { KEY(cluster, "claim-grace"), AT(cluster.claim_grace_ms), .type = CONF_DURATION,
+      .fallback = "3s",
+      .help = "How long a new master waits for the proxies to claim what their clients still "
+              "hold before it delivers those messages again." },
+    { KEY(cluster, "publish-lanes"), AT(cluster.publish_lanes), .type = CONF_CHOICE,
+      .choices = "channel|destination", .fallback = "channel",
+      .help = "channel: all publishes of a channel take one way, in order. destination: one way "
+              "for each node that masters a queue, faster, ordered only for each queue." },
+    { KEY(cluster, "deliver-after-replication"), AT(cluster.deliver_after_replication),
+      .type = CONF_BOOL, .fallback = "on",
+      .help = "A message is delivered only after all in-sync mirrors have it, so that nobody ever "
+              "saw a message that a failover lost." },
+
+    { KEY(tls, "cert"), AT(tls.cert), .type = CONF_STRING, .zero = "none",
+      .help = "The node's certificate and its chain, PEM." },
+    { KEY(tls, "key"), AT(tls.key), .type = CONF_STRING, .zero = "none",
+      .help = "Its private key, PEM; none: it is in the file of the certificate." },
+    { KEY(tls, "ca"), AT(tls.ca), .type = CONF_STRING, .zero = "none",
+      .help = "Whose certificates are trusted, PEM; none: those that the system trusts." },
+    { KEY(tls, "verify"), AT(tls.verify), .type = CONF_CHOICE, .choices = "none|peer",
+      .fallback = "none", .help = "peer: clients must show a certificate that ca vouches for." },
+    { KEY(tls, "min-version"), AT(tls.min_version), .type = CONF_CHOICE, .choices = "1.2|1.3",
+      .fallback = "1.2", .help = "The oldest version of TLS that is spoken." },
+
+    { KEY(limits, "memory-high-watermark"), AT(limits.memory_high_watermark), .type = CONF_SHARE,
+      .fallback = "40%", .min = 16u << 20,
+      .help = "Above it publishers are blocked (connection.blocked) until memory is freed. A share "
+              "of the memory this process may use, or a size." },
+    { KEY(limits, "disk-free-limit"), AT(limits.disk_free_bytes), .type = CONF_SIZE,
+      .fallback = "1G",
+      .help = "With less room on the data folder's disk publishers are blocked." },
+    { KEY(limits, "channel-max"), AT(limits.channel_max), .type = CONF_U64, .fallback = "2047",
+      .min = 1, .max = 65535, .help = "Channels of one connection." },
+    { KEY(limits, "frame-max"), AT(limits.frame_max_bytes), .type = CONF_SIZE, .fallback = "131072",
+      .min = 4096, .max = 128u << 20,
+      .help = "The largest frame: a longer message travels in several. A client may ask for "
+              "less." },
+    { KEY(limits, "heartbeat"), AT(limits.heartbeat_s), .type = CONF_DURATION, .zero = "off",
+      .fallback = "60s", .min = 1000, .max = 65535000,
+      .help = "A connection that is silent for twice as long is dead. A client may ask for less." },
+    { KEY(limits, "max-message"), AT(limits.max_message_bytes), .type = CONF_SIZE,
+      .fallback = "128M", .min = 1024, .max = 2147483647,
+      .help = "The largest message; a larger one closes its channel (406)." },
+
+    { KEY(store, "sync"), AT(store.sync), .type = CONF_CHOICE, .choices = "always|interval|none",
+      .fallback = "always",
+      .help = "When a persistent message counts as stored. always: when the disk has it. "
+              "interval: at the next sync, some hundred milliseconds. none: when the system has "
+              "it." },
+    { KEY(store, "segment-size"), AT(store.segment_bytes), .type = CONF_SIZE, .fallback = "16M",
+      .min = 1u << 20, .max = 1u << 30, .help = "Size of the journal's files." },
+
+    { KEY(log, "target"), AT(log.target), .type = CONF_CHOICE, .choices = "stderr|file|syslog",
+      .fallback = "stderr", .help = "Where log lines go; systemd's journal takes stderr." },
+    { KEY(log, "file"), AT(log.file), .type = CONF_STRING, .shown = "DATA-DIR/NAME.log",
+      .help = "The file for target = file; opened again by warrenctl rotate_logs and by HUP." },
+    { KEY(log, "level"), AT(log.level), .type = CONF_CHOICE,
+      .choices = "error|warn|info|debug|trace", .fallback = "info",
+      .help = "This and graver lines are written." },
+};
+
+/* ---- the sections ---- */
+
+/* What later versions can do is refused, not ignored: who asks for it counts on it. */
+static bool close_node(void *root, void *instance, struct err *err)
+{
+    struct broker_conf *c = root;
+    (void)instance;
+    if (c->node.type != BROKER_NODE_DISC)
+        return err_set(err, ERR_CONFIG,
+                       "type: only disc is possible, this version does not "
+                       "form clusters yet");
+    return true;
+}
+
+static bool close_cluster(void *root, void *instance, struct err *err)
+{
+    struct broker_conf *c = root;
+    (void)instance;
+    if (c->cluster.seeds.count != 0)
+        return err_set(err, ERR_CONFIG, "seeds: this version does not form clusters yet");
+    return true;
+}
+
+static bool close_tls(void *root, void *instance, struct err *err)
+{
+    struct broker_conf *c = root;
+    (void)instance;
+    if (c->tls.cert == NULL && c->tls.key != NULL)
+        return err_set(err, ERR_CONFIG, "key is of no use without cert");
+    if (c->tls.verify == BROKER_VERIFY_PEER && c->tls.ca == NULL)
+        return err_set(err, ERR_CONFIG, "verify = peer needs ca: whose certificates count");
+    return true;
+}
+
+static bool close_limits(void *root, void *instance, struct err *err)
+{
+    struct broker_conf *c = root;
+    (void)instance;
+    /* Still in ms here. It travels in seconds. */
+    if (c->limits.heartbeat_s % 1000 != 0)
+        return err_set(err, ERR_CONFIG, "heartbeat: it counts whole seconds");
+    c->limits.heartbeat_s /= 1000;
+    const struct conf_share *share = &c->limits.memory_high_watermark;
+    uint64_t memory = host_memory_bytes("");
+    if (share->is_fraction && memory == 0)
+        return err_set(err, ERR_CONFIG,
+                       "memory-high-watermark: this system does not tell how "
+                       "much memory it has; give a size");
+    c->limits.memory_bytes =
+        share->is_fraction ? (uint64_t)(share->fraction * (double)memory) : share->bytes;
+    return true;
+}
+
+#define SECTION(name) .kind = (name), .offset = 0
+
+static const struct conf_section sections[] = {
+    { SECTION("node"), .close = close_node, .help = "This node." },
+    { SECTION("listen"),
+      .help = "Addresses: host:port, :port for every address of the host, [v6]:port; several are "
+              "put between commas. \"none\" is no listener." },
+    { SECTION("cluster"), .close = close_cluster, .help = "Nodes that belong together." },
+    { SECTION("tls"), .close = close_tls, .help = "Certificates, for listen.amqps." },
+    { SECTION("limits"), .close = close_limits, .help = "How much of everything." },
+    { SECTION("store"), .help = "The journal on disk." },
+    { SECTION("log"), .help = "Log lines." },
+};
+
+_Static_assert(LOG_LEVEL_ERROR == 0 && LOG_LEVEL_TRACE == 4, "the choices of log.level");
+
+const struct conf_schema broker_conf_schema = { sections, ARRAY_COUNT(sections), directives,
+                                                ARRAY_COUNT(directives) };
