@@ -31,6 +31,7 @@ BEGIN {
     flush_text()
     next
 }
+/^;/ { next }
 /^# ?/ { line = $0; sub(/^# ?/, "", line); text[++lines] = line; next }
 /^\[/ { printf ".SH \"%s\"\n", escape($0); flush_text(); next }
 /^$/ { next }

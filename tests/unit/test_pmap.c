@@ -9,6 +9,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -333,7 +334,7 @@ static void wait_for_readers(struct world *w)
     for (size_t i = 0; i < READERS; i++) {
         uint64_t turn = atomic_load(&w->turns[i]);
         while (turn % 2 == 1 && atomic_load(&w->turns[i]) == turn && !atomic_load(&w->done))
-            ;
+            sched_yield(); /* the reader may need this very core to get on */
     }
 }
 
