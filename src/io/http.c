@@ -1,0 +1,622 @@
+#include "io/http.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "io/clock.h"
+#include "io/http_text.h"
+#include "io/stream.h"
+
+#include <string.h>
+#include <sys/queue.h>
+#include <time.h>
+
+#define CONNECTIONS_MAX_DEFAULT 256u
+#define REPLY_HEAD_MAX          ((size_t)8 * 1024)
+#define BODY_CAP_FIRST          ((size_t)16 * 1024)
+#define STREAM_HIGH_BYTES       ((size_t)256 * 1024)
+
+/*
+ *             head came            body came          handler called
+ *   READING_HEAD ----> READING_BODY ----> (answering) ----------------+
+ *      ^   ^                                 |  http_hold             |
+ *      |   +--- http_reply, keep-alive ------+----> HELD              |
+ *      +------------------------- http_reply -----------+             |
+ *   any -- refused, Connection: close --> closing (the stream lingers without us)
+ */
+enum request_state { READING_HEAD, READING_BODY, ANSWERING, HELD };
+
+struct http_request {
+    struct http_server *server; /* NULL: freed while the request was held */
+    struct loop *loop;
+    struct stream *stream; /* NULL: the client has gone, or was told good-bye */
+    enum request_state state;
+    struct sock_addr peer;
+    struct loop_timer deadline;
+    struct loop_task next; /* one request a turn: others first, then the rest */
+    uint64_t written_ms;   /* last progress seen by the deadline */
+    bool has_begun;        /* the first octets of a request are there */
+    bool is_buried;
+
+    uint8_t *head_bytes; /* own copy, strings terminated */
+    struct http_head head;
+    uint8_t *body;
+    size_t body_len;
+    size_t body_cap;
+    struct text extra; /* headers of the reply */
+    TAILQ_ENTRY(http_request) entry;
+};
+
+struct route {
+    char *path; /* without "/..." */
+    size_t len;
+    bool is_prefix;
+    unsigned methods;
+    http_handler handler;
+    void *arg;
+};
+
+struct http_server {
+    struct loop *loop;
+    struct listener *listener;
+    struct http_options o;
+    struct route *routes;
+    size_t route_count;
+    TAILQ_HEAD(, http_request) connections;
+    unsigned connection_count;
+};
+
+static void on_data(struct stream *s, void *arg);
+static void on_room(struct stream *s, void *arg);
+static void on_closed(struct stream *s, const struct err *why, void *arg);
+static void on_deadline(void *arg);
+static void on_next(void *arg);
+
+static const struct stream_handlers handlers = { .on_data = on_data,
+                                                 .on_room = on_room,
+                                                 .on_closed = on_closed };
+
+/* ---- connections ------------------------------------------------------------------------------
+ */
+
+static void request_clear(struct http_request *r)
+{
+    mem_free(r->head_bytes);
+    mem_free(r->body);
+    r->head_bytes = NULL;
+    r->body = NULL;
+    r->body_len = r->body_cap = 0;
+    r->has_begun = false;
+    text_clear(&r->extra);
+}
+
+static void free_connection(void *ptr)
+{
+    struct http_request *r = ptr;
+    request_clear(r);
+    text_fini(&r->extra);
+    mem_free(r);
+}
+
+/* Leave the server's list and the loop; the memory stays until the turn is over, or, when the
+ * request is held, until it is answered. */
+static void drop(struct http_request *r)
+{
+    stream_free(&r->stream);
+    loop_timer_stop(&r->deadline);
+    loop_task_cancel(r->loop, &r->next);
+    if (r->server != NULL) {
+        TAILQ_REMOVE(&r->server->connections, r, entry);
+        r->server->connection_count--;
+        listener_resume(r->server->listener);
+        r->server = NULL;
+    }
+    if (r->state == HELD || r->is_buried)
+        return;
+    r->is_buried = true;
+    loop_timer_fini(&r->deadline);
+    loop_bury(r->loop, r, free_connection);
+}
+
+/* What is written still goes out; the stream cares for itself from here on. */
+static void say_goodbye(struct http_request *r)
+{
+    if (r->server != NULL && r->stream != NULL)
+        stream_finish(&r->stream, r->server->o.timeout_ms);
+    drop(r);
+}
+
+static void on_accept(int fd, const struct sock_addr *peer, void *arg)
+{
+    struct http_server *s = arg;
+    struct http_request *r = mem_zalloc(sizeof *r);
+    r->server = s;
+    r->loop = s->loop;
+    r->peer = *peer;
+    text_init(&r->extra, REPLY_HEAD_MAX);
+    loop_timer_init(&r->deadline, s->loop, on_deadline, r);
+    loop_task_init(&r->next, on_next, r);
+    TAILQ_INSERT_TAIL(&s->connections, r, entry);
+    if (++s->connection_count >= s->o.connections_max)
+        listener_pause(s->listener);
+    r->stream = stream_new(s->loop, fd, &handlers, r);
+    stream_set_marks(r->stream, STREAM_HIGH_BYTES, STREAM_HIGH_BYTES / 4);
+    loop_timer_start(&r->deadline, s->o.timeout_ms);
+}
+
+static void on_closed(struct stream *s, const struct err *why, void *arg)
+{
+    (void)s, (void)why; /* a client that goes away is no event */
+    drop(arg);
+}
+
+/* ---- answering ---------------------------------------------------------------------------------
+ */
+
+static const char *reason_of(int status)
+{
+    static const struct {
+        int status;
+        const char *reason;
+    } known[] = {
+        { 100, "Continue" },
+        { 200, "OK" },
+        { 201, "Created" },
+        { 202, "Accepted" },
+        { 204, "No Content" },
+        { 301, "Moved Permanently" },
+        { 302, "Found" },
+        { 303, "See Other" },
+        { 304, "Not Modified" },
+        { 400, "Bad Request" },
+        { 401, "Unauthorized" },
+        { 403, "Forbidden" },
+        { 404, "Not Found" },
+        { 405, "Method Not Allowed" },
+        { 406, "Not Acceptable" },
+        { 408, "Request Timeout" },
+        { 409, "Conflict" },
+        { 411, "Length Required" },
+        { 412, "Precondition Failed" },
+        { 413, "Content Too Large" },
+        { 414, "URI Too Long" },
+        { 415, "Unsupported Media Type" },
+        { 417, "Expectation Failed" },
+        { 429, "Too Many Requests" },
+        { 431, "Request Header Fields Too Large" },
+        { 500, "Internal Server Error" },
+        { 501, "Not Implemented" },
+        { 503, "Service Unavailable" },
+        { 504, "Gateway Timeout" },
+        { 505, "HTTP Version Not Supported" },
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(known); i++)
+        if (known[i].status == status)
+            return known[i].reason;
+    return "Unknown";
+}
+
+/* RFC 9110, 5.6.7; in English whatever the locale. */
+static void put_date(struct text *t)
+{
+    static const char days[][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
+    static const char months[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                      "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+    time_t now = (time_t)(clock_wall_ms() / 1000u);
+    struct tm tm;
+    gmtime_r(&now, &tm);
+    text_put(t, "Date: %s, %02d %s %04d %02d:%02d:%02d GMT\r\n", days[tm.tm_wday], tm.tm_mday,
+             months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+}
+
+/* These have no body, not even an empty one (RFC 9110, 6.4.1). */
+static bool may_have_body(int status)
+{
+    return status >= 200 && status != 204 && status != 304;
+}
+
+static void write_reply(struct http_request *r, int status, const char *type, struct slice body,
+                        bool keep_alive)
+{
+    char room[REPLY_HEAD_MAX + 1024];
+    struct text t = text_over(room, sizeof room);
+    text_put(&t, "HTTP/1.1 %d %s\r\n", status, reason_of(status));
+    put_date(&t);
+    if (r->server->o.server_name != NULL)
+        text_put(&t, "Server: %s\r\n", r->server->o.server_name);
+    if (type != NULL)
+        text_put(&t, "Content-Type: %s\r\n", type);
+    if (may_have_body(status))
+        text_put(&t, "Content-Length: %zu\r\n", body.len);
+    if (!keep_alive || r->head.is_1_0)
+        text_put(&t, "Connection: %s\r\n", keep_alive ? "keep-alive" : "close");
+    text_slice(&t, text_view(&r->extra));
+    text_str(&t, "\r\n");
+    CHECK(!t.cut);
+    stream_write(r->stream, text_view(&t));
+    if (may_have_body(status) && r->head.method != HTTP_HEAD)
+        stream_write(r->stream, body);
+}
+
+/* Our own refusals; the connection ends, because what follows on it cannot be trusted. */
+static void refuse(struct http_request *r, int status)
+{
+    char room[64];
+    struct text body = text_over(room, sizeof room);
+    text_put(&body, "%d %s\n", status, reason_of(status));
+    write_reply(r, status, "text/plain; charset=utf-8", text_view(&body), false);
+    say_goodbye(r);
+}
+
+void http_reply_header(struct http_request *r, const char *name, const char *value)
+{
+    CHECK(r->state == ANSWERING || r->state == HELD);
+    text_put(&r->extra, "%s: ", name);
+    for (; *value != '\0'; value++)
+        text_char(&r->extra, (uint8_t)*value < 0x20 || *value == 0x7F ? '?' : *value);
+    text_str(&r->extra, "\r\n");
+    CHECK(!r->extra.cut); /* headers are few and short, and ours */
+}
+
+void http_reply(struct http_request *r, int status, const char *type, struct slice body)
+{
+    CHECK(r->state == ANSWERING || r->state == HELD);
+    CHECK(r->stream == NULL || loop_is_current(r->loop));
+    r->state = READING_HEAD;
+    if (r->stream == NULL) {
+        drop(r);
+        return;
+    }
+    bool keep_alive = r->head.keep_alive;
+    write_reply(r, status, type, body, keep_alive);
+    if (!keep_alive) {
+        say_goodbye(r);
+        return;
+    }
+    request_clear(r);
+    loop_timer_start(&r->deadline, r->server->o.timeout_ms);
+    r->written_ms = stream_last_write_ms(r->stream);
+    /* The next one may be there already, or come while the stream is full. */
+    loop_again(r->loop, &r->next);
+}
+
+void http_hold(struct http_request *r)
+{
+    CHECK(r->state == ANSWERING && !r->is_buried);
+    r->state = HELD;
+    loop_timer_stop(&r->deadline); /* now it is us who are slow */
+}
+
+/* ---- routes -----------------------------------------------------------------------------------
+ */
+
+void http_route(struct http_server *s, const char *path, unsigned methods, http_handler handler,
+                void *arg)
+{
+    CHECK(path[0] == '/' && handler != NULL && methods != 0);
+    size_t len = strlen(path);
+    struct route route = { .len = len, .handler = handler, .arg = arg };
+    route.is_prefix = len >= 4 && strcmp(path + len - 4, "/...") == 0;
+    if (route.is_prefix)
+        route.len -= 4;
+    route.path = mem_strdup(path);
+    route.path[route.len] = '\0';
+    route.methods = methods;
+    if ((methods & HTTP_ALLOW(HTTP_GET)) != 0)
+        route.methods |= HTTP_ALLOW(HTTP_HEAD);
+    s->routes = mem_realloc(s->routes, (s->route_count + 1) * sizeof *s->routes);
+    s->routes[s->route_count++] = route;
+}
+
+static bool route_matches(const struct route *route, struct slice path)
+{
+    if (path.len < route->len || memcmp(path.ptr, route->path, route->len) != 0)
+        return false;
+    return path.len == route->len || (route->is_prefix && path.ptr[route->len] == '/');
+}
+
+/* An exact path is longer than a prefix of the same length: it says more. */
+static size_t weight_of(const struct route *route)
+{
+    return route->len * 2 + !route->is_prefix;
+}
+
+/* The handler's route, or NULL; *allowed is what the best path knows, 0 when there is none. */
+static const struct route *find_route(const struct http_server *s, const struct http_head *h,
+                                      unsigned *allowed)
+{
+    const struct route *best = NULL;
+    size_t weight = 0;
+    *allowed = 0;
+    for (size_t i = 0; i < s->route_count; i++) {
+        const struct route *route = &s->routes[i];
+        if (!route_matches(route, h->path) || (*allowed != 0 && weight_of(route) < weight))
+            continue;
+        if (*allowed == 0 || weight_of(route) > weight) {
+            weight = weight_of(route);
+            best = NULL;
+            *allowed = 0;
+        }
+        *allowed |= route->methods;
+        if (best == NULL && (route->methods & HTTP_ALLOW(h->method)) != 0)
+            best = route;
+    }
+    return best;
+}
+
+static void put_allow(struct http_request *r, unsigned allowed)
+{
+    static const char *const names[] = { [HTTP_GET] = "GET",
+                                         [HTTP_HEAD] = "HEAD",
+                                         [HTTP_POST] = "POST",
+                                         [HTTP_PUT] = "PUT",
+                                         [HTTP_DELETE] = "DELETE" };
+    char room[64];
+    struct text t = text_over(room, sizeof room);
+    for (unsigned m = 0; m < ARRAY_COUNT(names); m++)
+        if ((allowed & HTTP_ALLOW(m)) != 0)
+            text_put(&t, "%s%s", t.len != 0 ? ", " : "", names[m]);
+    http_reply_header(r, "Allow", room);
+}
+
+static void answer(struct http_request *r)
+{
+    unsigned allowed;
+    const struct route *route = find_route(r->server, &r->head, &allowed);
+    r->state = ANSWERING;
+    if (route != NULL) {
+        route->handler(r, route->arg);
+        CHECK(r->state != ANSWERING); /* answered or held */
+        return;
+    }
+    if (allowed != 0)
+        put_allow(r, allowed);
+    const char *text = allowed != 0 ? "405 Method Not Allowed\n" : "404 Not Found\n";
+    http_reply(r, allowed != 0 ? 405 : 404, "text/plain; charset=utf-8", slice_str(text));
+}
+
+/* ---- reading ----------------------------------------------------------------------------------
+ */
+
+static char *in_copy(struct http_request *r, struct slice in, struct slice part)
+{
+    return (char *)r->head_bytes + (part.ptr - in.ptr);
+}
+
+/* Keep the head after the stream has moved on: the same parts, in a copy, with an end for those
+ * that are lent as strings. Each is followed by an octet that nobody needs any more. */
+static void keep_head(struct http_request *r, struct slice in)
+{
+    struct http_head *h = &r->head;
+    r->head_bytes = mem_dup(in.ptr, in.len);
+    for (unsigned i = 0; i < h->field_count; i++) {
+        struct http_field *f = &h->fields[i];
+        char *value = f->value.len != 0 ? in_copy(r, in, f->value) : NULL;
+        f->name.ptr = (const uint8_t *)in_copy(r, in, f->name);
+        if (value != NULL)
+            value[f->value.len] = '\0';
+        f->value.ptr = (const uint8_t *)(value != NULL ? value : "");
+    }
+    char *path = in_copy(r, in, h->path);
+    if (h->query.len != 0)
+        h->query.ptr = (const uint8_t *)in_copy(r, in, h->query);
+    path[h->path.len] = '\0';
+    h->path.ptr = (const uint8_t *)path;
+}
+
+static void expect_body(struct http_request *r)
+{
+    if (r->head.body_bytes > r->server->o.body_max_bytes) {
+        refuse(r, 413);
+        return;
+    }
+    r->state = READING_BODY;
+    if (r->head.expects_continue)
+        stream_write(r->stream, slice_str("HTTP/1.1 100 Continue\r\n\r\n"));
+}
+
+static bool read_head(struct http_request *r)
+{
+    struct slice in = stream_peek(r->stream);
+    size_t len;
+    int status;
+    switch (http_head_cut(in, HTTP_HEAD_MAX, &r->head, &len, &status)) {
+    case HTTP_CUT_MORE:
+        return false;
+    case HTTP_CUT_BAD:
+        r->head.method = HTTP_OTHER;
+        refuse(r, status);
+        return false;
+    case HTTP_CUT_HEAD:
+        keep_head(r, slice_head(in, len));
+        stream_consume(r->stream, len);
+        expect_body(r);
+        return r->stream != NULL;
+    }
+    UNREACHABLE("http cut");
+}
+
+/* The body is taken as it comes: a length that lies costs nobody memory. */
+static bool read_body(struct http_request *r)
+{
+    struct slice in = slice_head(stream_peek(r->stream), (size_t)r->head.body_bytes - r->body_len);
+    if (r->body_len + in.len > r->body_cap) {
+        size_t cap = r->body_cap != 0 ? r->body_cap * 2 : BODY_CAP_FIRST;
+        r->body_cap = cap > r->body_len + in.len ? cap : r->body_len + in.len;
+        r->body = mem_realloc(r->body, r->body_cap);
+    }
+    if (in.len != 0)
+        memcpy(r->body + r->body_len, in.ptr, in.len);
+    r->body_len += in.len;
+    stream_consume(r->stream, in.len);
+    return r->body_len == r->head.body_bytes;
+}
+
+/* One request at most. While an answer is under way, or nobody reads the last ones, nothing more
+ * is read: the client waits, and not our memory. */
+static void serve(struct http_request *r)
+{
+    if (r->stream == NULL || r->state == HELD || stream_is_full(r->stream)) {
+        if (r->stream != NULL)
+            stream_pause(r->stream);
+        return;
+    }
+    if (!r->has_begun) {
+        r->has_begun = true;
+        loop_timer_start(&r->deadline, r->server->o.timeout_ms);
+    }
+    if (r->state == READING_HEAD && !read_head(r))
+        return;
+    if (r->state == READING_BODY && read_body(r))
+        answer(r);
+}
+
+static void on_data(struct stream *s, void *arg)
+{
+    (void)s;
+    struct http_request *r = arg;
+    if (!r->next.queued)
+        serve(r);
+}
+
+static void on_next(void *arg)
+{
+    struct http_request *r = arg;
+    if (!stream_is_full(r->stream))
+        stream_resume(r->stream);
+    if (stream_peek(r->stream).len != 0)
+        serve(r);
+}
+
+static void on_room(struct stream *s, void *arg)
+{
+    (void)s;
+    struct http_request *r = arg;
+    loop_again(r->loop, &r->next);
+}
+
+/* timeout_ms have passed since the request began, or, if none did, since the last one was answered
+ * or the connection was made. */
+static void on_deadline(void *arg)
+{
+    struct http_request *r = arg;
+    if (stream_pending(r->stream) != 0 && stream_last_write_ms(r->stream) != r->written_ms) {
+        r->written_ms = stream_last_write_ms(r->stream);
+        loop_timer_start(&r->deadline, r->server->o.timeout_ms);
+        return;
+    }
+    bool is_half_done = r->state == READING_BODY || stream_peek(r->stream).len != 0;
+    if (is_half_done && stream_pending(r->stream) == 0) {
+        r->head.method = HTTP_OTHER;
+        refuse(r, 408);
+    } else {
+        drop(r);
+    }
+}
+
+/* ---- what a handler asks ----------------------------------------------------------------------
+ */
+
+enum http_method http_request_method(const struct http_request *r)
+{
+    return r->head.method;
+}
+
+const char *http_request_path(const struct http_request *r)
+{
+    return (const char *)r->head.path.ptr;
+}
+
+bool http_request_segment(const struct http_request *r, unsigned n, struct text *room)
+{
+    struct slice rest = slice_from(r->head.path, 1);
+    const uint8_t *slash;
+    while (n-- != 0) {
+        slash = rest.len != 0 ? memchr(rest.ptr, '/', rest.len) : NULL;
+        if (slash == NULL)
+            return false;
+        rest = slice_from(rest, (size_t)(slash - rest.ptr) + 1);
+    }
+    slash = rest.len != 0 ? memchr(rest.ptr, '/', rest.len) : NULL;
+    struct slice segment = slash != NULL ? slice_head(rest, (size_t)(slash - rest.ptr)) : rest;
+    return segment.len != 0 && http_percent_decode(segment, false, room);
+}
+
+bool http_request_query(const struct http_request *r, const char *name, struct text *room)
+{
+    return http_query_find(r->head.query, name, room);
+}
+
+const char *http_request_header(const struct http_request *r, const char *name)
+{
+    const struct http_field *f = http_head_find(&r->head, name);
+    return f != NULL ? (const char *)f->value.ptr : NULL;
+}
+
+struct slice http_request_body(const struct http_request *r)
+{
+    return slice_of(r->body, r->body_len);
+}
+
+const struct sock_addr *http_request_peer(const struct http_request *r)
+{
+    return &r->peer;
+}
+
+bool http_request_basic_auth(const struct http_request *r, struct text *user, struct text *password)
+{
+    const struct http_field *f = http_head_find(&r->head, "Authorization");
+    return f != NULL && http_basic_decode(f->value, user, password);
+}
+
+/* ---- the server -------------------------------------------------------------------------------
+ */
+
+struct http_server *http_server_new(struct loop *loop, const struct sock_addr *at,
+                                    const struct http_options *o, struct err *err)
+{
+    CHECK(o->timeout_ms != 0);
+    struct http_server *s = mem_zalloc(sizeof *s);
+    s->loop = loop;
+    s->o = *o;
+    if (s->o.connections_max == 0)
+        s->o.connections_max = CONNECTIONS_MAX_DEFAULT;
+    TAILQ_INIT(&s->connections);
+    s->listener = listener_new(loop, at, &(struct listener_options){ 0 }, on_accept, s, err);
+    if (s->listener == NULL) {
+        mem_free(s);
+        return NULL;
+    }
+    return s;
+}
+
+static void free_server(void *ptr)
+{
+    struct http_server *s = ptr;
+    for (size_t i = 0; i < s->route_count; i++)
+        mem_free(s->routes[i].path);
+    mem_free(s->routes);
+    mem_free(s);
+}
+
+void http_server_free(struct http_server **server)
+{
+    struct http_server *s = *server;
+    *server = NULL;
+    if (s == NULL)
+        return;
+    struct http_request *r;
+    while ((r = TAILQ_FIRST(&s->connections)) != NULL)
+        drop(r);
+    listener_free(&s->listener);
+    loop_bury(s->loop, s, free_server);
+}
+
+const struct sock_addr *http_server_addr(const struct http_server *s)
+{
+    return listener_addr(s->listener);
+}
+
+unsigned http_server_connections(const struct http_server *s)
+{
+    return s->connection_count;
+}
