@@ -104,3 +104,37 @@ void text_escaped(struct text *t, struct slice s)
             text_put(t, "\\x%02X", c);
     }
 }
+
+/* How many octets the first character of `s` has; 0 when it is not well formed (RFC 3629: no
+ * surrogates, nothing past U+10FFFF, no longer form than needed). */
+static size_t utf8_len(struct slice s)
+{
+    uint8_t c = s.ptr[0];
+    if (c < 0x80)
+        return 1;
+    size_t n = c >= 0xC2 && c <= 0xDF   ? 2
+               : c >= 0xE0 && c <= 0xEF ? 3
+               : c >= 0xF0 && c <= 0xF4 ? 4
+                                        : 0;
+    if (n == 0 || s.len < n)
+        return 0;
+    uint8_t least = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80;
+    uint8_t most = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
+    if (s.ptr[1] < least || s.ptr[1] > most)
+        return 0;
+    for (size_t i = 2; i < n; i++) {
+        if ((s.ptr[i] & 0xC0) != 0x80)
+            return 0;
+    }
+    return n;
+}
+
+void text_utf8(struct text *t, struct slice s)
+{
+    while (s.len != 0) {
+        size_t n = utf8_len(s);
+        bool is_control = s.ptr[0] < 0x20 || s.ptr[0] == 0x7F;
+        text_slice(t, n == 0 || is_control ? slice_str("\xEF\xBF\xBD") : slice_head(s, n));
+        s = slice_from(s, n != 0 ? n : 1);
+    }
+}

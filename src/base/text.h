@@ -39,6 +39,10 @@ void text_vput(struct text *t, const char *fmt, va_list args) PRINTF_LIKE(2, 0);
 /* Octets from outside, for people: what is not printable ASCII, quotes and backslashes as \xHH. */
 void text_escaped(struct text *t, struct slice s);
 
+/* Octets from outside as UTF-8 without control characters: each octet that is neither becomes the
+ * replacement character U+FFFD (three octets). For JSON and the like. */
+void text_utf8(struct text *t, struct slice s);
+
 static inline struct slice text_view(const struct text *t)
 {
     return slice_of(t->ptr, t->len);
