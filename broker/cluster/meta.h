@@ -84,6 +84,7 @@ static inline struct slice meta_exchange_args(const struct meta_exchange_def *d)
 }
 
 struct topic_node;
+struct topic_kinds;
 
 /* Where its bindings are depends on the type: by_key for direct, topic for topic, all for the
  * others. meta_bindings_from lists them whatever the type. */
@@ -92,19 +93,23 @@ struct meta_exchange {
     uint64_t tag; /* private: the edit that made this copy */
     uint64_t binding_count;
     union {
-        struct pmap by_key;             /* struct meta_binding_set by routing key */
+        struct pmap by_key;             /* a binding, or a set of them, by routing key */
         struct pmap all;                /* struct meta_binding */
         const struct topic_node *topic; /* NULL: no binding */
     };
 };
 
 struct meta_binding {
-    const struct meta_exchange_def *source;
-    const struct meta_queue *queue;           /* destination, or NULL: */
-    const struct meta_exchange_def *exchange; /* an exchange */
-    uint32_t args_bytes;
+    bool is_set; /* false: see meta_binding_set */
+    bool to_exchange;
     uint8_t key_bytes;
-    uint8_t bytes[]; /* routing key, arguments sorted by name */
+    uint32_t args_bytes;
+    const struct meta_exchange_def *source;
+    union {
+        const struct meta_queue *queue;
+        const struct meta_exchange_def *exchange; /* if to_exchange */
+    };
+    uint8_t bytes[]; /* routing key, arguments in the order of their names */
 };
 
 static inline struct slice meta_binding_key(const struct meta_binding *b)
@@ -117,14 +122,35 @@ static inline struct slice meta_binding_args(const struct meta_binding *b)
     return slice_of(b->bytes + b->key_bytes, b->args_bytes);
 }
 
+/* Two or more bindings of one routing key, or of one destination. Where there is one alone, it
+ * stands in the map itself; both begin with `is_set`. */
+struct meta_binding_set {
+    bool is_set; /* true */
+    uint8_t key_bytes;
+    uint64_t tag;         /* private */
+    uint64_t id;          /* the destination's, in `destinations` */
+    struct pmap bindings; /* struct meta_binding */
+    uint8_t key[];        /* in `by_key` */
+};
+
+static inline bool meta_is_set(const void *binding_or_set)
+{
+    return *(const bool *)binding_or_set;
+}
+
 struct meta_vhost {
     uint64_t vhost_id;
     uint64_t tag;          /* private */
     struct pmap exchanges; /* struct meta_exchange by name */
     struct pmap queues;    /* struct meta_queue by name */
     uint8_t name_bytes;
-    uint8_t name[META_NAME_MAX];
+    uint8_t name[];
 };
+
+static inline struct slice meta_vhost_name(const struct meta_vhost *vh)
+{
+    return slice_of(vh->name, vh->name_bytes);
+}
 
 struct meta_kinds;
 
@@ -136,8 +162,8 @@ struct meta_version {
     struct pmap vhosts_by_name;
     struct pmap vhosts;       /* by id */
     struct pmap queues;       /* by qid */
-    struct pmap destinations; /* sets of bindings by the id of their destination */
-    struct pmap owners;       /* sets of exclusive queues by connection */
+    struct pmap destinations; /* a binding, or a set of them, by the id of their destination */
+    struct pmap owners;       /* private: exclusive queues by connection */
 };
 
 /* ---- reading: any thread, on a version it may hold ---------------------------------------------
@@ -150,6 +176,13 @@ const struct meta_exchange *meta_exchange_find(const struct meta_version *v,
 const struct meta_queue *meta_queue_find(const struct meta_version *v, const struct meta_vhost *vh,
                                          struct slice name);
 const struct meta_queue *meta_queue_get(const struct meta_version *v, uint64_t qid);
+
+/* For routing: the binding, or the set of them, of a direct exchange for a routing key, or NULL;
+ * and how the words of a topic exchange's patterns are looked up. */
+const void *meta_by_key(const struct meta_version *v, const struct meta_exchange *x,
+                        struct slice key);
+const struct topic_kinds *meta_topic_kinds(const struct meta_version *v);
+
 const char *meta_exchange_type_name(enum meta_exchange_type type);
 
 /* All bindings of a source exchange, or to a destination (a qid or xid), in no useful order, until
@@ -232,7 +265,8 @@ struct meta_effect {
 struct meta_result {
     enum meta_verdict verdict;
     struct meta_refusal refusal;
-    const struct meta_queue *queue; /* QUEUE_DECLARE: the queue, once DONE */
+    const struct meta_queue *queue; /* QUEUE_DECLARE: the queue that is there now; QUEUE_DELETE,
+                                       from meta_check: the one to go */
     uint64_t id;                    /* id of what was made or found: vhost, exchange or queue */
     struct meta_effect *effects;    /* of meta_apply, in order; good until the next use */
     size_t effect_count;
@@ -291,6 +325,19 @@ void meta_publish(struct meta *meta);
 
 /* The version to read. Any thread. */
 const struct meta_version *meta_current(const struct meta *meta);
+
+struct meta_stats {
+    uint64_t vhost_count;
+    uint64_t exchange_count;
+    uint64_t queue_count;
+    uint64_t binding_count;
+    int64_t bytes;    /* of all of it, without the allocator's own */
+    uint64_t blocks;  /* of memory that are in use */
+    uint64_t waiting; /* blocks that go to retire at the next publication */
+};
+
+/* What there is now, unpublished changes included. The control thread. */
+struct meta_stats meta_stats(const struct meta *meta);
 
 /* A checksum of all that commands decide, equal on all nodes that applied the same ones. Walks
  * everything: for tests and for rare comparisons. The control thread, nothing unpublished. */

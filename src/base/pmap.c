@@ -76,21 +76,14 @@ static struct pmap_node *writable(const struct pmap_node *n)
 
 static struct pmap_node *node_make(struct pmap_edit *e, unsigned slots)
 {
-    struct pmap_node *n = mem_alloc(node_bytes(slots));
+    struct pmap_node *n = pmap_edit_alloc(e, node_bytes(slots));
     *n = (struct pmap_node){ .tag = e->tag };
-    e->nodes_made++;
-    e->bytes += (int64_t)node_bytes(slots);
     return n;
 }
 
 static void node_drop(struct pmap_edit *e, const struct pmap_node *n, unsigned slots)
 {
-    e->nodes_gone++;
-    e->bytes -= (int64_t)node_bytes(slots);
-    if (is_ours(e, n))
-        mem_free(writable(n));
-    else
-        e->retire(e->retire_arg, writable(n), mem_free);
+    pmap_edit_drop(e, n, node_bytes(slots), n->tag);
 }
 
 /* The node itself if it is ours, else a copy in its place. */
@@ -185,6 +178,24 @@ void pmap_edit_init(struct pmap_edit *e, pmap_retire_fn retire, void *retire_arg
 void pmap_edit_seal(struct pmap_edit *e)
 {
     e->tag++;
+}
+
+void *pmap_edit_alloc(struct pmap_edit *e, size_t bytes)
+{
+    e->made++;
+    e->bytes += (int64_t)bytes;
+    return mem_alloc(bytes);
+}
+
+void pmap_edit_drop(struct pmap_edit *e, const void *ptr, size_t bytes, uint64_t tag)
+{
+    void *mine = (void *)(uintptr_t)ptr;
+    e->gone++;
+    e->bytes -= (int64_t)bytes;
+    if (tag == e->tag)
+        mem_free(mine);
+    else
+        e->retire(e->retire_arg, mine, mem_free);
 }
 
 /* ---- reading ---- */

@@ -46,15 +46,21 @@ struct pmap_edit {
     uint64_t tag; /* of the open edit; nodes that bear it are still ours alone */
     pmap_retire_fn retire;
     void *retire_arg;
-    uint64_t nodes_made; /* ever; less those let go, this is how many live */
-    uint64_t nodes_gone; /* handed to retire, or freed at once because no reader knew them */
-    int64_t bytes;       /* of the nodes that live */
+    uint64_t made; /* nodes and other blocks, ever */
+    uint64_t gone; /* of them: handed to retire, or freed at once because no reader knew them */
+    int64_t bytes; /* of those that live */
 };
 
 void pmap_edit_init(struct pmap_edit *e, pmap_retire_fn retire, void *retire_arg);
 
 /* What was changed so far may now be shown to readers; later changes copy. */
 void pmap_edit_seal(struct pmap_edit *e);
+
+/* Memory for things that live and die with the map's nodes (items, parents of maps): counted with
+ * them, and freed by the same rule, at once if `tag` says that the open edit made it, else by
+ * retire. A thing that does not note its tag passes 0. */
+void *pmap_edit_alloc(struct pmap_edit *e, size_t bytes);
+void pmap_edit_drop(struct pmap_edit *e, const void *ptr, size_t bytes, uint64_t tag);
 
 /* The item with this key, or NULL. `hash` is what kind->hash would give for such an item. */
 const void *pmap_get(const struct pmap *m, const struct pmap_kind *kind, uint64_t hash,

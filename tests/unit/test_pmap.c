@@ -121,7 +121,7 @@ Test(pmap, empty_one_and_two)
     cr_expect(eq(sz, iterate(&m), 0));
 
     cr_expect(pmap_set(&m, &good_kind, &e, &a) == NULL);
-    cr_expect(eq(u64, e.nodes_made, 0), "one item needs no node");
+    cr_expect(eq(u64, e.made, 0), "one item needs no node");
     cr_expect(num_get(&m, &good_kind, 1) == &a);
     cr_expect(num_get(&m, &good_kind, 2) == NULL);
     cr_expect(pmap_set(&m, &good_kind, &e, &a2) == &a);
@@ -139,7 +139,7 @@ Test(pmap, empty_one_and_two)
 
     cr_expect(num_del(&m, &good_kind, &e, 1) == &a2);
     cr_expect(num_get(&m, &good_kind, 2) == &b);
-    cr_expect(eq(u64, e.nodes_made, e.nodes_gone));
+    cr_expect(eq(u64, e.made, e.gone));
     cr_expect(num_del(&m, &good_kind, &e, 2) == &b);
     cr_expect(eq(u64, m.count, 0));
     cr_expect(eq(i64, e.bytes, 0));
@@ -194,7 +194,7 @@ static void against_model(const struct pmap_kind *kind, size_t keys, size_t step
         cr_assert(num_get(&m, kind, k) == model[k]);
 
     pmap_clear(&m, &e);
-    cr_assert(eq(u64, e.nodes_made, e.nodes_gone), "a node was lost, or let go twice");
+    cr_assert(eq(u64, e.made, e.gone), "a node was lost, or let go twice");
     cr_assert(eq(i64, e.bytes, 0));
     bag_fini(&bag);
     mem_free(pool);
@@ -240,7 +240,7 @@ Test(pmap, has_one_shape_for_given_items)
             pmap_set(&b, &good_kind, &e2, &items[i]);
 
     cr_expect(eq(u64, a.count, b.count));
-    cr_expect(eq(u64, e1.nodes_made - e1.nodes_gone, e2.nodes_made - e2.nodes_gone));
+    cr_expect(eq(u64, e1.made - e1.gone, e2.made - e2.gone));
     cr_expect(eq(i64, e1.bytes, e2.bytes));
     struct pmap_iter ia, ib;
     pmap_iter(&ia, &a);
@@ -400,5 +400,5 @@ Test(pmap, is_read_while_it_is_written, .timeout = 60)
     pmap_clear(&v->map, &e);
     mem_free(v);
     bag_fini(&bag);
-    cr_expect(eq(u64, e.nodes_made, e.nodes_gone));
+    cr_expect(eq(u64, e.made, e.gone));
 }

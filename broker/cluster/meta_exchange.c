@@ -1,0 +1,213 @@
+#include "amqp/amqp_table.h"
+#include "base/check.h"
+#include "cluster/meta_state.h"
+
+#define ALTERNATE "alternate-exchange"
+
+static const char *const type_names[] = {
+    [META_DIRECT] = "direct",
+    [META_FANOUT] = "fanout",
+    [META_TOPIC] = "topic",
+    [META_HEADERS] = "headers",
+};
+
+const char *meta_exchange_type_name(enum meta_exchange_type type)
+{
+    CHECK((unsigned)type < ARRAY_COUNT(type_names));
+    return type_names[type];
+}
+
+static bool type_of(struct slice name, enum meta_exchange_type *out)
+{
+    for (unsigned i = 0; i < ARRAY_COUNT(type_names); i++) {
+        if (!slice_is(name, type_names[i]))
+            continue;
+        *out = (enum meta_exchange_type)i;
+        return true;
+    }
+    return false;
+}
+
+/* ---- checks ---- */
+
+static bool default_exchange(struct meta_refusal *why)
+{
+    struct text t = meta_refuse(why, AMQP_ACCESS_REFUSED);
+    text_str(&t, "operation not permitted on the default exchange");
+    return false;
+}
+
+/* Is the declaration the same as what is there? Asked in RabbitMQ's order. */
+static bool is_same(const struct meta_vhost *vh, const struct meta_exchange_def *d,
+                    const struct meta_cmd *cmd, enum meta_exchange_type type,
+                    struct meta_refusal *why)
+{
+    const char *kind = "exchange";
+    struct slice name = cmd->name;
+    return meta_same_word("type", kind, name, vh, type_names[type], type_names[d->type], why) &&
+           meta_same_bool("durable", kind, name, vh, cmd->exchange_declare.durable, d->durable,
+                          why) &&
+           meta_same_bool("auto_delete", kind, name, vh, cmd->exchange_declare.auto_delete,
+                          d->auto_delete, why) &&
+           meta_same_bool("internal", kind, name, vh, cmd->exchange_declare.internal, d->internal,
+                          why) &&
+           meta_same_arg(ALTERNATE, kind, name, vh, cmd->exchange_declare.args,
+                         meta_exchange_args(d), why);
+}
+
+static bool may_be_made(const struct meta_vhost *vh, const struct meta_cmd *cmd,
+                        struct meta_refusal *why)
+{
+    struct amqp_field alternate;
+    if (slice_starts(cmd->name, "amq.")) {
+        struct text t = meta_refuse(why, AMQP_ACCESS_REFUSED);
+        text_str(&t, "exchange name '");
+        text_slice(&t, cmd->name);
+        text_str(&t, "' contains reserved prefix 'amq.*'");
+        return false;
+    }
+    if (amqp_table_find(cmd->exchange_declare.args, ALTERNATE, &alternate) &&
+        alternate.type != AMQP_FIELD_LONGSTR) {
+        struct text t = meta_refuse(why, AMQP_PRECONDITION_FAILED);
+        text_put(&t, "invalid type '%s' for arg '" ALTERNATE "' in ",
+                 amqp_field_type_name(alternate.type));
+        meta_put_thing(&t, "exchange", cmd->name, vh);
+        return false;
+    }
+    return true;
+}
+
+static enum meta_verdict declare_check(const struct meta_version *v, const struct meta_vhost *vh,
+                                       const struct meta_cmd *cmd, struct meta_result *out)
+{
+    struct meta_refusal *why = &out->refusal;
+    enum meta_exchange_type type = META_DIRECT;
+    if (!cmd->exchange_declare.passive && !type_of(cmd->exchange_declare.type, &type)) {
+        struct text t = meta_refuse(why, AMQP_COMMAND_INVALID);
+        text_str(&t, "unknown exchange type '");
+        text_slice(&t, cmd->exchange_declare.type);
+        text_char(&t, '\'');
+        return META_REFUSED;
+    }
+    if (cmd->name.len == 0)
+        return default_exchange(why) ? META_DONE : META_REFUSED;
+
+    const struct meta_exchange *x = meta_exchange_find(v, vh, cmd->name);
+    if (x != NULL) {
+        out->id = x->def->xid;
+        bool ok = cmd->exchange_declare.passive || is_same(vh, x->def, cmd, type, why);
+        return ok ? META_DONE : META_REFUSED;
+    }
+    if (cmd->exchange_declare.passive)
+        return meta_no_exchange(vh, cmd->name, why) ? META_DONE : META_REFUSED;
+    return may_be_made(vh, cmd, why) ? META_CHANGE : META_REFUSED;
+}
+
+static enum meta_verdict delete_check(const struct meta_version *v, const struct meta_vhost *vh,
+                                      const struct meta_cmd *cmd, struct meta_result *out)
+{
+    if (cmd->name.len == 0)
+        return default_exchange(&out->refusal) ? META_DONE : META_REFUSED;
+    if (slice_starts(cmd->name, "amq.")) {
+        struct text t = meta_refuse(&out->refusal, AMQP_ACCESS_REFUSED);
+        text_str(&t, "deletion of system ");
+        meta_put_thing(&t, "exchange", cmd->name, vh);
+        text_str(&t, " not allowed");
+        return META_REFUSED;
+    }
+    const struct meta_exchange *x = meta_exchange_find(v, vh, cmd->name);
+    if (x == NULL)
+        return META_DONE;
+    out->id = x->def->xid;
+    if (cmd->exchange_delete.if_unused && x->binding_count != 0) {
+        struct text t = meta_refuse(&out->refusal, AMQP_PRECONDITION_FAILED);
+        meta_put_thing(&t, "exchange", cmd->name, vh);
+        text_str(&t, " in use");
+        return META_REFUSED;
+    }
+    return META_CHANGE;
+}
+
+enum meta_verdict meta_exchange_check(const struct meta_version *v, const struct meta_vhost *vh,
+                                      const struct meta_cmd *cmd, struct meta_result *out)
+{
+    return cmd->op == META_EXCHANGE_DECLARE ? declare_check(v, vh, cmd, out)
+                                            : delete_check(v, vh, cmd, out);
+}
+
+/* ---- changes ---- */
+
+static size_t def_bytes(const struct meta_exchange_def *d)
+{
+    return sizeof *d + d->name_bytes + d->args_bytes;
+}
+
+static const struct meta_exchange_def *def_make(struct meta *m, const struct meta_cmd *cmd)
+{
+    struct slice name = cmd->name;
+    struct slice args = cmd->exchange_declare.args;
+    CHECK(name.len <= META_NAME_MAX && args.len <= UINT32_MAX);
+    struct meta_exchange_def *d = pmap_edit_alloc(&m->edit, sizeof *d + name.len + args.len);
+    *d = (struct meta_exchange_def){
+        .xid = ++m->last_id,
+        .vhost_id = cmd->vhost_id,
+        .durable = cmd->exchange_declare.durable,
+        .auto_delete = cmd->exchange_declare.auto_delete,
+        .internal = cmd->exchange_declare.internal,
+        .name_bytes = (uint8_t)name.len,
+        .args_bytes = (uint32_t)args.len,
+    };
+    bool known = type_of(cmd->exchange_declare.type, &d->type);
+    CHECK(known);
+    if (name.len != 0)
+        memcpy(d->bytes, name.ptr, name.len);
+    if (args.len != 0)
+        memcpy(d->bytes + name.len, args.ptr, args.len);
+    d->alternate = amqp_table_longstr(meta_exchange_args(d), ALTERNATE);
+    return d;
+}
+
+void meta_exchange_add(struct meta *m, const struct meta_cmd *cmd)
+{
+    struct meta_vhost *vh = meta_vhost_own(m, cmd->vhost_id);
+    struct meta_exchange *x = pmap_edit_alloc(&m->edit, sizeof *x);
+    *x = (struct meta_exchange){ .def = def_make(m, cmd), .tag = m->edit.tag };
+    const void *old = pmap_set(&vh->exchanges, &m->kinds.exchanges, &m->edit, x);
+    CHECK(old == NULL);
+    m->exchange_count++;
+    m->routes_changed = true;
+}
+
+struct meta_exchange *meta_exchange_own(struct meta *m, const struct meta_exchange_def *def)
+{
+    struct meta_vhost *vh = meta_vhost_own(m, def->vhost_id);
+    const struct meta_exchange *x = meta_exchange_find(&m->draft, vh, meta_exchange_name(def));
+    if (x == NULL || x->def != def)
+        return NULL;
+    if (x->tag == m->edit.tag)
+        return (struct meta_exchange *)(uintptr_t)x;
+    struct meta_exchange *copy = pmap_edit_alloc(&m->edit, sizeof *copy);
+    *copy = *x;
+    copy->tag = m->edit.tag;
+    pmap_set(&vh->exchanges, &m->kinds.exchanges, &m->edit, copy);
+    pmap_edit_drop(&m->edit, x, sizeof *x, x->tag);
+    return copy;
+}
+
+void meta_exchange_delete(struct meta *m, const struct meta_exchange *x)
+{
+    const struct meta_exchange_def *d = x->def;
+    struct meta_exchange *mine = meta_exchange_own(m, d);
+    CHECK(mine != NULL);
+    meta_unbind_source(m, mine);
+
+    struct meta_vhost *vh = meta_vhost_own(m, d->vhost_id);
+    struct slice name = meta_exchange_name(d);
+    const void *gone = pmap_del(&vh->exchanges, &m->kinds.exchanges, &m->edit,
+                                meta_hash_name(&m->kinds.exchanges, name), &name);
+    CHECK(gone == mine);
+    pmap_edit_drop(&m->edit, mine, sizeof *mine, mine->tag);
+    pmap_edit_drop(&m->edit, d, def_bytes(d), 0);
+    m->exchange_count--;
+    m->routes_changed = true;
+}

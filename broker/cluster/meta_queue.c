@@ -1,0 +1,270 @@
+#include "amqp/amqp_table.h"
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "cluster/meta_state.h"
+
+#include <stdlib.h>
+
+/* ---- checks ---- */
+
+static bool locked(const struct meta_vhost *vh, struct slice name, struct meta_refusal *why)
+{
+    struct text t = meta_refuse(why, AMQP_RESOURCE_LOCKED);
+    text_str(&t, "cannot obtain exclusive access to locked ");
+    meta_put_thing(&t, "queue", name, vh);
+    text_str(&t, ". It could be originally declared on another connection or the exclusive "
+                 "property value does not match that of the original declaration.");
+    return false;
+}
+
+bool meta_queue_is_open_to(const struct meta_version *v, const struct meta_queue *q, uint64_t conn,
+                           struct meta_refusal *why)
+{
+    if (q->owner == 0 || q->owner == conn)
+        return true;
+    return locked(meta_vhost_get(v, q->vhost_id), meta_queue_name(q), why);
+}
+
+/* An exclusive queue does not outlive its connection, so it is never durable, whatever was said. */
+static bool declared_durable(const struct meta_cmd *cmd)
+{
+    return cmd->queue_declare.durable && !cmd->queue_declare.exclusive;
+}
+
+static uint64_t declared_owner(const struct meta_cmd *cmd)
+{
+    return cmd->queue_declare.exclusive ? cmd->conn : 0;
+}
+
+static bool is_same(const struct meta_vhost *vh, const struct meta_queue *q,
+                    const struct meta_cmd *cmd, struct meta_refusal *why)
+{
+    if (q->owner != declared_owner(cmd))
+        return locked(vh, cmd->name, why);
+    return meta_same_bool("durable", "queue", cmd->name, vh, declared_durable(cmd), q->durable,
+                          why) &&
+           meta_same_bool("auto_delete", "queue", cmd->name, vh, cmd->queue_declare.auto_delete,
+                          q->auto_delete, why) &&
+           meta_queue_args_same(vh, q, cmd->queue_declare.args, why);
+}
+
+static bool name_is_free_to_use(const struct meta_cmd *cmd, struct meta_refusal *why)
+{
+    if (cmd->queue_declare.server_named || !slice_starts(cmd->name, "amq."))
+        return true;
+    struct text t = meta_refuse(why, AMQP_ACCESS_REFUSED);
+    text_str(&t, "queue name '");
+    text_slice(&t, cmd->name);
+    text_str(&t, "' contains reserved prefix 'amq.*'");
+    return false;
+}
+
+static enum meta_verdict declare_check(const struct meta_version *v, const struct meta_vhost *vh,
+                                       const struct meta_cmd *cmd, struct meta_result *out)
+{
+    struct meta_refusal *why = &out->refusal;
+    bool passive = cmd->queue_declare.passive;
+    if (!passive && !name_is_free_to_use(cmd, why))
+        return META_REFUSED;
+
+    const struct meta_queue *q = meta_queue_find(v, vh, cmd->name);
+    bool ok;
+    if (q != NULL) {
+        out->queue = q;
+        out->id = q->qid;
+        ok = passive ? meta_queue_is_open_to(v, q, cmd->conn, why) : is_same(vh, q, cmd, why);
+        return ok ? META_DONE : META_REFUSED;
+    }
+    ok = passive ? meta_no_queue(vh, cmd->name, why) : meta_queue_args_check(vh, cmd, why);
+    return ok ? META_CHANGE : META_REFUSED;
+}
+
+/* By name for a client; by qid for the queue's own shard, which must not hit a later queue of the
+ * same name. What is not there is gone already. */
+static enum meta_verdict delete_check(const struct meta_version *v, const struct meta_vhost *vh,
+                                      const struct meta_cmd *cmd, struct meta_result *out)
+{
+    const struct meta_queue *q =
+        cmd->qid != 0 ? meta_queue_get(v, cmd->qid) : meta_queue_find(v, vh, cmd->name);
+    if (q == NULL)
+        return META_DONE;
+    out->queue = q;
+    out->id = q->qid;
+    if (cmd->conn != 0 && !meta_queue_is_open_to(v, q, cmd->conn, &out->refusal))
+        return META_REFUSED;
+    return META_CHANGE;
+}
+
+enum meta_verdict meta_queue_check(const struct meta_version *v, const struct meta_vhost *vh,
+                                   const struct meta_cmd *cmd, struct meta_result *out)
+{
+    return cmd->op == META_QUEUE_DECLARE ? declare_check(v, vh, cmd, out)
+                                         : delete_check(v, vh, cmd, out);
+}
+
+/* ---- names ---- */
+
+void meta_gen_name(const uint8_t chance[16], char name[META_GEN_NAME_BYTES])
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    static const char prefix[] = { 'a', 'm', 'q', '.', 'g', 'e', 'n', '-' };
+    memcpy(name, prefix, sizeof prefix);
+    size_t at = sizeof prefix;
+    unsigned bits = 0, held = 0;
+    for (size_t i = 0; i < 16; i++) {
+        held = held << 8 | chance[i];
+        for (bits += 8; bits >= 6; bits -= 6)
+            name[at++] = digits[held >> (bits - 6) & 63];
+    }
+    name[at++] = digits[held << (6 - bits) & 63]; /* 128 = 21 * 6 + 2 */
+    CHECK(at == META_GEN_NAME_BYTES);
+}
+
+struct slice meta_strip_name(struct slice name, uint8_t room[META_NAME_MAX])
+{
+    if (name.len == 0 ||
+        (memchr(name.ptr, '\r', name.len) == NULL && memchr(name.ptr, '\n', name.len) == NULL))
+        return name;
+    CHECK(name.len <= META_NAME_MAX);
+    size_t n = 0;
+    for (size_t i = 0; i < name.len; i++)
+        if (name.ptr[i] != '\r' && name.ptr[i] != '\n')
+            room[n++] = name.ptr[i];
+    return slice_of(room, n);
+}
+
+/* ---- exclusive queues by owner ---- */
+
+static struct meta_owner *owner_own(struct meta *m, uint64_t conn)
+{
+    const struct meta_owner *o =
+        pmap_get(&m->draft.owners, &m->kinds.owners, meta_hash_id(&m->kinds.owners, conn), &conn);
+    if (o != NULL && o->tag == m->edit.tag)
+        return (struct meta_owner *)(uintptr_t)o;
+    struct meta_owner *copy = pmap_edit_alloc(&m->edit, sizeof *copy);
+    *copy = (struct meta_owner){ .conn = conn };
+    if (o != NULL)
+        *copy = *o;
+    copy->tag = m->edit.tag;
+    pmap_set(&m->draft.owners, &m->kinds.owners, &m->edit, copy);
+    if (o != NULL)
+        pmap_edit_drop(&m->edit, o, sizeof *o, o->tag);
+    return copy;
+}
+
+static void owner_remove_queue(struct meta *m, const struct meta_queue *q)
+{
+    struct meta_owner *o = owner_own(m, q->owner);
+    pmap_del(&o->queues, &m->kinds.queues, &m->edit, meta_hash_id(&m->kinds.queues, q->qid),
+             &q->qid);
+    if (o->queues.count != 0)
+        return;
+    pmap_del(&m->draft.owners, &m->kinds.owners, &m->edit, meta_hash_id(&m->kinds.owners, q->owner),
+             &q->owner);
+    pmap_edit_drop(&m->edit, o, sizeof *o, o->tag);
+}
+
+/* ---- changes ---- */
+
+static void tell(struct meta_result *r, enum meta_effect_kind kind, const struct meta_queue *q)
+{
+    if (r->effect_count == r->effect_cap) {
+        r->effect_cap = r->effect_cap != 0 ? r->effect_cap * 2 : 4;
+        r->effects = mem_realloc(r->effects, r->effect_cap * sizeof *r->effects);
+    }
+    r->effects[r->effect_count++] = (struct meta_effect){
+        .kind = kind,
+        .shard = q->shard,
+        .qid = q->qid,
+        .queue = kind == META_QUEUE_CREATED ? q : NULL,
+    };
+}
+
+static size_t queue_bytes(const struct meta_queue *q)
+{
+    return sizeof *q + q->name_bytes + q->args_bytes;
+}
+
+static struct meta_queue *queue_make(struct meta *m, const struct meta_cmd *cmd)
+{
+    struct slice name = cmd->name;
+    struct slice args = cmd->queue_declare.args;
+    CHECK(name.len <= META_NAME_MAX && args.len <= UINT32_MAX);
+    struct meta_queue *q = pmap_edit_alloc(&m->edit, sizeof *q + name.len + args.len);
+    uint64_t qid = ++m->last_id;
+    *q = (struct meta_queue){
+        .qid = qid,
+        .vhost_id = cmd->vhost_id,
+        .owner = declared_owner(cmd),
+        .shard = (uint32_t)(hash_u64(qid) % m->shard_count),
+        .args_bytes = (uint32_t)args.len,
+        .name_bytes = (uint8_t)name.len,
+        .durable = declared_durable(cmd),
+        .auto_delete = cmd->queue_declare.auto_delete,
+    };
+    if (name.len != 0)
+        memcpy(q->bytes, name.ptr, name.len);
+    if (args.len != 0)
+        memcpy(q->bytes + name.len, args.ptr, args.len);
+    return q;
+}
+
+void meta_queue_add(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)
+{
+    CHECK(cmd->conn != 0 || !cmd->queue_declare.exclusive);
+    struct meta_vhost *vh = meta_vhost_own(m, cmd->vhost_id);
+    const struct meta_queue *q = queue_make(m, cmd);
+    const void *old = pmap_set(&vh->queues, &m->kinds.queue_names, &m->edit, q);
+    CHECK(old == NULL);
+    old = pmap_set(&m->draft.queues, &m->kinds.queues, &m->edit, q);
+    CHECK(old == NULL);
+    if (q->owner != 0)
+        pmap_set(&owner_own(m, q->owner)->queues, &m->kinds.queues, &m->edit, q);
+    out->queue = q;
+    out->id = q->qid;
+    tell(out, META_QUEUE_CREATED, q);
+}
+
+void meta_queue_delete(struct meta *m, const struct meta_queue *q, struct meta_result *out)
+{
+    meta_unbind_destination(m, q->qid);
+    if (q->owner != 0)
+        owner_remove_queue(m, q);
+    struct meta_vhost *vh = meta_vhost_own(m, q->vhost_id);
+    struct slice name = meta_queue_name(q);
+    const void *gone = pmap_del(&vh->queues, &m->kinds.queue_names, &m->edit,
+                                meta_hash_name(&m->kinds.queue_names, name), &name);
+    CHECK(gone == q);
+    gone = pmap_del(&m->draft.queues, &m->kinds.queues, &m->edit,
+                    meta_hash_id(&m->kinds.queues, q->qid), &q->qid);
+    CHECK(gone == q);
+    tell(out, META_QUEUE_DELETED, q);
+    pmap_edit_drop(&m->edit, q, queue_bytes(q), 0);
+    m->routes_changed = true;
+}
+
+static int by_qid(const void *a, const void *b)
+{
+    uint64_t x = (*(const struct meta_queue *const *)a)->qid;
+    uint64_t y = (*(const struct meta_queue *const *)b)->qid;
+    return (x > y) - (x < y);
+}
+
+/* The oldest first, so that all nodes tell their shards the same in the same order. */
+void meta_owner_gone(struct meta *m, uint64_t conn, struct meta_result *out)
+{
+    const struct meta_owner *o =
+        pmap_get(&m->draft.owners, &m->kinds.owners, meta_hash_id(&m->kinds.owners, conn), &conn);
+    CHECK(o != NULL);
+    size_t count = o->queues.count;
+    const struct meta_queue **queues = mem_array(count, sizeof(const struct meta_queue *));
+    struct pmap_iter it;
+    pmap_iter(&it, &o->queues);
+    for (size_t i = 0; i < count; i++)
+        queues[i] = pmap_next(&it);
+    qsort(queues, count, sizeof(const struct meta_queue *), by_qid);
+    for (size_t i = 0; i < count; i++)
+        meta_queue_delete(m, queues[i], out);
+    mem_free(queues);
+}

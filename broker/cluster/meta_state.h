@@ -1,0 +1,142 @@
+/*
+ * meta_state: what the files of the metadata state machine share. Not for others: see meta.h.
+ *
+ * All changes are made to the draft, a version that nobody reads yet. What the draft no longer
+ * needs is collected and handed to retire when the next version has been published, because until
+ * then readers may still come to it.
+ */
+#ifndef WARREN_META_STATE_H
+#define WARREN_META_STATE_H
+
+#include "base/shown.h"
+#include "base/text.h"
+#include "cluster/meta.h"
+#include "model/topic.h"
+
+struct meta_kinds {
+    struct pmap_kind vhosts_by_name;
+    struct pmap_kind vhosts;
+    struct pmap_kind exchanges;    /* of a vhost, by name */
+    struct pmap_kind queue_names;  /* of a vhost, by name */
+    struct pmap_kind queues;       /* by qid */
+    struct pmap_kind bindings;     /* by all that makes one, see meta_binding_id */
+    struct pmap_kind by_key;       /* bindings and sets, by routing key */
+    struct pmap_kind destinations; /* bindings and sets, by destination */
+    struct pmap_kind owners;
+    struct topic_kinds topic;
+};
+
+/* The exclusive queues of a connection. */
+struct meta_owner {
+    uint64_t tag;
+    uint64_t conn;
+    struct pmap queues; /* by qid */
+};
+
+struct meta {
+    struct shown current;
+    const struct meta_version *published; /* what `current` shows */
+    struct meta_version draft;
+    struct pmap_edit edit;
+    struct meta_kinds kinds;
+    uint64_t last_id; /* of vhosts, exchanges and queues alike */
+    uint64_t exchange_count;
+    uint64_t binding_count;
+    bool is_changed;     /* since the last publication */
+    bool routes_changed; /* the same, of what decides where messages go */
+    uint32_t shard_count;
+    void (*retire)(void *arg, void *ptr, void (*free_fn)(void *ptr));
+    void *retire_arg;
+    struct meta_garbage *garbage; /* what retire gets next, or NULL */
+};
+
+/* ---- keys ---- */
+
+struct meta_binding_id {
+    uint64_t source; /* xid */
+    uint64_t destination;
+    struct slice key;
+    struct slice args; /* in the order of their names */
+};
+
+uint64_t meta_hash_name(const struct pmap_kind *kind, struct slice name);
+uint64_t meta_hash_id(const struct pmap_kind *kind, uint64_t id);
+uint64_t meta_hash_binding(const struct pmap_kind *kind, const struct meta_binding_id *id);
+struct meta_binding_id meta_binding_id(const struct meta_binding *b);
+void meta_kinds_init(struct meta_kinds *k, uint64_t seed);
+
+static inline uint64_t meta_binding_destination(const struct meta_binding *b)
+{
+    return b->to_exchange ? b->exchange->xid : b->queue->qid;
+}
+
+/* ---- copies for writing: of the draft, good until the next publication ---- */
+
+struct meta_vhost *meta_vhost_own(struct meta *m, uint64_t vhost_id);
+struct meta_exchange *meta_exchange_own(struct meta *m, const struct meta_exchange_def *def);
+
+/* ---- changes: checked before, they cannot fail ---- */
+
+void meta_vhost_add(struct meta *m, struct slice name);
+void meta_vhost_delete(struct meta *m, uint64_t vhost_id, struct meta_result *out);
+void meta_exchange_add(struct meta *m, const struct meta_cmd *cmd);
+void meta_exchange_delete(struct meta *m, const struct meta_exchange *x);
+void meta_queue_add(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out);
+void meta_queue_delete(struct meta *m, const struct meta_queue *q, struct meta_result *out);
+void meta_owner_gone(struct meta *m, uint64_t conn, struct meta_result *out);
+void meta_bind(struct meta *m, const struct meta_cmd *cmd);
+void meta_unbind(struct meta *m, const struct meta_cmd *cmd);
+
+/* Take away all bindings that an exchange is the source of. */
+void meta_unbind_source(struct meta *m, struct meta_exchange *x);
+
+/* Take away all bindings to a queue or an exchange that goes, and with them the auto-delete
+ * exchanges that have none left, and so on. */
+void meta_unbind_destination(struct meta *m, uint64_t id);
+
+/* ---- checks ---- */
+
+/* The binding that a BIND or UNBIND names, or NULL. */
+const struct meta_binding *meta_binding_find(const struct meta_version *v,
+                                             const struct meta_vhost *vh,
+                                             const struct meta_cmd *cmd);
+
+enum meta_verdict meta_exchange_check(const struct meta_version *v, const struct meta_vhost *vh,
+                                      const struct meta_cmd *cmd, struct meta_result *out);
+enum meta_verdict meta_queue_check(const struct meta_version *v, const struct meta_vhost *vh,
+                                   const struct meta_cmd *cmd, struct meta_result *out);
+enum meta_verdict meta_binding_check(const struct meta_version *v, const struct meta_vhost *vh,
+                                     const struct meta_cmd *cmd, struct meta_result *out);
+
+/* The arguments of a queue that is to be made: of known types and in their bounds. */
+MUST_CHECK bool meta_queue_args_check(const struct meta_vhost *vh, const struct meta_cmd *cmd,
+                                      struct meta_refusal *why);
+
+/* Those of a queue that is there against those of a declaration. */
+MUST_CHECK bool meta_queue_args_same(const struct meta_vhost *vh, const struct meta_queue *q,
+                                     struct slice args, struct meta_refusal *why);
+
+/* ---- refusals ---- */
+
+/* Begin a refusal: the text is written to what is returned. */
+struct text meta_refuse(struct meta_refusal *why, unsigned code);
+
+/* "queue 'q' in vhost '/'" */
+void meta_put_thing(struct text *t, const char *kind, struct slice name,
+                    const struct meta_vhost *vh);
+
+/* 406 "inequivalent arg 'durable' for queue 'q' in vhost '/': received 'true' but current is
+ * 'false'". True if they are the same. */
+MUST_CHECK bool meta_same_bool(const char *arg, const char *kind, struct slice name,
+                               const struct meta_vhost *vh, bool received, bool current,
+                               struct meta_refusal *why);
+MUST_CHECK bool meta_same_word(const char *arg, const char *kind, struct slice name,
+                               const struct meta_vhost *vh, const char *received,
+                               const char *current, struct meta_refusal *why);
+
+/* The same for one argument of two tables. */
+MUST_CHECK bool meta_same_arg(const char *arg, const char *kind, struct slice name,
+                              const struct meta_vhost *vh, struct slice received,
+                              struct slice current, struct meta_refusal *why);
+
+#endif

@@ -1,0 +1,298 @@
+#include "model/exchange.h"
+
+#include "amqp/amqp_spec.h"
+#include "base/check.h"
+#include "base/mem.h"
+#include "model/headers.h"
+#include "model/seen.h"
+#include "model/topic.h"
+
+#define HOPS_FEW 8u /* exchanges that are told apart without a set */
+
+/* The exchanges of one route, in the order they are come to: those before `at` are done. */
+struct hops {
+    const struct meta_exchange **list;
+    size_t count;
+    size_t cap;
+    size_t at;
+    struct seen seen; /* in use once there are more than a few */
+};
+
+/* What only the larger routes need. */
+struct route_scratch {
+    struct seen queues; /* in use once there are more than ROUTE_INLINE */
+    struct hops hops;
+    struct topic_walk walk;
+    struct headers headers;
+    bool headers_are_read;
+};
+
+struct route {
+    const struct meta_version *v;
+    const struct meta_vhost *vh;
+    const struct route_in *in;
+    struct route_out *out;
+    const struct meta_exchange *x; /* whose bindings are being followed */
+    struct slice key;              /* the routing key they are being followed for */
+    bool has_matched;              /* x led somewhere, be it to an exchange */
+};
+
+void route_out_init(struct route_out *out)
+{
+    *out = (struct route_out){ .cap = ROUTE_INLINE };
+    out->queues = out->few;
+}
+
+void route_out_fini(struct route_out *out)
+{
+    struct route_scratch *s = out->scratch;
+    if (s != NULL) {
+        seen_fini(&s->queues);
+        seen_fini(&s->hops.seen);
+        mem_free(s->hops.list);
+        topic_walk_fini(&s->walk);
+        headers_fini(&s->headers);
+        mem_free(s);
+    }
+    if (out->queues != out->few)
+        mem_free(out->queues);
+    *out = (struct route_out){ .cap = 0 };
+}
+
+static struct route_scratch *scratch_of(struct route_out *out)
+{
+    if (out->scratch == NULL) {
+        out->scratch = mem_zalloc(sizeof *out->scratch);
+        seen_init(&out->scratch->queues);
+        seen_init(&out->scratch->hops.seen);
+        topic_walk_init(&out->scratch->walk);
+        headers_init(&out->scratch->headers);
+    }
+    return out->scratch;
+}
+
+/* ---- queues, each once ---- */
+
+static void out_grow(struct route_out *out)
+{
+    size_t cap = out->cap * 2;
+    const struct meta_queue **more = mem_array(cap, sizeof(const struct meta_queue *));
+    memcpy(more, out->queues, out->count * sizeof(const struct meta_queue *));
+    if (out->queues != out->few)
+        mem_free(out->queues);
+    out->queues = more;
+    out->cap = cap;
+}
+
+/* A few are compared one by one; from then on a set tells. */
+static bool out_has(struct route_out *out, const struct meta_queue *q)
+{
+    if (out->count < ROUTE_INLINE) {
+        for (size_t i = 0; i < out->count; i++)
+            if (out->queues[i] == q)
+                return true;
+        return false;
+    }
+    struct seen *seen = &scratch_of(out)->queues;
+    if (out->count == ROUTE_INLINE) {
+        seen_clear(seen);
+        for (size_t i = 0; i < out->count; i++)
+            seen_add(seen, out->queues[i]);
+    }
+    return !seen_add(seen, q);
+}
+
+static void add_queue(struct route_out *out, const struct meta_queue *q)
+{
+    if (out_has(out, q))
+        return;
+    if (out->count == out->cap)
+        out_grow(out);
+    out->queues[out->count++] = q;
+}
+
+/* ---- exchanges, each once: that is also what ends a circle of them ---- */
+
+static bool hops_have(struct hops *h, const struct meta_exchange *x)
+{
+    if (h->count < HOPS_FEW) {
+        for (size_t i = 0; i < h->count; i++)
+            if (h->list[i] == x)
+                return true;
+        return false;
+    }
+    if (h->count == HOPS_FEW) {
+        seen_clear(&h->seen);
+        for (size_t i = 0; i < h->count; i++)
+            seen_add(&h->seen, h->list[i]);
+    }
+    return !seen_add(&h->seen, x);
+}
+
+static void add_exchange(struct route *r, struct slice name)
+{
+    struct hops *h = &scratch_of(r->out)->hops;
+    const struct meta_exchange *x = meta_exchange_find(r->v, r->vh, name);
+    if (x == NULL || hops_have(h, x))
+        return;
+    if (h->count == h->cap) {
+        h->cap = h->cap != 0 ? h->cap * 2 : HOPS_FEW * 2;
+        h->list = mem_realloc(h->list, h->cap * sizeof(const struct meta_exchange *));
+    }
+    h->list[h->count++] = x;
+}
+
+/* ---- one exchange ---- */
+
+static void follow(struct route *r, const struct meta_binding *b)
+{
+    r->has_matched = true;
+    if (LIKELY(!b->to_exchange))
+        add_queue(r->out, b->queue);
+    else
+        add_exchange(r, meta_exchange_name(b->exchange));
+}
+
+static void follow_all(struct route *r, const struct pmap *bindings)
+{
+    struct pmap_iter it;
+    pmap_iter(&it, bindings);
+    for (const void *b; (b = pmap_next(&it)) != NULL;)
+        follow(r, b);
+}
+
+static void follow_direct(struct route *r)
+{
+    const void *at = meta_by_key(r->v, r->x, r->key);
+    if (at == NULL)
+        return;
+    if (meta_is_set(at))
+        follow_all(r, &((const struct meta_binding_set *)at)->bindings);
+    else
+        follow(r, at);
+}
+
+static void on_topic_match(void *arg, const void *item)
+{
+    follow(arg, item);
+}
+
+static void follow_headers(struct route *r)
+{
+    struct route_scratch *s = scratch_of(r->out);
+    if (!s->headers_are_read)
+        headers_read(&s->headers, r->in->headers);
+    s->headers_are_read = true;
+    struct pmap_iter it;
+    pmap_iter(&it, &r->x->all);
+    for (const void *b; (b = pmap_next(&it)) != NULL;)
+        if (headers_match(meta_binding_args(b), &s->headers))
+            follow(r, b);
+}
+
+/* To the default exchange every queue is bound by its own name. */
+static void follow_default(struct route *r)
+{
+    const struct meta_queue *q = meta_queue_find(r->v, r->vh, r->key);
+    if (q == NULL)
+        return;
+    r->has_matched = true;
+    add_queue(r->out, q);
+}
+
+static void follow_key(struct route *r, struct slice key)
+{
+    r->key = key;
+    switch (r->x->def->type) {
+    case META_DIRECT:
+        if (r->x->def->name_bytes == 0)
+            follow_default(r);
+        else
+            follow_direct(r);
+        return;
+    case META_TOPIC:
+        if (r->x->topic != NULL)
+            topic_match(r->x->topic, meta_topic_kinds(r->v), key, &scratch_of(r->out)->walk,
+                        on_topic_match, r);
+        return;
+    case META_FANOUT:
+        follow_all(r, &r->x->all);
+        return;
+    case META_HEADERS:
+        follow_headers(r);
+        return;
+    }
+    UNREACHABLE("exchange type");
+}
+
+static bool looks_at_keys(enum meta_exchange_type type)
+{
+    return type == META_DIRECT || type == META_TOPIC;
+}
+
+static void follow_exchange(struct route *r, const struct meta_exchange *x)
+{
+    r->x = x;
+    r->has_matched = false;
+    follow_key(r, r->in->key);
+    if (looks_at_keys(x->def->type))
+        for (size_t i = 0; i < r->in->more_count; i++)
+            follow_key(r, r->in->more_keys[i]);
+    if (!r->has_matched && x->def->alternate.ptr != NULL)
+        add_exchange(r, x->def->alternate);
+}
+
+/* ---- the whole way ---- */
+
+static bool is_internal(const struct meta_vhost *vh, const struct meta_exchange *x,
+                        struct meta_refusal *why)
+{
+    why->code = AMQP_ACCESS_REFUSED;
+    struct text t = text_over(why->text, sizeof why->text);
+    text_str(&t, "cannot publish to internal exchange '");
+    text_slice(&t, meta_exchange_name(x->def));
+    text_str(&t, "' in vhost '");
+    text_slice(&t, meta_vhost_name(vh));
+    text_char(&t, '\'');
+    return false;
+}
+
+/* Does the way end here, whatever matches: no exchange behind it, and none instead of it? */
+static bool is_plain(const struct meta_exchange *x)
+{
+    return x->def->type == META_DIRECT && x->def->name_bytes == 0;
+}
+
+static void follow_hops(struct route *r, const struct meta_exchange *first)
+{
+    struct route_scratch *s = scratch_of(r->out);
+    s->hops.count = 0;
+    s->headers_are_read = false;
+    add_exchange(r, meta_exchange_name(first->def));
+    for (size_t i = 0; i < s->hops.count; i++)
+        follow_exchange(r, s->hops.list[i]);
+}
+
+bool exchange_route(const struct meta_version *v, const struct route_in *in, struct route_out *out,
+                    struct meta_refusal *why)
+{
+    out->count = 0;
+    const struct meta_vhost *vh = meta_vhost_get(v, in->vhost_id);
+    if (UNLIKELY(vh == NULL)) {
+        why->code = AMQP_NOT_ALLOWED;
+        struct text t = text_over(why->text, sizeof why->text);
+        text_str(&t, "vhost not found");
+        return false;
+    }
+    struct route r = { .v = v, .vh = vh, .in = in, .out = out };
+    const struct meta_exchange *x = meta_exchange_find(v, vh, in->exchange);
+    if (x == NULL)
+        return meta_no_exchange(vh, in->exchange, why);
+    if (x->def->internal)
+        return is_internal(vh, x, why);
+    if (is_plain(x))
+        follow_exchange(&r, x);
+    else
+        follow_hops(&r, x);
+    return true;
+}
