@@ -165,7 +165,7 @@ struct broker_conf *broker_conf_load(const struct broker_conf_args *args, struct
     CHECK(args != NULL && err != NULL);
     struct conf_store *store = conf_store_new();
     struct broker_conf *c = conf_store_alloc(store, sizeof *c);
-    atomic_init(&c->refs, 1);
+    shared_set(&c->refs, 1);
     c->memory = store;
     c->file = file_of(args, store);
     size_t count;
@@ -179,7 +179,7 @@ struct broker_conf *broker_conf_load(const struct broker_conf_args *args, struct
 
 struct broker_conf *broker_conf_ref(struct broker_conf *c)
 {
-    atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+    shared_add(&c->refs, 1);
     return c;
 }
 
@@ -189,9 +189,8 @@ void broker_conf_unref(struct broker_conf **c)
     *c = NULL;
     if (it == NULL)
         return;
-    unsigned was = atomic_fetch_sub_explicit(&it->refs, 1, memory_order_acq_rel);
-    CHECK(was > 0);
-    if (was > 1)
+    CHECK(shared_get(&it->refs) > 0);
+    if (shared_sub(&it->refs, 1) != 0)
         return;
     struct conf_store *store = it->memory; /* which holds the struct itself, too */
     conf_store_free(&store);

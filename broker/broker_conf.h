@@ -10,9 +10,8 @@
 
 #include "base/attr.h"
 #include "base/log.h"
+#include "base/shared.h"
 #include "conf/conf.h"
-
-#include <stdatomic.h>
 
 enum broker_node_type { BROKER_NODE_DISC, BROKER_NODE_RAM, BROKER_NODE_WITNESS };
 enum broker_failover { BROKER_FAILOVER_TRANSPARENT, BROKER_FAILOVER_CANCEL };
@@ -23,7 +22,7 @@ enum broker_sync { BROKER_SYNC_ALWAYS, BROKER_SYNC_INTERVAL, BROKER_SYNC_NONE };
 enum broker_log_target { BROKER_LOG_STDERR, BROKER_LOG_FILE, BROKER_LOG_SYSLOG };
 
 struct broker_conf {
-    atomic_uint refs;
+    struct shared refs;
     struct conf_store *memory; /* of all texts and lists below */
     const char *file;          /* NULL: none was read */
 
