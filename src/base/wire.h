@@ -20,7 +20,9 @@ struct wire {
 
 static inline struct wire wire_over(struct slice in)
 {
-    return (struct wire){ in.ptr, in.len != 0 ? in.ptr + in.len : in.ptr, false };
+    /* Never NULL, so that moving on by 0 octets is defined. */
+    const uint8_t *at = in.len != 0 ? in.ptr : (const uint8_t *)"";
+    return (struct wire){ at, at + in.len, false };
 }
 
 static inline size_t wire_left(const struct wire *w)
