@@ -145,8 +145,11 @@ static void on_accept(int fd, const struct sock_addr *peer, void *arg)
 
 static void on_closed(struct stream *s, const struct err *why, void *arg)
 {
-    (void)s, (void)why; /* a client that goes away is no event */
-    drop(arg);
+    (void)s;
+    if (why == NULL)
+        say_goodbye(arg); /* it may only have closed its side, and wait for the last answer */
+    else
+        drop(arg);
 }
 
 /* ---- answering ---------------------------------------------------------------------------------

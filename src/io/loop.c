@@ -43,6 +43,8 @@ struct loop {
     struct epoch *epoch;
     struct epoch_reader *reader;
     struct work_pool *resolver;
+    TAILQ_HEAD(, loop_orphan) orphans;
+    unsigned orphan_count;
     uint64_t now_us;
     bool in_turn;
     atomic_bool stopping;
@@ -62,6 +64,7 @@ struct loop *loop_new(const char *name, struct err *err)
     strncpy(l->name, name, sizeof l->name - 1);
     TAILQ_INIT(&l->again);
     TAILQ_INIT(&l->turn_end);
+    TAILQ_INIT(&l->orphans);
     l->now_us = clock_mono_us();
     struct event_config *config = event_config_new();
     CHECK(config != NULL);
@@ -99,6 +102,13 @@ static void free_graves(struct loop *l)
     l->grave_count = 0;
 }
 
+static void end_eldest_orphan(struct loop *l)
+{
+    struct loop_orphan *o = TAILQ_FIRST(&l->orphans);
+    o->end_fn(o);
+    CHECK(TAILQ_FIRST(&l->orphans) != o);
+}
+
 void loop_free(struct loop **loop)
 {
     struct loop *l = *loop;
@@ -108,6 +118,8 @@ void loop_free(struct loop **loop)
     struct loop *was = current;
     current = l;
     mailbox_drain(l->mailbox);
+    while (!TAILQ_EMPTY(&l->orphans))
+        end_eldest_orphan(l);
     free_graves(l);
     current = was;
     CHECK(TAILQ_EMPTY(&l->again) && TAILQ_EMPTY(&l->turn_end));
@@ -370,6 +382,21 @@ struct event_base *loop_base(struct loop *l)
 struct mailbox *loop_mailbox(const struct loop *l)
 {
     return l->mailbox;
+}
+
+void loop_orphan_add(struct loop *l, struct loop_orphan *o, void (*end_fn)(struct loop_orphan *))
+{
+    if (l->orphan_count == LOOP_ORPHANS_MAX)
+        end_eldest_orphan(l);
+    o->end_fn = end_fn;
+    TAILQ_INSERT_TAIL(&l->orphans, o, entry);
+    l->orphan_count++;
+}
+
+void loop_orphan_remove(struct loop *l, struct loop_orphan *o)
+{
+    TAILQ_REMOVE(&l->orphans, o, entry);
+    l->orphan_count--;
 }
 
 void loop_set_resolver(struct loop *l, struct work_pool *pool)

@@ -24,6 +24,18 @@ struct buf *loop_block_in(struct loop *loop);
 #define LOOP_BLOCK_OUT_BYTES ((size_t)64 * 1024)
 struct buf *loop_block_out(struct loop *loop);
 
+/* What has no owner any more and lives until it is done by itself, such as a stream that sends its
+ * last octets. A loop keeps at most LOOP_ORPHANS_MAX: the eldest is ended when one more comes, and
+ * all are by loop_free. `end_fn` removes it. */
+#define LOOP_ORPHANS_MAX 1024u
+struct loop_orphan {
+    void (*end_fn)(struct loop_orphan *o);
+    TAILQ_ENTRY(loop_orphan) entry;
+};
+void loop_orphan_add(struct loop *loop, struct loop_orphan *o,
+                     void (*end_fn)(struct loop_orphan *));
+void loop_orphan_remove(struct loop *loop, struct loop_orphan *o);
+
 /* Where resolve.c finds the pool that resolve_use gave the loop; NULL: none. */
 struct work_pool;
 void loop_set_resolver(struct loop *loop, struct work_pool *pool);

@@ -2,88 +2,22 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "io/loop_event.h"
-#include "io/outq.h"
-#include "io/tls.h"
+#include "io/stream_internal.h"
 
 #include <errno.h>
 #include <event2/event.h>
-#include <event2/event_struct.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #define HIGH_BYTES       ((size_t)512 * 1024)
 #define LOW_BYTES        ((size_t)128 * 1024)
-#define FLUSH_NOW_BYTES  ((size_t)128 * 1024) /* this much does not wait for the turn's end */
-#define SHARE_MIN_BYTES  ((size_t)1024)       /* shorter pieces are cheaper to copy */
-#define KEEP_SMALL_BYTES ((size_t)16 * 1024)  /* what rests in a big block moves to its own */
-#define IOVS_MAX         64
-
-/*
- *               connected                   asked for TLS and done
- *   CONNECTING ------------>  SECURING  ---------------------------> OPEN
- *        |                       |                                     |
- *        +-------- failed -------+---- failed, or the peer closed -----+--> CLOSED
- *   any but CLOSED -- stream_finish --> LINGERING ; any -- stream_free --> DEAD
- */
-enum stream_state {
-    STREAM_CONNECTING,
-    STREAM_SECURING,
-    STREAM_OPEN,
-    STREAM_CLOSED,    /* told the owner, or about to */
-    STREAM_LINGERING, /* without an owner: sends the rest and goes */
-    STREAM_DEAD
-};
-
-struct stream {
-    struct loop *loop;
-    const struct stream_handlers *handlers;
-    void *arg;
-    int fd;
-    enum stream_state state;
-    bool paused;         /* by the owner */
-    bool reading;        /* the read event is on */
-    bool waits_to_write; /* the write event is on */
-    bool full;
-    bool tell_open; /* what on_notify has to call */
-    bool tell_room;
-    bool tell_data;
-    bool tell_closed;
-    bool read_more; /* TLS has octets that the socket does not announce */
-    bool at_end;    /* the peer has closed its side */
-    bool failed;
-    struct err *why; /* of the failure; NULL for an orderly end */
-
-    struct buf *in; /* holds what is not consumed; NULL when there is nothing */
-    const uint8_t *in_at;
-    size_t in_len;
-
-    struct outq out;
-    size_t unflushed; /* written since the last try to send */
-    size_t high_bytes;
-    size_t low_bytes;
-
-    struct tls_conn *tls;
-    uint64_t in_bytes;
-    uint64_t out_bytes;
-    uint64_t last_read_ms;
-    uint64_t last_write_ms;
-    struct sock_addr peer;
-    struct sock_addr local;
-    struct event read_event;
-    struct event write_event;
-    struct loop_task flush_task;
-    struct loop_task notify_task;
-    struct loop_timer timer; /* connecting, then lingering */
-};
+#define KEEP_SMALL_BYTES ((size_t)16 * 1024) /* what rests in a big block moves to its own */
 
 static void on_readable(evutil_socket_t fd, short what, void *arg);
 static void on_writable(evutil_socket_t fd, short what, void *arg);
-static void flush(struct stream *s);
 static void on_flush(void *arg);
 static void on_notify(void *arg);
 static void on_timer(void *arg);
@@ -140,7 +74,7 @@ static void arm_reading(struct stream *s)
         event_del(&s->read_event);
 }
 
-static void arm_writing(struct stream *s, bool want)
+void stream_arm_writing(struct stream *s, bool want)
 {
     if (want == s->waits_to_write)
         return;
@@ -162,7 +96,7 @@ struct stream *stream_new(struct loop *loop, int fd, const struct stream_handler
     return s;
 }
 
-static void fail(struct stream *s, enum err_code code, const char *what, int e)
+void stream_fail(struct stream *s, enum err_code code, const char *what, int e)
 {
     if (s->state == STREAM_CLOSED || s->state == STREAM_DEAD)
         return;
@@ -186,17 +120,17 @@ struct stream *stream_connect(struct loop *loop, const struct sock_addr *to, uin
     s->state = STREAM_CONNECTING;
     s->peer = *to;
     if (fd < 0) {
-        fail(s, ERR_SYSTEM, "socket", e);
+        stream_fail(s, ERR_SYSTEM, "socket", e);
         return s;
     }
     int one = 1;
     if (!sock_addr_is_unix(to))
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (connect(fd, sa, to->len) != 0 && errno != EINPROGRESS) {
-        fail(s, ERR_IO, "connect", errno);
+        stream_fail(s, ERR_IO, "connect", errno);
         return s;
     }
-    arm_writing(s, true);
+    stream_arm_writing(s, true);
     loop_timer_start(&s->timer, timeout_ms);
     return s;
 }
@@ -228,9 +162,10 @@ static void free_memory(void *ptr)
     mem_free(s);
 }
 
-/* Nothing is called and nothing happens any more; the memory lives until the turn is over. */
-static void bury(struct stream *s)
+void stream_bury(struct stream *s)
 {
+    if (s->state == STREAM_LINGERING)
+        loop_orphan_remove(s->loop, &s->orphan);
     s->state = STREAM_DEAD;
     loop_task_cancel(s->loop, &s->flush_task);
     loop_task_cancel(s->loop, &s->notify_task);
@@ -257,7 +192,7 @@ void stream_free(struct stream **stream)
         return;
     *stream = NULL;
     CHECK(s->state != STREAM_DEAD && s->state != STREAM_LINGERING);
-    bury(s);
+    stream_bury(s);
 }
 
 /* ---- closing in order ---------------------------------------------------------------------------
@@ -265,12 +200,26 @@ void stream_free(struct stream **stream)
 
 /* The rest is sent: say that nothing more comes, and wait for the peer's end, so that what it has
  * not read yet is not torn from it by a reset. */
-static void linger_on(struct stream *s)
+void stream_linger_on(struct stream *s)
 {
     if (s->out.octets != 0)
         return;
+    if (s->tls != NULL)
+        tls_conn_farewell(s->tls);
     if (s->at_end || s->failed || shutdown(s->fd, SHUT_WR) != 0)
-        bury(s);
+        stream_bury(s);
+}
+
+static void end_lingering(struct loop_orphan *o)
+{
+    stream_bury(CONTAINER_OF(o, struct stream, orphan));
+}
+
+/* A peer that closed its side in order may still read. */
+static bool can_send(const struct stream *s)
+{
+    bool is_open = s->state == STREAM_OPEN || (s->state == STREAM_CLOSED && s->at_end);
+    return is_open && !s->failed && s->why == NULL;
 }
 
 void stream_finish(struct stream **stream, uint64_t linger_ms)
@@ -280,11 +229,12 @@ void stream_finish(struct stream **stream, uint64_t linger_ms)
         return;
     *stream = NULL;
     CHECK(s->state != STREAM_DEAD && s->state != STREAM_LINGERING);
-    if (s->state != STREAM_OPEN || s->failed) {
-        bury(s);
+    if (!can_send(s)) {
+        stream_bury(s);
         return;
     }
     s->state = STREAM_LINGERING;
+    loop_orphan_add(s->loop, &s->orphan, end_lingering);
     s->handlers = NULL;
     s->arg = NULL;
     loop_task_cancel(s->loop, &s->notify_task);
@@ -292,7 +242,7 @@ void stream_finish(struct stream **stream, uint64_t linger_ms)
     buf_unref(&s->in);
     s->in_len = 0;
     loop_timer_start(&s->timer, linger_ms);
-    flush(s);
+    stream_flush(s);
     if (s->state == STREAM_LINGERING)
         arm_reading(s);
 }
@@ -301,9 +251,10 @@ static void on_timer(void *arg)
 {
     struct stream *s = arg;
     if (s->state == STREAM_LINGERING)
-        bury(s);
+        stream_bury(s);
     else
-        fail(s, ERR_IO, s->state == STREAM_CONNECTING ? "connect" : "TLS handshake", ETIMEDOUT);
+        stream_fail(s, ERR_IO, s->state == STREAM_CONNECTING ? "connect" : "TLS handshake",
+                    ETIMEDOUT);
 }
 
 /* ---- telling the owner --------------------------------------------------------------------------
@@ -312,7 +263,7 @@ static void on_timer(void *arg)
 static void tell_closed(struct stream *s)
 {
     s->tell_closed = false;
-    arm_writing(s, false);
+    stream_arm_writing(s, false);
     if (s->reading) {
         s->reading = false;
         event_del(&s->read_event);
@@ -368,27 +319,29 @@ static void opened(struct stream *s)
 static void secure(struct stream *s)
 {
     struct err err = { 0 };
+    if (s->failed)
+        return; /* on_closed is under way */
     arm_reading(s);
     switch (tls_conn_handshake(s->tls, &err)) {
     case TLS_OK:
-        arm_writing(s, false);
+        stream_arm_writing(s, false);
         opened(s);
         s->read_more = true;
         if (s->out.octets != 0)
             loop_at_turn_end(s->loop, &s->flush_task);
         return;
     case TLS_WANT_READ:
-        arm_writing(s, false);
+        stream_arm_writing(s, false);
         return;
     case TLS_WANT_WRITE:
-        arm_writing(s, true);
+        stream_arm_writing(s, true);
         return;
     case TLS_CLOSED:
-        fail(s, ERR_TLS, "TLS handshake", ECONNRESET);
+        stream_fail(s, ERR_TLS, "TLS handshake", ECONNRESET);
         return;
     case TLS_FAILED:
         s->why = mem_dup(&err, sizeof err);
-        fail(s, ERR_TLS, "TLS handshake", 0);
+        stream_fail(s, ERR_TLS, "TLS handshake", 0);
         return;
     }
     UNREACHABLE("tls result");
@@ -399,9 +352,9 @@ static void connected(struct stream *s)
     int e = 0;
     socklen_t len = sizeof e;
     CHECK(getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &e, &len) == 0);
-    arm_writing(s, false);
+    stream_arm_writing(s, false);
     if (e != 0) {
-        fail(s, ERR_IO, "connect", e);
+        stream_fail(s, ERR_IO, "connect", e);
         return;
     }
     note_addresses(s);
@@ -492,7 +445,8 @@ static bool receive(struct stream *s, uint8_t *into, size_t room, size_t *got)
         case TLS_WANT_READ:
             return true;
         case TLS_WANT_WRITE:
-            arm_writing(s, true);
+            s->read_more = true; /* on_writable goes on */
+            stream_arm_writing(s, true);
             return true;
         case TLS_CLOSED:
             s->at_end = true;
@@ -541,7 +495,7 @@ static void discard_now(struct stream *s)
     bool alive = receive(s, b->data, b->cap_bytes, &got);
     buf_unref(&b);
     if (!alive)
-        bury(s);
+        stream_bury(s);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
@@ -578,8 +532,11 @@ void stream_consume(struct stream *s, size_t octets)
     CHECK(octets <= s->in_len);
     s->in_at += octets;
     s->in_len -= octets;
-    if (UNLIKELY(!s->reading) && s->state == STREAM_OPEN)
+    if (UNLIKELY(!s->reading) && s->state == STREAM_OPEN) {
         arm_reading(s);
+        if (s->read_more && s->reading) /* TLS holds octets that the socket never announces */
+            loop_again(s->loop, &s->notify_task);
+    }
 }
 
 struct buf *stream_input_block(const struct stream *s)
@@ -613,98 +570,13 @@ bool stream_is_paused(const struct stream *s)
     return s->paused;
 }
 
-/* ---- output -------------------------------------------------------------------------------------
+/* ---- writing goes on
+ * ------------------------------------------------------------------------------
  */
-
-static enum tls_result send_plain(struct stream *s, size_t *done, struct err *err)
-{
-    struct iovec iov[IOVS_MAX];
-    size_t count = s->out.count < IOVS_MAX ? s->out.count : IOVS_MAX;
-    for (size_t i = 0; i < count; i++) {
-        const struct outq_piece *p = outq_at(&s->out, i);
-        iov[i] = (struct iovec){ (void *)(uintptr_t)p->at, p->len };
-    }
-    struct msghdr msg = { .msg_iov = iov, .msg_iovlen = count };
-    ssize_t n;
-    do
-        n = sendmsg(s->fd, &msg, MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    if (n >= 0) {
-        *done = (size_t)n;
-        return TLS_OK;
-    }
-    if (errno == EAGAIN || errno == EWOULDBLOCK)
-        return TLS_WANT_WRITE;
-    err_set(err, ERR_IO, "write: %s", strerror(errno));
-    return TLS_FAILED;
-}
-
-static enum tls_result send_tls(struct stream *s, size_t *done, struct err *err)
-{
-    const struct outq_piece *p = outq_at(&s->out, 0);
-    return tls_conn_write(s->tls, slice_of(p->at, p->len), done, err);
-}
-
-/* Send until all is gone or the kernel takes no more; false when the stream broke. */
-static bool send_pending(struct stream *s)
-{
-    struct err err = { 0 };
-    while (s->out.octets != 0) {
-        size_t n = 0;
-        switch (s->tls != NULL ? send_tls(s, &n, &err) : send_plain(s, &n, &err)) {
-        case TLS_OK:
-            outq_sent(&s->out, n);
-            s->out_bytes += n;
-            s->last_write_ms = loop_now_ms(s->loop);
-            continue;
-        case TLS_WANT_WRITE:
-            arm_writing(s, true);
-            outq_settle(&s->out);
-            return true;
-        case TLS_WANT_READ:
-            return true; /* TLS wants the peer's word first: on_readable flushes again */
-        case TLS_CLOSED:
-            err_set(&err, ERR_IO, "write: the peer ended the TLS session");
-            break;
-        case TLS_FAILED:
-            break;
-        }
-        if (s->why == NULL)
-            s->why = mem_dup(&err, sizeof err);
-        return false;
-    }
-    arm_writing(s, false);
-    return true;
-}
-
-static void flush(struct stream *s)
-{
-    s->unflushed = 0;
-    if (s->state != STREAM_OPEN && s->state != STREAM_LINGERING)
-        return;
-    if (s->failed)
-        return;
-    if (!send_pending(s)) {
-        if (s->state == STREAM_LINGERING)
-            bury(s);
-        else
-            fail(s, ERR_IO, "write", EPIPE);
-        return;
-    }
-    if (s->state == STREAM_LINGERING) {
-        linger_on(s);
-        return;
-    }
-    if (s->full && s->out.octets <= s->low_bytes) {
-        s->full = false;
-        s->tell_room = true;
-        loop_again(s->loop, &s->notify_task);
-    }
-}
 
 static void on_flush(void *arg)
 {
-    flush(arg);
+    stream_flush(arg);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *arg)
@@ -718,71 +590,9 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
     else if (s->state == STREAM_SECURING)
         secure(s);
     else
-        flush(s);
-}
-
-/* Something was appended: it leaves at the turn's end, or now when a lot has come together. While
- * the kernel takes nothing, the write event does it. */
-static void appended(struct stream *s, size_t octets)
-{
-    s->unflushed += octets;
-    if (s->out.octets >= s->high_bytes)
-        s->full = true;
-    if (s->waits_to_write || s->state != STREAM_OPEN)
-        return;
-    if (s->unflushed >= FLUSH_NOW_BYTES)
-        flush(s);
-    else
-        loop_at_turn_end(s->loop, &s->flush_task);
-}
-
-uint8_t *stream_reserve(struct stream *s, size_t octets)
-{
-    CHECK(octets <= STREAM_RESERVE_MAX);
-    return outq_reserve(&s->out, s->loop, octets);
-}
-
-void stream_commit(struct stream *s, size_t octets)
-{
-    outq_commit(&s->out, octets);
-    appended(s, octets);
-}
-
-void stream_write(struct stream *s, struct slice octets)
-{
-    while (octets.len != 0) {
-        size_t n = octets.len < STREAM_RESERVE_MAX ? octets.len : STREAM_RESERVE_MAX;
-        memcpy(stream_reserve(s, n), octets.ptr, n);
-        stream_commit(s, n);
-        octets = slice_from(octets, n);
-    }
-}
-
-void stream_write_shared(struct stream *s, struct buf *block, struct slice octets)
-{
-    if (octets.len < SHARE_MIN_BYTES) {
-        stream_write(s, octets);
-        return;
-    }
-    outq_share(&s->out, block, octets);
-    appended(s, octets.len);
-}
-
-size_t stream_pending(const struct stream *s)
-{
-    return s->out.octets;
-}
-
-bool stream_is_full(const struct stream *s)
-{
-    return s->full;
-}
-
-void stream_set_marks(struct stream *s, size_t high_bytes, size_t low_bytes)
-{
-    CHECK(low_bytes < high_bytes);
-    s->high_bytes = high_bytes;
-    s->low_bytes = low_bytes;
+        stream_flush(s);
+    if (s->state == STREAM_OPEN && s->read_more)
+        loop_again(s->loop, &s->notify_task);
 }
 
 /* ---- about it -----------------------------------------------------------------------------------

@@ -56,8 +56,10 @@ void stream_start_tls_client(struct stream *s, struct tls_ctx *ctx, const char *
 /* Close now; what was not sent is dropped. *s becomes NULL, no callback follows. */
 void stream_free(struct stream **s);
 
-/* Send what is pending, then close; at the latest after linger_ms. *s becomes NULL, no callback
- * follows. Input is discarded. */
+/* Send what is pending, then close; at the latest after linger_ms, or when a thousand others linger
+ * on this loop, or when the loop is freed. *s becomes NULL, no callback follows. Input is
+ * discarded. From on_closed, too, if `why` was NULL: a peer that only closed its side still reads.
+ */
 void stream_finish(struct stream **s, uint64_t linger_ms);
 
 /* ---- input ---------------------------------------------------------------------------------- */

@@ -41,7 +41,9 @@ enum tls_result {
 };
 
 struct tls_conn *tls_conn_new(struct tls_ctx *ctx, int fd, bool server, const char *server_name);
-void tls_conn_free(struct tls_conn **c); /* sends close_notify if it can; the fd stays open */
+void tls_conn_free(struct tls_conn **c); /* with a farewell; the fd stays open */
+/* Tell the peer, once, that nothing more comes; dropped if the socket does not take it now. */
+void tls_conn_farewell(struct tls_conn *c);
 MUST_CHECK enum tls_result tls_conn_handshake(struct tls_conn *c, struct err *err);
 MUST_CHECK enum tls_result tls_conn_read(struct tls_conn *c, void *into, size_t room, size_t *done,
                                          struct err *err);

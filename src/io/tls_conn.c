@@ -97,7 +97,7 @@ static bool is_ip(const char *name)
 
 /* The name goes out as SNI, unless it is an address (RFC 6066, 3), and the certificate must be for
  * it. Verification itself is the context's affair. */
-static bool name_server(struct tls_conn *c, const char *name)
+static bool name_server(struct tls_conn *c, char *name)
 {
     if (name[0] == '\0' || strlen(name) > SERVER_NAME_MAX)
         return false;
@@ -124,8 +124,8 @@ static void be_client(struct tls_conn *c, const char *server_name)
     SSL_set_connect_state(c->ssl);
     if (server_name == NULL)
         return;
-    c->name_is_bad = !name_server(c, server_name);
     c->server_name = mem_strdup(server_name);
+    c->name_is_bad = !name_server(c, c->server_name);
     if (!c->name_is_bad)
         resume_session(c);
 }
@@ -150,15 +150,23 @@ struct tls_conn *tls_conn_new(struct tls_ctx *ctx, int fd, bool server, const ch
     return c;
 }
 
+void tls_conn_farewell(struct tls_conn *c)
+{
+    bool has_said_it = (SSL_get_shutdown(c->ssl) & SSL_SENT_SHUTDOWN) != 0;
+    if (!c->is_open || c->is_broken || has_said_it)
+        return;
+    ERR_clear_error();
+    (void)SSL_shutdown(c->ssl);
+    ERR_clear_error();
+}
+
 void tls_conn_free(struct tls_conn **c)
 {
     struct tls_conn *conn = *c;
     *c = NULL;
     if (conn == NULL)
         return;
-    if (conn->is_open && !conn->is_broken)
-        (void)SSL_shutdown(conn->ssl); /* a farewell that the socket does not take is dropped */
-    ERR_clear_error();
+    tls_conn_farewell(conn);
     SSL_free(conn->ssl);
     tls_ctx_unref(&conn->ctx);
     mem_free(conn->server_name);

@@ -107,7 +107,7 @@ CR_NORETURN void criterion_abort_test(void)
     exit(EXIT_FAILED_ASSERTION);
 }
 
-CR_NORETURN void criterion_skip_test(const char *format, ...)
+CR_NORETURN __attribute__((format(printf, 1, 2))) void criterion_skip_test(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -117,7 +117,7 @@ CR_NORETURN void criterion_skip_test(const char *format, ...)
     exit(EXIT_FAILED_ASSERTION);
 }
 
-void criterion_test_die(const char *msg, ...)
+__attribute__((format(printf, 1, 2))) void criterion_test_die(const char *msg, ...)
 {
     va_list args;
     va_start(args, msg);

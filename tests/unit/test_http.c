@@ -311,6 +311,20 @@ Test(http, keeps_and_closes_connections_as_asked, .init = start, .fini = stop)
     close(fd);
 }
 
+Test(http, answers_who_has_closed_his_side, .init = start, .fini = stop)
+{
+    int fd = dial();
+    ask(fd, GET("/large"));
+    shutdown(fd, SHUT_WR);
+    receive(fd, false);
+    expect_in("HTTP/1.1 200 OK\r\n");
+    size_t n = 0;
+    while (kit_recv(fd, seen, 4096) == 4096)
+        n++;
+    cr_expect(eq(sz, n, 1024));
+    close(fd);
+}
+
 Test(http, takes_a_request_octet_by_octet, .init = start, .fini = stop)
 {
     static const char text[] = "POST /show/a HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc";

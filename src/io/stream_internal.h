@@ -1,0 +1,89 @@
+/*
+ * stream_internal: what stream.c (life and input) and stream_out.c (output) share. For these two
+ * alone.
+ */
+#ifndef WARREN_STREAM_INTERNAL_H
+#define WARREN_STREAM_INTERNAL_H
+
+#include "io/loop_event.h"
+#include "io/outq.h"
+#include "io/stream.h"
+#include "io/tls.h"
+
+#include <event2/event_struct.h>
+
+/*
+ *               connected                   asked for TLS and done
+ *   CONNECTING ------------>  SECURING  ---------------------------> OPEN
+ *        |                       |                                     |
+ *        +-------- failed -------+---- failed, or the peer closed -----+--> CLOSED
+ *   OPEN, or CLOSED in order -- stream_finish --> LINGERING ; any -- stream_free --> DEAD
+ */
+enum stream_state {
+    STREAM_CONNECTING,
+    STREAM_SECURING,
+    STREAM_OPEN,
+    STREAM_CLOSED,    /* told the owner, or about to */
+    STREAM_LINGERING, /* without an owner: sends the rest and goes */
+    STREAM_DEAD
+};
+
+struct stream {
+    struct loop *loop;
+    const struct stream_handlers *handlers;
+    void *arg;
+    int fd;
+    enum stream_state state;
+    bool paused;         /* by the owner */
+    bool reading;        /* the read event is on */
+    bool waits_to_write; /* the write event is on */
+    bool full;
+    bool tell_open; /* what on_notify has to call */
+    bool tell_room;
+    bool tell_data;
+    bool tell_closed;
+    bool read_more; /* TLS has octets that the socket does not announce */
+    bool at_end;    /* the peer has closed its side */
+    bool failed;
+    struct err *why; /* of the failure; NULL for an orderly end */
+
+    struct buf *in; /* holds what is not consumed; NULL when there is nothing */
+    const uint8_t *in_at;
+    size_t in_len;
+
+    struct outq out;
+    size_t unflushed; /* written since the last try to send */
+    size_t high_bytes;
+    size_t low_bytes;
+
+    struct tls_conn *tls;
+    uint64_t in_bytes;
+    uint64_t out_bytes;
+    uint64_t last_read_ms;
+    uint64_t last_write_ms;
+    struct sock_addr peer;
+    struct sock_addr local;
+    struct event read_event;
+    struct event write_event;
+    struct loop_task flush_task;
+    struct loop_task notify_task;
+    struct loop_timer timer;   /* connecting, then lingering */
+    struct loop_orphan orphan; /* while lingering */
+};
+
+/* Have on_writable called as soon as the kernel takes octets, or not any more. */
+void stream_arm_writing(struct stream *s, bool want);
+
+/* Have on_closed called with the cause, unless there is one already. */
+void stream_fail(struct stream *s, enum err_code code, const char *what, int e);
+
+/* Nothing is called and nothing happens any more; the memory lives until the turn is over. */
+void stream_bury(struct stream *s);
+
+/* All that was written while lingering is sent. */
+void stream_linger_on(struct stream *s);
+
+/* Send what is pending, as far as the kernel takes it. */
+void stream_flush(struct stream *s);
+
+#endif

@@ -1,0 +1,162 @@
+#include "base/check.h"
+#include "base/mem.h"
+#include "io/stream_internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#define FLUSH_NOW_BYTES ((size_t)128 * 1024) /* this much does not wait for the turn's end */
+#define SHARE_MIN_BYTES ((size_t)1024)       /* shorter pieces are cheaper to copy */
+#define IOVS_MAX        64
+
+static enum tls_result send_plain(struct stream *s, size_t *done, struct err *err)
+{
+    struct iovec iov[IOVS_MAX];
+    size_t count = s->out.count < IOVS_MAX ? s->out.count : IOVS_MAX;
+    for (size_t i = 0; i < count; i++) {
+        const struct outq_piece *p = outq_at(&s->out, i);
+        iov[i] = (struct iovec){ (void *)(uintptr_t)p->at, p->len };
+    }
+    struct msghdr msg = { .msg_iov = iov, .msg_iovlen = count };
+    ssize_t n;
+    do
+        n = sendmsg(s->fd, &msg, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    if (n >= 0) {
+        *done = (size_t)n;
+        return TLS_OK;
+    }
+    if (errno == EAGAIN || errno == EWOULDBLOCK)
+        return TLS_WANT_WRITE;
+    err_set(err, ERR_IO, "write: %s", strerror(errno));
+    return TLS_FAILED;
+}
+
+static enum tls_result send_tls(struct stream *s, size_t *done, struct err *err)
+{
+    const struct outq_piece *p = outq_at(&s->out, 0);
+    return tls_conn_write(s->tls, slice_of(p->at, p->len), done, err);
+}
+
+/* Send until all is gone or the kernel takes no more; false when the stream broke. */
+static bool send_pending(struct stream *s)
+{
+    struct err err = { 0 };
+    while (s->out.octets != 0) {
+        size_t n = 0;
+        switch (s->tls != NULL ? send_tls(s, &n, &err) : send_plain(s, &n, &err)) {
+        case TLS_OK:
+            outq_sent(&s->out, n);
+            s->out_bytes += n;
+            s->last_write_ms = loop_now_ms(s->loop);
+            continue;
+        case TLS_WANT_WRITE:
+            stream_arm_writing(s, true);
+            outq_settle(&s->out);
+            return true;
+        case TLS_WANT_READ:
+            return true; /* TLS wants the peer's word first: on_readable flushes again */
+        case TLS_CLOSED:
+            err_set(&err, ERR_IO, "write: the peer ended the TLS session");
+            break;
+        case TLS_FAILED:
+            break;
+        }
+        if (s->why == NULL)
+            s->why = mem_dup(&err, sizeof err);
+        return false;
+    }
+    stream_arm_writing(s, false);
+    return true;
+}
+
+void stream_flush(struct stream *s)
+{
+    s->unflushed = 0;
+    if (s->state != STREAM_OPEN && s->state != STREAM_LINGERING)
+        return;
+    if (s->failed)
+        return;
+    if (!send_pending(s)) {
+        if (s->state == STREAM_LINGERING)
+            stream_bury(s);
+        else
+            stream_fail(s, ERR_IO, "write", EPIPE);
+        return;
+    }
+    if (s->state == STREAM_LINGERING) {
+        stream_linger_on(s);
+        return;
+    }
+    if (s->full && s->out.octets <= s->low_bytes) {
+        s->full = false;
+        s->tell_room = true;
+        loop_again(s->loop, &s->notify_task);
+    }
+}
+
+/* Something was appended: it leaves at the turn's end, or now when a lot has come together. While
+ * the kernel takes nothing, the write event does it. */
+static void appended(struct stream *s, size_t octets)
+{
+    s->unflushed += octets;
+    if (s->out.octets >= s->high_bytes)
+        s->full = true;
+    if (s->waits_to_write || s->state != STREAM_OPEN)
+        return;
+    if (s->unflushed >= FLUSH_NOW_BYTES)
+        stream_flush(s);
+    else
+        loop_at_turn_end(s->loop, &s->flush_task);
+}
+
+uint8_t *stream_reserve(struct stream *s, size_t octets)
+{
+    CHECK(octets <= STREAM_RESERVE_MAX);
+    return outq_reserve(&s->out, s->loop, octets);
+}
+
+void stream_commit(struct stream *s, size_t octets)
+{
+    outq_commit(&s->out, octets);
+    appended(s, octets);
+}
+
+void stream_write(struct stream *s, struct slice octets)
+{
+    while (octets.len != 0) {
+        size_t n = octets.len < STREAM_RESERVE_MAX ? octets.len : STREAM_RESERVE_MAX;
+        memcpy(stream_reserve(s, n), octets.ptr, n);
+        stream_commit(s, n);
+        octets = slice_from(octets, n);
+    }
+}
+
+void stream_write_shared(struct stream *s, struct buf *block, struct slice octets)
+{
+    if (octets.len < SHARE_MIN_BYTES) {
+        stream_write(s, octets);
+        return;
+    }
+    outq_share(&s->out, block, octets);
+    appended(s, octets.len);
+}
+
+size_t stream_pending(const struct stream *s)
+{
+    return s->out.octets;
+}
+
+bool stream_is_full(const struct stream *s)
+{
+    return s->full;
+}
+
+void stream_set_marks(struct stream *s, size_t high_bytes, size_t low_bytes)
+{
+    CHECK(low_bytes < high_bytes);
+    s->high_bytes = high_bytes;
+    s->low_bytes = low_bytes;
+}
