@@ -75,7 +75,9 @@ class Conn:
 
     # -- bytes and frames ------------------------------------------------------------------
 
-    def send(self, data):
+    def send(self, data, seconds=None):
+        """All of it, or TimeoutError when the server stops reading."""
+        self.sock.settimeout(Deadline(seconds).seconds)
         self.sock.sendall(data)
 
     def send_method(self, channel, name, **args):
