@@ -162,10 +162,11 @@ class Conn:
             event = self._take_frame(self.read_frame(max(deadline.left(), 0)))
             if event:
                 break
-        if event.name == "connection.close" and self.polite:
-            self.send_method(0, "connection.close_ok")
-        if event.name == "channel.close" and self.polite:
-            self.send_method(event.channel, "channel.close_ok")
+        if event.name in ("connection.close", "channel.close") and self.polite:
+            try:
+                self.send_method(event.channel, event.name + "_ok")
+            except OSError:
+                pass  # already gone: what it said counts
         return event
 
     def next(self, channel=None, seconds=None):
