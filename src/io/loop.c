@@ -229,6 +229,20 @@ void loop_join(struct loop *l)
     l->started = false;
 }
 
+bool loop_settle(struct loop *l)
+{
+    CHECK(!l->started && current == NULL);
+    current = l;
+    bool busy = mailbox_depth(l) != 0 || !TAILQ_EMPTY(&l->again) || !TAILQ_EMPTY(&l->turn_end) ||
+                l->grave_count != 0;
+    mailbox_drain(l->mailbox);
+    run_again_tasks(l);
+    run_turn_end_tasks(l);
+    free_graves(l);
+    current = NULL;
+    return busy;
+}
+
 void loop_stop(struct loop *l)
 {
     atomic_store_explicit(&l->stopping, true, memory_order_release);

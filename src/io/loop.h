@@ -38,6 +38,10 @@ void loop_join(struct loop *loop);
 /* End loop_run when the present turn is over. Any thread, and signal handlers of loop_on_signal. */
 void loop_stop(struct loop *loop);
 
+/* For a loop that does not run (any more): deliver its mail and run what asked to run, on the calling
+ * thread, without waiting for events. False when there was nothing to do. */
+bool loop_settle(struct loop *loop);
+
 bool loop_is_current(const struct loop *loop);
 const char *loop_name(const struct loop *loop);
 

@@ -1,0 +1,380 @@
+#include "broker.h"
+
+#include "amqp/amqp_table.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "client/auth.h"
+#include "client/connection.h"
+#include "control.h"
+#include "io/epoch.h"
+#include "io/mailbox.h"
+#include "io/random.h"
+#include "io/tls.h"
+#include "listen.h"
+#include "shard.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdatomic.h>
+
+#define TICK_MS          100u
+#define STOP_GRACE_MS    10000u /* for clients to answer connection.close */
+#define PROPERTIES_BYTES 1024u
+#define DEFAULT_USER     "guest"
+#define DEFAULT_PASSWORD "guest"
+
+struct broker {
+    struct broker_conf *conf;
+    struct loop *loop; /* control */
+    struct epoch *epoch;
+    struct meta *meta;
+    struct control *control;
+    struct auth *auth;
+    struct shard **shards;
+    uint32_t shard_count;
+    uint32_t started; /* shards whose loop runs */
+    struct listen *listen;
+    struct amqp_hs_server_conf handshake;
+    uint8_t properties[PROPERTIES_BYTES];
+    atomic_bool alarm;
+    struct loop_timer tick;
+    struct loop_timer grace;
+    bool stopping;
+    uint32_t shards_to_stop;
+};
+
+struct shard *broker_shard(const struct broker *b, uint32_t index)
+{
+    CHECK(index < b->shard_count);
+    return b->shards[index];
+}
+
+uint32_t broker_shard_count(const struct broker *b)
+{
+    return b->shard_count;
+}
+
+struct control *broker_control(const struct broker *b)
+{
+    return b->control;
+}
+
+const struct meta_version *broker_meta(const struct broker *b)
+{
+    return meta_current(b->meta);
+}
+
+const struct broker_conf *broker_config(const struct broker *b)
+{
+    return b->conf;
+}
+
+const struct auth *broker_auth(const struct broker *b)
+{
+    return b->auth;
+}
+
+const struct amqp_hs_server_conf *broker_handshake(const struct broker *b)
+{
+    return &b->handshake;
+}
+
+bool broker_has_alarm(const struct broker *b)
+{
+    return atomic_load_explicit(&b->alarm, memory_order_relaxed);
+}
+
+/* ---- making
+ * ---------------------------------------------------------------------------------------------- */
+
+static void describe_server(struct broker *b)
+{
+    struct wire_out w = wire_out_over(b->properties, sizeof b->properties);
+    amqp_capabilities_put(&w, AMQP_CAP_ALL & ~(unsigned)AMQP_CAP_DIRECT_REPLY_TO &
+                                  ~(unsigned)AMQP_CAP_CONSUMER_PRIORITIES);
+    amqp_table_put_text(&w, "cluster_name", b->conf->node.name);
+    amqp_table_put_text(&w, "copyright", "The Warren maintainers");
+    amqp_table_put_text(&w, "information", "Licensed under the Apache License 2.0");
+    amqp_table_put_text(&w, "platform", "C11");
+    amqp_table_put_text(&w, "product", "Warren");
+    amqp_table_put_text(&w, "version", WARREN_VERSION);
+    CHECK(!w.overflow);
+    b->handshake = (struct amqp_hs_server_conf){
+        .properties = wire_out_slice(&w),
+        .mechanisms = slice_str("PLAIN AMQPLAIN"),
+        .offer = { (uint16_t)b->conf->limits.channel_max, (uint32_t)b->conf->limits.frame_max_bytes,
+                   (uint16_t)b->conf->limits.heartbeat_s },
+    };
+}
+
+static void retire(void *arg, void *ptr, void (*free_fn)(void *))
+{
+    epoch_retire(arg, ptr, free_fn);
+}
+
+static void make_users(struct broker *b)
+{
+    uint8_t salt[4];
+    random_octets(salt, sizeof salt);
+    b->auth = auth_new();
+    auth_add(b->auth, DEFAULT_USER, DEFAULT_PASSWORD, salt, true);
+}
+
+static bool make_shards(struct broker *b, struct err *err)
+{
+    uint32_t count = (uint32_t)b->conf->node.threads;
+    b->shards = mem_array(count, sizeof(struct shard *));
+    b->shard_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        char name[16];
+        struct text t = text_over(name, sizeof name);
+        text_put(&t, "shard-%u", i);
+        struct loop *loop = loop_new(name, err);
+        if (loop == NULL)
+            return false;
+        loop_join_epoch(loop, b->epoch);
+        b->shards[i] = shard_new(b, i, count, loop);
+    }
+    return true;
+}
+
+static void on_tick(void *arg);
+static void on_grace(void *arg);
+
+struct broker *broker_new(struct broker_conf *conf, struct err *err)
+{
+    struct broker *b = mem_zalloc(sizeof *b);
+    b->conf = conf;
+    b->loop = loop_new("control", err);
+    if (b->loop == NULL) {
+        mem_free(b);
+        return NULL;
+    }
+    b->epoch = epoch_new();
+    b->meta = meta_new(&(struct meta_setup){ .hash_seed = random_u64(),
+                                             .shard_count = (uint32_t)conf->node.threads,
+                                             .retire = retire,
+                                             .retire_arg = b->epoch });
+    b->control = control_new(b, b->loop, b->meta);
+    loop_timer_init(&b->tick, b->loop, on_tick, b);
+    loop_timer_init(&b->grace, b->loop, on_grace, b);
+    make_users(b);
+    describe_server(b);
+    struct meta_refusal why;
+    bool ok = control_apply_now(
+        b->control, &(struct meta_cmd){ .op = META_VHOST_ADD, .name = slice_str("/") }, &why);
+    CHECK(ok);
+    if (!make_shards(b, err)) {
+        broker_free(&b);
+        return NULL;
+    }
+    return b;
+}
+
+/* What still travels between loops that do not run any more is delivered, so that nothing leaks. */
+static void settle_loops(struct broker *b)
+{
+    bool busy = true;
+    for (int round = 0; busy && round < 1000; round++) {
+        busy = loop_settle(b->loop);
+        for (uint32_t i = 0; i < b->shard_count && b->shards[i] != NULL; i++)
+            busy = loop_settle(b->shards[i]->loop) || busy;
+    }
+}
+
+void broker_free(struct broker **broker)
+{
+    struct broker *b = *broker;
+    *broker = NULL;
+    CHECK(b->started == 0);
+    listen_free(&b->listen);
+    settle_loops(b);
+    for (uint32_t i = 0; i < b->shard_count && b->shards[i] != NULL; i++) {
+        struct loop *loop = b->shards[i]->loop;
+        shard_free(&b->shards[i]);
+        loop_free(&loop);
+    }
+    mem_free(b->shards);
+    loop_timer_fini(&b->tick);
+    loop_timer_fini(&b->grace);
+    control_free(&b->control);
+    loop_free(&b->loop);
+    meta_free(&b->meta);
+    epoch_free(&b->epoch);
+    auth_free(&b->auth);
+    mem_free(b);
+}
+
+/* ---- memory
+ * -----------------------------------------------------------------------------------------------
+ */
+
+struct alarm_notice {
+    struct mail mail;
+    struct shard *shard;
+    bool on;
+};
+
+static void on_alarm_notice(struct mail *mail)
+{
+    struct alarm_notice *n = CONTAINER_OF(mail, struct alarm_notice, mail);
+    size_t at = 0;
+    struct connection *c;
+    while ((c = idmap_next(&n->shard->connections, &at)) != NULL)
+        connection_set_alarm(c, n->on);
+    mem_free(n);
+}
+
+static void set_alarm(struct broker *b, bool on, uint64_t bytes)
+{
+    atomic_store(&b->alarm, on);
+    if (on)
+        log_warn("broker", b->conf->node.name,
+                 "memory high watermark reached, publishers are blocked used=%" PRIu64
+                 " limit=%" PRIu64,
+                 bytes, b->conf->limits.memory_bytes);
+    else
+        log_info("broker", b->conf->node.name,
+                 "memory is below the high watermark again used=%" PRIu64, bytes);
+    for (uint32_t i = 0; i < b->shard_count; i++) {
+        struct alarm_notice *n = mem_zalloc(sizeof *n);
+        *n = (struct alarm_notice){ { NULL, on_alarm_notice }, b->shards[i], on };
+        mailbox_post(b->shards[i]->loop, &n->mail);
+    }
+}
+
+uint64_t broker_message_bytes(const struct broker *b)
+{
+    int64_t sum = 0;
+    for (uint32_t i = 0; i < b->shard_count; i++)
+        sum += atomic_load_explicit(&b->shards[i]->message_bytes, memory_order_relaxed);
+    return sum > 0 ? (uint64_t)sum : 0;
+}
+
+static void on_tick(void *arg)
+{
+    struct broker *b = arg;
+    uint64_t bytes = broker_message_bytes(b);
+    bool on = bytes > b->conf->limits.memory_bytes;
+    if (on != broker_has_alarm(b))
+        set_alarm(b, on, bytes);
+    epoch_reclaim(b->epoch);
+    loop_timer_start(&b->tick, TICK_MS);
+}
+
+/* ---- stopping
+ * --------------------------------------------------------------------------------------------- */
+
+struct stop_notice {
+    struct mail mail;
+    struct broker *broker;
+    struct shard *shard;
+};
+
+static void on_shard_stopped(struct mail *mail)
+{
+    struct stop_notice *n = CONTAINER_OF(mail, struct stop_notice, mail);
+    struct broker *b = n->broker;
+    mem_free(n);
+    CHECK(b->shards_to_stop > 0);
+    if (--b->shards_to_stop == 0)
+        loop_stop(b->loop);
+}
+
+void broker_shard_is_idle(struct shard *s)
+{
+    struct stop_notice *n = mem_zalloc(sizeof *n);
+    *n = (struct stop_notice){ { NULL, on_shard_stopped }, s->broker, s };
+    mailbox_post(s->broker->loop, &n->mail);
+}
+
+static void on_stop_shard(struct mail *mail)
+{
+    struct stop_notice *n = CONTAINER_OF(mail, struct stop_notice, mail);
+    struct shard *s = n->shard;
+    mem_free(n);
+    shard_stop_clients(s);
+}
+
+static void tell_shards(struct broker *b)
+{
+    for (uint32_t i = 0; i < b->shard_count; i++) {
+        struct stop_notice *n = mem_zalloc(sizeof *n);
+        *n = (struct stop_notice){ { NULL, on_stop_shard }, b, b->shards[i] };
+        mailbox_post(b->shards[i]->loop, &n->mail);
+    }
+}
+
+/* Clients that do not answer are left: a second word hangs up on them. */
+static void on_grace(void *arg)
+{
+    struct broker *b = arg;
+    log_warn("broker", b->conf->node.name, "some clients did not answer connection.close in time");
+    tell_shards(b);
+}
+
+static void on_stop_signal(void *arg)
+{
+    struct broker *b = arg;
+    if (b->stopping)
+        return;
+    b->stopping = true;
+    log_info("broker", b->conf->node.name, "stopping");
+    listen_stop(b->listen);
+    b->shards_to_stop = b->shard_count;
+    loop_timer_start(&b->grace, STOP_GRACE_MS);
+    tell_shards(b);
+}
+
+static void on_reload_signal(void *arg)
+{
+    struct broker *b = arg;
+    struct err err = { 0 };
+    if (!log_reopen(&err))
+        log_error("broker", b->conf->node.name, "%s", err.text);
+    if (!listen_reload_tls(b->listen, &err))
+        log_error("broker", b->conf->node.name, "certificates not reloaded: %s", err.text);
+    else
+        log_info("broker", b->conf->node.name, "reloaded");
+}
+
+/* ---- running
+ * ---------------------------------------------------------------------------------------------- */
+
+static void stop_loops(struct broker *b)
+{
+    for (uint32_t i = 0; i < b->started; i++)
+        loop_stop(b->shards[i]->loop);
+    for (uint32_t i = 0; i < b->started; i++)
+        loop_join(b->shards[i]->loop);
+    b->started = 0;
+}
+
+bool broker_start(struct broker *b, struct err *err)
+{
+    if (!loop_on_signal(b->loop, SIGTERM, on_stop_signal, b, err) ||
+        !loop_on_signal(b->loop, SIGINT, on_stop_signal, b, err) ||
+        !loop_on_signal(b->loop, SIGHUP, on_reload_signal, b, err))
+        return false;
+    b->listen = listen_new(b, err);
+    if (b->listen == NULL)
+        return false;
+    for (; b->started < b->shard_count; b->started++) {
+        if (!loop_start(b->shards[b->started]->loop, err)) {
+            stop_loops(b);
+            return false;
+        }
+    }
+    loop_timer_start(&b->tick, TICK_MS);
+    log_info("broker", b->conf->node.name, "started version=%s threads=%u memory_limit=%" PRIu64,
+             WARREN_VERSION, b->shard_count, b->conf->limits.memory_bytes);
+    return true;
+}
+
+void broker_run(struct broker *b)
+{
+    loop_run(b->loop);
+    stop_loops(b);
+    log_info("broker", b->conf->node.name, "stopped");
+}

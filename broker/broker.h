@@ -1,0 +1,49 @@
+/*
+ * broker: owns the parts of a node, wires them, starts and stops them.
+ *
+ * The calling thread of broker_run is the control thread; each shard has its own. What is below may
+ * be called on any thread: it is set before the shards start and stays as it is until they end.
+ */
+#ifndef WARREN_BROKER_H
+#define WARREN_BROKER_H
+
+#include "amqp/amqp_hs_server.h"
+#include "base/err.h"
+#include "broker_conf.h"
+#include "cluster/meta.h"
+
+struct broker;
+struct control;
+struct shard;
+struct auth;
+
+/* Everything but listening; the config is borrowed for the broker's life. */
+MUST_CHECK struct broker *broker_new(struct broker_conf *conf, struct err *err);
+
+/* Start the shards and listen. On failure nothing listens. */
+MUST_CHECK bool broker_start(struct broker *b, struct err *err);
+
+/* Until TERM or INT asked for an orderly stop, and it is over. */
+void broker_run(struct broker *b);
+void broker_free(struct broker **b);
+
+struct shard *broker_shard(const struct broker *b, uint32_t index);
+uint32_t broker_shard_count(const struct broker *b);
+struct control *broker_control(const struct broker *b);
+const struct meta_version *broker_meta(const struct broker *b);
+const struct broker_conf *broker_config(const struct broker *b);
+const struct auth *broker_auth(const struct broker *b);
+
+/* What every connection says of the server. */
+const struct amqp_hs_server_conf *broker_handshake(const struct broker *b);
+
+/* Octets of messages in memory. */
+uint64_t broker_message_bytes(const struct broker *b);
+
+/* A shard that was told to stop has no client left. From the shard's thread, once. */
+void broker_shard_is_idle(struct shard *s);
+
+/* Memory is short: publishers must wait. */
+bool broker_has_alarm(const struct broker *b);
+
+#endif

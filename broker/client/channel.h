@@ -1,0 +1,163 @@
+/*
+ * channel: one channel of a connection: dispatch of its methods, its state, its errors.
+ *
+ * The work is next door: channel_publish.c (content, routing, confirms), channel_consume.c
+ * (consumers, get, settling), channel_topology.c (exchanges, queues, bindings). One operation is
+ * under way at a time: while a channel waits for an answer from the metadata or from a queue, its
+ * connection reads no further.
+ */
+#ifndef WARREN_CHANNEL_H
+#define WARREN_CHANNEL_H
+
+#include "amqp/amqp_frame.h"
+#include "client/channel_port.h"
+#include "client/confirm.h"
+#include "client/connection.h"
+#include "client/unacked.h"
+#include "model/exchange.h"
+
+struct channel_consumer;
+struct control_op;
+
+enum channel_state {
+    CHANNEL_OPEN,
+    CHANNEL_CLOSING, /* we said channel.close; all but the answer is of the past */
+};
+
+/* A publish whose frames are coming in. Names and properties point into the input until the input
+ * moves; then they are copied (channel_park). */
+enum content_stage { CONTENT_NONE, CONTENT_HEADER, CONTENT_BODY };
+
+struct content {
+    enum content_stage stage;
+    bool mandatory;
+    bool persistent;
+    struct slice exchange;
+    struct slice key;
+    struct slice props;
+    uint8_t *parked; /* owns what the slices show, or NULL */
+    uint64_t body_bytes;
+    uint64_t left_bytes;
+    struct buf **parts;
+    uint32_t part_count;
+    uint32_t part_cap;
+};
+
+/* Where the last publishes went. Good while the metadata shows the same version. */
+#define ROUTE_KEPT_QUEUES 4u
+struct route_kept {
+    uint64_t version;                       /* 0: nothing is kept */
+    uint8_t names[2 * (META_NAME_MAX + 1)]; /* exchange and key, a length before each */
+    uint16_t names_bytes;
+    uint8_t count;
+    const struct meta_queue *queues[ROUTE_KEPT_QUEUES];
+};
+
+/* The operation that is under way. */
+struct pending {
+    uint32_t method; /* 0: none */
+    bool nowait;
+    bool no_ack;
+    uint64_t qid;
+    uint32_t shard;
+    uint32_t messages;
+    struct channel_consumer *consumer;
+    uint8_t name_bytes;
+    uint8_t name[META_NAME_MAX];
+};
+
+struct channel {
+    struct connection *conn;
+    uint32_t incarnation;
+    uint16_t number;
+    enum channel_state state;
+    uint16_t prefetch;         /* for consumers to come */
+    uint16_t channel_prefetch; /* over all consumers; 0: any number */
+    bool confirms;
+    bool in_confirming;
+    bool in_assembling;
+    bool in_hungry;
+    TAILQ_ENTRY(channel) confirming_entry;
+    TAILQ_ENTRY(channel) assembling_entry;
+    TAILQ_ENTRY(channel) hungry_entry;
+    struct confirm confirm;
+    struct unacked unacked;
+    struct channel_consumer *by_tag; /* uthash */
+    struct idmap consumers;          /* struct channel_consumer by id */
+    uint64_t *starved;               /* ids of consumers that found no room */
+    size_t starved_count;
+    size_t starved_cap;
+    struct content content;
+    struct pending pending;
+    struct route_kept *kept; /* made at the first publish */
+    struct route_out route;
+    bool route_ready;
+    uint8_t last_queue_bytes; /* name of the last queue declared here */
+    uint8_t *last_queue;
+};
+
+/* A frame of a channel other than 0, while the connection is open. */
+void channel_frame(struct connection *c, const struct amqp_frame *f);
+
+/* Give back all it holds, without a word to the client, and free it. */
+void channel_end(struct channel *ch);
+
+/* The input moves: copy what the content in progress borrows from it. */
+void channel_park(struct channel *ch);
+
+/* Send the confirms that are due. */
+void channel_tell_confirms(struct channel *ch);
+
+/* The client's socket has room again. */
+void channel_feed(struct channel *ch);
+
+/* ---- for the files of the channel --------------------------------------------------------------
+ */
+
+/* Refuse an operation: channel.close, or the whole connection if the code asks for that. */
+void channel_error(struct channel *ch, enum amqp_reply_code code, uint32_t method, const char *fmt,
+                   ...) PRINTF_LIKE(4, 5);
+void channel_refuse(struct channel *ch, const struct meta_refusal *why, uint32_t method);
+void channel_send(struct channel *ch, const struct amqp_method *m);
+struct port_channel_ref channel_ref(const struct channel *ch);
+const struct meta_version *channel_meta(const struct channel *ch);
+
+/* Begin and end an operation with an answer to come. */
+void channel_begin(struct channel *ch, uint32_t method);
+void channel_done(struct channel *ch);
+
+/* The name as meant: the last queue declared here for an empty one. False: the channel was closed.
+ */
+MUST_CHECK bool channel_queue_name(struct channel *ch, struct slice given, uint32_t method,
+                                   struct slice *out);
+
+/* The queue of that name, if this connection may use it. NULL: the channel was closed. */
+const struct meta_queue *channel_open_queue(struct channel *ch, struct slice given,
+                                            uint32_t method);
+
+/* Ask the queue; on answer channel_on_answer. Fields of *r beyond op are set by the caller. */
+void channel_ask(struct channel *ch, const struct meta_queue *q, const struct port_request *r);
+
+/* channel_publish.c */
+void channel_take_publish(struct channel *ch, const struct amqp_basic_publish *m);
+void channel_take_header(struct channel *ch, const struct amqp_frame *f);
+void channel_take_body(struct channel *ch, const struct amqp_frame *f);
+void channel_drop_content(struct channel *ch);
+void channel_put_content(struct channel *ch, const struct amqp_method *m, struct message *msg);
+
+/* channel_consume.c: true when it was theirs */
+MUST_CHECK bool channel_take_consume(struct channel *ch, const struct amqp_method *m);
+void channel_on_consume_answer(struct channel *ch, struct port_request *r);
+void channel_on_cancel_deleted(
+    struct channel *ch); /* an auto-delete queue went with its consumer */
+void channel_release_consumers(struct channel *ch);
+void channel_requeue_all(struct channel *ch);
+
+/* channel_topology.c: true when it was theirs */
+MUST_CHECK bool channel_take_topology(struct channel *ch, const struct amqp_method *m);
+void channel_on_topology_answer(struct channel *ch, struct port_request *r);
+
+/* Delete the queue by its id; the operation that is under way goes on when it is gone. */
+void channel_delete_queue(struct channel *ch, uint64_t qid);
+
+#endif

@@ -1,0 +1,466 @@
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "broker.h"
+#include "client/channel.h"
+#include "control.h"
+#include "io/random.h"
+
+#include <inttypes.h>
+
+/* uthash tells failure by exiting; our allocation never fails, see mem.h. */
+#define uthash_malloc(size)      mem_alloc(size)
+#define uthash_free(ptr, size)   mem_free(ptr)
+#define HASH_FUNCTION(k, n, out) ((out) = (unsigned)hash_bytes(slice_of(k, n), 0))
+#include <uthash.h>
+
+#define TAG_MAX 255u
+
+struct channel_consumer {
+    uint64_t id;
+    uint64_t qid;
+    uint32_t shard;
+    bool no_ack;
+    bool refusing;  /* from another shard: sends everything back until the queue has woken it */
+    bool cancelled; /* a cancel is under way */
+    uint8_t tag_bytes;
+    uint8_t tag[TAG_MAX];
+    UT_hash_handle hh;
+};
+
+static struct channel_consumer *find_tag(struct channel *ch, struct slice tag)
+{
+    struct channel_consumer *cc;
+    HASH_FIND(hh, ch->by_tag, tag.ptr, tag.len, cc);
+    return cc;
+}
+
+static void forget(struct channel *ch, struct channel_consumer *cc)
+{
+    HASH_DEL(ch->by_tag, cc);
+    idmap_take(&ch->consumers, cc->id);
+    for (size_t i = 0; i < ch->starved_count; i++) {
+        if (ch->starved[i] == cc->id)
+            ch->starved[i] = ch->starved[--ch->starved_count];
+    }
+    mem_free(cc);
+}
+
+/* ---- room
+ * -------------------------------------------------------------------------------------------------
+ */
+
+static bool has_room(const struct channel *ch)
+{
+    return (ch->channel_prefetch == 0 || ch->unacked.open < ch->channel_prefetch) &&
+           !stream_is_full(ch->conn->stream);
+}
+
+/* Remember whom to wake when there is room again. */
+static void starve(struct channel *ch, uint64_t consumer)
+{
+    if (ch->starved_count == ch->starved_cap) {
+        ch->starved_cap = ch->starved_cap != 0 ? ch->starved_cap * 2 : 4;
+        ch->starved = mem_realloc(ch->starved, ch->starved_cap * sizeof *ch->starved);
+    }
+    ch->starved[ch->starved_count++] = consumer;
+    if (!ch->in_hungry) {
+        ch->in_hungry = true;
+        TAILQ_INSERT_TAIL(&ch->conn->hungry, ch, hungry_entry);
+    }
+}
+
+bool channel_has_room(struct channel *ch, uint64_t consumer)
+{
+    if (LIKELY(ch->conn->stream != NULL && has_room(ch)))
+        return true;
+    starve(ch, consumer);
+    return false;
+}
+
+/* Each of the starved once, while there is room; who finds none is starved again by the queue. */
+void channel_feed(struct channel *ch)
+{
+    size_t n = ch->starved_count;
+    for (size_t i = 0; i < n && ch->starved_count != 0 && has_room(ch); i++) {
+        uint64_t id = ch->starved[0];
+        ch->starved_count--;
+        memmove(ch->starved, ch->starved + 1, ch->starved_count * sizeof *ch->starved);
+        struct channel_consumer *cc = idmap_get(&ch->consumers, id);
+        if (cc != NULL)
+            port_wake(ch->conn->shard, cc->shard, id);
+    }
+    if (ch->starved_count != 0 && !ch->in_hungry) {
+        ch->in_hungry = true;
+        TAILQ_INSERT_TAIL(&ch->conn->hungry, ch, hungry_entry);
+    }
+}
+
+/* ---- delivering
+ * --------------------------------------------------------------------------------------------- */
+
+static void deliver(struct channel *ch, const struct channel_consumer *cc, uint64_t qseq,
+                    struct message *m, bool redelivered)
+{
+    uint64_t tag = cc->no_ack
+                       ? unacked_skip(&ch->unacked)
+                       : unacked_add(&ch->unacked,
+                                     &(struct unacked_entry){ cc->qid, qseq, cc->id, cc->shard });
+    struct amqp_method d = { .id = AMQP_BASIC_DELIVER,
+                             .basic_deliver = { slice_of(cc->tag, cc->tag_bytes), tag, redelivered,
+                                                message_exchange(m), message_key(m) } };
+    channel_put_content(ch, &d, m);
+    shard_count(ch->conn->shard, delivered, 1);
+    if (redelivered)
+        shard_count(ch->conn->shard, redelivered, 1);
+}
+
+void channel_deliver(struct channel *ch, uint64_t consumer, uint64_t qseq, struct message *m,
+                     bool redelivered)
+{
+    const struct channel_consumer *cc = idmap_get(&ch->consumers, consumer);
+    CHECK(cc != NULL);
+    deliver(ch, cc, qseq, m, redelivered);
+}
+
+bool channel_offer(struct channel *ch, uint64_t consumer, uint64_t qseq, struct message *m,
+                   bool redelivered)
+{
+    struct channel_consumer *cc = idmap_get(&ch->consumers, consumer);
+    if (cc == NULL || cc->refusing)
+        return false;
+    if (!channel_has_room(ch, consumer)) {
+        cc->refusing = true;
+        return false;
+    }
+    deliver(ch, cc, qseq, m, redelivered);
+    return true;
+}
+
+void channel_on_resumed(struct channel *ch, uint64_t consumer)
+{
+    struct channel_consumer *cc = idmap_get(&ch->consumers, consumer);
+    if (cc != NULL)
+        cc->refusing = false;
+}
+
+void channel_on_cancelled(struct channel *ch, uint64_t consumer)
+{
+    struct channel_consumer *cc = idmap_get(&ch->consumers, consumer);
+    if (cc == NULL || cc->cancelled)
+        return;
+    if ((ch->conn->hs.capabilities & AMQP_CAP_CONSUMER_CANCEL_NOTIFY) != 0)
+        channel_send(ch, &(struct amqp_method){
+                             .id = AMQP_BASIC_CANCEL,
+                             .basic_cancel = { slice_of(cc->tag, cc->tag_bytes), true } });
+    forget(ch, cc);
+}
+
+/* ---- consume and cancel
+ * ------------------------------------------------------------------------------------ */
+
+static void choose_tag(struct channel_consumer *cc, struct slice given)
+{
+    if (given.len != 0) {
+        cc->tag_bytes = (uint8_t)given.len;
+        memcpy(cc->tag, given.ptr, given.len);
+        return;
+    }
+    static const char prefix[] = "amq.ctag-";
+    uint8_t chance[16];
+    char name[META_GEN_NAME_BYTES];
+    random_octets(chance, sizeof chance);
+    meta_gen_name(chance, name); /* "amq.gen-" and 22 octets */
+    size_t skip = sizeof "amq.gen-" - 1;
+    memcpy(cc->tag, prefix, sizeof prefix - 1);
+    memcpy(cc->tag + sizeof prefix - 1, name + skip, META_GEN_NAME_BYTES - skip);
+    cc->tag_bytes = (uint8_t)(sizeof prefix - 1 + META_GEN_NAME_BYTES - skip);
+}
+
+static void take_consume(struct channel *ch, const struct amqp_basic_consume *m)
+{
+    if (m->consumer_tag.len != 0 && find_tag(ch, m->consumer_tag) != NULL) {
+        channel_error(ch, AMQP_NOT_ALLOWED, AMQP_BASIC_CONSUME,
+                      "attempt to reuse consumer tag '%.*s'", SLICE_ARG(m->consumer_tag));
+        return;
+    }
+    const struct meta_queue *q = channel_open_queue(ch, m->queue, AMQP_BASIC_CONSUME);
+    if (q == NULL)
+        return;
+    struct channel_consumer *cc = mem_zalloc(sizeof *cc);
+    choose_tag(cc, m->consumer_tag);
+    cc->id = shard_new_id(ch->conn->shard);
+    cc->qid = q->qid;
+    cc->shard = q->shard;
+    cc->no_ack = m->no_ack;
+    HASH_ADD(hh, ch->by_tag, tag, cc->tag_bytes, cc);
+    idmap_put(&ch->consumers, cc->id, cc);
+    channel_begin(ch, AMQP_BASIC_CONSUME);
+    ch->pending.nowait = m->nowait;
+    ch->pending.consumer = cc;
+    channel_ask(ch, q,
+                &(struct port_request){ .op = PORT_CONSUME,
+                                        .consumer = cc->id,
+                                        .prefetch = m->no_ack ? 0 : ch->prefetch,
+                                        .no_ack = m->no_ack,
+                                        .exclusive = m->exclusive });
+}
+
+/* The name of a queue for error texts; it may be gone. */
+static void refuse_by_verdict(struct channel *ch, uint64_t qid, uint32_t method,
+                              enum port_verdict verdict)
+{
+    const struct meta_version *v = channel_meta(ch);
+    const struct meta_vhost *vh = meta_vhost_get(v, ch->conn->vhost_id);
+    const struct meta_queue *q = meta_queue_get(v, qid);
+    struct slice name = q != NULL ? meta_queue_name(q) : slice_str("");
+    struct slice vhost = slice_of(vh->name, vh->name_bytes);
+    if (verdict == PORT_EXCLUSIVE)
+        channel_error(ch, AMQP_ACCESS_REFUSED, method,
+                      "queue '%.*s' in vhost '%.*s' in exclusive use", SLICE_ARG(name),
+                      SLICE_ARG(vhost));
+    else
+        channel_error(ch, AMQP_NOT_FOUND, method, "no queue '%.*s' in vhost '%.*s'",
+                      SLICE_ARG(name), SLICE_ARG(vhost));
+}
+
+static void on_consumed(struct channel *ch, const struct port_request *r)
+{
+    struct channel_consumer *cc = ch->pending.consumer;
+    bool nowait = ch->pending.nowait;
+    ch->pending.consumer = NULL;
+    channel_done(ch);
+    if (r->verdict != PORT_OK) {
+        forget(ch, cc);
+        refuse_by_verdict(ch, r->qid, AMQP_BASIC_CONSUME, r->verdict);
+        return;
+    }
+    if (!nowait)
+        channel_send(
+            ch, &(struct amqp_method){ .id = AMQP_BASIC_CONSUME_OK,
+                                       .basic_consume_ok = { slice_of(cc->tag, cc->tag_bytes) } });
+}
+
+static void say_cancelled(struct channel *ch)
+{
+    const struct pending *p = &ch->pending;
+    if (!p->nowait)
+        channel_send(
+            ch, &(struct amqp_method){ .id = AMQP_BASIC_CANCEL_OK,
+                                       .basic_cancel_ok = { slice_of(p->name, p->name_bytes) } });
+    channel_done(ch);
+}
+
+static void take_cancel(struct channel *ch, const struct amqp_basic_cancel *m)
+{
+    struct channel_consumer *cc = find_tag(ch, m->consumer_tag);
+    channel_begin(ch, AMQP_BASIC_CANCEL);
+    ch->pending.nowait = m->nowait;
+    ch->pending.name_bytes = (uint8_t)m->consumer_tag.len;
+    if (m->consumer_tag.len != 0)
+        memcpy(ch->pending.name, m->consumer_tag.ptr, m->consumer_tag.len);
+    if (cc == NULL) {
+        say_cancelled(ch);
+        return;
+    }
+    cc->cancelled = true;
+    ch->pending.consumer = cc;
+    ch->pending.qid = cc->qid;
+    ch->pending.shard = cc->shard;
+    struct port_request *r = mem_zalloc(sizeof *r);
+    *r = (struct port_request){ .op = PORT_CANCEL,
+                                .qid = cc->qid,
+                                .shard = cc->shard,
+                                .from = channel_ref(ch),
+                                .consumer = cc->id };
+    port_ask(ch->conn->shard, &r);
+}
+
+static void on_cancel_answer(struct channel *ch, const struct port_request *r)
+{
+    struct channel_consumer *cc = ch->pending.consumer;
+    ch->pending.consumer = NULL;
+    forget(ch, cc);
+    if (r->is_unused)
+        channel_delete_queue(ch, r->qid); /* the answer comes when it is gone */
+    else
+        say_cancelled(ch);
+}
+
+void channel_on_cancel_deleted(struct channel *ch)
+{
+    say_cancelled(ch);
+}
+
+/* ---- get
+ * -----------------------------------------------------------------------------------------------------
+ */
+
+static void take_get(struct channel *ch, const struct amqp_basic_get *m)
+{
+    const struct meta_queue *q = channel_open_queue(ch, m->queue, AMQP_BASIC_GET);
+    if (q == NULL)
+        return;
+    channel_begin(ch, AMQP_BASIC_GET);
+    ch->pending.no_ack = m->no_ack;
+    channel_ask(ch, q, &(struct port_request){ .op = PORT_GET, .no_ack = m->no_ack });
+}
+
+static void on_got(struct channel *ch, struct port_request *r)
+{
+    bool no_ack = ch->pending.no_ack;
+    channel_done(ch);
+    if (r->verdict != PORT_OK) {
+        refuse_by_verdict(ch, r->qid, AMQP_BASIC_GET, r->verdict);
+        return;
+    }
+    if (r->message == NULL) {
+        channel_send(ch, &(struct amqp_method){ .id = AMQP_BASIC_GET_EMPTY });
+        return;
+    }
+    uint64_t tag =
+        no_ack ? unacked_skip(&ch->unacked)
+               : unacked_add(&ch->unacked, &(struct unacked_entry){ r->qid, r->qseq, 0, r->shard });
+    struct amqp_method ok = { .id = AMQP_BASIC_GET_OK,
+                              .basic_get_ok = { tag, r->redelivered, message_exchange(r->message),
+                                                message_key(r->message),
+                                                r->messages < UINT32_MAX ? (uint32_t)r->messages
+                                                                         : UINT32_MAX } };
+    channel_put_content(ch, &ok, r->message);
+    shard_count(ch->conn->shard, delivered, 1);
+    shard_message_drop(ch->conn->shard, &r->message);
+}
+
+void channel_on_consume_answer(struct channel *ch, struct port_request *r)
+{
+    if (r->op == PORT_CONSUME)
+        on_consumed(ch, r);
+    else if (r->op == PORT_CANCEL)
+        on_cancel_answer(ch, r);
+    else
+        on_got(ch, r);
+}
+
+/* ---- settling
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void settle(struct channel *ch, const struct unacked_entry *e, enum port_settle how)
+{
+    if (how == PORT_ACK)
+        shard_count(ch->conn->shard, acked, 1);
+    port_settle(ch->conn->shard, e->shard, e->qid, e->qseq, e->consumer, how);
+}
+
+static void settled(struct channel *ch)
+{
+    port_settled(ch->conn->shard);
+    if (ch->starved_count != 0 && ch->channel_prefetch != 0)
+        channel_feed(ch);
+}
+
+/* As RabbitMQ: `multiple` needs the very tag to be open too, but for 0, which means all. */
+static void settle_tags(struct channel *ch, uint64_t tag, bool multiple, enum port_settle how,
+                        uint32_t method)
+{
+    struct unacked_entry e;
+    if (multiple && tag == 0)
+        tag = ch->unacked.next - 1;
+    else if (!unacked_is_open(&ch->unacked, tag)) {
+        channel_error(ch, AMQP_PRECONDITION_FAILED, method, "unknown delivery tag %" PRIu64, tag);
+        return;
+    }
+    if (multiple) {
+        while (unacked_take_oldest(&ch->unacked, tag, &e))
+            settle(ch, &e, how);
+    } else if (unacked_take(&ch->unacked, tag, &e)) {
+        settle(ch, &e, how);
+    }
+    settled(ch);
+}
+
+void channel_requeue_all(struct channel *ch)
+{
+    struct unacked_entry e;
+    while (unacked_take_oldest(&ch->unacked, UINT64_MAX, &e))
+        settle(ch, &e, PORT_REQUEUE);
+    port_settled(ch->conn->shard);
+}
+
+static void take_recover(struct channel *ch, uint32_t method, bool requeue)
+{
+    if (!requeue) {
+        channel_error(ch, AMQP_NOT_IMPLEMENTED, method, "requeue=false");
+        return;
+    }
+    channel_requeue_all(ch);
+    if (method == AMQP_BASIC_RECOVER)
+        channel_send(ch, &(struct amqp_method){ .id = AMQP_BASIC_RECOVER_OK });
+    if (ch->starved_count != 0)
+        channel_feed(ch);
+}
+
+/* ---- prefetch
+ * -------------------------------------------------------------------------------------------------
+ */
+
+/* RabbitMQ's reading: not global is for consumers to come, global is for the channel (see its
+ * documentation of consumer prefetch). */
+static void take_qos(struct channel *ch, const struct amqp_basic_qos *m)
+{
+    if (m->prefetch_size != 0) {
+        channel_error(ch, AMQP_NOT_IMPLEMENTED, AMQP_BASIC_QOS, "prefetch_size!=0 (%u)",
+                      (unsigned)m->prefetch_size);
+        return;
+    }
+    if (m->global)
+        ch->channel_prefetch = m->prefetch_count;
+    else
+        ch->prefetch = m->prefetch_count;
+    channel_send(ch, &(struct amqp_method){ .id = AMQP_BASIC_QOS_OK });
+    if (m->global && ch->starved_count != 0)
+        channel_feed(ch);
+}
+
+bool channel_take_consume(struct channel *ch, const struct amqp_method *m)
+{
+    if (m->id == AMQP_BASIC_ACK)
+        settle_tags(ch, m->basic_ack.delivery_tag, m->basic_ack.multiple, PORT_ACK, m->id);
+    else if (m->id == AMQP_BASIC_NACK)
+        settle_tags(ch, m->basic_nack.delivery_tag, m->basic_nack.multiple,
+                    m->basic_nack.requeue ? PORT_REQUEUE : PORT_DROP, m->id);
+    else if (m->id == AMQP_BASIC_REJECT)
+        settle_tags(ch, m->basic_reject.delivery_tag, false,
+                    m->basic_reject.requeue ? PORT_REQUEUE : PORT_DROP, m->id);
+    else if (m->id == AMQP_BASIC_CONSUME)
+        take_consume(ch, &m->basic_consume);
+    else if (m->id == AMQP_BASIC_CANCEL)
+        take_cancel(ch, &m->basic_cancel);
+    else if (m->id == AMQP_BASIC_GET)
+        take_get(ch, &m->basic_get);
+    else if (m->id == AMQP_BASIC_QOS)
+        take_qos(ch, &m->basic_qos);
+    else if (m->id == AMQP_BASIC_RECOVER)
+        take_recover(ch, m->id, m->basic_recover.requeue);
+    else if (m->id == AMQP_BASIC_RECOVER_ASYNC)
+        take_recover(ch, m->id, m->basic_recover_async.requeue);
+    else
+        return m->id == AMQP_BASIC_CANCEL_OK; /* to our own cancel: nothing to do */
+    return true;
+}
+
+/* The channel ends: its consumers go without a word. One whose consume or cancel is under way is
+ * given up by port.c when the answer finds nobody. */
+void channel_release_consumers(struct channel *ch)
+{
+    struct channel_consumer *cc;
+    struct channel_consumer *next;
+    struct channel_consumer *under_way = ch->pending.consumer;
+    HASH_ITER (hh, ch->by_tag, cc, next) {
+        if (cc != under_way)
+            port_abandon(ch->conn->shard, cc->shard, cc->qid, cc->id);
+        forget(ch, cc);
+    }
+    ch->pending.consumer = NULL;
+    ch->starved_count = 0;
+}

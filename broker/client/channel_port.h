@@ -1,0 +1,34 @@
+/*
+ * channel_port: what port.c calls on a channel. Implemented by channel.c and its neighbours.
+ */
+#ifndef WARREN_CHANNEL_PORT_H
+#define WARREN_CHANNEL_PORT_H
+
+#include "port.h"
+
+/* The channel that is meant, or NULL when it is gone (or another one has its number by now). */
+struct channel *channel_find(struct shard *s, const struct port_channel_ref *ref);
+
+/* May the consumer be handed one more message now? */
+bool channel_has_room(struct channel *ch, uint64_t consumer);
+
+/* Send one to the client. The message is borrowed. */
+void channel_deliver(struct channel *ch, uint64_t consumer, uint64_t qseq, struct message *m,
+                     bool redelivered);
+
+/* The same from another shard, where room was not asked for: false when it cannot be taken now.
+ * Then everything for this consumer is refused until channel_on_resumed, so that order is kept. */
+MUST_CHECK bool channel_offer(struct channel *ch, uint64_t consumer, uint64_t qseq,
+                              struct message *m, bool redelivered);
+void channel_on_resumed(struct channel *ch, uint64_t consumer);
+
+void channel_on_answer(struct channel *ch, struct port_request *r);
+void channel_on_published(struct channel *ch, uint64_t number);
+
+/* The queue of this consumer is gone. */
+void channel_on_cancelled(struct channel *ch, uint64_t consumer);
+
+/* A forwarded publish has been taken by its queue: its connection may go on. */
+void connection_on_forwarded(struct shard *s, uint64_t connection, uint64_t octets);
+
+#endif

@@ -1,0 +1,445 @@
+#include "amqp/amqp_props.h"
+#include "base/check.h"
+#include "base/mem.h"
+#include "broker.h"
+#include "client/channel.h"
+
+#include <inttypes.h>
+
+#define BODY_IN_PLACE_BYTES ((size_t)16 * 1024) /* a short content is sent in one piece */
+#define METHOD_ROOM         ((size_t)1024)      /* names and numbers of a method with content */
+#define HEADER_FIXED        ((size_t)12)        /* class, weight and body size */
+#define HEADER_ROOM         ((size_t)64)
+
+/* ---- content comes in
+ * -------------------------------------------------------------------------------------- */
+
+static void unexpected(struct channel *ch, const char *what)
+{
+    connection_error(ch->conn, AMQP_UNEXPECTED_FRAME, AMQP_BASIC_PUBLISH, "%s", what);
+}
+
+void channel_take_publish(struct channel *ch, const struct amqp_basic_publish *m)
+{
+    struct content *ct = &ch->content;
+    ch->conn->publishes = true;
+    if (UNLIKELY(m->immediate)) {
+        channel_error(ch, AMQP_NOT_IMPLEMENTED, AMQP_BASIC_PUBLISH, "immediate=true");
+        return;
+    }
+    ct->stage = CONTENT_HEADER;
+    ct->mandatory = m->mandatory;
+    ct->exchange = m->exchange;
+    ct->key = m->routing_key;
+    if (!ch->in_assembling) {
+        ch->in_assembling = true;
+        TAILQ_INSERT_TAIL(&ch->conn->assembling, ch, assembling_entry);
+    }
+}
+
+static void reset_content(struct channel *ch)
+{
+    struct content *ct = &ch->content;
+    if (ct->parked != NULL)
+        mem_free(ct->parked);
+    ct->parked = NULL;
+    ct->parts = NULL;
+    ct->part_count = ct->part_cap = 0;
+    ct->stage = CONTENT_NONE;
+}
+
+void channel_drop_content(struct channel *ch)
+{
+    struct content *ct = &ch->content;
+    for (uint32_t i = 0; i < ct->part_count; i++)
+        buf_unref(&ct->parts[i]);
+    mem_free(ct->parts);
+    reset_content(ch);
+}
+
+static struct slice move(uint8_t **at, struct slice s)
+{
+    uint8_t *to = *at;
+    if (s.len != 0)
+        memcpy(to, s.ptr, s.len);
+    *at += s.len;
+    return slice_of(to, s.len);
+}
+
+void channel_park(struct channel *ch)
+{
+    struct content *ct = &ch->content;
+    if (ct->stage == CONTENT_NONE)
+        return;
+    size_t props = ct->stage == CONTENT_BODY ? ct->props.len : 0;
+    uint8_t *room = mem_alloc(ct->exchange.len + ct->key.len + props);
+    uint8_t *at = room;
+    ct->exchange = move(&at, ct->exchange);
+    ct->key = move(&at, ct->key);
+    if (ct->stage == CONTENT_BODY)
+        ct->props = move(&at, ct->props);
+    mem_free(ct->parked);
+    ct->parked = room;
+}
+
+static void publish(struct channel *ch, struct slice body);
+
+void channel_take_header(struct channel *ch, const struct amqp_frame *f)
+{
+    struct content *ct = &ch->content;
+    if (ct->stage != CONTENT_HEADER) {
+        unexpected(ch, ct->stage == CONTENT_NONE
+                           ? "expected method frame, got non method frame instead"
+                           : "expected content body, got non content body frame instead");
+        return;
+    }
+    struct amqp_header h;
+    struct amqp_props_brief brief;
+    if (!amqp_header_decode(f->payload, &h)) {
+        connection_error(ch->conn, AMQP_FRAME_ERROR, AMQP_BASIC_PUBLISH,
+                         "malformed content header");
+        return;
+    }
+    if (h.class_id != AMQP_CLASS_BASIC) {
+        connection_error(ch->conn, AMQP_UNEXPECTED_FRAME, AMQP_BASIC_PUBLISH,
+                         "expected content header for class 60, got one for class %u instead",
+                         (unsigned)h.class_id);
+        return;
+    }
+    if (!amqp_props_peek(h.props, &brief)) {
+        connection_error(ch->conn, AMQP_FRAME_ERROR, AMQP_BASIC_PUBLISH, "malformed properties");
+        return;
+    }
+    uint64_t max = broker_config(ch->conn->shard->broker)->limits.max_message_bytes;
+    if (h.body_size > max) {
+        channel_error(ch, AMQP_PRECONDITION_FAILED, AMQP_BASIC_PUBLISH,
+                      "message size %" PRIu64 " is larger than configured max size %" PRIu64,
+                      h.body_size, max);
+        return;
+    }
+    ct->props = h.props;
+    ct->persistent = brief.delivery_mode == AMQP_DELIVERY_PERSISTENT;
+    ct->body_bytes = ct->left_bytes = h.body_size;
+    ct->stage = CONTENT_BODY;
+    if (ct->parked != NULL && !ch->in_assembling) {
+        /* The names were parked in an earlier turn; the properties may have to be, at its end. */
+        ch->in_assembling = true;
+        TAILQ_INSERT_TAIL(&ch->conn->assembling, ch, assembling_entry);
+    }
+    if (h.body_size == 0)
+        publish(ch, slice_of(NULL, 0));
+}
+
+static void keep_part(struct content *ct, struct slice bytes)
+{
+    if (ct->part_count == ct->part_cap) {
+        ct->part_cap = ct->part_cap != 0 ? ct->part_cap * 2 : 4;
+        ct->parts = mem_realloc(ct->parts, ct->part_cap * sizeof(struct buf *));
+    }
+    ct->parts[ct->part_count++] = buf_copy(bytes);
+}
+
+void channel_take_body(struct channel *ch, const struct amqp_frame *f)
+{
+    struct content *ct = &ch->content;
+    if (UNLIKELY(ct->stage != CONTENT_BODY)) {
+        unexpected(ch, ct->stage == CONTENT_NONE
+                           ? "expected method frame, got non method frame instead"
+                           : "expected content header for class 60, got non content header frame "
+                             "instead");
+        return;
+    }
+    if (UNLIKELY(f->payload.len > ct->left_bytes)) {
+        connection_error(ch->conn, AMQP_FRAME_ERROR, AMQP_BASIC_PUBLISH,
+                         "content body exceeds the size its header announced");
+        return;
+    }
+    ct->left_bytes -= f->payload.len;
+    if (LIKELY(ct->left_bytes == 0 && ct->part_count == 0)) {
+        publish(ch, f->payload);
+        return;
+    }
+    if (f->payload.len != 0)
+        keep_part(ct, f->payload);
+    if (ct->left_bytes == 0)
+        publish(ch, slice_of(NULL, 0));
+}
+
+/* ---- routing
+ * ---------------------------------------------------------------------------------------------- */
+
+static bool is_kept(const struct route_kept *k, const struct meta_version *v,
+                    const struct content *ct)
+{
+    return k != NULL && k->version == v->number && k->names[0] == ct->exchange.len &&
+           k->names_bytes == 2 + ct->exchange.len + ct->key.len &&
+           (ct->exchange.len == 0 ||
+            memcmp(k->names + 1, ct->exchange.ptr, ct->exchange.len) == 0) &&
+           (ct->key.len == 0 ||
+            memcmp(k->names + 2 + ct->exchange.len, ct->key.ptr, ct->key.len) == 0);
+}
+
+static void keep_route(struct channel *ch, const struct meta_version *v, const struct content *ct)
+{
+    if (ch->kept == NULL)
+        ch->kept = mem_zalloc(sizeof *ch->kept);
+    struct route_kept *k = ch->kept;
+    k->version = 0;
+    if (ch->route.count > ROUTE_KEPT_QUEUES)
+        return;
+    k->names[0] = (uint8_t)ct->exchange.len;
+    k->names[1 + ct->exchange.len] = (uint8_t)ct->key.len;
+    if (ct->exchange.len != 0)
+        memcpy(k->names + 1, ct->exchange.ptr, ct->exchange.len);
+    if (ct->key.len != 0)
+        memcpy(k->names + 2 + ct->exchange.len, ct->key.ptr, ct->key.len);
+    k->names_bytes = (uint16_t)(2 + ct->exchange.len + ct->key.len);
+    k->count = (uint8_t)ch->route.count;
+    for (size_t i = 0; i < ch->route.count; i++)
+        k->queues[i] = ch->route.queues[i];
+    k->version = v->number;
+}
+
+/* A headers exchange looks at the message and not at the names: nothing can be kept. */
+static bool depends_on_headers(const struct meta_version *v, const struct channel *ch,
+                               const struct content *ct)
+{
+    if (ct->exchange.len == 0)
+        return false;
+    const struct meta_vhost *vh = meta_vhost_get(v, ch->conn->vhost_id);
+    const struct meta_exchange *x = meta_exchange_find(v, vh, ct->exchange);
+    return x == NULL ||
+           (x->def->type != META_DIRECT && x->def->type != META_FANOUT &&
+            x->def->type != META_TOPIC) ||
+           x->def->alternate.ptr != NULL;
+}
+
+/* Fills *queues and *count; false when the channel was closed. */
+static bool route(struct channel *ch, const struct meta_version *v,
+                  const struct meta_queue *const **queues, size_t *count)
+{
+    const struct content *ct = &ch->content;
+    if (LIKELY(is_kept(ch->kept, v, ct))) {
+        *queues = ch->kept->queues;
+        *count = ch->kept->count;
+        return true;
+    }
+    if (!ch->route_ready) {
+        route_out_init(&ch->route);
+        ch->route_ready = true;
+    }
+    struct amqp_props_brief brief;
+    struct meta_refusal why;
+    bool ok = amqp_props_peek(ct->props, &brief);
+    CHECK(ok);
+    struct route_in in = { .vhost_id = ch->conn->vhost_id,
+                           .exchange = ct->exchange,
+                           .key = ct->key,
+                           .headers = brief.headers };
+    if (!exchange_route(v, &in, &ch->route, &why)) {
+        channel_refuse(ch, &why, AMQP_BASIC_PUBLISH);
+        return false;
+    }
+    if (!depends_on_headers(v, ch, ct))
+        keep_route(ch, v, ct);
+    *queues = (const struct meta_queue *const *)ch->route.queues;
+    *count = ch->route.count;
+    return true;
+}
+
+/* ---- publishing
+ * -------------------------------------------------------------------------------------------- */
+
+static struct message *make_message(struct channel *ch, struct slice body)
+{
+    struct content *ct = &ch->content;
+    struct message *m = ct->part_count == 0
+                            ? message_new(ct->exchange, ct->key, ct->props, body, ct->persistent)
+                            : message_new_parts(ct->exchange, ct->key, ct->props, ct->parts,
+                                                ct->part_count, ct->body_bytes, ct->persistent);
+    shard_message_made(ch->conn->shard, m);
+    reset_content(ch);
+    return m;
+}
+
+static void confirms_are_due(struct channel *ch)
+{
+    if (ch->in_confirming || !confirm_is_due(&ch->confirm))
+        return;
+    ch->in_confirming = true;
+    TAILQ_INSERT_TAIL(&ch->conn->confirming, ch, confirming_entry);
+    connection_at_turn_end(ch->conn);
+}
+
+static void return_message(struct channel *ch, struct message *m)
+{
+    shard_count(ch->conn->shard, returned, 1);
+    struct amqp_method ret = { .id = AMQP_BASIC_RETURN,
+                               .basic_return = { AMQP_NO_ROUTE, slice_str("NO_ROUTE"),
+                                                 message_exchange(m), message_key(m) } };
+    channel_put_content(ch, &ret, m);
+}
+
+/* One reference for each queue; the last one is ours to give. */
+static void hand_over(struct channel *ch, struct message *m, const struct meta_queue *const *queues,
+                      size_t count)
+{
+    struct shard *s = ch->conn->shard;
+    struct port_channel_ref from = channel_ref(ch);
+    uint64_t number = 0;
+    unsigned away = 0;
+    for (size_t i = 0; i < count; i++)
+        away += queues[i]->shard != s->index;
+    if (ch->confirms)
+        number = confirm_begin(&ch->confirm, away);
+    ch->conn->forwarded_bytes += away * message_cost_bytes(m);
+    for (size_t i = 0; i < count; i++) {
+        struct message *one = i + 1 < count ? message_ref(m) : m;
+        port_publish(s, queues[i], &one, &from, number);
+    }
+}
+
+static void publish(struct channel *ch, struct slice body)
+{
+    struct shard *s = ch->conn->shard;
+    const struct meta_queue *const *queues;
+    size_t count;
+    if (!route(ch, channel_meta(ch), &queues, &count))
+        return;
+    bool mandatory = ch->content.mandatory;
+    struct message *m = make_message(ch, body);
+    shard_count(s, published, 1);
+    if (LIKELY(count != 0)) {
+        hand_over(ch, m, queues, count);
+    } else {
+        shard_count(s, unroutable, 1);
+        if (mandatory)
+            return_message(ch, m);
+        if (ch->confirms)
+            confirm_begin(&ch->confirm, 0);
+        shard_message_drop(s, &m);
+    }
+    if (ch->confirms)
+        confirms_are_due(ch);
+}
+
+/* ---- confirms
+ * --------------------------------------------------------------------------------------------- */
+
+void channel_on_published(struct channel *ch, uint64_t number)
+{
+    confirm_answer(&ch->confirm, number, true);
+    confirms_are_due(ch);
+}
+
+static void tell(uint64_t number, bool multiple, bool ok, void *arg)
+{
+    struct channel *ch = arg;
+    struct amqp_method m = { .id = ok ? AMQP_BASIC_ACK : AMQP_BASIC_NACK };
+    if (ok)
+        m.basic_ack = (struct amqp_basic_ack){ number, multiple };
+    else
+        m.basic_nack = (struct amqp_basic_nack){ number, multiple, false };
+    channel_send(ch, &m);
+}
+
+void channel_tell_confirms(struct channel *ch)
+{
+    if (!ch->confirms || ch->conn->stream == NULL)
+        return;
+    uint64_t before = ch->confirm.told;
+    confirm_tell(&ch->confirm, tell, ch);
+    shard_count(ch->conn->shard, confirmed, ch->confirm.told - before);
+}
+
+/* ---- content goes out
+ * --------------------------------------------------------------------------------------- */
+
+static void put_small(struct channel *ch, const struct amqp_method *m, const struct message *msg)
+{
+    struct stream *s = ch->conn->stream;
+    struct slice props = message_props(msg);
+    struct slice body = message_body(msg);
+    size_t room = METHOD_ROOM + props.len + body.len + 4 * AMQP_FRAME_OVERHEAD;
+    struct wire_out w = wire_out_over(stream_reserve(s, room), room);
+    if (LIKELY(m->id == AMQP_BASIC_DELIVER))
+        amqp_frame_put_deliver(&w, ch->number, &m->basic_deliver);
+    else
+        amqp_frame_put_method(&w, ch->number, m);
+    amqp_frame_put_header(&w, ch->number, body.len, props);
+    if (body.len != 0)
+        amqp_frame_put_body(&w, ch->number, body);
+    CHECK(!w.overflow);
+    stream_commit(s, wire_out_len(&w));
+}
+
+static void put_octets(struct stream *s, struct buf *block, struct slice octets)
+{
+    if (block != NULL)
+        stream_write_shared(s, block, octets);
+    else
+        stream_write(s, octets);
+}
+
+/* The seven octets before a payload that is not built in one piece with them. */
+static void put_frame_head(struct channel *ch, enum amqp_frame_type type, size_t payload)
+{
+    uint8_t *p = stream_reserve(ch->conn->stream, AMQP_FRAME_HEAD);
+    p[0] = (uint8_t)type;
+    p[1] = (uint8_t)(ch->number >> 8);
+    p[2] = (uint8_t)ch->number;
+    for (unsigned i = 0; i < 4; i++)
+        p[3 + i] = (uint8_t)(payload >> (24 - 8 * i));
+    stream_commit(ch->conn->stream, AMQP_FRAME_HEAD);
+}
+
+static void put_frame_end(struct channel *ch)
+{
+    *stream_reserve(ch->conn->stream, 1) = AMQP_FRAME_END;
+    stream_commit(ch->conn->stream, 1);
+}
+
+/* Body frames as long as the client takes them. `block` holds the octets, or is NULL. */
+static void put_body(struct channel *ch, struct buf *block, struct slice octets)
+{
+    struct stream *s = ch->conn->stream;
+    size_t most = connection_frame_max(ch->conn) - AMQP_FRAME_OVERHEAD;
+    while (octets.len != 0) {
+        struct slice part = slice_head(octets, most);
+        put_frame_head(ch, AMQP_FRAME_BODY, part.len);
+        put_octets(s, block, part);
+        put_frame_end(ch);
+        octets = slice_from(octets, part.len);
+    }
+}
+
+static void put_large(struct channel *ch, const struct amqp_method *m, const struct message *msg)
+{
+    struct stream *s = ch->conn->stream;
+    struct slice props = message_props(msg);
+    channel_send(ch, m);
+    put_frame_head(ch, AMQP_FRAME_HEADER, HEADER_FIXED + props.len);
+    struct wire_out w = wire_out_over(stream_reserve(s, HEADER_ROOM), HEADER_ROOM);
+    wire_put_u32(&w, AMQP_CLASS_BASIC << 16); /* and the weight, always 0 */
+    wire_put_u64(&w, msg->body_bytes);
+    stream_commit(s, wire_out_len(&w));
+    stream_write(s, props);
+    put_frame_end(ch);
+    if (msg->parts == NULL)
+        put_body(ch, NULL, message_body(msg));
+    for (uint32_t i = 0; i < msg->part_count; i++)
+        put_body(ch, msg->parts[i], buf_slice(msg->parts[i]));
+}
+
+void channel_put_content(struct channel *ch, const struct amqp_method *m, struct message *msg)
+{
+    if (ch->conn->stream == NULL)
+        return;
+    size_t most = connection_frame_max(ch->conn) - AMQP_FRAME_OVERHEAD;
+    bool is_small = msg->parts == NULL && msg->body_bytes <= most &&
+                    msg->body_bytes + msg->props_bytes <= BODY_IN_PLACE_BYTES;
+    if (LIKELY(is_small))
+        put_small(ch, m, msg);
+    else
+        put_large(ch, m, msg);
+}

@@ -1,0 +1,109 @@
+#include "client/confirm.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+
+struct confirm_slot {
+    uint16_t waits_for;
+    bool failed;
+    bool told;
+};
+
+void confirm_init(struct confirm *c)
+{
+    *c = (struct confirm){ .next = 1, .base = 1 };
+}
+
+void confirm_fini(struct confirm *c)
+{
+    mem_free(c->slots);
+    mem_free(c->single);
+    confirm_init(c);
+}
+
+static struct confirm_slot *slot(const struct confirm *c, uint64_t number)
+{
+    return &c->slots[(c->head + (size_t)(number - c->base)) & (c->cap - 1)];
+}
+
+static void grow(struct confirm *c)
+{
+    size_t cap = c->cap != 0 ? c->cap * 2 : 16;
+    struct confirm_slot *slots = mem_array(cap, sizeof *slots);
+    for (uint64_t n = c->base; n < c->next; n++)
+        slots[n - c->base] = *slot(c, n);
+    mem_free(c->slots);
+    c->slots = slots;
+    c->cap = cap;
+    c->head = 0;
+}
+
+static void tell_singly(struct confirm *c, uint64_t number)
+{
+    if (c->single_count == c->single_cap) {
+        c->single_cap = c->single_cap != 0 ? c->single_cap * 2 : 16;
+        c->single = mem_realloc(c->single, c->single_cap * sizeof *c->single);
+    }
+    c->single[c->single_count++] = number;
+}
+
+/* A failed one is passed only once it was told: a multiple ack must not answer for it. */
+static void advance(struct confirm *c)
+{
+    while (c->base < c->next) {
+        const struct confirm_slot *s = slot(c, c->base);
+        if (s->waits_for != 0 || (s->failed && !s->told))
+            return;
+        c->base++;
+        c->head = (c->head + 1) & (c->cap - 1);
+    }
+}
+
+uint64_t confirm_begin(struct confirm *c, unsigned targets)
+{
+    CHECK(targets <= UINT16_MAX);
+    uint64_t number = c->next;
+    if (targets == 0 && c->base == c->next) {
+        c->next++;
+        c->base++; /* the usual case: nothing waits, nothing is stored */
+        return number;
+    }
+    if ((size_t)(c->next - c->base) == c->cap)
+        grow(c);
+    c->next++;
+    *slot(c, number) = (struct confirm_slot){ .waits_for = (uint16_t)targets };
+    if (targets == 0)
+        tell_singly(c, number);
+    return number;
+}
+
+void confirm_answer(struct confirm *c, uint64_t number, bool ok)
+{
+    CHECK(number >= c->base && number < c->next);
+    struct confirm_slot *s = slot(c, number);
+    CHECK(s->waits_for > 0);
+    s->failed = s->failed || !ok;
+    if (--s->waits_for != 0)
+        return;
+    if (number != c->base || s->failed)
+        tell_singly(c, number);
+    advance(c);
+}
+
+void confirm_tell(struct confirm *c, confirm_fn tell, void *arg)
+{
+    for (size_t i = 0; i < c->single_count; i++) {
+        uint64_t number = c->single[i];
+        if (number < c->base)
+            continue; /* the multiple ack below answers for it */
+        struct confirm_slot *s = slot(c, number);
+        s->told = true;
+        tell(number, false, !s->failed, arg);
+    }
+    c->single_count = 0;
+    advance(c);
+    if (c->base - 1 > c->told) {
+        tell(c->base - 1, c->base - 1 > c->told + 1, true, arg);
+        c->told = c->base - 1;
+    }
+}

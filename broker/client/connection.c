@@ -1,0 +1,590 @@
+#include "client/connection.h"
+
+#include "amqp/amqp_sasl.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "broker.h"
+#include "client/auth.h"
+#include "client/channel.h"
+#include "control.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define FRAMES_PER_TURN    8192
+#define HANDSHAKE_MS       10000u
+#define LINGER_MS          2000u
+#define SEND_ROOM          2048u              /* no method of ours is longer */
+#define OUTPUT_SLACK_BYTES (2u * 1024 * 1024) /* more than this unsent: it reads too little */
+#define FORWARDED_MAX      (8u * 1024 * 1024) /* octets on their way to other shards */
+#define CHANNELS_FIRST     4u
+
+static void feed(struct connection *c, const struct amqp_hs_event *ev);
+static void process(struct connection *c);
+
+/* ---- life
+ * --------------------------------------------------------------------------------------------- */
+
+struct connection *connection_find(struct shard *s, uint64_t id)
+{
+    return idmap_get(&s->connections, id);
+}
+
+/* For log lines: "c281474976710657". */
+struct id_text {
+    char text[24];
+};
+
+static struct id_text id_of(const struct connection *c)
+{
+    struct id_text t;
+    snprintf(t.text, sizeof t.text, "c%" PRIu64, c->id);
+    return t;
+}
+
+static void free_memory(void *ptr)
+{
+    struct connection *c = ptr;
+    mem_free(c->user);
+    mem_free(c->channels);
+    mem_free(c);
+}
+
+static void end_channels(struct connection *c)
+{
+    for (uint32_t i = 0; i < c->channel_cap; i++) {
+        if (c->channels[i] != NULL)
+            channel_end(c->channels[i]);
+    }
+    CHECK(c->channel_count == 0);
+}
+
+/* Exclusive queues go with their connection. Nobody waits when it is gone already. */
+static void disown_queues(struct connection *c, control_fn done)
+{
+    struct control_op *op =
+        control_op_new(&(struct meta_cmd){ .op = META_OWNER_GONE, .conn = c->id });
+    op->reply_to = c->shard->loop;
+    op->done = done;
+    op->connection = c->id;
+    op->shard = c->shard;
+    control_send(broker_control(c->shard->broker), &op);
+}
+
+/* The socket is closed or handed to stream_finish: nothing of the connection is left after this. */
+static void end_connection(struct connection *c)
+{
+    CHECK(c->stream == NULL);
+    end_channels(c);
+    if (c->owns_queues && !c->releasing)
+        disown_queues(c, NULL);
+    loop_task_cancel(c->shard->loop, &c->resume);
+    loop_task_cancel(c->shard->loop, &c->turn_end);
+    loop_timer_fini(&c->deadline);
+    loop_timer_fini(&c->heart);
+    idmap_take(&c->shard->connections, c->id);
+    shard_count(c->shard, connections_closed, 1);
+    log_debug("connection", id_of(c).text, "closed");
+    loop_bury(c->shard->loop, c, free_memory);
+    shard_client_gone(c->shard);
+}
+
+static void count_octets(struct connection *c)
+{
+    struct stream_totals t = stream_totals(c->stream);
+    shard_count(c->shard, in_bytes, t.in_bytes);
+    shard_count(c->shard, out_bytes, t.out_bytes);
+}
+
+/* Send what is pending, then close. */
+static void hang_up(struct connection *c)
+{
+    if (c->stream == NULL)
+        return;
+    count_octets(c);
+    stream_finish(&c->stream, LINGER_MS);
+    end_connection(c);
+}
+
+void connection_stop(struct connection *c, bool now)
+{
+    if (now || c->hs.state != AMQP_HS_SERVER_RUNNING)
+        hang_up(c);
+    else
+        connection_error(c, AMQP_CONNECTION_FORCED, 0,
+                         "broker forced connection closure with reason 'shutdown'");
+}
+
+static void on_closed(struct stream *stream, const struct err *why, void *arg)
+{
+    struct connection *c = arg;
+    CHECK(stream == c->stream);
+    if (why != NULL || c->hs.state == AMQP_HS_SERVER_RUNNING)
+        log_warn("connection", id_of(c).text, "client went without closing: %s",
+                 why != NULL ? why->text : "end of stream");
+    count_octets(c);
+    stream_free(&c->stream);
+    end_connection(c);
+}
+
+static void on_room(struct stream *stream, void *arg)
+{
+    struct connection *c = arg;
+    (void)stream;
+    struct channel *ch;
+    while (c->stream != NULL && !stream_is_full(c->stream) &&
+           (ch = TAILQ_FIRST(&c->hungry)) != NULL) {
+        TAILQ_REMOVE(&c->hungry, ch, hungry_entry);
+        ch->in_hungry = false;
+        channel_feed(ch);
+    }
+    if (c->stream != NULL)
+        loop_again(c->shard->loop, &c->resume);
+}
+
+static void on_data(struct stream *stream, void *arg)
+{
+    (void)stream;
+    process(arg);
+}
+
+static const struct stream_handlers handlers = {
+    .on_data = on_data,
+    .on_room = on_room,
+    .on_closed = on_closed,
+};
+
+static void on_resume(void *arg)
+{
+    struct connection *c = arg;
+    if (c->stream != NULL)
+        process(c);
+}
+
+static void on_turn_end(void *arg)
+{
+    struct connection *c = arg;
+    struct channel *ch;
+    while ((ch = TAILQ_FIRST(&c->confirming)) != NULL) {
+        TAILQ_REMOVE(&c->confirming, ch, confirming_entry);
+        ch->in_confirming = false;
+        channel_tell_confirms(ch);
+    }
+}
+
+void connection_at_turn_end(struct connection *c)
+{
+    loop_at_turn_end(c->shard->loop, &c->turn_end);
+}
+
+static void on_deadline(void *arg)
+{
+    struct connection *c = arg;
+    if (c->hs.state < AMQP_HS_SERVER_RUNNING)
+        log_warn("connection", id_of(c).text, "handshake took too long, in state %s",
+                 amqp_hs_server_state_name(&c->hs));
+    hang_up(c);
+}
+
+static void on_heart(void *arg);
+
+void connection_new(struct shard *s, int fd, const struct sock_addr *peer, struct tls_ctx *tls,
+                    bool expect_proxy)
+{
+    CHECK(!expect_proxy);
+    struct connection *c = mem_zalloc(sizeof *c);
+    c->shard = s;
+    c->id = shard_new_id(s);
+    c->client = *peer;
+    TAILQ_INIT(&c->confirming);
+    TAILQ_INIT(&c->assembling);
+    TAILQ_INIT(&c->hungry);
+    loop_task_init(&c->resume, on_resume, c);
+    loop_task_init(&c->turn_end, on_turn_end, c);
+    loop_timer_init(&c->deadline, s->loop, on_deadline, c);
+    loop_timer_init(&c->heart, s->loop, on_heart, c);
+    amqp_hs_server_init(&c->hs, broker_handshake(s->broker));
+    c->stream = stream_new(s->loop, fd, &handlers, c);
+    if (tls != NULL)
+        stream_start_tls_server(c->stream, tls);
+    idmap_put(&s->connections, c->id, c);
+    shard_count(s, connections_opened, 1);
+    loop_timer_start(&c->deadline, HANDSHAKE_MS);
+    char where[SOCK_ADDR_TEXT_MAX];
+    log_debug("connection", id_of(c).text, "accepted client=%s", sock_addr_text(peer, where));
+}
+
+/* ---- channels
+ * ------------------------------------------------------------------------------------------ */
+
+struct channel *connection_channel(const struct connection *c, uint16_t number)
+{
+    return number < c->channel_cap ? c->channels[number] : NULL;
+}
+
+void connection_put_channel(struct connection *c, uint16_t number, struct channel *ch)
+{
+    if (number >= c->channel_cap) {
+        uint32_t cap = c->channel_cap != 0 ? c->channel_cap * 2 : CHANNELS_FIRST;
+        while (cap <= number)
+            cap *= 2;
+        c->channels = mem_realloc(c->channels, cap * sizeof(struct channel *));
+        memset(c->channels + c->channel_cap, 0, (cap - c->channel_cap) * sizeof(struct channel *));
+        c->channel_cap = cap;
+    }
+    CHECK(c->channels[number] == NULL);
+    c->channels[number] = ch;
+    c->channel_count++;
+    shard_count(c->shard, channels_opened, 1);
+}
+
+void connection_take_channel(struct connection *c, uint16_t number)
+{
+    CHECK(c->channels[number] != NULL);
+    c->channels[number] = NULL;
+    c->channel_count--;
+    shard_count(c->shard, channels_closed, 1);
+}
+
+/* ---- heartbeats
+ * ---------------------------------------------------------------------------------------- */
+
+/* Twice in each interval, as the specification advises: send if nothing was sent for half of it,
+ * and give up when two whole ones brought nothing (4.2.7). */
+static void on_heart(void *arg)
+{
+    struct connection *c = arg;
+    uint64_t now = loop_now_ms(c->shard->loop);
+    uint64_t interval = c->hs.limits.heartbeat_s * 1000u;
+    uint64_t heard = stream_last_read_ms(c->stream);
+    if (stream_is_paused(c->stream))
+        heard = now; /* it is we who do not listen */
+    if (heard < c->unblocked_at_ms)
+        heard = c->unblocked_at_ms;
+    if (now - heard > 2 * interval) {
+        log_warn("connection", id_of(c).text, "missed heartbeats from client, timeout: %us",
+                 (unsigned)c->hs.limits.heartbeat_s);
+        count_octets(c);
+        stream_free(&c->stream);
+        end_connection(c);
+        return;
+    }
+    if (now - stream_last_write_ms(c->stream) >= interval / 2 && stream_pending(c->stream) == 0)
+        stream_write(c->stream, slice_of(AMQP_HEARTBEAT_FRAME, AMQP_HEARTBEAT_FRAME_LEN));
+    loop_timer_start(&c->heart, interval / 2);
+}
+
+/* ---- memory alarm
+ * ---------------------------------------------------------------------------------------- */
+
+/* As RabbitMQ: who does not publish is not disturbed; who does is told, and not read from. */
+static void block_if_due(struct connection *c)
+{
+    bool block = c->publishes && broker_has_alarm(c->shard->broker) && connection_is_open(c);
+    if (block == c->blocked || c->stream == NULL)
+        return;
+    c->blocked = block;
+    bool may_say = (c->hs.capabilities & AMQP_CAP_CONNECTION_BLOCKED) != 0;
+    if (block) {
+        stream_pause(c->stream);
+        if (may_say) {
+            connection_send(
+                c, 0,
+                &(struct amqp_method){ .id = AMQP_CONNECTION_BLOCKED,
+                                       .connection_blocked = { slice_str("low on memory") } });
+            c->said_blocked = true;
+        }
+        return;
+    }
+    c->unblocked_at_ms = loop_now_ms(c->shard->loop);
+    if (c->said_blocked)
+        connection_send(c, 0, &(struct amqp_method){ .id = AMQP_CONNECTION_UNBLOCKED });
+    c->said_blocked = false;
+    stream_resume(c->stream);
+}
+
+void connection_set_alarm(struct connection *c, bool on)
+{
+    if (!on || c->publishes)
+        block_if_due(c);
+}
+
+/* ---- sending
+ * ---------------------------------------------------------------------------------------------- */
+
+void connection_send(struct connection *c, uint16_t channel, const struct amqp_method *m)
+{
+    if (c->stream == NULL)
+        return;
+    struct wire_out w = wire_out_over(stream_reserve(c->stream, SEND_ROOM), SEND_ROOM);
+    amqp_frame_put_method(&w, channel, m);
+    CHECK(!w.overflow);
+    stream_commit(c->stream, wire_out_len(&w));
+}
+
+void connection_error(struct connection *c, enum amqp_reply_code code, uint32_t method,
+                      const char *fmt, ...)
+{
+    char room[AMQP_REPLY_TEXT_MAX * 2];
+    struct text text = text_over(room, sizeof room);
+    va_list args;
+    va_start(args, fmt);
+    text_vput(&text, fmt, args);
+    va_end(args);
+    feed(c,
+         &(struct amqp_hs_event){
+             .kind = AMQP_HS_EV_CLOSE, .code = code, .method = method, .text = text_view(&text) });
+}
+
+/* ---- the handshake's effects
+ * --------------------------------------------------------------------------- */
+
+static void authenticate(struct connection *c, const struct amqp_hs_login *login)
+{
+    struct amqp_credentials cred;
+    enum auth_verdict verdict = AUTH_REFUSED;
+    char user[META_NAME_MAX + 1];
+    struct text name = text_over(user, sizeof user);
+    if (amqp_sasl_read(login->mechanism, login->response, &cred)) {
+        verdict = auth_check(broker_auth(c->shard->broker), cred.user, cred.password,
+                             sock_addr_is_loopback(&c->client));
+        text_escaped(&name, cred.user);
+    }
+    if (verdict == AUTH_OK) {
+        c->user = mem_strdup(user);
+        feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_AUTH_OK });
+        return;
+    }
+    char where[SOCK_ADDR_TEXT_MAX];
+    log_warn("connection", id_of(c).text, "login refused user=\"%s\" client=%s%s", user,
+             sock_addr_text(&c->client, where),
+             verdict == AUTH_LOOPBACK_ONLY ? ": this user may only connect from loopback" : "");
+    shard_count(c->shard, auth_refused, 1);
+    feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_AUTH_REFUSED });
+}
+
+static void enter(struct connection *c, struct slice vhost)
+{
+    const struct meta_vhost *vh = meta_vhost_find(broker_meta(c->shard->broker), vhost);
+    if (vh == NULL) {
+        connection_error(c, AMQP_NOT_ALLOWED, AMQP_CONNECTION_OPEN, "vhost %.*s not found",
+                         SLICE_ARG(vhost));
+        return;
+    }
+    c->vhost_id = vh->vhost_id;
+    feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_ENTER_OK });
+}
+
+static void opened(struct connection *c)
+{
+    loop_timer_stop(&c->deadline);
+    if (c->hs.limits.heartbeat_s != 0)
+        loop_timer_start(&c->heart, c->hs.limits.heartbeat_s * 500u);
+    log_debug("connection", id_of(c).text,
+              "open user=\"%s\" channel_max=%u frame_max=%u "
+              "heartbeat=%us",
+              c->user, (unsigned)c->hs.limits.channel_max, (unsigned)c->hs.limits.frame_max,
+              (unsigned)c->hs.limits.heartbeat_s);
+}
+
+static void on_disowned(struct control_op *op)
+{
+    struct connection *c = connection_find(op->shard, op->connection);
+    control_op_free(&op);
+    if (c == NULL)
+        return; /* the socket ended meanwhile */
+    connection_go_on(c);
+    feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_RELEASED });
+}
+
+/* The peer closes: its channels go, then its exclusive queues; then it is told. */
+static void peer_closed(struct connection *c)
+{
+    end_channels(c);
+    if (!c->owns_queues) {
+        feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_RELEASED });
+        return;
+    }
+    c->releasing = true;
+    connection_wait(c);
+    disown_queues(c, on_disowned);
+}
+
+static void carry_out(struct connection *c, const struct amqp_hs_effect *e)
+{
+    switch (e->kind) {
+    case AMQP_HS_SEND_HEADER: {
+        struct wire_out w = wire_out_over(stream_reserve(c->stream, SEND_ROOM), SEND_ROOM);
+        amqp_protocol_header_put(&w);
+        stream_commit(c->stream, wire_out_len(&w));
+        return;
+    }
+    case AMQP_HS_SEND:
+        connection_send(c, 0, &e->method);
+        return;
+    case AMQP_HS_OPENED:
+        opened(c);
+        return;
+    case AMQP_HS_PEER_CLOSED:
+        peer_closed(c);
+        return;
+    case AMQP_HS_FAILED:
+        log_warn("connection", id_of(c).text, "protocol error: %.*s",
+                 SLICE_ARG(e->close.reply_text));
+        return;
+    case AMQP_HS_HANG_UP:
+        if (e->after_ms == 0)
+            hang_up(c);
+        else
+            loop_timer_start(&c->deadline, e->after_ms);
+        return;
+    case AMQP_HS_AUTHENTICATE:
+        authenticate(c, &e->login);
+        return;
+    case AMQP_HS_ENTER:
+        enter(c, e->bytes);
+        return;
+    case AMQP_HS_SECRET:
+        feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_SECRET_OK });
+        return;
+    case AMQP_HS_STARTED:
+    case AMQP_HS_CHALLENGED:
+    case AMQP_HS_TUNED:
+    case AMQP_HS_BLOCKED:
+    case AMQP_HS_UNBLOCKED:
+    case AMQP_HS_SECRET_TAKEN:
+        UNREACHABLE("a client's effect at a server");
+    }
+    UNREACHABLE("handshake effect");
+}
+
+static void feed(struct connection *c, const struct amqp_hs_event *ev)
+{
+    struct amqp_hs_effects out;
+    bool was_running = c->hs.state == AMQP_HS_SERVER_RUNNING;
+    amqp_hs_server_step(&c->hs, ev, &out);
+    /* Once it closes, what its channels hold goes back at once and not when the socket ends. */
+    if (was_running && c->hs.state == AMQP_HS_SERVER_CLOSED)
+        end_channels(c);
+    for (unsigned i = 0; i < out.count && c->stream != NULL; i++)
+        carry_out(c, &out.list[i]);
+}
+
+/* ---- input
+ * --------------------------------------------------------------------------------------------------
+ */
+
+void connection_wait(struct connection *c)
+{
+    c->waiting++;
+}
+
+void connection_go_on(struct connection *c)
+{
+    CHECK(c->waiting > 0);
+    if (--c->waiting == 0 && !c->processing)
+        loop_again(c->shard->loop, &c->resume);
+}
+
+void connection_on_forwarded(struct shard *s, uint64_t connection, uint64_t octets)
+{
+    struct connection *c = connection_find(s, connection);
+    if (c == NULL)
+        return;
+    bool was = c->forwarded_bytes > FORWARDED_MAX;
+    c->forwarded_bytes -= octets;
+    if (was && c->forwarded_bytes <= FORWARDED_MAX)
+        loop_again(s->loop, &c->resume);
+}
+
+static bool may_go_on(const struct connection *c)
+{
+    return c->stream != NULL && c->waiting == 0 && !c->blocked &&
+           c->forwarded_bytes <= FORWARDED_MAX && stream_pending(c->stream) < OUTPUT_SLACK_BYTES;
+}
+
+static void bad_frame(struct connection *c, struct slice in, uint32_t max)
+{
+    char room[AMQP_REPLY_TEXT_MAX + 1];
+    struct text why = text_over(room, sizeof room);
+    amqp_frame_why(in, max, &why);
+    feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_BAD_FRAME, .text = text_view(&why) });
+}
+
+/* The first thing a client says. Returns the octets taken. */
+static size_t take_header(struct connection *c, struct slice in)
+{
+    enum amqp_cut cut = amqp_protocol_header_cut(in);
+    if (cut == AMQP_CUT_MORE)
+        return 0;
+    feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_HEADER, .good = cut == AMQP_CUT_FRAME });
+    return AMQP_PROTOCOL_HEADER_LEN;
+}
+
+static void take_frame(struct connection *c, const struct amqp_frame *f)
+{
+    if (f->channel != 0 && LIKELY(c->hs.state == AMQP_HS_SERVER_RUNNING))
+        channel_frame(c, f);
+    else if (f->type != AMQP_FRAME_HEARTBEAT || c->hs.state != AMQP_HS_SERVER_RUNNING)
+        feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_FRAME, .frame = *f });
+}
+
+/* Returns the octets taken; 0 when there is not enough, or nothing more is of interest. */
+static size_t take_one(struct connection *c, struct slice in)
+{
+    if (c->hs.state == AMQP_HS_SERVER_HEADER)
+        return take_header(c, in);
+    if (!amqp_hs_server_takes_frames(&c->hs))
+        return in.len; /* after the last word everything is ignored */
+    uint32_t max = amqp_hs_server_frame_max(&c->hs);
+    struct amqp_frame f;
+    switch (amqp_frame_cut(in, max, &f)) {
+    case AMQP_CUT_FRAME:
+        take_frame(c, &f);
+        return amqp_frame_len(&f);
+    case AMQP_CUT_MORE:
+        return 0;
+    case AMQP_CUT_BAD:
+        bad_frame(c, in, max);
+        return 0;
+    }
+    UNREACHABLE("frame verdict");
+}
+
+/* The input is about to move: contents in progress must not point into it any more. */
+static void park_contents(struct connection *c)
+{
+    struct channel *ch;
+    while ((ch = TAILQ_FIRST(&c->assembling)) != NULL) {
+        TAILQ_REMOVE(&c->assembling, ch, assembling_entry);
+        ch->in_assembling = false;
+        channel_park(ch);
+    }
+}
+
+static void process(struct connection *c)
+{
+    if (c->processing)
+        return;
+    c->processing = true;
+    struct slice in = stream_peek(c->stream);
+    size_t used = 0;
+    int frames = 0;
+    while (frames < FRAMES_PER_TURN && used < in.len && may_go_on(c)) {
+        size_t n = take_one(c, slice_from(in, used));
+        if (n == 0)
+            break;
+        used += n;
+        frames++;
+    }
+    c->processing = false;
+    if (c->stream == NULL)
+        return;
+    park_contents(c);
+    stream_consume(c->stream, used);
+    if (frames == FRAMES_PER_TURN)
+        loop_again(c->shard->loop, &c->resume);
+    if (c->publishes)
+        block_if_due(c);
+}

@@ -1,0 +1,98 @@
+/*
+ * connection: one client of a shard, from its first octet to its last.
+ *
+ * Feeds channel 0 to the handshake machine and all else to the channels, keeps heartbeats, and
+ * decides when to stop reading: while an answer is awaited that what follows must not overtake,
+ * while memory is short and it publishes, while too much of what it published is on its way to
+ * other shards, and while it does not read what it asked for. All on the shard's thread.
+ */
+#ifndef WARREN_CONNECTION_H
+#define WARREN_CONNECTION_H
+
+#include "amqp/amqp_hs_server.h"
+#include "cluster/meta.h"
+#include "io/stream.h"
+#include "shard.h"
+
+#include <sys/queue.h>
+
+struct channel;
+struct tls_ctx;
+
+TAILQ_HEAD(channel_list, channel);
+
+struct connection {
+    struct shard *shard;
+    uint64_t id;
+    struct stream *stream; /* NULL when it is over */
+    struct amqp_hs_server hs;
+    struct sock_addr client; /* as limits and logs see it: a proxy's word counts, see listen.c */
+    uint64_t vhost_id;
+    char *user;                /* NULL before it logged in */
+    struct channel **channels; /* by number */
+    uint32_t channel_cap;
+    uint32_t channel_count;
+    uint32_t incarnations;          /* channels opened so far */
+    struct channel_list confirming; /* have confirms to send at the turn's end */
+    struct channel_list assembling; /* hold slices of the input */
+    struct channel_list hungry;     /* have consumers that wait for room */
+    uint64_t forwarded_bytes;       /* published, on their way to queues of other shards */
+    uint64_t unblocked_at_ms;       /* silence is counted from here at the earliest */
+    unsigned waiting;               /* answers that what follows must not overtake */
+    bool publishes;
+    bool blocked; /* memory is short: it is not read from */
+    bool said_blocked;
+    bool owns_queues; /* has declared exclusive ones */
+    bool releasing;   /* the peer has closed; waits for what it owned to go */
+    bool processing;
+    struct loop_task resume;
+    struct loop_task turn_end;
+    struct loop_timer deadline; /* handshake, then closing */
+    struct loop_timer heart;
+};
+
+/* A new client on an accepted socket; `tls` may be NULL, then it is plain. `expect_proxy`: a PROXY
+ * protocol head comes first. */
+void connection_new(struct shard *s, int fd, const struct sock_addr *peer, struct tls_ctx *tls,
+                    bool expect_proxy);
+
+/* Send a method. */
+void connection_send(struct connection *c, uint16_t channel, const struct amqp_method *m);
+
+/* End it from our side: "CODE - text", naming the method at fault (0: none). The caller must not
+ * touch its channels afterwards. */
+void connection_error(struct connection *c, enum amqp_reply_code code, uint32_t method,
+                      const char *fmt, ...) PRINTF_LIKE(4, 5);
+
+/* One more, or one less, answer is awaited. */
+void connection_wait(struct connection *c);
+void connection_go_on(struct connection *c);
+
+/* The node stops: connection.close, or, `now`, hang up. */
+void connection_stop(struct connection *c, bool now);
+
+/* Memory became short, or is no longer. */
+void connection_set_alarm(struct connection *c, bool on);
+
+struct connection *connection_find(struct shard *s, uint64_t id);
+
+/* A frame that must not exceed this on channels other than 0. */
+static inline uint32_t connection_frame_max(const struct connection *c)
+{
+    return c->hs.limits.frame_max;
+}
+
+static inline bool connection_is_open(const struct connection *c)
+{
+    return c->stream != NULL && c->hs.state == AMQP_HS_SERVER_RUNNING;
+}
+
+/* The memory of channels, for channel_open and channel_end. */
+struct channel *connection_channel(const struct connection *c, uint16_t number);
+void connection_put_channel(struct connection *c, uint16_t number, struct channel *ch);
+void connection_take_channel(struct connection *c, uint16_t number);
+
+/* At the end of this turn, look at `confirming`. */
+void connection_at_turn_end(struct connection *c);
+
+#endif

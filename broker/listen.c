@@ -1,0 +1,191 @@
+#include "listen.h"
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "broker.h"
+#include "client/connection.h"
+#include "io/mailbox.h"
+#include "io/sock.h"
+#include "io/tls.h"
+#include "shard.h"
+
+#include <string.h>
+
+/* One address at one shard. */
+struct ear {
+    struct listen *listen;
+    struct shard *shard;
+    struct listener *listener;
+    struct tls_ctx *tls; /* a reference of this shard's own, or NULL */
+    bool secure;
+};
+
+struct listen {
+    struct broker *broker;
+    struct ear *ears;
+    size_t count;
+};
+
+static void on_client(int fd, const struct sock_addr *peer, void *arg)
+{
+    struct ear *ear = arg;
+    if (ear->shard->stopping) {
+        sock_close(fd);
+        return;
+    }
+    connection_new(ear->shard, fd, peer, ear->tls, false);
+}
+
+static bool address_of(const struct conf_address *a, const char *key, struct sock_addr *out,
+                       struct err *err)
+{
+    if (a->kind == CONF_ADDRESS_UNIX) {
+        if (sock_addr_unix(a->path, out))
+            return true;
+        return err_set(err, ERR_CONFIG, "[listen] %s: the path %s is too long", key, a->path);
+    }
+    const char *host = strcmp(a->host, "localhost") == 0 ? "127.0.0.1" : a->host;
+    if (sock_addr_ip(host, a->port, out))
+        return true;
+    return err_set(err, ERR_CONFIG, "[listen] %s: %s is a name; give an address of this host", key,
+                   a->host);
+}
+
+static struct tls_ctx *make_tls(const struct broker_conf *conf, struct err *err)
+{
+    return tls_server_ctx_new(
+        &(struct tls_options){
+            .cert_file = conf->tls.cert,
+            .key_file = conf->tls.key,
+            .ca_file = conf->tls.ca,
+            .verify_peer = conf->tls.verify == BROKER_VERIFY_PEER,
+            .min_version = conf->tls.min_version == BROKER_TLS_1_3 ? "1.3" : "1.2",
+        },
+        err);
+}
+
+/* The first shard binds, the others share its socket, so that a port the system chose is one port,
+ * and a second broker on the same port is refused. */
+static bool add_address(struct listen *l, const struct conf_address *a, const char *key,
+                        struct tls_ctx *tls, struct err *err)
+{
+    struct sock_addr at;
+    if (!address_of(a, key, &at, err))
+        return false;
+    struct listener *first = NULL;
+    for (uint32_t i = 0; i < broker_shard_count(l->broker); i++) {
+        struct ear *ear = &l->ears[l->count];
+        *ear = (struct ear){ .listen = l, .shard = broker_shard(l->broker, i) };
+        struct loop *loop = ear->shard->loop;
+        ear->listener = first == NULL ? listener_new(loop, &at, &(struct listener_options){ 0 },
+                                                     on_client, ear, err)
+                                      : listener_share(first, loop, on_client, ear, err);
+        if (ear->listener == NULL)
+            return err_context(err, "[listen] %s", key);
+        if (first == NULL)
+            first = ear->listener;
+        ear->secure = tls != NULL;
+        ear->tls = tls != NULL ? tls_ctx_ref(tls) : NULL;
+        l->count++;
+    }
+    char where[SOCK_ADDR_TEXT_MAX];
+    log_info("listen", sock_addr_text(listener_addr(first), where), "accepting AMQP%s",
+             tls != NULL ? " over TLS" : "");
+    return true;
+}
+
+static bool add_all(struct listen *l, struct err *err)
+{
+    const struct broker_conf *conf = broker_config(l->broker);
+    for (size_t i = 0; i < conf->listen.amqp.count; i++) {
+        if (!add_address(l, &conf->listen.amqp.items[i], "amqp", NULL, err))
+            return false;
+    }
+    if (conf->listen.amqps.count == 0)
+        return true;
+    struct tls_ctx *tls = make_tls(conf, err);
+    if (tls == NULL)
+        return err_context(err, "[tls]");
+    bool ok = true;
+    for (size_t i = 0; ok && i < conf->listen.amqps.count; i++)
+        ok = add_address(l, &conf->listen.amqps.items[i], "amqps", tls, err);
+    tls_ctx_unref(&tls);
+    return ok;
+}
+
+struct listen *listen_new(struct broker *b, struct err *err)
+{
+    const struct broker_conf *conf = broker_config(b);
+    struct listen *l = mem_zalloc(sizeof *l);
+    l->broker = b;
+    size_t addresses = conf->listen.amqp.count + conf->listen.amqps.count;
+    l->ears = mem_array(addresses * broker_shard_count(b) + 1, sizeof *l->ears);
+    if (!add_all(l, err))
+        listen_free(&l);
+    return l;
+}
+
+/* ---- from the control thread to each shard
+ * ------------------------------------------------------------ */
+
+struct ear_notice {
+    struct mail mail;
+    struct ear *ear;
+    struct tls_ctx *tls; /* NULL: accept no more */
+};
+
+static void on_notice(struct mail *mail)
+{
+    struct ear_notice *n = CONTAINER_OF(mail, struct ear_notice, mail);
+    if (n->tls == NULL) {
+        listener_free(&n->ear->listener);
+    } else {
+        tls_ctx_unref(&n->ear->tls);
+        n->ear->tls = n->tls;
+    }
+    mem_free(n);
+}
+
+static void tell(struct ear *ear, struct tls_ctx *tls)
+{
+    struct ear_notice *n = mem_zalloc(sizeof *n);
+    *n = (struct ear_notice){ { NULL, on_notice }, ear, tls };
+    mailbox_post(ear->shard->loop, &n->mail);
+}
+
+void listen_stop(struct listen *l)
+{
+    for (size_t i = 0; i < l->count; i++)
+        tell(&l->ears[i], NULL);
+}
+
+bool listen_reload_tls(struct listen *l, struct err *err)
+{
+    if (broker_config(l->broker)->listen.amqps.count == 0)
+        return true;
+    struct tls_ctx *tls = make_tls(broker_config(l->broker), err);
+    if (tls == NULL)
+        return err_context(err, "[tls]");
+    for (size_t i = 0; i < l->count; i++) {
+        if (l->ears[i].secure)
+            tell(&l->ears[i], tls_ctx_ref(tls));
+    }
+    tls_ctx_unref(&tls);
+    return true;
+}
+
+void listen_free(struct listen **listen)
+{
+    struct listen *l = *listen;
+    if (l == NULL)
+        return;
+    *listen = NULL;
+    for (size_t i = 0; i < l->count; i++) {
+        listener_free(&l->ears[i].listener);
+        if (l->ears[i].tls != NULL)
+            tls_ctx_unref(&l->ears[i].tls);
+    }
+    mem_free(l->ears);
+    mem_free(l);
+}

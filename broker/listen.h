@@ -1,0 +1,27 @@
+/*
+ * listen: where the broker accepts clients: addresses, TLS, and whose word counts for a client's
+ * own address. Each address is listened on by every shard.
+ */
+#ifndef WARREN_LISTEN_H
+#define WARREN_LISTEN_H
+
+#include "base/attr.h"
+#include "base/err.h"
+
+struct broker;
+struct listen;
+
+/* Bind everything that the config names; before the shards run. The error names the address and the
+ * key that says otherwise. */
+MUST_CHECK struct listen *listen_new(struct broker *b, struct err *err);
+
+/* Accept no more; the control thread, while shards may run. */
+void listen_stop(struct listen *l);
+
+/* Read certificates and keys again; clients that come from now on see them. */
+MUST_CHECK bool listen_reload_tls(struct listen *l, struct err *err);
+
+/* After the shards have ended. */
+void listen_free(struct listen **l);
+
+#endif

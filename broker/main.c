@@ -1,0 +1,170 @@
+/*
+ * warren-broker: arguments, config, run.
+ */
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "broker.h"
+#include "io/clock.h"
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+extern char **environ;
+
+struct arguments {
+    struct broker_conf_args conf;
+    bool detached;
+    bool check_config;
+    bool check_store;
+};
+
+static const char usage[] =
+    "Usage: warren-broker [OPTION]...\n"
+    "Run a node of the Warren message broker (AMQP 0-9-1).\n"
+    "\n"
+    "  -c, --config FILE    read the configuration from FILE\n"
+    "                       (default: " WARREN_SYSCONFDIR "/warren-broker.conf, if it is there)\n"
+    "  -n, --name NAME      the node's name, NAME or NAME@HOST\n"
+    "      --data-dir DIR   where the node's folder lies\n"
+    "      --detached       run in the background (also: -detached)\n"
+    "      --check-config   check the configuration and exit\n"
+    "      --check-store    check a stopped node's data and exit\n"
+    "      --version        print the version and exit\n"
+    "  -h, --help           print this and exit\n"
+    "\n"
+    "Signals: TERM and INT stop in an orderly way, HUP reopens the log and reloads certificates.\n"
+    "Exit status: 0 after an orderly stop, 64 wrong usage, 70 the node could not start or failed,\n"
+    "78 bad configuration.\n";
+
+enum { OPT_DATA_DIR = 256, OPT_DETACHED, OPT_CHECK_CONFIG, OPT_CHECK_STORE, OPT_VERSION };
+
+static const struct option options[] = {
+    { "config", required_argument, NULL, 'c' },
+    { "name", required_argument, NULL, 'n' },
+    { "data-dir", required_argument, NULL, OPT_DATA_DIR },
+    { "detached", no_argument, NULL, OPT_DETACHED },
+    { "check-config", no_argument, NULL, OPT_CHECK_CONFIG },
+    { "check-store", no_argument, NULL, OPT_CHECK_STORE },
+    { "version", no_argument, NULL, OPT_VERSION },
+    { "help", no_argument, NULL, 'h' },
+    { NULL, 0, NULL, 0 },
+};
+
+/* Returns an exit status, or -1 to go on. */
+static int read_arguments(int argc, char **argv, struct arguments *a)
+{
+    static char detached[] = "--detached";
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "-detached") == 0) /* as rabbitmq-server has it */
+            argv[i] = detached;
+    }
+    int opt;
+    while ((opt = getopt_long(argc, argv, "c:n:h", options, NULL)) != -1) {
+        switch (opt) {
+        case 'c':
+            a->conf.file = optarg;
+            break;
+        case 'n':
+            a->conf.name = optarg;
+            break;
+        case OPT_DATA_DIR:
+            a->conf.data_dir = optarg;
+            break;
+        case OPT_DETACHED:
+            a->detached = true;
+            break;
+        case OPT_CHECK_CONFIG:
+            a->check_config = true;
+            break;
+        case OPT_CHECK_STORE:
+            a->check_store = true;
+            break;
+        case OPT_VERSION:
+            puts("warren-broker " WARREN_VERSION);
+            return EX_OK;
+        case 'h':
+            fputs(usage, stdout);
+            return EX_OK;
+        default:
+            fputs("Try 'warren-broker --help'.\n", stderr);
+            return EX_USAGE;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "warren-broker: unexpected argument '%s'\n", argv[optind]);
+        return EX_USAGE;
+    }
+    return -1;
+}
+
+static void unknown_variable(const char *name, void *arg)
+{
+    (void)arg;
+    log_warn("conf", "-", "environment variable %s names no key", name);
+}
+
+static bool start_log(const struct broker_conf *conf, struct err *err)
+{
+    static const char *const targets[] = { "stderr", NULL, "syslog" };
+    const char *target =
+        conf->log.target == BROKER_LOG_FILE ? conf->log.file : targets[conf->log.target];
+    return log_start(&(struct log_setup){ .target = target,
+                                          .level = conf->log.level,
+                                          .wall_ms = clock_wall_ms,
+                                          .program = "warren-broker" },
+                     err);
+}
+
+static int run(struct broker_conf *conf, const struct arguments *a)
+{
+    struct err err = { 0 };
+    struct broker *b = NULL;
+    (void)a;
+    signal(SIGPIPE, SIG_IGN);
+    if (!start_log(conf, &err))
+        goto fail;
+    broker_conf_env_unknown(environ, unknown_variable, NULL);
+    b = broker_new(conf, &err);
+    if (b == NULL || !broker_start(b, &err))
+        goto fail;
+    broker_run(b);
+    broker_free(&b);
+    return EX_OK;
+
+fail:
+    fprintf(stderr, "warren-broker: %s\n", err.text);
+    if (b != NULL)
+        broker_free(&b);
+    return EX_SOFTWARE;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments a = { .conf = { .default_file = WARREN_SYSCONFDIR "/warren-broker.conf",
+                                     .env = environ } };
+    int status = read_arguments(argc, argv, &a);
+    if (status >= 0)
+        return status;
+    struct err err = { 0 };
+    struct broker_conf *conf = broker_conf_load(&a.conf, &err);
+    if (conf == NULL) {
+        fprintf(stderr, "%s\n", err.text);
+        return EX_CONFIG;
+    }
+    if (a.check_store) {
+        fputs("warren-broker: this version keeps messages in memory: there is no store to check\n",
+              stderr);
+        status = EX_UNAVAILABLE;
+    } else if (a.check_config) {
+        puts("configuration is valid");
+        status = EX_OK;
+    } else {
+        status = run(conf, &a);
+    }
+    broker_conf_unref(&conf);
+    return status;
+}

@@ -1,0 +1,82 @@
+/*
+ * message: what a publisher sent, stored once and shared by count.
+ *
+ * One block holds the names it was published with, its properties as they came, and its body; a
+ * body that came in several frames is a chain of blocks instead, so that memory is taken only for
+ * octets that have arrived. Immutable once published. Any thread may hold, take and drop
+ * references.
+ */
+#ifndef WARREN_MESSAGE_H
+#define WARREN_MESSAGE_H
+
+#include "base/buf.h"
+#include "base/slice.h"
+
+#include <stdatomic.h>
+
+struct message {
+    atomic_uint refs;
+    uint32_t props_bytes;
+    uint64_t body_bytes;
+    struct buf **parts; /* body_parts of them; NULL when the body is in `bytes` */
+    uint32_t part_count;
+    uint16_t names_bytes;
+    bool persistent; /* delivery-mode 2 */
+    uint8_t bytes[]; /* names, property flags and list, body if inline */
+};
+
+/* One reference; all is copied. `props` is the header's payload behind the body size (flags and
+ * list, see amqp_props). */
+struct message *message_new(struct slice exchange, struct slice key, struct slice props,
+                            struct slice body, bool persistent);
+
+/* The same with a body in parts, whose references (and the array, from mem) it takes. */
+struct message *message_new_parts(struct slice exchange, struct slice key, struct slice props,
+                                  struct buf **parts, uint32_t part_count, uint64_t body_bytes,
+                                  bool persistent);
+
+static inline struct message *message_ref(struct message *m)
+{
+    atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
+    return m;
+}
+
+/* Drop the reference in *m, which becomes NULL. Returns message_cost_bytes if it was the last one
+ * and the message is gone, else 0. */
+size_t message_unref(struct message **m);
+
+/* Exchange and routing key as they stand in a method: two short strings, one behind the other. */
+static inline struct slice message_names(const struct message *m)
+{
+    return slice_of(m->bytes, m->names_bytes);
+}
+
+static inline struct slice message_exchange(const struct message *m)
+{
+    return slice_of(m->bytes + 1, m->bytes[0]);
+}
+
+static inline struct slice message_key(const struct message *m)
+{
+    return slice_of(m->bytes + 2 + m->bytes[0], m->names_bytes - 2u - m->bytes[0]);
+}
+
+static inline struct slice message_props(const struct message *m)
+{
+    return slice_of(m->bytes + m->names_bytes, m->props_bytes);
+}
+
+/* The body, when it is inline (parts is NULL). */
+static inline struct slice message_body(const struct message *m)
+{
+    return slice_of(m->bytes + m->names_bytes + m->props_bytes, m->body_bytes);
+}
+
+/* Octets of memory that it stands for, for watermarks. */
+static inline size_t message_cost_bytes(const struct message *m)
+{
+    return sizeof *m + m->names_bytes + m->props_bytes + (size_t)m->body_bytes +
+           m->part_count * (sizeof(struct buf) + sizeof(struct buf *));
+}
+
+#endif

@@ -1,0 +1,376 @@
+#include "port.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "broker.h"
+#include "client/channel_port.h"
+#include "control.h"
+#include "port_lane.h"
+
+static void on_flush(void *arg);
+
+void port_init(struct shard *s, uint32_t shard_count)
+{
+    s->lanes = mem_array(shard_count, sizeof *s->lanes);
+    STAILQ_INIT(&s->to_run);
+    loop_task_init(&s->flush_task, on_flush, s);
+}
+
+void port_fini(struct shard *s)
+{
+    loop_task_cancel(s->loop, &s->flush_task);
+    for (uint32_t i = 0; i < broker_shard_count(s->broker); i++) {
+        struct port_lane *lane = &s->lanes[i];
+        CHECK(lane->publishes == NULL && lane->deliveries == NULL);
+        mem_free(lane->notices);
+    }
+    mem_free(s->lanes);
+    s->lanes = NULL;
+}
+
+static bool is_here(const struct shard *s, uint32_t shard)
+{
+    return s->index == shard;
+}
+
+/* ---- sending
+ * ---------------------------------------------------------------------------------------- */
+
+static void on_publishes(struct mail *mail);
+static void on_publishes_back(struct mail *mail);
+static void on_notices(struct mail *mail);
+
+void port_send_lane(struct port_lane *lane)
+{
+    if (lane->notices != NULL) {
+        struct notice_batch *b = lane->notices;
+        lane->notices = NULL;
+        b->mail.fn = on_notices;
+        mailbox_post(b->to->loop, &b->mail);
+    }
+    if (lane->publishes != NULL) {
+        struct publish_batch *b = lane->publishes;
+        lane->publishes = NULL;
+        b->mail.fn = on_publishes;
+        mailbox_post(b->to->loop, &b->mail);
+    }
+    if (lane->deliveries != NULL) {
+        struct deliver_batch *b = lane->deliveries;
+        lane->deliveries = NULL;
+        b->mail.fn = port_on_deliveries;
+        mailbox_post(b->to->loop, &b->mail);
+    }
+}
+
+static void on_flush(void *arg)
+{
+    struct shard *s = arg;
+    for (uint32_t i = 0; i < broker_shard_count(s->broker); i++)
+        port_send_lane(&s->lanes[i]);
+}
+
+struct notice_item *port_add_notice(struct shard *s, uint32_t to)
+{
+    struct port_lane *lane = &s->lanes[to];
+    if (lane->notices != NULL && lane->notices->count == BATCH_ITEMS)
+        port_send_lane(lane);
+    if (lane->notices == NULL) {
+        lane->notices = mem_alloc(sizeof *lane->notices);
+        lane->notices->to = broker_shard(s->broker, to);
+        lane->notices->count = 0;
+    }
+    loop_at_turn_end(s->loop, &s->flush_task);
+    return &lane->notices->items[lane->notices->count++];
+}
+
+/* ---- publishing
+ * --------------------------------------------------------------------------------------- */
+
+static bool publish_here(struct shard *s, uint64_t qid, struct message **m)
+{
+    struct queue *q = shard_queue(s, qid);
+    if (q != NULL)
+        queue_publish(q, m);
+    else
+        shard_message_drop(s, m); /* the queue went while the message was on its way */
+    return true;
+}
+
+bool port_publish(struct shard *s, const struct meta_queue *to, struct message **m,
+                  const struct port_channel_ref *from, uint64_t number)
+{
+    if (is_here(s, to->shard))
+        return publish_here(s, to->qid, m);
+    struct port_lane *lane = &s->lanes[to->shard];
+    /* Settlements gathered earlier stay ahead of what comes now. */
+    if (lane->publishes != NULL && lane->publishes->count == BATCH_ITEMS)
+        port_send_lane(lane);
+    if (lane->publishes == NULL) {
+        lane->publishes = mem_alloc(sizeof *lane->publishes);
+        lane->publishes->from = s;
+        lane->publishes->to = broker_shard(s->broker, to->shard);
+        lane->publishes->count = 0;
+    }
+    lane->publishes->items[lane->publishes->count++] = (struct publish_item){
+        .message = *m,
+        .qid = to->qid,
+        .number = number,
+        .octets = message_cost_bytes(*m),
+        .from = *from,
+    };
+    *m = NULL;
+    loop_at_turn_end(s->loop, &s->flush_task);
+    return false;
+}
+
+static void on_publishes(struct mail *mail)
+{
+    struct publish_batch *b = CONTAINER_OF(mail, struct publish_batch, mail);
+    for (unsigned i = 0; i < b->count; i++)
+        publish_here(b->to, b->items[i].qid, &b->items[i].message);
+    b->mail.fn = on_publishes_back;
+    mailbox_post(b->from->loop, &b->mail);
+}
+
+static void on_publishes_back(struct mail *mail)
+{
+    struct publish_batch *b = CONTAINER_OF(mail, struct publish_batch, mail);
+    for (unsigned i = 0; i < b->count; i++) {
+        const struct publish_item *it = &b->items[i];
+        struct channel *ch = channel_find(b->from, &it->from);
+        if (ch != NULL && it->number != 0)
+            channel_on_published(ch, it->number);
+        connection_on_forwarded(b->from, it->from.connection, it->octets);
+    }
+    mem_free(b);
+}
+
+/* ---- settling, and other word that needs no answer
+ * ------------------------------------------------ */
+
+static void settle_here(struct shard *s, uint64_t qid, uint64_t qseq, uint64_t consumer,
+                        enum port_settle how)
+{
+    struct hosted *h = shard_hosted(s, qid);
+    if (h == NULL)
+        return;
+    struct queue *q = &h->queue;
+    struct consumer *c = port_consumer_find(s, consumer);
+    switch (how) {
+    case PORT_ACK:
+    case PORT_DROP:
+        queue_ack(q, qseq, c);
+        break;
+    case PORT_REQUEUE:
+    case PORT_REQUEUE_UNSEEN:
+        queue_requeue(q, qseq, c, how == PORT_REQUEUE);
+        break;
+    }
+    if (!h->will_run) {
+        h->will_run = true;
+        STAILQ_INSERT_TAIL(&s->to_run, h, run_entry);
+    }
+}
+
+void port_settled(struct shard *s)
+{
+    struct hosted *h;
+    while ((h = STAILQ_FIRST(&s->to_run)) != NULL) {
+        STAILQ_REMOVE_HEAD(&s->to_run, run_entry);
+        h->will_run = false;
+        queue_run(&h->queue);
+    }
+}
+
+void port_settle(struct shard *s, uint32_t to_shard, uint64_t qid, uint64_t qseq, uint64_t consumer,
+                 enum port_settle how)
+{
+    if (is_here(s, to_shard)) {
+        settle_here(s, qid, qseq, consumer, how);
+        return;
+    }
+    *port_add_notice(s, to_shard) = (struct notice_item){
+        .kind = NOTICE_SETTLE, .how = how, .qid = qid, .qseq = qseq, .consumer = consumer
+    };
+}
+
+void port_wake(struct shard *s, uint32_t to_shard, uint64_t consumer)
+{
+    if (is_here(s, to_shard))
+        port_consumer_wake(s, consumer);
+    else
+        *port_add_notice(s, to_shard) =
+            (struct notice_item){ .kind = NOTICE_WAKE, .consumer = consumer };
+}
+
+static void abandon_here(struct shard *s, uint64_t qid, uint64_t consumer)
+{
+    if (!port_consumer_remove(s, qid, consumer))
+        return;
+    struct control_op *op =
+        control_op_new(&(struct meta_cmd){ .op = META_QUEUE_DELETE, .qid = qid });
+    control_send(broker_control(s->broker), &op);
+}
+
+void port_abandon(struct shard *s, uint32_t to_shard, uint64_t qid, uint64_t consumer)
+{
+    if (is_here(s, to_shard))
+        abandon_here(s, qid, consumer);
+    else
+        *port_add_notice(s, to_shard) =
+            (struct notice_item){ .kind = NOTICE_ABANDON, .qid = qid, .consumer = consumer };
+}
+
+static void on_notice(struct shard *s, const struct notice_item *n)
+{
+    struct channel *ch;
+    switch (n->kind) {
+    case NOTICE_SETTLE:
+        settle_here(s, n->qid, n->qseq, n->consumer, n->how);
+        return;
+    case NOTICE_WAKE:
+        port_consumer_wake(s, n->consumer);
+        return;
+    case NOTICE_ABANDON:
+        abandon_here(s, n->qid, n->consumer);
+        return;
+    case NOTICE_CANCELLED:
+        ch = channel_find(s, &n->to);
+        if (ch != NULL)
+            channel_on_cancelled(ch, n->consumer);
+        return;
+    }
+    UNREACHABLE("notice");
+}
+
+static void on_notices(struct mail *mail)
+{
+    struct notice_batch *b = CONTAINER_OF(mail, struct notice_batch, mail);
+    for (unsigned i = 0; i < b->count; i++)
+        on_notice(b->to, &b->items[i]);
+    port_settled(b->to);
+    mem_free(b);
+}
+
+/* ---- requests
+ * ---------------------------------------------------------------------------------------- */
+
+static void get_one(struct shard *s, struct queue *q, struct port_request *r)
+{
+    struct message *m = queue_get(q, r->no_ack, &r->qseq, &r->redelivered);
+    (void)s;
+    if (m != NULL)
+        r->message = r->no_ack ? m : message_ref(m);
+    r->messages = queue_ready(q);
+}
+
+static enum port_verdict delete_one(struct hosted *h, struct port_request *r)
+{
+    if (r->if_unused && h->queue.consumer_count != 0)
+        return PORT_IN_USE;
+    if (r->if_empty && !queue_is_empty(&h->queue))
+        return PORT_NOT_EMPTY;
+    r->messages = queue_ready(&h->queue);
+    h->deleting = true;
+    return PORT_OK;
+}
+
+static enum port_verdict serve(struct shard *s, struct port_request *r)
+{
+    struct hosted *h = shard_hosted(s, r->qid);
+    if (h == NULL)
+        return PORT_NO_QUEUE;
+    switch (r->op) {
+    case PORT_CONSUME:
+        return port_consumer_add(s, &h->queue, r) == QUEUE_CONSUME_OK ? PORT_OK : PORT_EXCLUSIVE;
+    case PORT_CANCEL:
+        r->is_unused = port_consumer_remove(s, r->qid, r->consumer);
+        return PORT_OK;
+    case PORT_GET:
+        get_one(s, &h->queue, r);
+        return PORT_OK;
+    case PORT_PURGE:
+        r->messages = queue_purge(&h->queue);
+        return PORT_OK;
+    case PORT_DELETE:
+        return delete_one(h, r);
+    case PORT_COUNT:
+        r->messages = queue_ready(&h->queue);
+        r->consumers = h->queue.consumer_count;
+        return PORT_OK;
+    }
+    UNREACHABLE("port op");
+}
+
+/* The channel went while its request was under way: what it was given goes back. */
+static void nobody_waits(struct shard *s, struct port_request *r)
+{
+    if (r->verdict == PORT_OK && r->op == PORT_CONSUME)
+        port_abandon(s, r->shard, r->qid, r->consumer);
+    if (r->op == PORT_GET && r->message != NULL) {
+        shard_message_drop(s, &r->message);
+        if (!r->no_ack)
+            port_settle(s, r->shard, r->qid, r->qseq, 0, PORT_REQUEUE_UNSEEN);
+    }
+    if (r->verdict == PORT_OK && (r->op == PORT_DELETE || (r->op == PORT_CANCEL && r->is_unused))) {
+        struct control_op *op =
+            control_op_new(&(struct meta_cmd){ .op = META_QUEUE_DELETE, .qid = r->qid });
+        control_send(broker_control(s->broker), &op);
+    }
+}
+
+static void answer(struct shard *s, struct port_request *r)
+{
+    struct channel *ch = channel_find(s, &r->from);
+    if (ch != NULL)
+        channel_on_answer(ch, r);
+    else
+        nobody_waits(s, r);
+    CHECK(r->message == NULL);
+    mem_free(r);
+}
+
+/* After the client has its answer: deliveries to a new consumer may start. */
+static void follow_up(struct shard *s, enum port_op op, uint64_t qid)
+{
+    struct queue *q = op == PORT_CONSUME ? shard_queue(s, qid) : NULL;
+    if (q != NULL)
+        queue_run(q);
+}
+
+static void on_answer_back(struct mail *mail)
+{
+    struct port_request *r = CONTAINER_OF(mail, struct port_request, mail);
+    answer(r->asker, r);
+}
+
+static void on_request(struct mail *mail)
+{
+    struct port_request *r = CONTAINER_OF(mail, struct port_request, mail);
+    struct shard *s = broker_shard(r->asker->broker, r->shard);
+    enum port_op op = r->op;
+    uint64_t qid = r->qid;
+    r->verdict = serve(s, r);
+    port_send_lane(&s->lanes[r->asker->index]); /* deliveries before it stay before it */
+    r->mail.fn = on_answer_back;
+    mailbox_post(r->asker->loop, &r->mail);
+    follow_up(s, op, qid);
+}
+
+void port_ask(struct shard *s, struct port_request **request)
+{
+    struct port_request *r = *request;
+    *request = NULL;
+    r->asker = s;
+    if (!is_here(s, r->shard)) {
+        port_send_lane(&s->lanes[r->shard]); /* what the channel sent before arrives before */
+        r->mail.fn = on_request;
+        mailbox_post(broker_shard(s->broker, r->shard)->loop, &r->mail);
+        return;
+    }
+    enum port_op op = r->op;
+    uint64_t qid = r->qid;
+    r->verdict = serve(s, r);
+    answer(s, r);
+    follow_up(s, op, qid);
+}

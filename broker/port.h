@@ -1,0 +1,103 @@
+/*
+ * port: between channels and queues, wherever each of them lives.
+ *
+ * A channel names a queue by its id and its shard. On the same shard a call goes straight through;
+ * on another one it travels as mail, publishes and deliveries in batches, and the order between one
+ * channel and one queue stays that of the calls. (A queue on another node will travel the same way,
+ * over a link.) Each request is answered once, with the same struct; a batch comes back when it was
+ * worked off, which is both the acknowledgement and the credit for the next.
+ *
+ * All calls on the thread of the shard that is named first.
+ */
+#ifndef WARREN_PORT_H
+#define WARREN_PORT_H
+
+#include "io/mailbox.h"
+#include "shard.h"
+
+/* A channel, from anywhere. It may be gone by the time something reaches it: then what came is
+ * given back. */
+struct port_channel_ref {
+    uint64_t connection;
+    uint32_t incarnation; /* rises each time the number is opened again */
+    uint16_t number;
+};
+
+enum port_op {
+    PORT_CONSUME,
+    PORT_CANCEL,
+    PORT_GET,
+    PORT_PURGE,
+    PORT_DELETE, /* judge if_unused and if_empty, and promise that it goes */
+    PORT_COUNT,
+};
+
+enum port_verdict {
+    PORT_OK,
+    PORT_NO_QUEUE,
+    PORT_EXCLUSIVE, /* it has an exclusive consumer, or consumers where one wants to be that */
+    PORT_IN_USE,    /* if_unused, and it has consumers */
+    PORT_NOT_EMPTY, /* if_empty, and it has messages */
+};
+
+struct port_request {
+    struct mail mail;
+    enum port_op op;
+    uint64_t qid;
+    uint32_t shard;      /* where the queue lives */
+    struct shard *asker; /* set by port_ask */
+    struct port_channel_ref from;
+    /* asked */
+    uint64_t consumer; /* CONSUME, CANCEL: its id, from shard_new_id */
+    uint32_t prefetch; /* CONSUME */
+    bool no_ack;       /* CONSUME, GET */
+    bool exclusive;    /* CONSUME */
+    bool if_unused;    /* DELETE */
+    bool if_empty;     /* DELETE */
+    /* answered */
+    enum port_verdict verdict;
+    uint64_t messages;       /* COUNT: ready; GET: still ready; PURGE, DELETE: how many went */
+    uint32_t consumers;      /* COUNT */
+    bool is_unused;          /* CANCEL: an auto-delete queue lost its last consumer: it goes */
+    struct message *message; /* GET: a reference, or NULL */
+    uint64_t qseq;           /* GET */
+    bool redelivered;        /* GET */
+};
+
+/* Ask; channel_on_answer gets the request back, before this returns when the queue is local. */
+void port_ask(struct shard *s, struct port_request **r);
+
+/* Hand a message to a queue; takes the reference. True when it is in the queue already; false when
+ * channel_on_published tells later. `number` is the publish's number for confirms. */
+bool port_publish(struct shard *s, const struct meta_queue *to, struct message **m,
+                  const struct port_channel_ref *from, uint64_t number);
+
+enum port_settle {
+    PORT_ACK,
+    PORT_DROP,           /* rejected without requeue */
+    PORT_REQUEUE,        /* back to its place; somebody may have seen it */
+    PORT_REQUEUE_UNSEEN, /* back to its place; it was never shown to a client */
+};
+
+/* A delivery is settled. `consumer` is 0 for one from a get. Follow a run of requeues by
+ * port_settled. */
+void port_settle(struct shard *s, uint32_t to_shard, uint64_t qid, uint64_t qseq, uint64_t consumer,
+                 enum port_settle how);
+
+/* Queues that got something back may now hand it out again. */
+void port_settled(struct shard *s);
+
+/* The consumer's channel may have room again. */
+void port_wake(struct shard *s, uint32_t to_shard, uint64_t consumer);
+
+/* The consumer's channel is gone: cancel without an answer; an auto-delete queue that is unused
+ * then goes. */
+void port_abandon(struct shard *s, uint32_t to_shard, uint64_t qid, uint64_t consumer);
+
+/* Of a queue that was deleted: tell its consumers' channels. */
+void port_cancel_all(struct shard *s, struct queue *q);
+
+void port_init(struct shard *s, uint32_t shard_count);
+void port_fini(struct shard *s);
+
+#endif

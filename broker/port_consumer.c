@@ -1,0 +1,217 @@
+#include "base/check.h"
+#include "base/mem.h"
+#include "broker.h"
+#include "client/channel_port.h"
+#include "port_lane.h"
+
+/* How many deliveries may be on their way to a consumer on another shard. */
+#define WINDOW 512u
+
+/* Position of an item without a message. */
+#define MARK UINT64_MAX
+
+static struct port_consumer *port_consumer_of(struct consumer *c)
+{
+    return CONTAINER_OF(c, struct port_consumer, base);
+}
+
+/* ---- to a channel on this shard
+ * ------------------------------------------------------------------ */
+
+static bool has_room_here(struct consumer *c)
+{
+    struct port_consumer *pc = port_consumer_of(c);
+    return channel_has_room(pc->channel, pc->id);
+}
+
+static void deliver_here(struct consumer *c, uint64_t qseq, struct message *m, bool redelivered)
+{
+    struct port_consumer *pc = port_consumer_of(c);
+    channel_deliver(pc->channel, pc->id, qseq, m, redelivered);
+}
+
+static const struct consumer_ops ops_here = { has_room_here, deliver_here };
+
+/* ---- to a channel on another shard
+ * --------------------------------------------------------------- */
+
+static bool has_room_there(struct consumer *c)
+{
+    struct port_consumer *pc = port_consumer_of(c);
+    return !pc->refused && pc->window_used < WINDOW;
+}
+
+static struct deliver_item *add_delivery(struct shard *s, uint32_t to)
+{
+    struct port_lane *lane = &s->lanes[to];
+    if (lane->deliveries != NULL && lane->deliveries->count == BATCH_ITEMS)
+        port_send_lane(lane);
+    if (lane->deliveries == NULL) {
+        lane->deliveries = mem_alloc(sizeof *lane->deliveries);
+        lane->deliveries->from = s;
+        lane->deliveries->to = broker_shard(s->broker, to);
+        lane->deliveries->count = 0;
+    }
+    loop_at_turn_end(s->loop, &s->flush_task);
+    return &lane->deliveries->items[lane->deliveries->count++];
+}
+
+static void deliver_there(struct consumer *c, uint64_t qseq, struct message *m, bool redelivered)
+{
+    struct port_consumer *pc = port_consumer_of(c);
+    *add_delivery(pc->shard, shard_of_id(pc->ref.connection)) = (struct deliver_item){
+        .message = message_ref(m),
+        .qid = pc->qid,
+        .qseq = qseq,
+        .consumer = pc->id,
+        .to = pc->ref,
+        .redelivered = redelivered,
+        .auto_ack = pc->auto_ack,
+    };
+    pc->window_used++;
+}
+
+static const struct consumer_ops ops_there = { has_room_there, deliver_there };
+
+static void on_deliveries_back(struct mail *mail);
+
+/* On the channel's shard. */
+void port_on_deliveries(struct mail *mail)
+{
+    struct deliver_batch *b = CONTAINER_OF(mail, struct deliver_batch, mail);
+    for (unsigned i = 0; i < b->count; i++) {
+        struct deliver_item *it = &b->items[i];
+        struct channel *ch = channel_find(b->to, &it->to);
+        if (it->message == NULL) {
+            if (ch != NULL)
+                channel_on_resumed(ch, it->consumer);
+            continue;
+        }
+        it->refused =
+            ch == NULL || !channel_offer(ch, it->consumer, it->qseq, it->message, it->redelivered);
+        shard_message_drop(b->to, &it->message);
+    }
+    b->mail.fn = on_deliveries_back;
+    mailbox_post(b->from->loop, &b->mail);
+}
+
+static void take_back(struct shard *s, const struct deliver_item *it, struct port_consumer *pc)
+{
+    struct queue *q = shard_queue(s, it->qid);
+    struct consumer *c = pc != NULL ? &pc->base : NULL;
+    if (q == NULL)
+        return;
+    if (it->refused)
+        queue_requeue(q, it->qseq, c, false);
+    else if (it->auto_ack)
+        queue_ack(q, it->qseq, c);
+    if (c != NULL)
+        queue_wake(c);
+    queue_run(q);
+}
+
+static void on_deliveries_back(struct mail *mail)
+{
+    struct deliver_batch *b = CONTAINER_OF(mail, struct deliver_batch, mail);
+    /* All marks first: a queue must not hand the next message to one that sent an earlier one back.
+     */
+    for (unsigned i = 0; i < b->count; i++) {
+        struct port_consumer *pc = idmap_get(&b->from->consumers, b->items[i].consumer);
+        if (pc == NULL || b->items[i].qseq == MARK)
+            continue;
+        CHECK(pc->window_used > 0);
+        pc->window_used--;
+        pc->refused = pc->refused || b->items[i].refused;
+    }
+    for (unsigned i = 0; i < b->count; i++) {
+        if (b->items[i].qseq != MARK)
+            take_back(b->from, &b->items[i], idmap_get(&b->from->consumers, b->items[i].consumer));
+    }
+    mem_free(b);
+}
+
+/* ---- coming and going
+ * ------------------------------------------------------------------------------ */
+
+enum queue_consume_verdict port_consumer_add(struct shard *s, struct queue *q,
+                                             const struct port_request *r)
+{
+    struct port_consumer *pc = mem_zalloc(sizeof *pc);
+    bool here = shard_of_id(r->from.connection) == s->index;
+    pc->base.ops = here ? &ops_here : &ops_there;
+    pc->base.prefetch = r->prefetch;
+    pc->base.no_ack = r->no_ack && here;
+    pc->base.exclusive = r->exclusive;
+    pc->auto_ack = r->no_ack && !here;
+    pc->shard = s;
+    pc->id = r->consumer;
+    pc->qid = r->qid;
+    pc->ref = r->from;
+    pc->channel = here ? channel_find(s, &r->from) : NULL;
+    CHECK(!here || pc->channel != NULL);
+    enum queue_consume_verdict verdict = queue_consume(q, &pc->base);
+    if (verdict == QUEUE_CONSUME_OK)
+        idmap_put(&s->consumers, pc->id, pc);
+    else
+        mem_free(pc);
+    return verdict;
+}
+
+static void end_consumer(struct shard *s, struct port_consumer *pc)
+{
+    idmap_take(&s->consumers, pc->id);
+    queue_cancel(&pc->base);
+    mem_free(pc);
+}
+
+bool port_consumer_remove(struct shard *s, uint64_t qid, uint64_t consumer)
+{
+    struct port_consumer *pc = idmap_get(&s->consumers, consumer);
+    if (pc == NULL)
+        return false;
+    end_consumer(s, pc);
+    struct hosted *h = shard_hosted(s, qid);
+    if (h == NULL || !h->auto_delete || h->queue.consumer_count != 0)
+        return false;
+    h->deleting = true;
+    return true;
+}
+
+void port_consumer_wake(struct shard *s, uint64_t consumer)
+{
+    struct port_consumer *pc = idmap_get(&s->consumers, consumer);
+    if (pc == NULL)
+        return;
+    if (pc->refused) {
+        pc->refused = false;
+        *add_delivery(s, shard_of_id(pc->ref.connection)) =
+            (struct deliver_item){ .consumer = pc->id, .to = pc->ref, .qseq = MARK };
+    }
+    queue_wake(&pc->base);
+    queue_run(pc->base.queue);
+}
+
+struct consumer *port_consumer_find(struct shard *s, uint64_t consumer)
+{
+    struct port_consumer *pc = consumer != 0 ? idmap_get(&s->consumers, consumer) : NULL;
+    return pc != NULL ? &pc->base : NULL;
+}
+
+void port_cancel_all(struct shard *s, struct queue *q)
+{
+    struct consumer *c;
+    while ((c = queue_any_consumer(q)) != NULL) {
+        struct port_consumer *pc = port_consumer_of(c);
+        struct port_channel_ref ref = pc->ref;
+        uint64_t id = pc->id;
+        end_consumer(s, pc);
+        if (shard_of_id(ref.connection) == s->index) {
+            struct channel *ch = channel_find(s, &ref);
+            if (ch != NULL)
+                channel_on_cancelled(ch, id);
+            continue;
+        }
+        struct notice_item *n = port_add_notice(s, shard_of_id(ref.connection));
+        *n = (struct notice_item){ .kind = NOTICE_CANCELLED, .consumer = id, .to = ref };
+    }
+}

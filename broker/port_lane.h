@@ -1,0 +1,112 @@
+/*
+ * port_lane: what port.c and port_consumer.c share: the batches that travel between shards, and
+ * what is being gathered for each of them. Not for anybody else.
+ */
+#ifndef WARREN_PORT_LANE_H
+#define WARREN_PORT_LANE_H
+
+#include "model/queue.h"
+#include "port.h"
+
+#define BATCH_ITEMS 128u
+
+/* ---- what travels -------------------------------------------------------------------------------
+ */
+
+struct publish_item {
+    struct message *message;
+    uint64_t qid;
+    uint64_t number;
+    uint64_t octets; /* what the publisher's connection was charged */
+    struct port_channel_ref from;
+};
+
+struct publish_batch {
+    struct mail mail;
+    struct shard *from;
+    struct shard *to;
+    unsigned count;
+    struct publish_item items[BATCH_ITEMS];
+};
+
+/* Without a message it is a mark: what was refused has gone back, what comes now is in order. */
+struct deliver_item {
+    struct message *message;
+    uint64_t qid;
+    uint64_t qseq;
+    uint64_t consumer;
+    struct port_channel_ref to;
+    bool redelivered;
+    bool auto_ack;
+    bool refused; /* filled in by the channel's shard */
+};
+
+struct deliver_batch {
+    struct mail mail;
+    struct shard *from;
+    struct shard *to;
+    unsigned count;
+    struct deliver_item items[BATCH_ITEMS];
+};
+
+enum notice_kind {
+    NOTICE_SETTLE,
+    NOTICE_WAKE,
+    NOTICE_ABANDON,
+    NOTICE_CANCELLED, /* to the channel's shard; all others go to the queue's */
+};
+
+struct notice_item {
+    enum notice_kind kind;
+    enum port_settle how;
+    uint64_t qid;
+    uint64_t qseq;
+    uint64_t consumer;
+    struct port_channel_ref to;
+};
+
+struct notice_batch {
+    struct mail mail;
+    struct shard *to;
+    unsigned count;
+    struct notice_item items[BATCH_ITEMS];
+};
+
+/* What is being gathered for another shard; sent when full, before a request that must not overtake
+ * it, and at the turn's end. */
+struct port_lane {
+    struct publish_batch *publishes;
+    struct deliver_batch *deliveries;
+    struct notice_batch *notices;
+};
+
+/* Stands for a consumer at the queue's end. */
+struct port_consumer {
+    struct consumer base;
+    struct shard *shard; /* the queue's */
+    uint64_t id;
+    uint64_t qid;
+    struct port_channel_ref ref;
+    struct channel *channel; /* on this shard, else NULL */
+    uint32_t window_used;    /* towards another shard */
+    bool refused;            /* its channel sent one back and will wake it */
+    bool auto_ack;           /* towards another shard: no_ack, settled when the batch comes back */
+};
+
+/* Send what is gathered for a shard. */
+void port_send_lane(struct port_lane *lane);
+
+/* One more notice for a shard, to be filled in; sent at the turn's end at the latest. */
+struct notice_item *port_add_notice(struct shard *s, uint32_t to);
+
+/* ---- port_consumer.c ---- */
+
+enum queue_consume_verdict port_consumer_add(struct shard *s, struct queue *q,
+                                             const struct port_request *r);
+/* True when that leaves an auto-delete queue unused: it is marked as going. */
+bool port_consumer_remove(struct shard *s, uint64_t qid, uint64_t consumer);
+void port_consumer_wake(struct shard *s, uint64_t consumer);
+struct consumer *port_consumer_find(struct shard *s, uint64_t consumer);
+void port_on_deliveries(struct mail *mail);
+
+#endif

@@ -1,0 +1,163 @@
+#include "shard.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "broker.h"
+#include "client/connection.h"
+#include "io/mailbox.h"
+#include "port.h"
+
+static void release_message(struct message *m, void *arg)
+{
+    shard_message_drop(arg, &m);
+}
+
+struct shard *shard_new(struct broker *broker, uint32_t index, uint32_t shard_count,
+                        struct loop *loop)
+{
+    struct shard *s = mem_zalloc(sizeof *s);
+    s->broker = broker;
+    s->index = index;
+    s->loop = loop;
+    s->queue_ops = (struct queue_ops){ release_message, s };
+    idmap_init(&s->queues);
+    idmap_init(&s->consumers);
+    idmap_init(&s->connections);
+    port_init(s, shard_count);
+    return s;
+}
+
+static void free_hosted(struct hosted *h)
+{
+    CHECK(!h->will_run);
+    queue_fini(&h->queue);
+    mem_free(h);
+}
+
+void shard_free(struct shard **shard)
+{
+    struct shard *s = *shard;
+    *shard = NULL;
+    CHECK(s->connections.count == 0);
+    struct hosted *h;
+    while ((h = idmap_first(&s->queues)) != NULL) {
+        idmap_take(&s->queues, h->queue.qid);
+        port_cancel_all(s, &h->queue);
+        free_hosted(h);
+    }
+    port_fini(s);
+    idmap_fini(&s->queues);
+    idmap_fini(&s->consumers);
+    idmap_fini(&s->connections);
+    mem_free(s);
+}
+
+struct hosted *shard_hosted(struct shard *s, uint64_t qid)
+{
+    struct hosted *h = idmap_get(&s->queues, qid);
+    return h != NULL && !h->deleting ? h : NULL;
+}
+
+struct queue *shard_queue(struct shard *s, uint64_t qid)
+{
+    struct hosted *h = shard_hosted(s, qid);
+    return h != NULL ? &h->queue : NULL;
+}
+
+void shard_client_gone(struct shard *s)
+{
+    if (!s->stopping || s->idle_told || s->connections.count != 0)
+        return;
+    s->idle_told = true;
+    broker_shard_is_idle(s);
+}
+
+void shard_stop_clients(struct shard *s)
+{
+    bool again = s->stopping;
+    s->stopping = true;
+    size_t count = s->connections.count;
+    uint64_t *ids = mem_array(count + 1, sizeof *ids);
+    size_t at = 0;
+    struct connection *c;
+    for (size_t i = 0; (c = idmap_next(&s->connections, &at)) != NULL; i++)
+        ids[i] = c->id;
+    for (size_t i = 0; i < count; i++) {
+        c = connection_find(s, ids[i]);
+        if (c != NULL)
+            connection_stop(c, again);
+    }
+    mem_free(ids);
+    shard_client_gone(s);
+}
+
+uint64_t shard_new_id(struct shard *s)
+{
+    return (uint64_t)s->index << 48 | ++s->next_id;
+}
+
+static void count_bytes(struct shard *s, int64_t change)
+{
+    int64_t was = atomic_load_explicit(&s->message_bytes, memory_order_relaxed);
+    atomic_store_explicit(&s->message_bytes, was + change, memory_order_relaxed);
+}
+
+void shard_message_made(struct shard *s, const struct message *m)
+{
+    count_bytes(s, (int64_t)message_cost_bytes(m));
+}
+
+void shard_message_drop(struct shard *s, struct message **m)
+{
+    size_t gone = message_unref(m);
+    if (gone != 0)
+        count_bytes(s, -(int64_t)gone);
+}
+
+/* ---- queues come and go
+ * --------------------------------------------------------------------------- */
+
+struct queue_notice {
+    struct mail mail;
+    struct shard *shard;
+    uint64_t qid;
+    bool auto_delete;
+};
+
+static void on_created(struct mail *mail)
+{
+    struct queue_notice *n = CONTAINER_OF(mail, struct queue_notice, mail);
+    struct hosted *h = mem_zalloc(sizeof *h);
+    queue_init(&h->queue, n->qid, &n->shard->queue_ops);
+    h->auto_delete = n->auto_delete;
+    idmap_put(&n->shard->queues, n->qid, h);
+    mem_free(n);
+}
+
+static void on_deleted(struct mail *mail)
+{
+    struct queue_notice *n = CONTAINER_OF(mail, struct queue_notice, mail);
+    struct hosted *h = idmap_take(&n->shard->queues, n->qid);
+    if (h != NULL) {
+        port_cancel_all(n->shard, &h->queue);
+        free_hosted(h);
+    }
+    mem_free(n);
+}
+
+static void post_notice(struct shard *s, uint64_t qid, bool auto_delete, mail_fn fn)
+{
+    struct queue_notice *n = mem_zalloc(sizeof *n);
+    *n = (struct queue_notice){ { NULL, fn }, s, qid, auto_delete };
+    mailbox_post(s->loop, &n->mail);
+}
+
+void shard_post_queue_created(struct shard *s, const struct meta_queue *q)
+{
+    post_notice(s, q->qid, q->auto_delete, on_created);
+}
+
+void shard_post_queue_deleted(struct shard *s, uint64_t qid)
+{
+    post_notice(s, qid, false, on_deleted);
+}

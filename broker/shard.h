@@ -1,0 +1,118 @@
+/*
+ * shard: one thread's share of the broker: its loop, its connections, its queues.
+ *
+ * Shards share nothing that changes. They read the metadata (cluster/meta.h), and reach each
+ * other's queues and channels through port.h alone. Everything here is called on the shard's own
+ * thread but what says otherwise.
+ */
+#ifndef WARREN_SHARD_H
+#define WARREN_SHARD_H
+
+#include "base/idmap.h"
+#include "cluster/meta.h"
+#include "io/loop.h"
+#include "model/queue.h"
+
+#include <stdatomic.h>
+
+struct broker;
+struct channel;
+struct hosted;
+struct connection;
+struct port_lane;
+
+/* What a shard counts; written by its thread, read by any (see stats below). */
+#define SHARD_COUNTERS(X)                                                                          \
+    X(published, "messages published by clients")                                                  \
+    X(delivered, "messages delivered to consumers and by get")                                     \
+    X(acked, "messages acknowledged")                                                              \
+    X(redelivered, "deliveries with the redelivered flag")                                         \
+    X(confirmed, "publishes confirmed")                                                            \
+    X(returned, "mandatory messages returned")                                                     \
+    X(unroutable, "messages that no queue was bound for")                                          \
+    X(connections_opened, "connections accepted")                                                  \
+    X(connections_closed, "connections ended")                                                     \
+    X(channels_opened, "channels opened")                                                          \
+    X(channels_closed, "channels ended")                                                           \
+    X(auth_refused, "logins refused")                                                              \
+    X(in_bytes, "octets received from clients")                                                    \
+    X(out_bytes, "octets sent to clients")
+
+struct shard_counters {
+#define X(name, help) atomic_uint_fast64_t name;
+    SHARD_COUNTERS(X)
+#undef X
+};
+
+/* One writer: no locked operation. */
+#define shard_count(shard, what, n)                                                                \
+    atomic_store_explicit(&(shard)->counters.what,                                                 \
+                          atomic_load_explicit(&(shard)->counters.what, memory_order_relaxed) +    \
+                              (uint64_t)(n),                                                       \
+                          memory_order_relaxed)
+
+struct shard {
+    struct broker *broker;
+    uint32_t index;
+    struct loop *loop;
+    struct idmap queues;      /* struct hosted by qid */
+    struct idmap consumers;   /* struct port_consumer by id */
+    struct idmap connections; /* struct connection by id */
+    struct queue_ops queue_ops;
+    struct port_lane *lanes; /* to each shard; see port.c */
+    uint64_t next_id;        /* for connections and consumers */
+    bool stopping;           /* clients are being closed, new ones are turned away */
+    bool idle_told;
+    /* Octets of messages made here less those that ended here; the sum over all shards is what
+     * messages take. */
+    atomic_int_fast64_t message_bytes;
+    atomic_uint_fast64_t queue_messages; /* ready and out, as of the last tick */
+    struct shard_counters counters;
+    struct loop_task flush_task;
+    STAILQ_HEAD(, hosted) to_run; /* got something back; see port_settled */
+};
+
+/* A queue that lives here. */
+struct hosted {
+    struct queue queue;
+    bool auto_delete;
+    bool deleting; /* promised to be deleted: gone for everybody already */
+    bool will_run; /* see port_settled */
+    STAILQ_ENTRY(hosted) run_entry;
+};
+
+/* A shard of `broker`, whose loop does not run yet. */
+struct shard *shard_new(struct broker *broker, uint32_t index, uint32_t shard_count,
+                        struct loop *loop);
+
+/* Its loop has ended, its connections are gone. */
+void shard_free(struct shard **shard);
+
+/* Close its clients with 320, the first time; hang up on those that are left, the second. When none
+ * is left broker_shard_is_idle is called, once. */
+void shard_stop_clients(struct shard *s);
+
+/* A client is gone. */
+void shard_client_gone(struct shard *s);
+
+/* The queue, or NULL when it is not here or about to go. */
+struct queue *shard_queue(struct shard *s, uint64_t qid);
+struct hosted *shard_hosted(struct shard *s, uint64_t qid);
+
+/* An id that is unique in this node and names its shard. */
+uint64_t shard_new_id(struct shard *s);
+static inline uint32_t shard_of_id(uint64_t id)
+{
+    return (uint32_t)(id >> 48);
+}
+
+/* Memory of a message that was made here, or ended here (message_unref says how much). */
+void shard_message_made(struct shard *s, const struct message *m);
+void shard_message_drop(struct shard *s, struct message **m);
+
+/* Carry out an effect of the metadata on a queue of this shard. Called by the control thread, which
+ * posts it. */
+void shard_post_queue_created(struct shard *s, const struct meta_queue *q);
+void shard_post_queue_deleted(struct shard *s, uint64_t qid);
+
+#endif
