@@ -68,13 +68,17 @@ void mem_budget_init(struct mem_budget *b, const char *name, size_t limit_bytes)
     atomic_init(&b->used_bytes, 0);
 }
 
+/* Compare and swap, not add and take back: a large request that is refused must not make a small
+ * one on another thread fail that would have fitted. */
 bool mem_budget_take(struct mem_budget *b, size_t bytes)
 {
-    size_t was = atomic_fetch_add_explicit(&b->used_bytes, bytes, memory_order_relaxed);
-    if (LIKELY(was + bytes >= was && was + bytes <= b->limit_bytes))
-        return true;
-    atomic_fetch_sub_explicit(&b->used_bytes, bytes, memory_order_relaxed);
-    return false;
+    size_t used = atomic_load_explicit(&b->used_bytes, memory_order_relaxed);
+    do {
+        if (UNLIKELY(used > b->limit_bytes || bytes > b->limit_bytes - used))
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&b->used_bytes, &used, used + bytes,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return true;
 }
 
 void mem_budget_give(struct mem_budget *b, size_t bytes)

@@ -120,12 +120,18 @@ static inline struct slice wire_out_slice(const struct wire_out *w)
     return (struct slice){ w->start, wire_out_len(w) };
 }
 
+/* From now on nothing fits. */
+static inline void wire_out_fail(struct wire_out *w)
+{
+    w->overflow = true;
+    w->end = w->at;
+}
+
 /* Room for n octets to be filled by the caller, or NULL when it does not fit. */
 static inline uint8_t *wire_out_room(struct wire_out *w, size_t n)
 {
     if (UNLIKELY(n > (size_t)(w->end - w->at))) {
-        w->overflow = true;
-        w->end = w->at;
+        wire_out_fail(w);
         return NULL;
     }
     uint8_t *p = w->at;
@@ -175,7 +181,7 @@ static inline void wire_put_bytes(struct wire_out *w, struct slice s)
 static inline void wire_put_shortstr(struct wire_out *w, struct slice s)
 {
     if (UNLIKELY(s.len > UINT8_MAX)) {
-        w->overflow = true;
+        wire_out_fail(w);
         return;
     }
     wire_put_u8(w, (uint8_t)s.len);
@@ -185,7 +191,7 @@ static inline void wire_put_shortstr(struct wire_out *w, struct slice s)
 static inline void wire_put_longstr(struct wire_out *w, struct slice s)
 {
     if (UNLIKELY(s.len > UINT32_MAX)) {
-        w->overflow = true;
+        wire_out_fail(w);
         return;
     }
     wire_put_u32(w, (uint32_t)s.len);

@@ -9,6 +9,15 @@
 #include <criterion/new/assert.h>
 #include <string.h>
 
+/* A sanitizer steps in before some errors of the system can be seen. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define EXPECT_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define EXPECT_SANITIZER 1
+#endif
+#endif
+
 static inline const char *expect_shown(const char *text)
 {
     return text != NULL ? text : "(null)";
