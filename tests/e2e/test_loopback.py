@@ -34,7 +34,7 @@ class Loopback(Case):
         self.channel(before=LOCAL).queue()
 
     def test_guest_from_this_host(self):
-        for header in (proxy_v2("127.0.0.1"), proxy_v2("127.8.9.10"), proxy_v2("::1"), 
+        for header in (proxy_v2("127.0.0.1"), proxy_v2("127.8.9.10"), proxy_v2("::1"),
                        proxy_v2("127.0.0.1", tlvs=b"\xe0\x00\x03abc")):
             with self.subTest(header=header):
                 self.channel(before=header).queue()

@@ -17,12 +17,12 @@
 #define MESSAGES  1000
 #define BIG_BYTES (3u << 20)
 
-#define EXPECT(what)                                                      \
-    do {                                                                  \
-        if (!(what)) {                                                    \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #what); \
-            exit(1);                                                      \
-        }                                                                 \
+#define EXPECT(what)                                                                               \
+    do {                                                                                           \
+        if (!(what)) {                                                                             \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #what);                     \
+            exit(1);                                                                               \
+        }                                                                                          \
     } while (0)
 
 static const char *host;
