@@ -5,7 +5,6 @@ import os
 import shutil
 import unittest
 
-from harness import procs
 from harness.case import Case
 from harness.waits import LONG
 
