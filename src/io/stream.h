@@ -100,6 +100,8 @@ size_t stream_pending(const struct stream *s); /* octets not yet accepted by the
 /* More than the high mark is pending: stop filling until on_room, which comes at the low mark.
  * Writing to a full stream still works: a started message is always taken to its end. */
 bool stream_is_full(const struct stream *s);
+/* A stream with more than the new high mark pending is full at once: with marks 1 and 0, on_room
+ * says when the kernel has taken everything. */
 void stream_set_marks(struct stream *s, size_t high_bytes, size_t low_bytes);
 
 /* ---- about it ------------------------------------------------------------------------------- */

@@ -159,4 +159,6 @@ void stream_set_marks(struct stream *s, size_t high_bytes, size_t low_bytes)
     CHECK(low_bytes < high_bytes);
     s->high_bytes = high_bytes;
     s->low_bytes = low_bytes;
+    if (s->out.octets >= high_bytes)
+        s->full = true;
 }
