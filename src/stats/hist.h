@@ -48,12 +48,18 @@ static inline void hist_add_to(atomic_uint_least64_t *to, uint64_t n)
     atomic_store_explicit(to, was + n, memory_order_relaxed);
 }
 
-static inline void hist_record(struct hist *h, uint64_t value)
+/* The same value `count` times. */
+static inline void hist_record_many(struct hist *h, uint64_t value, uint64_t count)
 {
-    hist_add_to(&h->counts[hist_bucket(value)], 1);
-    hist_add_to(&h->sum, value);
+    hist_add_to(&h->counts[hist_bucket(value)], count);
+    hist_add_to(&h->sum, value * count);
     if (value > atomic_load_explicit(&h->max, memory_order_relaxed))
         atomic_store_explicit(&h->max, value, memory_order_relaxed);
+}
+
+static inline void hist_record(struct hist *h, uint64_t value)
+{
+    hist_record_many(h, value, 1);
 }
 
 /* A zeroed struct hist is an empty one, too. */

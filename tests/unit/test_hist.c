@@ -68,6 +68,19 @@ Test(hist, ranks_small_values_exactly)
     cr_expect(eq(u64, hist_count_to(h, 7), 8));
 }
 
+Test(hist, records_many_as_one_by_one)
+{
+    struct hist *one_by_one = mem_zalloc(sizeof *one_by_one);
+    for (int i = 0; i < 1000; i++)
+        hist_record(one_by_one, 777);
+    hist_record_many(h, 777, 1000);
+    cr_expect(eq(u64, hist_count(h), hist_count(one_by_one)));
+    cr_expect(eq(u64, hist_sum(h), hist_sum(one_by_one)));
+    cr_expect(eq(u64, hist_max(h), 777));
+    cr_expect(eq(u64, hist_percentile(h, 0.5), 777));
+    mem_free(one_by_one);
+}
+
 static int by_value(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
