@@ -11,6 +11,7 @@ void bench_counts_add(struct bench_counts *into, const struct bench_counts *from
     into->duplicated_resent += from->duplicated_resent;
     into->redelivered += from->redelivered;
     into->reordered += from->reordered;
+    into->misrouted += from->misrouted;
     into->foreign += from->foreign;
     into->corrupt += from->corrupt;
     into->body_bytes += from->body_bytes;

@@ -22,6 +22,7 @@ struct bench_counts {
     uint64_t duplicated_resent;
     uint64_t redelivered; /* deliveries with the flag, first or second */
     uint64_t reordered;   /* new, unflagged, and behind a later one of its flow */
+    uint64_t misrouted;   /* came to a queue that its key does not lead to */
     uint64_t foreign;     /* of another run, of no known flow, or too short */
     uint64_t corrupt;     /* the octets after the ids are not what was sent */
     uint64_t body_bytes;
