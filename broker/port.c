@@ -205,11 +205,8 @@ void port_wake(struct shard *s, uint32_t to_shard, uint64_t consumer)
 
 static void abandon_here(struct shard *s, uint64_t qid, uint64_t consumer)
 {
-    if (!port_consumer_remove(s, qid, consumer))
-        return;
-    struct control_op *op =
-        control_op_new(&(struct meta_cmd){ .op = META_QUEUE_DELETE, .qid = qid });
-    control_send(broker_control(s->broker), &op);
+    if (port_consumer_remove(s, qid, consumer))
+        shard_delete_queue(s, qid);
 }
 
 void port_abandon(struct shard *s, uint32_t to_shard, uint64_t qid, uint64_t consumer)
@@ -312,11 +309,8 @@ static void nobody_waits(struct shard *s, struct port_request *r)
         if (!r->no_ack)
             port_settle(s, r->shard, r->qid, r->qseq, 0, PORT_REQUEUE_UNSEEN);
     }
-    if (r->verdict == PORT_OK && (r->op == PORT_DELETE || (r->op == PORT_CANCEL && r->is_unused))) {
-        struct control_op *op =
-            control_op_new(&(struct meta_cmd){ .op = META_QUEUE_DELETE, .qid = r->qid });
-        control_send(broker_control(s->broker), &op);
-    }
+    if (r->verdict == PORT_OK && (r->op == PORT_DELETE || (r->op == PORT_CANCEL && r->is_unused)))
+        shard_delete_queue(s, r->qid);
 }
 
 static void answer(struct shard *s, struct port_request *r)

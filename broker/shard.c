@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "broker.h"
 #include "client/connection.h"
+#include "control.h"
 #include "io/mailbox.h"
 #include "port.h"
 
@@ -145,19 +146,29 @@ static void on_deleted(struct mail *mail)
     mem_free(n);
 }
 
-static void post_notice(struct shard *s, uint64_t qid, bool auto_delete, mail_fn fn)
+static void post_notice(const struct queue_notice *notice)
 {
-    struct queue_notice *n = mem_zalloc(sizeof *n);
-    *n = (struct queue_notice){ { NULL, fn }, s, qid, auto_delete };
-    mailbox_post(s->loop, &n->mail);
+    struct queue_notice *n = mem_dup(notice, sizeof *notice);
+    mailbox_post(n->shard->loop, &n->mail);
 }
 
 void shard_post_queue_created(struct shard *s, const struct meta_queue *q)
 {
-    post_notice(s, q->qid, q->auto_delete, on_created);
+    post_notice(&(struct queue_notice){
+        .mail = { NULL, on_created }, .shard = s, .qid = q->qid, .auto_delete = q->auto_delete });
 }
 
 void shard_post_queue_deleted(struct shard *s, uint64_t qid)
 {
-    post_notice(s, qid, false, on_deleted);
+    post_notice(&(struct queue_notice){ .mail = { NULL, on_deleted }, .shard = s, .qid = qid });
+}
+
+void shard_delete_queue(struct shard *s, uint64_t qid)
+{
+    const struct meta_queue *q = meta_queue_get(broker_meta(s->broker), qid);
+    if (q == NULL)
+        return; /* it is gone already */
+    struct control_op *op = control_op_new(&(struct meta_cmd){
+        .op = META_QUEUE_DELETE, .vhost_id = q->vhost_id, .conn = q->owner, .qid = qid });
+    control_send(broker_control(s->broker), &op);
 }

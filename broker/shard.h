@@ -110,6 +110,9 @@ static inline uint32_t shard_of_id(uint64_t id)
 void shard_message_made(struct shard *s, const struct message *m);
 void shard_message_drop(struct shard *s, struct message **m);
 
+/* Ask the control thread to delete a queue of this node, with nobody waiting for it. */
+void shard_delete_queue(struct shard *s, uint64_t qid);
+
 /* Carry out an effect of the metadata on a queue of this shard. Called by the control thread, which
  * posts it. */
 void shard_post_queue_created(struct shard *s, const struct meta_queue *q);

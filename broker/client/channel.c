@@ -249,6 +249,8 @@ static void take_method(struct channel *ch, const struct amqp_method *m)
     else if (m->id == AMQP_ACCESS_REQUEST)
         channel_send(
             ch, &(struct amqp_method){ .id = AMQP_ACCESS_REQUEST_OK, .access_request_ok = { 1 } });
+    else if (m->id == AMQP_TX_SELECT && ch->confirms)
+        channel_error(ch, AMQP_PRECONDITION_FAILED, m->id, "cannot switch from confirm to tx mode");
     else if (m->id == AMQP_TX_SELECT || m->id == AMQP_TX_COMMIT || m->id == AMQP_TX_ROLLBACK)
         channel_error(ch, AMQP_NOT_IMPLEMENTED, m->id, "transactions are not supported");
     else if (m->id != AMQP_CHANNEL_FLOW_OK)
@@ -277,12 +279,8 @@ static void unexpected(struct connection *c, uint32_t method, const char *what)
 /* A number that no channel has: only channel.open makes sense. */
 static void take_first(struct connection *c, uint16_t number, const struct amqp_method *m)
 {
-    if (m->id == AMQP_CHANNEL_CLOSE_OK || m->id == AMQP_CHANNEL_CLOSE) {
-        /* It crossed with our own; the number is free already. */
-        if (m->id == AMQP_CHANNEL_CLOSE)
-            connection_send(c, number, &(struct amqp_method){ .id = AMQP_CHANNEL_CLOSE_OK });
-        return;
-    }
+    if (m->id == AMQP_CHANNEL_CLOSE_OK)
+        return; /* two closes crossed; the number is free already */
     if (m->id != AMQP_CHANNEL_OPEN) {
         connection_error(c, AMQP_CHANNEL_ERROR, m->id, "expected 'channel.open'");
         return;

@@ -32,6 +32,7 @@ struct content {
     enum content_stage stage;
     bool mandatory;
     bool persistent;
+    bool check_user; /* the message names one */
     struct slice exchange;
     struct slice key;
     struct slice props;

@@ -14,9 +14,25 @@
 /* ---- content comes in
  * -------------------------------------------------------------------------------------- */
 
-static void unexpected(struct channel *ch, const char *what)
+/* A header or body frame that is not the one that is due, in RabbitMQ's words. */
+static void unexpected(struct channel *ch)
 {
-    connection_error(ch->conn, AMQP_UNEXPECTED_FRAME, AMQP_BASIC_PUBLISH, "%s", what);
+    switch (ch->content.stage) {
+    case CONTENT_NONE:
+        connection_error(ch->conn, AMQP_UNEXPECTED_FRAME, 0,
+                         "expected method frame, got non method frame instead");
+        return;
+    case CONTENT_HEADER:
+        connection_error(ch->conn, AMQP_UNEXPECTED_FRAME, AMQP_BASIC_PUBLISH,
+                         "expected content header for class 60, got non content header frame "
+                         "instead");
+        return;
+    case CONTENT_BODY:
+        connection_error(ch->conn, AMQP_UNEXPECTED_FRAME, AMQP_BASIC_PUBLISH,
+                         "expected content body, got non content body frame instead");
+        return;
+    }
+    UNREACHABLE("content stage");
 }
 
 void channel_take_publish(struct channel *ch, const struct amqp_basic_publish *m)
@@ -84,50 +100,60 @@ void channel_park(struct channel *ch)
 
 static void publish(struct channel *ch, struct slice body);
 
-void channel_take_header(struct channel *ch, const struct amqp_frame *f)
+static bool header_is_good(struct channel *ch, const struct amqp_header *h,
+                           struct amqp_props_brief *brief)
 {
-    struct content *ct = &ch->content;
-    if (ct->stage != CONTENT_HEADER) {
-        unexpected(ch, ct->stage == CONTENT_NONE
-                           ? "expected method frame, got non method frame instead"
-                           : "expected content body, got non content body frame instead");
-        return;
-    }
-    struct amqp_header h;
-    struct amqp_props_brief brief;
-    if (!amqp_header_decode(f->payload, &h)) {
-        connection_error(ch->conn, AMQP_FRAME_ERROR, AMQP_BASIC_PUBLISH,
-                         "malformed content header");
-        return;
-    }
-    if (h.class_id != AMQP_CLASS_BASIC) {
+    uint64_t max = broker_config(ch->conn->shard->broker)->limits.max_message_bytes;
+    if (h->class_id != AMQP_CLASS_BASIC)
         connection_error(ch->conn, AMQP_UNEXPECTED_FRAME, AMQP_BASIC_PUBLISH,
                          "expected content header for class 60, got one for class %u instead",
-                         (unsigned)h.class_id);
-        return;
-    }
-    if (!amqp_props_peek(h.props, &brief)) {
+                         (unsigned)h->class_id);
+    else if (h->weight != 0)
+        connection_error(ch->conn, AMQP_UNEXPECTED_FRAME, AMQP_BASIC_PUBLISH,
+                         "expected a content header of weight 0, got one of weight %u instead",
+                         (unsigned)h->weight);
+    else if (!amqp_props_peek(h->props, brief))
         connection_error(ch->conn, AMQP_FRAME_ERROR, AMQP_BASIC_PUBLISH, "malformed properties");
-        return;
-    }
-    uint64_t max = broker_config(ch->conn->shard->broker)->limits.max_message_bytes;
-    if (h.body_size > max) {
+    else if (h->body_size > max)
         channel_error(ch, AMQP_PRECONDITION_FAILED, AMQP_BASIC_PUBLISH,
                       "message size %" PRIu64 " is larger than configured max size %" PRIu64,
-                      h.body_size, max);
-        return;
-    }
-    ct->props = h.props;
-    ct->persistent = brief.delivery_mode == AMQP_DELIVERY_PERSISTENT;
-    ct->body_bytes = ct->left_bytes = h.body_size;
+                      h->body_size, max);
+    else
+        return true;
+    return false;
+}
+
+static void begin_body(struct channel *ch, const struct amqp_header *h,
+                       const struct amqp_props_brief *brief)
+{
+    struct content *ct = &ch->content;
+    ct->props = h->props;
+    ct->persistent = brief->delivery_mode == AMQP_DELIVERY_PERSISTENT;
+    ct->check_user = (brief->flags & AMQP_PROP_user_id) != 0;
+    ct->body_bytes = ct->left_bytes = h->body_size;
     ct->stage = CONTENT_BODY;
     if (ct->parked != NULL && !ch->in_assembling) {
         /* The names were parked in an earlier turn; the properties may have to be, at its end. */
         ch->in_assembling = true;
         TAILQ_INSERT_TAIL(&ch->conn->assembling, ch, assembling_entry);
     }
-    if (h.body_size == 0)
+    if (h->body_size == 0)
         publish(ch, slice_of(NULL, 0));
+}
+
+void channel_take_header(struct channel *ch, const struct amqp_frame *f)
+{
+    struct content *ct = &ch->content;
+    if (ct->stage != CONTENT_HEADER) {
+        unexpected(ch);
+        return;
+    }
+    struct amqp_header h;
+    struct amqp_props_brief brief;
+    if (!amqp_header_decode(f->payload, &h))
+        connection_error(ch->conn, AMQP_FRAME_ERROR, 0, "malformed content header");
+    else if (header_is_good(ch, &h, &brief))
+        begin_body(ch, &h, &brief);
 }
 
 static void keep_part(struct content *ct, struct slice bytes)
@@ -143,10 +169,7 @@ void channel_take_body(struct channel *ch, const struct amqp_frame *f)
 {
     struct content *ct = &ch->content;
     if (UNLIKELY(ct->stage != CONTENT_BODY)) {
-        unexpected(ch, ct->stage == CONTENT_NONE
-                           ? "expected method frame, got non method frame instead"
-                           : "expected content header for class 60, got non content header frame "
-                             "instead");
+        unexpected(ch);
         return;
     }
     if (UNLIKELY(f->payload.len > ct->left_bytes)) {
@@ -299,12 +322,28 @@ static void hand_over(struct channel *ch, struct message *m, const struct meta_q
     }
 }
 
+/* Whoever names a user in a message must be that user. */
+static bool user_is_right(struct channel *ch)
+{
+    struct amqp_props_brief brief;
+    bool ok = amqp_props_peek(ch->content.props, &brief);
+    CHECK(ok);
+    if (slice_is(brief.user_id, ch->conn->user))
+        return true;
+    channel_error(ch, AMQP_PRECONDITION_FAILED, AMQP_BASIC_PUBLISH,
+                  "user_id property set to '%.*s' but authenticated user was '%s'",
+                  SLICE_ARG(brief.user_id), ch->conn->user);
+    return false;
+}
+
 static void publish(struct channel *ch, struct slice body)
 {
     struct shard *s = ch->conn->shard;
     const struct meta_queue *const *queues;
     size_t count;
     if (!route(ch, channel_meta(ch), &queues, &count))
+        return;
+    if (UNLIKELY(ch->content.check_user) && !user_is_right(ch))
         return;
     bool mandatory = ch->content.mandatory;
     struct message *m = make_message(ch, body);

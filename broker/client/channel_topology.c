@@ -174,7 +174,7 @@ static void on_delete_answer(struct channel *ch, const struct port_request *r)
         refuse_delete(ch, r->qid, "in use");
         return;
     case PORT_NOT_EMPTY:
-        refuse_delete(ch, r->qid, "is not empty");
+        refuse_delete(ch, r->qid, "not empty");
         return;
     case PORT_NO_QUEUE: /* somebody else was quicker */
     case PORT_EXCLUSIVE:
@@ -247,8 +247,6 @@ static void take_queue_declare(struct channel *ch, const struct amqp_queue_decla
         random_octets(chance, sizeof chance);
         meta_gen_name(chance, made);
         name = slice_of(made, sizeof made);
-    } else if (!channel_queue_name(ch, name, AMQP_QUEUE_DECLARE, &name)) {
-        return;
     }
     struct meta_cmd cmd = command(ch, META_QUEUE_DECLARE, name);
     cmd.queue_declare.args = m->arguments;
@@ -259,7 +257,8 @@ static void take_queue_declare(struct channel *ch, const struct amqp_queue_decla
     cmd.queue_declare.server_named = server_named;
     begin(ch, AMQP_QUEUE_DECLARE, m->nowait);
     ch->pending.name_bytes = (uint8_t)name.len;
-    memcpy(ch->pending.name, name.ptr, name.len);
+    if (name.len != 0)
+        memcpy(ch->pending.name, name.ptr, name.len);
     if (m->exclusive && !m->passive)
         ch->conn->owns_queues = true;
     carry_on(ch, &cmd);

@@ -526,7 +526,8 @@ static void take_frame(struct connection *c, const struct amqp_frame *f)
 {
     if (f->channel != 0 && LIKELY(c->hs.state == AMQP_HS_SERVER_RUNNING))
         channel_frame(c, f);
-    else if (f->type != AMQP_FRAME_HEARTBEAT || c->hs.state != AMQP_HS_SERVER_RUNNING)
+    else if (f->type != AMQP_FRAME_HEARTBEAT || f->payload.len != 0 ||
+             c->hs.state != AMQP_HS_SERVER_RUNNING)
         feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_FRAME, .frame = *f });
 }
 

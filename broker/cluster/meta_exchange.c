@@ -84,7 +84,8 @@ static enum meta_verdict declare_check(const struct meta_version *v, const struc
     enum meta_exchange_type type = META_DIRECT;
     if (!cmd->exchange_declare.passive && !type_of(cmd->exchange_declare.type, &type)) {
         struct text t = meta_refuse(why, AMQP_COMMAND_INVALID);
-        text_str(&t, "unknown exchange type '");
+        text_str(&t, cmd->exchange_declare.type.len == 0 ? "invalid exchange type '"
+                                                         : "unknown exchange type '");
         text_slice(&t, cmd->exchange_declare.type);
         text_char(&t, '\'');
         return META_REFUSED;

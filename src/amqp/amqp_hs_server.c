@@ -409,7 +409,7 @@ void amqp_hs_server_step(struct amqp_hs_server *hs, const struct amqp_hs_event *
     case AMQP_HS_EV_RELEASED:
         CHECK(hs->state == AMQP_HS_SERVER_CLOSING);
         amqp_hs_send(out, AMQP_CONNECTION_CLOSE_OK);
-        amqp_hs_hang_up(out, close_wait_ms(hs)); /* the client hangs up first, as a rule */
+        amqp_hs_hang_up(out, 0);
         move(hs, AMQP_HS_SERVER_DONE);
         return;
     case AMQP_HS_EV_HEADER:

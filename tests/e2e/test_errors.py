@@ -252,6 +252,22 @@ class Preconditions(Base):
         self.ch.ack(0, multiple=True)  # "all so far", of which there are none
         self.ch.barrier()
 
+    def test_delivery_modes_are_one_and_two(self):
+        for mode in (0, 3, 255):
+            with self.subTest(mode=mode):
+                ch = self.conn.channel()
+                ch.publish("", "nowhere", b"x", {"delivery_mode": mode})
+                ch.expect_close(406, "PRECONDITION_FAILED - invalid message: "
+                                     "{delivery_mode_unknown,%d}" % mode, "basic.publish")
+
+    def test_expirations_are_numbers_of_milliseconds(self):
+        for value, why in (("abc", "no_integer"), ("-1", "{value_negative,-1}")):
+            with self.subTest(value=value):
+                ch = self.conn.channel()
+                ch.publish("", "nowhere", b"x", {"expiration": value})
+                ch.expect_close(406, "PRECONDITION_FAILED - invalid expiration '%s': %s" % (
+                    value, why), "basic.publish")
+
     def test_in_use_or_not_empty(self):
         q, x = self.made_queue(), self.made_exchange()
         self.ch.bind(q, x, "k")

@@ -31,10 +31,10 @@ static struct amqp_props all(void)
     };
 }
 
-#define SAME_u8(a, b)                ((a) == (b))
-#define SAME_u64(a, b)               ((a) == (b))
-#define SAME_shortstr(a, b)          slice_eq(a, b)
-#define SAME_table(a, b)             slice_eq(a, b)
+#define SAME_u8(a, b)       ((a) == (b))
+#define SAME_u64(a, b)      ((a) == (b))
+#define SAME_shortstr(a, b) slice_eq(a, b)
+#define SAME_table(a, b)    slice_eq(a, b)
 #define EXPECT_SAME(kind, name, bit)                                                               \
     if (!SAME_##kind(got.name, want.name))                                                         \
         cr_fail("%s differs", #name);

@@ -39,7 +39,7 @@ class Case(unittest.TestCase):
         return "%s.%d.%d" % (base, os.getpid(), next(_serial))
 
     def url(self, scheme="amqp"):
-        return "%s://guest:guest@%s:%d/" % ((scheme,) + self.site.address)
+        return "%s://guest:guest@%s:%d/%%2f" % ((scheme,) + self.site.address)
 
     def connect(self, **opts):
         opts.setdefault("address", self.site.address)

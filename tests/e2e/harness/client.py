@@ -75,7 +75,9 @@ class Conn:
 
     # -- bytes and frames ------------------------------------------------------------------
 
-    def send(self, data):
+    def send(self, data, seconds=None):
+        """All of it, or TimeoutError when the server stops reading."""
+        self.sock.settimeout(Deadline(seconds).seconds)
         self.sock.sendall(data)
 
     def send_method(self, channel, name, **args):
@@ -160,10 +162,11 @@ class Conn:
             event = self._take_frame(self.read_frame(max(deadline.left(), 0)))
             if event:
                 break
-        if event.name == "connection.close" and self.polite:
-            self.send_method(0, "connection.close_ok")
-        if event.name == "channel.close" and self.polite:
-            self.send_method(event.channel, "channel.close_ok")
+        if event.name in ("connection.close", "channel.close") and self.polite:
+            try:
+                self.send_method(event.channel, event.name + "_ok")
+            except OSError:
+                pass  # already gone: what it said counts
         return event
 
     def next(self, channel=None, seconds=None):

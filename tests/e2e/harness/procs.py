@@ -95,7 +95,7 @@ class Proc:
         with open(self.log, "rb") as f:
             return f.read()
 
-    def log_tail(self, lines=40):
+    def log_tail(self, lines=25):
         tail = self.log_bytes().decode(errors="replace").splitlines()[-lines:]
         return "\n".join(tail)
 

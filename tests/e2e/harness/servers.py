@@ -44,19 +44,19 @@ def write(path, content):
     return path
 
 
-def answers(address, hello=True):
+# A PROXY header, version 2: from 127.0.0.1 port 1 to 127.0.0.1 port 5672.
+PROXY_LOOPBACK = b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\x7f\0\0\1\x7f\0\0\1\0\1\x16\x28"
+
+
+def answers(address, before=b""):
     """Whether an AMQP server there lets guest in."""
     try:
-        conn = Conn(address, hello=False)
+        conn = Conn(address, hello=False, before=before)
     except OSError:
         return False
     try:
-        conn.hello()
-        if hello:
-            conn.login()
-            conn.tune_ok()
-            conn.open()
-            conn.close()
+        conn.handshake()
+        conn.close()
         return True
     except (OSError, Eof, TimeoutError, AssertionError, WireError):
         return False
@@ -68,6 +68,7 @@ class Server:
     """What all servers share: a folder, an address, a process, an end."""
 
     proc = None
+    before = b""  # what a connection starts with
 
     def __init__(self, folder, name):
         self.folder, self.name = folder, name
@@ -79,12 +80,12 @@ class Server:
     def path(self, leaf):
         return os.path.join(self.folder, leaf)
 
-    def wait_ready(self, hello=True):
+    def wait_ready(self):
         def ready():
             if not self.proc.alive():
                 raise AssertionError("%s did not start, status %s:\n%s" % (
                     self.name, self.proc.popen.poll(), self.proc.log_tail()))
-            return answers(self.address, hello)
+            return answers(self.address, self.before)
         wait_until(ready, "%s ready at port %d" % (self.name, self.port), LONG)
 
     def restart(self):
@@ -110,6 +111,7 @@ class Broker(Server):
             "log": {"target": "stderr", "level": "info"},
         }, conf)
         self.conf_path = self.path("warren-broker.conf")
+        self.before = PROXY_LOOPBACK if "proxy-protocol" in self.conf["listen"] else b""
 
     def argv(self, *more):
         return [BROKER_BIN, "-c", self.conf_path, "-n", self.name + "@localhost",
@@ -126,7 +128,7 @@ class Broker(Server):
         write(self.conf_path, ini(self.conf))
         self.proc = procs.Proc(self.argv(), self.path("broker.log"), env=self.env(), wrap=True)
         if ready:
-            self.wait_ready(hello="proxy-protocol" not in self.conf["listen"])
+            self.wait_ready()
         return self
 
     def stop(self):
@@ -179,6 +181,7 @@ class Rabbit(Server):
     def __init__(self, folder, name="rabbit", conf=()):
         super().__init__(folder, name)
         self.conf = list(conf)
+        self.before = PROXY_LOOPBACK if "proxy_protocol = true" in self.conf else b""
         self.epmd_port, self.dist_port = procs.free_port(), procs.free_port()
         self.epmd = None
 
@@ -210,7 +213,7 @@ class Rabbit(Server):
         self.proc = procs.Proc([server], self.path("rabbit.log"), env=self.env())
         self.proc.tolerated = self.epmd.tolerated = True
         if ready:
-            self.wait_ready(hello=not any("proxy_protocol" in line for line in self.conf))
+            self.wait_ready()
         return self
 
     def stop(self):

@@ -1,0 +1,73 @@
+"""Short of memory: publishers are stopped and told, consumers go on, and it ends by itself."""
+
+import wire
+from harness.case import Case
+from harness.waits import LONG, Deadline, wait_until
+
+THREADS = True
+BROKER_CONF = {"limits": {"memory-high-watermark": "256M"}}
+RABBIT_CONF = ["vm_memory_high_watermark.absolute = 250MB", "queue_index_embed_msgs_below = 0"]
+
+STEP = 1 << 20
+
+
+class Alarm(Case):
+    def fill_until_blocked(self, conn, ch, q):
+        """Publishes megabytes until the server says stop; how many it took."""
+        body = b"m" * STEP
+        deadline = Deadline(LONG)
+        for n in range(1, 2000):
+            ch.publish("", q, body)
+            try:
+                event = conn.next(0, 0.01)
+                self.assertEqual(event.name, "connection.blocked")
+                return n, event
+            except TimeoutError:
+                self.assertFalse(deadline.passed(), "never blocked")
+        raise AssertionError("never blocked")
+
+    def test_blocked_and_unblocked(self):
+        publisher, consumer = self.connect(), self.connect()
+        ch, taker = publisher.channel(), consumer.channel()
+        q = self.name()
+        taker.declare(q)
+        n, blocked = self.fill_until_blocked(publisher, ch, q)
+        self.assertEqual(blocked.reason, "low on memory")
+
+        # Those who have not published are not disturbed, and can take and declare.
+        taker.barrier()
+        newcomer = self.channel()
+        newcomer.queue()
+
+        # What the blocked one says is not even read, however much it is.
+        flood = wire.method_frame(1, "basic.publish", routing_key=q) + \
+            wire.content_frames(1, b"f" * STEP)
+        with self.assertRaises(TimeoutError):
+            for _ in range(200):
+                publisher.send(flood, 0.5)
+
+        # Taking messages away ends it.
+        taker.call("queue.purge", queue=q)
+        wait_until(lambda: self.unblocked(publisher, taker, q), "unblocked", LONG)
+        taker.call("queue.delete", queue=q)
+
+    def unblocked(self, publisher, taker, q):
+        taker.call("queue.purge", queue=q)
+        try:
+            return publisher.next(0, 0.2).name == "connection.unblocked"
+        except TimeoutError:
+            return False
+
+    def test_those_without_the_capability_are_stopped_all_the_same(self):
+        publisher = self.connect(capabilities={"connection.blocked": False})
+        publisher.channel(1)
+        taker, q = self.channel(), self.name()
+        taker.declare(q)
+        frame = wire.method_frame(1, "basic.publish", routing_key=q) + \
+            wire.content_frames(1, b"f" * STEP)
+        deadline = Deadline(LONG)
+        with self.assertRaises(TimeoutError):
+            while not deadline.passed():
+                publisher.send(frame, 1)
+        self.assertEqual(len(publisher.events), 0)
+        taker.call("queue.delete", queue=q)

@@ -1,0 +1,56 @@
+"""The end of a broker's life as its clients see it."""
+
+import wire
+from harness.case import Case
+from harness.client import Eof
+from harness.servers import Rabbit
+
+TARGETS = ("broker", "rabbitmq")
+THREADS = True
+
+SHUTDOWN = "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'"
+
+
+class Stop(Case):
+    def server(self):
+        """A server to be stopped, of the target's kind."""
+        if self.is_rabbit:
+            return self.own(Rabbit(self.folder("own"))).start()
+        conf = {"node": {"threads": 3}} if self.target == "threads" else None
+        return self.broker("own", conf)
+
+    def test_an_orderly_stop_says_goodbye(self):
+        server = self.server()
+        idle, busy, half = (self.connect(address=server.address) for _ in range(3))
+        ch = busy.channel()
+        q = ch.queue()
+        ch.consume(q, no_ack=True)
+        half.channel(1)
+        half.send(wire.method_frame(1, "basic.publish") + wire.header_frame(1, 1000))
+        raw = self.raw(address=server.address)  # not yet through the handshake
+        raw.hello()
+        for i in range(100):
+            ch.publish("", q, b"%d" % i)
+        ch.deliveries(100)
+        server.proc.signal(15)
+        for conn in (idle, busy, half):
+            conn.expect_close(320, SHUTDOWN, (0, 0))
+        with self.assertRaises(Eof):
+            while True:
+                raw.next(0)
+        self.assertEqual(server.stop(), 0)
+
+    def test_a_client_that_does_not_answer_does_not_hold_it_up(self):
+        server = self.server()
+        conns = [self.connect(address=server.address) for _ in range(5)]
+        for conn in conns:
+            conn.polite = False
+        deaf = self.connect(address=server.address, rcvbuf=4096)
+        ch = deaf.channel()
+        q = ch.queue()
+        ch.send("basic.consume", queue=q, no_ack=True)
+        helper = self.channel(address=server.address)
+        for _ in range(2000):
+            helper.publish("", q, b"x" * 4096)
+        helper.barrier()
+        self.assertEqual(server.stop(), 0)
