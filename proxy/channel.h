@@ -1,0 +1,43 @@
+/*
+ * channel: the client's half of one of its channels: what the client has said on it and still has
+ * to say. The broker's half is its leg, which can go and be replaced while the channel stays.
+ */
+#ifndef WARREN_CHANNEL_H
+#define WARREN_CHANNEL_H
+
+#include "content.h"
+#include "leg.h"
+
+/*
+ *   OPENING -- open-ok --> OPEN
+ *   both:  client closes -> CLOSING;  broker closes -> CLOSED
+ *          CLOSING and CLOSED, when both sides close at once -> CROSSED -> whichever is left
+ *   any:   the leg is gone and the session stays -> LOST: all is discarded until close-ok
+ */
+#define CHANNEL_STATES(X)                                                                          \
+    X(OPENING, TO(OPEN) | TO(CLOSING) | TO(CLOSED) | TO(LOST))                                     \
+    X(OPEN, TO(CLOSING) | TO(CLOSED) | TO(LOST))                                                   \
+    X(CLOSING, TO(CROSSED) | TO(LOST))                                                             \
+    X(CLOSED, TO(CROSSED) | TO(LOST))                                                              \
+    X(CROSSED, TO(CLOSING) | TO(CLOSED) | TO(LOST))                                                \
+    X(LOST, 0)
+
+enum channel_state {
+#define X(name, moves) CHANNEL_##name,
+    CHANNEL_STATES(X)
+#undef X
+};
+
+struct channel {
+    enum channel_state state;
+    uint16_t number;
+    struct leg *leg;        /* NULL: being looked for, or LOST */
+    struct content publish; /* from the client */
+    uint32_t asked;         /* the synchronous method that waits for its answer, or 0 */
+    uint64_t opened_ms;
+};
+
+void channel_move(struct channel *c, enum channel_state to);
+const char *channel_state_name(const struct channel *c);
+
+#endif

@@ -1,0 +1,222 @@
+#include "door.h"
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "relay.h"
+#include "session.h"
+
+#include <string.h>
+
+static const struct bind_conf *conf_of(const struct door *d)
+{
+    return &d->frontend->conf->binds[d->bind];
+}
+
+/* ---- room ------------------------------------------------------------------------------------ */
+
+static bool has_room(const struct door *d)
+{
+    const struct process *p = d->worker->process;
+    uint64_t limit = d->frontend->conf->maxconn;
+    return shared_get(&p->conns) < p->conns_limit &&
+           (limit == 0 || shared_get(&d->frontend->live->traffic.scur) < limit);
+}
+
+static void reopen(struct door *d)
+{
+    d->is_full = false;
+    (void)shared_sub(&d->frontend->live->paused, 1);
+    listener_resume(d->listener);
+}
+
+static void rest(struct door *d)
+{
+    d->is_full = true;
+    listener_pause(d->listener);
+    (void)shared_add(&d->frontend->live->paused, 1);
+    if (has_room(d)) /* somebody left before we could be seen to wait for it */
+        reopen(d);
+}
+
+/* ---- a client -------------------------------------------------------------------------------- */
+
+static void on_accept(int fd, const struct sock_addr *peer, void *arg)
+{
+    struct door *d = arg;
+    CHECK(loop_is_current(d->worker->loop));
+    bool in = d->frontend->conf->mode == PROXY_MODE_TCP
+                  ? relay_new(d->worker, d->snapshot, d->frontend, d->bind, fd)
+                  : session_new(d->worker, d->snapshot, d->frontend, d->bind, fd, peer);
+    if (!in)
+        (void)shared_add(&d->frontend->live->dreq, 1);
+    if (!has_room(d))
+        rest(d);
+}
+
+/* ---- one door -------------------------------------------------------------------------------- */
+
+static struct door *find(const struct worker *w, const char *at)
+{
+    struct door *d;
+    TAILQ_FOREACH (d, &w->doors, entry) {
+        if (strcmp(conf_of(d)->at.text, at) == 0)
+            return d;
+    }
+    return NULL;
+}
+
+static bool bind_address(const struct bind_conf *b, struct sock_addr *out, struct err *err)
+{
+    bool ok = b->at.kind == CONF_ADDRESS_UNIX ? sock_addr_unix(b->at.path, out)
+                                              : sock_addr_ip(b->at.host, b->at.port, out);
+    return ok || err_set(err, ERR_CONFIG, "%s is not an address of this host (a name does not do)",
+                         b->at.text);
+}
+
+/* Does nobody else listen there? Workers share their ports, and so the system would let another
+ * process of the same user share them too. */
+static bool nobody_there(struct worker *w, const struct sock_addr *at, struct err *err)
+{
+    struct listener_options alone = { .reuse_port = false };
+    if (sock_addr_port(at) == 0 || sock_addr_is_unix(at))
+        return true;
+    struct listener *l = listener_new(w->loop, at, &alone, on_accept, NULL, err);
+    bool is_free = l != NULL;
+    listener_free(&l);
+    return is_free;
+}
+
+static struct listener *listen_at(struct door *d, const struct door *twin, bool share_port,
+                                  struct err *err)
+{
+    struct worker *w = d->worker;
+    struct listener_options o = { .reuse_port = share_port };
+    struct sock_addr at;
+    if (!bind_address(conf_of(d), &at, err))
+        return NULL;
+    if (twin != NULL && sock_addr_is_unix(&at))
+        return listener_share(twin->listener, w->loop, on_accept, d, err);
+    if (twin != NULL)
+        at = *listener_addr(twin->listener);
+    else if (share_port && !nobody_there(w, &at, err))
+        return NULL;
+    return listener_new(w->loop, &at, &o, on_accept, d, err);
+}
+
+static void close_door(struct door *d)
+{
+    if (d->is_full)
+        (void)shared_sub(&d->frontend->live->paused, 1);
+    TAILQ_REMOVE(&d->worker->doors, d, entry);
+    listener_free(&d->listener);
+    snapshot_unref(&d->snapshot);
+    mem_free(d);
+}
+
+static bool open_door(struct worker *w, struct snapshot *snapshot, const struct frontend *f,
+                      unsigned bind, const struct worker *twin, bool share_port, struct err *err)
+{
+    struct door *d = mem_zalloc(sizeof *d);
+    d->worker = w;
+    d->snapshot = snapshot_ref(snapshot);
+    d->frontend = f;
+    d->bind = bind;
+    d->is_new = true;
+    TAILQ_INSERT_TAIL(&w->doors, d, entry);
+    d->listener =
+        listen_at(d, twin != NULL ? find(twin, conf_of(d)->at.text) : NULL, share_port, err);
+    if (d->listener != NULL)
+        return true;
+    err_context(err, "%s", conf_of(d)->where);
+    close_door(d);
+    return false;
+}
+
+/* ---- all doors of a worker ------------------------------------------------------------------- */
+
+static bool open_missing(struct worker *w, struct snapshot *snapshot, const struct frontend *f,
+                         const struct worker *twin, bool share_ports, struct err *err)
+{
+    for (unsigned b = 0; b < f->conf->bind_count; b++) {
+        if (find(w, f->conf->binds[b].at.text) == NULL &&
+            !open_door(w, snapshot, f, b, twin, share_ports, err))
+            return false;
+    }
+    return true;
+}
+
+bool doors_open(struct worker *w, struct snapshot *snapshot, const struct worker *twin,
+                bool share_ports, struct err *err)
+{
+    for (unsigned i = 0; i < snapshot->frontend_count; i++) {
+        const struct frontend *f = &snapshot->frontends[i];
+        if (f->conf->mode != PROXY_MODE_HTTP &&
+            !open_missing(w, snapshot, f, twin, share_ports, err)) {
+            doors_cancel(w);
+            return false;
+        }
+    }
+    return true;
+}
+
+void doors_cancel(struct worker *w)
+{
+    struct door *d = TAILQ_FIRST(&w->doors);
+    while (d != NULL) {
+        struct door *next = TAILQ_NEXT(d, entry);
+        if (d->is_new)
+            close_door(d);
+        d = next;
+    }
+}
+
+/* Whoever comes in from now on is of that frontend. */
+static void hand_over(struct door *d, struct snapshot *snapshot, const struct frontend *f,
+                      unsigned bind)
+{
+    struct snapshot *old = d->snapshot;
+    if (d->is_full)
+        reopen(d);
+    d->snapshot = snapshot_ref(snapshot);
+    d->frontend = f;
+    d->bind = bind;
+    d->is_new = false;
+    snapshot_unref(&old);
+    if (!has_room(d))
+        rest(d);
+}
+
+void doors_commit(struct worker *w, struct snapshot *snapshot)
+{
+    for (unsigned i = 0; i < snapshot->frontend_count; i++) {
+        const struct frontend *f = &snapshot->frontends[i];
+        for (unsigned b = 0; b < f->conf->bind_count && f->conf->mode != PROXY_MODE_HTTP; b++) {
+            struct door *d = find(w, f->conf->binds[b].at.text);
+            CHECK(d != NULL);
+            hand_over(d, snapshot, f, b);
+        }
+    }
+    struct door *d = TAILQ_FIRST(&w->doors);
+    while (d != NULL) {
+        struct door *next = TAILQ_NEXT(d, entry);
+        if (d->snapshot != snapshot)
+            close_door(d);
+        d = next;
+    }
+}
+
+void doors_close(struct worker *w)
+{
+    while (!TAILQ_EMPTY(&w->doors))
+        close_door(TAILQ_FIRST(&w->doors));
+}
+
+void doors_wake(struct worker *w)
+{
+    struct door *d;
+    TAILQ_FOREACH (d, &w->doors, entry) {
+        if (d->is_full && has_room(d))
+            reopen(d);
+    }
+}

@@ -1,0 +1,22 @@
+#include "greeting.h"
+
+#include "amqp/amqp_sasl.h"
+#include "amqp/amqp_table.h"
+#include "base/check.h"
+
+struct amqp_hs_server_conf greeting_conf(void)
+{
+    static uint8_t room[1024];
+    struct wire_out w = wire_out_over(room, sizeof room);
+    amqp_capabilities_put(&w, AMQP_CAP_ALL);
+    amqp_table_put_text(&w, "product", "Warren");
+    amqp_table_put_text(&w, "version", WARREN_VERSION);
+    amqp_table_put_text(&w, "platform", "C");
+    amqp_table_put_text(&w, "information", "warren-proxy: brokers are behind it");
+    CHECK(!w.overflow);
+    return (struct amqp_hs_server_conf){
+        .properties = wire_out_slice(&w),
+        .mechanisms = slice_str(AMQP_SASL_PLAIN " " AMQP_SASL_AMQPLAIN),
+        .offer = { .channel_max = 1, .frame_max = AMQP_FRAME_MAX_LEAST },
+    };
+}

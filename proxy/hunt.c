@@ -1,0 +1,254 @@
+#include "hunt.h"
+
+#include "base/check.h"
+#include "base/log.h"
+#include "session.h"
+#include "splice.h"
+
+#define ROUND_MS                                                                                   \
+    1000u /* between rounds, when nobody tells us of a change: servers without checks */
+
+static uint64_t now_ms(const struct session *s)
+{
+    return loop_now_ms(s->worker->loop);
+}
+
+/* ---- waiting --------------------------------------------------------------------------------- */
+
+static void enqueue(struct session *s)
+{
+    if (s->hunt.is_queued)
+        return;
+    s->hunt.is_queued = true;
+    TAILQ_INSERT_TAIL(&s->worker->waiting, s, waiting);
+    shared_raise(&s->backend->live->qmax, shared_add(&s->backend->live->qcur, 1));
+}
+
+static void dequeue(struct session *s)
+{
+    if (!s->hunt.is_queued)
+        return;
+    s->hunt.is_queued = false;
+    TAILQ_REMOVE(&s->worker->waiting, s, waiting);
+    (void)shared_sub(&s->backend->live->qcur, 1);
+}
+
+static void wait_for_server(struct session *s)
+{
+    s->hunt.skip = 0; /* the next round tries all of them anew */
+    s->hunt.retry_ms = now_ms(s) + ROUND_MS;
+    enqueue(s);
+    session_schedule(s);
+}
+
+/* ---- choosing -------------------------------------------------------------------------------- */
+
+static bool has_legs(const struct session *s)
+{
+    const struct upstream *u;
+    LIST_FOREACH (u, &s->upstreams, entry) {
+        if (u->leg_count != 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_skipped(const struct session *s, const struct server *server)
+{
+    return (s->hunt.skip >> server->index & 1) != 0;
+}
+
+/*
+ * An upstream of the session's own that is to carry the next leg as well, or NULL when the balance
+ * decides: the one that holds an exclusive queue, which a broker shows to no other connection; the
+ * one that the login went to, for the first leg; and any of them when sessions are not to be
+ * spread.
+ */
+static struct upstream *own_upstream(struct session *s)
+{
+    if (s->pinned != NULL && s->pinned->state == UPSTREAM_READY)
+        return s->pinned;
+    if (s->backend->conf->legs != PROXY_LEGS_SESSION && has_legs(s))
+        return NULL;
+    struct upstream *u;
+    LIST_FOREACH (u, &s->upstreams, entry) {
+        if (u->state == UPSTREAM_READY && server_is_usable(u->server) && !is_skipped(s, u->server))
+            return u;
+    }
+    return NULL;
+}
+
+static struct upstream *upstream_to(struct session *s, const struct server *server)
+{
+    struct upstream *u;
+    LIST_FOREACH (u, &s->upstreams, entry) {
+        if (u->server == server && u->state == UPSTREAM_READY)
+            return u;
+    }
+    return NULL;
+}
+
+/* ---- the hunt -------------------------------------------------------------------------------- */
+
+static void over(struct session *s)
+{
+    dequeue(s);
+    s->hunt = (struct hunt){ .goal = HUNT_NONE };
+}
+
+static void found(struct session *s, struct upstream *u)
+{
+    struct channel *c = s->hunt.channel;
+    over(s);
+    if (c != NULL)
+        splice_attach(s, c, u);
+    else
+        session_found(s, u);
+}
+
+static void give_up(struct session *s, const char *why)
+{
+    struct channel *c = s->hunt.channel;
+    hunt_stop(s);
+    if (c != NULL)
+        splice_give_up(s, c, why);
+    else
+        session_not_found(s, why);
+}
+
+static void try_server(struct session *s, const struct server *server)
+{
+    dequeue(s);
+    struct upstream *u = session_open_upstream(s, server);
+    if (u == NULL) {
+        give_up(s, "the proxy has no room for more connections");
+        return;
+    }
+    s->hunt.upstream = u;
+    session_schedule(s);
+}
+
+static void step(struct session *s)
+{
+    CHECK(s->hunt.upstream == NULL);
+    struct upstream *own = s->hunt.channel != NULL ? own_upstream(s) : NULL;
+    if (own != NULL) {
+        found(s, own);
+        return;
+    }
+    const struct server *server =
+        backend_pick(s->backend, s->hunt.skip, now_ms(s), &s->worker->rng);
+    if (server == NULL) {
+        wait_for_server(s);
+        return;
+    }
+    own = upstream_to(s, server);
+    if (own != NULL)
+        found(s, own);
+    else
+        try_server(s, server);
+}
+
+void hunt_start(struct session *s, enum hunt_goal goal, struct channel *channel)
+{
+    CHECK(s->hunt.goal == HUNT_NONE && goal != HUNT_NONE);
+    s->hunt = (struct hunt){
+        .goal = goal,
+        .channel = channel,
+        .deadline_ms = now_ms(s) + s->backend->conf->timeout.failover,
+    };
+    session_flow(s);
+    step(s);
+}
+
+void hunt_enter(struct session *s, struct upstream *held)
+{
+    CHECK(s->hunt.goal == HUNT_NONE && held->state == UPSTREAM_HELD);
+    s->hunt = (struct hunt){
+        .goal = HUNT_READY,
+        .upstream = held,
+        .deadline_ms = now_ms(s) + s->backend->conf->timeout.failover,
+    };
+    session_flow(s);
+    upstream_enter(held);
+    session_schedule(s);
+}
+
+void hunt_again(struct session *s)
+{
+    if (s->hunt.goal != HUNT_NONE && s->hunt.upstream == NULL)
+        step(s);
+}
+
+void hunt_stop(struct session *s)
+{
+    struct upstream *u = s->hunt.upstream;
+    over(s);
+    if (u != NULL)
+        session_free_upstream(s, u);
+}
+
+void hunt_tuned(struct session *s, struct upstream *u)
+{
+    CHECK(s->hunt.upstream == u && s->hunt.goal == HUNT_TUNED);
+    found(s, u);
+}
+
+void hunt_ready(struct session *s, struct upstream *u)
+{
+    CHECK(s->hunt.upstream == u && s->hunt.goal == HUNT_READY);
+    found(s, u);
+}
+
+/* A broker that says no to the client says so for all brokers; one that goes away, or has trouble
+ * of its own, does not. */
+static bool is_final(const struct upstream_end *end)
+{
+    if (end->fate == UPSTREAM_HUNG_UP)
+        return true;
+    return end->fate == UPSTREAM_REFUSED && end->code != AMQP_CONNECTION_FORCED &&
+           end->code != AMQP_INTERNAL_ERROR && end->code != AMQP_RESOURCE_ERROR;
+}
+
+void hunt_gone(struct session *s, struct upstream *u)
+{
+    CHECK(s->hunt.upstream == u);
+    s->hunt.upstream = NULL;
+    struct upstream_end end = u->end;
+    const struct server *server = u->server;
+    session_free_upstream(s, u);
+    if (is_final(&end)) {
+        over(s);
+        session_refused(s, &end);
+        return;
+    }
+    log_debug("hunt", server->conf->name, "not to be had: %s", end.text);
+    (void)shared_add(&server->live->wredis, 1);
+    (void)shared_add(&s->backend->live->wredis, 1);
+    s->worker->process->suspect(s->worker->process->control, server->live);
+    s->hunt.skip |= (uint64_t)1 << server->index;
+    step(s);
+}
+
+uint64_t hunt_tick(struct session *s)
+{
+    if (s->hunt.goal == HUNT_NONE)
+        return UINT64_MAX;
+    uint64_t now = now_ms(s);
+    if (now >= s->hunt.deadline_ms) {
+        char why[128];
+        struct text t = text_over(why, sizeof why);
+        text_put(&t, "no server of %s is available", s->backend->conf->name);
+        give_up(s, why);
+        return UINT64_MAX;
+    }
+    uint64_t next = s->hunt.deadline_ms - now;
+    if (s->hunt.upstream != NULL)
+        return next;
+    if (now >= s->hunt.retry_ms) {
+        hunt_again(s);
+        return s->hunt.goal == HUNT_NONE ? UINT64_MAX : 1;
+    }
+    uint64_t retry = s->hunt.retry_ms - now;
+    return retry < next ? retry : next;
+}

@@ -1,0 +1,53 @@
+/*
+ * hunt: finding a broker for a session: picking a server, opening an upstream, trying the next one
+ * when that fails, and waiting, up to timeout-failover, while there is none.
+ *
+ * A session hunts for one thing at a time, and its client is not listened to meanwhile.
+ */
+#ifndef WARREN_HUNT_H
+#define WARREN_HUNT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct session;
+struct channel;
+struct upstream;
+
+enum hunt_goal {
+    HUNT_NONE,
+    HUNT_TUNED, /* an upstream that has accepted the login */
+    HUNT_READY, /* an upstream with the vhost open */
+};
+
+struct hunt {
+    enum hunt_goal goal;
+    struct channel *channel;   /* whose leg it is for; NULL: the session's first upstream */
+    struct upstream *upstream; /* being opened; NULL: waiting for a server */
+    uint64_t skip;             /* servers tried in vain, in this round */
+    uint64_t deadline_ms;
+    uint64_t retry_ms; /* the next round, when all were tried */
+    bool is_queued;    /* among the worker's waiting */
+};
+
+/* session_found, session_not_found or session_refused follows, maybe from inside the call. */
+void hunt_start(struct session *s, enum hunt_goal goal, struct channel *channel);
+
+/* The upstream that is HELD shall be opened to the end. */
+void hunt_enter(struct session *s, struct upstream *held);
+
+/* A server may be there now. */
+void hunt_again(struct session *s);
+
+/* Not any more. An upstream that is being opened is let go. */
+void hunt_stop(struct session *s);
+
+/* Its upstream got as far as it can by itself, or is gone. */
+void hunt_tuned(struct session *s, struct upstream *u);
+void hunt_ready(struct session *s, struct upstream *u);
+void hunt_gone(struct session *s, struct upstream *u);
+
+/* After how many ms to call hunt_tick again; UINT64_MAX for never. */
+uint64_t hunt_tick(struct session *s);
+
+#endif

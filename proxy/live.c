@@ -1,0 +1,132 @@
+#include "live.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+
+struct frontend_live *frontend_live_new(void)
+{
+    struct frontend_live *l = mem_zalloc(sizeof *l);
+    shared_set(&l->refs, 1);
+    return l;
+}
+
+struct frontend_live *frontend_live_ref(struct frontend_live *l)
+{
+    (void)shared_add(&l->refs, 1);
+    return l;
+}
+
+void frontend_live_unref(struct frontend_live **l)
+{
+    if (*l != NULL && shared_sub(&(*l)->refs, 1) == 0)
+        mem_free(*l);
+    *l = NULL;
+}
+
+struct backend_live *backend_live_new(uint64_t now_ms)
+{
+    struct backend_live *l = mem_zalloc(sizeof *l);
+    shared_set(&l->refs, 1);
+    l->was_up = true;
+    l->changed_ms = now_ms;
+    return l;
+}
+
+struct backend_live *backend_live_ref(struct backend_live *l)
+{
+    (void)shared_add(&l->refs, 1);
+    return l;
+}
+
+void backend_live_unref(struct backend_live **l)
+{
+    if (*l != NULL && shared_sub(&(*l)->refs, 1) == 0)
+        mem_free(*l);
+    *l = NULL;
+}
+
+struct server_live *server_live_new(uint64_t now_ms)
+{
+    struct server_live *l = mem_zalloc(sizeof *l);
+    shared_set(&l->refs, 1);
+    shared_set(&l->up, 1);
+    l->check = LIVE_CHECK_INITIAL;
+    l->changed_ms = now_ms;
+    return l;
+}
+
+struct server_live *server_live_ref(struct server_live *l)
+{
+    (void)shared_add(&l->refs, 1);
+    return l;
+}
+
+void server_live_unref(struct server_live **l)
+{
+    if (*l != NULL && shared_sub(&(*l)->refs, 1) == 0) {
+        /* Readers hold the record, so nobody can be looking at its address any more. */
+        mem_free((void *)(uintptr_t)shared_get(&(*l)->address));
+        mem_free(*l);
+    }
+    *l = NULL;
+}
+
+void live_traffic_begin(struct live_traffic *t)
+{
+    (void)shared_add(&t->stot, 1);
+    shared_raise(&t->smax, shared_add(&t->scur, 1));
+}
+
+void live_traffic_end(struct live_traffic *t)
+{
+    uint64_t left = shared_sub(&t->scur, 1);
+    CHECK(left != UINT64_MAX);
+}
+
+void live_traffic_tick(struct live_traffic *t)
+{
+    uint64_t total = shared_get(&t->stot);
+    t->rate.now = total - t->rate.seen;
+    t->rate.seen = total;
+    if (t->rate.now > t->rate.max)
+        t->rate.max = t->rate.now;
+}
+
+const char *live_admin_word(enum live_admin admin)
+{
+    static const char *const words[] = {
+#define X(name, word) word,
+        LIVE_ADMINS(X)
+#undef X
+    };
+    CHECK((unsigned)admin < ARRAY_COUNT(words));
+    return words[admin];
+}
+
+static const struct {
+    const char *word;
+    const char *text;
+    unsigned number;
+} checks[] = {
+#define X(name, word, number, text) { word, text, number },
+    LIVE_CHECKS(X)
+#undef X
+};
+
+const char *live_check_word(enum live_check check)
+{
+    CHECK((unsigned)check < ARRAY_COUNT(checks));
+    return checks[check].word;
+}
+
+const char *live_check_text(enum live_check check)
+{
+    CHECK((unsigned)check < ARRAY_COUNT(checks));
+    return checks[check].text;
+}
+
+unsigned live_check_number(enum live_check check)
+{
+    CHECK((unsigned)check < ARRAY_COUNT(checks));
+    return checks[check].number;
+}

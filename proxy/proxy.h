@@ -1,0 +1,22 @@
+/*
+ * proxy: owns all parts, wires them, reloads and stops.
+ *
+ * The thread that runs it is the control loop: checks, pages, runtime commands and signals. Each
+ * worker is a thread that carries sessions.
+ */
+#ifndef WARREN_PROXY_H
+#define WARREN_PROXY_H
+
+#include "proxy_conf.h"
+
+struct proxy;
+
+/* Takes *conf, also when it fails. Listens already, accepts when it runs. */
+MUST_CHECK struct proxy *proxy_new(struct proxy_conf **conf, struct err *err);
+
+/* Runs until it is told to stop by signals. HUP and USR2 reload, TERM and INT drain, and a second
+ * one of those stops at once. */
+MUST_CHECK bool proxy_run(struct proxy *p, struct err *err);
+void proxy_free(struct proxy **p);
+
+#endif

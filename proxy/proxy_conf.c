@@ -1,0 +1,235 @@
+#include "proxy_conf.h"
+
+#include "base/check.h"
+#include "proxy_conf_table.h"
+
+#include <string.h>
+
+/* Turns the sections, as they were read, into proxies. */
+struct finish {
+    struct root *root;
+    struct proxy_conf *conf;
+    struct err *err;
+};
+
+static void warn(struct finish *f, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+static void warn(struct finish *f, const char *fmt, ...)
+{
+    struct text t;
+    va_list args;
+    text_init(&t, ERR_TEXT_MAX);
+    va_start(args, fmt);
+    text_vput(&t, fmt, args);
+    va_end(args);
+    conf_list_add(&f->conf->warnings, conf_store_str(f->conf->store, text_view(&t)),
+                  f->conf->store);
+    text_fini(&t);
+}
+
+static bool refuse(struct finish *f, const struct part *p, const char *what)
+{
+    static const char *const kinds[] = {
+        [PART_FRONTEND] = "frontend",
+        [PART_BACKEND] = "backend",
+        [PART_LISTEN] = "listen",
+    };
+    return err_set(f->err, ERR_CONFIG, "%s: [%s %s] %s", p->where, kinds[p->kind], p->name, what);
+}
+
+static bool has_pages(const struct part *p)
+{
+    return p->mode == PROXY_MODE_HTTP;
+}
+
+static bool judge(struct finish *f, const struct part *p)
+{
+    bool front = (p->kind & PART_FRONTEND) != 0;
+    bool serves = (p->kind & PART_BACKEND) != 0 && !has_pages(p);
+    if (p->kind == PART_BACKEND && has_pages(p))
+        return refuse(f, p,
+                      "is mode http, which is for the proxy's own pages; forward HTTP with "
+                      "mode = tcp");
+    if (front && p->front.bind_count == 0)
+        return refuse(f, p, "has no bind");
+    if (serves && p->back.server_count == 0)
+        return refuse(f, p, "has no server");
+    if (has_pages(p) && (p->back.server_count != 0 || p->default_backend != NULL))
+        return refuse(f, p,
+                      "is mode http, which is for the proxy's own pages: no server here; "
+                      "forward HTTP with mode = tcp");
+    if (p->kind == PART_FRONTEND && !has_pages(p) && p->default_backend == NULL)
+        return refuse(f, p, "has no default_backend");
+    if (!has_pages(p) && (p->front.stats_auth != NULL || p->front.stats_allow.count != 0))
+        return refuse(f, p, "has stats-auth or stats-allow, which need mode = http");
+    return true;
+}
+
+static bool judge_name(struct finish *f, unsigned index)
+{
+    const struct part *p = f->root->parts[index];
+    for (unsigned i = 0; i < index; i++) {
+        const struct part *other = f->root->parts[i];
+        if ((other->kind & p->kind) != 0 && strcmp(other->name, p->name) == 0)
+            return err_set(f->err, ERR_CONFIG, "%s: the name %s is taken, by %s", p->where, p->name,
+                           other->where);
+    }
+    return true;
+}
+
+static void add_backend(struct finish *f, struct part *p)
+{
+    struct backend_conf *b = &p->back;
+    b->name = p->name;
+    b->mode = p->mode;
+    b->timeout = p->timeout;
+    if (b->timeout.check == 0)
+        b->timeout.check = b->timeout.connect;
+    /* The check inherited from [defaults] is about servers that speak AMQP through us. */
+    bool inherited = p->mode == PROXY_MODE_AMQP && f->root->defaults.check != CHECK_TCP;
+    b->amqp_check = p->check == CHECK_INHERITED ? inherited : p->check == CHECK_AMQP;
+    f->conf->backends[f->conf->backend_count++] = b;
+
+    if (p->by_master)
+        warn(f,
+             "%s: %s: balance = queue-master is taken as roundrobin: this version does not know "
+             "queues' masters yet",
+             p->where, p->name);
+    if (p->discover)
+        warn(f, "%s: %s: discover = gossip has no effect in this version: servers are those listed",
+             p->where, p->name);
+}
+
+static int find_backend(const struct proxy_conf *conf, const char *name)
+{
+    for (unsigned i = 0; i < conf->backend_count; i++) {
+        if (strcmp(conf->backends[i]->name, name) == 0)
+            return (int)i;
+    }
+    return -1;
+}
+
+static bool add_frontend(struct finish *f, struct part *p)
+{
+    struct frontend_conf *front = &p->front;
+    front->name = p->name;
+    front->mode = p->mode;
+    front->timeout = p->timeout;
+    front->maxconn = p->maxconn;
+    front->backend = -1;
+    f->conf->frontends[f->conf->frontend_count++] = front;
+    if (has_pages(p))
+        return true;
+
+    const char *target = p->kind == PART_LISTEN ? p->name : p->default_backend;
+    front->backend = find_backend(f->conf, target);
+    if (front->backend < 0)
+        return err_set(f->err, ERR_CONFIG, "%s: there is no [backend %s]", p->where, target);
+    if (f->conf->backends[front->backend]->mode != p->mode)
+        return err_set(f->err, ERR_CONFIG, "%s: %s is mode %s, but its backend %s is mode %s",
+                       p->where, p->name, proxy_mode_word(p->mode), target,
+                       proxy_mode_word(f->conf->backends[front->backend]->mode));
+    return true;
+}
+
+static bool finish(struct finish *f)
+{
+    struct root *r = f->root;
+    f->conf->global = r->global;
+    f->conf->global.timeout_drain_ms = r->defaults.drain_ms;
+    f->conf->warnings = r->warnings;
+    for (unsigned i = 0; i < r->part_count; i++) {
+        if (!judge_name(f, i) || !judge(f, r->parts[i]))
+            return false;
+    }
+    /* Not more of each than there is room for: a listen counts as one of both. */
+
+    unsigned fronts = 0;
+    unsigned backs = 0;
+    for (unsigned i = 0; i < r->part_count; i++) {
+        fronts += (r->parts[i]->kind & PART_FRONTEND) != 0;
+        backs += (r->parts[i]->kind & PART_BACKEND) != 0;
+    }
+    if (fronts > PROXY_CONF_PROXIES_MAX || backs > PROXY_CONF_PROXIES_MAX)
+        return err_set(f->err, ERR_CONFIG, "%s: more than %u frontends or backends", f->conf->path,
+                       PROXY_CONF_PROXIES_MAX);
+
+    for (unsigned i = 0; i < r->part_count; i++) {
+        if ((r->parts[i]->kind & PART_BACKEND) != 0 && !has_pages(r->parts[i]))
+            add_backend(f, r->parts[i]);
+    }
+    for (unsigned i = 0; i < r->part_count; i++) {
+        if ((r->parts[i]->kind & PART_FRONTEND) != 0 && !add_frontend(f, r->parts[i]))
+            return false;
+    }
+    if (f->conf->frontend_count == 0)
+        return err_set(f->err, ERR_CONFIG, "%s: there is no [frontend] and no [listen]",
+                       f->conf->path);
+    return true;
+}
+
+typedef bool (*load_fn)(const char *name, struct slice text, struct root *root,
+                        struct conf_store *store, struct err *err);
+
+static bool load_file(const char *name, struct slice text, struct root *root,
+                      struct conf_store *store, struct err *err)
+{
+    (void)text;
+    return conf_load(proxy_conf_schema(), name, NULL, 0, root, store, err);
+}
+
+static bool load_text(const char *name, struct slice text, struct root *root,
+                      struct conf_store *store, struct err *err)
+{
+    return conf_load_text(proxy_conf_schema(), name, text, NULL, 0, root, store, err);
+}
+
+static struct proxy_conf *load(const char *name, struct slice text, load_fn fn, struct err *err)
+{
+    struct conf_store *store = conf_store_new();
+    struct proxy_conf *conf = conf_store_alloc(store, sizeof *conf);
+    struct root *root = conf_store_alloc(store, sizeof *root);
+    conf->store = store;
+    conf->path = conf_store_str(store, slice_str(name));
+
+    struct finish f = { .root = root, .conf = conf, .err = err };
+    if (fn(name, text, root, store, err) && finish(&f))
+        return conf;
+    conf_store_free(&store);
+    return NULL;
+}
+
+struct proxy_conf *proxy_conf_load(const char *path, struct err *err)
+{
+    return load(path, slice_of(NULL, 0), load_file, err);
+}
+
+struct proxy_conf *proxy_conf_load_text(const char *name, struct slice text, struct err *err)
+{
+    return load(name, text, load_text, err);
+}
+
+void proxy_conf_free(struct proxy_conf **conf)
+{
+    if (*conf == NULL)
+        return;
+    struct conf_store *store = (*conf)->store;
+    *conf = NULL;
+    conf_store_free(&store);
+}
+
+void proxy_conf_describe(struct text *out)
+{
+    conf_describe(proxy_conf_schema(), out);
+}
+
+const char *proxy_mode_word(enum proxy_mode mode)
+{
+    static const char *const words[] = {
+        [PROXY_MODE_AMQP] = "amqp",
+        [PROXY_MODE_TCP] = "tcp",
+        [PROXY_MODE_HTTP] = "http",
+    };
+    CHECK((unsigned)mode < ARRAY_COUNT(words));
+    return words[mode];
+}

@@ -1,0 +1,183 @@
+#include "proxy_words.h"
+
+#include "base/check.h"
+#include "base/units.h"
+#include "nets.h"
+
+#include <string.h>
+
+#define VERIFY_WORDS "none|required"
+
+bool proxy_words_name(const char *name, struct err *err)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                  "0123456789-_.:";
+    if (name[0] != '\0' && strspn(name, allowed) == strlen(name))
+        return true;
+    return err_set(err, ERR_CONFIG, "a name consists of letters, digits and -_.: only");
+}
+
+/* ---- bind ------------------------------------------------------------------------------------ */
+
+static bool set_trust(void *instance, const struct conf_value *value, struct err *err)
+{
+    struct bind_conf *b = instance;
+    for (size_t i = 0; i < value->words.count; i++) {
+        struct net net;
+        if (!net_of(value->words.items[i], &net, err))
+            return false;
+    }
+    b->trust = value->words;
+    return true;
+}
+
+static bool set_min_version(void *instance, const struct conf_value *value, struct err *err)
+{
+    struct bind_conf *b = instance;
+    if (strcmp(value->text, "TLSv1.2") != 0 && strcmp(value->text, "TLSv1.3") != 0)
+        return err_set(err, ERR_CONFIG, "is one of TLSv1.2 and TLSv1.3");
+    b->min_version = value->text + strlen("TLSv");
+    return true;
+}
+
+static const struct conf_directive bind_rows[] = {
+    { .key = "ssl", .type = CONF_FLAG, .offset = CONF_FIELD(struct bind_conf, ssl) },
+    { .key = "crt", .type = CONF_STRING, .offset = CONF_FIELD(struct bind_conf, crt) },
+    { .key = "ca-file", .type = CONF_STRING, .offset = CONF_FIELD(struct bind_conf, ca_file) },
+    { .key = "alpn", .type = CONF_STRING, .offset = CONF_FIELD(struct bind_conf, alpn) },
+    { .key = "ssl-min-ver", .type = CONF_STRING, .set = set_min_version },
+    { .key = "verify",
+      .type = CONF_CHOICE,
+      .offset = CONF_FIELD(struct bind_conf, verify),
+      .choices = VERIFY_WORDS },
+    { .key = "accept-proxy",
+      .type = CONF_FLAG,
+      .offset = CONF_FIELD(struct bind_conf, accept_proxy) },
+    { .key = "trust", .type = CONF_LIST, .set = set_trust },
+};
+
+static bool judge_bind(const struct bind_conf *b, struct err *err)
+{
+    if (b->ssl && b->crt == NULL)
+        return err_set(err, ERR_CONFIG, "ssl needs a certificate: ssl crt FILE");
+    if (!b->ssl && (b->crt != NULL || b->ca_file != NULL || b->alpn != NULL ||
+                    b->min_version != NULL || b->verify != PROXY_VERIFY_NONE))
+        return err_set(err, ERR_CONFIG, "crt, ca-file, alpn, verify and ssl-min-ver need ssl");
+    if (b->verify == PROXY_VERIFY_REQUIRED && b->ca_file == NULL)
+        return err_set(err, ERR_CONFIG, "verify required needs ca-file FILE");
+    if (b->trust.count != 0 && !b->accept_proxy)
+        return err_set(err, ERR_CONFIG, "trust needs accept-proxy");
+    return true;
+}
+
+bool proxy_words_bind(const struct conf_value *value, struct bind_conf *out, struct err *err)
+{
+    if (value->words.count == 0)
+        return err_set(err, ERR_CONFIG, "an address is missing: bind = :5672");
+    *out = (struct bind_conf){ .where = value->where };
+    return conf_address_of(value->words.items[0], -1, value->store, &out->at, err) &&
+           conf_options(bind_rows, ARRAY_COUNT(bind_rows), &value->words, 1, out, value->store,
+                        err) &&
+           judge_bind(out, err);
+}
+
+/* ---- server, default-server ------------------------------------------------------------------ */
+
+#define SERVER_FLAG(word, member)                                                                  \
+    {                                                                                              \
+        .key = (word), .type = CONF_FLAG, .offset = CONF_FIELD(struct server_conf, member)         \
+    }
+#define SERVER_TIME(word, member)                                                                  \
+    {                                                                                              \
+        .key = (word), .type = CONF_DURATION, .offset = CONF_FIELD(struct server_conf, member),    \
+        .min = 1, .max = 24u * 3600 * 1000                                                         \
+    }
+#define SERVER_NUMBER(word, member, least, most)                                                   \
+    {                                                                                              \
+        .key = (word), .type = CONF_U64, .offset = CONF_FIELD(struct server_conf, member),         \
+        .min = (least), .max = (most)                                                              \
+    }
+#define SERVER_TEXT(word, member)                                                                  \
+    {                                                                                              \
+        .key = (word), .type = CONF_STRING, .offset = CONF_FIELD(struct server_conf, member)       \
+    }
+
+static const struct conf_directive server_rows[] = {
+    SERVER_FLAG("check", check),
+    SERVER_FLAG("backup", backup),
+    SERVER_FLAG("disabled", disabled),
+    SERVER_FLAG("ssl", ssl),
+    SERVER_FLAG("send-proxy-v2", send_proxy),
+    SERVER_TIME("inter", inter_ms),
+    SERVER_TIME("fastinter", fastinter_ms),
+    SERVER_TIME("downinter", downinter_ms),
+    SERVER_NUMBER("rise", rise, 1, 1000),
+    SERVER_NUMBER("fall", fall, 1, 1000),
+    SERVER_NUMBER("weight", weight, 0, 256),
+    SERVER_NUMBER("maxconn", maxconn, 0, UINT32_MAX),
+    SERVER_NUMBER("port", check_port, 1, UINT16_MAX),
+    { .key = "slowstart",
+      .type = CONF_DURATION,
+      .offset = CONF_FIELD(struct server_conf, slowstart_ms),
+      .max = 24u * 3600 * 1000 },
+    { .key = "verify",
+      .type = CONF_CHOICE,
+      .offset = CONF_FIELD(struct server_conf, verify),
+      .choices = VERIFY_WORDS },
+    SERVER_TEXT("ca-file", ca_file),
+    SERVER_TEXT("crt", crt),
+    SERVER_TEXT("sni", sni),
+};
+
+struct server_conf proxy_words_server_defaults(void)
+{
+    return (struct server_conf){
+        .weight = 1,
+        .inter_ms = 2000,
+        .rise = 2,
+        .fall = 3,
+        .verify = PROXY_VERIFY_REQUIRED,
+    };
+}
+
+static bool server_options(const struct conf_value *value, size_t from, struct server_conf *io,
+                           struct err *err)
+{
+    return conf_options(server_rows, ARRAY_COUNT(server_rows), &value->words, from, io,
+                        value->store, err);
+}
+
+bool proxy_words_default_server(const struct conf_value *value, struct server_conf *io,
+                                struct err *err)
+{
+    return server_options(value, 0, io, err);
+}
+
+static void fill_health(struct server_conf *s)
+{
+    s->health = (struct health_conf){
+        .rise = (unsigned)s->rise,
+        .fall = (unsigned)s->fall,
+        .inter_ms = s->inter_ms,
+        .fastinter_ms = s->fastinter_ms != 0 ? s->fastinter_ms : s->inter_ms,
+        .downinter_ms = s->downinter_ms != 0 ? s->downinter_ms : s->inter_ms,
+    };
+}
+
+bool proxy_words_server(const struct conf_value *value, struct server_conf *out, struct err *err)
+{
+    if (value->words.count < 2)
+        return err_set(err, ERR_CONFIG,
+                       "a name and an address are needed: "
+                       "server = rabbit1 10.0.0.1:5672 check");
+    out->name = value->words.items[0];
+    out->where = value->where;
+    if (!proxy_words_name(out->name, err) ||
+        !conf_address_of(value->words.items[1], -1, value->store, &out->at, err) ||
+        !server_options(value, 2, out, err))
+        return false;
+    if (out->at.kind == CONF_ADDRESS_TCP && (out->at.host[0] == '\0' || out->at.port == 0))
+        return err_set(err, ERR_CONFIG, "the address of a server has a host and a port");
+    fill_health(out);
+    return true;
+}

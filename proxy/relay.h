@@ -1,0 +1,42 @@
+/*
+ * relay: mode tcp: octets from a client to one server and back, as they are.
+ *
+ * The server is chosen when the client comes in; while none answers the next one is tried, up to
+ * timeout-failover. What one side sends before it closes is still passed on. A side that closes
+ * ends both: half-open connections are not kept.
+ */
+#ifndef WARREN_RELAY_H
+#define WARREN_RELAY_H
+
+#include "io/stream.h"
+#include "worker.h"
+
+struct relay {
+    TAILQ_ENTRY(relay) entry;   /* of the worker's */
+    TAILQ_ENTRY(relay) waiting; /* for a server */
+    struct worker *worker;
+    struct snapshot *snapshot;
+    const struct frontend *frontend;
+    const struct server *server; /* NULL: being looked for */
+    struct stream *client;
+    struct stream *upstream; /* NULL: waiting for a server */
+    struct loop_timer timer;
+    uint64_t id;
+    uint64_t skip; /* servers tried in vain, in this round */
+    uint64_t deadline_ms;
+    uint64_t started_ms;
+    bool is_open;
+    bool is_queued;
+};
+
+/* Takes fd. False, and the fd is closed, when there is no room. */
+MUST_CHECK bool relay_new(struct worker *w, struct snapshot *snapshot,
+                          const struct frontend *frontend, unsigned bind, int fd);
+
+/* A server may be there now. */
+void relay_again(struct relay *r);
+
+/* End it at once. */
+void relay_end(struct relay *r);
+
+#endif

@@ -1,0 +1,66 @@
+/*
+ * snapshot: a configuration brought to life: proxies with their records and certificates.
+ *
+ * Counted and immutable. A reload makes a new one that takes over the records of what stayed;
+ * sessions that run keep the one they began with.
+ */
+#ifndef WARREN_SNAPSHOT_H
+#define WARREN_SNAPSHOT_H
+
+#include "base/rng.h"
+#include "base/shared.h"
+#include "io/tls.h"
+#include "live.h"
+#include "proxy_conf.h"
+
+struct server {
+    const struct server_conf *conf;
+    const struct backend *backend;
+    struct server_live *live;
+    struct tls_ctx *tls; /* NULL: plain */
+    unsigned index;      /* in its backend */
+};
+
+struct backend {
+    const struct backend_conf *conf;
+    struct backend_live *live;
+    struct server *servers;
+    unsigned server_count;
+};
+
+struct frontend {
+    const struct frontend_conf *conf;
+    const struct backend *backend; /* NULL in mode http */
+    struct frontend_live *live;
+    struct tls_ctx *tls[PROXY_CONF_BINDS_MAX]; /* NULL: plain */
+};
+
+struct snapshot {
+    struct shared refs;
+    struct proxy_conf *conf;
+    struct frontend *frontends;
+    unsigned frontend_count;
+    struct backend *backends;
+    unsigned backend_count;
+};
+
+/* Takes *conf, also when it fails. `before` is the present snapshot or NULL. Control loop. */
+MUST_CHECK struct snapshot *snapshot_new(struct proxy_conf **conf, const struct snapshot *before,
+                                         uint64_t now_ms, struct err *err);
+struct snapshot *snapshot_ref(struct snapshot *s);
+void snapshot_unref(struct snapshot **s);
+
+const struct backend *snapshot_backend(const struct snapshot *s, const char *name);
+const struct server *backend_server(const struct backend *b, const char *name);
+
+/* Up, wanted by the operator, and its address is known: may take what is new. Any thread. */
+bool server_is_usable(const struct server *s);
+
+/* Who is next among the servers whose bit in `skip` is not set; NULL when none can take it. */
+const struct server *backend_pick(const struct backend *b, uint64_t skip, uint64_t now_ms,
+                                  struct rng *rng);
+
+/* How many servers can take what is new. */
+unsigned backend_usable_count(const struct backend *b);
+
+#endif

@@ -1,0 +1,101 @@
+#include "worker.h"
+
+#include "base/check.h"
+#include "door.h"
+#include "leg.h"
+#include "relay.h"
+#include "session.h"
+
+#define CHANNELS_EACH  64u /* of a client, on the average; a bound for the sum of all */
+#define UPSTREAMS_EACH 4u
+
+void worker_init(struct worker *w, unsigned index, struct loop *loop, struct process *process,
+                 uint64_t seed)
+{
+    size_t clients = process->conns_limit;
+    *w = (struct worker){ .loop = loop, .index = index, .process = process };
+    rng_init(&w->rng, seed);
+    /* Sessions that are saying goodbye still have their memory, so there may be more of them than
+     * clients are let in. */
+    pool_init(&w->sessions, sizeof(struct session), clients + clients / 2);
+    pool_init(&w->channels, sizeof(struct channel), CHANNELS_EACH * clients);
+    pool_init(&w->legs, sizeof(struct leg), CHANNELS_EACH * clients);
+    pool_init(&w->upstreams, sizeof(struct upstream), UPSTREAMS_EACH * clients + 64);
+    pool_init(&w->relays, sizeof(struct relay), clients + clients / 2);
+    TAILQ_INIT(&w->all);
+    TAILQ_INIT(&w->all_relays);
+    TAILQ_INIT(&w->waiting_relays);
+    TAILQ_INIT(&w->waiting);
+    TAILQ_INIT(&w->doors);
+}
+
+void worker_fini(struct worker *w)
+{
+    CHECK(TAILQ_EMPTY(&w->all) && TAILQ_EMPTY(&w->all_relays) && TAILQ_EMPTY(&w->doors));
+    pool_fini(&w->sessions);
+    pool_fini(&w->channels);
+    pool_fini(&w->legs);
+    pool_fini(&w->upstreams);
+    pool_fini(&w->relays);
+}
+
+void worker_client_in(struct worker *w, const struct frontend *f)
+{
+    struct process *p = w->process;
+    (void)shared_add(&p->conns_total, 1);
+    shared_raise(&p->conns_max, shared_add(&p->conns, 1));
+    live_traffic_begin(&f->live->traffic);
+    live_traffic_begin(&f->backend->live->traffic);
+    shared_bump(&w->counts.clients, 1);
+}
+
+void worker_client_out(struct worker *w, const struct frontend *f)
+{
+    struct process *p = w->process;
+    live_traffic_end(&f->live->traffic);
+    live_traffic_end(&f->backend->live->traffic);
+    shared_bump(&w->counts.clients, (uint64_t)-1);
+    (void)shared_sub(&p->conns, 1);
+    if (shared_get(&f->live->paused) != 0 || shared_get(&f->backend->live->qcur) != 0)
+        p->wake(p->control);
+    p->left(p->control);
+}
+
+void worker_wake(struct worker *w)
+{
+    CHECK(loop_is_current(w->loop));
+    doors_wake(w);
+    /* One that still finds nothing keeps its place. */
+    struct session *s = TAILQ_FIRST(&w->waiting);
+    while (s != NULL) {
+        struct session *next = TAILQ_NEXT(s, waiting);
+        hunt_again(s);
+        s = next;
+    }
+    struct relay *r = TAILQ_FIRST(&w->waiting_relays);
+    while (r != NULL) {
+        struct relay *next = TAILQ_NEXT(r, waiting);
+        relay_again(r);
+        r = next;
+    }
+}
+
+void worker_goodbye(struct worker *w, const char *why)
+{
+    struct session *s = TAILQ_FIRST(&w->all);
+    while (s != NULL) {
+        struct session *next = TAILQ_NEXT(s, entry);
+        session_close(s, AMQP_CONNECTION_FORCED, "%s", why);
+        s = next;
+    }
+    while (!TAILQ_EMPTY(&w->all_relays)) /* these have no way to say it */
+        relay_end(TAILQ_FIRST(&w->all_relays));
+}
+
+void worker_end_all(struct worker *w)
+{
+    while (!TAILQ_EMPTY(&w->all))
+        session_end(TAILQ_FIRST(&w->all));
+    while (!TAILQ_EMPTY(&w->all_relays))
+        relay_end(TAILQ_FIRST(&w->all_relays));
+}
