@@ -40,7 +40,7 @@ static void bury(struct session *s)
 
 void session_reap(struct session *s)
 {
-    if (s->client == NULL && LIST_EMPTY(&s->upstreams))
+    if (s->client == NULL && LIST_EMPTY(&s->upstreams) && !s->is_buried)
         bury(s);
 }
 
