@@ -3,12 +3,22 @@
 /* Enough of a payload to recognise it by. */
 #define SNIPPET_LEN 16u
 
-/* "all octets = <<1,2>>" or "first 16 octets = <<...>>", after RabbitMQ's fashion. */
+static bool is_plain(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (s.ptr[i] < 0x20 || s.ptr[i] > 0x7E || s.ptr[i] == '"' || s.ptr[i] == '\\')
+            return false;
+    return s.len != 0;
+}
+
+/* all octets = <<1,2>>, or first 16 octets = <<"in plain text...">>, after RabbitMQ's fashion. */
 static void put_snippet(struct text *out, struct slice payload)
 {
     text_put(out, "%s octets = <<", payload.len <= SNIPPET_LEN ? "all" : "first 16");
     struct slice shown = slice_head(payload, SNIPPET_LEN);
-    for (size_t i = 0; i < shown.len; i++)
+    if (is_plain(shown))
+        text_put(out, "\"%.*s\"", SLICE_ARG(shown));
+    for (size_t i = 0; i < shown.len && !is_plain(shown); i++)
         text_put(out, i == 0 ? "%u" : ",%u", (unsigned)shown.ptr[i]);
     text_str(out, ">>");
 }
@@ -32,6 +42,8 @@ void amqp_frame_describe(const struct amqp_frame *f, struct text *out)
 {
     text_put(out, "type %u, ", (unsigned)f->type);
     put_snippet(out, f->payload);
+    if (amqp_frame_is_broken_heartbeat(f))
+        text_str(out, ": unknown_frame");
 }
 
 enum amqp_cut amqp_protocol_header_cut(struct slice in)

@@ -103,7 +103,14 @@ MUST_CHECK static inline enum amqp_cut amqp_frame_cut(struct slice in, uint32_t 
 /* Why amqp_frame_cut said BAD, in RabbitMQ's words: what follows "FRAME_ERROR - ". */
 void amqp_frame_why(struct slice in, uint32_t max, struct text *out);
 
-/* A whole frame that has no business here, as RabbitMQ describes it after "UNEXPECTED_FRAME - ". */
+/* A heartbeat has no payload: one that does is a frame that cannot be read (501). */
+static inline bool amqp_frame_is_broken_heartbeat(const struct amqp_frame *f)
+{
+    return f->type == AMQP_FRAME_HEARTBEAT && f->payload.len != 0;
+}
+
+/* A whole frame that has no business here, as RabbitMQ describes it after "UNEXPECTED_FRAME - ", or
+ * "FRAME_ERROR - " for a broken heartbeat. */
 void amqp_frame_describe(const struct amqp_frame *f, struct text *out);
 
 /*

@@ -248,8 +248,8 @@ static void on_frame(struct amqp_hs_client *hs, const struct amqp_frame *f,
     CHECK(hs->state != AMQP_HS_CLIENT_IDLE);
     CHECK(hs->state != AMQP_HS_CLIENT_RUNNING || f->channel == 0);
 
-    bool beat = f->type == AMQP_FRAME_HEARTBEAT && f->payload.len == 0;
-    if (f->channel == 0 && beat)
+    bool broken = amqp_frame_is_broken_heartbeat(f);
+    if (f->channel == 0 && f->type == AMQP_FRAME_HEARTBEAT && !broken)
         return;
     if (f->channel == 0 && f->type == AMQP_FRAME_METHOD) {
         on_method(hs, f->payload, out);
@@ -258,7 +258,7 @@ static void on_frame(struct amqp_hs_client *hs, const struct amqp_frame *f,
     char room[AMQP_REPLY_TEXT_MAX + 1];
     struct text what = text_over(room, sizeof room);
     amqp_frame_describe(f, &what);
-    fail(hs, out, AMQP_UNEXPECTED_FRAME, 0, "%s", room);
+    fail(hs, out, broken ? AMQP_FRAME_ERROR : AMQP_UNEXPECTED_FRAME, 0, "%s", room);
 }
 
 void amqp_hs_client_step(struct amqp_hs_client *hs, const struct amqp_hs_event *ev,

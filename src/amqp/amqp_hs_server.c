@@ -367,8 +367,8 @@ static void on_frame(struct amqp_hs_server *hs, const struct amqp_frame *f,
     CHECK(amqp_hs_server_takes_frames(hs));
     CHECK(hs->state != AMQP_HS_SERVER_RUNNING || f->channel == 0);
 
-    bool beat = f->type == AMQP_FRAME_HEARTBEAT && f->payload.len == 0;
-    if (f->channel == 0 && beat)
+    bool broken = amqp_frame_is_broken_heartbeat(f);
+    if (f->channel == 0 && f->type == AMQP_FRAME_HEARTBEAT && !broken)
         return;
     if (f->channel == 0 && f->type == AMQP_FRAME_METHOD) {
         on_method(hs, f->payload, out);
@@ -377,7 +377,7 @@ static void on_frame(struct amqp_hs_server *hs, const struct amqp_frame *f,
     char room[AMQP_REPLY_TEXT_MAX + 1];
     struct text what = text_over(room, sizeof room);
     amqp_frame_describe(f, &what);
-    fail(hs, out, AMQP_UNEXPECTED_FRAME, 0, "%s", room);
+    fail(hs, out, broken ? AMQP_FRAME_ERROR : AMQP_UNEXPECTED_FRAME, 0, "%s", room);
 }
 
 /* A decision that comes after we closed for another reason is too late, and no mistake. */

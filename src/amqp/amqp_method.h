@@ -7,7 +7,7 @@
  * written borrows the struct's slices for the call only. Stateless; any thread.
  *
  * As RabbitMQ does, a method with octets behind its last field is refused, spare bits of a bit
- * field are ignored, and the short strings of a client must be UTF-8.
+ * field are ignored, and the short strings of a client must be UTF-8, but for basic.publish.
  */
 #ifndef WARREN_AMQP_METHOD_H
 #define WARREN_AMQP_METHOD_H
@@ -55,6 +55,13 @@ struct amqp_method {
 #undef X
     };
 };
+
+/* A header frame and body frames follow. */
+static inline bool amqp_method_has_content(uint32_t id)
+{
+    return id == AMQP_BASIC_PUBLISH || id == AMQP_BASIC_DELIVER || id == AMQP_BASIC_GET_OK ||
+           id == AMQP_BASIC_RETURN;
+}
 
 /* ---- one method: void amqp_NAME_read(struct wire *w, struct amqp_NAME *out) ---- */
 
@@ -128,7 +135,7 @@ AMQP_METHODS(X)
         if (UNLIKELY(w.ran_out || wire_left(&w) != 0 || !(true AMQP_##NAME(AMQP_TABLE_OK))))       \
             return AMQP_DECODE_BAD;                                                                \
         if (AMQP_SENT_BY_##sender == AMQP_SENT_BY_SERVER ||                                        \
-            LIKELY(true AMQP_##NAME(AMQP_UTF8_OK)))                                                \
+            amqp_method_has_content(AMQP_##NAME) || LIKELY(true AMQP_##NAME(AMQP_UTF8_OK)))        \
             return AMQP_DECODE_OK;                                                                 \
         return AMQP_DECODE_BAD_UTF8;                                                               \
     }
@@ -206,13 +213,6 @@ bool amqp_method_answers(enum amqp_method_id answer, enum amqp_method_id request
 
 /* Does it answer anything at all? */
 bool amqp_method_is_answer(enum amqp_method_id id);
-
-/* A header frame and body frames follow. */
-static inline bool amqp_method_has_content(uint32_t id)
-{
-    return id == AMQP_BASIC_PUBLISH || id == AMQP_BASIC_DELIVER || id == AMQP_BASIC_GET_OK ||
-           id == AMQP_BASIC_RETURN;
-}
 
 static inline uint16_t amqp_method_class(uint32_t id)
 {

@@ -91,7 +91,7 @@ Test(amqp_frame, says_why_as_rabbitmq_does)
                       "{frame_too_large,200000,131064}");
     text_clear(&why);
     amqp_frame_why(kit_hex("47455420 2f2048 5454"), 131072, &why);
-    expect_text(room, "type 71, all octets = <<84,84>>: unknown_frame");
+    expect_text(room, "type 71, all octets = <<\"TT\">>: unknown_frame");
 }
 
 Test(amqp_frame, carries_the_largest_payload)
