@@ -138,7 +138,7 @@ static void on_peer_close(struct amqp_hs_server *hs, const struct amqp_connectio
         return;
     }
     amqp_hs_send(out, AMQP_CONNECTION_CLOSE_OK);
-    amqp_hs_hang_up(out, close_wait_ms(hs));
+    amqp_hs_hang_up(out, 0);
     move(hs, AMQP_HS_SERVER_DONE);
 }
 
@@ -409,7 +409,7 @@ void amqp_hs_server_step(struct amqp_hs_server *hs, const struct amqp_hs_event *
     case AMQP_HS_EV_RELEASED:
         CHECK(hs->state == AMQP_HS_SERVER_CLOSING);
         amqp_hs_send(out, AMQP_CONNECTION_CLOSE_OK);
-        amqp_hs_hang_up(out, 0);
+        amqp_hs_hang_up(out, 0); /* RabbitMQ leaves this to the client, which may forget it */
         move(hs, AMQP_HS_SERVER_DONE);
         return;
     case AMQP_HS_EV_HEADER:
