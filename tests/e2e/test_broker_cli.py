@@ -123,7 +123,7 @@ class Signals(Case):
 class Detached(Case):
     def detach(self, option):
         b = self.broker(start=False)
-        b.conf["log"] = {"target": b.path("own.log"), "level": "info"}
+        b.conf["log"] = {"target": "file", "file": b.path("own.log"), "level": "info"}
         write(b.conf_path, ini(b.conf))
         os.makedirs(b.path("run"), exist_ok=True)
         out = procs.run(b.argv(option), env=b.env())

@@ -137,7 +137,7 @@ class Bodies(Base):
             sender.barrier()
             m = taker.get(q)
             self.assertEqual(m.body, self.body_of(300000))
-            self.assertEqual(max(m.body_frame_sizes), taker.conn.frame_max)
+            self.assertLessEqual(max(m.body_frame_sizes), taker.conn.frame_max)
         self.ch.call("queue.delete", queue=q)
 
     def test_fan_out_of_a_megabyte(self):

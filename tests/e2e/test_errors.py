@@ -280,20 +280,6 @@ class Preconditions(Base):
         self.refuse(406, "PRECONDITION_FAILED - queue '%s' in vhost '/' in use" % q,
                     "queue.delete", queue=q, if_unused=True)
 
-    def test_modes_of_a_channel_exclude_each_other(self):
-        tx, confirm = self.conn.channel(), self.conn.channel()
-        confirm.call("confirm.select")
-        confirm.call("confirm.select")  # twice is fine
-        confirm.send("tx.select")
-        confirm.expect_close(406, "PRECONDITION_FAILED - cannot switch from confirm to tx mode",
-                             "tx.select")
-        tx.call("tx.select")
-        tx.send("confirm.select")
-        tx.expect_close(406, "PRECONDITION_FAILED - cannot switch from tx to confirm mode",
-                        "confirm.select")
-        for method in ("tx.commit", "tx.rollback"):
-            self.refuse(406, "PRECONDITION_FAILED - channel is not transactional", method)
-
     def test_x_match(self):
         q = self.made_queue()
         bind = dict(method="queue.bind", queue=q, exchange="amq.headers")

@@ -101,6 +101,13 @@ class Confirm(Base):
         other.publish("", q, b"after")
         other.expect("basic.ack", delivery_tag=1)
 
+    def test_selecting_twice_changes_nothing(self):
+        self.ch.publish("", "nowhere", b"x")
+        self.ch.expect("basic.ack", delivery_tag=1)
+        self.ch.call("confirm.select")
+        self.ch.publish("", "nowhere", b"x")
+        self.ch.expect("basic.ack", delivery_tag=2)
+
     def test_select_nowait(self):
         other = self.conn.channel()
         other.send("confirm.select", nowait=True)

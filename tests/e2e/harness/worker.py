@@ -76,6 +76,7 @@ class Result(unittest.TestResult):
         took = time.monotonic() - self.start
         errors = self.errors_here + self.runner.check_alive()
         if errors:
+            self.runner.failed = True
             put(name, "failed", took, "\n".join(errors + [self.runner.site.logs()]))
         else:
             put(name, "absent" if self.absent else "passed", took, self.absent or "")
@@ -89,6 +90,7 @@ def put(test, how, seconds, detail=""):
 class Runner:
     def __init__(self, args, module, target):
         self.args, self.module, self.target = args, module, target
+        self.failed = False
         self.site = self.begin()
 
     def begin(self):
@@ -109,7 +111,7 @@ class Runner:
         wrong = self.site.stop()
         how, detail = ("failed", "\n".join(wrong + [self.site.logs()])) if wrong else ("passed", "")
         put("(orderly end)", how, time.monotonic() - start, detail)
-        if not wrong and not self.args.keep:
+        if not (wrong or self.failed or self.args.keep):
             self.site.remove()
 
 
