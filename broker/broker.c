@@ -213,7 +213,6 @@ void broker_free(struct broker **broker)
 struct alarm_notice {
     struct mail mail;
     struct shard *shard;
-    bool on;
 };
 
 static void on_alarm_notice(struct mail *mail)
@@ -222,7 +221,7 @@ static void on_alarm_notice(struct mail *mail)
     size_t at = 0;
     struct connection *c;
     while ((c = idmap_next(&n->shard->connections, &at)) != NULL)
-        connection_set_alarm(c, n->on);
+        connection_alarm_ended(c);
     mem_free(n);
 }
 
@@ -237,9 +236,9 @@ static void set_alarm(struct broker *b, bool on, uint64_t bytes)
     else
         log_info("broker", b->conf->node.name,
                  "memory is below the high watermark again used=%" PRIu64, bytes);
-    for (uint32_t i = 0; i < b->shard_count; i++) {
+    for (uint32_t i = 0; !on && i < b->shard_count; i++) {
         struct alarm_notice *n = mem_zalloc(sizeof *n);
-        *n = (struct alarm_notice){ { NULL, on_alarm_notice }, b->shards[i], on };
+        *n = (struct alarm_notice){ { NULL, on_alarm_notice }, b->shards[i] };
         mailbox_post(b->shards[i]->loop, &n->mail);
     }
 }

@@ -279,8 +279,6 @@ static void unexpected(struct connection *c, uint32_t method, const char *what)
 /* A number that no channel has: only channel.open makes sense. */
 static void take_first(struct connection *c, uint16_t number, const struct amqp_method *m)
 {
-    if (m->id == AMQP_CHANNEL_CLOSE_OK)
-        return; /* two closes crossed; the number is free already */
     if (m->id != AMQP_CHANNEL_OPEN) {
         connection_error(c, AMQP_CHANNEL_ERROR, m->id, "expected 'channel.open'");
         return;
@@ -303,7 +301,7 @@ static void take_when_closing(struct channel *ch, const struct amqp_method *m)
     if (m->id == AMQP_CHANNEL_CLOSE_OK) {
         channel_end(ch);
     } else if (m->id == AMQP_CHANNEL_CLOSE) {
-        channel_end(ch);
+        /* The two crossed: its answer to ours is still to come. */
         connection_send(c, number, &(struct amqp_method){ .id = AMQP_CHANNEL_CLOSE_OK });
     }
 }

@@ -32,7 +32,7 @@ struct content {
     enum content_stage stage;
     bool mandatory;
     bool persistent;
-    bool check_user; /* the message names one */
+    bool check_props; /* something in the properties is to be judged before routing */
     struct slice exchange;
     struct slice key;
     struct slice props;

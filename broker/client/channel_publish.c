@@ -1,6 +1,7 @@
 #include "amqp/amqp_props.h"
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/units.h"
 #include "broker.h"
 #include "client/channel.h"
 
@@ -9,6 +10,8 @@
 #define BODY_IN_PLACE_BYTES ((size_t)16 * 1024) /* a short content is sent in one piece */
 #define METHOD_ROOM         ((size_t)1024)      /* names and numbers of a method with content */
 #define HEADER_FIXED        ((size_t)12)        /* class, weight and body size */
+#define EXPIRATION_MAX_MS   UINT32_MAX
+#define EXPIRATION_ROOM     320u
 #define HEADER_ROOM         ((size_t)64)
 
 /* ---- content comes in
@@ -44,6 +47,7 @@ void channel_take_publish(struct channel *ch, const struct amqp_basic_publish *m
         return;
     }
     ct->stage = CONTENT_HEADER;
+    ch->conn->contents++;
     ct->mandatory = m->mandatory;
     ct->exchange = m->exchange;
     ct->key = m->routing_key;
@@ -56,8 +60,9 @@ void channel_take_publish(struct channel *ch, const struct amqp_basic_publish *m
 static void reset_content(struct channel *ch)
 {
     struct content *ct = &ch->content;
-    if (ct->parked != NULL)
-        mem_free(ct->parked);
+    if (ct->stage != CONTENT_NONE)
+        ch->conn->contents--;
+    mem_free(ct->parked);
     ct->parked = NULL;
     ct->parts = NULL;
     ct->part_count = ct->part_cap = 0;
@@ -129,7 +134,9 @@ static void begin_body(struct channel *ch, const struct amqp_header *h,
     struct content *ct = &ch->content;
     ct->props = h->props;
     ct->persistent = brief->delivery_mode == AMQP_DELIVERY_PERSISTENT;
-    ct->check_user = (brief->flags & AMQP_PROP_user_id) != 0;
+    ct->check_props = (brief->flags & (AMQP_PROP_user_id | AMQP_PROP_expiration)) != 0 ||
+                      brief->delivery_mode > AMQP_DELIVERY_PERSISTENT ||
+                      ((brief->flags & AMQP_PROP_delivery_mode) != 0 && brief->delivery_mode == 0);
     ct->body_bytes = ct->left_bytes = h->body_size;
     ct->stage = CONTENT_BODY;
     if (ct->parked != NULL && !ch->in_assembling) {
@@ -322,17 +329,43 @@ static void hand_over(struct channel *ch, struct message *m, const struct meta_q
     }
 }
 
-/* Whoever names a user in a message must be that user. */
-static bool user_is_right(struct channel *ch)
+/* Milliseconds, as digits: NULL if it is that, or what RabbitMQ says is wrong with it. */
+static const char *expiration_fault(struct slice text, char room[EXPIRATION_ROOM])
+{
+    struct text why = text_over(room, EXPIRATION_ROOM);
+    bool negative = text.len > 1 && text.ptr[0] == '-';
+    uint64_t ms;
+    if (!units_u64(negative ? slice_from(text, 1) : text, &ms))
+        return "no_integer";
+    if (!negative && ms <= EXPIRATION_MAX_MS)
+        return NULL;
+    text_put(&why, negative ? "{value_negative,%.*s}" : "{value_too_large,%.*s}", SLICE_ARG(text));
+    return room;
+}
+
+/* Whoever names a user in a message must be that user; modes are 1 and 2; an expiration is a
+ * number. */
+static bool props_are_right(struct channel *ch)
 {
     struct amqp_props_brief brief;
+    char room[EXPIRATION_ROOM];
     bool ok = amqp_props_peek(ch->content.props, &brief);
     CHECK(ok);
-    if (slice_is(brief.user_id, ch->conn->user))
+    const char *fault =
+        (brief.flags & AMQP_PROP_expiration) != 0 ? expiration_fault(brief.expiration, room) : NULL;
+    if ((brief.flags & AMQP_PROP_user_id) != 0 && !slice_is(brief.user_id, ch->conn->user))
+        channel_error(ch, AMQP_PRECONDITION_FAILED, AMQP_BASIC_PUBLISH,
+                      "user_id property set to '%.*s' but authenticated user was '%s'",
+                      SLICE_ARG(brief.user_id), ch->conn->user);
+    else if (fault != NULL)
+        channel_error(ch, AMQP_PRECONDITION_FAILED, AMQP_BASIC_PUBLISH,
+                      "invalid expiration '%.*s': %s", SLICE_ARG(brief.expiration), fault);
+    else if ((brief.flags & AMQP_PROP_delivery_mode) != 0 &&
+             (brief.delivery_mode == 0 || brief.delivery_mode > AMQP_DELIVERY_PERSISTENT))
+        channel_error(ch, AMQP_PRECONDITION_FAILED, AMQP_BASIC_PUBLISH,
+                      "invalid message: {delivery_mode_unknown,%u}", (unsigned)brief.delivery_mode);
+    else
         return true;
-    channel_error(ch, AMQP_PRECONDITION_FAILED, AMQP_BASIC_PUBLISH,
-                  "user_id property set to '%.*s' but authenticated user was '%s'",
-                  SLICE_ARG(brief.user_id), ch->conn->user);
     return false;
 }
 
@@ -343,7 +376,7 @@ static void publish(struct channel *ch, struct slice body)
     size_t count;
     if (!route(ch, channel_meta(ch), &queues, &count))
         return;
-    if (UNLIKELY(ch->content.check_user) && !user_is_right(ch))
+    if (UNLIKELY(ch->content.check_props) && !props_are_right(ch))
         return;
     bool mandatory = ch->content.mandatory;
     struct message *m = make_message(ch, body);
@@ -412,14 +445,6 @@ static void put_small(struct channel *ch, const struct amqp_method *m, const str
     stream_commit(s, wire_out_len(&w));
 }
 
-static void put_octets(struct stream *s, struct buf *block, struct slice octets)
-{
-    if (block != NULL)
-        stream_write_shared(s, block, octets);
-    else
-        stream_write(s, octets);
-}
-
 /* The seven octets before a payload that is not built in one piece with them. */
 static void put_frame_head(struct channel *ch, enum amqp_frame_type type, size_t payload)
 {
@@ -438,17 +463,43 @@ static void put_frame_end(struct channel *ch)
     stream_commit(ch->conn->stream, 1);
 }
 
-/* Body frames as long as the client takes them. `block` holds the octets, or is NULL. */
-static void put_body(struct channel *ch, struct buf *block, struct slice octets)
+/* Somewhere inside a body in parts. */
+struct place {
+    uint32_t part;
+    size_t skip; /* octets of the part that come before it */
+};
+
+/* The next octets of the body; returns where the ones behind them begin. */
+static struct place put_parts(struct stream *s, const struct message *msg, struct place at,
+                              size_t octets)
+{
+    while (octets != 0) {
+        struct buf *block = msg->parts[at.part];
+        struct slice run = slice_head(slice_from(buf_slice(block), at.skip), octets);
+        stream_write_shared(s, block, run);
+        octets -= run.len;
+        at.skip += run.len;
+        if (at.skip == block->len_bytes)
+            at = (struct place){ at.part + 1, 0 };
+    }
+    return at;
+}
+
+/* Body frames as long as the client takes them, however long those were that brought it. */
+static void put_body(struct channel *ch, const struct message *msg)
 {
     struct stream *s = ch->conn->stream;
     size_t most = connection_frame_max(ch->conn) - AMQP_FRAME_OVERHEAD;
-    while (octets.len != 0) {
-        struct slice part = slice_head(octets, most);
-        put_frame_head(ch, AMQP_FRAME_BODY, part.len);
-        put_octets(s, block, part);
+    struct place at = { 0, 0 };
+    for (uint64_t done = 0; done < msg->body_bytes;) {
+        size_t n = msg->body_bytes - done < most ? (size_t)(msg->body_bytes - done) : most;
+        put_frame_head(ch, AMQP_FRAME_BODY, n);
+        if (msg->parts != NULL)
+            at = put_parts(s, msg, at, n);
+        else
+            stream_write(s, slice_head(slice_from(message_body(msg), (size_t)done), n));
         put_frame_end(ch);
-        octets = slice_from(octets, part.len);
+        done += n;
     }
 }
 
@@ -464,10 +515,7 @@ static void put_large(struct channel *ch, const struct amqp_method *m, const str
     stream_commit(s, wire_out_len(&w));
     stream_write(s, props);
     put_frame_end(ch);
-    if (msg->parts == NULL)
-        put_body(ch, NULL, message_body(msg));
-    for (uint32_t i = 0; i < msg->part_count; i++)
-        put_body(ch, msg->parts[i], buf_slice(msg->parts[i]));
+    put_body(ch, msg);
 }
 
 void channel_put_content(struct channel *ch, const struct amqp_method *m, struct message *msg)

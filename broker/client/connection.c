@@ -278,36 +278,35 @@ static void on_heart(void *arg)
 /* ---- memory alarm
  * ---------------------------------------------------------------------------------------- */
 
-/* As RabbitMQ: who does not publish is not disturbed; who does is told, and not read from. */
+/* As RabbitMQ: who does not publish is not disturbed; who does is told, and not read from. What it
+ * has begun it may end: a client that is still writing a message does not hear what it is told. */
 static void block_if_due(struct connection *c)
 {
-    bool block = c->publishes && broker_has_alarm(c->shard->broker) && connection_is_open(c);
-    if (block == c->blocked || c->stream == NULL)
+    if (c->blocked || c->contents != 0 || !connection_is_open(c))
         return;
-    c->blocked = block;
-    bool may_say = (c->hs.capabilities & AMQP_CAP_CONNECTION_BLOCKED) != 0;
-    if (block) {
-        stream_pause(c->stream);
-        if (may_say) {
-            connection_send(
-                c, 0,
-                &(struct amqp_method){ .id = AMQP_CONNECTION_BLOCKED,
-                                       .connection_blocked = { slice_str("low on memory") } });
-            c->said_blocked = true;
-        }
+    c->publishes = false;
+    if (!broker_has_alarm(c->shard->broker))
         return;
-    }
+    c->blocked = true;
+    stream_pause(c->stream);
+    if ((c->hs.capabilities & AMQP_CAP_CONNECTION_BLOCKED) == 0)
+        return;
+    c->said_blocked = true;
+    connection_send(c, 0,
+                    &(struct amqp_method){ .id = AMQP_CONNECTION_BLOCKED,
+                                           .connection_blocked = { slice_str("low on memory") } });
+}
+
+void connection_alarm_ended(struct connection *c)
+{
+    if (!c->blocked || c->stream == NULL)
+        return;
+    c->blocked = false;
     c->unblocked_at_ms = loop_now_ms(c->shard->loop);
     if (c->said_blocked)
         connection_send(c, 0, &(struct amqp_method){ .id = AMQP_CONNECTION_UNBLOCKED });
     c->said_blocked = false;
     stream_resume(c->stream);
-}
-
-void connection_set_alarm(struct connection *c, bool on)
-{
-    if (!on || c->publishes)
-        block_if_due(c);
 }
 
 /* ---- sending

@@ -39,8 +39,9 @@ struct connection {
     uint64_t forwarded_bytes;       /* published, on their way to queues of other shards */
     uint64_t unblocked_at_ms;       /* silence is counted from here at the earliest */
     unsigned waiting;               /* answers that what follows must not overtake */
-    bool publishes;
-    bool blocked; /* memory is short: it is not read from */
+    unsigned contents;              /* channels in the middle of a message */
+    bool publishes;                 /* has done so since it was last looked at for blocking */
+    bool blocked;                   /* memory is short: it is not read from */
     bool said_blocked;
     bool owns_queues; /* has declared exclusive ones */
     bool releasing;   /* the peer has closed; waits for what it owned to go */
@@ -71,8 +72,8 @@ void connection_go_on(struct connection *c);
 /* The node stops: connection.close, or, `now`, hang up. */
 void connection_stop(struct connection *c, bool now);
 
-/* Memory became short, or is no longer. */
-void connection_set_alarm(struct connection *c, bool on);
+/* Memory is no longer short. (That it became so is noticed at the next publish.) */
+void connection_alarm_ended(struct connection *c);
 
 struct connection *connection_find(struct shard *s, uint64_t id);
 
