@@ -7,7 +7,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void rebuild(const struct proxy_header *h)
 {
     static const uint8_t nonce[PROXY_NONCE_BYTES];
-    uint8_t room[PROXY_V2_BUILD_MAX];
+    uint8_t room[PROXY_V1_MAX + PROXY_V2_BUILD_MAX];
     for (int version = 1; version <= 2; version++) {
         struct wire_out w = wire_out_over(room, sizeof room);
         if (version == 1)
