@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 #define NAME_MAX_BYTES 16 /* what the kernel keeps of a thread's name */
@@ -61,7 +62,7 @@ static _Thread_local struct loop *current;
 struct loop *loop_new(const char *name, struct err *err)
 {
     struct loop *l = mem_zalloc(sizeof *l);
-    strncpy(l->name, name, sizeof l->name - 1);
+    snprintf(l->name, sizeof l->name, "%s", name);
     TAILQ_INIT(&l->again);
     TAILQ_INIT(&l->turn_end);
     TAILQ_INIT(&l->orphans);
@@ -117,7 +118,8 @@ void loop_free(struct loop **loop)
     CHECK(!l->started && current != l);
     struct loop *was = current;
     current = l;
-    mailbox_drain(l->mailbox);
+    while (mailbox_depth(l) != 0) /* what is delivered may post to its own loop */
+        mailbox_drain(l->mailbox);
     while (!TAILQ_EMPTY(&l->orphans))
         end_eldest_orphan(l);
     free_graves(l);
@@ -146,22 +148,19 @@ void loop_turn_begin(struct loop *l)
         epoch_online(l->epoch, l->reader);
 }
 
-/* Those that are there now; what they ask for comes in the next turn. */
+/* Those that are there now; what they ask for comes in the next turn. The mark parts the two: any
+ * other task may be cancelled, and its memory gone, before it is reached. */
 static void run_again_tasks(struct loop *l)
 {
-    struct loop_task *last = TAILQ_LAST(&l->again, task_list);
-    while (last != NULL && !TAILQ_EMPTY(&l->again)) {
-        struct loop_task *t = TAILQ_FIRST(&l->again);
-        bool is_last = t == last;
+    struct loop_task mark = { .queued = true };
+    TAILQ_INSERT_TAIL(&l->again, &mark, entry);
+    struct loop_task *t;
+    while ((t = TAILQ_FIRST(&l->again)) != &mark) {
         TAILQ_REMOVE(&l->again, t, entry);
         t->queued = false;
         t->fn(t->arg);
-        if (is_last)
-            break;
-        /* `last` may have been cancelled meanwhile; then what is queued now is the rest. */
-        if (!last->queued)
-            last = TAILQ_LAST(&l->again, task_list);
     }
+    TAILQ_REMOVE(&l->again, &mark, entry);
 }
 
 static void run_turn_end_tasks(struct loop *l)

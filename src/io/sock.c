@@ -59,7 +59,7 @@ bool sock_addr_unix(const char *path, struct sock_addr *out)
     struct sockaddr_un un = { .sun_family = AF_UNIX };
     if (path[0] == '\0' || strlen(path) >= sizeof un.sun_path)
         return false;
-    strncpy(un.sun_path, path, sizeof un.sun_path - 1);
+    memcpy(un.sun_path, path, strlen(path));
     store(out, &un, sizeof un);
     return true;
 }
@@ -249,9 +249,11 @@ static bool clear_stale_path(const struct sock_addr *at, struct err *err)
         return true;
     if (!S_ISSOCK(st.st_mode))
         return err_set(err, ERR_IO, "%s is in the way and is not a socket", path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    /* One whose backlog is full is alive, too. */
     bool alive =
-        fd >= 0 && connect(fd, (const struct sockaddr *)(const void *)at->bytes, at->len) == 0;
+        fd >= 0 && (connect(fd, (const struct sockaddr *)(const void *)at->bytes, at->len) == 0 ||
+                    errno == EAGAIN);
     if (fd >= 0)
         close(fd);
     if (alive)
