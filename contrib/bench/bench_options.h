@@ -31,7 +31,14 @@ enum bench_exchange {
     BENCH_EXCHANGE_HEADERS,
 };
 enum bench_host_order { BENCH_ROUND_ROBIN, BENCH_FIRST };
-enum bench_tolerate { BENCH_LOST = 1, BENCH_DUPLICATED = 2, BENCH_REORDERED = 4 };
+/* What can be wrong with a run; the last one (also misrouted, or counts that are not exact) is
+ * never tolerated. */
+enum bench_fault {
+    BENCH_LOST = 1,
+    BENCH_DUPLICATED = 2,
+    BENCH_REORDERED = 4,
+    BENCH_CORRUPT = 8,
+};
 
 struct bench_host {
     char name[BENCH_HOST_TEXT_MAX];
@@ -99,7 +106,7 @@ struct bench_options {
 
     uint32_t pids[BENCH_PIDS_MAX];
     uint32_t pids_count;
-    uint32_t tolerate; /* of enum bench_tolerate */
+    uint32_t tolerate; /* of enum bench_fault */
     bool json;
     bool quiet;
 };

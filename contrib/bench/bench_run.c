@@ -4,6 +4,7 @@
 #include "base/sm.h"
 #include "bench_admin.h"
 #include "bench_proc.h"
+#include "bench_verdict.h"
 #include "bench_worker.h"
 #include "io/clock.h"
 
@@ -382,48 +383,15 @@ static void begin_connecting(struct run *r)
     call_all(r, BENCH_OP_CONNECT);
 }
 
-/* ---- what the queues say ------------------------------------------------------------------------
+/* ---- the end ------------------------------------------------------------------------------------
  */
 
-static struct bench_publisher *publisher_at(struct run *r, uint32_t index)
-{
-    for (unsigned i = 0; i < r->workers_count; i++)
-        for (uint32_t j = 0; j < r->workers[i].publishers_count; j++)
-            if (r->workers[i].publishers[j].index == index)
-                return &r->workers[i].publishers[j];
-    UNREACHABLE("publisher");
-}
-
-/* Messages that must be in a queue nobody consumed. */
-static uint64_t expected_left(struct run *r, uint32_t queue)
-{
-    uint64_t all = 0;
-    for (uint32_t i = 0; i < r->o->publishers; i++) {
-        struct bench_publisher *p = publisher_at(r, i);
-        for (uint32_t f = 0; f < r->plan->publisher_flows; f++)
-            if (bench_plan_goes(r->plan, p->load.flow_first + f, queue))
-                all += bench_publisher_sent(p, f) - bench_ids_count(&p->excused[f]);
-    }
-    return all;
-}
-
-/* What is short in them. A queue may still be taking in what was sent last. */
-static uint64_t short_of(struct run *r)
-{
-    uint64_t all = 0;
-    for (uint32_t q = 0; q < r->o->queues; q++) {
-        if (bench_plan_is_consumed(r->plan, q))
-            continue;
-        uint64_t want = expected_left(r, q);
-        all += want > r->admin.left[q] ? want - r->admin.left[q] : 0;
-    }
-    return all;
-}
-
+/* A queue may still be taking in what was sent last. */
 static void counted(struct run *r)
 {
     uint64_t waited_ms = (clock_mono_us() - r->quiet_since_us) / 1000u;
-    if (short_of(r) != 0 && waited_ms < r->o->drain_ms) {
+    uint64_t missing = bench_verdict_short(r->plan, r->workers, r->workers_count, r->admin.left);
+    if (missing != 0 && waited_ms < r->o->drain_ms) {
         loop_timer_start(&r->phase_timer, DRAIN_POLL_MS);
         return;
     }
@@ -520,7 +488,7 @@ static void on_interrupt(void *arg)
         fail(r, &why);
 }
 
-/* ---- the verdict --------------------------------------------------------------------------------
+/* ---- the figures --------------------------------------------------------------------------------
  */
 
 /* Subtract what had been counted when the measured part began; timings began anew there. */
@@ -550,80 +518,6 @@ static void add_up(struct run *r)
     }
     out->server_cpu_us = r->end.server_cpu_us - r->begin.server_cpu_us;
     out->bench_cpu_us = r->end.bench_cpu_us - r->begin.bench_cpu_us;
-    for (unsigned i = 0; i < r->workers_count; i++)
-        bench_figures_add(&out->total, &r->workers[i].figures);
-}
-
-static void judge_flow(struct run *r, const struct bench_track *t, uint32_t queue,
-                       struct bench_publisher *p, uint32_t f)
-{
-    struct bench_result *out = r->result;
-    struct bench_ids none = { 0 };
-    uint32_t flow = p->load.flow_first + f;
-    uint64_t first = 0;
-    uint64_t end = bench_publisher_sent(p, f);
-    uint64_t lost = bench_track_lost(t, queue, flow, &p->excused[f], end, &first);
-    if (lost != 0 && out->lost == 0) {
-        out->lost_queue = queue;
-        out->lost_flow = flow;
-        out->lost_sequence = first;
-    }
-    out->lost += lost;
-    out->missing_unpromised += bench_track_lost(t, queue, flow, &none, end, NULL) - lost;
-}
-
-static struct bench_track *merged_track(struct run *r)
-{
-    struct bench_track *all = NULL;
-    for (unsigned i = 0; i < r->workers_count; i++) {
-        struct bench_track *t = &r->workers[i].track;
-        if (t->queues == 0)
-            continue;
-        if (all != NULL)
-            bench_track_merge(all, t);
-        else
-            all = t;
-    }
-    return all;
-}
-
-/* The threads have ended: all they know is ours. */
-static void judge(struct run *r)
-{
-    struct bench_result *out = r->result;
-    add_up(r);
-    struct bench_track *track = merged_track(r);
-    if (track != NULL) {
-        out->total.deliveries = track->counts;
-        out->inexact = bench_track_overfull(track);
-    }
-    for (uint32_t i = 0; i < r->o->publishers; i++) {
-        struct bench_publisher *p = publisher_at(r, i);
-        for (uint32_t f = 0; track != NULL && f < r->plan->publisher_flows; f++) {
-            uint32_t flow = p->load.flow_first + f;
-            for (uint32_t q = 0; q < r->o->queues; q++)
-                if (bench_plan_is_consumed(r->plan, q) && bench_plan_goes(r->plan, flow, q))
-                    judge_flow(r, track, q, p, f);
-        }
-    }
-    for (uint32_t q = 0; q < r->o->queues; q++)
-        out->left += r->admin.left[q];
-    if (!r->admin.broken)
-        out->lost += short_of(r);
-}
-
-uint32_t bench_result_faults(const struct bench_result *r, const struct bench_options *o)
-{
-    uint32_t faults = 0;
-    const struct bench_counts *c = &r->total.deliveries;
-    if (r->lost != 0)
-        faults |= BENCH_LOST;
-    if (c->duplicated != 0)
-        faults |= BENCH_DUPLICATED;
-    if (c->reordered != 0)
-        faults |= BENCH_REORDERED;
-    faults &= ~o->tolerate;
-    return faults;
 }
 
 /* ---- life ---------------------------------------------------------------------------------------
@@ -678,7 +572,9 @@ static bool run_loop(struct run *r, struct err *err)
         *err = r->failure;
         return false;
     }
-    judge(r);
+    add_up(r);
+    bench_verdict(r->plan, r->workers, r->workers_count, r->admin.broken ? NULL : r->admin.left,
+                  r->result);
     return bench_proc_sum(bench_proc_rss_bytes, o->pids, o->pids_count,
                           &r->result->server_rss_after, err);
 }

@@ -56,7 +56,7 @@ MUST_CHECK bool bench_run(const struct bench_plan *plan, struct tls_ctx *tls,
                           bench_interval_fn on_interval, void *arg, struct bench_result *out,
                           struct err *err);
 
-/* Of enum bench_tolerate: what is wrong with the result, but for what is tolerated. */
+/* Of enum bench_fault: what is wrong with the result, but for what is tolerated. */
 uint32_t bench_result_faults(const struct bench_result *r, const struct bench_options *o);
 
 #endif
