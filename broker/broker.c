@@ -1,31 +1,36 @@
 #include "broker.h"
 
-#include "amqp/amqp_table.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "client/auth.h"
 #include "client/connection.h"
 #include "control.h"
+#include "io/cookie.h"
 #include "io/epoch.h"
 #include "io/mailbox.h"
 #include "io/random.h"
 #include "io/tls.h"
 #include "listen.h"
+#include "live.h"
 #include "shard.h"
 
 #include <inttypes.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #define TICK_MS          100u
 #define STOP_GRACE_MS    10000u /* for clients to answer connection.close */
-#define PROPERTIES_BYTES 1024u
 #define DEFAULT_USER     "guest"
 #define DEFAULT_PASSWORD "guest"
 
 struct broker {
-    struct broker_conf *conf;
+    _Atomic(struct live *) live; /* a reference; replaced by the control thread */
+    char *name;
+    struct cookie cookie;
+    broker_reload_fn reload;
+    void *reload_arg;
     struct loop *loop; /* control */
     struct epoch *epoch;
     struct meta *meta;
@@ -35,8 +40,6 @@ struct broker {
     uint32_t shard_count;
     uint32_t started; /* shards whose loop runs */
     struct listen *listen;
-    struct amqp_hs_server_conf handshake;
-    uint8_t properties[PROPERTIES_BYTES];
     atomic_bool alarm;
     struct loop_timer tick;
     struct loop_timer grace;
@@ -65,19 +68,19 @@ const struct meta_version *broker_meta(const struct broker *b)
     return meta_current(b->meta);
 }
 
-const struct broker_conf *broker_config(const struct broker *b)
+struct live *broker_live(const struct broker *b)
 {
-    return b->conf;
+    return atomic_load_explicit(&b->live, memory_order_acquire);
+}
+
+struct slice broker_cookie(const struct broker *b)
+{
+    return cookie_slice(&b->cookie);
 }
 
 const struct auth *broker_auth(const struct broker *b)
 {
     return b->auth;
-}
-
-const struct amqp_hs_server_conf *broker_handshake(const struct broker *b)
-{
-    return &b->handshake;
 }
 
 bool broker_has_alarm(const struct broker *b)
@@ -87,26 +90,6 @@ bool broker_has_alarm(const struct broker *b)
 
 /* ---- making
  * ---------------------------------------------------------------------------------------------- */
-
-static void describe_server(struct broker *b)
-{
-    struct wire_out w = wire_out_over(b->properties, sizeof b->properties);
-    amqp_capabilities_put(&w, AMQP_CAP_ALL & ~(unsigned)AMQP_CAP_DIRECT_REPLY_TO &
-                                  ~(unsigned)AMQP_CAP_CONSUMER_PRIORITIES);
-    amqp_table_put_text(&w, "cluster_name", b->conf->node.name);
-    amqp_table_put_text(&w, "copyright", "The Warren maintainers");
-    amqp_table_put_text(&w, "information", "Licensed under the Apache License 2.0");
-    amqp_table_put_text(&w, "platform", "C11");
-    amqp_table_put_text(&w, "product", "Warren");
-    amqp_table_put_text(&w, "version", WARREN_VERSION);
-    CHECK(!w.overflow);
-    b->handshake = (struct amqp_hs_server_conf){
-        .properties = wire_out_slice(&w),
-        .mechanisms = slice_str("PLAIN AMQPLAIN"),
-        .offer = { (uint16_t)b->conf->limits.channel_max, (uint32_t)b->conf->limits.frame_max_bytes,
-                   (uint16_t)b->conf->limits.heartbeat_s },
-    };
-}
 
 static void retire(void *arg, void *ptr, void (*free_fn)(void *))
 {
@@ -123,7 +106,7 @@ static void make_users(struct broker *b)
 
 static bool make_shards(struct broker *b, struct err *err)
 {
-    uint32_t count = (uint32_t)b->conf->node.threads;
+    uint32_t count = (uint32_t)broker_live(b)->conf->node.threads;
     b->shards = mem_array(count, sizeof(struct shard *));
     b->shard_count = count;
     for (uint32_t i = 0; i < count; i++) {
@@ -142,34 +125,45 @@ static bool make_shards(struct broker *b, struct err *err)
 static void on_tick(void *arg);
 static void on_grace(void *arg);
 
-struct broker *broker_new(struct broker_conf *conf, struct err *err)
+static void make_metadata(struct broker *b)
 {
-    struct broker *b = mem_zalloc(sizeof *b);
-    b->conf = conf;
-    b->loop = loop_new("control", err);
-    if (b->loop == NULL) {
-        mem_free(b);
-        return NULL;
-    }
     b->epoch = epoch_new();
-    b->meta = meta_new(&(struct meta_setup){ .hash_seed = random_u64(),
-                                             .shard_count = (uint32_t)conf->node.threads,
-                                             .retire = retire,
-                                             .retire_arg = b->epoch });
+    b->meta =
+        meta_new(&(struct meta_setup){ .hash_seed = random_u64(),
+                                       .shard_count = (uint32_t)broker_live(b)->conf->node.threads,
+                                       .retire = retire,
+                                       .retire_arg = b->epoch });
     b->control = control_new(b, b->loop, b->meta);
-    loop_timer_init(&b->tick, b->loop, on_tick, b);
-    loop_timer_init(&b->grace, b->loop, on_grace, b);
-    make_users(b);
-    describe_server(b);
     struct meta_refusal why;
     bool ok = control_apply_now(
         b->control, &(struct meta_cmd){ .op = META_VHOST_ADD, .name = slice_str("/") }, &why);
     CHECK(ok);
-    if (!make_shards(b, err)) {
-        broker_free(&b);
-        return NULL;
-    }
+}
+
+struct broker *broker_new(struct broker_conf **conf, broker_reload_fn reload, void *arg,
+                          struct err *err)
+{
+    struct broker *b = mem_zalloc(sizeof *b);
+    struct live *live = live_new(conf);
+    atomic_init(&b->live, live);
+    b->name = mem_strdup(live->conf->node.name);
+    b->reload = reload;
+    b->reload_arg = arg;
+    b->loop = loop_new("control", err);
+    if (b->loop == NULL)
+        goto fail;
+    loop_timer_init(&b->tick, b->loop, on_tick, b);
+    loop_timer_init(&b->grace, b->loop, on_grace, b);
+    make_users(b);
+    make_metadata(b);
+    if (!cookie_read_or_make(live->conf->cluster.cookie_file, &b->cookie, err) ||
+        !make_shards(b, err))
+        goto fail;
     return b;
+
+fail:
+    broker_free(&b);
+    return NULL;
 }
 
 /* What still travels between loops that do not run any more is delivered, so that nothing leaks. */
@@ -183,12 +177,8 @@ static void settle_loops(struct broker *b)
     }
 }
 
-void broker_free(struct broker **broker)
+static void free_loops(struct broker *b)
 {
-    struct broker *b = *broker;
-    *broker = NULL;
-    CHECK(b->started == 0);
-    listen_free(&b->listen);
     settle_loops(b);
     for (uint32_t i = 0; i < b->shard_count && b->shards[i] != NULL; i++) {
         struct loop *loop = b->shards[i]->loop;
@@ -202,10 +192,24 @@ void broker_free(struct broker **broker)
     loop_free(&b->loop);
     meta_free(&b->meta);
     epoch_free(&b->epoch);
-    auth_free(&b->auth);
-    mem_free(b);
 }
 
+void broker_free(struct broker **broker)
+{
+    struct broker *b = *broker;
+    *broker = NULL;
+    CHECK(b->started == 0);
+    listen_free(&b->listen);
+    if (b->loop != NULL)
+        free_loops(b);
+    if (b->auth != NULL)
+        auth_free(&b->auth);
+    struct live *live = broker_live(b);
+    live_unref(&live);
+    cookie_wipe(&b->cookie);
+    mem_free(b->name);
+    mem_free(b);
+}
 /* ---- memory
  * -----------------------------------------------------------------------------------------------
  */
@@ -229,13 +233,13 @@ static void set_alarm(struct broker *b, bool on, uint64_t bytes)
 {
     atomic_store(&b->alarm, on);
     if (on)
-        log_warn("broker", b->conf->node.name,
+        log_warn("broker", b->name,
                  "memory high watermark reached, publishers are blocked used=%" PRIu64
                  " limit=%" PRIu64,
-                 bytes, b->conf->limits.memory_bytes);
+                 bytes, broker_live(b)->conf->limits.memory_bytes);
     else
-        log_info("broker", b->conf->node.name,
-                 "memory is below the high watermark again used=%" PRIu64, bytes);
+        log_info("broker", b->name, "memory is below the high watermark again used=%" PRIu64,
+                 bytes);
     for (uint32_t i = 0; !on && i < b->shard_count; i++) {
         struct alarm_notice *n = mem_zalloc(sizeof *n);
         *n = (struct alarm_notice){ { NULL, on_alarm_notice }, b->shards[i] };
@@ -255,7 +259,7 @@ static void on_tick(void *arg)
 {
     struct broker *b = arg;
     uint64_t bytes = broker_message_bytes(b);
-    bool on = bytes > b->conf->limits.memory_bytes;
+    bool on = bytes > broker_live(b)->conf->limits.memory_bytes;
     if (on != broker_has_alarm(b))
         set_alarm(b, on, bytes);
     epoch_reclaim(b->epoch);
@@ -309,7 +313,7 @@ static void tell_shards(struct broker *b)
 static void on_grace(void *arg)
 {
     struct broker *b = arg;
-    log_warn("broker", b->conf->node.name, "some clients did not answer connection.close in time");
+    log_warn("broker", b->name, "some clients did not answer connection.close in time");
     tell_shards(b);
 }
 
@@ -319,11 +323,53 @@ static void on_stop_signal(void *arg)
     if (b->stopping)
         return;
     b->stopping = true;
-    log_info("broker", b->conf->node.name, "stopping");
+    log_info("broker", b->name, "stopping");
     listen_stop(b->listen);
     b->shards_to_stop = b->shard_count;
     loop_timer_start(&b->grace, STOP_GRACE_MS);
     tell_shards(b);
+}
+
+static void unref_live(void *ptr)
+{
+    struct live *l = ptr;
+    live_unref(&l);
+}
+
+static bool same_addresses(const struct conf_addresses *a, const struct conf_addresses *b)
+{
+    bool same = a->count == b->count;
+    for (size_t i = 0; same && i < a->count; i++)
+        same = strcmp(a->items[i].text, b->items[i].text) == 0;
+    return same;
+}
+
+/* What is bound and started stays as it is until a restart; whoever changed it should know. */
+static void warn_of_fixed_keys(const struct broker *b, const struct broker_conf *was,
+                               const struct broker_conf *now)
+{
+    if (!same_addresses(&was->listen.amqp, &now->listen.amqp) ||
+        !same_addresses(&was->listen.amqps, &now->listen.amqps))
+        log_warn("broker", b->name, "[listen] addresses take effect with the next start");
+    if (was->node.threads != now->node.threads || strcmp(was->node.name, now->node.name) != 0)
+        log_warn("broker", b->name, "[node] keys take effect with the next start");
+}
+
+static bool reload(struct broker *b, struct err *err)
+{
+    struct broker_conf *conf = b->reload(b->reload_arg, err);
+    if (conf == NULL)
+        return false;
+    if (!listen_reload_tls(b->listen, conf, err)) {
+        broker_conf_unref(&conf);
+        return false;
+    }
+    struct live *was = broker_live(b);
+    warn_of_fixed_keys(b, was->conf, conf);
+    log_set_level(conf->log.level);
+    atomic_store_explicit(&b->live, live_new(&conf), memory_order_release);
+    epoch_retire(b->epoch, was, unref_live);
+    return true;
 }
 
 static void on_reload_signal(void *arg)
@@ -331,11 +377,11 @@ static void on_reload_signal(void *arg)
     struct broker *b = arg;
     struct err err = { 0 };
     if (!log_reopen(&err))
-        log_error("broker", b->conf->node.name, "%s", err.text);
-    if (!listen_reload_tls(b->listen, &err))
-        log_error("broker", b->conf->node.name, "certificates not reloaded: %s", err.text);
+        log_error("broker", b->name, "%s", err.text);
+    if (reload(b, &err))
+        log_info("broker", b->name, "configuration reloaded");
     else
-        log_info("broker", b->conf->node.name, "reloaded");
+        log_error("broker", b->name, "the old configuration stays: %s", err.text);
 }
 
 /* ---- running
@@ -366,8 +412,8 @@ bool broker_start(struct broker *b, struct err *err)
         }
     }
     loop_timer_start(&b->tick, TICK_MS);
-    log_info("broker", b->conf->node.name, "started version=%s threads=%u memory_limit=%" PRIu64,
-             WARREN_VERSION, b->shard_count, b->conf->limits.memory_bytes);
+    log_info("broker", b->name, "started version=%s threads=%u memory_limit=%" PRIu64,
+             WARREN_VERSION, b->shard_count, broker_live(b)->conf->limits.memory_bytes);
     return true;
 }
 
@@ -375,5 +421,5 @@ void broker_run(struct broker *b)
 {
     loop_run(b->loop);
     stop_loops(b);
-    log_info("broker", b->conf->node.name, "stopped");
+    log_info("broker", b->name, "stopped");
 }

@@ -7,7 +7,6 @@
 #ifndef WARREN_BROKER_H
 #define WARREN_BROKER_H
 
-#include "amqp/amqp_hs_server.h"
 #include "base/err.h"
 #include "broker_conf.h"
 #include "cluster/meta.h"
@@ -16,9 +15,14 @@ struct broker;
 struct control;
 struct shard;
 struct auth;
+struct live;
 
-/* Everything but listening; the config is borrowed for the broker's life. */
-MUST_CHECK struct broker *broker_new(struct broker_conf *conf, struct err *err);
+/* How to read the configuration again, for a reload; NULL with *err set when it is not valid. */
+typedef struct broker_conf *(*broker_reload_fn)(void *arg, struct err *err);
+
+/* Everything but listening. Takes the reference in *conf, also when it fails. */
+MUST_CHECK struct broker *broker_new(struct broker_conf **conf, broker_reload_fn reload, void *arg,
+                                     struct err *err);
 
 /* Start the shards and listen. On failure nothing listens. */
 MUST_CHECK bool broker_start(struct broker *b, struct err *err);
@@ -31,11 +35,13 @@ struct shard *broker_shard(const struct broker *b, uint32_t index);
 uint32_t broker_shard_count(const struct broker *b);
 struct control *broker_control(const struct broker *b);
 const struct meta_version *broker_meta(const struct broker *b);
-const struct broker_conf *broker_config(const struct broker *b);
 const struct auth *broker_auth(const struct broker *b);
 
-/* What every connection says of the server. */
-const struct amqp_hs_server_conf *broker_handshake(const struct broker *b);
+/* The secret of the cluster. */
+struct slice broker_cookie(const struct broker *b);
+
+/* The configuration in force. A shard may use it until its turn ends, or take a reference. */
+struct live *broker_live(const struct broker *b);
 
 /* Octets of messages in memory. */
 uint64_t broker_message_bytes(const struct broker *b);

@@ -115,8 +115,9 @@ static bool work_out(struct broker_conf *c, const struct broker_conf_args *args,
         host_short_name(host, sizeof host);
         c->node.name = conf_store_put(c->memory, "rabbit@%s", host);
     }
+    /* A core is left to the control thread, the kernel's network and, with one core, to nobody. */
     if (c->node.threads == 0)
-        c->node.threads = host_cores("");
+        c->node.threads = host_cores("") > 1 ? host_cores("") - 1 : 1;
     if (!fill_paths(c, args, err) || !take_rabbit_variables(c, args, err))
         return false;
     if (c->listen.amqps.count != 0 && c->tls.cert == NULL)

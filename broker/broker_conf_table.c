@@ -57,8 +57,8 @@ static const struct conf_directive directives[] = {
               "votes but holds no queues." },
     { KEY(node, "threads"), AT(node.threads), .type = CONF_U64, .zero = "auto", .fallback = "auto",
       .min = 1, .max = 256,
-      .help = "Threads that serve connections and queues. auto: one for each core that the "
-              "process may use." },
+      .help = "Threads that serve connections and queues. auto: one less than the cores that "
+              "the process may use, at least 1." },
 
     { KEY(listen, "amqp"), AT(listen.amqp), .type = CONF_ADDRESSES, .zero = "none",
       .fallback = ":5672",

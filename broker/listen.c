@@ -6,8 +6,10 @@
 #include "broker.h"
 #include "client/connection.h"
 #include "io/mailbox.h"
+#include "io/nets.h"
 #include "io/sock.h"
 #include "io/tls.h"
+#include "live.h"
 #include "shard.h"
 
 #include <string.h>
@@ -34,7 +36,7 @@ static void on_client(int fd, const struct sock_addr *peer, void *arg)
         sock_close(fd);
         return;
     }
-    connection_new(ear->shard, fd, peer, ear->tls, false);
+    connection_new(ear->shard, fd, peer, ear->tls);
 }
 
 static bool address_of(const struct conf_address *a, const char *key, struct sock_addr *out,
@@ -95,9 +97,19 @@ static bool add_address(struct listen *l, const struct conf_address *a, const ch
     return true;
 }
 
+static bool check_networks(const struct broker_conf *conf, struct err *err)
+{
+    struct net net;
+    for (size_t i = 0; i < conf->listen.proxy_protocol.count; i++) {
+        if (!net_of(conf->listen.proxy_protocol.items[i], &net, err))
+            return err_context(err, "[listen] proxy-protocol");
+    }
+    return true;
+}
+
 static bool add_all(struct listen *l, struct err *err)
 {
-    const struct broker_conf *conf = broker_config(l->broker);
+    const struct broker_conf *conf = broker_live(l->broker)->conf;
     for (size_t i = 0; i < conf->listen.amqp.count; i++) {
         if (!add_address(l, &conf->listen.amqp.items[i], "amqp", NULL, err))
             return false;
@@ -116,12 +128,12 @@ static bool add_all(struct listen *l, struct err *err)
 
 struct listen *listen_new(struct broker *b, struct err *err)
 {
-    const struct broker_conf *conf = broker_config(b);
+    const struct broker_conf *conf = broker_live(b)->conf;
     struct listen *l = mem_zalloc(sizeof *l);
     l->broker = b;
     size_t addresses = conf->listen.amqp.count + conf->listen.amqps.count;
     l->ears = mem_array(addresses * broker_shard_count(b) + 1, sizeof *l->ears);
-    if (!add_all(l, err))
+    if (!check_networks(conf, err) || !add_all(l, err))
         listen_free(&l);
     return l;
 }
@@ -160,11 +172,14 @@ void listen_stop(struct listen *l)
         tell(&l->ears[i], NULL);
 }
 
-bool listen_reload_tls(struct listen *l, struct err *err)
+bool listen_reload_tls(struct listen *l, const struct broker_conf *conf, struct err *err)
 {
-    if (broker_config(l->broker)->listen.amqps.count == 0)
+    bool any = false;
+    for (size_t i = 0; i < l->count; i++)
+        any = any || l->ears[i].secure;
+    if (!any)
         return true;
-    struct tls_ctx *tls = make_tls(broker_config(l->broker), err);
+    struct tls_ctx *tls = make_tls(conf, err);
     if (tls == NULL)
         return err_context(err, "[tls]");
     for (size_t i = 0; i < l->count; i++) {

@@ -9,6 +9,7 @@
 #include "base/err.h"
 
 struct broker;
+struct broker_conf;
 struct listen;
 
 /* Bind everything that the config names; before the shards run. The error names the address and the
@@ -18,8 +19,9 @@ MUST_CHECK struct listen *listen_new(struct broker *b, struct err *err);
 /* Accept no more; the control thread, while shards may run. */
 void listen_stop(struct listen *l);
 
-/* Read certificates and keys again; clients that come from now on see them. */
-MUST_CHECK bool listen_reload_tls(struct listen *l, struct err *err);
+/* Read certificates and keys again, as `conf` says; clients that come from now on see them. */
+MUST_CHECK bool listen_reload_tls(struct listen *l, const struct broker_conf *conf,
+                                  struct err *err);
 
 /* After the shards have ended. */
 void listen_free(struct listen **l);

@@ -6,9 +6,11 @@
 #include "base/mem.h"
 #include "broker.h"
 #include "io/clock.h"
+#include "io/daemon.h"
+#include "io/file.h"
 
 #include <getopt.h>
-#include <signal.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -20,6 +22,7 @@ struct arguments {
     bool detached;
     bool check_config;
     bool check_store;
+    const char *pid_file; /* NULL: in the node's folder */
 };
 
 static const char usage[] =
@@ -30,6 +33,7 @@ static const char usage[] =
     "                       (default: " WARREN_SYSCONFDIR "/warren-broker.conf, if it is there)\n"
     "  -n, --name NAME      the node's name, NAME or NAME@HOST\n"
     "      --data-dir DIR   where the node's folder lies\n"
+    "      --pid-file FILE  (default: warren-broker.pid in the node's folder)\n"
     "      --detached       run in the background (also: -detached)\n"
     "      --check-config   check the configuration and exit\n"
     "      --check-store    check a stopped node's data and exit\n"
@@ -40,13 +44,21 @@ static const char usage[] =
     "Exit status: 0 after an orderly stop, 64 wrong usage, 70 the node could not start or failed,\n"
     "78 bad configuration.\n";
 
-enum { OPT_DATA_DIR = 256, OPT_DETACHED, OPT_CHECK_CONFIG, OPT_CHECK_STORE, OPT_VERSION };
+enum {
+    OPT_DATA_DIR = 256,
+    OPT_DETACHED,
+    OPT_CHECK_CONFIG,
+    OPT_CHECK_STORE,
+    OPT_PID_FILE,
+    OPT_VERSION
+};
 
 static const struct option options[] = {
     { "config", required_argument, NULL, 'c' },
     { "name", required_argument, NULL, 'n' },
     { "data-dir", required_argument, NULL, OPT_DATA_DIR },
     { "detached", no_argument, NULL, OPT_DETACHED },
+    { "pid-file", required_argument, NULL, OPT_PID_FILE },
     { "check-config", no_argument, NULL, OPT_CHECK_CONFIG },
     { "check-store", no_argument, NULL, OPT_CHECK_STORE },
     { "version", no_argument, NULL, OPT_VERSION },
@@ -73,6 +85,9 @@ static int read_arguments(int argc, char **argv, struct arguments *a)
             break;
         case OPT_DATA_DIR:
             a->conf.data_dir = optarg;
+            break;
+        case OPT_PID_FILE:
+            a->pid_file = optarg;
             break;
         case OPT_DETACHED:
             a->detached = true;
@@ -119,27 +134,79 @@ static bool start_log(const struct broker_conf *conf, struct err *err)
                      err);
 }
 
-static int run(struct broker_conf *conf, const struct arguments *a)
+static struct broker_conf *load_again(void *arg, struct err *err)
+{
+    const struct arguments *a = arg;
+    return broker_conf_load(&a->conf, err);
+}
+
+static int status_of(const struct err *err)
+{
+    return err->code == ERR_CONFIG || err->code == ERR_REFUSED ? EX_CONFIG : EX_SOFTWARE;
+}
+
+/* The folder of the node, and its pid file in it, which a second process finds locked. */
+static struct pid_file *take_folder(const struct broker_conf *conf, const struct arguments *a,
+                                    struct err *err)
+{
+    if (!file_make_folders(conf->node.data_path, 0750, err))
+        return NULL;
+    if (a->pid_file != NULL)
+        return pid_file_take(a->pid_file, err);
+    char path[PATH_MAX];
+    struct text t = text_over(path, sizeof path);
+    text_put(&t, "%s/warren-broker.pid", conf->node.data_path);
+    if (t.cut) {
+        err_set(err, ERR_CONFIG, "[node] data-dir: the path is too long");
+        return NULL;
+    }
+    return pid_file_take(path, err);
+}
+
+static void serve(struct broker *b, struct daemon *d)
+{
+    daemon_ready(d);
+    daemon_notify("READY=1");
+    broker_run(b);
+    daemon_notify("STOPPING=1");
+}
+
+/* Takes the reference in *conf. */
+static int run(struct broker_conf **conf, struct arguments *a)
 {
     struct err err = { 0 };
     struct broker *b = NULL;
-    (void)a;
-    signal(SIGPIPE, SIG_IGN);
-    if (!start_log(conf, &err))
+    struct pid_file *pid = NULL;
+    struct daemon d;
+    int status = EX_OK;
+    daemon_init(&d);
+    daemon_ignore_sigpipe();
+    daemon_raise_file_limit();
+    if (a->detached && !daemon_detach(&d, &err)) {
+        broker_conf_unref(conf);
         goto fail;
+    }
+    bool ok = start_log(*conf, &err) && (pid = take_folder(*conf, a, &err)) != NULL;
+    if (!ok) {
+        broker_conf_unref(conf);
+        goto fail;
+    }
     broker_conf_env_unknown(environ, unknown_variable, NULL);
-    b = broker_new(conf, &err);
+    b = broker_new(conf, load_again, a, &err);
     if (b == NULL || !broker_start(b, &err))
         goto fail;
-    broker_run(b);
-    broker_free(&b);
-    return EX_OK;
+    serve(b, &d);
+    goto out;
 
 fail:
+    status = status_of(&err);
     fprintf(stderr, "warren-broker: %s\n", err.text);
+    daemon_failed(&d, status, err.text);
+out:
     if (b != NULL)
         broker_free(&b);
-    return EX_SOFTWARE;
+    pid_file_free(&pid);
+    return status;
 }
 
 int main(int argc, char **argv)
@@ -163,7 +230,7 @@ int main(int argc, char **argv)
         puts("configuration is valid");
         status = EX_OK;
     } else {
-        status = run(conf, &a);
+        status = run(&conf, &a);
     }
     broker_conf_unref(&conf);
     return status;

@@ -1,7 +1,7 @@
 #include "proxy_conf_table.h"
 
 #include "base/log.h"
-#include "nets.h"
+#include "io/nets.h"
 #include "proxy_words.h"
 
 #include <string.h>

@@ -2,7 +2,7 @@
 
 #include "base/check.h"
 #include "base/units.h"
-#include "nets.h"
+#include "io/nets.h"
 
 #include <string.h>
 

@@ -4,6 +4,7 @@
 #include "base/units.h"
 #include "broker.h"
 #include "client/channel.h"
+#include "live.h"
 
 #include <inttypes.h>
 
@@ -108,7 +109,7 @@ static void publish(struct channel *ch, struct slice body);
 static bool header_is_good(struct channel *ch, const struct amqp_header *h,
                            struct amqp_props_brief *brief)
 {
-    uint64_t max = broker_config(ch->conn->shard->broker)->limits.max_message_bytes;
+    uint64_t max = ch->conn->live->conf->limits.max_message_bytes;
     if (h->class_id != AMQP_CLASS_BASIC)
         connection_error(ch->conn, AMQP_UNEXPECTED_FRAME, AMQP_BASIC_PUBLISH,
                          "expected content header for class 60, got one for class %u instead",

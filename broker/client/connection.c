@@ -7,7 +7,9 @@
 #include "broker.h"
 #include "client/auth.h"
 #include "client/channel.h"
+#include "client/preamble.h"
 #include "control.h"
+#include "live.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -46,6 +48,7 @@ static struct id_text id_of(const struct connection *c)
 static void free_memory(void *ptr)
 {
     struct connection *c = ptr;
+    live_unref(&c->live);
     mem_free(c->user);
     mem_free(c->channels);
     mem_free(c);
@@ -189,10 +192,8 @@ static void on_deadline(void *arg)
 
 static void on_heart(void *arg);
 
-void connection_new(struct shard *s, int fd, const struct sock_addr *peer, struct tls_ctx *tls,
-                    bool expect_proxy)
+void connection_new(struct shard *s, int fd, const struct sock_addr *peer, struct tls_ctx *tls)
 {
-    CHECK(!expect_proxy);
     struct connection *c = mem_zalloc(sizeof *c);
     c->shard = s;
     c->id = shard_new_id(s);
@@ -204,7 +205,8 @@ void connection_new(struct shard *s, int fd, const struct sock_addr *peer, struc
     loop_task_init(&c->turn_end, on_turn_end, c);
     loop_timer_init(&c->deadline, s->loop, on_deadline, c);
     loop_timer_init(&c->heart, s->loop, on_heart, c);
-    amqp_hs_server_init(&c->hs, broker_handshake(s->broker));
+    c->live = live_ref(broker_live(s->broker));
+    amqp_hs_server_init(&c->hs, &c->live->handshake);
     c->stream = stream_new(s->loop, fd, &handlers, c);
     if (tls != NULL)
         stream_start_tls_server(c->stream, tls);
@@ -511,6 +513,27 @@ static void bad_frame(struct connection *c, struct slice in, uint32_t max)
     feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_BAD_FRAME, .text = text_view(&why) });
 }
 
+/* What a balancer says before. Returns the octets taken. */
+static size_t take_preamble(struct connection *c, struct slice in)
+{
+    struct err why = { 0 };
+    size_t len = 0;
+    switch (
+        preamble_cut(c->live->conf, broker_cookie(c->shard->broker), in, &c->client, &len, &why)) {
+    case PREAMBLE_MORE:
+        return 0;
+    case PREAMBLE_REFUSED:
+        log_warn("connection", id_of(c).text, "refused: %s", why.text);
+        hang_up(c);
+        return 0;
+    case PREAMBLE_NONE:
+    case PREAMBLE_TAKEN:
+        c->past_preamble = true;
+        return len;
+    }
+    UNREACHABLE("preamble verdict");
+}
+
 /* The first thing a client says. Returns the octets taken. */
 static size_t take_header(struct connection *c, struct slice in)
 {
@@ -521,18 +544,33 @@ static size_t take_header(struct connection *c, struct slice in)
     return AMQP_PROTOCOL_HEADER_LEN;
 }
 
+/* A heartbeat has nothing to say (4.2.7). */
+static void bad_heartbeat(struct connection *c, const struct amqp_frame *f)
+{
+    char room[AMQP_REPLY_TEXT_MAX + 1];
+    struct text why = text_over(room, sizeof room);
+    amqp_frame_describe(f, &why);
+    text_str(&why, ": unknown_frame");
+    feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_BAD_FRAME, .text = text_view(&why) });
+}
+
 static void take_frame(struct connection *c, const struct amqp_frame *f)
 {
-    if (f->channel != 0 && LIKELY(c->hs.state == AMQP_HS_SERVER_RUNNING))
+    if (UNLIKELY(f->type == AMQP_FRAME_HEARTBEAT && f->payload.len != 0))
+        bad_heartbeat(c, f);
+    else if (f->channel != 0 && LIKELY(c->hs.state == AMQP_HS_SERVER_RUNNING))
         channel_frame(c, f);
-    else if (f->type != AMQP_FRAME_HEARTBEAT || f->payload.len != 0 ||
-             c->hs.state != AMQP_HS_SERVER_RUNNING)
+    else if (f->type != AMQP_FRAME_HEARTBEAT || c->hs.state != AMQP_HS_SERVER_RUNNING)
         feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_FRAME, .frame = *f });
 }
 
 /* Returns the octets taken; 0 when there is not enough, or nothing more is of interest. */
 static size_t take_one(struct connection *c, struct slice in)
 {
+    if (UNLIKELY(!c->past_preamble)) {
+        size_t n = take_preamble(c, in);
+        return n != 0 || !c->past_preamble ? n : take_header(c, in);
+    }
     if (c->hs.state == AMQP_HS_SERVER_HEADER)
         return take_header(c, in);
     if (!amqp_hs_server_takes_frames(&c->hs))

@@ -17,6 +17,7 @@
 #include <sys/queue.h>
 
 struct channel;
+struct live;
 struct tls_ctx;
 
 TAILQ_HEAD(channel_list, channel);
@@ -26,7 +27,8 @@ struct connection {
     uint64_t id;
     struct stream *stream; /* NULL when it is over */
     struct amqp_hs_server hs;
-    struct sock_addr client; /* as limits and logs see it: a proxy's word counts, see listen.c */
+    struct live *live;       /* a reference: the configuration it began with */
+    struct sock_addr client; /* as limits and logs see it: a proxy's word counts, see preamble.h */
     uint64_t vhost_id;
     char *user;                /* NULL before it logged in */
     struct channel **channels; /* by number */
@@ -46,16 +48,15 @@ struct connection {
     bool owns_queues; /* has declared exclusive ones */
     bool releasing;   /* the peer has closed; waits for what it owned to go */
     bool processing;
+    bool past_preamble;
     struct loop_task resume;
     struct loop_task turn_end;
     struct loop_timer deadline; /* handshake, then closing */
     struct loop_timer heart;
 };
 
-/* A new client on an accepted socket; `tls` may be NULL, then it is plain. `expect_proxy`: a PROXY
- * protocol head comes first. */
-void connection_new(struct shard *s, int fd, const struct sock_addr *peer, struct tls_ctx *tls,
-                    bool expect_proxy);
+/* A new client on an accepted socket; `tls` may be NULL, then it is plain. */
+void connection_new(struct shard *s, int fd, const struct sock_addr *peer, struct tls_ctx *tls);
 
 /* Send a method. */
 void connection_send(struct connection *c, uint16_t channel, const struct amqp_method *m);

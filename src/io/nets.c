@@ -1,4 +1,4 @@
-#include "nets.h"
+#include "io/nets.h"
 
 #include "base/check.h"
 #include "base/text.h"

@@ -1,0 +1,45 @@
+#include "client/preamble.h"
+
+#include "base/check.h"
+#include "broker_conf.h"
+#include "io/nets.h"
+#include "io/proxy_proto.h"
+
+/* The first octet tells: "AMQP", "PROXY ", or the carriage return of version 2's signature. */
+static bool looks_like_proxy(uint8_t first)
+{
+    return first == 'P' || first == '\r';
+}
+
+static enum preamble_verdict refuse(struct err *why, const char *what)
+{
+    err_set(why, ERR_REFUSED, "%s", what);
+    return PREAMBLE_REFUSED;
+}
+
+enum preamble_verdict preamble_cut(const struct broker_conf *conf, struct slice cookie,
+                                   struct slice in, struct sock_addr *client, size_t *len,
+                                   struct err *why)
+{
+    CHECK(in.len != 0);
+    bool trusted = nets_have(&conf->listen.proxy_protocol, client);
+    if (!looks_like_proxy(in.ptr[0]))
+        return trusted ? refuse(why, "no PROXY header from a network that must send one, see "
+                                     "[listen] proxy-protocol")
+                       : PREAMBLE_NONE;
+    struct proxy_header h;
+    switch (proxy_proto_cut(in, &h, len)) {
+    case PROXY_CUT_MORE:
+        return PREAMBLE_MORE;
+    case PROXY_CUT_BAD:
+        return refuse(why, "malformed PROXY header");
+    case PROXY_CUT_HEADER:
+        break;
+    }
+    if (!trusted && !proxy_proto_is_proven(&h, cookie))
+        return refuse(why, "a PROXY header that proves nothing, from a network that is not in "
+                           "[listen] proxy-protocol");
+    if (h.has_addresses)
+        *client = h.client;
+    return PREAMBLE_TAKEN;
+}

@@ -1,0 +1,30 @@
+/*
+ * preamble: what a balancer may say before a client does: the PROXY protocol, see io/proxy_proto.h.
+ *
+ * Who comes from a network of [listen] proxy-protocol must say it. Anybody else may, in version 2
+ * and with the proof that it knows the cookie: that is how Warren's own proxies do it.
+ */
+#ifndef WARREN_PREAMBLE_H
+#define WARREN_PREAMBLE_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/slice.h"
+#include "io/sock.h"
+
+struct broker_conf;
+
+enum preamble_verdict {
+    PREAMBLE_NONE, /* the input is the client's own */
+    PREAMBLE_MORE,
+    PREAMBLE_TAKEN,   /* *len octets; *client is the client's address now */
+    PREAMBLE_REFUSED, /* *why says it */
+};
+
+/* Judge the first octets of a connection. `cookie` is the cluster's. On entry *client is the
+ * socket's peer. */
+MUST_CHECK enum preamble_verdict preamble_cut(const struct broker_conf *conf, struct slice cookie,
+                                              struct slice in, struct sock_addr *client,
+                                              size_t *len, struct err *why);
+
+#endif

@@ -1,0 +1,51 @@
+#include "live.h"
+
+#include "amqp/amqp_table.h"
+#include "base/check.h"
+#include "base/mem.h"
+
+static void describe_server(struct live *l)
+{
+    struct wire_out w = wire_out_over(l->properties, sizeof l->properties);
+    unsigned not_there = AMQP_CAP_DIRECT_REPLY_TO | AMQP_CAP_CONSUMER_PRIORITIES;
+    amqp_capabilities_put(&w, AMQP_CAP_ALL & ~not_there);
+    amqp_table_put_text(&w, "cluster_name", l->conf->node.name);
+    amqp_table_put_text(&w, "information", "Licensed under the Apache License 2.0");
+    amqp_table_put_text(&w, "platform", "C11");
+    amqp_table_put_text(&w, "product", "Warren");
+    amqp_table_put_text(&w, "version", WARREN_VERSION);
+    CHECK(!w.overflow);
+    l->handshake.properties = wire_out_slice(&w);
+}
+
+struct live *live_new(struct broker_conf **conf)
+{
+    struct live *l = mem_zalloc(sizeof *l);
+    atomic_init(&l->refs, 1);
+    l->conf = *conf;
+    *conf = NULL;
+    l->handshake.mechanisms = slice_str("PLAIN AMQPLAIN");
+    l->handshake.offer = (struct amqp_limits){
+        .channel_max = (uint16_t)l->conf->limits.channel_max,
+        .frame_max = (uint32_t)l->conf->limits.frame_max_bytes,
+        .heartbeat_s = (uint16_t)l->conf->limits.heartbeat_s,
+    };
+    describe_server(l);
+    return l;
+}
+
+struct live *live_ref(struct live *l)
+{
+    atomic_fetch_add_explicit(&l->refs, 1, memory_order_relaxed);
+    return l;
+}
+
+void live_unref(struct live **live)
+{
+    struct live *l = *live;
+    *live = NULL;
+    if (atomic_fetch_sub_explicit(&l->refs, 1, memory_order_acq_rel) > 1)
+        return;
+    broker_conf_unref(&l->conf);
+    mem_free(l);
+}

@@ -1,0 +1,29 @@
+/*
+ * live: what connections need of the configuration, as one counted, immutable snapshot.
+ *
+ * A reload makes a new one; a connection keeps the one it began with, since its limits were
+ * negotiated from it.
+ */
+#ifndef WARREN_BROKER_LIVE_H
+#define WARREN_BROKER_LIVE_H
+
+#include "amqp/amqp_hs_server.h"
+#include "broker_conf.h"
+
+#define LIVE_PROPERTIES_BYTES 1024u
+
+struct live {
+    atomic_uint refs;
+    struct broker_conf *conf; /* a reference */
+    struct amqp_hs_server_conf handshake;
+    uint8_t properties[LIVE_PROPERTIES_BYTES];
+};
+
+/* Takes the reference in *conf. */
+struct live *live_new(struct broker_conf **conf);
+struct live *live_ref(struct live *l);
+
+/* *l becomes NULL; the last one frees. Any thread. */
+void live_unref(struct live **l);
+
+#endif
