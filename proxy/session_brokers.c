@@ -108,13 +108,10 @@ static void on_gone(struct upstream *u)
     switch (u->end.fate) {
     case UPSTREAM_CLOSED:
         /* Any other code than 320 says what the client did wrong. */
-        if (u->end.code != AMQP_CONNECTION_FORCED) {
-            struct upstream_end end = u->end;
-            session_free_upstream(s, u);
-            session_close_verbatim(s, end.code, slice_str(end.text), end.cause);
-            return;
-        }
-        lose(s, u);
+        if (u->end.code != AMQP_CONNECTION_FORCED)
+            session_close_verbatim(s, u->end.code, slice_str(u->end.text), u->end.cause);
+        else
+            lose(s, u);
         break;
     case UPSTREAM_LOST:
         lose(s, u);
