@@ -329,11 +329,13 @@ static void *reader_run(void *arg)
     return NULL;
 }
 
-/* Every reader that is in a turn now has left it. */
+/* Every reader that is in a turn now has left it. To look by adding 0 and not by a load makes a
+ * reader whose turn begins after the look see the new version: a load could be done before the
+ * store that shows it. */
 static void wait_for_readers(struct world *w)
 {
     for (size_t i = 0; i < READERS; i++) {
-        uint64_t turn = atomic_load(&w->turns[i]);
+        uint64_t turn = atomic_fetch_add(&w->turns[i], 0);
         while (turn % 2 == 1 && atomic_load(&w->turns[i]) == turn && !atomic_load(&w->done))
             sched_yield(); /* the reader may need this very core to get on */
     }
