@@ -144,7 +144,11 @@ void channel_take_publish(struct channel *ch, const struct amqp_basic_publish *m
 void channel_take_header(struct channel *ch, const struct amqp_frame *f);
 void channel_take_body(struct channel *ch, const struct amqp_frame *f);
 void channel_drop_content(struct channel *ch);
+
+/* channel_content.c: a method and the message behind it; the latter for what is sent most */
 void channel_put_content(struct channel *ch, const struct amqp_method *m, struct message *msg);
+void channel_put_delivery(struct channel *ch, struct slice tag, uint64_t delivery_tag,
+                          bool redelivered, struct message *msg);
 
 /* channel_consume.c: true when it was theirs */
 MUST_CHECK bool channel_take_consume(struct channel *ch, const struct amqp_method *m);

@@ -106,10 +106,7 @@ static void deliver(struct channel *ch, const struct channel_consumer *cc, uint6
                        ? unacked_skip(&ch->unacked)
                        : unacked_add(&ch->unacked,
                                      &(struct unacked_entry){ cc->qid, qseq, cc->id, cc->shard });
-    struct amqp_method d = { .id = AMQP_BASIC_DELIVER,
-                             .basic_deliver = { slice_of(cc->tag, cc->tag_bytes), tag, redelivered,
-                                                message_exchange(m), message_key(m) } };
-    channel_put_content(ch, &d, m);
+    channel_put_delivery(ch, slice_of(cc->tag, cc->tag_bytes), tag, redelivered, m);
     shard_count(ch->conn->shard, delivered, 1);
     if (redelivered)
         shard_count(ch->conn->shard, redelivered, 1);

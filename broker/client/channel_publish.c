@@ -8,12 +8,8 @@
 
 #include <inttypes.h>
 
-#define BODY_IN_PLACE_BYTES ((size_t)16 * 1024) /* a short content is sent in one piece */
-#define METHOD_ROOM         ((size_t)1024)      /* names and numbers of a method with content */
-#define HEADER_FIXED        ((size_t)12)        /* class, weight and body size */
-#define EXPIRATION_MAX_MS   UINT32_MAX
-#define EXPIRATION_ROOM     320u
-#define HEADER_ROOM         ((size_t)64)
+#define EXPIRATION_MAX_MS UINT32_MAX
+#define EXPIRATION_ROOM   320u
 
 /* ---- content comes in
  * -------------------------------------------------------------------------------------- */
@@ -423,111 +419,4 @@ void channel_tell_confirms(struct channel *ch)
     uint64_t before = ch->confirm.told;
     confirm_tell(&ch->confirm, tell, ch);
     shard_count(ch->conn->shard, confirmed, ch->confirm.told - before);
-}
-
-/* ---- content goes out
- * --------------------------------------------------------------------------------------- */
-
-static void put_small(struct channel *ch, const struct amqp_method *m, const struct message *msg)
-{
-    struct stream *s = ch->conn->stream;
-    struct slice props = message_props(msg);
-    struct slice body = message_body(msg);
-    size_t room = METHOD_ROOM + props.len + body.len + 4 * AMQP_FRAME_OVERHEAD;
-    struct wire_out w = wire_out_over(stream_reserve(s, room), room);
-    if (LIKELY(m->id == AMQP_BASIC_DELIVER))
-        amqp_frame_put_deliver(&w, ch->number, &m->basic_deliver);
-    else
-        amqp_frame_put_method(&w, ch->number, m);
-    amqp_frame_put_header(&w, ch->number, body.len, props);
-    if (body.len != 0)
-        amqp_frame_put_body(&w, ch->number, body);
-    CHECK(!w.overflow);
-    stream_commit(s, wire_out_len(&w));
-}
-
-/* The seven octets before a payload that is not built in one piece with them. */
-static void put_frame_head(struct channel *ch, enum amqp_frame_type type, size_t payload)
-{
-    uint8_t *p = stream_reserve(ch->conn->stream, AMQP_FRAME_HEAD);
-    p[0] = (uint8_t)type;
-    p[1] = (uint8_t)(ch->number >> 8);
-    p[2] = (uint8_t)ch->number;
-    for (unsigned i = 0; i < 4; i++)
-        p[3 + i] = (uint8_t)(payload >> (24 - 8 * i));
-    stream_commit(ch->conn->stream, AMQP_FRAME_HEAD);
-}
-
-static void put_frame_end(struct channel *ch)
-{
-    *stream_reserve(ch->conn->stream, 1) = AMQP_FRAME_END;
-    stream_commit(ch->conn->stream, 1);
-}
-
-/* Somewhere inside a body in parts. */
-struct place {
-    uint32_t part;
-    size_t skip; /* octets of the part that come before it */
-};
-
-/* The next octets of the body; returns where the ones behind them begin. */
-static struct place put_parts(struct stream *s, const struct message *msg, struct place at,
-                              size_t octets)
-{
-    while (octets != 0) {
-        struct buf *block = msg->parts[at.part];
-        struct slice run = slice_head(slice_from(buf_slice(block), at.skip), octets);
-        stream_write_shared(s, block, run);
-        octets -= run.len;
-        at.skip += run.len;
-        if (at.skip == block->len_bytes)
-            at = (struct place){ at.part + 1, 0 };
-    }
-    return at;
-}
-
-/* Body frames as long as the client takes them, however long those were that brought it. */
-static void put_body(struct channel *ch, const struct message *msg)
-{
-    struct stream *s = ch->conn->stream;
-    size_t most = connection_frame_max(ch->conn) - AMQP_FRAME_OVERHEAD;
-    struct place at = { 0, 0 };
-    for (uint64_t done = 0; done < msg->body_bytes;) {
-        size_t n = msg->body_bytes - done < most ? (size_t)(msg->body_bytes - done) : most;
-        put_frame_head(ch, AMQP_FRAME_BODY, n);
-        if (msg->parts != NULL)
-            at = put_parts(s, msg, at, n);
-        else
-            stream_write(s, slice_head(slice_from(message_body(msg), (size_t)done), n));
-        put_frame_end(ch);
-        done += n;
-    }
-}
-
-static void put_large(struct channel *ch, const struct amqp_method *m, const struct message *msg)
-{
-    struct stream *s = ch->conn->stream;
-    struct slice props = message_props(msg);
-    channel_send(ch, m);
-    put_frame_head(ch, AMQP_FRAME_HEADER, HEADER_FIXED + props.len);
-    struct wire_out w = wire_out_over(stream_reserve(s, HEADER_ROOM), HEADER_ROOM);
-    wire_put_u32(&w, AMQP_CLASS_BASIC << 16); /* and the weight, always 0 */
-    wire_put_u64(&w, msg->body_bytes);
-    stream_commit(s, wire_out_len(&w));
-    stream_write(s, props);
-    put_frame_end(ch);
-    put_body(ch, msg);
-}
-
-void channel_put_content(struct channel *ch, const struct amqp_method *m, struct message *msg)
-{
-    if (ch->conn->stream == NULL)
-        return;
-    size_t most = connection_frame_max(ch->conn) - AMQP_FRAME_OVERHEAD;
-    bool is_small = msg->parts == NULL && msg->body_bytes <= most &&
-                    msg->body_bytes + msg->props_bytes <= BODY_IN_PLACE_BYTES;
-    if (LIKELY(is_small))
-        put_small(ch, m, msg);
-    else
-        put_large(ch, m, msg);
 }

@@ -380,6 +380,9 @@ bool loop_on_signal(struct loop *l, int signo, loop_fn fn, void *arg, struct err
     CHECK(l->signal_count < SIGNALS_MAX);
     struct signal_watch *w = &l->signals[l->signal_count];
     *w = (struct signal_watch){ .loop = l, .fn = fn, .arg = arg };
+    /* What the watch gives back when it goes: a second TERM must not cut an orderly end short. */
+    if (signal(signo, SIG_IGN) == SIG_ERR)
+        return err_set(err, ERR_SYSTEM, "signal %d: %s", signo, strerror(errno));
     w->event = evsignal_new(l->base, signo, on_signal, w);
     if (w->event == NULL || event_add(w->event, NULL) != 0)
         return err_set(err, ERR_SYSTEM, "signal %d cannot be watched", signo);
