@@ -36,7 +36,9 @@ class Header(Case):
         self.assertIn(b"AMQPLAIN", mechanisms)
         props = start.server_properties
         self.assertEqual(props["product"], "RabbitMQ" if self.is_rabbit else "Warren")
-        for key in ("version", "platform", "cluster_name"):
+        keys = ("version", "platform") if self.target == "proxy" else \
+            ("version", "platform", "cluster_name")  # a proxy may serve several clusters
+        for key in keys:
             self.assertIsInstance(props[key], str, key)
             self.assertTrue(props[key], key)
         for capability in CAPABILITIES:
@@ -160,8 +162,9 @@ class Tune(Case):
         conn.channel()
         conn.channel()
         conn.send_method(3, "channel.open")
-        conn.expect_close(530, "NOT_ALLOWED - number of channels opened (2) has reached the "
-                               "negotiated channel_max (2)", (0, 0))
+        text = None if self.target == "proxy" else \
+            "NOT_ALLOWED - number of channels opened (2) has reached the negotiated channel_max (2)"
+        conn.expect_close(530, text, (0, 0))
 
     def test_a_closed_channel_makes_room(self):
         conn = self.connect(channel_max=2)

@@ -4,7 +4,7 @@ import socket
 
 import amqp
 import kombu
-from kombu.pools import producers
+import kombu.pools
 
 from harness.case import Case
 from harness.waits import SOON
@@ -88,12 +88,13 @@ class Kombu(Case):
             queue.queue.delete()
 
     def test_producer_pool_and_consumer(self):
+        self.addCleanup(kombu.pools.reset)  # its connections end with the test
         x = kombu.Exchange(self.name("x"), "topic", durable=False, auto_delete=True)
         q = kombu.Queue(self.name(), x, routing_key="a.#", durable=False, auto_delete=True)
         conn, got = self.connection(), []
         with conn.Consumer(q, callbacks=[lambda body, m: (got.append(body), m.ack())]):
             for i in range(20):
-                with producers[self.connection()].acquire(block=True) as producer:
+                with kombu.pools.producers[self.connection()].acquire(block=True) as producer:
                     producer.publish({"i": i}, exchange=x, routing_key="a.%d" % i, declare=[x, q])
             while len(got) < 20:
                 conn.drain_events(timeout=SOON)
