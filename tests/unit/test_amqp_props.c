@@ -91,6 +91,19 @@ Test(amqp_props, are_what_rabbitmq_writes)
     cr_expect(slice_eq(AMQP_PROPS_NONE, kit_hex("0000")));
 }
 
+/* From the highest bit down, in the order of the specification; two are left over. */
+Test(amqp_props, are_announced_in_the_order_they_travel)
+{
+    const unsigned bits[] = {
+#define F(kind, name, bit) AMQP_PROP_##name,
+        AMQP_PROPERTIES(F)
+#undef F
+    };
+    cr_assert(eq(sz, ARRAY_COUNT(bits), 14u));
+    for (size_t i = 0; i < ARRAY_COUNT(bits); i++)
+        cr_expect(eq(u32, bits[i], 0x8000u >> i));
+}
+
 /* RabbitMQ reads no second flags word, and does not mind the bit that would announce it. */
 Test(amqp_props, ignore_the_two_lowest_flags)
 {
