@@ -158,8 +158,11 @@ bool amqp_client_publish(struct amqp_client *c, uint16_t channel,
     if (!may_send(c))
         return true;
 
-    /* Method and header in one piece, so that nothing is sent when either does not fit. */
-    size_t room = 2 * (size_t)AMQP_FRAME_MAX_LEAST;
+    /* Method and header in one piece, so that nothing is sent when either does not fit. Both have
+     * short strings only, thirteen in all, and numbers; headers may be long. */
+    size_t room = 4096 + props->headers.len;
+    if (room > STREAM_RESERVE_MAX)
+        return false;
     struct wire_out w = wire_out_over(stream_reserve(c->stream, room), room);
     size_t start = wire_out_len(&w);
     amqp_frame_begin(&w, AMQP_FRAME_METHOD, channel);

@@ -86,7 +86,8 @@ bool amqp_client_is_open(const struct amqp_client *c);
  * does not fit a frame is refused with false. */
 bool amqp_client_send(struct amqp_client *c, uint16_t channel, const struct amqp_method *m);
 
-/* basic.publish with properties and a body (copied), in as many frames as it takes. */
+/* basic.publish with properties and a body (copied), in as many frames as it takes. False when the
+ * properties do not fit a frame, or are longer than some 28 kB. */
 bool amqp_client_publish(struct amqp_client *c, uint16_t channel,
                          const struct amqp_basic_publish *m, const struct amqp_props *props,
                          struct slice body);

@@ -69,7 +69,7 @@ static void server_send_back(uint16_t channel, const struct amqp_content *c, str
                                       .basic_deliver = { .delivery_tag = 1,
                                                          .exchange = p->exchange,
                                                          .routing_key = p->routing_key } });
-    uint8_t room[1024];
+    static uint8_t room[32768];
     struct wire_out w = wire_out_over(room, sizeof room);
     amqp_frame_put_header(&w, channel, body.len, c->props);
     server_write(wire_out_slice(&w));
@@ -385,15 +385,21 @@ static void do_publish(void)
     cr_expect(amqp_client_publish(heard.client, 1, &m, &props, outgoing));
 }
 
+static bool is_back(void *arg)
+{
+    return heard.body_len == *(const size_t *)arg;
+}
+
 static void expect_back(size_t len)
 {
     uint8_t *bytes = mem_alloc(len + 1);
     for (size_t i = 0; i < len; i++)
         bytes[i] = (uint8_t)(i * 31 >> 3);
     outgoing = slice_of(bytes, len);
-    size_t before = heard.messages;
+    heard.body_len = SIZE_MAX;
     on_loop(do_publish);
-    kit_until_count(loop, &heard.messages, before + 1);
+    kit_until(loop, is_back, &len);
+    cr_assert(eq(sz, heard.body_len, len));
     cr_expect(slice_eq(slice_of(heard.body, heard.body_len), outgoing), "%zu octets", len);
     expect_text(heard.routing_key, "key");
     cr_expect(eq(int, heard.props.delivery_mode, 2));
@@ -621,6 +627,29 @@ static void do_send_too_long(void)
     struct amqp_basic_publish p = { .routing_key = slice_of(name, 256) };
     cr_expect(
         not(amqp_client_publish(heard.client, 1, &p, &(struct amqp_props){ 0 }, slice_str("x"))));
+}
+
+static void do_publish_headers(void)
+{
+    static uint8_t text[40000], table[sizeof text + 64];
+    struct amqp_basic_publish m = { .routing_key = slice_str("key") };
+    struct amqp_props props = { .flags = AMQP_PROP_headers };
+    for (size_t len = 20000; len <= sizeof text; len += 20000) {
+        struct wire_out w = wire_out_over(table, sizeof table);
+        amqp_table_put_longstr(&w, "long", slice_of(text, len));
+        props.headers = wire_out_slice(&w);
+        cr_expect(eq(int, amqp_client_publish(heard.client, 1, &m, &props, slice_str("x")),
+                     len == 20000));
+    }
+}
+
+Test(amqp_client, sends_long_headers_up_to_a_bound)
+{
+    connect_to_server();
+    open_channel();
+    on_loop(do_publish_headers);
+    expect_back(5);
+    cr_expect(eq(sz, heard.messages, 2u));
 }
 
 /* And nothing of it is sent: what follows arrives whole. */
