@@ -110,6 +110,23 @@ static void take_back(struct shard *s, const struct deliver_item *it, struct por
     queue_run(q);
 }
 
+/* Its channel has room again. What was on its way when it refused comes back refused too, so
+ * nothing new may go before the last of that is here: the refusal would look like a new one that
+ * nobody wakes it from, and later messages would overtake earlier ones. */
+static void resume(struct shard *s, struct port_consumer *pc)
+{
+    pc->woken = pc->refused && pc->window_used != 0;
+    if (pc->woken)
+        return;
+    if (pc->refused) {
+        pc->refused = false;
+        *add_delivery(s, shard_of_id(pc->ref.connection)) =
+            (struct deliver_item){ .consumer = pc->id, .to = pc->ref, .qseq = MARK };
+    }
+    queue_wake(&pc->base);
+    queue_run(pc->base.queue);
+}
+
 static void on_deliveries_back(struct mail *mail)
 {
     struct deliver_batch *b = CONTAINER_OF(mail, struct deliver_batch, mail);
@@ -126,6 +143,11 @@ static void on_deliveries_back(struct mail *mail)
     for (unsigned i = 0; i < b->count; i++) {
         if (b->items[i].qseq != MARK)
             take_back(b->from, &b->items[i], idmap_get(&b->from->consumers, b->items[i].consumer));
+    }
+    for (unsigned i = 0; i < b->count; i++) {
+        struct port_consumer *pc = idmap_get(&b->from->consumers, b->items[i].consumer);
+        if (pc != NULL && pc->woken)
+            resume(b->from, pc);
     }
     mem_free(b);
 }
@@ -180,15 +202,8 @@ bool port_consumer_remove(struct shard *s, uint64_t qid, uint64_t consumer)
 void port_consumer_wake(struct shard *s, uint64_t consumer)
 {
     struct port_consumer *pc = idmap_get(&s->consumers, consumer);
-    if (pc == NULL)
-        return;
-    if (pc->refused) {
-        pc->refused = false;
-        *add_delivery(s, shard_of_id(pc->ref.connection)) =
-            (struct deliver_item){ .consumer = pc->id, .to = pc->ref, .qseq = MARK };
-    }
-    queue_wake(&pc->base);
-    queue_run(pc->base.queue);
+    if (pc != NULL)
+        resume(s, pc);
 }
 
 struct consumer *port_consumer_find(struct shard *s, uint64_t consumer)

@@ -90,6 +90,7 @@ struct port_consumer {
     struct channel *channel; /* on this shard, else NULL */
     uint32_t window_used;    /* towards another shard */
     bool refused;            /* its channel sent one back and will wake it */
+    bool woken;              /* it did, while others were still on their way */
     bool auto_ack;           /* towards another shard: no_ack, settled when the batch comes back */
 };
 
