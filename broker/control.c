@@ -72,6 +72,7 @@ static unsigned slices_of(struct meta_cmd *cmd, struct slice *out[CMD_SLICES_MAX
         out[n++] = &cmd->bind.args;
         break;
     case META_VHOST_ADD:
+    case META_VHOST_DELETE:
     case META_EXCHANGE_DELETE:
     case META_QUEUE_DELETE:
     case META_OWNER_GONE:

@@ -141,6 +141,11 @@ static size_t vhost_bytes(const struct meta_vhost *vh)
     return sizeof *vh + vh->name_bytes;
 }
 
+void meta_vhost_drop(struct meta *m, const struct meta_vhost *vh)
+{
+    pmap_edit_drop(&m->edit, vh, vhost_bytes(vh), vh->tag);
+}
+
 struct meta_vhost *meta_vhost_own(struct meta *m, uint64_t vhost_id)
 {
     const struct meta_vhost *vh = meta_vhost_get(&m->draft, vhost_id);
@@ -152,7 +157,7 @@ struct meta_vhost *meta_vhost_own(struct meta *m, uint64_t vhost_id)
     copy->tag = m->edit.tag;
     pmap_set(&m->draft.vhosts, &m->kinds.vhosts, &m->edit, copy);
     pmap_set(&m->draft.vhosts_by_name, &m->kinds.vhosts_by_name, &m->edit, copy);
-    pmap_edit_drop(&m->edit, vh, vhost_bytes(vh), vh->tag);
+    meta_vhost_drop(m, vh);
     return copy;
 }
 
@@ -174,20 +179,11 @@ struct meta *meta_new(const struct meta_setup *setup)
     return m;
 }
 
-/* Delete all there is by the usual means, and see that nothing is left over. */
 void meta_free(struct meta **meta)
 {
     struct meta *m = *meta;
-    struct meta_result r;
-    meta_result_init(&r);
-    while (m->draft.vhosts.count != 0) {
-        struct pmap_iter it;
-        pmap_iter(&it, &m->draft.vhosts);
-        meta_vhost_delete(m, ((const struct meta_vhost *)pmap_next(&it))->vhost_id, &r);
-    }
-    CHECK(m->draft.queues.count == 0 && m->draft.destinations.count == 0);
+    meta_drop_all(m);
     CHECK(m->edit.made == m->edit.gone && m->edit.bytes == 0);
-    meta_result_fini(&r);
     if (m->garbage != NULL)
         garbage_free(m->garbage);
     mem_free((void *)(uintptr_t)m->published);
@@ -297,16 +293,14 @@ void meta_vhost_add(struct meta *m, struct slice name)
     }
 }
 
-/* Queues before exchanges: most bindings go with them. */
+/* Queues before exchanges, because most bindings go with them. */
 void meta_vhost_delete(struct meta *m, uint64_t vhost_id, struct meta_result *out)
 {
     struct meta_vhost *vh = meta_vhost_own(m, vhost_id);
-    struct pmap_iter it;
-    while (vh->queues.count != 0) {
-        pmap_iter(&it, &vh->queues);
-        meta_queue_delete(m, pmap_next(&it), out);
-    }
+    struct pmap queues = vh->queues;
+    meta_queues_delete(m, &queues, out);
     while (vh->exchanges.count != 0) {
+        struct pmap_iter it;
         pmap_iter(&it, &vh->exchanges);
         const struct meta_exchange *x = pmap_next(&it);
         uint64_t xid = x->def->xid;
@@ -318,7 +312,7 @@ void meta_vhost_delete(struct meta *m, uint64_t vhost_id, struct meta_result *ou
              &vhost_id);
     pmap_del(&m->draft.vhosts_by_name, &m->kinds.vhosts_by_name, &m->edit,
              meta_hash_name(&m->kinds.vhosts_by_name, name), &name);
-    pmap_edit_drop(&m->edit, vh, vhost_bytes(vh), vh->tag);
+    meta_vhost_drop(m, vh);
 }
 
 /* ---- commands ---- */
@@ -327,10 +321,9 @@ static enum meta_verdict vhost_check(const struct meta_version *v, const struct 
                                      struct meta_result *out)
 {
     const struct meta_vhost *vh = meta_vhost_find(v, cmd->name);
-    if (vh == NULL)
-        return META_CHANGE;
-    out->id = vh->vhost_id;
-    return META_DONE;
+    if (vh != NULL)
+        out->id = vh->vhost_id;
+    return (vh == NULL) == (cmd->op == META_VHOST_ADD) ? META_CHANGE : META_DONE;
 }
 
 static enum meta_verdict owner_check(const struct meta_version *v, const struct meta_cmd *cmd)
@@ -351,7 +344,7 @@ static enum meta_verdict no_vhost(struct meta_result *out)
 static enum meta_verdict check(const struct meta_version *v, const struct meta_cmd *cmd,
                                struct meta_result *out)
 {
-    if (cmd->op == META_VHOST_ADD)
+    if (cmd->op == META_VHOST_ADD || cmd->op == META_VHOST_DELETE)
         return vhost_check(v, cmd, out);
     if (cmd->op == META_OWNER_GONE)
         return owner_check(v, cmd);
@@ -369,6 +362,7 @@ static enum meta_verdict check(const struct meta_version *v, const struct meta_c
     case META_UNBIND:
         return meta_binding_check(v, vh, cmd, out);
     case META_VHOST_ADD:
+    case META_VHOST_DELETE:
     case META_OWNER_GONE:
         break;
     }
@@ -391,6 +385,9 @@ static void change(struct meta *m, const struct meta_cmd *cmd, struct meta_resul
     case META_VHOST_ADD:
         meta_vhost_add(m, cmd->name);
         out->id = meta_vhost_find(&m->draft, cmd->name)->vhost_id;
+        return;
+    case META_VHOST_DELETE:
+        meta_vhost_delete(m, found, out);
         return;
     case META_EXCHANGE_DECLARE:
         meta_exchange_add(m, cmd);

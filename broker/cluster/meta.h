@@ -196,6 +196,7 @@ bool meta_bindings_to(const struct meta_version *v, uint64_t id, meta_binding_fn
 
 enum meta_op {
     META_VHOST_ADD,
+    META_VHOST_DELETE, /* with all it holds */
     META_EXCHANGE_DECLARE,
     META_EXCHANGE_DELETE,
     META_QUEUE_DECLARE,
@@ -210,7 +211,7 @@ enum meta_op {
  * formed by the codec. `conn` is the connection that asks, never 0 for a client. */
 struct meta_cmd {
     enum meta_op op;
-    uint64_t vhost_id; /* all but VHOST_ADD and OWNER_GONE */
+    uint64_t vhost_id; /* all but VHOST_ADD, VHOST_DELETE and OWNER_GONE */
     uint64_t conn;
     struct slice name; /* of what is added, declared or deleted */
     uint64_t qid;      /* QUEUE_DELETE: this queue and no later one of its name; 0: by name */

@@ -437,10 +437,10 @@ static bool unbind_at_destination(void *arg, const struct meta_binding *b)
     return true;
 }
 
-static void clear_by_key(struct meta *m, struct pmap *by_key)
+static void clear_sets(struct meta *m, struct pmap *map)
 {
     struct pmap_iter it;
-    pmap_iter(&it, by_key);
+    pmap_iter(&it, map);
     for (const void *at; (at = pmap_next(&it)) != NULL;) {
         if (!meta_is_set(at))
             continue;
@@ -449,15 +449,15 @@ static void clear_by_key(struct meta *m, struct pmap *by_key)
         pmap_clear(&bindings, &m->edit);
         pmap_edit_drop(&m->edit, set, set_bytes(set), set->tag);
     }
-    pmap_clear(by_key, &m->edit);
+    pmap_clear(map, &m->edit);
 }
 
-void meta_unbind_source(struct meta *m, struct meta_exchange *x)
+/* Let go of the maps; the bindings in them have been dropped. */
+static void clear_source(struct meta *m, struct meta_exchange *x)
 {
-    meta_bindings_from(x, unbind_at_destination, m);
     switch (x->def->type) {
     case META_DIRECT:
-        clear_by_key(m, &x->by_key);
+        clear_sets(m, &x->by_key);
         break;
     case META_TOPIC:
         topic_clear(&x->topic, &m->edit);
@@ -468,4 +468,27 @@ void meta_unbind_source(struct meta *m, struct meta_exchange *x)
         break;
     }
     x->binding_count = 0;
+}
+
+void meta_unbind_source(struct meta *m, struct meta_exchange *x)
+{
+    meta_bindings_from(x, unbind_at_destination, m);
+    clear_source(m, x);
+}
+
+static bool just_drop(void *arg, const struct meta_binding *b)
+{
+    binding_drop(arg, b);
+    return true;
+}
+
+void meta_bindings_drop(struct meta *m, struct meta_exchange *x)
+{
+    meta_bindings_from(x, just_drop, m);
+    clear_source(m, x);
+}
+
+void meta_destinations_drop(struct meta *m)
+{
+    clear_sets(m, &m->draft.destinations);
 }

@@ -195,6 +195,13 @@ struct meta_exchange *meta_exchange_own(struct meta *m, const struct meta_exchan
     return copy;
 }
 
+void meta_exchange_drop(struct meta *m, const struct meta_exchange *x)
+{
+    const struct meta_exchange_def *d = x->def;
+    pmap_edit_drop(&m->edit, x, sizeof *x, x->tag);
+    pmap_edit_drop(&m->edit, d, def_bytes(d), 0);
+}
+
 void meta_exchange_delete(struct meta *m, const struct meta_exchange *x)
 {
     const struct meta_exchange_def *d = x->def;
@@ -207,8 +214,7 @@ void meta_exchange_delete(struct meta *m, const struct meta_exchange *x)
     const void *gone = pmap_del(&vh->exchanges, &m->kinds.exchanges, &m->edit,
                                 meta_hash_name(&m->kinds.exchanges, name), &name);
     CHECK(gone == mine);
-    pmap_edit_drop(&m->edit, mine, sizeof *mine, mine->tag);
-    pmap_edit_drop(&m->edit, d, def_bytes(d), 0);
+    meta_exchange_drop(m, mine);
     m->exchange_count--;
     m->routes_changed = true;
 }

@@ -149,7 +149,7 @@ static struct meta_owner *owner_own(struct meta *m, uint64_t conn)
     copy->tag = m->edit.tag;
     pmap_set(&m->draft.owners, &m->kinds.owners, &m->edit, copy);
     if (o != NULL)
-        pmap_edit_drop(&m->edit, o, sizeof *o, o->tag);
+        meta_owner_drop(m, o);
     return copy;
 }
 
@@ -240,7 +240,7 @@ void meta_queue_delete(struct meta *m, const struct meta_queue *q, struct meta_r
                     meta_hash_id(&m->kinds.queues, q->qid), &q->qid);
     CHECK(gone == q);
     tell(out, META_QUEUE_DELETED, q);
-    pmap_edit_drop(&m->edit, q, queue_bytes(q), 0);
+    meta_queue_drop(m, q);
     m->routes_changed = true;
 }
 
@@ -252,19 +252,36 @@ static int by_qid(const void *a, const void *b)
 }
 
 /* The oldest first, so that all nodes tell their shards the same in the same order. */
+void meta_queues_delete(struct meta *m, const struct pmap *queues, struct meta_result *out)
+{
+    size_t count = queues->count;
+    const struct meta_queue **list = mem_array(count, sizeof(const struct meta_queue *));
+    struct pmap_iter it;
+    pmap_iter(&it, queues);
+    for (size_t i = 0; i < count; i++)
+        list[i] = pmap_next(&it);
+    if (count != 0)
+        qsort(list, count, sizeof(const struct meta_queue *), by_qid);
+    for (size_t i = 0; i < count; i++)
+        meta_queue_delete(m, list[i], out);
+    mem_free(list);
+}
+
 void meta_owner_gone(struct meta *m, uint64_t conn, struct meta_result *out)
 {
     const struct meta_owner *o =
         pmap_get(&m->draft.owners, &m->kinds.owners, meta_hash_id(&m->kinds.owners, conn), &conn);
     CHECK(o != NULL);
-    size_t count = o->queues.count;
-    const struct meta_queue **queues = mem_array(count, sizeof(const struct meta_queue *));
-    struct pmap_iter it;
-    pmap_iter(&it, &o->queues);
-    for (size_t i = 0; i < count; i++)
-        queues[i] = pmap_next(&it);
-    qsort(queues, count, sizeof(const struct meta_queue *), by_qid);
-    for (size_t i = 0; i < count; i++)
-        meta_queue_delete(m, queues[i], out);
-    mem_free(queues);
+    struct pmap queues = o->queues;
+    meta_queues_delete(m, &queues, out);
+}
+
+void meta_queue_drop(struct meta *m, const struct meta_queue *q)
+{
+    pmap_edit_drop(&m->edit, q, queue_bytes(q), 0);
+}
+
+void meta_owner_drop(struct meta *m, const struct meta_owner *o)
+{
+    pmap_edit_drop(&m->edit, o, sizeof *o, o->tag);
 }

@@ -83,6 +83,7 @@ void meta_exchange_add(struct meta *m, const struct meta_cmd *cmd);
 void meta_exchange_delete(struct meta *m, const struct meta_exchange *x);
 void meta_queue_add(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out);
 void meta_queue_delete(struct meta *m, const struct meta_queue *q, struct meta_result *out);
+void meta_queues_delete(struct meta *m, const struct pmap *queues, struct meta_result *out);
 void meta_owner_gone(struct meta *m, uint64_t conn, struct meta_result *out);
 void meta_bind(struct meta *m, const struct meta_cmd *cmd);
 void meta_unbind(struct meta *m, const struct meta_cmd *cmd);
@@ -93,6 +94,22 @@ void meta_unbind_source(struct meta *m, struct meta_exchange *x);
 /* Take away all bindings to a queue or an exchange that goes, and with them the auto-delete
  * exchanges that have none left, and so on. */
 void meta_unbind_destination(struct meta *m, uint64_t id);
+
+/* ---- the end ---- */
+
+/* Let go of everything, without keeping anything in order on the way. */
+void meta_drop_all(struct meta *m);
+
+/* One thing, that nothing refers to any more. */
+void meta_vhost_drop(struct meta *m, const struct meta_vhost *vh);
+void meta_exchange_drop(struct meta *m, const struct meta_exchange *x);
+void meta_queue_drop(struct meta *m, const struct meta_queue *q);
+void meta_owner_drop(struct meta *m, const struct meta_owner *o);
+
+/* All bindings of a source, without looking after their destinations; and what then remains there.
+ */
+void meta_bindings_drop(struct meta *m, struct meta_exchange *x);
+void meta_destinations_drop(struct meta *m);
 
 /* ---- checks ---- */
 

@@ -7,14 +7,14 @@
 #include "model/seen.h"
 #include "model/topic.h"
 
-#define HOPS_FEW 8u /* exchanges that are told apart without a set */
+#define HOPS_FEW 8u  /* exchanges that are told apart without a set */
+#define AHEAD    16u /* bindings that are fetched together */
 
-/* The exchanges of one route, in the order they are come to: those before `at` are done. */
+/* The exchanges of one route, in the order they are come to. */
 struct hops {
     const struct meta_exchange **list;
     size_t count;
     size_t cap;
-    size_t at;
     struct seen seen; /* in use once there are more than a few */
 };
 
@@ -129,17 +129,23 @@ static bool hops_have(struct hops *h, const struct meta_exchange *x)
     return !seen_add(&h->seen, x);
 }
 
-static void add_exchange(struct route *r, struct slice name)
+static void add_hop(struct hops *h, const struct meta_exchange *x)
 {
-    struct hops *h = &scratch_of(r->out)->hops;
-    const struct meta_exchange *x = meta_exchange_find(r->v, r->vh, name);
-    if (x == NULL || hops_have(h, x))
+    if (hops_have(h, x))
         return;
     if (h->count == h->cap) {
         h->cap = h->cap != 0 ? h->cap * 2 : HOPS_FEW * 2;
         h->list = mem_realloc(h->list, h->cap * sizeof(const struct meta_exchange *));
     }
     h->list[h->count++] = x;
+}
+
+/* An alternate may be named before it is made, and stay named when it is gone. */
+static void add_exchange(struct route *r, struct slice name)
+{
+    const struct meta_exchange *x = meta_exchange_find(r->v, r->vh, name);
+    if (x != NULL)
+        add_hop(&scratch_of(r->out)->hops, x);
 }
 
 /* ---- one exchange ---- */
@@ -153,12 +159,20 @@ static void follow(struct route *r, const struct meta_binding *b)
         add_exchange(r, meta_exchange_name(b->exchange));
 }
 
+/* The bindings lie anywhere in memory. To ask for some of them before looking at the first hides
+ * most of the wait. */
 static void follow_all(struct route *r, const struct pmap *bindings)
 {
+    const struct meta_binding *ahead[AHEAD];
     struct pmap_iter it;
     pmap_iter(&it, bindings);
-    for (const void *b; (b = pmap_next(&it)) != NULL;)
-        follow(r, b);
+    size_t count;
+    do {
+        for (count = 0; count < AHEAD && (ahead[count] = pmap_next(&it)) != NULL; count++)
+            __builtin_prefetch(ahead[count]);
+        for (size_t i = 0; i < count; i++)
+            follow(r, ahead[i]);
+    } while (count == AHEAD);
 }
 
 static void follow_direct(struct route *r)
@@ -268,7 +282,7 @@ static void follow_hops(struct route *r, const struct meta_exchange *first)
     struct route_scratch *s = scratch_of(r->out);
     s->hops.count = 0;
     s->headers_are_read = false;
-    add_exchange(r, meta_exchange_name(first->def));
+    add_hop(&s->hops, first);
     for (size_t i = 0; i < s->hops.count; i++)
         follow_exchange(r, s->hops.list[i]);
 }

@@ -83,16 +83,17 @@ static const struct topic_node *child_get(const struct topic_node *n, const stru
 
 static size_t node_bytes(const struct topic_node *n)
 {
-    return sizeof *n + n->word_bytes;
+    return offsetof(struct topic_node, word) + n->word_bytes;
 }
 
 static struct topic_node *node_make(struct pmap_edit *e, struct slice word)
 {
     CHECK(word.len <= UINT8_MAX);
-    struct topic_node *n = pmap_edit_alloc(e, sizeof *n + word.len);
-    *n = (struct topic_node){ .tag = e->tag,
-                              .is_hash = slice_is(word, "#"),
-                              .word_bytes = (uint8_t)word.len };
+    size_t bytes = offsetof(struct topic_node, word) + word.len;
+    struct topic_node *n = memset(pmap_edit_alloc(e, bytes), 0, bytes);
+    n->tag = e->tag;
+    n->is_hash = slice_is(word, "#");
+    n->word_bytes = (uint8_t)word.len;
     if (word.len != 0)
         memcpy(n->word, word.ptr, word.len);
     return n;

@@ -514,6 +514,39 @@ Test(meta, keeps_vhosts_apart)
     world_fini(&w);
 }
 
+Test(meta, deletes_a_vhost_with_all_it_holds)
+{
+    struct world w;
+    world_init(&w, 1);
+    struct meta_stats before = meta_stats(w.meta);
+    must(&w, (struct meta_cmd){ .op = META_VHOST_ADD, .name = S("two") });
+    uint64_t one = w.vhost;
+    w.vhost = w.r.id;
+    uint64_t qids[3];
+    const char *names[] = { "c", "a", "b" };
+    for (size_t i = 0; i < 3; i++) {
+        must(&w, q_declare(names[i]));
+        qids[i] = w.r.id;
+        must(&w, q_bind("amq.direct", "k", names[i]));
+        must(&w, q_bind("amq.topic", "a.#", names[i]));
+    }
+    must(&w, x_bind("amq.direct", "k", "amq.topic"));
+    must(&w, (struct meta_cmd){ .op = META_VHOST_DELETE, .name = S("two") });
+    cr_assert(eq(sz, w.r.effect_count, 3));
+    for (size_t i = 0; i < 3; i++)
+        cr_expect(eq(u64, w.r.effects[i].qid, qids[i]), "the oldest first");
+    cr_expect(meta_vhost_find(now(&w), S("two")) == NULL && vhost_now(&w) == NULL);
+    struct meta_stats after = meta_stats(w.meta);
+    cr_expect(eq(u64, after.blocks, before.blocks));
+    cr_expect(eq(i64, after.bytes, before.bytes));
+    cr_expect(eq(u64, after.exchange_count, before.exchange_count));
+    must(&w, (struct meta_cmd){ .op = META_VHOST_DELETE, .name = S("two") });
+    must_not(&w, q_declare("q"), 530, "vhost not found");
+    w.vhost = one;
+    cr_expect(vhost_now(&w) != NULL);
+    world_fini(&w);
+}
+
 Test(meta, makes_names)
 {
     char name[META_GEN_NAME_BYTES];
