@@ -21,7 +21,7 @@
 
 /* What goes through the pipe: the exit status in one octet, then the message. */
 
-/* ---- the process that waits ------------------------------------------------------------------ */
+/* ---- the process that waits ----------------------------------------------------------------- */
 
 static size_t read_verdict(int fd, char *into, size_t room)
 {
@@ -52,8 +52,7 @@ NORETURN static void wait_and_exit(int fd, pid_t child)
     _exit((uint8_t)verdict[0]);
 }
 
-/* ---- the process that goes on ------------------------------------------------------------------
- */
+/* ---- the process that goes on --------------------------------------------------------------- */
 
 static bool point_at_null(int fd)
 {
@@ -140,8 +139,7 @@ void daemon_failed(struct daemon *d, int status, const char *message)
     tell(d, verdict, (size_t)len < sizeof verdict ? (size_t)len : sizeof verdict - 1);
 }
 
-/* ---- the rest ----------------------------------------------------------------------------------
- */
+/* ---- the rest ------------------------------------------------------------------------------- */
 
 bool daemon_notify(const char *state)
 {

@@ -24,7 +24,7 @@ static bool failed(struct err *err, const char *what, const char *path)
     return err_set(err, code, "cannot %s %s: %s", what, path, strerror(errno));
 }
 
-/* ---- reading --------------------------------------------------------------------------------- */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 static ssize_t read_some(int fd, uint8_t *into, size_t room)
 {
@@ -79,7 +79,7 @@ bool file_read(const char *path, size_t max_bytes, uint8_t **bytes, size_t *len,
     return ok;
 }
 
-/* ---- writing --------------------------------------------------------------------------------- */
+/* ---- writing -------------------------------------------------------------------------------- */
 
 static bool write_all(int fd, struct slice bytes)
 {
@@ -184,7 +184,7 @@ bool file_make_folders(const char *path, mode_t mode, struct err *err)
     return ok;
 }
 
-/* ---- pid files ------------------------------------------------------------------------------- */
+/* ---- pid files ------------------------------------------------------------------------------ */
 
 struct pid_file {
     int fd;

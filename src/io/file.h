@@ -29,7 +29,7 @@ MUST_CHECK bool file_create(const char *path, struct slice bytes, mode_t mode, s
 /* The folder and those above it that are missing; one that is there keeps its mode. */
 MUST_CHECK bool file_make_folders(const char *path, mode_t mode, struct err *err);
 
-/* ---- pid files ------------------------------------------------------------------------------- */
+/* ---- pid files ------------------------------------------------------------------------------ */
 
 struct pid_file;
 

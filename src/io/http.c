@@ -75,8 +75,7 @@ static const struct stream_handlers handlers = { .on_data = on_data,
                                                  .on_room = on_room,
                                                  .on_closed = on_closed };
 
-/* ---- connections ------------------------------------------------------------------------------
- */
+/* ---- connections ---------------------------------------------------------------------------- */
 
 static void request_clear(struct http_request *r)
 {
@@ -152,8 +151,7 @@ static void on_closed(struct stream *s, const struct err *why, void *arg)
         drop(arg);
 }
 
-/* ---- answering ---------------------------------------------------------------------------------
- */
+/* ---- answering ------------------------------------------------------------------------------ */
 
 static const char *reason_of(int status)
 {
@@ -289,8 +287,7 @@ void http_hold(struct http_request *r)
     loop_timer_stop(&r->deadline); /* now it is us who are slow */
 }
 
-/* ---- routes -----------------------------------------------------------------------------------
- */
+/* ---- routes --------------------------------------------------------------------------------- */
 
 void http_route(struct http_server *s, const char *path, unsigned methods, http_handler handler,
                 void *arg)
@@ -377,8 +374,7 @@ static void answer(struct http_request *r)
     http_reply(r, allowed != 0 ? 405 : 404, "text/plain; charset=utf-8", slice_str(text));
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 static char *in_copy(struct http_request *r, struct slice in, struct slice part)
 {
@@ -516,8 +512,7 @@ static void on_deadline(void *arg)
     }
 }
 
-/* ---- what a handler asks ----------------------------------------------------------------------
- */
+/* ---- what a handler asks -------------------------------------------------------------------- */
 
 enum http_method http_request_method(const struct http_request *r)
 {
@@ -571,8 +566,7 @@ bool http_request_basic_auth(const struct http_request *r, struct text *user, st
     return f != NULL && http_basic_decode(f->value, user, password);
 }
 
-/* ---- the server -------------------------------------------------------------------------------
- */
+/* ---- the server ----------------------------------------------------------------------------- */
 
 struct http_server *http_server_new(struct loop *loop, const struct sock_addr *at,
                                     const struct http_options *o, struct err *err)

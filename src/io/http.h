@@ -43,7 +43,7 @@ void http_server_free(struct http_server **s);
 const struct sock_addr *http_server_addr(const struct http_server *s);
 unsigned http_server_connections(const struct http_server *s);
 
-/* ---- routes ---------------------------------------------------------------------------------- */
+/* ---- routes --------------------------------------------------------------------------------- */
 
 /* Sets of methods: HTTP_ALLOW(HTTP_GET) | HTTP_ALLOW(HTTP_PUT). Who answers GET answers HEAD. */
 #define HTTP_ALLOW(method) (1u << (method))
@@ -55,8 +55,7 @@ unsigned http_server_connections(const struct http_server *s);
 void http_route(struct http_server *s, const char *path, unsigned methods, http_handler handler,
                 void *arg);
 
-/* ---- the request; everything lent is good until http_reply ------------------------------------
- */
+/* ---- the request; everything lent is good until http_reply ---------------------------------- */
 
 enum http_method http_request_method(const struct http_request *r);
 const char *http_request_path(const struct http_request *r); /* raw, without the query */
@@ -75,8 +74,7 @@ const struct sock_addr *http_request_peer(const struct http_request *r);
 MUST_CHECK bool http_request_basic_auth(const struct http_request *r, struct text *user,
                                         struct text *password);
 
-/* ---- the answer --------------------------------------------------------------------------------
- */
+/* ---- the answer ----------------------------------------------------------------------------- */
 
 /* `type` such as "text/plain; charset=utf-8"; NULL when there is no body. The body is copied; to
  * a HEAD only its length goes out. */

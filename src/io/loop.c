@@ -275,7 +275,7 @@ void loop_join_epoch(struct loop *l, struct epoch *epoch)
     l->reader = epoch_join(epoch);
 }
 
-/* ---- tasks and timers ------------------------------------------------------------------------ */
+/* ---- tasks and timers ----------------------------------------------------------------------- */
 
 void loop_task_init(struct loop_task *t, loop_fn fn, void *arg)
 {
@@ -354,8 +354,7 @@ void loop_timer_fini(struct loop_timer *t)
     t->event = NULL;
 }
 
-/* ---- the rest ----------------------------------------------------------------------------------
- */
+/* ---- the rest ------------------------------------------------------------------------------- */
 
 void loop_bury(struct loop *l, void *ptr, void (*free_fn)(void *))
 {

@@ -38,8 +38,8 @@ void loop_join(struct loop *loop);
 /* End loop_run when the present turn is over. Any thread, and signal handlers of loop_on_signal. */
 void loop_stop(struct loop *loop);
 
-/* For a loop that does not run (any more): deliver its mail and run what asked to run, on the calling
- * thread, without waiting for events. False when there was nothing to do. */
+/* For a loop that does not run (any more): deliver its mail and run what asked to run, on the
+ * calling thread, without waiting for events. False when there was nothing to do. */
 bool loop_settle(struct loop *loop);
 
 bool loop_is_current(const struct loop *loop);
@@ -52,7 +52,7 @@ uint64_t loop_now_us(const struct loop *loop);
 /* Take part in the grace periods of `epoch` (see epoch.h); before the loop runs, once. */
 void loop_join_epoch(struct loop *loop, struct epoch *epoch);
 
-/* ---- things to do later; embedded in the object that wants them -------------------------- */
+/* ---- things to do later; embedded in the object that wants them ----------------------------- */
 
 typedef void (*loop_fn)(void *arg);
 

@@ -23,8 +23,7 @@ static const uint8_t v2_start[12] = { 0x0D, 0x0A, 0x0D, 0x0A, 0x00, 0x0D,
                                       0x0A, 0x51, 0x55, 0x49, 0x54, 0x0A };
 static const char proof_label[] = "warren-proxy-address";
 
-/* ---- version 1: a line of text -----------------------------------------------------------------
- */
+/* ---- version 1: a line of text -------------------------------------------------------------- */
 
 /* The next word; words are parted by one blank. False when there is none. */
 static bool next_word(struct slice *line, struct slice *word)
@@ -96,8 +95,7 @@ static enum proxy_cut cut_v1(struct slice in, struct proxy_header *out, size_t *
     return PROXY_CUT_HEADER;
 }
 
-/* ---- version 2: a block
- * -------------------------------------------------------------------------- */
+/* ---- version 2: a block --------------------------------------------------------------------- */
 
 static bool read_ip(struct slice octets, uint16_t port, struct sock_addr *out)
 {
@@ -215,8 +213,7 @@ enum proxy_cut proxy_proto_cut(struct slice in, struct proxy_header *out, size_t
     return PROXY_CUT_BAD;
 }
 
-/* ---- proof
- * ---------------------------------------------------------------------------------------- */
+/* ---- proof ---------------------------------------------------------------------------------- */
 
 static void prove(struct slice cookie, struct slice nonce, struct slice address_block,
                   uint8_t mac[HMAC_BYTES])
@@ -234,8 +231,7 @@ bool proxy_proto_is_proven(const struct proxy_header *h, struct slice cookie)
     return hmac_eq(mac, h->proof.ptr + PROXY_NONCE_BYTES);
 }
 
-/* ---- building
- * ------------------------------------------------------------------------------------- */
+/* ---- building ------------------------------------------------------------------------------- */
 
 /* Both addresses in one family: *octets is 4 or 16, or 0 when one of them is not IP. */
 struct both {

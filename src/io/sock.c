@@ -24,7 +24,7 @@
 _Static_assert(sizeof(struct sockaddr_in6) <= sizeof((struct sock_addr *)0)->bytes, "v6 fits");
 _Static_assert(sizeof(struct sockaddr_un) <= sizeof((struct sock_addr *)0)->bytes, "unix fits");
 
-/* ---- addresses ------------------------------------------------------------------------------- */
+/* ---- addresses ------------------------------------------------------------------------------ */
 
 static sa_family_t family_of(const struct sock_addr *a)
 {
@@ -153,7 +153,7 @@ const char *sock_addr_text(const struct sock_addr *a, char room[SOCK_ADDR_TEXT_M
     return room;
 }
 
-/* ---- listening ------------------------------------------------------------------------------- */
+/* ---- listening ------------------------------------------------------------------------------ */
 
 struct listener {
     struct loop *loop;

@@ -22,8 +22,7 @@ static void on_flush(void *arg);
 static void on_notify(void *arg);
 static void on_timer(void *arg);
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ----------------------------------------------------------------------------------- */
 
 static struct stream *make(struct loop *loop, int fd, const struct stream_handlers *handlers,
                            void *arg)
@@ -195,8 +194,7 @@ void stream_free(struct stream **stream)
     stream_bury(s);
 }
 
-/* ---- closing in order ---------------------------------------------------------------------------
- */
+/* ---- closing in order ----------------------------------------------------------------------- */
 
 /* The rest is sent: say that nothing more comes, and wait for the peer's end, so that what it has
  * not read yet is not torn from it by a reset. */
@@ -257,8 +255,7 @@ static void on_timer(void *arg)
                     ETIMEDOUT);
 }
 
-/* ---- telling the owner --------------------------------------------------------------------------
- */
+/* ---- telling the owner ---------------------------------------------------------------------- */
 
 static void tell_closed(struct stream *s)
 {
@@ -368,8 +365,7 @@ static void connected(struct stream *s)
         loop_at_turn_end(s->loop, &s->flush_task);
 }
 
-/* ---- input --------------------------------------------------------------------------------------
- */
+/* ---- input ---------------------------------------------------------------------------------- */
 
 /* A block whose free end takes what comes next behind what is left over. */
 static void make_room(struct stream *s)
@@ -570,9 +566,7 @@ bool stream_is_paused(const struct stream *s)
     return s->paused;
 }
 
-/* ---- writing goes on
- * ------------------------------------------------------------------------------
- */
+/* ---- writing goes on ------------------------------------------------------------------------ */
 
 static void on_flush(void *arg)
 {
@@ -595,8 +589,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
         loop_again(s->loop, &s->notify_task);
 }
 
-/* ---- about it -----------------------------------------------------------------------------------
- */
+/* ---- about it ------------------------------------------------------------------------------- */
 
 struct stream_totals stream_totals(const struct stream *s)
 {

@@ -14,7 +14,7 @@
  * constant. Without it a server that verifies clients refuses every resumption. */
 static const unsigned char session_id_context[] = "warren";
 
-/* ---- errors ------------------------------------------------------------------------------- */
+/* ---- errors --------------------------------------------------------------------------------- */
 
 /* The oldest error of the queue is the cause; what OpenSSL piles on top only says where it was. */
 static const char *queue_cause(char *room, size_t room_bytes)
@@ -93,7 +93,7 @@ void tls_known_put(struct tls_ctx *ctx, const char *server_name, SSL_SESSION *se
     SSL_SESSION_free(old);
 }
 
-/* ---- contexts ----------------------------------------------------------------------------- */
+/* ---- contexts ------------------------------------------------------------------------------- */
 
 static bool set_min_version(struct tls_ctx *ctx, const char *version, struct err *err)
 {

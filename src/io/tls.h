@@ -28,7 +28,7 @@ MUST_CHECK struct tls_ctx *tls_client_ctx_new(const struct tls_options *o, struc
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx);
 void tls_ctx_unref(struct tls_ctx **ctx);
 
-/* ---- for stream.c alone ------------------------------------------------------------------- */
+/* ---- for stream.c alone --------------------------------------------------------------------- */
 
 struct tls_conn;
 

@@ -133,8 +133,7 @@ Test(daemon, does_nothing_when_not_detached)
     cr_expect(eq(int, dprintf(STDERR_FILENO, "%s", ""), 0), "standard error is still ours");
 }
 
-/* ---- the service manager ----------------------------------------------------------------------
- */
+/* ---- the service manager -------------------------------------------------------------------- */
 
 static int listen_at(const char *name, size_t len)
 {
@@ -185,8 +184,7 @@ Test(daemon, tells_nobody_when_there_is_nobody)
     cr_expect(not(daemon_notify("READY=1")));
 }
 
-/* ---- limits and signals
- * -------------------------------------------------------------------------- */
+/* ---- limits and signals --------------------------------------------------------------------- */
 
 Test(daemon, raises_the_limit_of_open_files)
 {

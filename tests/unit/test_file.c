@@ -56,8 +56,7 @@ static size_t count_entries(void)
     return count;
 }
 
-/* ---- reading and writing ------------------------------------------------------------------------
- */
+/* ---- reading and writing -------------------------------------------------------------------- */
 
 Test(file, reads_what_was_written_up_to_its_bound)
 {
@@ -156,8 +155,7 @@ Test(file, makes_the_folders_that_are_missing)
     cr_expect(file_make_folders("/", 0750, &err));
 }
 
-/* ---- pid files
- * ----------------------------------------------------------------------------------- */
+/* ---- pid files ------------------------------------------------------------------------------ */
 
 Test(file, holds_a_pid_file_alone)
 {
@@ -243,8 +241,7 @@ Test(file, is_held_by_one_of_many_processes)
     cr_expect(access(path, F_OK) != 0, "and gone with its holder");
 }
 
-/* ---- the cookie
- * ------------------------------------------------------------------------------------ */
+/* ---- the cookie ----------------------------------------------------------------------------- */
 
 static const char secret[] = "UNGUESSABLEUNGUESSABLE";
 

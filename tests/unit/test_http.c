@@ -130,8 +130,7 @@ static void stop(void)
 
 TestSuite(http, .timeout = 60);
 
-/* ---- the client -------------------------------------------------------------------------------
- */
+/* ---- the client ----------------------------------------------------------------------------- */
 
 static int dial(void)
 {
@@ -198,8 +197,7 @@ static bool is_at_end(int fd)
 #define HOST      "Host: test\r\n"
 #define GET(path) "GET " path " HTTP/1.1\r\n" HOST "\r\n"
 
-/* ---- routes and answers -------------------------------------------------------------------------
- */
+/* ---- routes and answers --------------------------------------------------------------------- */
 
 Test(http, answers_with_everything_a_client_needs, .init = start, .fini = stop)
 {
@@ -277,8 +275,7 @@ Test(http, answers_head_without_a_body, .init = start, .fini = stop)
     close(fd);
 }
 
-/* ---- connections
- * --------------------------------------------------------------------------------- */
+/* ---- connections ---------------------------------------------------------------------------- */
 
 Test(http, keeps_and_closes_connections_as_asked, .init = start, .fini = stop)
 {
@@ -374,8 +371,7 @@ Test(http, waits_for_a_client_that_does_not_read, .init = start, .fini = stop)
     close(fd);
 }
 
-/* ---- limits
- * --------------------------------------------------------------------------------------- */
+/* ---- limits --------------------------------------------------------------------------------- */
 
 Test(http, refuses_what_is_malformed_and_closes, .init = start, .fini = stop)
 {
@@ -486,8 +482,7 @@ Test(http, bounds_the_connections, .init = start_narrow, .fini = stop)
     close(c);
 }
 
-/* ---- answers that come later, and the end
- * ----------------------------------------------------------- */
+/* ---- answers that come later, and the end --------------------------------------------------- */
 
 Test(http, answers_later, .init = start, .fini = stop)
 {

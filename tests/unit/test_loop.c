@@ -18,8 +18,7 @@ TestSuite(loop, .timeout = 60);
 TestSuite(mailbox, .timeout = 120);
 TestSuite(epoch, .timeout = 120);
 
-/* ---- turns
- * ---------------------------------------------------------------------------------------- */
+/* ---- turns ---------------------------------------------------------------------------------- */
 
 /* What happened, a letter each. */
 static char trace[64];
@@ -192,8 +191,7 @@ Test(loop, frees_what_is_buried_when_it_is_freed)
     cr_expect(loop == NULL);
 }
 
-/* ---- timers
- * ----------------------------------------------------------------------------------------- */
+/* ---- timers --------------------------------------------------------------------------------- */
 
 static struct loop_timer timers[3];
 
@@ -252,8 +250,7 @@ Test(loop, knows_the_time_of_its_turn, .init = set_up, .fini = tear_down)
     loop_timer_fini(&timers[0]);
 }
 
-/* ---- signals, threads
- * ---------------------------------------------------------------------------------- */
+/* ---- signals, threads ----------------------------------------------------------------------- */
 
 Test(loop, hands_signals_over, .init = set_up, .fini = tear_down)
 {
@@ -297,9 +294,7 @@ Test(loop, runs_on_a_thread_of_its_own)
     loop_free(&own);
 }
 
-/* ---- mail
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- mail ----------------------------------------------------------------------------------- */
 
 enum { SENDERS = 4, MAILS = 20000 };
 
@@ -388,8 +383,7 @@ Test(mailbox, delivers_what_is_left_when_the_loop_is_freed)
     cr_expect(eq(sz, received, 10));
 }
 
-/* ---- grace periods
- * ------------------------------------------------------------------------------------------ */
+/* ---- grace periods -------------------------------------------------------------------------- */
 
 enum { READERS = 3, VERSIONS = 20000, CHECKED = 0x5EED };
 

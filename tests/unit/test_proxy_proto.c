@@ -28,8 +28,7 @@ static void expect_addr(const struct sock_addr *got, const char *want)
     cr_expect(eq(str, (char *)sock_addr_text(got, room), (char *)want));
 }
 
-/* ---- version 1 ---------------------------------------------------------------------------------
- */
+/* ---- version 1 ------------------------------------------------------------------------------ */
 
 Test(proxy_proto, reads_lines)
 {
@@ -114,8 +113,7 @@ static void expect_waits(const void *octets, size_t n)
     mem_free(exact);
 }
 
-/* ---- version 2
- * ----------------------------------------------------------------------------------- */
+/* ---- version 2 ------------------------------------------------------------------------------ */
 
 static uint8_t room[PROXY_V2_MAX + 100];
 static const uint8_t nonce[PROXY_NONCE_BYTES] = { 1, 2,  3,  4,  5,  6,  7,  8,
@@ -259,8 +257,7 @@ Test(proxy_proto, refuses_malformed_blocks)
               "too long is judged before it is waited for");
 }
 
-/* ---- proof
- * --------------------------------------------------------------------------------------- */
+/* ---- proof ---------------------------------------------------------------------------------- */
 
 /* RFC 4231, test cases 1 and 2. */
 Test(proxy_proto, makes_the_hmac_that_others_make)

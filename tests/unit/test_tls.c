@@ -316,8 +316,7 @@ Test(tls, refuses_a_name_that_cannot_be_one)
     tls_ctx_unref(&server);
 }
 
-/* ---- versions and protocol names --------------------------------------------------------------
- */
+/* ---- versions and protocol names ------------------------------------------------------------ */
 
 static struct tls_ctx *client_of(const char *min_version, const char *alpn)
 {
