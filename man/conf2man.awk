@@ -1,6 +1,6 @@
 # Makes a manual page of section 5 from a sample configuration, so that both always say the same.
 #
-# usage: awk -v page=warren-broker.conf -v about='one line' -f conf2man.awk SAMPLE
+# usage: awk -v program=warren-broker -f conf2man.awk SAMPLE
 #
 # The sample is what `conf_describe` writes: comment lines, then `#key = default`, or a [section].
 
@@ -13,9 +13,9 @@ function flush_text(    i) {
 }
 
 BEGIN {
-    name = toupper(page)
-    printf ".TH %s 5 \"\" \"Warren\" \"File formats\"\n", name
-    printf ".SH NAME\n%s \\- %s\n", escape(page), escape(about)
+    page = program ".conf"
+    printf ".TH %s 5 \"\" \"Warren\" \"File formats\"\n", toupper(page)
+    printf ".SH NAME\n%s \\- configuration of %s\n", escape(page), escape(program)
     print ".SH DESCRIPTION"
     print "Sections begin with a name in brackets, and hold lines of the form \\fIkey\\fR = \\fIvalue\\fR."
     print "A line that begins with # or ; is a comment; after a value, a blank and ; begin one."

@@ -2,16 +2,14 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "io/clock.h"
+#include "io/daemon.h"
+#include "io/file.h"
 #include "proxy.h"
 #include "proxy_conf.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Exit codes as HAProxy's: 0 done or valid, 1 anything else. */
 enum { EXIT_DONE = 0, EXIT_TROUBLE = 1 };
@@ -103,97 +101,54 @@ static int check_only(const struct proxy_conf *conf)
     return EXIT_DONE;
 }
 
-static bool write_pid(const char *path, struct err *err)
-{
-    char line[32];
-    struct text t = text_over(line, sizeof line);
-    text_put(&t, "%ld\n", (long)getpid());
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    bool ok = fd >= 0 && write(fd, t.ptr, t.len) == (ssize_t)t.len;
-    if (!ok)
-        err_set(err, ERR_SYSTEM, "%s: %s", path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    return ok;
-}
-
-/* ---- going into the background --------------------------------------------------------------- */
-
-/* In the starter: wait until the other half listens (an octet comes) or has failed (it ends). */
-static int wait_for_daemon(int fd)
-{
-    char c;
-    ssize_t n;
-    do
-        n = read(fd, &c, 1);
-    while (n < 0 && errno == EINTR);
-    return n == 1 ? EXIT_DONE : EXIT_TROUBLE;
-}
-
-/* The two halves of a fork: the starter gets its exit code, the daemon goes on with *ready_fd. */
-static bool daemonize(int *ready_fd, int *code, struct err *err)
-{
-    int ends[2];
-    *code = EXIT_TROUBLE;
-    if (pipe2(ends, O_CLOEXEC) != 0)
-        return err_set(err, ERR_SYSTEM, "pipe: %s", strerror(errno));
-    pid_t pid = fork();
-    if (pid < 0)
-        return err_set(err, ERR_SYSTEM, "fork: %s", strerror(errno));
-    if (pid > 0) {
-        close(ends[1]);
-        *code = wait_for_daemon(ends[0]);
-        err->text[0] = '\0';
-        return false;
-    }
-    close(ends[0]);
-    setsid();
-    *ready_fd = ends[1];
-    return true;
-}
-
-/* It listens: let the starter go, and the terminal. Complaints went there until now. */
-static bool detach(int ready_fd, struct err *err)
-{
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null < 0 || write(ready_fd, "", 1) != 1)
-        return err_set(err, ERR_SYSTEM, "cannot detach: %s", strerror(errno));
-    close(ready_fd);
-    dup2(null, STDIN_FILENO);
-    dup2(null, STDOUT_FILENO);
-    dup2(null, STDERR_FILENO);
-    close(null);
-    return true;
-}
-
 /* ---- running --------------------------------------------------------------------------------- */
+
+/* Listening, logging, with its pid file: everything that may fail before it serves. */
+static struct proxy *bring_up(struct proxy_conf **conf, const struct args *a,
+                              struct pid_file **pid_file, struct err *err)
+{
+    /* A daemon has no terminal to complain to. */
+    const char *target = (*conf)->global.log_target;
+    if (!open_log(*conf, a->daemon && strcmp(target, "stderr") == 0 ? "syslog" : target, err))
+        return NULL;
+    struct proxy *p = proxy_new(conf, err);
+    if (p == NULL || a->pid_file == NULL)
+        return p;
+    *pid_file = pid_file_take(a->pid_file, err);
+    if (*pid_file == NULL)
+        proxy_free(&p);
+    return p;
+}
+
+static void give_up(struct daemon *d, const struct err *err)
+{
+    char line[ERR_TEXT_MAX];
+    struct text t = text_over(line, sizeof line);
+    text_put(&t, "warren-proxy: %s", err->text);
+    daemon_failed(d, EXIT_TROUBLE, line);
+}
 
 static int run(struct proxy_conf **conf, const struct args *a)
 {
     struct err err = { 0 };
-    int code = EXIT_TROUBLE;
-    int ready_fd = -1;
-    if (a->daemon && !daemonize(&ready_fd, &code, &err)) {
-        proxy_conf_free(conf);
-        if (err.text[0] != '\0')
-            complain(err.text);
-        return code;
-    }
-    signal(SIGPIPE, SIG_IGN);
+    struct daemon daemon;
     struct proxy *p = NULL;
-    /* A daemon has no terminal to complain to. */
-    const char *target = (*conf)->global.log_target;
-    bool ok = open_log(*conf, a->daemon && strcmp(target, "stderr") == 0 ? "syslog" : target, &err);
-    ok = ok && (p = proxy_new(conf, &err)) != NULL;
-    ok = ok && (a->pid_file == NULL || write_pid(a->pid_file, &err));
-    ok = ok && (!a->daemon || detach(ready_fd, &err)) && proxy_run(p, &err);
+    struct pid_file *pid_file = NULL;
+    daemon_init(&daemon);
+    daemon_ignore_sigpipe();
+
+    bool ok = (!a->daemon || daemon_detach(&daemon, &err)) &&
+              (p = bring_up(conf, a, &pid_file, &err)) != NULL;
+    if (ok) {
+        daemon_ready(&daemon);
+        ok = proxy_run(p, &err);
+    }
     if (!ok)
-        complain(err.text);
+        give_up(&daemon, &err);
     if (p != NULL)
         proxy_free(&p);
     proxy_conf_free(conf);
-    if (ok && a->pid_file != NULL)
-        unlink(a->pid_file);
+    pid_file_free(&pid_file);
     return ok ? EXIT_DONE : EXIT_TROUBLE;
 }
 
