@@ -56,7 +56,8 @@ static void put_directive(struct text *out, const struct conf_directive *d)
     if (d->zero != NULL)
         text_put(out, ", or \"%s\"", d->zero);
     text_str(out, (d->flags & CONF_MANY) != 0 ? "; may be given several times)\n" : ")\n");
-    text_put(out, "#%s = %s\n", d->key, conf_default_text(d));
+    const char *fallback = conf_default_text(d);
+    text_put(out, "#%s =%s%s\n", d->key, fallback[0] != '\0' ? " " : "", fallback);
 }
 
 void conf_describe(const struct conf_schema *schema, struct text *out)
