@@ -115,16 +115,20 @@ static bool args_suit(const struct meta_exchange *x, struct slice args, struct m
         return true;
     struct text t = meta_refuse(why, AMQP_PRECONDITION_FAILED);
     if (f.type == AMQP_FIELD_LONGSTR) {
-        text_str(&t, "Invalid x-match field value <<\"");
-        amqp_field_text(&f, &t);
-        text_str(&t, "\">>; expected all, any, all-with-x, or any-with-x");
+        text_str(&t, "Invalid x-match field value <<");
+        meta_put_quoted(&t, f.bytes);
+        text_str(&t, ">>; expected all, any, all-with-x, or any-with-x");
         return false;
     }
-    bool is_binary = f.type == AMQP_FIELD_BINARY;
-    text_put(&t, "Invalid x-match field type %s (value %s", amqp_field_type_name(f.type),
-             is_binary ? "<<\"" : "");
-    amqp_field_text(&f, &t);
-    text_put(&t, "%s); expected longstr", is_binary ? "\">>" : "");
+    text_put(&t, "Invalid x-match field type %s (value ", amqp_field_type_name(f.type));
+    if (f.type == AMQP_FIELD_BINARY) {
+        text_str(&t, "<<");
+        meta_put_quoted(&t, f.bytes);
+        text_str(&t, ">>");
+    } else {
+        amqp_field_text(&f, &t);
+    }
+    text_str(&t, "); expected longstr");
     return false;
 }
 

@@ -30,11 +30,16 @@ static bool type_of(struct slice name, enum meta_exchange_type *out)
 
 /* ---- checks ---- */
 
-static bool default_exchange(struct meta_refusal *why)
+static enum meta_verdict verdict(bool ok, enum meta_verdict if_ok)
+{
+    return ok ? if_ok : META_REFUSED;
+}
+
+static enum meta_verdict default_exchange(struct meta_refusal *why)
 {
     struct text t = meta_refuse(why, AMQP_ACCESS_REFUSED);
     text_str(&t, "operation not permitted on the default exchange");
-    return false;
+    return META_REFUSED;
 }
 
 /* Is the declaration the same as what is there? Asked in RabbitMQ's order. */
@@ -91,24 +96,24 @@ static enum meta_verdict declare_check(const struct meta_version *v, const struc
         return META_REFUSED;
     }
     if (cmd->name.len == 0)
-        return default_exchange(why) ? META_DONE : META_REFUSED;
+        return default_exchange(why);
 
     const struct meta_exchange *x = meta_exchange_find(v, vh, cmd->name);
     if (x != NULL) {
         out->id = x->def->xid;
-        bool ok = cmd->exchange_declare.passive || is_same(vh, x->def, cmd, type, why);
-        return ok ? META_DONE : META_REFUSED;
+        return verdict(cmd->exchange_declare.passive || is_same(vh, x->def, cmd, type, why),
+                       META_DONE);
     }
     if (cmd->exchange_declare.passive)
-        return meta_no_exchange(vh, cmd->name, why) ? META_DONE : META_REFUSED;
-    return may_be_made(vh, cmd, why) ? META_CHANGE : META_REFUSED;
+        return verdict(meta_no_exchange(vh, cmd->name, why), META_DONE);
+    return verdict(may_be_made(vh, cmd, why), META_CHANGE);
 }
 
 static enum meta_verdict delete_check(const struct meta_version *v, const struct meta_vhost *vh,
                                       const struct meta_cmd *cmd, struct meta_result *out)
 {
     if (cmd->name.len == 0)
-        return default_exchange(&out->refusal) ? META_DONE : META_REFUSED;
+        return default_exchange(&out->refusal);
     if (slice_starts(cmd->name, "amq.")) {
         struct text t = meta_refuse(&out->refusal, AMQP_ACCESS_REFUSED);
         text_str(&t, "deletion of system ");

@@ -39,6 +39,53 @@ bool meta_no_exchange(const struct meta_vhost *vh, struct slice name, struct met
     return no_thing("exchange", name, vh, why);
 }
 
+static const char *escape_of(uint8_t c)
+{
+    switch (c) {
+    case '"':
+        return "\\\"";
+    case '\\':
+        return "\\\\";
+    case '\n':
+        return "\\n";
+    case '\r':
+        return "\\r";
+    case '\t':
+        return "\\t";
+    default: /* an octet, not one of our enums */
+        return NULL;
+    }
+}
+
+static bool is_text(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        uint8_t c = s.ptr[i];
+        bool plain = (c >= 0x20 && c < 0x7F) || c >= 0xA0;
+        if (!plain && escape_of(c) == NULL)
+            return false;
+    }
+    return true;
+}
+
+void meta_put_quoted(struct text *t, struct slice s)
+{
+    if (s.len != 0 && !is_text(s)) {
+        for (size_t i = 0; i < s.len; i++)
+            text_put(t, "%s%u", i != 0 ? "," : "", s.ptr[i]);
+        return;
+    }
+    text_char(t, '"');
+    for (size_t i = 0; i < s.len; i++) {
+        const char *escape = escape_of(s.ptr[i]);
+        if (escape != NULL)
+            text_str(t, escape);
+        else
+            text_char(t, (char)s.ptr[i]);
+    }
+    text_char(t, '"');
+}
+
 /* ---- what a declaration says differently from what is there ---- */
 
 static struct text differs(const char *arg, const char *kind, struct slice name,

@@ -142,6 +142,9 @@ struct text meta_refuse(struct meta_refusal *why, unsigned code);
 void meta_put_thing(struct text *t, const char *kind, struct slice name,
                     const struct meta_vhost *vh);
 
+/* Octets as an Erlang term has them: "text" with what is not plain escaped, or 1,2,3. */
+void meta_put_quoted(struct text *t, struct slice s);
+
 /* 406 "inequivalent arg 'durable' for queue 'q' in vhost '/': received 'true' but current is
  * 'false'". True if they are the same. */
 MUST_CHECK bool meta_same_bool(const char *arg, const char *kind, struct slice name,

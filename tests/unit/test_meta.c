@@ -357,6 +357,14 @@ Test(meta, judges_x_match)
     must_not(&w, c, 406,
              "Invalid x-match field value <<\"zork\">>; expected all, any, all-with-x, or "
              "any-with-x");
+    c.bind.args = args_str(&a, "x-match", "a\"b\n");
+    must_not(&w, c, 406,
+             "Invalid x-match field value <<\"a\\\"b\\n\">>; expected all, any, all-with-x, or "
+             "any-with-x");
+    c.bind.args = args_str(&a, "x-match", "\001\377");
+    must_not(&w, c, 406,
+             "Invalid x-match field value <<1,255>>; expected all, any, all-with-x, or "
+             "any-with-x");
     c.bind.args = args_int(&a, "x-match", 5);
     must_not(&w, c, 406, "Invalid x-match field type signedint (value 5); expected longstr");
     args_begin(&a);
