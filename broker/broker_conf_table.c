@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "io/host.h"
+#include "io/nets.h"
 
 #include <string.h>
 
@@ -178,6 +179,18 @@ static bool close_node(void *root, void *instance, struct err *err)
     return true;
 }
 
+static bool close_listen(void *root, void *instance, struct err *err)
+{
+    struct broker_conf *c = root;
+    (void)instance;
+    for (size_t i = 0; i < c->listen.proxy_protocol.count; i++) {
+        struct net net;
+        if (!net_of(c->listen.proxy_protocol.items[i], &net, err))
+            return err_context(err, "proxy-protocol");
+    }
+    return true;
+}
+
 static bool close_cluster(void *root, void *instance, struct err *err)
 {
     struct broker_conf *c = root;
@@ -221,7 +234,7 @@ static bool close_limits(void *root, void *instance, struct err *err)
 
 static const struct conf_section sections[] = {
     { SECTION("node"), .close = close_node, .help = "This node." },
-    { SECTION("listen"),
+    { SECTION("listen"), .close = close_listen,
       .help = "Addresses: host:port, :port for every address of the host, [v6]:port; several are "
               "put between commas. \"none\" is no listener." },
     { SECTION("cluster"), .close = close_cluster, .help = "Nodes that belong together." },

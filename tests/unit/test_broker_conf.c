@@ -64,7 +64,8 @@ Test(broker_conf, has_the_documented_defaults)
     snprintf(name, sizeof name, "rabbit@%s", host);
     expect_text(conf->node.name, name);
     cr_expect(eq(int, (int)conf->node.type, BROKER_NODE_DISC));
-    cr_expect(eq(u64, conf->node.threads, host_cores("")));
+    unsigned cores = host_cores("");
+    cr_expect(eq(u64, conf->node.threads, cores > 1 ? cores - 1 : 1));
     cr_assert(eq(sz, conf->listen.amqp.count, 1));
     cr_expect(eq(int, conf->listen.amqp.items[0].port, 5672));
     cr_expect(eq(sz, conf->listen.amqps.count, 0));
@@ -139,6 +140,9 @@ Test(broker_conf, refuses_what_it_cannot_do)
     refuses("[cluster]\nseeds = a:1\n",
             "b.conf:1: [cluster]: seeds: this version does not form clusters yet");
     refuses("[listen]\namqps = :5671\n", "b.conf: [listen] amqps needs a certificate: [tls] cert");
+    refuses("[listen]\nproxy-protocol = 10.0.0.0/8, 10.0.0.0/33\n",
+            "b.conf:1: [listen]: proxy-protocol: \"10.0.0.0/33\" is not a network such as "
+            "10.0.0.0/8 or fd00::/8");
     refuses("[tls]\nkey = /k\n", "b.conf:1: [tls]: key is of no use without cert");
     refuses("[tls]\ncert = /c\nverify = peer\n",
             "b.conf:1: [tls]: verify = peer needs ca: whose certificates count");
@@ -273,4 +277,46 @@ Test(broker_conf, describes_every_directive)
     }
     cr_expect(load(out.ptr), "%s", err.text);
     text_fini(&out);
+}
+
+/* Every default, written out, is what one gets without it. */
+Test(broker_conf, means_by_its_defaults_what_it_shows)
+{
+    struct text out;
+    text_init(&out, 1 << 16);
+    const char *section = "";
+    for (size_t i = 0; i < broker_conf_schema.directive_count; i++) {
+        const struct conf_directive *d = &broker_conf_schema.directives[i];
+        if (strcmp(d->section, section) != 0)
+            text_put(&out, "[%s]\n", d->section);
+        section = d->section;
+        if (d->shown == NULL)
+            text_put(&out, "%s = %s\n", d->key, conf_default_text(d));
+    }
+    cr_assert(load(NULL), "%s", err.text);
+    struct broker_conf *plain = broker_conf_ref(conf);
+    cr_assert(load(out.ptr), "%s", err.text);
+    cr_expect(eq(u64, conf->node.threads, plain->node.threads));
+    cr_expect(eq(int, conf->listen.amqp.items[0].port, plain->listen.amqp.items[0].port));
+    cr_expect(eq(u64, conf->limits.memory_bytes, plain->limits.memory_bytes));
+    cr_expect(eq(u64, conf->limits.heartbeat_s, plain->limits.heartbeat_s));
+    cr_expect(eq(u64, conf->store.segment_bytes, plain->store.segment_bytes));
+    cr_expect(eq(int, (int)conf->log.level, (int)plain->log.level));
+    broker_conf_unref(&plain);
+    text_fini(&out);
+}
+
+static void loads_file(const char *name)
+{
+    const char *srcdir = getenv("srcdir");
+    char file[4096];
+    snprintf(file, sizeof file, "%s/conf/%s", srcdir != NULL ? srcdir : "..", name);
+    args.file = file;
+    cr_expect(load(NULL), "%s", err.text);
+}
+
+Test(broker_conf, loads_the_files_it_is_shipped_with)
+{
+    loads_file("warren-broker.conf");
+    loads_file("min/warren-broker.conf");
 }
