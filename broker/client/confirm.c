@@ -54,6 +54,8 @@ static void advance(struct confirm *c)
         const struct confirm_slot *s = slot(c, c->base);
         if (s->waits_for != 0 || (s->failed && !s->told))
             return;
+        if (!s->told)
+            c->owed = c->base;
         c->base++;
         c->head = (c->head + 1) & (c->cap - 1);
     }
@@ -64,8 +66,9 @@ uint64_t confirm_begin(struct confirm *c, unsigned targets)
     CHECK(targets <= UINT16_MAX);
     uint64_t number = c->next;
     if (targets == 0 && c->base == c->next) {
-        c->next++;
-        c->base++; /* the usual case: nothing waits, nothing is stored */
+        c->next++; /* the usual case: nothing waits, nothing is stored */
+        c->base++;
+        c->owed = number;
         return number;
     }
     if ((size_t)(c->next - c->base) == c->cap)
@@ -90,20 +93,28 @@ void confirm_answer(struct confirm *c, uint64_t number, bool ok)
     advance(c);
 }
 
+static void tell_one(struct confirm *c, uint64_t number, confirm_fn tell, void *arg)
+{
+    struct confirm_slot *s = slot(c, number);
+    s->told = true;
+    tell(number, false, !s->failed, arg);
+}
+
+/* Nacks first, for they may let base move on; then one ack for all below it; then what is beyond.
+ */
 void confirm_tell(struct confirm *c, confirm_fn tell, void *arg)
 {
     for (size_t i = 0; i < c->single_count; i++) {
-        uint64_t number = c->single[i];
-        if (number < c->base)
-            continue; /* the multiple ack below answers for it */
-        struct confirm_slot *s = slot(c, number);
-        s->told = true;
-        tell(number, false, !s->failed, arg);
+        if (c->single[i] >= c->base && slot(c, c->single[i])->failed)
+            tell_one(c, c->single[i], tell, arg);
+    }
+    advance(c);
+    if (c->owed > c->told)
+        tell(c->owed, c->owed > c->told + 1, true, arg);
+    c->told = c->base - 1;
+    for (size_t i = 0; i < c->single_count; i++) {
+        if (c->single[i] >= c->base && !slot(c, c->single[i])->told)
+            tell_one(c, c->single[i], tell, arg);
     }
     c->single_count = 0;
-    advance(c);
-    if (c->base - 1 > c->told) {
-        tell(c->base - 1, c->base - 1 > c->told + 1, true, arg);
-        c->told = c->base - 1;
-    }
 }

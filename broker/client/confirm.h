@@ -21,6 +21,7 @@ struct confirm_slot;
 struct confirm {
     uint64_t next;              /* the number of the next publish; the first is 1 */
     uint64_t base;              /* the oldest not yet done; slots are for base .. next - 1 */
+    uint64_t owed;              /* the newest below base that was not answered singly */
     uint64_t told;              /* all up to here have been answered */
     struct confirm_slot *slots; /* a ring; only when something waits */
     size_t cap;
@@ -42,7 +43,7 @@ void confirm_answer(struct confirm *c, uint64_t number, bool ok);
 /* Something to tell? */
 static inline bool confirm_is_due(const struct confirm *c)
 {
-    return c->base > c->told + 1 || c->single_count != 0;
+    return c->owed > c->told || c->single_count != 0;
 }
 
 /* Publishes that wait. */

@@ -85,23 +85,30 @@ static void forget_memory(struct qindex *ix)
     heap_fini(&ix->returned);
 }
 
-/* A chunk without entries goes, unless more will be put into it: the last one stays for as long as
- * the queue holds anything. */
-static void drop_entry(struct qindex *ix, uint64_t qseq)
+static void drop_chunk(struct qindex *ix, uint64_t number)
 {
-    struct qchunk *c = find_chunk(ix, qseq);
-    c->entries[qseq % CHUNK_ENTRIES] = (struct qentry){ 0 };
-    c->live--;
-    bool is_last = qseq / CHUNK_ENTRIES == ix->next_new / CHUNK_ENTRIES;
-    if (c->live != 0 || (is_last && ix->ready_count + ix->out_count != 0))
-        return;
-    *chunk_at(ix, (size_t)(qseq / CHUNK_ENTRIES - ix->first_chunk)) = NULL;
-    mem_free(c);
+    struct qchunk **place = chunk_at(ix, (size_t)(number - ix->first_chunk));
+    mem_free(*place);
+    *place = NULL;
     while (ix->count != 0 && *chunk_at(ix, 0) == NULL) {
         ix->head = (ix->head + 1) & (ix->cap - 1);
         ix->first_chunk++;
         ix->count--;
     }
+}
+
+/* A chunk without entries goes; the one that the next message goes into only with the last message
+ * of all. */
+static void drop_entry(struct qindex *ix, uint64_t qseq)
+{
+    uint64_t number = qseq / CHUNK_ENTRIES;
+    struct qchunk *c = find_chunk(ix, qseq);
+    c->entries[qseq % CHUNK_ENTRIES] = (struct qentry){ 0 };
+    c->live--;
+    if (c->live == 0 && number != ix->next_new / CHUNK_ENTRIES)
+        drop_chunk(ix, number);
+    if (ix->ready_count + ix->out_count == 0 && ix->count != 0)
+        drop_chunk(ix, ix->first_chunk);
 }
 
 uint64_t qindex_push(struct qindex *ix, struct message **m)

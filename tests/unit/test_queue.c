@@ -1,0 +1,251 @@
+#include "model/queue.h"
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "expect.h"
+#include "queue_kit.h"
+
+#define TAKEN_MAX 64
+
+static unsigned released;
+
+static void release(struct message *m, void *arg)
+{
+    (void)arg;
+    message_unref(&m);
+    released++;
+}
+
+static const struct queue_ops ops = { release, NULL };
+
+/* A consumer that notes what it gets. */
+struct taker {
+    struct consumer c;
+    unsigned room; /* how many more it takes */
+    unsigned count;
+    uint64_t numbers[TAKEN_MAX];
+    uint64_t qseqs[TAKEN_MAX];
+    bool redelivered[TAKEN_MAX];
+};
+
+static bool has_room(struct consumer *c)
+{
+    return CONTAINER_OF(c, struct taker, c)->room != 0;
+}
+
+static void deliver(struct consumer *c, uint64_t qseq, struct message *m, bool redelivered)
+{
+    struct taker *t = CONTAINER_OF(c, struct taker, c);
+    cr_assert(gt(uint, t->room, 0));
+    cr_assert(lt(uint, t->count, TAKEN_MAX));
+    t->numbers[t->count] = kit_number(m);
+    t->qseqs[t->count] = qseq;
+    t->redelivered[t->count] = redelivered;
+    t->count++;
+    t->room--;
+}
+
+static const struct consumer_ops taker_ops = { has_room, deliver };
+
+static struct taker taker(unsigned room, uint32_t prefetch, bool no_ack)
+{
+    return (struct taker){ .c = { .ops = &taker_ops, .prefetch = prefetch, .no_ack = no_ack },
+                           .room = room };
+}
+
+static void consume(struct queue *q, struct taker *t)
+{
+    cr_assert(eq(int, queue_consume(q, &t->c), QUEUE_CONSUME_OK));
+    queue_run(q);
+}
+
+static void publish(struct queue *q, uint64_t number)
+{
+    struct message *m = kit_message(number);
+    queue_publish(q, &m);
+    cr_assert(eq(ptr, m, NULL));
+}
+
+static void fini(struct queue *q)
+{
+    struct consumer *c;
+    while ((c = queue_any_consumer(q)) != NULL)
+        queue_cancel(c);
+    queue_fini(q);
+}
+
+Test(queue, keeps_what_nobody_takes_and_hands_it_to_who_comes)
+{
+    struct queue q;
+    queue_init(&q, 1, &ops);
+    for (uint64_t n = 0; n < 3; n++)
+        publish(&q, n);
+    cr_expect(eq(u64, queue_ready(&q), 3));
+    struct taker t = taker(10, 0, false);
+    consume(&q, &t);
+    cr_expect(eq(uint, t.count, 3));
+    for (uint64_t n = 0; n < 3; n++)
+        cr_expect(eq(u64, t.numbers[n], n));
+    cr_expect(eq(u64, queue_ready(&q), 0));
+    cr_expect(eq(u64, q.index.out_count, 3));
+    fini(&q);
+}
+
+Test(queue, consumers_take_turns)
+{
+    struct queue q;
+    queue_init(&q, 1, &ops);
+    struct taker a = taker(10, 0, true), b = taker(10, 0, true), c = taker(0, 0, true);
+    consume(&q, &a);
+    consume(&q, &b);
+    consume(&q, &c);
+    for (uint64_t n = 0; n < 4; n++)
+        publish(&q, n);
+    cr_expect(eq(uint, a.count, 2));
+    cr_expect(eq(uint, b.count, 2));
+    cr_expect(eq(u64, a.numbers[1], 2));
+    cr_expect(eq(u64, b.numbers[1], 3));
+    cr_expect(eq(uint, c.count, 0));
+    fini(&q);
+}
+
+Test(queue, prefetch_holds_until_something_is_settled)
+{
+    struct queue q;
+    queue_init(&q, 1, &ops);
+    struct taker t = taker(10, 2, false);
+    consume(&q, &t);
+    for (uint64_t n = 0; n < 5; n++)
+        publish(&q, n);
+    cr_expect(eq(uint, t.count, 2));
+    cr_expect(queue_ack(&q, t.qseqs[0], &t.c));
+    queue_run(&q);
+    cr_expect(eq(uint, t.count, 3));
+    cr_expect(eq(u64, t.numbers[2], 2));
+    cr_expect(not(queue_ack(&q, t.qseqs[0], NULL)), "settled twice");
+    fini(&q);
+}
+
+Test(queue, one_without_room_is_passed_over_until_it_is_woken)
+{
+    struct queue q;
+    queue_init(&q, 1, &ops);
+    struct taker t = taker(1, 0, true);
+    consume(&q, &t);
+    for (uint64_t n = 0; n < 3; n++)
+        publish(&q, n);
+    cr_expect(eq(uint, t.count, 1));
+    t.room = 10;
+    publish(&q, 3); /* nobody said that it has room again */
+    cr_expect(eq(uint, t.count, 1));
+    queue_wake(&t.c);
+    queue_run(&q);
+    cr_expect(eq(uint, t.count, 4));
+    cr_expect(eq(u64, t.numbers[3], 3));
+    fini(&q);
+}
+
+Test(queue, what_is_requeued_comes_again_before_the_rest_and_says_so)
+{
+    struct queue q;
+    queue_init(&q, 1, &ops);
+    struct taker first = taker(2, 0, false), second = taker(10, 0, false);
+    consume(&q, &first);
+    for (uint64_t n = 0; n < 4; n++)
+        publish(&q, n);
+    queue_cancel(&first.c);
+    cr_expect(queue_requeue(&q, first.qseqs[1], NULL, true));
+    cr_expect(queue_requeue(&q, first.qseqs[0], NULL, false));
+    consume(&q, &second);
+    cr_expect(eq(uint, second.count, 4));
+    for (uint64_t n = 0; n < 4; n++)
+        cr_expect(eq(u64, second.numbers[n], n));
+    cr_expect(not(second.redelivered[0]));
+    cr_expect(second.redelivered[1]);
+    cr_expect(not(second.redelivered[2]));
+    fini(&q);
+}
+
+Test(queue, an_exclusive_consumer_is_alone)
+{
+    struct queue q;
+    queue_init(&q, 1, &ops);
+    struct taker a = taker(1, 0, true), b = taker(1, 0, true), sole = taker(1, 0, true);
+    sole.c.exclusive = true;
+    consume(&q, &a);
+    cr_expect(eq(int, queue_consume(&q, &sole.c), QUEUE_CONSUME_EXCLUSIVE));
+    queue_cancel(&a.c);
+    consume(&q, &sole);
+    cr_expect(eq(int, queue_consume(&q, &b.c), QUEUE_CONSUME_EXCLUSIVE));
+    queue_cancel(&sole.c);
+    consume(&q, &b);
+    fini(&q);
+}
+
+Test(queue, get_and_purge)
+{
+    struct queue q;
+    uint64_t qseq;
+    bool redelivered;
+    queue_init(&q, 1, &ops);
+    cr_expect(eq(ptr, queue_get(&q, true, &qseq, &redelivered), NULL));
+    for (uint64_t n = 0; n < 5; n++)
+        publish(&q, n);
+    struct message *gone = queue_get(&q, true, &qseq, &redelivered);
+    cr_expect(eq(u64, kit_number(gone), 0));
+    message_unref(&gone);
+    struct message *out = queue_get(&q, false, &qseq, &redelivered);
+    cr_expect(eq(u64, kit_number(out), 1));
+    cr_expect(eq(u64, queue_purge(&q), 3));
+    cr_expect(eq(u64, q.index.out_count, 1), "what is out is not purged");
+    cr_expect(queue_ack(&q, qseq, NULL));
+    fini(&q);
+}
+
+/* Whatever happens: each message is with exactly one holder, or was released, and order holds. */
+Test(queue, nothing_is_lost_or_doubled_through_random_histories)
+{
+    for (uint64_t seed = 1; seed <= 100; seed++) {
+        struct queue q;
+        struct rng r;
+        rng_init(&r, seed);
+        queue_init(&q, 1, &ops);
+        released = 0;
+        struct taker t[3] = { taker(5, 2, false), taker(5, 0, false), taker(5, 0, true) };
+        unsigned settled[3] = { 0, 0, 0 };
+        uint64_t published = 0;
+        for (int i = 0; i < 3; i++)
+            consume(&q, &t[i]);
+        for (int step = 0; step < 400; step++) {
+            unsigned i = (unsigned)rng_below(&r, 3);
+            switch (rng_below(&r, 4)) {
+            case 0:
+                publish(&q, published++);
+                break;
+            case 1: /* settle its oldest */
+                if (!t[i].c.no_ack && settled[i] < t[i].count) {
+                    if (rng_chance(&r, 500))
+                        cr_assert(queue_ack(&q, t[i].qseqs[settled[i]], &t[i].c));
+                    else
+                        cr_assert(queue_requeue(&q, t[i].qseqs[settled[i]], &t[i].c, true));
+                    settled[i]++;
+                    queue_run(&q);
+                }
+                break;
+            case 2:
+                if (t[i].count + t[i].room < TAKEN_MAX)
+                    t[i].room++;
+                queue_wake(&t[i].c);
+                queue_run(&q);
+                break;
+            default:
+                cr_assert(le(uint, t[0].c.out, 2));
+            }
+            uint64_t held = queue_ready(&q) + q.index.out_count;
+            cr_assert(eq(u64, held + released, published), "seed %u", (unsigned)seed);
+            cr_assert(eq(u64, q.index.out_count, t[0].c.out + t[1].c.out));
+        }
+        fini(&q);
+        cr_assert(eq(u64, released, published));
+    }
+}
