@@ -2,7 +2,8 @@
 #
 # usage: awk -v program=warren-broker -f conf2man.awk SAMPLE
 #
-# The sample is what `conf_describe` writes: comment lines, then `#key = default`, or a [section].
+# The sample is what `conf_describe` writes: comment lines, then `#key = default`, or a [section];
+# right after that perhaps an example, `key = value`.
 
 function escape(s) { gsub(/\\/, "\\e", s); gsub(/-/, "\\-", s); sub(/^[.']/, "\\\\\\&&", s); return s }
 
@@ -34,6 +35,7 @@ BEGIN {
 /^;/ { next }
 /^# ?/ { line = $0; sub(/^# ?/, "", line); text[++lines] = line; next }
 /^\[/ { printf ".SH \"%s\"\n", escape($0); flush_text(); next }
+/^[a-z][a-z_-]* = / { printf ".PP\nFor example: \\fB%s\\fR\n", escape($0); next }
 /^$/ { next }
 { printf "conf2man: %s:%d: unexpected: %s\n", FILENAME, FNR, $0 > "/dev/stderr"; bad = 1; exit 1 }
 

@@ -502,9 +502,24 @@ static void *open_listen(void *root, const struct conf_value *name, struct err *
 static const struct conf_section sections[] = {
     { .kind = "global", .offset = 0, .help = "The process." },
     { .kind = "defaults", .open = open_defaults, .help = "What the sections below inherit." },
-    { .kind = "backend", .named = true, .open = open_backend, .help = "Servers." },
-    { .kind = "frontend", .named = true, .open = open_frontend, .help = "Where clients come in." },
-    { .kind = "listen", .named = true, .open = open_listen, .help = "A frontend and its backend." },
+    { .kind = "backend",
+      .named = true,
+      .open = open_backend,
+      .help = "Servers.",
+      .example_name = "rabbits",
+      .example = "server = rabbit1 10.0.0.1:5672 check\n" },
+    { .kind = "frontend",
+      .named = true,
+      .open = open_frontend,
+      .help = "Where clients come in.",
+      .example_name = "amqp",
+      .example = "bind = :5672\ndefault_backend = rabbits\n" },
+    { .kind = "listen",
+      .named = true,
+      .open = open_listen,
+      .help = "A frontend and its backend in one, or, in mode http, the proxy's own pages.",
+      .example_name = "stats",
+      .example = "bind = 127.0.0.1:8404\nmode = http\n" },
 };
 
 const struct conf_schema *proxy_conf_schema(void)

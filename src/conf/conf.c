@@ -87,7 +87,11 @@ static bool set_field(struct load *l, const struct conf_directive *d, void *inst
 
 static bool refuse_key(struct load *l, const struct conf_block *b, const struct conf_entry *e)
 {
+    const char *home = conf_hint_home(l->schema, b->kind, e->key);
     const char *near = conf_hint_key(l->schema, b->kind, e->key);
+    if (home != NULL)
+        return refuse(l, e->line, "there is no %s in [%s]; it belongs into [%s]", e->key, b->kind,
+                      home);
     if (near != NULL)
         return refuse(l, e->line, "there is no %s in [%s]; %s is meant?", e->key, b->kind, near);
     return refuse(l, e->line, "there is no %s in [%s]", e->key, b->kind);

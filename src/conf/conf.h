@@ -91,6 +91,11 @@ struct conf_section {
     /* All is set: check what single directives cannot. May be NULL. */
     bool (*close)(void *root, void *instance, struct err *err);
     const char *help;
+
+    /* For conf_describe, so that a sample is a file that works: the name of a named section, and
+     * lines that it cannot do without. Both may be NULL. */
+    const char *example_name;
+    const char *example;
 };
 
 struct conf_schema {

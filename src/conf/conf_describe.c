@@ -53,6 +53,8 @@ static void put_directive(struct text *out, const struct conf_directive *d)
         text_put(out, "one of %s", d->choices);
     else
         text_str(out, type_texts[d->type]);
+    if (d->type == CONF_U64 && d->max != 0)
+        text_put(out, " from %llu to %llu", (unsigned long long)d->min, (unsigned long long)d->max);
     if (d->zero != NULL)
         text_put(out, ", or \"%s\"", d->zero);
     text_str(out, (d->flags & CONF_MANY) != 0 ? "; may be given several times)\n" : ")\n");
@@ -60,14 +62,22 @@ static void put_directive(struct text *out, const struct conf_directive *d)
     text_put(out, "#%s =%s%s\n", d->key, fallback[0] != '\0' ? " " : "", fallback);
 }
 
+static void put_head(struct text *out, const struct conf_section *s)
+{
+    if (s->help != NULL)
+        put_comment(out, s->help);
+    text_put(out, "[%s", s->kind);
+    if (s->named)
+        text_put(out, " %s", s->example_name != NULL ? s->example_name : "NAME");
+    text_put(out, "]\n%s", s->example != NULL ? s->example : "");
+}
+
 void conf_describe(const struct conf_schema *schema, struct text *out)
 {
     for (size_t i = 0; i < schema->section_count; i++) {
         const struct conf_section *s = &schema->sections[i];
         text_str(out, i == 0 ? "" : "\n");
-        if (s->help != NULL)
-            put_comment(out, s->help);
-        text_put(out, s->named ? "[%s NAME]\n" : "[%s]\n", s->kind);
+        put_head(out, s);
         for (size_t k = 0; k < schema->directive_count; k++) {
             if (strcmp(schema->directives[k].section, s->kind) == 0)
                 put_directive(out, &schema->directives[k]);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define SLIPS_MAX 2u
+#define SHOWN_MAX 40u /* octets of a line that a complaint repeats */
 
 static bool is_key(const struct conf_schema *schema, const char *key)
 {
@@ -87,8 +88,11 @@ void conf_hint_form(const struct conf_schema *schema, struct slice line, struct 
     struct slice first = next_word(&rest);
     while (first.len != 0 && first.ptr[first.len - 1] == ':')
         first.len--; /* `key: value` */
-    if (!hint_section(schema, first, rest, out))
-        hint_key(schema, first, rest, out);
+    if (hint_section(schema, first, rest, out) || hint_key(schema, first, rest, out))
+        return;
+    text_str(out, "; nor is there a directive \"");
+    text_escaped(out, slice_head(line, SHOWN_MAX));
+    text_str(out, line.len > SHOWN_MAX ? "...\"" : "\"");
 }
 
 /* How many octets must be put in, taken out or changed to get from a to b (Levenshtein). */
@@ -132,6 +136,16 @@ const char *conf_hint_key(const struct conf_schema *schema, const char *section,
             keep_nearer(key, schema->directives[i].key, &least, &nearest);
     }
     return nearest;
+}
+
+const char *conf_hint_home(const struct conf_schema *schema, const char *section, const char *key)
+{
+    for (size_t i = 0; i < schema->directive_count; i++) {
+        const struct conf_directive *d = &schema->directives[i];
+        if (strcmp(d->section, section) != 0 && strcmp(d->key, key) == 0)
+            return d->section;
+    }
+    return NULL;
 }
 
 const char *conf_hint_section(const struct conf_schema *schema, const char *kind)

@@ -15,6 +15,9 @@ void conf_hint_form(const struct conf_schema *schema, struct slice line, struct 
 /* For a word that is not known: the nearest key of that section, or kind of section (NULL), that
  * differs by a slip; NULL when none is near. */
 const char *conf_hint_key(const struct conf_schema *schema, const char *section, const char *key);
+
+/* The first other kind of section that has this very key; NULL when none has. */
+const char *conf_hint_home(const struct conf_schema *schema, const char *section, const char *key);
 const char *conf_hint_section(const struct conf_schema *schema, const char *kind);
 
 #endif

@@ -80,7 +80,12 @@ static bool set_pet(void *instance, const struct conf_value *v, struct err *err)
 
 static const struct conf_section sections[] = {
     { .kind = "house", .offset = CONF_FIELD(struct town, house), .close = close_house },
-    { .kind = "tenant", .named = true, .open = open_tenant },
+    { .kind = "tenant",
+      .named = true,
+      .open = open_tenant,
+      .help = "Who lives there.",
+      .example_name = "ann",
+      .example = "server = rex dog\n" },
 };
 
 static const struct conf_directive directives[] = {
@@ -253,6 +258,7 @@ Test(conf, complains_with_file_and_line)
 {
     refuses("[house]\n\nroomz = 1\n", "t.conf:3: there is no roomz in [house]; rooms is meant?");
     refuses("[house]\nx = 1\n", "t.conf:2: there is no x in [house]");
+    refuses("[house]\nage = 3\n", "t.conf:2: there is no age in [house]; it belongs into [tenant]");
     refuses("[hose]\n", "t.conf:1: there is no section [hose]; [house] is meant?");
     refuses("[zoo]\n", "t.conf:1: there is no section [zoo]");
     refuses("\n[house]\n[house]\n", "t.conf:3: section [house] is given twice, first in line 2");
@@ -330,8 +336,11 @@ Test(conf, shows_the_form_of_a_pasted_line)
                  (int)(line - pasted[i][1]), pasted[i][1], line + 1);
         refuses(pasted[i][0], want);
     }
-    refuses("retries 3", "t.conf:1: this is neither \"key = value\" nor \"[section]\"");
-    refuses("= 3", "t.conf:1: this is neither \"key = value\" nor \"[section]\"");
+    refuses("retries 3",
+            "t.conf:1: this is neither \"key = value\" nor \"[section]\"; nor is there "
+            "a directive \"retries 3\"");
+    refuses("= 3", "t.conf:1: this is neither \"key = value\" nor \"[section]\"; nor is there a "
+                   "directive \"= 3\"");
 }
 
 Test(conf, bounds_names)
@@ -440,11 +449,13 @@ Test(conf, describes_itself_as_a_sample)
     text_init(&out, 65536);
     conf_describe(&schema, &out);
     cr_expect(strstr(out.ptr, "[house]\n\n# (on or off)\n#open = on\n") != NULL, "%s", out.ptr);
-    cr_expect(strstr(out.ptr, "# How many rooms there are.\n# (a number, or \"auto\")\n"
-                              "#rooms = 5\n") != NULL);
+    cr_expect(strstr(out.ptr,
+                     "# How many rooms there are.\n# (a number from 2 to 20, or \"auto\")\n"
+                     "#rooms = 5\n") != NULL);
     cr_expect(strstr(out.ptr, "#motto = the usual\n") != NULL);
-    cr_expect(strstr(out.ptr, "[tenant NAME]\n") != NULL);
+    cr_expect(strstr(out.ptr, "\n\n# Who lives there.\n[tenant ann]\nserver = rex dog\n") != NULL);
     load(out.ptr);
+    cr_expect(eq(sz, town.tenants[0].pet_count, 1));
     text_fini(&out);
 }
 
