@@ -76,6 +76,15 @@ static bool set_pet(void *instance, const struct conf_value *v, struct err *err)
     return true;
 }
 
+static bool set_only_pet(void *instance, const struct conf_value *v, struct err *err)
+{
+    struct tenant *t = instance;
+    if (v->text[0] == '\0')
+        return err_set(err, ERR_CONFIG, "a pet has a name");
+    t->last_pet = v->text;
+    return true;
+}
+
 #define HOUSE(member) .section = "house", .offset = CONF_FIELD(struct house, member)
 
 static const struct conf_section sections[] = {
@@ -113,6 +122,7 @@ static const struct conf_directive directives[] = {
       .type = CONF_WORDS,
       .flags = CONF_MANY,
       .set = set_pet },
+    { .section = "tenant", .key = "only-pet", .type = CONF_STRING, .set = set_only_pet },
 };
 
 static const struct conf_schema schema = { sections, ARRAY_COUNT(sections), directives,
@@ -217,6 +227,8 @@ Test(conf, reads_each_type)
 
 Test(conf, knows_words_for_nothing)
 {
+    load("[house]\ntimeout-wait = 0\n"); /* the one time that needs no unit */
+    cr_expect(eq(u64, town.house.wait_ms, 0));
     load("[house]\nrooms = auto\nguests = none\nbind = none\nwindows = none\nmotto = none\n");
     cr_expect(eq(u64, town.house.rooms, 0));
     cr_expect(eq(sz, town.house.guests.count, 0));
@@ -226,6 +238,8 @@ Test(conf, knows_words_for_nothing)
 
 Test(conf, makes_an_instance_for_each_name)
 {
+    load("[tenant a]\nonly-pet = \"tom cat\"\n");
+    expect_text(town.tenants[0].last_pet, "tom cat");
     load("[tenant b]\nserver = rex dog\n  server = tom cat\n[tenant a]\nage = 4\n[house]\n");
     cr_assert(eq(sz, town.tenant_count, 2));
     expect_text(town.tenants[0].name, "b");
@@ -311,6 +325,31 @@ Test(conf, complains_of_bad_values)
     refuses("[house]\nsecret = hush\n", "t.conf:2: secret: this value is not one of x");
     refuses("[house]\nmotto = a\n\n[house]", "t.conf:4: section [house] is given twice, first in "
                                              "line 1");
+}
+
+Test(conf, complains_of_bad_lists_and_quotes)
+{
+    refuses("[house]\nwindows = a:1, b\n",
+            "t.conf:2: windows: a port is missing: host:port, :port or [v6]:port");
+    refuses("[house]\nwindows = a:1,\n", "t.conf:2: windows: an item between commas is empty");
+    refuses("[house]\nbind = a\n",
+            "t.conf:2: bind: a port is missing: host:port, :port or [v6]:port");
+    refuses("[tenant a]\nonly-pet = \"\"\n", "t.conf:2: only-pet: a pet has a name");
+    const struct conf_override quotes[] = { { "house", "rooms", "\"3", "option -x" },
+                                            { "house", "motto", "\"3", "option -x" },
+                                            { "house", "bind", "\"3", "option -x" } };
+    for (size_t i = 0; i < ARRAY_COUNT(quotes); i++) {
+        cr_expect(not(load_with("", &quotes[i], 1)));
+        cr_expect(strstr(err.text, "a quote is not closed") != NULL, "%s", err.text);
+    }
+}
+
+/* What is wrong with a section that the file does not have has no line. */
+Test(conf, complains_of_an_absent_section)
+{
+    const struct conf_override over = { "house", "rooms", "13", "option -r" };
+    cr_assert(not(load_with("", &over, 1)));
+    expect_text(err.text, "[house]: thirteen rooms bring bad luck");
 }
 
 Test(conf, shows_the_form_of_a_pasted_line)

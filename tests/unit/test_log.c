@@ -174,6 +174,22 @@ Test(log, writes_to_stderr_before_it_is_started)
     cr_expect(log_reopen(&err)); /* nothing to open again */
 }
 
+/* Where no syslog listens the line is lost, but nothing else happens: no file, no stderr. */
+Test(log, writes_to_syslog)
+{
+    struct err err;
+    struct log_setup setup = { "syslog", LOG_LEVEL_INFO, wall_ms, "test_log" };
+    int saved = dup(STDERR_FILENO);
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    cr_assert(saved >= 0 && fd >= 0 && dup2(fd, STDERR_FILENO) >= 0);
+    cr_assert(log_start(&setup, &err));
+    log_info("m", "-", "to syslog");
+    log_debug("m", "-", "not at all");
+    dup2(saved, STDERR_FILENO);
+    expect_text(contents(path), "");
+    cr_expect(log_reopen(&err));
+}
+
 /* ---- rate ---- */
 
 Test(log, lets_a_burst_through_and_counts_the_rest)
