@@ -1,5 +1,6 @@
 #include "proxy.h"
 
+#include "admin.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -9,14 +10,17 @@
 #include "io/clock.h"
 #include "io/host.h"
 #include "order.h"
+#include "pages.h"
+#include "view.h"
 
 #include <signal.h>
+#include <string.h>
 #include <sys/resource.h>
 
 #define TICK_MS        1000u
 #define GOODBYE_MS     5000u /* for clients to answer our close */
 #define FILES_RESERVED 64u   /* logs, checks, pages, loops */
-#define FILES_EACH     3u    /* a client, its upstream, and now and then another */
+#define FILES_EACH     2u    /* a client and its upstream */
 
 /*
  *   RUNNING -- TERM --> DRAINING -- all gone --> STOPPED
@@ -30,6 +34,9 @@ struct change {
     struct order order;
     struct proxy *proxy;
     struct snapshot *snapshot; /* a reference */
+    struct pages *pages;
+    struct admin *admin; /* NULL: as before, or none */
+    bool keeps_admin;
     struct err err;
     bool failed;
 };
@@ -40,6 +47,9 @@ struct proxy {
     enum proxy_state state;
     struct process process;
     struct snapshot *snapshot;
+    struct view view;
+    struct pages *pages;
+    struct admin *admin; /* NULL: no runtime socket */
     struct worker *workers;
     unsigned worker_count;
     struct checker *checkers;
@@ -184,6 +194,8 @@ static void change_over(struct change *c)
 {
     struct proxy *p = c->proxy;
     p->change = NULL;
+    pages_cancel(&c->pages);
+    admin_close(&c->admin);
     snapshot_unref(&c->snapshot);
     mem_free(c);
     if (p->stop_wanted) {
@@ -206,8 +218,17 @@ static void on_committed(struct order *o)
     struct change *c = CONTAINER_OF(o, struct change, order);
     struct proxy *p = c->proxy;
     stop_checkers(p);
+    pages_commit(c->pages, &p->pages);
+    p->pages = c->pages;
+    c->pages = NULL;
+    if (!c->keeps_admin) {
+        admin_close(&p->admin);
+        p->admin = c->admin;
+        c->admin = NULL;
+    }
     snapshot_unref(&p->snapshot);
     p->snapshot = snapshot_ref(c->snapshot);
+    p->view.snapshot = p->snapshot;
     start_checkers(p);
     wake_all(p);
     log_info("proxy", "-", "reloaded file=%s", p->snapshot->conf->path);
@@ -243,6 +264,21 @@ static struct snapshot *load_again(struct proxy *p, struct err *err)
     return snapshot_new(&conf, p->snapshot, loop_now_ms(p->loop), err);
 }
 
+/* What the control loop itself listens at. */
+static bool open_own(struct proxy *p, struct change *c)
+{
+    const struct global_conf *g = &c->snapshot->conf->global;
+    const char *now = p->admin != NULL ? admin_path(p->admin) : "";
+    c->keeps_admin = strcmp(g->socket_path != NULL ? g->socket_path : "", now) == 0;
+    if (!c->keeps_admin && g->socket_path != NULL) {
+        c->admin = admin_open(&p->view, g->socket_path, g->socket_mode, &c->err);
+        if (c->admin == NULL)
+            return false;
+    }
+    c->pages = pages_open(&p->view, c->snapshot, p->pages, &c->err);
+    return c->pages != NULL;
+}
+
 static void reload(struct proxy *p)
 {
     struct err err;
@@ -262,7 +298,12 @@ static void reload(struct proxy *p)
     p->change = mem_zalloc(sizeof *p->change);
     p->change->proxy = p;
     p->change->snapshot = s;
-    order_send(&p->change->order, p->loop, p->workers, p->worker_count, visit_open, on_opened);
+    if (open_own(p, p->change)) {
+        order_send(&p->change->order, p->loop, p->workers, p->worker_count, visit_open, on_opened);
+        return;
+    }
+    log_error("proxy", "-", "not reloaded: %s", p->change->err.text);
+    change_over(p->change);
 }
 
 static void on_reload(void *arg)
@@ -283,6 +324,9 @@ static bool visit_end(struct order *o, struct worker *w)
 static void on_ended(struct order *o)
 {
     struct proxy *p = CONTAINER_OF(o, struct proxy, end_order);
+    stop_checkers(p);
+    pages_free(&p->pages);
+    admin_close(&p->admin);
     loop_stop(p->loop);
 }
 
@@ -452,6 +496,38 @@ static unsigned thread_count(const struct proxy_conf *conf)
     return count < PROXY_CONF_THREADS_MAX ? count : PROXY_CONF_THREADS_MAX;
 }
 
+static void poke(void *control, const struct server *s)
+{
+    struct proxy *p = control;
+    for (unsigned i = 0; i < p->checker_count; i++) {
+        if (p->checkers[i].server == s)
+            checker_poke(&p->checkers[i]);
+    }
+}
+
+static bool open_view(struct proxy *p, struct err *err)
+{
+    const struct global_conf *g = &p->snapshot->conf->global;
+    p->view = (struct view){
+        .loop = p->loop,
+        .snapshot = p->snapshot,
+        .process = &p->process,
+        .workers = p->workers,
+        .worker_count = p->worker_count,
+        .started_ms = clock_mono_ms(),
+        .started_wall_ms = clock_wall_ms(),
+        .poke = poke,
+    };
+    p->pages = pages_open(&p->view, p->snapshot, NULL, err);
+    if (p->pages == NULL)
+        return false;
+    pages_commit(p->pages, &(struct pages *){ NULL });
+    if (g->socket_path == NULL)
+        return true;
+    p->admin = admin_open(&p->view, g->socket_path, g->socket_mode, err);
+    return p->admin != NULL;
+}
+
 static bool add_worker(struct proxy *p, struct err *err)
 {
     char name[32];
@@ -484,7 +560,7 @@ static bool start(struct proxy *p, struct err *err)
             return false;
         doors_commit(w, p->snapshot);
     }
-    return true;
+    return open_view(p, err);
 }
 
 static void init_process(struct proxy *p)
@@ -553,7 +629,6 @@ bool proxy_run(struct proxy *p, struct err *err)
         return false;
     loop_again(p->loop, &first);
     loop_run(p->loop);
-    stop_checkers(p);
     log_info("proxy", "-", "stopped");
     return true;
 }
@@ -577,6 +652,8 @@ void proxy_free(struct proxy **proxy)
     *proxy = NULL;
     for (unsigned i = 0; i < p->worker_count; i++)
         free_worker(&p->workers[i], i < p->running_count);
+    pages_free(&p->pages);
+    admin_close(&p->admin);
     if (p->loop != NULL) {
         loop_timer_fini(&p->tick);
         loop_timer_fini(&p->drain);

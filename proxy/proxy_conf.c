@@ -58,6 +58,10 @@ static bool judge(struct finish *f, const struct part *p)
         return refuse(f, p,
                       "is mode http, which is for the proxy's own pages: no server here; "
                       "forward HTTP with mode = tcp");
+    for (unsigned i = 0; i < p->front.bind_count; i++) {
+        if (has_pages(p) && (p->front.binds[i].ssl || p->front.binds[i].accept_proxy))
+            return refuse(f, p, "is mode http, whose bind takes an address alone");
+    }
     if (p->kind == PART_FRONTEND && !has_pages(p) && p->default_backend == NULL)
         return refuse(f, p, "has no default_backend");
     if (!has_pages(p) && (p->front.stats_auth != NULL || p->front.stats_allow.count != 0))

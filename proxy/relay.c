@@ -104,13 +104,27 @@ static void on_room(struct stream *s, void *arg)
         stream_resume(other(r, s));
 }
 
+/* A side says no more: the other one learns it behind all that was said. */
+static void on_end(struct stream *s, void *arg)
+{
+    struct relay *r = arg;
+    if (s == r->client)
+        r->client_ended = true;
+    else
+        r->server_ended = true;
+    if (!r->is_open)
+        return; /* told when there is somebody to tell */
+    pass(r, s, other(r, s));
+    stream_end(other(r, s));
+    if (r->client_ended && r->server_ended)
+        finish(r);
+}
+
 static void on_client_closed(struct stream *s, const struct err *why, void *arg)
 {
+    (void)s;
     (void)why;
-    struct relay *r = arg;
-    if (r->is_open)
-        pass(r, s, r->upstream);
-    finish(r);
+    finish(arg);
 }
 
 static void on_server_open(struct stream *s, void *arg)
@@ -119,14 +133,18 @@ static void on_server_open(struct stream *s, void *arg)
     struct relay *r = arg;
     shared_set(&r->server->live->connect_ms, now_ms(r) - r->started_ms);
     r->is_open = true;
-    stream_resume(r->client);
+    stream_on_end(r->upstream, on_end);
+    if (r->client_ended)
+        on_end(r->client, r);
+    else
+        stream_resume(r->client);
 }
 
 static void on_server_closed(struct stream *s, const struct err *why, void *arg)
 {
+    (void)s;
     struct relay *r = arg;
     if (r->is_open) {
-        pass(r, s, r->client);
         finish(r);
         return;
     }
@@ -248,6 +266,7 @@ bool relay_new(struct worker *w, struct snapshot *snapshot, const struct fronten
     r->client = stream_new(w->loop, fd, &client_handlers, r);
     if (frontend->tls[bind] != NULL)
         stream_start_tls_server(r->client, frontend->tls[bind]);
+    stream_on_end(r->client, on_end);
     stream_pause(r->client); /* until there is somebody to pass it on to */
     try_next(r);
     return true;

@@ -2,8 +2,8 @@
  * relay: mode tcp: octets from a client to one server and back, as they are.
  *
  * The server is chosen when the client comes in; while none answers the next one is tried, up to
- * timeout-failover. What one side sends before it closes is still passed on. A side that closes
- * ends both: half-open connections are not kept.
+ * timeout-failover. When one side says that it has no more to send, the other one is told so, and
+ * may still answer.
  */
 #ifndef WARREN_RELAY_H
 #define WARREN_RELAY_H
@@ -26,6 +26,8 @@ struct relay {
     uint64_t deadline_ms;
     uint64_t started_ms;
     bool is_open;
+    bool client_ended; /* they have said that nothing more comes */
+    bool server_ended;
     bool is_queued;
 };
 

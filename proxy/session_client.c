@@ -166,6 +166,9 @@ static void log_failure(struct session *s, const struct amqp_connection_close *c
     text_escaped(&shown, close->reply_text);
     (void)shared_add(&s->frontend->live->ereq, 1);
     log_info("session", session_id_text(s, id), "client broke the protocol: %s", room);
+    char peer[SOCK_ADDR_TEXT_MAX];
+    worker_note_error(s->worker, "session %s frontend %s from %s: %s", session_id_text(s, id),
+                      s->frontend->conf->name, sock_addr_text(&s->peer, peer), room);
 }
 
 static void carry_out(struct session *s, const struct amqp_hs_effect *e)

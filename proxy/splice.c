@@ -195,6 +195,8 @@ static enum pass method_by_client(struct session *s, struct channel *c, struct s
 {
     uint32_t id = amqp_method_peek(payload);
     content_method(&c->publish, id);
+    if (id == AMQP_BASIC_PUBLISH)
+        shared_bump(&s->worker->counts.published, 1);
     if (id == AMQP_BASIC_PUBLISH || id == AMQP_BASIC_ACK)
         return PASS;
     if (id == AMQP_CHANNEL_CLOSE)
@@ -330,6 +332,8 @@ static enum pass method_by_broker(struct session *s, struct channel *c, struct s
 {
     uint32_t id = amqp_method_peek(payload);
     content_method(&c->leg->deliver, id);
+    if (id == AMQP_BASIC_DELIVER || id == AMQP_BASIC_GET_OK)
+        shared_bump(&s->worker->counts.delivered, 1);
     if (id == AMQP_BASIC_DELIVER || id == AMQP_BASIC_ACK)
         return PASS;
     if (c->asked != 0 &&

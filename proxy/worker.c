@@ -1,6 +1,7 @@
 #include "worker.h"
 
 #include "base/check.h"
+#include "base/text.h"
 #include "door.h"
 #include "leg.h"
 #include "relay.h"
@@ -98,4 +99,16 @@ void worker_end_all(struct worker *w)
         session_end(TAILQ_FIRST(&w->all));
     while (!TAILQ_EMPTY(&w->all_relays))
         relay_end(TAILQ_FIRST(&w->all_relays));
+}
+
+void worker_note_error(struct worker *w, const char *fmt, ...)
+{
+    struct worker_error *e = &w->errors[w->error_at];
+    struct text t = text_over(e->text, sizeof e->text);
+    va_list args;
+    va_start(args, fmt);
+    text_vput(&t, fmt, args);
+    va_end(args);
+    e->at_ms = loop_now_ms(w->loop);
+    w->error_at = (w->error_at + 1) % WORKER_ERRORS;
 }

@@ -46,6 +46,13 @@ struct worker_counts {
     struct shared published, delivered; /* messages that passed */
 };
 
+/* What a client did wrong, for `show errors`. */
+#define WORKER_ERRORS 8u
+struct worker_error {
+    uint64_t at_ms;
+    char text[320]; /* empty: none */
+};
+
 struct worker {
     struct loop *loop;
     unsigned index;
@@ -62,6 +69,8 @@ struct worker {
     struct relay_list waiting_relays;
     struct door_list doors;
     struct worker_counts counts;
+    struct worker_error errors[WORKER_ERRORS]; /* the oldest at error_at */
+    unsigned error_at;
 };
 
 /* Before its loop runs. */
@@ -74,6 +83,9 @@ void worker_fini(struct worker *w);
 /* A client of the frontend comes in, or has gone. */
 void worker_client_in(struct worker *w, const struct frontend *f);
 void worker_client_out(struct worker *w, const struct frontend *f);
+
+/* Keep what a client did wrong. */
+void worker_note_error(struct worker *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Say goodbye to all, with 320; or end all, without a word. Worker's loop. */
 void worker_goodbye(struct worker *w, const char *why);

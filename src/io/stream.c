@@ -194,6 +194,30 @@ void stream_free(struct stream **stream)
     stream_bury(s);
 }
 
+/* ---- one side's end -------------------------------------------------------------------------- */
+
+void stream_on_end(struct stream *s, void (*fn)(struct stream *s, void *arg))
+{
+    s->on_end = fn;
+}
+
+void stream_say_end(struct stream *s)
+{
+    if (s->said_end)
+        return;
+    s->said_end = true;
+    if (s->tls != NULL)
+        tls_conn_farewell(s->tls);
+    shutdown(s->fd, SHUT_WR);
+}
+
+void stream_end(struct stream *s)
+{
+    s->ends_output = true;
+    if (s->state == STREAM_OPEN && s->out.octets == 0 && !s->failed)
+        stream_say_end(s);
+}
+
 /* ---- closing in order ----------------------------------------------------------------------- */
 
 /* The rest is sent: say that nothing more comes, and wait for the peer's end, so that what it has
@@ -271,6 +295,19 @@ static void tell_closed(struct stream *s)
     s->handlers->on_closed(s, s->why, s->arg);
 }
 
+/* The peer's side is over. An owner that asked for it keeps the other one. */
+static void tell_end(struct stream *s)
+{
+    void (*on_end)(struct stream *, void *) = s->on_end;
+    if (on_end == NULL || s->why != NULL || s->failed || s->state != STREAM_OPEN) {
+        tell_closed(s);
+        return;
+    }
+    s->tell_closed = false;
+    s->on_end = NULL;
+    on_end(s, s->arg);
+}
+
 static void read_now(struct stream *s);
 
 static bool has_owner(const struct stream *s)
@@ -301,7 +338,7 @@ static void on_notify(void *arg)
         read_now(s);
     /* Octets that came before the end are shown before the end is told. */
     if (s->tell_closed && has_owner(s) && !(s->paused && s->in_len != 0 && !s->failed))
-        tell_closed(s);
+        tell_end(s);
 }
 
 static void opened(struct stream *s)

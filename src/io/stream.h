@@ -62,6 +62,14 @@ void stream_free(struct stream **s);
  */
 void stream_finish(struct stream **s, uint64_t linger_ms);
 
+/* Have `fn` called instead of on_closed when the peer ends its side in order: it may still be
+ * written to until the owner finishes or frees the stream, and on_closed then only tells of a
+ * failure. Called once, when all that had come was shown. */
+void stream_on_end(struct stream *s, void (*fn)(struct stream *s, void *arg));
+
+/* Nothing more will be written: tell the peer so once all is sent. What it still says is read. */
+void stream_end(struct stream *s);
+
 /* ---- input ---------------------------------------------------------------------------------- */
 
 /* All that has come and is not consumed, in one piece; good until the next call that reads. */

@@ -45,7 +45,10 @@ struct stream {
     bool read_more; /* TLS has octets that the socket does not announce */
     bool at_end;    /* the peer has closed its side */
     bool failed;
-    struct err *why; /* of the failure; NULL for an orderly end */
+    bool ends_output; /* the owner writes no more: said as soon as all is sent */
+    bool said_end;
+    void (*on_end)(struct stream *s, void *arg); /* NULL: on_closed tells of the end */
+    struct err *why;                             /* of the failure; NULL for an orderly end */
 
     struct buf *in; /* holds what is not consumed; NULL when there is nothing */
     const uint8_t *in_at;
@@ -82,6 +85,9 @@ void stream_bury(struct stream *s);
 
 /* All that was written while lingering is sent. */
 void stream_linger_on(struct stream *s);
+
+/* Everything is sent: no more comes from us. */
+void stream_say_end(struct stream *s);
 
 /* Send what is pending, as far as the kernel takes it. */
 void stream_flush(struct stream *s);

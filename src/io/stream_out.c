@@ -90,6 +90,8 @@ void stream_flush(struct stream *s)
         stream_linger_on(s);
         return;
     }
+    if (s->ends_output && s->out.octets == 0)
+        stream_say_end(s);
     if (s->full && s->out.octets <= s->low_bytes) {
         s->full = false;
         s->tell_room = true;

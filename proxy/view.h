@@ -1,0 +1,63 @@
+/*
+ * view: what pages and runtime commands see of the proxy. Control loop.
+ */
+#ifndef WARREN_VIEW_H
+#define WARREN_VIEW_H
+
+#include "io/loop.h"
+#include "snapshot.h"
+#include "worker.h"
+
+struct view {
+    struct loop *loop;
+    struct snapshot *snapshot; /* the one in force; changes with a reload */
+    struct process *process;
+    struct worker *workers;
+    unsigned worker_count;
+    uint64_t started_ms;
+    uint64_t started_wall_ms;
+    void (*poke)(void *control, const struct server *s); /* check this server soon */
+};
+
+struct view_totals {
+    uint64_t clients, channels, upstreams, published, delivered;
+};
+
+/* The sums over all workers. */
+static inline struct view_totals view_totals(const struct view *v)
+{
+    struct view_totals t = { 0 };
+    for (unsigned i = 0; i < v->worker_count; i++) {
+        const struct worker_counts *c = &v->workers[i].counts;
+        t.clients += shared_get(&c->clients);
+        t.channels += shared_get(&c->channels);
+        t.upstreams += shared_get(&c->upstreams);
+        t.published += shared_get(&c->published);
+        t.delivered += shared_get(&c->delivered);
+    }
+    return t;
+}
+
+/* Can somebody be served? For clients of AMQP, if there is a door for them, else for any. */
+static inline bool view_can_serve(const struct view *v)
+{
+    bool has_amqp = false;
+    bool any = false;
+    if (shared_get(&v->process->draining) != 0)
+        return false;
+    for (unsigned i = 0; i < v->snapshot->frontend_count; i++) {
+        const struct frontend *f = &v->snapshot->frontends[i];
+        bool amqp = f->conf->mode == PROXY_MODE_AMQP;
+        if (f->backend == NULL || (has_amqp && !amqp))
+            continue;
+        bool serves = backend_usable_count(f->backend) != 0;
+        if (amqp && !has_amqp)
+            any = serves; /* what was said of others counts no more */
+        else
+            any |= serves;
+        has_amqp |= amqp;
+    }
+    return any;
+}
+
+#endif
