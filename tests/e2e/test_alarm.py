@@ -1,7 +1,10 @@
 """Short of memory: publishers are stopped and told, consumers go on, and it ends by itself."""
 
+import unittest
+
 import wire
 from harness.case import Case
+from harness.servers import is_instrumented
 from harness.waits import LONG, Deadline, wait_until
 
 THREADS = True
@@ -12,6 +15,11 @@ STEP = 1 << 20
 
 
 class Alarm(Case):
+    def setUp(self):
+        super().setUp()
+        if not self.is_rabbit and is_instrumented("tsan"):
+            raise unittest.SkipTest("a thread sanitizer's shadow memory never comes down again")
+
     def fill_until_blocked(self, conn, ch, q):
         """Publishes megabytes until the server says stop; how many it took."""
         body = b"m" * STEP

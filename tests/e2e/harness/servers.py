@@ -230,6 +230,15 @@ class Rabbit(Server):
         return out.stdout
 
 
+def is_instrumented(*tools):
+    """Whether the broker was built with one of these ("asan", "tsan"), or runs under a wrapper:
+    then its memory says nothing about the program."""
+    with open(BROKER_BIN, "rb") as f:
+        image = f.read()
+    return any(b"__%s_init" % t.encode() in image for t in tools or ("asan", "tsan")) or \
+        bool(os.environ.get("WARREN_WRAP"))
+
+
 def missing_binaries(target):
     """Programs that `target` needs and that are not there."""
     need = {"broker": [BROKER_BIN], "threads": [BROKER_BIN], "proxy": [BROKER_BIN, PROXY_BIN],

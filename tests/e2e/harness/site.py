@@ -13,10 +13,11 @@ import os
 import shutil
 import tempfile
 
-from harness.servers import Broker, Proxy, Rabbit
+from harness.servers import Broker, Proxy, Rabbit, merged
 
 SHARED_RABBIT = "WARREN_E2E_RABBIT_PORT"
 THREADS_CONF = {"node": {"threads": 3}}
+PROXY_THREADS_CONF = {"global": {"nbthread": 2}}  # tests that start their own have one
 
 
 class Site:
@@ -53,7 +54,8 @@ class Site:
         self.address = self.broker.address
         if self.target == "proxy":
             folder = os.path.join(self.folder, "proxy")
-            self.proxy = Proxy(folder, [self.broker], self._constant("PROXY_CONF")).start()
+            conf = merged(PROXY_THREADS_CONF, self._constant("PROXY_CONF"))
+            self.proxy = Proxy(folder, [self.broker], conf).start()
             self.address = self.proxy.address
 
     def servers(self):
