@@ -49,9 +49,9 @@ static const struct option options[] = {
     { "hosts-order", "HOW", SPECIAL, 0, 0, 0, take_order,
       "round-robin: each connection begins at the next one; first: all at the first and go on "
       "when it fails (round-robin)" },
-    { "user", "NAME", TEXT, AT(user), 0, 0, NULL, "(guest)" },
+    { "user", "NAME", TEXT, AT(user), 0, 0, NULL, "who logs in (guest)" },
     { "password", "WORD", TEXT, AT(password), 0, 0, NULL, "(guest)" },
-    { "vhost", "NAME", TEXT, AT(vhost), 0, 0, NULL, "(/)" },
+    { "vhost", "NAME", TEXT, AT(vhost), 0, 0, NULL, "virtual host (/)" },
     { "tls", NULL, FLAG, AT(tls), 0, 0, NULL, "speak TLS" },
     { "tls-ca", "FILE", TEXT, AT(tls_ca), 0, 0, NULL, "trust these and not the system's" },
     { "tls-insecure", NULL, FLAG, AT(tls_insecure), 0, 0, NULL, "do not verify the server" },
@@ -70,8 +70,9 @@ static const struct option options[] = {
       "fail when a connection could not be made again for so long (60s)" },
 
     { NULL, NULL, FLAG, 0, 0, 0, NULL, "Load" },
-    { "publishers", "N", COUNT, AT(publishers), 0, 100000, NULL, "(1)" },
-    { "consumers", "N", COUNT, AT(consumers), 0, 100000, NULL, "they share the queues evenly (1)" },
+    { "publishers", "N", COUNT, AT(publishers), 0, 100000, NULL, "connections that publish (1)" },
+    { "consumers", "N", COUNT, AT(consumers), 0, 100000, NULL,
+      "connections that consume, each from one queue in turn (1)" },
     { "queues", "N", COUNT, AT(queues), 1, 100000, NULL, "(1)" },
     { "threads", "N", COUNT, AT(threads), 1, BENCH_THREADS_MAX, NULL,
       "half of them for the publishers, half for the consumers; 1 for both (2)" },
@@ -107,7 +108,8 @@ static const struct option options[] = {
     { "keep", NULL, FLAG, AT(keep), 0, 0, NULL, "do not delete queues and exchange at the end" },
 
     { NULL, NULL, FLAG, 0, 0, 0, NULL, "Measuring" },
-    { "warm-up", "TIME", DURATION, AT(warm_up_ms), 0, DAY_MS, NULL, "(1s)" },
+    { "warm-up", "TIME", DURATION, AT(warm_up_ms), 0, DAY_MS, NULL,
+      "before the measured part (1s)" },
     { "duration", "TIME", DURATION, AT(duration_ms), 1, 30 * DAY_MS, NULL,
       "of the measured part (10s)" },
     { "messages", "N", NUMBER, AT(messages), 0, BENCH_BODY_SEQUENCE_MAX, NULL,
@@ -135,7 +137,7 @@ static const struct option options[] = {
     { "tolerate", "WHAT,...", SPECIAL, 0, 0, 0, take_tolerate,
       "lost, duplicated, reordered: exit 0 all the same" },
     { "help", NULL, FLAG, AT(help), 0, 0, NULL, "this text" },
-    { "version", NULL, FLAG, AT(version), 0, 0, NULL, "" },
+    { "version", NULL, FLAG, AT(version), 0, 0, NULL, "print it and exit" },
 };
 
 void bench_options_init(struct bench_options *o)

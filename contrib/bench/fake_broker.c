@@ -31,6 +31,9 @@ struct channel {
     uint64_t confirmed;
 };
 
+enum fault { LOSE, DOUBLE, LATE, FLIP, FAULTS };
+static const char *const fault_names[FAULTS] = { "lose", "double", "late", "flip" };
+
 TAILQ_HEAD(conn_list, conn);
 
 struct conn {
@@ -53,6 +56,9 @@ struct fake {
     struct conn_list conns;
     struct conn *next_consumer; /* takes the next message */
     uint64_t dropped;
+    uint64_t every[FAULTS]; /* 0: never */
+    uint64_t taken;
+    struct buf *late; /* content that waits for the next message */
 };
 
 /* ---- delivering ---------------------------------------------------------------------------------
@@ -108,6 +114,41 @@ static void deliver(struct conn *to, const struct amqp_basic_publish *p, struct 
         write_content(to, block, content, channel);
 }
 
+static bool is_due(const struct fake *f, enum fault which)
+{
+    return f->every[which] != 0 && f->taken % f->every[which] == 0;
+}
+
+/* As deliver, and all that the command line asks for on the way. */
+static void deliver_badly(struct conn *to, const struct amqp_basic_publish *p, struct buf *block,
+                          struct slice content, uint16_t channel)
+{
+    struct fake *f = to->fake;
+    struct buf *late = f->late;
+    f->late = NULL;
+    f->taken++;
+    if (is_due(f, LATE)) {
+        f->late = buf_copy(content);
+    } else if (is_due(f, FLIP)) {
+        struct buf *changed = buf_copy(content);
+        changed->data[content.len - 2] ^= 1; /* before the end octet of the last frame */
+        deliver(to, p, changed, buf_slice(changed), channel);
+        buf_unref(&changed);
+    } else if (!is_due(f, LOSE)) {
+        deliver(to, p, block, content, channel);
+    }
+    if (is_due(f, DOUBLE))
+        deliver(to, p, block, content, channel);
+    if (late != NULL)
+        deliver(to, p, late, buf_slice(late), channel);
+    buf_unref(&late);
+}
+
+static bool is_bad(const struct fake *f)
+{
+    return f->every[LOSE] + f->every[DOUBLE] + f->every[LATE] + f->every[FLIP] != 0;
+}
+
 /* ---- publishing ---------------------------------------------------------------------------------
  */
 
@@ -158,7 +199,9 @@ static enum taken take_publish(struct conn *c, const struct amqp_frame *f, struc
     if (verdict != TAKEN)
         return verdict;
     c->channels[f->channel].published++;
-    if (to != NULL)
+    if (to != NULL && UNLIKELY(is_bad(fake)))
+        deliver_badly(to, &p, stream_input_block(c->stream), content, f->channel);
+    else if (to != NULL)
         deliver(to, &p, stream_input_block(c->stream), content, f->channel);
     else
         fake->dropped++;
@@ -422,19 +465,42 @@ static bool run(struct fake *f, uint16_t port, struct err *err)
     return true;
 }
 
+/* A port, or a fault and how often. */
+static bool take_argument(const char *arg, struct fake *f, uint16_t *port)
+{
+    uint64_t n;
+    const char *equals = strchr(arg, '=');
+    if (!units_u64(slice_str(equals != NULL ? equals + 1 : arg), &n))
+        return false;
+    if (equals == NULL) {
+        *port = (uint16_t)n;
+        return n <= UINT16_MAX;
+    }
+    for (unsigned i = 0; i < FAULTS; i++) {
+        if (slice_eq(slice_of(arg, (size_t)(equals - arg)), slice_str(fault_names[i]))) {
+            f->every[i] = n;
+            return true;
+        }
+    }
+    return false;
+}
+
 int main(int argc, char **argv)
 {
-    uint64_t port = 0;
+    uint16_t port = 0;
     struct err err;
-    if (argc > 2 || (argc == 2 && (!units_u64(slice_str(argv[1]), &port) || port > UINT16_MAX))) {
-        (void)fprintf(stderr, "usage: fake-broker [PORT]\n");
-        return 64;
-    }
     struct fake f = { .conf = { .mechanisms = slice_str("PLAIN"),
                                 .offer = { CHANNELS_MAX, 131072, 60 } } };
     TAILQ_INIT(&f.conns);
+    for (int i = 1; i < argc; i++) {
+        if (!take_argument(argv[i], &f, &port)) {
+            (void)fprintf(stderr,
+                          "usage: fake-broker [PORT] [lose=N] [double=N] [late=N] [flip=N]\n");
+            return 64;
+        }
+    }
     (void)signal(SIGPIPE, SIG_IGN);
-    bool ok = run(&f, (uint16_t)port, &err);
+    bool ok = run(&f, port, &err);
     if (!ok)
         (void)fprintf(stderr, "fake-broker: %s\n", err.text);
     while (!TAILQ_EMPTY(&f.conns)) {
@@ -443,6 +509,7 @@ int main(int argc, char **argv)
         stream_free(&c->stream);
         free_conn(c);
     }
+    buf_unref(&f.late);
     listener_free(&f.listener);
     loop_free(&f.loop);
     return ok ? 0 : 70;
