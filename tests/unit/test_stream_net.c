@@ -257,6 +257,41 @@ Test(stream_net, loses_no_octets_inside_tls, .init = set_up_tls, .fini = tear_do
     host_close(&h);
 }
 
+/* The same at the bound of a peek: for some of these lengths the last octets lie in TLS alone when
+ * the owner makes room from outside of on_data, and no event of the socket will ever come. */
+Test(stream_net, goes_on_with_octets_that_only_tls_holds, .init = set_up_tls, .fini = tear_down_tls)
+{
+    struct host h;
+    struct end a;
+    uint8_t *octets = noise(4 * STREAM_PEEK_MAX);
+    connected_tls(&h, &a);
+    /* The system's buffers grow with what is sent: afterwards the whole fits. */
+    for (size_t n = 1; n <= 8; n++) {
+        end_write(&h.end, octets, 4 * STREAM_PEEK_MAX);
+        kit_until_count(loop, &a.got, n * 4 * STREAM_PEEK_MAX);
+    }
+    /* A first record of half the size shifts the others, so that the bound cuts one in two. */
+    for (size_t more = 1; more <= 8192; more *= 2) {
+        size_t len = STREAM_PEEK_MAX + more;
+        a.eat_max = 0;
+        stream_pause(a.s);
+        end_write(&h.end, octets, 8192);
+        end_write(&h.end, octets + 8192, len - 8192);
+        kit_turns(loop, 100);
+        stream_resume(a.s);
+        while (stream_peek(a.s).len < STREAM_PEEK_MAX)
+            kit_turns(loop, 1);
+        kit_turns(loop, 5);
+        a.eat_max = SIZE_MAX;
+        a.got = stream_peek(a.s).len;
+        stream_consume(a.s, a.got);
+        kit_until_count(loop, &a.got, len);
+    }
+    mem_free(octets);
+    end_free(&a);
+    host_close(&h);
+}
+
 Test(stream_net, says_good_bye_over_tls, .init = set_up_tls, .fini = tear_down_tls)
 {
     enum { LOT = 2 * 1024 * 1024 };
