@@ -21,7 +21,7 @@
 #include <string.h>
 
 #define TICK_MS          100u
-#define STOP_GRACE_MS    10000u /* for clients to answer connection.close */
+#define STOP_GRACE_MS    5000u /* for clients to answer connection.close */
 #define DEFAULT_USER     "guest"
 #define DEFAULT_PASSWORD "guest"
 
