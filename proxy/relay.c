@@ -205,7 +205,9 @@ static void connect_to(struct relay *r, const struct server *server)
 static void try_next(struct relay *r)
 {
     const struct server *server = backend_pick(backend_of(r), r->skip, now_ms(r), &r->worker->rng);
-    if (now_ms(r) >= r->deadline_ms)
+    /* As in HAProxy: a client whose protocol we do not know is not kept waiting for servers that
+     * are down, only for such that are full or just refused. */
+    if (now_ms(r) >= r->deadline_ms || backend_usable_count(backend_of(r)) == 0)
         finish(r);
     else if (server == NULL)
         wait_for_server(r);

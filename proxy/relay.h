@@ -1,9 +1,9 @@
 /*
  * relay: mode tcp: octets from a client to one server and back, as they are.
  *
- * The server is chosen when the client comes in; while none answers the next one is tried, up to
- * timeout-failover. When one side says that it has no more to send, the other one is told so, and
- * may still answer.
+ * The server is chosen when the client comes in; when it does not answer the next one is tried, up
+ * to timeout-failover. A client for whom no server is up is hung up on at once. When one side says
+ * that it has no more to send, the other one is told so, and may still answer.
  */
 #ifndef WARREN_RELAY_H
 #define WARREN_RELAY_H
