@@ -114,6 +114,7 @@ struct conf_override {
 };
 
 #define CONF_FILE_MAX_BYTES ((size_t)1 << 20)
+#define CONF_SECTIONS_MAX   1000u
 #define CONF_NAME_MAX       49u /* octets of a section's kind and name, and of a key */
 
 /*

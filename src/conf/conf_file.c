@@ -114,6 +114,8 @@ static bool add_block(struct source *src, struct slice kind, struct slice name)
                           SLICE_ARG(kind), name.len != 0 ? " " : "", SLICE_ARG(name),
                           f->blocks[i].line);
     }
+    if (f->count == CONF_SECTIONS_MAX)
+        return refuse(src, "there are more than %u sections", CONF_SECTIONS_MAX);
     f->blocks = with_room(src, f->blocks, f->count, &src->block_cap, sizeof *f->blocks);
     f->blocks[f->count++] = (struct conf_block){ .kind = conf_store_str(src->store, kind),
                                                  .name = conf_store_str(src->store, name),

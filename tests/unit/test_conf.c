@@ -394,6 +394,18 @@ Test(conf, bounds_names)
     refuses(text, "t.conf:2: a key has more than 49 octets");
 }
 
+Test(conf, bounds_the_number_of_sections)
+{
+    struct text all;
+    text_init(&all, 65536);
+    for (unsigned i = 0; i < CONF_SECTIONS_MAX; i++)
+        text_put(&all, "[x%u]\n", i);
+    refuses(all.ptr, "t.conf:1: there is no section [x0]");
+    text_put(&all, "[x]\n");
+    refuses(all.ptr, "t.conf:1001: there are more than 1000 sections");
+    text_fini(&all);
+}
+
 Test(conf, lets_overrides_win)
 {
     const struct conf_override over[] = {
