@@ -402,6 +402,68 @@ Test(meta_model, has_a_digest_that_sees_every_change)
     world_fini(&b);
 }
 
+/* Of two declarations that differ in one thing, both digests differ from each other. */
+Test(meta_model, has_a_digest_that_sees_every_property)
+{
+    struct args args;
+    struct meta_cmd plain = q_declare("q"), durable = plain, automatic = plain, exclusive = plain,
+                    with_args = plain, x = x_declare("q", "direct"), inner = x;
+    durable.queue_declare.durable = true;
+    automatic.queue_declare.auto_delete = true;
+    exclusive.queue_declare.exclusive = true;
+    with_args.queue_declare.args = args_int(&args, "x-max-length", 5);
+    inner.exchange_declare.internal = true;
+    const struct meta_cmd cmds[] = { plain,     durable,   automatic,
+                                     exclusive, exclusive, with_args,
+                                     x,         inner,     x_declare("q", "topic") };
+    uint64_t digests[ARRAY_COUNT(cmds)];
+    for (size_t i = 0; i < ARRAY_COUNT(cmds); i++) {
+        struct world w;
+        world_init(&w, i);
+        w.conn = 1 + i; /* the same exclusive queue, of another connection */
+        must(&w, cmds[i]);
+        digests[i] = meta_digest(w.meta);
+        for (size_t j = 0; j < i; j++)
+            cr_expect(ne(u64, digests[i], digests[j]), "%zu and %zu", i, j);
+        world_fini(&w);
+    }
+}
+
+/* A reader that comes after something was retired must not find it any more. */
+struct order {
+    struct meta *meta;
+    uint64_t number; /* of the version that is to be shown by now */
+    size_t retired;
+};
+
+static void check_order(void *arg, void *ptr, void (*free_fn)(void *))
+{
+    struct order *o = arg;
+    o->retired++;
+    cr_expect(eq(u64, meta_current(o->meta)->number, o->number));
+    free_fn(ptr);
+}
+
+Test(meta_model, retires_only_what_is_no_longer_shown)
+{
+    struct order o = { 0 };
+    struct meta_setup setup = { .shard_count = 1, .retire = check_order, .retire_arg = &o };
+    struct meta_result r;
+    o.meta = meta_new(&setup);
+    meta_result_init(&r);
+    for (uint64_t i = 0; i < 5; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "v%d", (int)i);
+        cr_assert(meta_apply(o.meta, &(struct meta_cmd){ .op = META_VHOST_ADD, .name = S(name) },
+                             &r) == META_DONE);
+        o.number = meta_current(o.meta)->number + 1;
+        meta_publish(o.meta);
+    }
+    cr_expect(ge(sz, o.retired, 5));
+    meta_result_fini(&r);
+    meta_free(&o.meta);
+}
+
 /* ---- readers beside the writer, with the grace periods of the daemons ---- */
 
 #define READERS 2
