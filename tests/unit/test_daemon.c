@@ -196,7 +196,7 @@ Test(daemon, raises_the_limit_of_open_files)
     struct rlimit after;
     cr_assert(getrlimit(RLIMIT_NOFILE, &after) == 0);
     cr_expect(eq(u64, now, after.rlim_cur));
-    cr_expect(gt(u64, now, limit.rlim_cur));
+    cr_expect(lt(u64, limit.rlim_cur, now));
     cr_expect(eq(u64, after.rlim_max, limit.rlim_max));
     cr_expect(eq(u64, daemon_raise_file_limit(), now), "and again");
 }

@@ -36,7 +36,7 @@ static bool has_room(struct consumer *c)
 static void deliver(struct consumer *c, uint64_t qseq, struct message *m, bool redelivered)
 {
     struct taker *t = CONTAINER_OF(c, struct taker, c);
-    cr_assert(gt(uint, t->room, 0));
+    cr_assert(lt(uint, 0, t->room));
     cr_assert(lt(uint, t->count, TAKEN_MAX));
     t->numbers[t->count] = kit_number(m);
     t->qseqs[t->count] = qseq;
