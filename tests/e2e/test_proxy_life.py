@@ -196,9 +196,9 @@ class Heartbeats(Case):
 class TcpMode(Case):
     def test_octets_pass_as_they_are(self):
         b, port = self.broker(), procs.free_port()
-        p = self.proxy([b], {"listen raw": {"bind": "127.0.0.1:%d" % port, "mode": "tcp",
-                                            "balance": "roundrobin",
-                                            "server": "rabbit1 127.0.0.1:%d check" % b.port}})
+        p = self.proxy([b], {"defaults": {"timeout-failover": "1s"}, "listen raw": {
+            "bind": "127.0.0.1:%d" % port, "mode": "tcp", "balance": "roundrobin",
+            "server": "rabbit1 127.0.0.1:%d check inter 100ms fall 2" % b.port}})
         wait_status(p, "rabbit1", "UP", backend="raw")
         ch = self.connect(address=("127.0.0.1", port)).channel()
         q = ch.queue()
