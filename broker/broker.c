@@ -412,6 +412,9 @@ bool broker_start(struct broker *b, struct err *err)
         }
     }
     loop_timer_start(&b->tick, TICK_MS);
+    log_warn("broker", b->name,
+             "this version keeps messages and definitions in memory alone, whatever [store] says: "
+             "nothing outlives the process");
     log_info("broker", b->name, "started version=%s threads=%u memory_limit=%" PRIu64,
              WARREN_VERSION, b->shard_count, broker_live(b)->conf->limits.memory_bytes);
     return true;

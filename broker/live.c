@@ -7,8 +7,7 @@
 static void describe_server(struct live *l)
 {
     struct wire_out w = wire_out_over(l->properties, sizeof l->properties);
-    unsigned not_there = AMQP_CAP_DIRECT_REPLY_TO | AMQP_CAP_CONSUMER_PRIORITIES;
-    amqp_capabilities_put(&w, AMQP_CAP_ALL & ~not_there);
+    amqp_capabilities_put(&w, AMQP_CAP_SERVED);
     amqp_table_put_text(&w, "cluster_name", l->conf->node.name);
     amqp_table_put_text(&w, "information", "Licensed under the Apache License 2.0");
     amqp_table_put_text(&w, "platform", "C11");

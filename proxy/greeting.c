@@ -8,7 +8,7 @@ struct amqp_hs_server_conf greeting_conf(void)
 {
     static uint8_t room[1024];
     struct wire_out w = wire_out_over(room, sizeof room);
-    amqp_capabilities_put(&w, AMQP_CAP_ALL);
+    amqp_capabilities_put(&w, AMQP_CAP_SERVED);
     amqp_table_put_text(&w, "product", "Warren");
     amqp_table_put_text(&w, "version", WARREN_VERSION);
     amqp_table_put_text(&w, "platform", "C");
