@@ -333,9 +333,10 @@ void connection_error(struct connection *c, enum amqp_reply_code code, uint32_t 
     va_start(args, fmt);
     text_vput(&text, fmt, args);
     va_end(args);
-    feed(c,
-         &(struct amqp_hs_event){
-             .kind = AMQP_HS_EV_CLOSE, .code = code, .method = method, .text = text_view(&text) });
+    feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_CLOSE,
+                                     .code = (uint16_t)code,
+                                     .method = method,
+                                     .text = text_view(&text) });
 }
 
 /* ---- the handshake's effects
