@@ -5,6 +5,7 @@
 #include "io/clock.h"
 #include "io/epoch.h"
 #include "io/loop_event.h"
+#include "io/work.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -118,6 +119,7 @@ void loop_free(struct loop **loop)
     CHECK(!l->started && current != l);
     struct loop *was = current;
     current = l;
+    work_pool_free(&l->resolver);
     while (mailbox_depth(l) != 0) /* what is delivered may post to its own loop */
         mailbox_drain(l->mailbox);
     while (!TAILQ_EMPTY(&l->orphans))

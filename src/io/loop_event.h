@@ -36,7 +36,7 @@ void loop_orphan_add(struct loop *loop, struct loop_orphan *o,
                      void (*end_fn)(struct loop_orphan *));
 void loop_orphan_remove(struct loop *loop, struct loop_orphan *o);
 
-/* Where resolve.c finds the pool that resolve_use gave the loop; NULL: none. */
+/* The pool on which resolve.c looks names up for this loop, which takes it; NULL: none yet. */
 struct work_pool;
 void loop_set_resolver(struct loop *loop, struct work_pool *pool);
 struct work_pool *loop_resolver(const struct loop *loop);

@@ -4,11 +4,15 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "io/loop_event.h"
+#include "io/work.h"
 
 #include <errno.h>
 #include <netdb.h>
 #include <string.h>
 #include <sys/socket.h>
+
+#define THREADS_MAX 4u /* a name server that is silent holds one for many seconds */
+#define WAITING_MAX 256u
 
 struct resolve {
     struct loop *loop;
@@ -102,11 +106,19 @@ static void on_done(struct work_job *job)
     tell(r);
 }
 
+/* The loop has gone, and who asked before it. */
+static void on_lost(struct work_job *job)
+{
+    resolve_free(CONTAINER_OF(job, struct resolve, job));
+}
+
 /* ---- asking --------------------------------------------------------------------------------- */
 
-void resolve_use(struct loop *loop, struct work_pool *pool)
+static struct work_pool *pool_of(struct loop *loop)
 {
-    loop_set_resolver(loop, pool);
+    if (loop_resolver(loop) == NULL)
+        loop_set_resolver(loop, work_pool_new("resolve", THREADS_MAX, WAITING_MAX));
+    return loop_resolver(loop);
 }
 
 struct resolve *resolve_start(struct loop *loop, const char *host, uint16_t port, resolve_fn fn,
@@ -121,13 +133,13 @@ struct resolve *resolve_start(struct loop *loop, const char *host, uint16_t port
     r->arg = arg;
     loop_task_init(&r->answer_task, on_answer, r);
     work_job_init(&r->job, look_up, on_done);
+    r->job.lost = on_lost;
     if (sock_addr_ip(host, port, &r->answer.addrs[0])) {
         r->answer.count = 1;
         loop_again(loop, &r->answer_task);
         return r;
     }
-    CHECK(loop_resolver(loop) != NULL); /* see resolve_use */
-    r->is_at_work = work_submit(loop_resolver(loop), loop, &r->job, &r->why);
+    r->is_at_work = work_submit(pool_of(loop), loop, &r->job, &r->why);
     if (!r->is_at_work) {
         (void)err_context(&r->why, "host name \"%s\"", host);
         loop_again(loop, &r->answer_task);

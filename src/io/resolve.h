@@ -1,6 +1,8 @@
 /*
  * resolve: names to addresses, off the loop (a system call that may take seconds), so that no
- * callback ever waits for a name server. Literal addresses are answered without a thread.
+ * callback ever waits for a name server. Literal addresses are answered without a thread. A loop
+ * that asks for a name gets a few threads of its own; those that still wait for a name server when
+ * it is freed are let go, so that no end has to wait for them.
  */
 #ifndef WARREN_RESOLVE_H
 #define WARREN_RESOLVE_H
@@ -8,7 +10,6 @@
 #include "base/err.h"
 #include "io/loop.h"
 #include "io/sock.h"
-#include "io/work.h"
 
 #define RESOLVE_ADDRS_MAX 8
 
@@ -20,11 +21,6 @@ struct resolve_answer {
 typedef void (*resolve_fn)(const struct resolve_answer *a, const struct err *why, void *arg);
 
 struct resolve;
-
-/* Look names up on `pool` for this loop, from now on; before the first resolve_start of a name. Let
- * it be a pool of its own: a name server that is silent holds a thread for many seconds. The pool
- * is borrowed; work_pool_free comes after the loop's last turn. */
-void resolve_use(struct loop *loop, struct work_pool *pool);
 
 /* Ask; `fn` is called from the loop, once, never from inside this call. `host` is copied. */
 struct resolve *resolve_start(struct loop *loop, const char *host, uint16_t port, resolve_fn fn,

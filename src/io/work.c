@@ -12,6 +12,13 @@
 #define NAME_MAX_BYTES 16 /* what the kernel keeps of a thread's name */
 #define THREADS_MAX    64u
 
+struct work_thread {
+    struct work_pool *pool;
+    struct work_job *job; /* NULL: it waits for one */
+    pthread_t id;
+    bool is_detached; /* nobody waits for its end: it holds a reference to the pool */
+};
+
 struct work_pool {
     atomic_size_t refs; /* its maker's, and one of each job that is not back yet */
     char name[NAME_MAX_BYTES];
@@ -21,8 +28,10 @@ struct work_pool {
     size_t waiting_count;
     size_t waiting_max;
     bool ending;
+    unsigned idle_count;
     unsigned thread_count;
-    pthread_t threads[THREADS_MAX];
+    unsigned threads_max;
+    struct work_thread threads[THREADS_MAX];
 };
 
 /* A job may still be cancelled, on its loop, when its pool has ended already: the last one home
@@ -62,46 +71,68 @@ static struct work_job *take_first(struct work_pool *p)
     return job;
 }
 
+/* True when the pool ended meanwhile and has nobody left who could take the job back. */
+static bool finish(struct work_thread *t, struct work_job *job)
+{
+    struct work_pool *p = t->pool;
+    t->job = NULL;
+    if (job->state != WORK_LOST) {
+        give_back(job);
+        return false;
+    }
+    pthread_mutex_unlock(&p->lock);
+    job->lost(job);
+    pool_unref(p); /* the job's reference, then the thread's own */
+    pool_unref(p);
+    return true;
+}
+
 static void *thread_main(void *arg)
 {
-    struct work_pool *p = arg;
+    struct work_thread *t = arg;
+    struct work_pool *p = t->pool;
     pthread_setname_np(pthread_self(), p->name);
     pthread_mutex_lock(&p->lock);
     for (;;) {
-        while (TAILQ_EMPTY(&p->waiting) && !p->ending)
+        while (TAILQ_EMPTY(&p->waiting) && !p->ending) {
+            p->idle_count++;
             pthread_cond_wait(&p->wanted, &p->lock);
+            p->idle_count--;
+        }
         if (p->ending)
             break;
-        struct work_job *job = take_first(p);
+        struct work_job *job = t->job = take_first(p);
         pthread_mutex_unlock(&p->lock);
         job->run(job);
-        give_back(job);
         pthread_mutex_lock(&p->lock);
+        if (finish(t, job))
+            return NULL;
     }
     pthread_mutex_unlock(&p->lock);
     return NULL;
 }
 
-static bool start_threads(struct work_pool *p, unsigned threads, struct err *err)
+/* The lock is held. Without a single thread nothing would ever run; with some, it only takes
+ * longer. */
+static bool add_thread(struct work_pool *p, struct err *err)
 {
+    struct work_thread *t = &p->threads[p->thread_count];
     sigset_t all, was;
+    t->pool = p;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &was);
-    int e = 0;
-    while (p->thread_count < threads && e == 0) {
-        e = pthread_create(&p->threads[p->thread_count], NULL, thread_main, p);
-        p->thread_count += e == 0;
-    }
+    int e = pthread_create(&t->id, NULL, thread_main, t);
     pthread_sigmask(SIG_SETMASK, &was, NULL);
-    if (e != 0)
+    if (e == 0)
+        p->thread_count++;
+    else if (p->thread_count == 0)
         return err_set(err, ERR_SYSTEM, "thread %s: %s", p->name, strerror(e));
     return true;
 }
 
-struct work_pool *work_pool_new(const char *name, unsigned threads, size_t waiting_max,
-                                struct err *err)
+struct work_pool *work_pool_new(const char *name, unsigned threads_max, size_t waiting_max)
 {
-    CHECK(threads >= 1 && threads <= THREADS_MAX && waiting_max >= 1);
+    CHECK(threads_max >= 1 && threads_max <= THREADS_MAX && waiting_max >= 1);
     struct work_pool *p = mem_zalloc(sizeof *p);
     atomic_init(&p->refs, 1);
     snprintf(p->name, sizeof p->name, "%s", name);
@@ -109,9 +140,22 @@ struct work_pool *work_pool_new(const char *name, unsigned threads, size_t waiti
     pthread_cond_init(&p->wanted, NULL);
     TAILQ_INIT(&p->waiting);
     p->waiting_max = waiting_max;
-    if (!start_threads(p, threads, err))
-        work_pool_free(&p);
+    p->threads_max = threads_max;
     return p;
+}
+
+/* The lock is held. */
+static void let_go_of_the_lost(struct work_pool *p)
+{
+    for (unsigned i = 0; i < p->thread_count; i++) {
+        struct work_thread *t = &p->threads[i];
+        if (t->job == NULL || t->job->lost == NULL)
+            continue;
+        t->job->state = WORK_LOST;
+        t->is_detached = true;
+        atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
+        pthread_detach(t->id);
+    }
 }
 
 void work_pool_free(struct work_pool **pool)
@@ -123,9 +167,11 @@ void work_pool_free(struct work_pool **pool)
     pthread_mutex_lock(&p->lock);
     p->ending = true;
     pthread_cond_broadcast(&p->wanted);
+    let_go_of_the_lost(p);
     pthread_mutex_unlock(&p->lock);
     for (unsigned i = 0; i < p->thread_count; i++)
-        pthread_join(p->threads[i], NULL);
+        if (!p->threads[i].is_detached)
+            pthread_join(p->threads[i].id, NULL);
     pthread_mutex_lock(&p->lock);
     while (!TAILQ_EMPTY(&p->waiting)) {
         struct work_job *job = take_first(p);
@@ -142,6 +188,19 @@ void work_job_init(struct work_job *job, work_fn run, work_fn done)
     *job = (struct work_job){ .run = run, .done = done, .mail = { .fn = on_done_mail } };
 }
 
+static bool has_room(const struct work_pool *p, struct err *err)
+{
+    return p->waiting_count < p->waiting_max ||
+           err_set(err, ERR_LIMIT, "%s: %zu jobs are waiting already", p->name, p->waiting_max);
+}
+
+/* One for each job that waits, as far as there may be. */
+static bool has_hands(struct work_pool *p, struct err *err)
+{
+    return p->idle_count > p->waiting_count || p->thread_count == p->threads_max ||
+           add_thread(p, err);
+}
+
 bool work_submit(struct work_pool *p, struct loop *loop, struct work_job *job, struct err *err)
 {
     CHECK(job->run != NULL && job->state == WORK_IDLE);
@@ -150,8 +209,8 @@ bool work_submit(struct work_pool *p, struct loop *loop, struct work_job *job, s
     job->cancelled = false;
     pthread_mutex_lock(&p->lock);
     CHECK(!p->ending);
-    bool has_room = p->waiting_count < p->waiting_max;
-    if (has_room) {
+    bool ok = has_room(p, err) && has_hands(p, err);
+    if (ok) {
         job->state = WORK_WAITING;
         TAILQ_INSERT_TAIL(&p->waiting, job, entry);
         p->waiting_count++;
@@ -159,9 +218,7 @@ bool work_submit(struct work_pool *p, struct loop *loop, struct work_job *job, s
         pthread_cond_signal(&p->wanted);
     }
     pthread_mutex_unlock(&p->lock);
-    if (!has_room)
-        return err_set(err, ERR_LIMIT, "%s: %zu jobs are waiting already", p->name, p->waiting_max);
-    return true;
+    return ok;
 }
 
 void work_cancel(struct work_job *job)

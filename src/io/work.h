@@ -21,31 +21,35 @@ typedef void (*work_fn)(struct work_job *job);
 
 /* Embedded in the submitter's struct, which must stay until `done` runs. */
 struct work_job {
-    work_fn run;    /* on a thread of the pool; touches nothing of a loop */
-    work_fn done;   /* on the submitting loop, exactly once; the struct is the submitter's again */
+    work_fn run;  /* on a thread of the pool; touches nothing of a loop */
+    work_fn done; /* on the submitting loop, exactly once; the struct is the submitter's again */
+    /* Optional, for what cannot be told how long it takes: if the job still runs when the pool
+     * ends, nobody waits; `lost` follows on the pool's thread instead of `done`, and frees the
+     * struct. Nobody else may touch the struct once the pool has ended. */
+    work_fn lost;
     bool cancelled; /* read by `done`: work_cancel was called, or the pool ended */
 
     /* The pool's own. */
-    enum { WORK_IDLE, WORK_WAITING, WORK_RUNNING } state;
+    enum { WORK_IDLE, WORK_WAITING, WORK_RUNNING, WORK_LOST } state;
     struct work_pool *pool;
     struct loop *loop;
     struct mail mail;
     TAILQ_ENTRY(work_job) entry;
 };
 
-/* `threads` threads now; at most `waiting_max` jobs wait at any time. `name` (copied) names the
- * threads. Signals are never delivered to them. */
-MUST_CHECK struct work_pool *work_pool_new(const char *name, unsigned threads, size_t waiting_max,
-                                           struct err *err);
+/* At most `threads_max` threads, each made when it is needed first; at most `waiting_max` jobs
+ * wait. `name` (copied) names the threads. Signals are never delivered to them. */
+struct work_pool *work_pool_new(const char *name, unsigned threads_max, size_t waiting_max);
 
-/* Waits for the jobs that run; those that wait come back cancelled. The loops that submitted must
- * not have been freed yet (they may have stopped: loop_free then delivers), and must not submit
- * any more. NULL is allowed. */
+/* Waits for the jobs that run and have no `lost`; those that wait come back cancelled. The loops
+ * that submitted must not have been freed yet (they may have stopped: loop_free then delivers), and
+ * must not submit any more. NULL is allowed. */
 void work_pool_free(struct work_pool **pool);
 
 void work_job_init(struct work_job *job, work_fn run, work_fn done);
 
-/* On the loop's thread. False (ERR_LIMIT), and `done` will not be called, when too many wait. */
+/* On the loop's thread. False, and `done` will not be called, when too many wait (ERR_LIMIT) or the
+ * system refuses the first thread (ERR_SYSTEM). */
 MUST_CHECK bool work_submit(struct work_pool *pool, struct loop *loop, struct work_job *job,
                             struct err *err);
 
