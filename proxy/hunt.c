@@ -157,7 +157,6 @@ void hunt_start(struct session *s, enum hunt_goal goal, struct channel *channel)
         .channel = channel,
         .deadline_ms = now_ms(s) + s->backend->conf->timeout.failover,
     };
-    session_flow(s);
     step(s);
 }
 
@@ -169,7 +168,6 @@ void hunt_enter(struct session *s, struct upstream *held)
         .upstream = held,
         .deadline_ms = now_ms(s) + s->backend->conf->timeout.failover,
     };
-    session_flow(s);
     upstream_enter(held);
     session_schedule(s);
 }

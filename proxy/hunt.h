@@ -2,7 +2,7 @@
  * hunt: finding a broker for a session: picking a server, opening an upstream, trying the next one
  * when that fails, and waiting, up to timeout-failover, while there is none.
  *
- * A session hunts for one thing at a time, and its client is not listened to meanwhile.
+ * A session hunts for one thing at a time, and nothing that its client says is taken meanwhile.
  */
 #ifndef WARREN_HUNT_H
 #define WARREN_HUNT_H

@@ -142,12 +142,18 @@ static void listen_to_client(struct session *s, bool listen)
     }
 }
 
+void session_hold_client(struct session *s)
+{
+    listen_to_client(s, false);
+}
+
 void session_flow(struct session *s)
 {
     if (s->client == NULL)
         return;
     bool running = session_is_running(s);
-    listen_to_client(s, s->hunt.goal == HUNT_NONE && !(running && any_upstream_full(s)));
+    if (s->hunt.goal == HUNT_NONE) /* else it is paused if it says something meanwhile */
+        listen_to_client(s, !(running && any_upstream_full(s)));
     bool client_full = running && stream_is_full(s->client);
     struct upstream *u;
     LIST_FOREACH (u, &s->upstreams, entry) {

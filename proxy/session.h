@@ -94,6 +94,9 @@ void session_take_bad(struct session *s, struct slice in);
 /* Listen to each side as far as the others can take it. */
 void session_flow(struct session *s);
 
+/* Not now: what the client has said stays in its stream until session_flow. */
+void session_hold_client(struct session *s);
+
 /* Set the timer anew, after a deadline has changed. */
 void session_schedule(struct session *s);
 

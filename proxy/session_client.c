@@ -290,10 +290,16 @@ static void take_input(struct session *s)
         if (!take_frame(s))
             return;
     }
-    if (s->client != NULL && session_is_running(s))
+    if (s->client == NULL)
+        return;
+    if (session_is_running(s) && s->hunt.goal == HUNT_NONE)
         splice_client(s);
-    else if (s->client != NULL && s->hs.state == AMQP_HS_SERVER_DONE)
+    if (s->client == NULL)
+        return;
+    if (s->hs.state == AMQP_HS_SERVER_DONE)
         stream_consume(s->client, stream_peek(s->client).len);
+    if (s->hunt.goal != HUNT_NONE && stream_peek(s->client).len != 0)
+        session_hold_client(s);
 }
 
 static void on_client_data(struct stream *client, void *arg)

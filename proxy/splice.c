@@ -279,13 +279,13 @@ static bool one_from_client(struct session *s, const struct frame *f, struct run
     if (pass == DROP)
         return true;
     take_from_client(s, f);
-    return s->client != NULL && session_is_running(s) && !stream_is_paused(s->client);
+    return s->client != NULL && session_is_running(s) && s->hunt.goal == HUNT_NONE;
 }
 
 void splice_client(struct session *s)
 {
     struct slice in = stream_peek(s->client);
-    if (stream_is_paused(s->client) || in.len == 0)
+    if (in.len == 0)
         return;
     uint32_t frame_max = amqp_hs_server_frame_max(&s->hs);
     struct buf *block = buf_ref(stream_input_block(s->client));

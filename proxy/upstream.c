@@ -76,7 +76,7 @@ static void gone(struct upstream *u, enum upstream_fate fate, bool flush)
     enum upstream_state was = u->state;
     u->end.fate = fate;
     move(u, UPSTREAM_GONE);
-    if (flush)
+    if (flush && stream_pending(u->stream) != 0)
         stream_finish(&u->stream, LINGER_MS);
     else
         stream_free(&u->stream);
@@ -262,7 +262,7 @@ void upstream_take_bad(struct upstream *u)
 /* ---- holding the broker's tune --------------------------------------------------------------- */
 
 /* The machine answers tune at once, so it gets the frame only when the client has answered ours.
- * Until then it stays in the stream, and nothing else can come. */
+ * Until then it stays in the stream; a broker that says more than that is held up. */
 static bool hold_tune(struct upstream *u, const struct amqp_frame *f)
 {
     struct amqp_method m;
@@ -280,7 +280,6 @@ static bool hold_tune(struct upstream *u, const struct amqp_frame *f)
         m.connection_tune.frame_max,
         m.connection_tune.heartbeat,
     };
-    stream_pause(u->stream);
     u->deadline_ms = 0; /* it is the client's turn */
     move(u, UPSTREAM_HELD);
     u->handlers->on_tuned(u);
@@ -290,17 +289,6 @@ static bool hold_tune(struct upstream *u, const struct amqp_frame *f)
 static uint64_t handshake_deadline(const struct upstream *u)
 {
     return loop_now_ms(u->loop) + u->server->backend->conf->timeout.handshake;
-}
-
-void upstream_enter(struct upstream *u)
-{
-    CHECK(u->state == UPSTREAM_HELD);
-    CHECK(u->login->is_complete);
-    u->hs.want = u->login->limits;
-    u->hs.want.heartbeat_s = 0;
-    u->deadline_ms = handshake_deadline(u);
-    move(u, UPSTREAM_ENTERING);
-    stream_resume(u->stream);
 }
 
 /* Frames one by one until the vhost is open. */
@@ -325,6 +313,18 @@ static void take_handshake(struct upstream *u)
     }
 }
 
+void upstream_enter(struct upstream *u)
+{
+    CHECK(u->state == UPSTREAM_HELD);
+    CHECK(u->login->is_complete);
+    u->hs.want = u->login->limits;
+    u->hs.want.heartbeat_s = 0;
+    u->deadline_ms = handshake_deadline(u);
+    move(u, UPSTREAM_ENTERING);
+    upstream_resume(u);
+    take_handshake(u);
+}
+
 /* ---- the stream ------------------------------------------------------------------------------ */
 
 static void on_open(struct stream *s, void *arg)
@@ -340,8 +340,9 @@ static void on_open(struct stream *s, void *arg)
 
 static void on_data(struct stream *s, void *arg)
 {
-    (void)s;
     struct upstream *u = arg;
+    if (u->state == UPSTREAM_HELD)
+        stream_pause(s);
     take_handshake(u);
     if (u->state == UPSTREAM_READY || u->state == UPSTREAM_CLOSING)
         u->handlers->on_input(u);

@@ -47,14 +47,11 @@ static struct stream *make(struct loop *loop, int fd, const struct stream_handle
     return s;
 }
 
-static void note_addresses(struct stream *s)
+static void note_peer(struct stream *s)
 {
     socklen_t len = sizeof s->peer.bytes;
     if (getpeername(s->fd, (struct sockaddr *)(void *)s->peer.bytes, &len) == 0)
         s->peer.len = len;
-    len = sizeof s->local.bytes;
-    if (getsockname(s->fd, (struct sockaddr *)(void *)s->local.bytes, &len) == 0)
-        s->local.len = len;
 }
 
 /* The read event is on exactly when octets may be taken. */
@@ -90,7 +87,7 @@ struct stream *stream_new(struct loop *loop, int fd, const struct stream_handler
     CHECK(fd >= 0 && loop_is_current(loop));
     struct stream *s = make(loop, fd, handlers, arg);
     s->state = STREAM_OPEN;
-    note_addresses(s);
+    note_peer(s);
     arm_reading(s);
     return s;
 }
@@ -391,7 +388,6 @@ static void connected(struct stream *s)
         stream_fail(s, ERR_IO, "connect", e);
         return;
     }
-    note_addresses(s);
     if (s->tls != NULL) {
         s->state = STREAM_SECURING;
         secure(s);
@@ -653,8 +649,14 @@ const struct sock_addr *stream_peer(const struct stream *s)
     return &s->peer;
 }
 
+/* Few ask for it, so the system is asked only then. */
 const struct sock_addr *stream_local(const struct stream *s)
 {
+    struct stream *noted = (struct stream *)(uintptr_t)s;
+    socklen_t len = sizeof noted->local.bytes;
+    if (s->local.len == 0 && s->fd >= 0 &&
+        getsockname(s->fd, (struct sockaddr *)(void *)noted->local.bytes, &len) == 0)
+        noted->local.len = len;
     return &s->local;
 }
 
