@@ -200,7 +200,7 @@ static int run(struct broker_conf **conf, struct arguments *a)
 
 fail:
     status = status_of(&err);
-    fprintf(stderr, "warren-broker: %s\n", err.text);
+    err_context(&err, "warren-broker");
     daemon_failed(&d, status, err.text);
 out:
     if (b != NULL)
