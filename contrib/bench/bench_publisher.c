@@ -304,7 +304,8 @@ static void keep_open(struct bench_publisher *p)
     CHECK(left + p->window.open <= p->window.limit);
     struct bench_window_entry *all = mem_array(p->window.limit, sizeof *all);
     uint32_t open = bench_window_reset(&p->window, all);
-    memcpy(all + open, p->again + p->again_at, left * sizeof *all);
+    if (left != 0)
+        memcpy(all + open, p->again + p->again_at, left * sizeof *all);
     mem_free(p->again);
     p->again = all;
     p->again_at = 0;
