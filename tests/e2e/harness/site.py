@@ -32,10 +32,11 @@ class Site:
         return getattr(self.module, name, None)
 
     def start(self):
-        if self.target == "rabbitmq":
-            self._start_rabbit()
-        else:
-            self._start_warren()
+        try:
+            self._start_rabbit() if self.target == "rabbitmq" else self._start_warren()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def _start_rabbit(self):
@@ -43,24 +44,27 @@ class Site:
         if own is None and SHARED_RABBIT in os.environ:
             self.address = ("127.0.0.1", int(os.environ[SHARED_RABBIT]))
             return
-        self.rabbit = Rabbit(self.folder, conf=own or ()).start()
+        self.rabbit = Rabbit(self.folder, conf=own or ())
+        self.rabbit.start()
         self.address = self.rabbit.address
 
     def _start_warren(self):
         broker_conf = self._constant("BROKER_CONF") or {}
         if self.target == "threads":
             broker_conf = dict(broker_conf, **THREADS_CONF)
-        self.broker = Broker(os.path.join(self.folder, "rabbit1"), conf=broker_conf).start()
+        self.broker = Broker(os.path.join(self.folder, "rabbit1"), conf=broker_conf)
+        self.broker.start()
         self.address = self.broker.address
         if self.target == "proxy":
             folder = os.path.join(self.folder, "proxy")
             conf = merged(PROXY_THREADS_CONF, self._constant("PROXY_CONF"))
-            self.proxy = Proxy(folder, [self.broker], conf).start()
+            self.proxy = Proxy(folder, [self.broker], conf)
+            self.proxy.start()
             self.address = self.proxy.address
 
     def servers(self):
-        """Outermost first: the order of stopping."""
-        return [s for s in (self.proxy, self.broker, self.rabbit) if s]
+        """Those that were started, outermost first: the order of stopping."""
+        return [s for s in (self.proxy, self.broker, self.rabbit) if s and s.proc]
 
     def procs(self):
         return [s.proc for s in self.servers()]

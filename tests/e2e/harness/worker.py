@@ -95,8 +95,8 @@ class Runner:
 
     def begin(self):
         site = Site(self.target, self.module, self.args.worker)
-        Case.site = site  # before it starts: a failed start is stopped too
-        return site.start()
+        Case.site = site.start()
+        return site
 
     def check_alive(self):
         if self.site.all_alive():
