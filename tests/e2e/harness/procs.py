@@ -15,7 +15,7 @@ from harness.waits import LONG, SOON, wait_until
 BAD_LOG = re.compile(
     rb"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|SUMMARY: \w+Sanitizer"
     rb"|^==\d+== (?:Invalid|Conditional|Use of|Syscall param|Mismatched|\d[\d,]* bytes in .* lost)"
-    rb"|CHECK failed", re.MULTILINE)
+    rb"|: check failed: ", re.MULTILINE)
 
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
