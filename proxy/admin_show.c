@@ -1,6 +1,7 @@
 #include "admin_show.h"
 
 #include "base/mem.h"
+#include "dial.h"
 #include "io/host.h"
 
 #include <string.h>
@@ -117,7 +118,7 @@ static void put_server(const struct view *v, const struct stat_row *r, struct te
     const struct server *s = r->server;
     struct sock_addr literal;
     char room[SOCK_ADDR_TEXT_MAX];
-    const struct sock_addr *a = (const struct sock_addr *)(uintptr_t)shared_get(&s->live->address);
+    const struct sock_addr *a = dial_address(s);
     bool by_name =
         s->conf->at.kind == CONF_ADDRESS_TCP && !sock_addr_ip(s->conf->at.host, 0, &literal);
     text_put(out,

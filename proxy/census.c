@@ -135,7 +135,7 @@ static void put_row(struct text *out, const struct session *s)
 static void put_relay(struct text *out, const struct relay *r)
 {
     char peer[SOCK_ADDR_TEXT_MAX];
-    const struct sock_addr *a = stream_peer(r->client);
+    const struct sock_addr *a = &r->peer;
     text_put(out, "0x%llx: proto=%s src=%s fe=%s be=%s srv=%s state=%s age=%llus\n",
              (unsigned long long)r->id, protocol(a), sock_addr_text(a, peer),
              r->frontend->conf->name, r->frontend->backend->conf->name,

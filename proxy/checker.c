@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "dial.h"
 
 #define RESOLVE_AGAIN_MS 30000u
 #define RESOLVE_RETRY_MS 2000u
@@ -14,16 +15,11 @@ static uint64_t now_ms(const struct checker *c)
     return loop_now_ms(c->loop);
 }
 
-static const struct sock_addr *address_of(const struct server *s)
-{
-    return (const struct sock_addr *)(uintptr_t)shared_get(&s->live->address);
-}
-
 /* ---- addresses ------------------------------------------------------------------------------- */
 
 static void publish(struct checker *c, const struct sock_addr *a)
 {
-    const struct sock_addr *old = address_of(c->server);
+    const struct sock_addr *old = dial_address(c->server);
     if (old != NULL && sock_addr_eq(old, a))
         return;
     struct sock_addr *fresh = mem_dup(a, sizeof *a);
@@ -56,7 +52,7 @@ static void on_resolved(const struct resolve_answer *a, const struct err *why, v
 
 static bool needs_lookup(const struct checker *c)
 {
-    if (address_of(c->server) == NULL)
+    if (dial_address(c->server) == NULL)
         return true;
     struct sock_addr literal;
     if (sock_addr_ip(c->server->conf->at.host, 0, &literal))
@@ -195,7 +191,7 @@ static bool is_wanted(const struct checker *c)
 /* The address to check: the server's own, or another port of it. */
 static struct sock_addr check_address(const struct checker *c)
 {
-    struct sock_addr a = *address_of(c->server);
+    struct sock_addr a = *dial_address(c->server);
     char host[SOCK_ADDR_TEXT_MAX];
     if (c->server->conf->check_port != 0 && !sock_addr_is_unix(&a) &&
         !sock_addr_ip(sock_addr_host(&a, host), (uint16_t)c->server->conf->check_port, &a))
@@ -215,10 +211,7 @@ static void begin_check(struct checker *c)
     c->started_ms = now_ms(c);
     c->is_open = false;
     amqp_hs_client_init(&c->hs, &(struct amqp_limits){ 0 });
-    c->stream = stream_connect(c->loop, &to, timeout, &stream_handlers, c);
-    if (c->server->tls != NULL)
-        stream_start_tls_client(c->stream, c->server->tls,
-                                conf->sni != NULL ? conf->sni : conf->at.host);
+    c->stream = dial(c->loop, c->server, &to, timeout, NULL, NULL, c->cookie, &stream_handlers, c);
     loop_timer_start(&c->timer, timeout);
 }
 
@@ -235,13 +228,22 @@ static void on_timer(void *arg)
 /* ---- life ------------------------------------------------------------------------------------ */
 
 void checker_init(struct checker *c, struct loop *loop, struct epoch *epoch,
-                  const struct server *server, void (*on_change)(void *arg), void *arg)
+                  const struct server *server, struct slice cookie, void (*on_change)(void *arg),
+                  void *arg)
 {
-    *c = (struct checker){
-        .loop = loop, .epoch = epoch, .server = server, .on_change = on_change, .arg = arg
-    };
+    *c = (struct checker){ .loop = loop,
+                           .epoch = epoch,
+                           .server = server,
+                           .cookie = cookie,
+                           .on_change = on_change,
+                           .arg = arg };
     loop_timer_init(&c->timer, loop, on_timer, c);
     loop_timer_start(&c->timer, 0);
+    struct sock_addr a;
+    const struct conf_address *at = &server->conf->at;
+    if (at->kind == CONF_ADDRESS_UNIX ? sock_addr_unix(at->path, &a)
+                                      : sock_addr_ip(at->host, at->port, &a))
+        publish(c, &a); /* clients may come before our first turn */
 }
 
 void checker_fini(struct checker *c)

@@ -21,6 +21,7 @@ struct checker {
     struct loop *loop;
     struct epoch *epoch; /* addresses that are replaced are retired there */
     const struct server *server;
+    struct slice cookie;
     void (*on_change)(void *arg); /* a server came up, went down, or got its first address */
     void *arg;
     struct loop_timer timer;
@@ -33,9 +34,10 @@ struct checker {
     bool name_failed; /* said so already */
 };
 
-/* `server` is borrowed until checker_fini. Looks and checks at once. */
+/* `server` and `cookie` are borrowed until checker_fini. Looks and checks at once. */
 void checker_init(struct checker *c, struct loop *loop, struct epoch *epoch,
-                  const struct server *server, void (*on_change)(void *arg), void *arg);
+                  const struct server *server, struct slice cookie, void (*on_change)(void *arg),
+                  void *arg);
 void checker_fini(struct checker *c);
 
 /* Check soon: somebody met trouble there, or an operator wants it back. */

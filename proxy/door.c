@@ -3,10 +3,16 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/nets.h"
+#include "io/proxy_accept.h"
 #include "relay.h"
 #include "session.h"
 
 #include <string.h>
+
+#define GUESTS_MAX         1024u
+#define REFUSALS_LOGGED    5u
+#define REFUSALS_WINDOW_MS 10000u
 
 static const struct bind_conf *conf_of(const struct door *d)
 {
@@ -41,17 +47,82 @@ static void rest(struct door *d)
 
 /* ---- a client -------------------------------------------------------------------------------- */
 
+static void let_in(struct door *d, int fd, const struct sock_addr *client)
+{
+    bool in = d->frontend->conf->mode == PROXY_MODE_TCP
+                  ? relay_new(d->worker, d->snapshot, d->frontend, d->bind, fd, client)
+                  : session_new(d->worker, d->snapshot, d->frontend, d->bind, fd, client);
+    if (!in)
+        (void)shared_add(&d->frontend->live->dreq, 1);
+    if (!d->is_full && !has_room(d))
+        rest(d);
+}
+
+/* One whose address a balancer is to tell first. */
+struct door_guest {
+    LIST_ENTRY(door_guest) entry;
+    struct door *door;
+    struct proxy_accept *accept;
+    struct sock_addr peer;
+};
+
+static void forget(struct door_guest *g)
+{
+    LIST_REMOVE(g, entry);
+    g->door->guest_count--;
+    mem_free(g);
+}
+
+static void on_header(int fd, const struct proxy_header *h, const struct err *why, void *arg)
+{
+    struct door_guest *g = arg;
+    struct door *d = g->door;
+    struct sock_addr client = h != NULL && h->has_addresses ? h->client : g->peer;
+    forget(g);
+    if (h != NULL) {
+        let_in(d, fd, &client);
+        return;
+    }
+    unsigned left_out;
+    (void)shared_add(&d->frontend->live->dreq, 1);
+    if (log_rate_ok(&d->refusals, REFUSALS_LOGGED, REFUSALS_WINDOW_MS, &left_out))
+        log_warn("door", d->frontend->conf->name, "%s left_out=%u", why->text, left_out);
+}
+
+static void await_header(struct door *d, int fd, const struct sock_addr *peer)
+{
+    if (d->guest_count == GUESTS_MAX) {
+        (void)shared_add(&d->frontend->live->dreq, 1);
+        sock_close(fd);
+        return;
+    }
+    struct door_guest *g = mem_zalloc(sizeof *g);
+    g->door = d;
+    g->peer = *peer;
+    LIST_INSERT_HEAD(&d->guests, g, entry);
+    d->guest_count++;
+    g->accept =
+        proxy_accept_start(d->worker->loop, fd, d->frontend->conf->timeout.handshake, on_header, g);
+}
+
+static void send_guests_away(struct door *d)
+{
+    while (!LIST_EMPTY(&d->guests)) {
+        struct door_guest *g = LIST_FIRST(&d->guests);
+        proxy_accept_cancel(&g->accept);
+        forget(g);
+    }
+}
+
 static void on_accept(int fd, const struct sock_addr *peer, void *arg)
 {
     struct door *d = arg;
+    const struct bind_conf *conf = conf_of(d);
     CHECK(loop_is_current(d->worker->loop));
-    bool in = d->frontend->conf->mode == PROXY_MODE_TCP
-                  ? relay_new(d->worker, d->snapshot, d->frontend, d->bind, fd)
-                  : session_new(d->worker, d->snapshot, d->frontend, d->bind, fd, peer);
-    if (!in)
-        (void)shared_add(&d->frontend->live->dreq, 1);
-    if (!has_room(d))
-        rest(d);
+    if (conf->accept_proxy && (conf->trust.count == 0 || nets_have(&conf->trust, peer)))
+        await_header(d, fd, peer);
+    else
+        let_in(d, fd, peer);
 }
 
 /* ---- one door -------------------------------------------------------------------------------- */
@@ -108,6 +179,7 @@ static void close_door(struct door *d)
 {
     if (d->is_full)
         (void)shared_sub(&d->frontend->live->paused, 1);
+    send_guests_away(d);
     TAILQ_REMOVE(&d->worker->doors, d, entry);
     listener_free(&d->listener);
     snapshot_unref(&d->snapshot);

@@ -7,8 +7,12 @@
 #ifndef WARREN_DOOR_H
 #define WARREN_DOOR_H
 
+#include "base/log.h"
 #include "io/sock.h"
 #include "worker.h"
+
+struct door_guest;
+LIST_HEAD(door_guests, door_guest);
 
 struct door {
     TAILQ_ENTRY(door) entry; /* of the worker's */
@@ -17,6 +21,9 @@ struct door {
     const struct frontend *frontend;
     unsigned bind; /* index in the frontend */
     struct listener *listener;
+    struct door_guests guests; /* whose PROXY header is awaited */
+    unsigned guest_count;
+    struct log_rate refusals;
     bool is_full; /* it rests */
     bool is_new;  /* opened for a snapshot that is not in force yet */
 };

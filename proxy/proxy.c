@@ -8,6 +8,7 @@
 #include "door.h"
 #include "greeting.h"
 #include "io/clock.h"
+#include "io/cookie.h"
 #include "io/host.h"
 #include "order.h"
 #include "pages.h"
@@ -46,6 +47,7 @@ struct proxy {
     struct epoch *epoch;
     enum proxy_state state;
     struct process process;
+    struct cookie cookie; /* empty: none */
     struct snapshot *snapshot;
     struct view view;
     struct pages *pages;
@@ -151,7 +153,7 @@ static void start_checkers(struct proxy *p)
         const struct backend *b = &p->snapshot->backends[i];
         for (unsigned k = 0; k < b->server_count; k++)
             checker_init(&p->checkers[p->checker_count++], p->loop, p->epoch, &b->servers[k],
-                         on_server_change, p);
+                         p->process.cookie, on_server_change, p);
     }
 }
 
@@ -575,6 +577,15 @@ static void init_process(struct proxy *p)
     p->left_mail.fn = on_left;
 }
 
+static bool read_cookie(struct proxy *p, struct err *err)
+{
+    const char *path = p->snapshot->conf->global.cookie_file;
+    if (path != NULL && !cookie_read(path, &p->cookie, err))
+        return err_context(err, "cookie-file");
+    p->process.cookie = cookie_slice(&p->cookie);
+    return true;
+}
+
 struct proxy *proxy_new(struct proxy_conf **conf, struct err *err)
 {
     struct proxy *p = mem_zalloc(sizeof *p);
@@ -585,6 +596,8 @@ struct proxy *proxy_new(struct proxy_conf **conf, struct err *err)
     if (p->loop == NULL || p->snapshot == NULL)
         goto fail;
     init_process(p);
+    if (!read_cookie(p, err))
+        goto fail;
     loop_timer_init(&p->tick, p->loop, on_tick, p);
     loop_timer_init(&p->drain, p->loop, on_drain_timer, p);
     if (start(p, err))
@@ -663,5 +676,6 @@ void proxy_free(struct proxy **proxy)
     epoch_free(&p->epoch);
     mem_free(p->workers);
     mem_free(p->wakes);
+    cookie_wipe(&p->cookie);
     mem_free(p);
 }

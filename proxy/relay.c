@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "dial.h"
 
 #define LINGER_MS 5000u
 #define ROUND_MS  1000u
@@ -181,21 +182,15 @@ static void wait_for_server(struct relay *r)
 
 static void connect_to(struct relay *r, const struct server *server)
 {
-    const struct sock_addr *to =
-        (const struct sock_addr *)(uintptr_t)shared_get(&server->live->address);
-    const struct server_conf *conf = server->conf;
-    CHECK(to != NULL);
     dequeue(r);
     r->server = server;
     r->started_ms = now_ms(r);
     live_traffic_begin(&server->live->traffic);
     shared_set(&server->live->last_session_ms, r->started_ms);
     shared_set(&server->backend->live->last_session_ms, r->started_ms);
-    r->upstream = stream_connect(r->worker->loop, to, server->backend->conf->timeout.connect,
-                                 &server_handlers, r);
-    if (server->tls != NULL)
-        stream_start_tls_client(r->upstream, server->tls,
-                                conf->sni != NULL ? conf->sni : conf->at.host);
+    r->upstream =
+        dial(r->worker->loop, server, dial_address(server), server->backend->conf->timeout.connect,
+             &r->peer, stream_local(r->client), r->worker->process->cookie, &server_handlers, r);
     if (backend_of(r)->conf->timeout.idle != 0)
         loop_timer_start(&r->timer, backend_of(r)->conf->timeout.idle);
     else
@@ -207,7 +202,7 @@ static void try_next(struct relay *r)
     const struct server *server = backend_pick(backend_of(r), r->skip, now_ms(r), &r->worker->rng);
     /* As in HAProxy: a client whose protocol we do not know is not kept waiting for servers that
      * are down, only for such that are full or just refused. */
-    if (now_ms(r) >= r->deadline_ms || backend_usable_count(backend_of(r)) == 0)
+    if (now_ms(r) >= r->deadline_ms || !backend_is_alive(backend_of(r)))
         finish(r);
     else if (server == NULL)
         wait_for_server(r);
@@ -250,7 +245,7 @@ static void on_timer(void *arg)
 }
 
 bool relay_new(struct worker *w, struct snapshot *snapshot, const struct frontend *frontend,
-               unsigned bind, int fd)
+               unsigned bind, int fd, const struct sock_addr *peer)
 {
     struct relay *r = pool_get(&w->relays);
     if (r == NULL) {
@@ -260,6 +255,7 @@ bool relay_new(struct worker *w, struct snapshot *snapshot, const struct fronten
     r->worker = w;
     r->snapshot = snapshot_ref(snapshot);
     r->frontend = frontend;
+    r->peer = *peer;
     r->id = shared_add(&w->process->next_id, 1);
     r->deadline_ms = loop_now_ms(w->loop) + frontend->backend->conf->timeout.failover;
     loop_timer_init(&r->timer, w->loop, on_timer, r);

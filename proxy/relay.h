@@ -18,6 +18,7 @@ struct relay {
     struct snapshot *snapshot;
     const struct frontend *frontend;
     const struct server *server; /* NULL: being looked for */
+    struct sock_addr peer;       /* the client's own address */
     struct stream *client;
     struct stream *upstream; /* NULL: waiting for a server */
     struct loop_timer timer;
@@ -33,7 +34,8 @@ struct relay {
 
 /* Takes fd. False, and the fd is closed, when there is no room. */
 MUST_CHECK bool relay_new(struct worker *w, struct snapshot *snapshot,
-                          const struct frontend *frontend, unsigned bind, int fd);
+                          const struct frontend *frontend, unsigned bind, int fd,
+                          const struct sock_addr *peer);
 
 /* A server may be there now. */
 void relay_again(struct relay *r);

@@ -145,7 +145,13 @@ static const struct upstream_handlers upstream_handlers = {
 
 struct upstream *session_open_upstream(struct session *s, const struct server *server)
 {
-    struct upstream *u = upstream_new(&s->worker->upstreams, s->worker->loop, server, s->login,
+    struct upstream_client client = {
+        .login = s->login,
+        .address = &s->peer,
+        .door = stream_local(s->client),
+        .cookie = s->worker->process->cookie,
+    };
+    struct upstream *u = upstream_new(&s->worker->upstreams, s->worker->loop, server, &client,
                                       &upstream_handlers, s);
     if (u == NULL)
         return NULL;

@@ -186,11 +186,23 @@ void snapshot_unref(struct snapshot **snapshot)
 
 /* ---- choosing -------------------------------------------------------------------------------- */
 
+static bool is_alive(const struct server *s)
+{
+    return shared_get(&s->live->up) != 0 && shared_get(&s->live->admin) == LIVE_ADMIN_READY;
+}
+
 bool server_is_usable(const struct server *s)
 {
-    const struct server_live *l = s->live;
-    return shared_get(&l->up) != 0 && shared_get(&l->admin) == LIVE_ADMIN_READY &&
-           shared_get(&l->address) != 0;
+    return is_alive(s) && shared_get(&s->live->address) != 0;
+}
+
+bool backend_is_alive(const struct backend *b)
+{
+    for (unsigned i = 0; i < b->server_count; i++) {
+        if (is_alive(&b->servers[i]))
+            return true;
+    }
+    return false;
 }
 
 static struct balance_server view(const struct server *s, bool skip, uint64_t now_ms)

@@ -63,4 +63,7 @@ const struct server *backend_pick(const struct backend *b, uint64_t skip, uint64
 /* How many servers can take what is new. */
 unsigned backend_usable_count(const struct backend *b);
 
+/* Is there hope soon: a server that is up and wanted, though its name may not be looked up yet? */
+bool backend_is_alive(const struct backend *b);
+
 #endif

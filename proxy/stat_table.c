@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "checker.h"
+#include "dial.h"
 
 #include <string.h>
 
@@ -124,7 +125,7 @@ static void fill_weight(struct stat_row *r, const struct server *s, uint64_t now
 
 static const char *address_text(const struct server *s, char room[SOCK_ADDR_TEXT_MAX])
 {
-    const struct sock_addr *a = (const struct sock_addr *)(uintptr_t)shared_get(&s->live->address);
+    const struct sock_addr *a = dial_address(s);
     return a != NULL ? sock_addr_text(a, room) : s->conf->at.text;
 }
 

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/sm.h"
+#include "dial.h"
 #include "heartbeat.h"
 #include "method_out.h"
 
@@ -372,8 +373,8 @@ static const struct stream_handlers stream_handlers = { on_open, on_data, on_roo
 /* ---- life ------------------------------------------------------------------------------------ */
 
 struct upstream *upstream_new(struct pool *pool, struct loop *loop, const struct server *server,
-                              const struct login *login, const struct upstream_handlers *handlers,
-                              void *owner)
+                              const struct upstream_client *client,
+                              const struct upstream_handlers *handlers, void *owner)
 {
     CHECK(loop_is_current(loop));
     struct upstream *u = pool_get(pool);
@@ -382,21 +383,14 @@ struct upstream *upstream_new(struct pool *pool, struct loop *loop, const struct
     u->pool = pool;
     u->loop = loop;
     u->server = server;
-    u->login = login;
+    u->login = client->login;
     u->handlers = handlers;
     u->owner = owner;
     u->started_ms = loop_now_ms(loop);
     amqp_hs_client_init(&u->hs, &(struct amqp_limits){ 0 });
 
-    const struct sock_addr *to =
-        (const struct sock_addr *)(uintptr_t)shared_get(&server->live->address);
-    CHECK(to != NULL);
-    u->stream =
-        stream_connect(loop, to, server->backend->conf->timeout.connect, &stream_handlers, u);
-    if (server->tls != NULL)
-        stream_start_tls_client(u->stream, server->tls,
-                                server->conf->sni != NULL ? server->conf->sni
-                                                          : server->conf->at.host);
+    u->stream = dial(loop, server, dial_address(server), server->backend->conf->timeout.connect,
+                     client->address, client->door, client->cookie, &stream_handlers, u);
     live_traffic_begin(&server->live->traffic);
     shared_set(&server->live->last_session_ms, u->started_ms);
     shared_set(&server->backend->live->last_session_ms, u->started_ms);

@@ -89,9 +89,18 @@ struct upstream {
     struct upstream_end end;
 };
 
-/* What the owner lends is to outlive it. The server has an address. NULL when the pool is empty. */
+/* Who it is for. What is lent is to outlive it. */
+struct upstream_client {
+    const struct login *login;
+    const struct sock_addr *address;
+    const struct sock_addr *door; /* where it came in; for the call alone */
+    struct slice cookie;          /* the same */
+};
+
+/* The server has an address. NULL when the pool is empty. */
 MUST_CHECK struct upstream *upstream_new(struct pool *pool, struct loop *loop,
-                                         const struct server *server, const struct login *login,
+                                         const struct server *server,
+                                         const struct upstream_client *client,
                                          const struct upstream_handlers *handlers, void *owner);
 
 /* HELD: the login is complete now; answer the broker's tune and open the vhost. */

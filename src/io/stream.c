@@ -154,6 +154,7 @@ void stream_start_tls_client(struct stream *s, struct tls_ctx *ctx, const char *
 static void free_memory(void *ptr)
 {
     struct stream *s = ptr;
+    buf_unref(&s->prelude);
     mem_free(s->why);
     mem_free(s);
 }
@@ -378,6 +379,28 @@ static void secure(struct stream *s)
     UNREACHABLE("tls result");
 }
 
+void stream_prelude(struct stream *s, struct slice octets)
+{
+    CHECK(octets.len <= STREAM_PRELUDE_MAX && s->prelude == NULL);
+    if (s->state == STREAM_CONNECTING)
+        s->prelude = buf_copy(octets);
+}
+
+/* A socket that was just connected has room for so little. */
+static bool send_prelude(struct stream *s)
+{
+    if (s->prelude == NULL)
+        return true;
+    struct slice octets = buf_slice(s->prelude);
+    ssize_t n = send(s->fd, octets.ptr, octets.len, MSG_NOSIGNAL);
+    int e = n < 0 ? errno : EAGAIN;
+    bool sent = n == (ssize_t)octets.len;
+    buf_unref(&s->prelude);
+    if (!sent)
+        stream_fail(s, ERR_IO, "write", e);
+    return sent;
+}
+
 static void connected(struct stream *s)
 {
     int e = 0;
@@ -388,6 +411,8 @@ static void connected(struct stream *s)
         stream_fail(s, ERR_IO, "connect", e);
         return;
     }
+    if (!send_prelude(s))
+        return;
     if (s->tls != NULL) {
         s->state = STREAM_SECURING;
         secure(s);

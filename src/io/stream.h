@@ -53,6 +53,11 @@ struct stream *stream_connect(struct loop *loop, const struct sock_addr *to, uin
 void stream_start_tls_server(struct stream *s, struct tls_ctx *ctx);
 void stream_start_tls_client(struct stream *s, struct tls_ctx *ctx, const char *server_name);
 
+/* Octets to be sent as soon as the connection is made, in plain even if TLS follows: a PROXY
+ * header. At most STREAM_PRELUDE_MAX of them; call it right after stream_connect. */
+#define STREAM_PRELUDE_MAX ((size_t)512)
+void stream_prelude(struct stream *s, struct slice octets);
+
 /* Close now; what was not sent is dropped. *s becomes NULL, no callback follows. */
 void stream_free(struct stream **s);
 

@@ -54,6 +54,7 @@ struct stream {
     const uint8_t *in_at;
     size_t in_len;
 
+    struct buf *prelude; /* sent before anything else; NULL: nothing */
     struct outq out;
     size_t unflushed; /* written since the last try to send */
     size_t high_bytes;
