@@ -78,8 +78,10 @@ static void lose(struct bench_conn *c, const struct err *why, bool for_good)
     uint64_t now_ms = clock_mono_ms();
     if (c->failures++ == 0)
         c->down_since_ms = now_ms;
-    bool give_up = now_ms - c->down_since_ms >= c->o.options->give_up_ms;
-    if (for_good || c->o.once || !c->o.options->reconnect || give_up) {
+    bool may_retry = c->o.options->reconnect
+                         ? now_ms - c->down_since_ms < c->o.options->give_up_ms
+                         : !c->was_ready && c->failures < c->o.options->hosts_count;
+    if (for_good || c->o.once || !may_retry) {
         move(c, BENCH_CONN_FAILED);
         c->o.handlers->on_failed(c, why, c->o.arg);
         return;

@@ -6,7 +6,8 @@
  * and cuts them as it likes, handing back the frames it does not know (bench_conn_take). A channel
  * that the server closes is a connection lost: the bench asks for nothing that may be refused.
  *
- * Reconnecting: each host is tried once without a pause; when a whole round failed, a pause that
+ * At first each host is tried once. With `reconnect`, it then goes on, and does so again whenever
+ * the connection is lost: each host without a pause; when a whole round failed, a pause that
  * doubles with each round up to a limit, the half of it by chance so that many clients do not come
  * back at once. After `give_up_ms` without success, or when a login is refused, it fails for good.
  *

@@ -9,10 +9,7 @@
 static FILE *open_proc(uint32_t pid, const char *name, struct err *err)
 {
     char path[64];
-    if (pid != 0)
-        (void)snprintf(path, sizeof path, "/proc/%" PRIu32 "/%s", pid, name);
-    else
-        (void)snprintf(path, sizeof path, "/proc/self/%s", name);
+    (void)snprintf(path, sizeof path, "/proc/%" PRIu32 "/%s", pid, name);
     FILE *f = fopen(path, "re");
     if (f == NULL)
         err_set(err, ERR_NOT_FOUND, "%s: %s", path, strerror(errno));

@@ -10,8 +10,8 @@
 
 #include <stdint.h>
 
-/* CPU time of a process so far, user and system, all its threads and those that have ended; pid 0
- * is ourselves. The kernel tells it in ticks, 10 ms mostly. */
+/* CPU time of a process so far, user and system, all its threads and those that have ended. The
+ * kernel tells it in ticks, 10 ms mostly. */
 MUST_CHECK bool bench_proc_cpu_us(uint32_t pid, uint64_t *out, struct err *err);
 
 /* Resident memory, exact: the kernel walks the page tables for it. */

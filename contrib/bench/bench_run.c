@@ -47,7 +47,6 @@ enum purpose { FOR_BEGIN, FOR_INTERVAL, FOR_END, FOR_DRAIN, PURPOSES };
 struct snapshot {
     uint64_t at_us;
     uint64_t server_cpu_us;
-    uint64_t bench_cpu_us;
     struct bench_figures figures;
 };
 
@@ -110,8 +109,7 @@ static void ask_workers(struct run *r)
     r->wanted &= r->wanted - 1;
     r->now = (struct snapshot){ 0 };
     if (!bench_proc_sum(bench_proc_cpu_us, r->o->pids, r->o->pids_count, &r->now.server_cpu_us,
-                        &err) ||
-        !bench_proc_cpu_us(0, &r->now.bench_cpu_us, &err)) {
+                        &err)) {
         fail(r, &err);
         return;
     }
@@ -517,7 +515,7 @@ static void add_up(struct run *r)
         out->receive_s = last_us > r->go_us ? (double)(last_us - r->go_us) / 1e6 : 0;
     }
     out->server_cpu_us = r->end.server_cpu_us - r->begin.server_cpu_us;
-    out->bench_cpu_us = r->end.bench_cpu_us - r->begin.bench_cpu_us;
+    out->bench_cpu_us = r->end.figures.cpu_us - r->begin.figures.cpu_us;
 }
 
 /* ---- life ---------------------------------------------------------------------------------------

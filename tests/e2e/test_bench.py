@@ -168,6 +168,21 @@ class Runs(Base):
         self.assertEqual(done.returncode, 69)
         self.assertIn("127.0.0.1", done.stderr)
 
+    def test_the_first_host_is_dead(self):
+        host, port = self.site.address
+        hosts = "127.0.0.1:%d,%s:%d" % (procs.free_port(), host, port)
+        for order in ("first", "round-robin"):
+            argv = [BENCH, "--host", hosts, "--hosts-order", order, "--messages", "100",
+                    "--publishers", "2", "--consumers", "2", "--json"]
+            result = json.loads(self.run_ok(argv, LONG))
+            self.expect_exact(result, 200)
+
+    def test_it_gives_up_in_the_end(self):
+        argv = [BENCH, "--host", "127.0.0.1:%d" % procs.free_port(), "--reconnect", "--backoff-min",
+                "10ms", "--backoff-max", "100ms", "--give-up", "500ms"]
+        done = procs.run(argv, LONG)
+        self.assertEqual(done.returncode, 69, done.stderr)
+
     def test_a_wrong_password(self):
         host, port = self.site.address
         done = procs.run([BENCH, "--host", "%s:%d" % (host, port), "--password", "wrong",
