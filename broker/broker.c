@@ -13,6 +13,7 @@
 #include "io/tls.h"
 #include "listen.h"
 #include "live.h"
+#include "mgmt/mgmt_http.h"
 #include "shard.h"
 
 #include <inttypes.h>
@@ -40,7 +41,9 @@ struct broker {
     uint32_t shard_count;
     uint32_t started; /* shards whose loop runs */
     struct listen *listen;
+    struct mgmt_http *mgmt;
     atomic_bool alarm;
+    atomic_uint_least64_t epoch_waiting; /* as of the last tick */
     struct loop_timer tick;
     struct loop_timer grace;
     bool stopping;
@@ -86,6 +89,11 @@ const struct auth *broker_auth(const struct broker *b)
 bool broker_has_alarm(const struct broker *b)
 {
     return atomic_load_explicit(&b->alarm, memory_order_relaxed);
+}
+
+uint64_t broker_epoch_waiting(const struct broker *b)
+{
+    return atomic_load_explicit(&b->epoch_waiting, memory_order_relaxed);
 }
 
 /* ---- making
@@ -174,12 +182,15 @@ static void settle_loops(struct broker *b)
         busy = loop_settle(b->loop);
         for (uint32_t i = 0; i < b->shard_count && b->shards[i] != NULL; i++)
             busy = loop_settle(b->shards[i]->loop) || busy;
+        if (b->mgmt != NULL)
+            busy = loop_settle(mgmt_http_loop(b->mgmt)) || busy;
     }
 }
 
 static void free_loops(struct broker *b)
 {
     settle_loops(b);
+    mgmt_http_free(&b->mgmt);
     for (uint32_t i = 0; i < b->shard_count && b->shards[i] != NULL; i++) {
         struct loop *loop = b->shards[i]->loop;
         shard_free(&b->shards[i]);
@@ -263,6 +274,7 @@ static void on_tick(void *arg)
     if (on != broker_has_alarm(b))
         set_alarm(b, on, bytes);
     epoch_reclaim(b->epoch);
+    atomic_store_explicit(&b->epoch_waiting, epoch_waiting(b->epoch), memory_order_relaxed);
     loop_timer_start(&b->tick, TICK_MS);
 }
 
@@ -325,6 +337,7 @@ static void on_stop_signal(void *arg)
     b->stopping = true;
     log_info("broker", b->name, "stopping");
     listen_stop(b->listen);
+    mgmt_http_close(b->mgmt);
     b->shards_to_stop = b->shard_count;
     loop_timer_start(&b->grace, STOP_GRACE_MS);
     tell_shards(b);
@@ -349,7 +362,8 @@ static void warn_of_fixed_keys(const struct broker *b, const struct broker_conf 
                                const struct broker_conf *now)
 {
     if (!same_addresses(&was->listen.amqp, &now->listen.amqp) ||
-        !same_addresses(&was->listen.amqps, &now->listen.amqps))
+        !same_addresses(&was->listen.amqps, &now->listen.amqps) ||
+        !same_addresses(&was->listen.management, &now->listen.management))
         log_warn("broker", b->name, "[listen] addresses take effect with the next start");
     if (was->node.threads != now->node.threads || strcmp(was->node.name, now->node.name) != 0)
         log_warn("broker", b->name, "[node] keys take effect with the next start");
@@ -394,6 +408,7 @@ static void stop_loops(struct broker *b)
     for (uint32_t i = 0; i < b->started; i++)
         loop_join(b->shards[i]->loop);
     b->started = 0;
+    mgmt_http_stop(b->mgmt);
 }
 
 bool broker_start(struct broker *b, struct err *err)
@@ -405,11 +420,18 @@ bool broker_start(struct broker *b, struct err *err)
     b->listen = listen_new(b, err);
     if (b->listen == NULL)
         return false;
+    b->mgmt = mgmt_http_new(b, b->epoch, err);
+    if (b->mgmt == NULL)
+        return false;
     for (; b->started < b->shard_count; b->started++) {
         if (!loop_start(b->shards[b->started]->loop, err)) {
             stop_loops(b);
             return false;
         }
+    }
+    if (!mgmt_http_start(b->mgmt, err)) {
+        stop_loops(b);
+        return false;
     }
     loop_timer_start(&b->tick, TICK_MS);
     log_warn("broker", b->name,

@@ -43,6 +43,9 @@ struct slice broker_cookie(const struct broker *b);
 /* The configuration in force. A shard may use it until its turn ends, or take a reference. */
 struct live *broker_live(const struct broker *b);
 
+/* What was replaced and cannot be freed yet, as of the last tick. Any thread. */
+uint64_t broker_epoch_waiting(const struct broker *b);
+
 /* Octets of messages in memory. */
 uint64_t broker_message_bytes(const struct broker *b);
 

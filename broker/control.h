@@ -29,6 +29,7 @@ struct control_op {
     struct shard *shard;
     uint64_t connection;
     struct port_channel_ref channel;
+    void *arg; /* of one that is no client */
     /* what came of it */
     enum meta_verdict verdict;
     struct meta_refusal refusal;

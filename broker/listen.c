@@ -39,8 +39,8 @@ static void on_client(int fd, const struct sock_addr *peer, void *arg)
     connection_new(ear->shard, fd, peer, ear->tls);
 }
 
-static bool address_of(const struct conf_address *a, const char *key, struct sock_addr *out,
-                       struct err *err)
+bool listen_address(const struct conf_address *a, const char *key, struct sock_addr *out,
+                    struct err *err)
 {
     if (a->kind == CONF_ADDRESS_UNIX) {
         if (sock_addr_unix(a->path, out))
@@ -73,7 +73,7 @@ static bool add_address(struct listen *l, const struct conf_address *a, const ch
                         struct tls_ctx *tls, struct err *err)
 {
     struct sock_addr at;
-    if (!address_of(a, key, &at, err))
+    if (!listen_address(a, key, &at, err))
         return false;
     struct listener *first = NULL;
     for (uint32_t i = 0; i < broker_shard_count(l->broker); i++) {

@@ -7,6 +7,8 @@
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "conf/conf.h"
+#include "io/sock.h"
 
 struct broker;
 struct broker_conf;
@@ -15,6 +17,10 @@ struct listen;
 /* Bind everything that the config names; before the shards run. The error names the address and the
  * key that says otherwise. */
 MUST_CHECK struct listen *listen_new(struct broker *b, struct err *err);
+
+/* An address of [listen]; it must be one of this host's own, and no name. */
+MUST_CHECK bool listen_address(const struct conf_address *a, const char *key, struct sock_addr *out,
+                               struct err *err);
 
 /* Accept no more; the control thread, while shards may run. */
 void listen_stop(struct listen *l);

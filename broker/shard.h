@@ -24,16 +24,24 @@ struct port_lane;
 /* What a shard counts; written by its thread, read by any (see stats below). */
 #define SHARD_COUNTERS(X)                                                                          \
     X(published, "messages published by clients")                                                  \
-    X(delivered, "messages delivered to consumers and by get")                                     \
+    X(published_confirm, "messages published on channels that confirm")                            \
+    X(delivered_manual, "messages delivered to consumers that acknowledge")                        \
+    X(delivered_auto, "messages delivered to consumers that do not")                               \
+    X(got_manual, "messages fetched by get, to be acknowledged")                                   \
+    X(got_auto, "messages fetched by get, without")                                                \
+    X(got_empty, "gets that found nothing")                                                        \
     X(acked, "messages acknowledged")                                                              \
     X(redelivered, "deliveries with the redelivered flag")                                         \
     X(confirmed, "publishes confirmed")                                                            \
     X(returned, "mandatory messages returned")                                                     \
     X(unroutable, "messages that no queue was bound for")                                          \
-    X(connections_opened, "connections accepted")                                                  \
-    X(connections_closed, "connections ended")                                                     \
+    X(sockets_accepted, "sockets accepted")                                                        \
+    X(sockets_ended, "sockets ended")                                                              \
+    X(connections_opened, "connections that were opened")                                          \
+    X(connections_closed, "of them, ended")                                                        \
     X(channels_opened, "channels opened")                                                          \
     X(channels_closed, "channels ended")                                                           \
+    X(auth_ok, "logins")                                                                           \
     X(auth_refused, "logins refused")                                                              \
     X(in_bytes, "octets received from clients")                                                    \
     X(out_bytes, "octets sent to clients")
@@ -51,6 +59,10 @@ struct shard_counters {
                               (uint64_t)(n),                                                       \
                           memory_order_relaxed)
 
+/* Any thread. */
+#define shard_counter(shard, what)                                                                 \
+    atomic_load_explicit(&(shard)->counters.what, memory_order_relaxed)
+
 struct shard {
     struct broker *broker;
     uint32_t index;
@@ -66,7 +78,6 @@ struct shard {
     /* Octets of messages made here less those that ended here; the sum over all shards is what
      * messages take. */
     atomic_int_fast64_t message_bytes;
-    atomic_uint_fast64_t queue_messages; /* ready and out, as of the last tick */
     struct shard_counters counters;
     struct loop_task flush_task;
     STAILQ_HEAD(, hosted) to_run; /* got something back; see port_settled */

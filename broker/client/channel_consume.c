@@ -107,7 +107,10 @@ static void deliver(struct channel *ch, const struct channel_consumer *cc, uint6
                        : unacked_add(&ch->unacked,
                                      &(struct unacked_entry){ cc->qid, qseq, cc->id, cc->shard });
     channel_put_delivery(ch, slice_of(cc->tag, cc->tag_bytes), tag, redelivered, m);
-    shard_count(ch->conn->shard, delivered, 1);
+    if (cc->no_ack)
+        shard_count(ch->conn->shard, delivered_auto, 1);
+    else
+        shard_count(ch->conn->shard, delivered_manual, 1);
     if (redelivered)
         shard_count(ch->conn->shard, redelivered, 1);
 }
@@ -312,6 +315,7 @@ static void on_got(struct channel *ch, struct port_request *r)
         return;
     }
     if (r->message == NULL) {
+        shard_count(ch->conn->shard, got_empty, 1);
         channel_send(ch, &(struct amqp_method){ .id = AMQP_BASIC_GET_EMPTY });
         return;
     }
@@ -324,7 +328,12 @@ static void on_got(struct channel *ch, struct port_request *r)
                                                 r->messages < UINT32_MAX ? (uint32_t)r->messages
                                                                          : UINT32_MAX } };
     channel_put_content(ch, &ok, r->message);
-    shard_count(ch->conn->shard, delivered, 1);
+    if (no_ack)
+        shard_count(ch->conn->shard, got_auto, 1);
+    else
+        shard_count(ch->conn->shard, got_manual, 1);
+    if (r->redelivered)
+        shard_count(ch->conn->shard, redelivered, 1);
     shard_message_drop(ch->conn->shard, &r->message);
 }
 

@@ -388,8 +388,10 @@ static void publish(struct channel *ch, struct slice body)
             confirm_begin(&ch->confirm, 0);
         shard_message_drop(s, &m);
     }
-    if (ch->confirms)
+    if (ch->confirms) {
+        shard_count(s, published_confirm, 1);
         confirms_are_due(ch);
+    }
 }
 
 /* ---- confirms

@@ -9,6 +9,7 @@
 #include "client/channel.h"
 #include "client/preamble.h"
 #include "control.h"
+#include "io/clock.h"
 #include "live.h"
 
 #include <inttypes.h>
@@ -87,7 +88,9 @@ static void end_connection(struct connection *c)
     loop_timer_fini(&c->deadline);
     loop_timer_fini(&c->heart);
     idmap_take(&c->shard->connections, c->id);
-    shard_count(c->shard, connections_closed, 1);
+    shard_count(c->shard, sockets_ended, 1);
+    if (c->connected_ms != 0)
+        shard_count(c->shard, connections_closed, 1);
     log_debug("connection", id_of(c).text, "closed");
     loop_bury(c->shard->loop, c, free_memory);
     shard_client_gone(c->shard);
@@ -211,7 +214,7 @@ void connection_new(struct shard *s, int fd, const struct sock_addr *peer, struc
     if (tls != NULL)
         stream_start_tls_server(c->stream, tls);
     idmap_put(&s->connections, c->id, c);
-    shard_count(s, connections_opened, 1);
+    shard_count(s, sockets_accepted, 1);
     loop_timer_start(&c->deadline, HANDSHAKE_MS);
     char where[SOCK_ADDR_TEXT_MAX];
     log_debug("connection", id_of(c).text, "accepted client=%s", sock_addr_text(peer, where));
@@ -355,6 +358,7 @@ static void authenticate(struct connection *c, const struct amqp_hs_login *login
     }
     if (verdict == AUTH_OK) {
         c->user = mem_strdup(user);
+        shard_count(c->shard, auth_ok, 1);
         feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_AUTH_OK });
         return;
     }
@@ -380,6 +384,8 @@ static void enter(struct connection *c, struct slice vhost)
 
 static void opened(struct connection *c)
 {
+    c->connected_ms = clock_wall_ms();
+    shard_count(c->shard, connections_opened, 1);
     loop_timer_stop(&c->deadline);
     if (c->hs.limits.heartbeat_s != 0)
         loop_timer_start(&c->heart, c->hs.limits.heartbeat_s * 500u);

@@ -8,6 +8,8 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define FILE_MAX_BYTES 8192
@@ -149,4 +151,30 @@ void host_short_name(char *out, size_t room)
         name[0] = '\0';
     name[strcspn(name, ".")] = '\0';
     text_str(&to, name[0] != '\0' ? name : "localhost");
+}
+
+/* The second number of statm: "22311 1234 ...", in pages. */
+uint64_t host_resident_bytes(const char *root)
+{
+    char path[PATH_MAX_BYTES], room[FILE_MAX_BYTES];
+    struct text name = text_over(path, sizeof path);
+    text_put(&name, "%s/proc/self/statm", root);
+    struct slice all = read_small(path, room);
+    take_until(&all, ' ');
+    uint64_t pages;
+    long page_bytes = sysconf(_SC_PAGESIZE);
+    return page_bytes > 0 && units_u64(take_until(&all, ' '), &pages) ? pages * (uint64_t)page_bytes
+                                                                      : 0;
+}
+
+uint64_t host_disk_free_bytes(const char *path)
+{
+    struct statvfs fs;
+    return statvfs(path, &fs) == 0 ? (uint64_t)fs.f_bavail * fs.f_frsize : 0;
+}
+
+uint64_t host_files_max(void)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
 }

@@ -20,6 +20,15 @@ uint64_t host_memory_bytes(const char *root);
 /* Cores that we may use, at least 1: the allowed set, or less where a quota says so. */
 unsigned host_cores(const char *root);
 
+/* Memory of this process that is in RAM, in octets; 0 when it cannot be read. `root` as above. */
+uint64_t host_resident_bytes(const char *root);
+
+/* What an ordinary user may still write at `path`, in octets; 0 when it cannot be read. */
+uint64_t host_disk_free_bytes(const char *path);
+
+/* How many files this process may have open. */
+uint64_t host_files_max(void);
+
 /* The host's name up to its first dot, cut to `room`; "localhost" when it has none. */
 void host_short_name(char *out, size_t room);
 

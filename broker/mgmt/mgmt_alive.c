@@ -1,0 +1,146 @@
+#include "base/check.h"
+#include "base/mem.h"
+#include "control.h"
+#include "io/mailbox.h"
+#include "mgmt/mgmt_inner.h"
+
+#define QUEUE_NAME "aliveness-test"
+#define BODY       "test_message"
+
+/*
+ * A message goes through a queue of the vhost, as RabbitMQ's check does it: declare, publish, get.
+ * The queue stays, so that a check every few seconds does not change the metadata each time.
+ *
+ *   request -- declared already --------------------> at the queue's shard --> reply
+ *          \-- to the control thread -- declared --/
+ */
+struct mgmt_test {
+    struct mail mail;
+    struct mgmt_wait *wait;
+    struct shard *shard;
+    uint64_t qid;
+    bool passed;
+};
+
+static void end_test(struct mgmt_test *t)
+{
+    mgmt_wait_free(&t->wait);
+    mem_free(t);
+}
+
+static void fail(struct mgmt_test *t, int status, const char *error, const char *reason)
+{
+    mgmt_refuse(t->wait->r, status, error, reason);
+    end_test(t);
+}
+
+static void on_tested(struct mail *mail)
+{
+    struct mgmt_test *t = CONTAINER_OF(mail, struct mgmt_test, mail);
+    if (!t->passed) {
+        mgmt_reply(
+            t->wait->r, 200,
+            json_pack("{s:s, s:s}", "status", "failed", "reason", QUEUE_NAME " queue is empty"));
+        end_test(t);
+        return;
+    }
+    mgmt_reply(t->wait->r, 200, json_pack("{s:s}", "status", "ok"));
+    end_test(t);
+}
+
+/* On the queue's shard. What is fetched may be an older message of the same kind. */
+static bool pass_through(struct shard *s, struct queue *q)
+{
+    static const uint8_t no_props[2] = { 0, 0 };
+    struct message *m = message_new(slice_str(""), slice_str(QUEUE_NAME),
+                                    slice_of(no_props, sizeof no_props), slice_str(BODY), false);
+    shard_message_made(s, m);
+    queue_publish(q, &m);
+    uint64_t qseq;
+    bool redelivered;
+    m = queue_get(q, true, &qseq, &redelivered);
+    if (m == NULL)
+        return false;
+    shard_message_drop(s, &m);
+    return true;
+}
+
+static void on_shard(struct mail *mail)
+{
+    struct mgmt_test *t = CONTAINER_OF(mail, struct mgmt_test, mail);
+    struct queue *q = shard_queue(t->shard, t->qid);
+    t->passed = q != NULL && pass_through(t->shard, q);
+    t->mail.fn = on_tested;
+    mailbox_post(t->wait->m->loop, &t->mail);
+}
+
+/* The queue is there, in the version that is shown now. */
+static void go_to_queue(struct mgmt_test *t, uint64_t qid)
+{
+    struct broker *b = t->wait->m->broker;
+    const struct meta_queue *q = meta_queue_get(broker_meta(b), qid);
+    if (q == NULL) {
+        fail(t, 503, "service_unavailable", "the queue " QUEUE_NAME " was deleted meanwhile");
+        return;
+    }
+    t->qid = qid;
+    t->shard = broker_shard(b, q->shard);
+    t->mail.fn = on_shard;
+    mailbox_post(t->shard->loop, &t->mail);
+}
+
+static void on_verdict(struct mgmt_test *t, enum meta_verdict verdict, uint64_t qid,
+                       const struct meta_refusal *why)
+{
+    if (verdict == META_REFUSED)
+        fail(t, 400, "bad_request", why->text);
+    else
+        go_to_queue(t, qid);
+}
+
+static void on_declared(struct control_op *op)
+{
+    on_verdict(op->arg, op->verdict, op->id, &op->refusal);
+    control_op_free(&op);
+}
+
+/* What does not change the metadata is answered from what is shown. */
+static void declare(struct mgmt_test *t, const struct meta_vhost *vh)
+{
+    struct mgmt_http *m = t->wait->m;
+    struct meta_cmd cmd = { .op = META_QUEUE_DECLARE,
+                            .vhost_id = vh->vhost_id,
+                            .name = slice_str(QUEUE_NAME) };
+    struct meta_result result;
+    meta_result_init(&result);
+    enum meta_verdict verdict = meta_check(broker_meta(m->broker), &cmd, &result);
+    if (verdict == META_CHANGE) {
+        struct control_op *op = control_op_new(&cmd);
+        op->reply_to = m->loop;
+        op->done = on_declared;
+        op->arg = t;
+        control_send(broker_control(m->broker), &op);
+    } else {
+        on_verdict(t, verdict, result.id, &result.refusal);
+    }
+    meta_result_fini(&result);
+}
+
+void mgmt_serve_aliveness(struct mgmt_http *m, struct http_request *r)
+{
+    const struct meta_vhost **vhosts;
+    size_t count;
+    if (mgmt_path_len(r) != 3) {
+        mgmt_not_found(r);
+        return;
+    }
+    if (!mgmt_vhosts_at(m, r, 2, &vhosts, &count))
+        return;
+    struct mgmt_wait *w = mgmt_wait_new(m, r, NULL);
+    if (w != NULL) {
+        struct mgmt_test *t = mem_zalloc(sizeof *t);
+        t->wait = w;
+        declare(t, vhosts[0]);
+    }
+    mem_free(vhosts);
+}

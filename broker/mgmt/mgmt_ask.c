@@ -1,0 +1,297 @@
+#include "mgmt/mgmt_ask.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "broker.h"
+#include "client/channel.h"
+#include "io/mailbox.h"
+
+#include <stdlib.h>
+
+/* What a shard does of it in one turn: some tens of microseconds. */
+#define QUEUES_A_TURN      512u
+#define CONNECTIONS_A_TURN 64u
+
+/* The part of one shard. */
+struct leg {
+    struct mail mail;
+    struct mgmt_ask *ask;
+    struct shard *shard;
+    size_t at; /* where to go on */
+    uint64_t *ids;
+    size_t id_count;
+    struct mgmt_connection *connections;
+    size_t connection_count;
+    size_t connection_cap;
+    struct mgmt_channel *channels;
+    size_t channel_count;
+    size_t channel_cap;
+    bool cut;
+};
+
+struct mgmt_ask {
+    struct loop *loop;
+    mgmt_ask_fn done;
+    void *arg;
+    bool wants_channels;
+    bool cut;
+    struct mgmt_queue *queues; /* each is written by its shard alone */
+    size_t queue_count;
+    struct mgmt_connection *connections;
+    size_t connection_count;
+    struct mgmt_channel *channels;
+    size_t channel_count;
+    uint32_t leg_count;
+    uint32_t legs_left;
+    struct leg legs[];
+};
+
+/* ---- the answer is whole ---- */
+
+static void free_ask(struct mgmt_ask *a)
+{
+    for (size_t i = 0; i < a->connection_count; i++)
+        mem_free(a->connections[i].user);
+    mem_free(a->queues);
+    mem_free(a->connections);
+    mem_free(a->channels);
+    mem_free(a);
+}
+
+static void gather(struct mgmt_ask *a)
+{
+    size_t connections = 0, channels = 0;
+    for (uint32_t i = 0; i < a->leg_count; i++) {
+        connections += a->legs[i].connection_count;
+        channels += a->legs[i].channel_count;
+    }
+    a->connections = mem_array(connections + 1, sizeof *a->connections);
+    a->channels = mem_array(channels + 1, sizeof *a->channels);
+    for (uint32_t i = 0; i < a->leg_count; i++) {
+        struct leg *l = &a->legs[i];
+        for (size_t n = 0; n < l->connection_count; n++)
+            a->connections[a->connection_count++] = l->connections[n];
+        for (size_t n = 0; n < l->channel_count; n++)
+            a->channels[a->channel_count++] = l->channels[n];
+        a->cut = a->cut || l->cut;
+        mem_free(l->ids);
+        mem_free(l->connections);
+        mem_free(l->channels);
+    }
+}
+
+static void on_leg_done(struct mail *mail)
+{
+    struct leg *l = CONTAINER_OF(mail, struct leg, mail);
+    struct mgmt_ask *a = l->ask;
+    CHECK(a->legs_left > 0);
+    if (--a->legs_left != 0)
+        return;
+    gather(a);
+    a->done(a, a->arg);
+    free_ask(a);
+}
+
+static void finish_leg(struct leg *l)
+{
+    l->mail.fn = on_leg_done;
+    mailbox_post(l->ask->loop, &l->mail);
+}
+
+/* ---- queues, on their shard ---- */
+
+static void look_at_queue(struct shard *s, struct mgmt_queue *out)
+{
+    const struct queue *q = shard_queue(s, out->qid);
+    out->found = q != NULL;
+    if (q == NULL)
+        return;
+    const struct qindex *ix = &q->index;
+    out->exclusive = q->has_exclusive;
+    out->consumers = q->consumer_count;
+    out->ready = ix->ready_count;
+    out->unacked = ix->out_count;
+    out->ready_bytes = ix->ready_bytes;
+    out->unacked_bytes = ix->out_bytes;
+    out->memory_bytes =
+        sizeof(struct hosted) + ix->ready_bytes + ix->out_bytes +
+        (ix->ready_count + ix->out_count) * (sizeof(struct message) + sizeof(struct qentry));
+    out->published = q->published;
+    out->delivered = q->delivered;
+    out->redelivered = q->redelivered;
+}
+
+static void on_queues(struct mail *mail)
+{
+    struct leg *l = CONTAINER_OF(mail, struct leg, mail);
+    struct mgmt_ask *a = l->ask;
+    for (size_t n = 0; n < QUEUES_A_TURN && l->at < a->queue_count; n++, l->at++) {
+        if (a->queues[l->at].shard == l->shard->index)
+            look_at_queue(l->shard, &a->queues[l->at]);
+    }
+    if (l->at < a->queue_count)
+        mailbox_post(l->shard->loop, &l->mail);
+    else
+        finish_leg(l);
+}
+
+/* ---- clients, on their shard ---- */
+
+static bool has_room(struct leg *l, size_t count, size_t *cap)
+{
+    if (count == MGMT_CLIENTS_MAX)
+        l->cut = true;
+    else if (count == *cap)
+        *cap = *cap != 0 ? *cap * 2 : 64;
+    return !l->cut;
+}
+
+static void add_channel(struct leg *l, const struct channel *ch)
+{
+    if (!has_room(l, l->channel_count, &l->channel_cap))
+        return;
+    l->channels = mem_realloc(l->channels, l->channel_cap * sizeof *l->channels);
+    l->channels[l->channel_count++] = (struct mgmt_channel){
+        .connection = ch->conn->id,
+        .number = ch->number,
+        .prefetch = ch->prefetch,
+        .channel_prefetch = ch->channel_prefetch,
+        .confirms = ch->confirms,
+        .consumers = ch->consumers.count,
+        .unacked = ch->unacked.open,
+        .unconfirmed = ch->confirms ? confirm_waiting(&ch->confirm) : 0,
+    };
+}
+
+static void add_connection(struct leg *l, const struct connection *c)
+{
+    if (!has_room(l, l->connection_count, &l->connection_cap))
+        return;
+    l->connections = mem_realloc(l->connections, l->connection_cap * sizeof *l->connections);
+    struct mgmt_connection *out = &l->connections[l->connection_count++];
+    struct stream_totals totals = stream_totals(c->stream);
+    *out = (struct mgmt_connection){
+        .id = c->id,
+        .vhost_id = c->vhost_id,
+        .client = c->client,
+        .local = *stream_local(c->stream),
+        .user = mem_strdup(c->user),
+        .tls = stream_is_tls(c->stream),
+        .blocked = c->blocked,
+        .channel_max = c->hs.limits.channel_max,
+        .heartbeat_s = c->hs.limits.heartbeat_s,
+        .frame_max = c->hs.limits.frame_max,
+        .channels = c->channel_count,
+        .connected_ms = c->connected_ms,
+        .in_bytes = totals.in_bytes,
+        .out_bytes = totals.out_bytes,
+        .pending_bytes = stream_pending(c->stream),
+    };
+    struct text mechanism = text_over(out->mechanism, sizeof out->mechanism);
+    text_slice(&mechanism, c->hs.mechanism);
+    for (uint32_t i = 0; l->ask->wants_channels && i < c->channel_cap; i++) {
+        if (c->channels[i] != NULL)
+            add_channel(l, c->channels[i]);
+    }
+}
+
+static int compare_ids(const void *left, const void *right)
+{
+    uint64_t a = *(const uint64_t *)left;
+    uint64_t b = *(const uint64_t *)right;
+    return (a > b) - (a < b);
+}
+
+/* Which ones there are: they may come and go while we look at them in pieces. */
+static void note_connections(struct leg *l)
+{
+    const struct idmap *all = &l->shard->connections;
+    l->ids = mem_array(all->count + 1, sizeof *l->ids);
+    size_t at = 0;
+    const struct connection *c;
+    while ((c = idmap_next(all, &at)) != NULL)
+        l->ids[l->id_count++] = c->id;
+    qsort(l->ids, l->id_count, sizeof *l->ids, compare_ids);
+}
+
+static void on_clients(struct mail *mail)
+{
+    struct leg *l = CONTAINER_OF(mail, struct leg, mail);
+    if (l->ids == NULL)
+        note_connections(l);
+    for (size_t n = 0; n < CONNECTIONS_A_TURN && l->at < l->id_count; n++, l->at++) {
+        const struct connection *c = connection_find(l->shard, l->ids[l->at]);
+        if (c != NULL && connection_is_open(c))
+            add_connection(l, c);
+    }
+    if (l->at < l->id_count && !l->cut)
+        mailbox_post(l->shard->loop, &l->mail);
+    else
+        finish_leg(l);
+}
+
+/* ---- asking ---- */
+
+static struct mgmt_ask *ask_new(struct broker *b, struct loop *loop, mgmt_ask_fn done, void *arg)
+{
+    uint32_t count = broker_shard_count(b);
+    struct mgmt_ask *a = mem_zalloc(sizeof *a + count * sizeof(struct leg));
+    a->loop = loop;
+    a->done = done;
+    a->arg = arg;
+    a->leg_count = count;
+    a->legs_left = count;
+    for (uint32_t i = 0; i < count; i++)
+        a->legs[i] = (struct leg){ .ask = a, .shard = broker_shard(b, i) };
+    return a;
+}
+
+static void send(struct mgmt_ask *a, mail_fn fn)
+{
+    /* The last leg may come back, and the ask go, as soon as it is posted. */
+    for (uint32_t i = 0, count = a->leg_count; i < count; i++) {
+        a->legs[i].mail.fn = fn;
+        mailbox_post(a->legs[i].shard->loop, &a->legs[i].mail);
+    }
+}
+
+void mgmt_ask_queues(struct broker *b, struct loop *loop, struct mgmt_queue **queues, size_t count,
+                     mgmt_ask_fn done, void *arg)
+{
+    struct mgmt_ask *a = ask_new(b, loop, done, arg);
+    a->queues = *queues;
+    a->queue_count = count;
+    *queues = NULL;
+    send(a, on_queues);
+}
+
+void mgmt_ask_clients(struct broker *b, struct loop *loop, bool channels, mgmt_ask_fn done,
+                      void *arg)
+{
+    struct mgmt_ask *a = ask_new(b, loop, done, arg);
+    a->wants_channels = channels;
+    send(a, on_clients);
+}
+
+const struct mgmt_queue *mgmt_ask_queue_list(const struct mgmt_ask *a, size_t *count)
+{
+    *count = a->queue_count;
+    return a->queues;
+}
+
+const struct mgmt_connection *mgmt_ask_connection_list(const struct mgmt_ask *a, size_t *count)
+{
+    *count = a->connection_count;
+    return a->connections;
+}
+
+const struct mgmt_channel *mgmt_ask_channel_list(const struct mgmt_ask *a, size_t *count)
+{
+    *count = a->channel_count;
+    return a->channels;
+}
+
+bool mgmt_ask_is_cut(const struct mgmt_ask *a)
+{
+    return a->cut;
+}

@@ -1,0 +1,85 @@
+/*
+ * mgmt_ask: figures that only the shards know, asked for by mail and gathered in one place.
+ *
+ * A question goes to every shard that it concerns. A shard answers a bounded piece in a turn and
+ * mails the rest to itself, so that no client waits for it. What is asked for is named by ids:
+ * metadata does not outlive a turn. All calls on the loop that asks, but for the mail.
+ */
+#ifndef WARREN_MGMT_ASK_H
+#define WARREN_MGMT_ASK_H
+
+#include "io/loop.h"
+#include "io/sock.h"
+
+struct broker;
+struct mgmt_ask;
+
+/* Lists of clients end here; see mgmt_ask_is_cut. */
+#define MGMT_CLIENTS_MAX 20000u
+
+struct mgmt_queue {
+    uint64_t qid;   /* asked */
+    uint32_t shard; /* asked */
+    bool found;     /* else it has gone meanwhile */
+    bool exclusive; /* has an exclusive consumer */
+    uint32_t consumers;
+    uint64_t ready;
+    uint64_t unacked;
+    uint64_t ready_bytes; /* of bodies */
+    uint64_t unacked_bytes;
+    uint64_t memory_bytes; /* about */
+    uint64_t published;
+    uint64_t delivered;
+    uint64_t redelivered;
+};
+
+struct mgmt_connection {
+    uint64_t id;
+    uint64_t vhost_id;
+    struct sock_addr client; /* as limits and logs see it */
+    struct sock_addr local;
+    char *user;
+    char mechanism[32];
+    bool tls;
+    bool blocked;
+    uint16_t channel_max;
+    uint16_t heartbeat_s;
+    uint32_t frame_max;
+    uint32_t channels;
+    uint64_t connected_ms;
+    uint64_t in_bytes;
+    uint64_t out_bytes;
+    uint64_t pending_bytes;
+};
+
+struct mgmt_channel {
+    uint64_t connection; /* of those in the same answer */
+    uint16_t number;
+    uint16_t prefetch;
+    uint16_t channel_prefetch;
+    bool confirms;
+    uint64_t consumers;
+    uint64_t unacked;
+    uint64_t unconfirmed;
+};
+
+/* Everybody has answered. The ask is freed afterwards, `arg` is the caller's. */
+typedef void (*mgmt_ask_fn)(struct mgmt_ask *a, void *arg);
+
+/* Takes *queues (of mem_array), with qid and shard filled in. */
+void mgmt_ask_queues(struct broker *b, struct loop *loop, struct mgmt_queue **queues, size_t count,
+                     mgmt_ask_fn done, void *arg);
+
+/* The connections that are open, and, if they are wanted, their channels. */
+void mgmt_ask_clients(struct broker *b, struct loop *loop, bool channels, mgmt_ask_fn done,
+                      void *arg);
+
+/* The answers, lent to `done`. Clients come in the order of their ids. */
+const struct mgmt_queue *mgmt_ask_queue_list(const struct mgmt_ask *a, size_t *count);
+const struct mgmt_connection *mgmt_ask_connection_list(const struct mgmt_ask *a, size_t *count);
+const struct mgmt_channel *mgmt_ask_channel_list(const struct mgmt_ask *a, size_t *count);
+
+/* There were more than MGMT_CLIENTS_MAX. */
+bool mgmt_ask_is_cut(const struct mgmt_ask *a);
+
+#endif

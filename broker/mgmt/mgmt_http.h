@@ -1,0 +1,37 @@
+/*
+ * mgmt_http: the node's management: RabbitMQ's HTTP API, metrics for Prometheus, a page for people.
+ *
+ * It has a loop and a thread of its own, so that neither a client's work nor a change of the
+ * metadata waits for a long list. It reads the metadata as shards do, and asks the shards by mail
+ * for what they alone know (see mgmt_ask.h). In this version the API only reads.
+ */
+#ifndef WARREN_MGMT_HTTP_H
+#define WARREN_MGMT_HTTP_H
+
+#include "base/attr.h"
+#include "base/err.h"
+
+struct broker;
+struct epoch;
+struct loop;
+struct mgmt_http;
+
+/* Bind every address of [listen] management; before the shards run. The error names the key. */
+MUST_CHECK struct mgmt_http *mgmt_http_new(struct broker *b, struct epoch *epoch, struct err *err);
+
+/* Serve. */
+MUST_CHECK bool mgmt_http_start(struct mgmt_http *m, struct err *err);
+
+/* The node stops: no more requests. The control thread, once, while it serves. */
+void mgmt_http_close(struct mgmt_http *m);
+
+/* End the thread. No effect when it does not run. */
+void mgmt_http_stop(struct mgmt_http *m);
+
+/* For the settling of loops when all threads have ended. */
+struct loop *mgmt_http_loop(const struct mgmt_http *m);
+
+/* What it had asked is answered. NULL is allowed. */
+void mgmt_http_free(struct mgmt_http **m);
+
+#endif

@@ -1,0 +1,36 @@
+/*
+ * mgmt_json: pieces of the management API's JSON: names, argument tables, how bindings are called.
+ *
+ * Everything that came from clients is octets; JSON is UTF-8: what is not, is replaced. The JSON
+ * itself is jansson's. Pure; any thread.
+ */
+#ifndef WARREN_MGMT_JSON_H
+#define WARREN_MGMT_JSON_H
+
+#include "base/slice.h"
+#include "base/text.h"
+
+#include <jansson.h>
+#include <stdint.h>
+
+/* A new string; never NULL. */
+json_t *mgmt_json_text(struct slice s);
+
+/* A field table (without its length, found well formed before) as an object. Numbers that JSON does
+ * not know become null. */
+json_t *mgmt_json_table(struct slice table);
+
+/* {"rate": per_second} */
+json_t *mgmt_json_rate(double per_second);
+
+/* What the API calls a binding among those of one source and destination: the routing key, percent
+ * encoded, with a hash behind "~" when it has arguments; "~" alone for no key and no arguments. */
+void mgmt_json_properties_key(struct slice key, struct slice args, struct text *out);
+
+/* Members of an object; numbers above INT64_MAX are shown as that. */
+void mgmt_json_put(json_t *object, const char *name, json_t *value);
+void mgmt_json_put_u64(json_t *object, const char *name, uint64_t value);
+void mgmt_json_put_str(json_t *object, const char *name, const char *value);
+void mgmt_json_put_bool(json_t *object, const char *name, bool value);
+
+#endif

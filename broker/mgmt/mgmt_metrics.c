@@ -1,0 +1,252 @@
+#include "base/mem.h"
+#include "io/clock.h"
+#include "io/host.h"
+#include "io/mailbox.h"
+#include "io/random.h"
+#include "mgmt/mgmt_inner.h"
+#include "stats/stats_text.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#define METRICS_MAX_BYTES ((size_t)1024 * 1024)
+
+/* RabbitMQ's names where they mean the same, so that its dashboards fill; warren_ for the rest. */
+#define FAMILIES(X)                                                                                \
+    X(INFO, rabbitmq_build_info, GAUGE, "Version of this node.")                                   \
+    X(IDENTITY, rabbitmq_identity_info, GAUGE, "Node and cluster.")                                \
+    X(START, process_start_time_seconds, GAUGE, "When the node started, since 1970.")              \
+    X(RSS, rabbitmq_process_resident_memory_bytes, GAUGE, "Memory used, in octets.")               \
+    X(MEMORY_LIMIT, rabbitmq_resident_memory_limit_bytes, GAUGE, "Memory high watermark.")         \
+    X(SOCKETS, rabbitmq_process_open_tcp_sockets, GAUGE, "Open sockets of AMQP clients.")          \
+    X(DISK, rabbitmq_disk_space_available_bytes, GAUGE, "Free disk space at the data folder.")     \
+    X(DISK_LIMIT, rabbitmq_disk_space_available_limit_bytes, GAUGE, "The least it should be.")     \
+    X(MEMORY_ALARM, rabbitmq_alarms_memory_used_watermark, GAUGE, "1: memory is short.")           \
+    X(OPENED, rabbitmq_connections_opened_total, COUNTER, "Connections opened.")                   \
+    X(CLOSED, rabbitmq_connections_closed_total, COUNTER, "Connections closed or lost.")           \
+    X(CHANNELS_OPENED, rabbitmq_channels_opened_total, COUNTER, "Channels opened.")                \
+    X(CHANNELS_CLOSED, rabbitmq_channels_closed_total, COUNTER, "Channels closed.")                \
+    X(AUTH, rabbitmq_auth_attempts_total, COUNTER, "Logins tried.")                                \
+    X(AUTH_OK, rabbitmq_auth_attempts_succeeded_total, COUNTER, "Logins that succeeded.")          \
+    X(AUTH_FAILED, rabbitmq_auth_attempts_failed_total, COUNTER, "Logins refused.")                \
+    X(CONNECTIONS, rabbitmq_connections, GAUGE, "Connections open.")                               \
+    X(CHANNELS, rabbitmq_channels, GAUGE, "Channels open.")                                        \
+    X(CONSUMERS, rabbitmq_consumers, GAUGE, "Consumers.")                                          \
+    X(QUEUES, rabbitmq_queues, GAUGE, "Queues.")                                                   \
+    X(MESSAGES, rabbitmq_queue_messages, GAUGE, "Messages in queues, ready and unacknowledged.")   \
+    X(READY, rabbitmq_queue_messages_ready, GAUGE, "Messages ready to be delivered.")              \
+    X(UNACKED, rabbitmq_queue_messages_unacked, GAUGE, "Messages delivered, not acknowledged.")    \
+    X(BYTES, rabbitmq_queue_messages_bytes, GAUGE, "Octets of bodies, ready and unacknowledged.")  \
+    X(READY_BYTES, rabbitmq_queue_messages_ready_bytes, GAUGE, "Octets of bodies that are ready.") \
+    X(UNACKED_BYTES, rabbitmq_queue_messages_unacked_bytes, GAUGE, "Octets of those delivered.")   \
+    X(RECEIVED, rabbitmq_global_messages_received_total, COUNTER, "Messages from publishers.")     \
+    X(RECEIVED_CONFIRM, rabbitmq_global_messages_received_confirm_total, COUNTER,                  \
+      "Messages from publishers that expect confirms.")                                            \
+    X(CONFIRMED, rabbitmq_global_messages_confirmed_total, COUNTER, "Messages confirmed.")         \
+    X(ROUTED, rabbitmq_global_messages_routed_total, COUNTER, "Messages that reached a queue.")    \
+    X(DROPPED, rabbitmq_global_messages_unroutable_dropped_total, COUNTER,                         \
+      "Messages without a queue, dropped.")                                                        \
+    X(RETURNED, rabbitmq_global_messages_unroutable_returned_total, COUNTER,                       \
+      "Messages without a queue, returned.")                                                       \
+    X(DELIVERED, rabbitmq_global_messages_delivered_total, COUNTER,                                \
+      "Messages delivered to consumers and by get.")                                               \
+    X(DELIVERED_MANUAL, rabbitmq_global_messages_delivered_consume_manual_ack_total, COUNTER,      \
+      "Messages delivered to consumers that acknowledge.")                                         \
+    X(DELIVERED_AUTO, rabbitmq_global_messages_delivered_consume_auto_ack_total, COUNTER,          \
+      "Messages delivered to consumers that do not.")                                              \
+    X(GOT_MANUAL, rabbitmq_global_messages_delivered_get_manual_ack_total, COUNTER,                \
+      "Messages fetched by get, to be acknowledged.")                                              \
+    X(GOT_AUTO, rabbitmq_global_messages_delivered_get_auto_ack_total, COUNTER,                    \
+      "Messages fetched by get, without.")                                                         \
+    X(GOT_EMPTY, rabbitmq_global_messages_get_empty_total, COUNTER, "Gets that found nothing.")    \
+    X(REDELIVERED, rabbitmq_global_messages_redelivered_total, COUNTER, "Messages redelivered.")   \
+    X(ACKED, rabbitmq_global_messages_acknowledged_total, COUNTER, "Messages acknowledged.")       \
+    X(GLOBAL_CONSUMERS, rabbitmq_global_consumers, GAUGE, "Consumers.")                            \
+    X(MESSAGE_MEMORY, warren_message_memory_bytes, GAUGE, "Octets of messages in memory.")         \
+    X(ACCEPTED, warren_sockets_accepted_total, COUNTER, "Sockets accepted for AMQP.")              \
+    X(IN_BYTES, warren_ended_connections_received_bytes_total, COUNTER,                            \
+      "Octets received on sockets that have ended.")                                               \
+    X(OUT_BYTES, warren_ended_connections_sent_bytes_total, COUNTER,                               \
+      "Octets sent on sockets that have ended.")                                                   \
+    X(SHARDS, warren_shards, GAUGE, "Threads that serve clients and queues.")                      \
+    X(MAILBOX, warren_mailbox_depth, GAUGE, "Mails on their way to a thread.")                     \
+    X(EPOCH, warren_epoch_waiting, GAUGE, "Replaced metadata that cannot be freed yet.")           \
+    X(META, warren_metadata_version, GAUGE, "Number of the metadata's version.")                   \
+    X(VHOSTS, warren_vhosts, GAUGE, "Virtual hosts.")                                              \
+    X(EXCHANGES, warren_exchanges, GAUGE, "Exchanges.")
+
+enum family {
+#define X(id, name, type, help) FAMILY_##id,
+    FAMILIES(X)
+#undef X
+        FAMILY_COUNT
+};
+
+static const struct stats_family families[] = {
+#define X(id, metric, kind, text) { .name = #metric, .type = STATS_##kind, .help = (text) },
+    FAMILIES(X)
+#undef X
+};
+
+static void add(struct stats_view *v, enum family f, uint64_t value)
+{
+    stats_view_add(v, f, NULL, 0, value < INT64_MAX ? (int64_t)value : INT64_MAX);
+}
+
+/* With the labels that RabbitMQ's global counters have. */
+static void add_global(struct stats_view *v, enum family f, bool by_queue, uint64_t value)
+{
+    struct stats_label labels[] = { { "protocol", slice_str("amqp091") },
+                                    { "queue_type", slice_str("rabbit_classic_queue") } };
+    stats_view_add(v, f, labels, by_queue ? 2 : 1, (int64_t)value);
+}
+
+static void add_logins(struct stats_view *v, const char *protocol, uint64_t ok, uint64_t failed)
+{
+    struct stats_label label = { "protocol", slice_str(protocol) };
+    stats_view_add(v, FAMILY_AUTH, &label, 1, (int64_t)(ok + failed));
+    stats_view_add(v, FAMILY_AUTH_OK, &label, 1, (int64_t)ok);
+    stats_view_add(v, FAMILY_AUTH_FAILED, &label, 1, (int64_t)failed);
+}
+
+static void add_identity(struct stats_view *v, const struct mgmt_http *m)
+{
+    struct slice name = slice_str(mgmt_conf(m)->node.name);
+    struct slice version = slice_str(WARREN_VERSION);
+    struct stats_label info[] = { { "product_name", slice_str("Warren") },
+                                  { "product_version", version },
+                                  { "rabbitmq_version", version } };
+    struct stats_label identity[] = { { "rabbitmq_node", name }, { "rabbitmq_cluster", name } };
+    stats_view_add(v, FAMILY_INFO, info, ARRAY_COUNT(info), 1);
+    stats_view_add(v, FAMILY_IDENTITY, identity, ARRAY_COUNT(identity), 1);
+    add(v, FAMILY_START, m->started_ms / 1000);
+}
+
+static void add_process(struct stats_view *v, const struct mgmt_http *m)
+{
+    const struct broker_conf *conf = mgmt_conf(m);
+    add(v, FAMILY_RSS, host_resident_bytes(""));
+    add(v, FAMILY_MEMORY_LIMIT, conf->limits.memory_bytes);
+    add(v, FAMILY_DISK, host_disk_free_bytes(conf->node.data_path));
+    add(v, FAMILY_DISK_LIMIT, conf->limits.disk_free_bytes);
+    add(v, FAMILY_MEMORY_ALARM, broker_has_alarm(m->broker));
+    add(v, FAMILY_MESSAGE_MEMORY, broker_message_bytes(m->broker));
+    add(v, FAMILY_EPOCH, broker_epoch_waiting(m->broker));
+}
+
+static void add_loop(struct stats_view *v, const struct loop *loop)
+{
+    struct stats_label label = { "thread", slice_str(loop_name(loop)) };
+    stats_view_add(v, FAMILY_MAILBOX, &label, 1, (int64_t)mailbox_depth(loop));
+}
+
+static void add_threads(struct stats_view *v, const struct mgmt_http *m)
+{
+    add(v, FAMILY_SHARDS, broker_shard_count(m->broker));
+    add_loop(v, m->loop);
+    for (uint32_t i = 0; i < broker_shard_count(m->broker); i++)
+        add_loop(v, broker_shard(m->broker, i)->loop);
+}
+
+static void add_clients(struct stats_view *v, const struct mgmt_http *m,
+                        const struct mgmt_counts *c)
+{
+    add(v, FAMILY_SOCKETS, c->sockets_accepted - c->sockets_ended);
+    add(v, FAMILY_ACCEPTED, c->sockets_accepted);
+    add(v, FAMILY_OPENED, c->connections_opened);
+    add(v, FAMILY_CLOSED, c->connections_closed);
+    add(v, FAMILY_CONNECTIONS, c->connections_opened - c->connections_closed);
+    add(v, FAMILY_CHANNELS_OPENED, c->channels_opened);
+    add(v, FAMILY_CHANNELS_CLOSED, c->channels_closed);
+    add(v, FAMILY_CHANNELS, c->channels_opened - c->channels_closed);
+    add(v, FAMILY_IN_BYTES, c->in_bytes);
+    add(v, FAMILY_OUT_BYTES, c->out_bytes);
+    add_logins(v, "amqp091", c->auth_ok, c->auth_refused);
+    add_logins(v, "http", m->logins, m->logins_refused);
+}
+
+static void add_messages(struct stats_view *v, const struct mgmt_counts *c)
+{
+    add_global(v, FAMILY_RECEIVED, false, c->published);
+    add_global(v, FAMILY_RECEIVED_CONFIRM, false, c->published_confirm);
+    add_global(v, FAMILY_CONFIRMED, false, c->confirmed);
+    add_global(v, FAMILY_ROUTED, false, c->published - c->unroutable);
+    add_global(v, FAMILY_DROPPED, false, c->unroutable - c->returned);
+    add_global(v, FAMILY_RETURNED, false, c->returned);
+    add_global(v, FAMILY_DELIVERED, true,
+               c->delivered_manual + c->delivered_auto + c->got_manual + c->got_auto);
+    add_global(v, FAMILY_DELIVERED_MANUAL, true, c->delivered_manual);
+    add_global(v, FAMILY_DELIVERED_AUTO, true, c->delivered_auto);
+    add_global(v, FAMILY_GOT_MANUAL, true, c->got_manual);
+    add_global(v, FAMILY_GOT_AUTO, true, c->got_auto);
+    add_global(v, FAMILY_GOT_EMPTY, true, c->got_empty);
+    add_global(v, FAMILY_REDELIVERED, true, c->redelivered);
+    add_global(v, FAMILY_ACKED, true, c->acked);
+}
+
+static void add_queues(struct stats_view *v, const struct mgmt_totals *t)
+{
+    add(v, FAMILY_QUEUES, t->queues);
+    add(v, FAMILY_CONSUMERS, t->consumers);
+    add_global(v, FAMILY_GLOBAL_CONSUMERS, false, t->consumers);
+    add(v, FAMILY_MESSAGES, t->ready + t->unacked);
+    add(v, FAMILY_READY, t->ready);
+    add(v, FAMILY_UNACKED, t->unacked);
+    add(v, FAMILY_BYTES, t->ready_bytes + t->unacked_bytes);
+    add(v, FAMILY_READY_BYTES, t->ready_bytes);
+    add(v, FAMILY_UNACKED_BYTES, t->unacked_bytes);
+}
+
+static void add_metadata(struct stats_view *v, const struct mgmt_http *m)
+{
+    const struct meta_version *meta = broker_meta(m->broker);
+    add(v, FAMILY_META, meta->number);
+    add(v, FAMILY_VHOSTS, meta->vhosts.count);
+    uint64_t exchanges = 0;
+    struct pmap_iter it;
+    pmap_iter(&it, &meta->vhosts);
+    const struct meta_vhost *vh;
+    while ((vh = pmap_next(&it)) != NULL)
+        exchanges += vh->exchanges.count;
+    add(v, FAMILY_EXCHANGES, exchanges);
+}
+
+static void reply(struct mgmt_http *m, struct http_request *r, const struct mgmt_totals *t)
+{
+    struct mgmt_counts counts;
+    mgmt_counts_read(m->broker, &counts);
+    struct stats *s = stats_new(families, ARRAY_COUNT(families), random_u64());
+    struct stats_view *v = stats_view_new(s);
+    add_identity(v, m);
+    add_process(v, m);
+    add_threads(v, m);
+    add_clients(v, m, &counts);
+    add_messages(v, &counts);
+    add_queues(v, t);
+    add_metadata(v, m);
+    struct text out;
+    text_init(&out, METRICS_MAX_BYTES);
+    stats_text_prometheus(v, &out);
+    stats_view_free(&v);
+    stats_free(&s);
+    if (out.cut)
+        http_reply(r, 500, "text/plain; charset=utf-8", slice_str("too many figures\n"));
+    else
+        http_reply(r, 200, STATS_TEXT_PROMETHEUS_TYPE, text_view(&out));
+    text_fini(&out);
+}
+
+static void on_totals(struct mgmt_ask *a, void *arg)
+{
+    struct mgmt_wait *w = arg;
+    struct mgmt_totals t = mgmt_totals_of(a);
+    reply(w->m, w->r, &t);
+    mgmt_wait_free(&w);
+}
+
+void mgmt_serve_metrics(struct mgmt_http *m, struct http_request *r)
+{
+    struct mgmt_wait *w = mgmt_wait_new(m, r, NULL);
+    if (w != NULL)
+        mgmt_ask_all_queues(m, 0, on_totals, w);
+}

@@ -1,0 +1,375 @@
+#include "base/mem.h"
+#include "io/clock.h"
+#include "io/host.h"
+#include "live.h"
+#include "mgmt/mgmt_inner.h"
+
+#include <string.h>
+#include <unistd.h>
+
+/* ---- overview ---- */
+
+/* Per second, over the last whole interval. */
+static double rate_of(const struct mgmt_http *m, uint64_t before, uint64_t now)
+{
+    const struct mgmt_sample *s = m->samples;
+    if (s[0].at_us == 0 || s[1].at_us <= s[0].at_us)
+        return 0;
+    return (double)(now - before) * 1e6 / (double)(s[1].at_us - s[0].at_us);
+}
+
+/* "publish": 7, "publish_details": {"rate": 1.4} */
+static void put_counted(json_t *o, const char *name, uint64_t value, double rate)
+{
+    char details[64];
+    struct text t = text_over(details, sizeof details);
+    text_put(&t, "%s_details", name);
+    mgmt_json_put_u64(o, name, value);
+    mgmt_json_put(o, details, mgmt_json_rate(rate));
+}
+
+/* What RabbitMQ calls it, and what it is made of. */
+#define MESSAGE_STATS(X)                                                                           \
+    X("ack", c->acked)                                                                             \
+    X("confirm", c->confirmed)                                                                     \
+    X("deliver", c->delivered_manual)                                                              \
+    X("deliver_no_ack", c->delivered_auto)                                                         \
+    X("deliver_get", c->delivered_manual + c->delivered_auto + c->got_manual + c->got_auto)        \
+    X("drop_unroutable", c->unroutable - c->returned)                                              \
+    X("get", c->got_manual)                                                                        \
+    X("get_empty", c->got_empty)                                                                   \
+    X("get_no_ack", c->got_auto)                                                                   \
+    X("publish", c->published)                                                                     \
+    X("redeliver", c->redelivered)                                                                 \
+    X("return_unroutable", c->returned)
+
+#define CHURN_RATES(X)                                                                             \
+    X("channel_closed", c->channels_closed)                                                        \
+    X("channel_created", c->channels_opened)                                                       \
+    X("connection_closed", c->connections_closed)                                                  \
+    X("connection_created", c->connections_opened)
+
+struct figure {
+    const char *name;
+    uint64_t value;
+};
+
+#define FIGURE(text, sum) { (text), (sum) },
+#define FIGURES_MAX       16u
+
+static size_t message_stats(const struct mgmt_counts *c, struct figure out[FIGURES_MAX])
+{
+    const struct figure list[] = { MESSAGE_STATS(FIGURE) };
+    memcpy(out, list, sizeof list);
+    return ARRAY_COUNT(list);
+}
+
+static size_t churn_rates(const struct mgmt_counts *c, struct figure out[FIGURES_MAX])
+{
+    const struct figure list[] = { CHURN_RATES(FIGURE) };
+    memcpy(out, list, sizeof list);
+    return ARRAY_COUNT(list);
+}
+
+typedef size_t (*figures_fn)(const struct mgmt_counts *c, struct figure out[FIGURES_MAX]);
+
+static json_t *counted(const struct mgmt_http *m, const struct mgmt_counts *now, figures_fn figures)
+{
+    struct figure total[FIGURES_MAX], before[FIGURES_MAX], after[FIGURES_MAX];
+    size_t count = figures(now, total);
+    figures(&m->samples[0].counts, before);
+    figures(&m->samples[1].counts, after);
+    json_t *o = json_object();
+    for (size_t i = 0; i < count; i++)
+        put_counted(o, total[i].name, total[i].value, rate_of(m, before[i].value, after[i].value));
+    return o;
+}
+
+static json_t *exchange_types(void)
+{
+    json_t *list = json_array();
+    static const enum meta_exchange_type types[] = { META_DIRECT, META_FANOUT, META_HEADERS,
+                                                     META_TOPIC };
+    for (size_t i = 0; i < ARRAY_COUNT(types); i++)
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:b}", "name",
+                                        meta_exchange_type_name(types[i]), "description",
+                                        "AMQP exchange, as per the specification", "enabled", 1));
+    return list;
+}
+
+static void put_listeners(json_t *list, const struct mgmt_http *m, const char *protocol,
+                          const struct conf_addresses *at)
+{
+    for (size_t i = 0; i < at->count; i++) {
+        const struct conf_address *a = &at->items[i];
+        if (a->kind == CONF_ADDRESS_UNIX)
+            continue;
+        json_t *o = json_object();
+        mgmt_json_put_str(o, "node", mgmt_conf(m)->node.name);
+        mgmt_json_put_str(o, "protocol", protocol);
+        mgmt_json_put_str(o, "ip_address", a->host[0] != '\0' ? a->host : "::");
+        mgmt_json_put_u64(o, "port", a->port);
+        json_array_append_new(list, o);
+    }
+}
+
+static json_t *listeners(const struct mgmt_http *m)
+{
+    const struct broker_conf *conf = mgmt_conf(m);
+    json_t *list = json_array();
+    put_listeners(list, m, "amqp", &conf->listen.amqp);
+    put_listeners(list, m, "amqp/ssl", &conf->listen.amqps);
+    put_listeners(list, m, "http", &conf->listen.management);
+    return list;
+}
+
+static uint64_t exchange_count(const struct mgmt_http *m)
+{
+    uint64_t count = 0;
+    struct pmap_iter it;
+    pmap_iter(&it, &broker_meta(m->broker)->vhosts);
+    const struct meta_vhost *vh;
+    while ((vh = pmap_next(&it)) != NULL)
+        count += vh->exchanges.count;
+    return count;
+}
+
+static void put_versions(json_t *o, const struct mgmt_http *m)
+{
+    const char *node = mgmt_conf(m)->node.name;
+    mgmt_json_put_str(o, "management_version", WARREN_VERSION);
+    mgmt_json_put_str(o, "product_name", "Warren");
+    mgmt_json_put_str(o, "product_version", WARREN_VERSION);
+    mgmt_json_put_str(o, "rabbitmq_version", WARREN_VERSION); /* readers look for it */
+    mgmt_json_put_str(o, "cluster_name", node);
+    mgmt_json_put_str(o, "node", node);
+    mgmt_json_put_str(o, "rates_mode", "basic");
+    mgmt_json_put_bool(o, "disable_stats", false);
+    mgmt_json_put_bool(o, "enable_queue_totals", false);
+    mgmt_json_put_u64(o, "statistics_db_event_queue", 0);
+}
+
+static json_t *overview(const struct mgmt_http *m, const struct mgmt_totals *t)
+{
+    struct mgmt_counts now;
+    mgmt_counts_read(m->broker, &now);
+    json_t *o = json_object();
+    put_versions(o, m);
+    mgmt_json_put(o, "exchange_types", exchange_types());
+    mgmt_json_put(o, "listeners", listeners(m));
+    mgmt_json_put(o, "message_stats", counted(m, &now, message_stats));
+    mgmt_json_put(o, "churn_rates", counted(m, &now, churn_rates));
+    json_t *totals = json_object();
+    mgmt_json_put_u64(totals, "messages", t->ready + t->unacked);
+    mgmt_json_put_u64(totals, "messages_ready", t->ready);
+    mgmt_json_put_u64(totals, "messages_unacknowledged", t->unacked);
+    mgmt_json_put(o, "queue_totals", totals);
+    json_t *objects = json_object();
+    mgmt_json_put_u64(objects, "channels", now.channels_opened - now.channels_closed);
+    mgmt_json_put_u64(objects, "connections", now.connections_opened - now.connections_closed);
+    mgmt_json_put_u64(objects, "consumers", t->consumers);
+    mgmt_json_put_u64(objects, "exchanges", exchange_count(m));
+    mgmt_json_put_u64(objects, "queues", t->queues);
+    mgmt_json_put(o, "object_totals", objects);
+    return o;
+}
+
+static void on_overview(struct mgmt_ask *a, void *arg)
+{
+    struct mgmt_wait *w = arg;
+    struct mgmt_totals t = mgmt_totals_of(a);
+    mgmt_reply_object(w->r, &w->list, overview(w->m, &t));
+    mgmt_wait_free(&w);
+}
+
+void mgmt_serve_overview(struct mgmt_http *m, struct http_request *r)
+{
+    struct mgmt_list list;
+    if (!mgmt_list_of(r, &list))
+        return;
+    struct mgmt_wait *w = mgmt_wait_new(m, r, &list);
+    if (w != NULL)
+        mgmt_ask_all_queues(m, 0, on_overview, w);
+}
+
+/* ---- nodes ---- */
+
+static json_t *auth_mechanisms(void)
+{
+    return json_pack("[{s:s, s:b}, {s:s, s:b}]", "name", "PLAIN", "enabled", 1, "name", "AMQPLAIN",
+                     "enabled", 1);
+}
+
+static void put_resources(json_t *o, const struct mgmt_http *m)
+{
+    const struct broker_conf *conf = mgmt_conf(m);
+    struct mgmt_counts c;
+    mgmt_counts_read(m->broker, &c);
+    uint64_t sockets = c.sockets_accepted - c.sockets_ended;
+    mgmt_json_put_u64(o, "mem_used", host_resident_bytes(""));
+    mgmt_json_put_u64(o, "mem_limit", conf->limits.memory_bytes);
+    mgmt_json_put_bool(o, "mem_alarm", broker_has_alarm(m->broker));
+    mgmt_json_put_u64(o, "disk_free", host_disk_free_bytes(conf->node.data_path));
+    mgmt_json_put_u64(o, "disk_free_limit", conf->limits.disk_free_bytes);
+    mgmt_json_put_bool(o, "disk_free_alarm", false); /* messages are in memory only */
+    mgmt_json_put_u64(o, "fd_total", host_files_max());
+    mgmt_json_put_u64(o, "sockets_total", host_files_max());
+    mgmt_json_put_u64(o, "sockets_used", sockets);
+    mgmt_json_put_u64(o, "processors", host_cores(""));
+}
+
+static json_t *node(const struct mgmt_http *m)
+{
+    const struct broker_conf *conf = mgmt_conf(m);
+    char pid[24];
+    struct text t = text_over(pid, sizeof pid);
+    text_put(&t, "%ld", (long)getpid());
+    json_t *o = json_object();
+    mgmt_json_put_str(o, "name", conf->node.name);
+    mgmt_json_put_str(o, "type", conf->node.type == BROKER_NODE_RAM ? "ram" : "disc");
+    mgmt_json_put_bool(o, "running", true);
+    mgmt_json_put_bool(o, "being_drained", false);
+    mgmt_json_put(o, "partitions", json_array());
+    mgmt_json_put_str(o, "os_pid", pid);
+    mgmt_json_put_str(o, "rates_mode", "basic");
+    mgmt_json_put_u64(o, "uptime", clock_wall_ms() - m->started_ms);
+    mgmt_json_put_str(o, "db_dir", conf->node.data_path);
+    mgmt_json_put(o, "exchange_types", exchange_types());
+    mgmt_json_put(o, "auth_mechanisms", auth_mechanisms());
+    put_resources(o, m);
+    return o;
+}
+
+static bool is_this_node(const struct mgmt_http *m, const struct http_request *r, unsigned n)
+{
+    struct mgmt_name name;
+    return mgmt_path_len(r) == n + 1 && mgmt_path_name(r, n, &name) &&
+           slice_is(mgmt_name_slice(&name), mgmt_conf(m)->node.name);
+}
+
+void mgmt_serve_nodes(struct mgmt_http *m, struct http_request *r)
+{
+    struct mgmt_list list;
+    if (mgmt_path_len(r) > 2 && !is_this_node(m, r, 2)) {
+        mgmt_not_found(r);
+        return;
+    }
+    if (!mgmt_list_of(r, &list))
+        return;
+    if (mgmt_path_len(r) > 2) {
+        mgmt_reply_object(r, &list, node(m));
+        return;
+    }
+    json_t *all = json_array();
+    json_array_append_new(all, node(m));
+    mgmt_reply_list(r, &list, all);
+}
+
+/* ---- health ---- */
+
+static json_t *well(void)
+{
+    return json_pack("{s:s}", "status", "ok");
+}
+
+/* The deprecated check: 200 in any case, and the answer says it. */
+void mgmt_serve_node_check(struct mgmt_http *m, struct http_request *r)
+{
+    if (mgmt_path_len(r) > 3 && !is_this_node(m, r, 3))
+        mgmt_not_found(r);
+    else if (broker_has_alarm(m->broker))
+        mgmt_reply(r, 200,
+                   json_pack("{s:s, s:s}", "status", "failed", "reason",
+                             "resource alarm(s) in effect:[memory]"));
+    else
+        mgmt_reply(r, 200, well());
+}
+
+static void serve_alarms(struct mgmt_http *m, struct http_request *r, const char *reason)
+{
+    if (!broker_has_alarm(m->broker)) {
+        mgmt_reply(r, 200, well());
+        return;
+    }
+    json_t *alarm = json_object();
+    mgmt_json_put_str(alarm, "node", mgmt_conf(m)->node.name);
+    mgmt_json_put_str(alarm, "resource", "memory");
+    mgmt_reply(
+        r, 503,
+        json_pack("{s:s, s:s, s:[o]}", "status", "failed", "reason", reason, "alarms", alarm));
+}
+
+void mgmt_serve_alarms(struct mgmt_http *m, struct http_request *r)
+{
+    serve_alarms(m, r, "There are alarms in effect in the cluster");
+}
+
+void mgmt_serve_local_alarms(struct mgmt_http *m, struct http_request *r)
+{
+    serve_alarms(m, r, "There are alarms in effect on the node");
+}
+
+/* ---- vhosts ---- */
+
+static json_t *vhost(const struct mgmt_http *m, const struct meta_vhost *vh,
+                     const struct mgmt_ask *a)
+{
+    const struct meta_version *v = broker_meta(m->broker);
+    uint64_t ready = 0, unacked = 0;
+    size_t count;
+    const struct mgmt_queue *f = mgmt_ask_queue_list(a, &count);
+    for (size_t i = 0; i < count; i++) {
+        const struct meta_queue *q = f[i].found ? meta_queue_get(v, f[i].qid) : NULL;
+        if (q == NULL || q->vhost_id != vh->vhost_id)
+            continue;
+        ready += f[i].ready;
+        unacked += f[i].unacked;
+    }
+    json_t *o = json_object();
+    json_t *state = json_object();
+    mgmt_json_put_str(state, mgmt_conf(m)->node.name, "running");
+    mgmt_json_put(o, "name", mgmt_json_text(meta_vhost_name(vh)));
+    mgmt_json_put_bool(o, "tracing", false);
+    mgmt_json_put(o, "cluster_state", state);
+    mgmt_json_put_u64(o, "messages", ready + unacked);
+    mgmt_json_put_u64(o, "messages_ready", ready);
+    mgmt_json_put_u64(o, "messages_unacknowledged", unacked);
+    return o;
+}
+
+static void on_vhosts(struct mgmt_ask *a, void *arg)
+{
+    struct mgmt_wait *w = arg;
+    const struct meta_vhost **list;
+    size_t count;
+    if (mgmt_vhosts_at(w->m, w->r, 2, &list, &count)) {
+        json_t *all = json_array();
+        for (size_t i = 0; i < count; i++)
+            json_array_append_new(all, vhost(w->m, list[i], a));
+        mem_free(list);
+        if (w->is_single) {
+            mgmt_reply_object(w->r, &w->list, json_incref(json_array_get(all, 0)));
+            json_decref(all);
+        } else {
+            mgmt_reply_list(w->r, &w->list, all);
+        }
+    }
+    mgmt_wait_free(&w);
+}
+
+void mgmt_serve_vhosts(struct mgmt_http *m, struct http_request *r)
+{
+    struct mgmt_list list;
+    if (mgmt_path_len(r) > 3) {
+        mgmt_not_found(r);
+        return;
+    }
+    if (!mgmt_list_of(r, &list))
+        return;
+    struct mgmt_wait *w = mgmt_wait_new(m, r, &list);
+    if (w == NULL)
+        return;
+    w->is_single = mgmt_path_len(r) == 3;
+    mgmt_ask_all_queues(m, 0, on_vhosts, w);
+}
