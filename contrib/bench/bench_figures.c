@@ -10,6 +10,7 @@ void bench_figures_add(struct bench_figures *into, const struct bench_figures *f
 {
     into->published += from->published;
     into->published_bytes += from->published_bytes;
+    into->expected += from->expected;
     into->resent += from->resent;
     into->confirmed += from->confirmed;
     into->nacked += from->nacked;

@@ -21,6 +21,7 @@ enum bench_timing {
 struct bench_figures {
     uint64_t published;
     uint64_t published_bytes; /* of bodies */
+    uint64_t expected;        /* deliveries that must follow from what was published */
     uint64_t resent;
     uint64_t confirmed;
     uint64_t nacked;

@@ -146,3 +146,11 @@ bool bench_plan_is_consumed(const struct bench_plan *p, uint32_t queue)
 {
     return queue < p->options->consumers;
 }
+
+uint32_t bench_plan_reach(const struct bench_plan *p, uint32_t flow)
+{
+    uint32_t count = 0;
+    for (uint32_t q = 0; q < p->options->queues; q++)
+        count += bench_plan_is_consumed(p, q) && bench_plan_goes(p, flow, q);
+    return count;
+}

@@ -58,4 +58,7 @@ bool bench_plan_goes(const struct bench_plan *p, uint32_t flow, uint32_t queue);
 /* Has the queue a consumer of ours? */
 bool bench_plan_is_consumed(const struct bench_plan *p, uint32_t queue);
 
+/* To how many consumers of ours must each message of this flow come? */
+uint32_t bench_plan_reach(const struct bench_plan *p, uint32_t flow);
+
 #endif

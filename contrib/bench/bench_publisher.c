@@ -31,7 +31,8 @@ static bool has_confirms(const struct bench_publisher *p)
 static void excuse(struct bench_publisher *p, uint64_t message)
 {
     uint32_t flows = p->plan->publisher_flows;
-    (void)bench_ids_add(&p->excused[message % flows], message / flows);
+    if (bench_ids_add(&p->excused[message % flows], message / flows))
+        p->figures->expected -= p->reach[message % flows];
 }
 
 /* How many of the messages 0 .. n - 1 are of flow `f`. */
@@ -84,6 +85,21 @@ static uint32_t allowance(const struct bench_publisher *p, uint64_t now_us)
     return (uint32_t)(n < most ? n : most);
 }
 
+/* How many deliveries must follow from `count` messages from `from` on. */
+static uint64_t deliveries_of(const struct bench_publisher *p, uint64_t from, uint32_t count)
+{
+    uint64_t all = 0;
+    uint32_t flows = p->plan->publisher_flows;
+    if (count < flows) {
+        for (uint32_t i = 0; i < count; i++)
+            all += p->reach[(from + i) % flows];
+        return all;
+    }
+    for (uint32_t f = 0; f < flows; f++)
+        all += p->reach[f] * (of_flow(p, from + count, f) - of_flow(p, from, f));
+    return all;
+}
+
 static void publish(struct bench_publisher *p, uint32_t count, uint64_t now_us)
 {
     const struct bench_pace *pace = p->paced ? &p->pace : NULL;
@@ -97,6 +113,7 @@ static void publish(struct bench_publisher *p, uint32_t count, uint64_t now_us)
         p->figures->published_bytes += bench_load_size(&p->load, p->next + i);
     if (o->sizes_count == 1)
         p->figures->published_bytes += count * o->sizes[0];
+    p->figures->expected += deliveries_of(p, p->next, count);
     p->figures->published += count;
     p->next += count;
 }
@@ -379,8 +396,11 @@ void bench_publisher_init(struct bench_publisher *p, const struct bench_plan *pl
     if (has_confirms(p))
         bench_window_init(&p->window, o->confirm);
     p->excused = mem_array(plan->publisher_flows, sizeof *p->excused);
-    for (uint32_t f = 0; f < plan->publisher_flows; f++)
+    p->reach = mem_array(plan->publisher_flows, sizeof *p->reach);
+    for (uint32_t f = 0; f < plan->publisher_flows; f++) {
         bench_ids_init(&p->excused[f], ids);
+        p->reach[f] = bench_plan_reach(plan, index * plan->publisher_flows + f);
+    }
     loop_task_init(&p->more, on_more, p);
 }
 
@@ -395,6 +415,7 @@ void bench_publisher_fini(struct bench_publisher *p)
     for (uint32_t f = 0; f < p->plan->publisher_flows; f++)
         bench_ids_fini(&p->excused[f]);
     mem_free(p->excused);
+    mem_free(p->reach);
     mem_free(p->again);
 }
 

@@ -66,6 +66,7 @@ struct bench_publisher {
     bool paced;
     struct bench_pace pace;
     struct bench_ids *excused; /* [flow of this publisher] by sequence */
+    uint32_t *reach;           /* [flow of this publisher] deliveries for each message */
     struct loop_task more;
 };
 

@@ -142,19 +142,6 @@ static void show_interval(struct run *r)
         r->on_interval(&i, r->plan, r->arg);
 }
 
-/* All that can still come, if nothing is lost. */
-static uint64_t expected(const struct run *r)
-{
-    const struct bench_figures *f = &r->now.figures;
-    uint64_t all = 0;
-    for (uint32_t q = 0; q < r->o->queues; q++)
-        all += bench_plan_is_consumed(r->plan, q);
-    /* Each queue gets the same share of the keys but for a remainder: exact for a single flow or an
-     * even spread, and else the silence decides. */
-    uint64_t sent = f->published - f->nacked - f->returned;
-    return sent * bench_options_copies(r->o) * all / r->o->queues;
-}
-
 static void begin_closing(struct run *r)
 {
     move(r, PHASE_CLOSING);
@@ -170,7 +157,7 @@ static void look_at_drain(struct run *r)
         r->quiet_since_us = r->now.at_us;
     r->drained = f->deliveries.received;
     uint64_t quiet_ms = (r->now.at_us - r->quiet_since_us) / 1000u;
-    bool all = f->deliveries.unique >= expected(r);
+    bool all = f->deliveries.unique >= f->expected;
     if (quiet_ms >= r->o->drain_ms || (all && (!doubts || quiet_ms >= QUIET_MS))) {
         r->end = r->o->messages != 0 ? r->now : r->end;
         begin_closing(r);

@@ -149,6 +149,13 @@ class Runs(Base):
         self.assertEqual(result["total"]["left"], 5000)
         self.assertEqual(result["total"]["lost"], 0)
 
+    def test_only_some_queues_have_consumers(self):
+        # Keys 0, 1, 0: two thirds of the messages have a consumer.
+        result = self.bench("--messages", "3000", "--publishers", "3", "--queues", "2")
+        self.assertEqual(result["total"]["received"], 6000)
+        self.assertEqual(result["total"]["left"], 3000)
+        self.assertEqual(result["total"]["lost"], 0)
+
     def test_idle_connections(self):
         result = self.bench("idle", "--connections", "100", "--channels", "2", "--duration",
                             "500ms", "--pid", str(os.getpid()))

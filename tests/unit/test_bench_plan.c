@@ -122,6 +122,11 @@ Test(bench_plan, knows_which_queues_have_a_consumer)
     cr_expect(bench_plan_is_consumed(&p, 1));
     cr_expect_not(bench_plan_is_consumed(&p, 2));
     cr_expect(eq(u32, bench_plan_consumer_queue(&p, 5), 1));
+    cr_expect(eq(u32, bench_plan_reach(&p, 1), 1));
+    cr_expect(eq(u32, bench_plan_reach(&p, 2), 0));
+    o.exchange = BENCH_EXCHANGE_FANOUT;
+    bench_plan_init(&p, &o, 7);
+    cr_expect(eq(u32, bench_plan_reach(&p, 4), 2));
 }
 
 Test(bench_plan, sends_queue_arguments_as_what_they_look_like)
