@@ -1,0 +1,219 @@
+/* proxy/proxy_conf: the configuration file, word by word. */
+#include "proxy_conf.h"
+
+#include "expect.h"
+
+static struct proxy_conf *load(const char *text)
+{
+    struct err err = { .text = "" };
+    struct proxy_conf *c = proxy_conf_load_text("test.conf", slice_str(text), &err);
+    cr_assert(c != NULL, "%s", err.text);
+    return c;
+}
+
+/* The complaint begins with `where` and has `what` in it. */
+static void refused(const char *text, const char *where, const char *what)
+{
+    struct err err = { .text = "" };
+    struct proxy_conf *c = proxy_conf_load_text("test.conf", slice_str(text), &err);
+    cr_assert(c == NULL, "accepted: %s", text);
+    cr_expect(strncmp(err.text, where, strlen(where)) == 0, "\"%s\" is not at %s", err.text, where);
+    cr_expect(strstr(err.text, what) != NULL, "\"%s\" says nothing of %s", err.text, what);
+}
+
+#define BASE "[frontend amqp]\nbind = :5672\ndefault_backend = rabbits\n"
+#define BACK "[backend rabbits]\nserver = r1 10.0.0.1:5672 check\n"
+
+Test(proxy_conf, the_contract_s_sample)
+{
+    struct proxy_conf *c = load("[global]\n"
+                                "nbthread = auto\n"
+                                "maxconn = 20000\n"
+                                "stats-socket = /run/warren/proxy.sock mode 600\n"
+                                "cookie-file = /etc/warren/cookie\n"
+                                "gossip = :25672\n"
+                                "gossip-seed = rabbit1:25672, rabbit2:25672\n"
+                                "[defaults]\n"
+                                "timeout-connect = 2s\n"
+                                "timeout-handshake = 10s\n"
+                                "timeout-failover = 30s        ; how long\n"
+                                "replay-max-message = 16M\n"
+                                "option = amqp-check\n"
+                                "[frontend amqp]\n"
+                                "bind = :5672\n"
+                                "bind = :5671 ssl crt /etc/warren/proxy.pem alpn amqp\n"
+                                "maxconn = 10000\n"
+                                "default_backend = rabbits\n"
+                                "[backend rabbits]\n"
+                                "balance = queue-master\n"
+                                "discover = gossip\n"
+                                "default-server = check inter 1s fall 3 rise 2 slowstart 5s\n"
+                                "server = rabbit1 10.0.0.1:5672 weight 100\n"
+                                "server = rabbit2 10.0.0.2:5672 send-proxy-v2 ssl verify required "
+                                "ca-file ca.pem\n"
+                                "server = rabbit3 10.0.0.3:5672 check backup\n"
+                                "[listen management]\n"
+                                "bind = :15672\n"
+                                "mode = tcp\n"
+                                "balance = roundrobin\n"
+                                "server = rabbit1 10.0.0.1:15672 check\n"
+                                "[listen stats]\n"
+                                "bind = :8404\n"
+                                "mode = http\n"
+                                "stats-uri = /stats\n"
+                                "stats-auth = admin:secret     ; none: loopback only\n"
+                                "stats-allow = 127.0.0.0/8, 10.0.0.0/8\n");
+    cr_assert(eq(u32, c->frontend_count, 3));
+    cr_assert(eq(u32, c->backend_count, 2));
+    cr_expect(eq(u64, c->global.nbthread, 0));
+    cr_expect(eq(u32, c->global.socket_mode, 0600));
+    expect_text(c->global.socket_path, "/run/warren/proxy.sock");
+
+    const struct frontend_conf *f = c->frontends[0];
+    cr_expect(eq(u32, f->bind_count, 2));
+    cr_expect(f->binds[1].ssl);
+    expect_text(f->binds[1].alpn, "amqp");
+    cr_expect(eq(u64, f->maxconn, 10000));
+    const struct backend_conf *b = c->backends[f->backend];
+    expect_text(b->name, "rabbits");
+    cr_expect(eq(u32, b->server_count, 3));
+    cr_expect(b->amqp_check);
+    cr_expect(eq(u64, b->timeout.failover, 30000));
+    cr_expect(eq(u64, b->servers[0].weight, 100));
+    cr_expect(b->servers[0].check, "from default-server");
+    cr_expect(eq(u64, b->servers[0].slowstart_ms, 5000));
+    cr_expect(b->servers[1].ssl && b->servers[1].send_proxy);
+    cr_expect(b->servers[2].backup);
+
+    const struct backend_conf *management = c->backends[c->frontends[1]->backend];
+    cr_expect(eq(int, management->mode, PROXY_MODE_TCP));
+    cr_expect(not(management->amqp_check), "what it speaks is not known");
+    cr_expect(eq(int, c->frontends[2]->backend, -1));
+    cr_expect(c->warnings.count >= 4, "gossip, its seeds, discover and queue-master");
+    proxy_conf_free(&c);
+    cr_expect(c == NULL);
+}
+
+Test(proxy_conf, the_least_that_works)
+{
+    struct proxy_conf *c = load(BASE BACK);
+    const struct backend_conf *b = c->backends[0];
+    cr_expect(eq(int, b->balance, BALANCE_ROUNDROBIN));
+    cr_expect(eq(u64, b->timeout.connect, 2000));
+    cr_expect(eq(u64, b->timeout.check, 2000));
+    cr_expect(eq(u64, b->servers[0].weight, 1));
+    cr_expect(eq(u32, b->servers[0].health.fall, 3));
+    cr_expect(eq(u64, b->servers[0].health.downinter_ms, 2000));
+    cr_expect(eq(u64, c->global.timeout_drain_ms, 30000));
+    cr_expect(eq(sz, c->warnings.count, 0));
+    proxy_conf_free(&c);
+}
+
+Test(proxy_conf, sections_inherit_and_overrule)
+{
+    struct proxy_conf *c =
+        load("[defaults]\nmode = tcp\nbalance = leastconn\ntimeout-connect = 7s\n"
+             "default-server = inter 9s\n"
+             "[listen a]\nbind = 127.0.0.1:1000\nserver = s 127.0.0.1:1001\n"
+             "[listen b]\nbind = 127.0.0.1:1002\nmode = amqp\nbalance = first\n"
+             "timeout-connect = 1s\noption = tcp-check\nserver = s 127.0.0.1:1003 inter 3s\n");
+    const struct backend_conf *a = c->backends[0];
+    const struct backend_conf *b = c->backends[1];
+    cr_expect(a->mode == PROXY_MODE_TCP && b->mode == PROXY_MODE_AMQP);
+    cr_expect(a->balance == BALANCE_LEASTCONN && b->balance == BALANCE_FIRST);
+    cr_expect(a->timeout.connect == 7000 && b->timeout.connect == 1000);
+    cr_expect(a->servers[0].inter_ms == 9000 && b->servers[0].inter_ms == 3000);
+    cr_expect(not(a->amqp_check));
+    cr_expect(not(b->amqp_check));
+    proxy_conf_free(&c);
+}
+
+Test(proxy_conf, order_of_sections_does_not_matter)
+{
+    struct proxy_conf *c = load(BASE BACK "[defaults]\ntimeout-failover = 3s\n");
+    cr_expect(eq(u64, c->backends[0]->timeout.failover, 3000));
+    proxy_conf_free(&c);
+}
+
+Test(proxy_conf, slips_are_told_with_their_place)
+{
+    refused(BASE BACK "colour = red\n", "test.conf:6", "colour");
+    refused(BASE BACK "[fronted x]\n", "test.conf:6", "fronted");
+    refused(BASE "[backend rabbits]\nserver = r1 10.0.0.1:5672 chekc\n", "test.conf:5", "chekc");
+    refused(BASE "[backend rabbits]\nserver = r1 10.0.0.1\n", "test.conf:5", "port");
+    refused(BASE "[backend rabbits]\nserver = r1 :5672\n", "test.conf:5", "host");
+    refused(BASE "[backend rabbits]\nserver = r1\n", "test.conf:5", "address");
+    refused(BASE "[backend rabbits]\nserver = r/1 h:1\n", "test.conf:5", "letters");
+    refused(BASE BACK "server = r1 10.0.0.2:5672\n", "test.conf:6", "already");
+    refused(BASE BACK "balance = fair\n", "test.conf:6", "roundrobin");
+    refused(BASE BACK "server r2 10.0.0.1:5672 check\n", "test.conf:6", "server =");
+    refused("[frontend a]\nbind = :1 ssl\ndefault_backend = rabbits\n" BACK, "test.conf:2", "crt");
+    refused("[frontend a]\nbind = :1 crt x\ndefault_backend = rabbits\n" BACK, "test.conf:2",
+            "ssl");
+    refused("[frontend a]\nbind = :70000\ndefault_backend = rabbits\n" BACK, "test.conf:2",
+            "65535");
+    refused("[frontend a]\nbind = :1 trust 10.0.0.0/8\ndefault_backend = rabbits\n" BACK,
+            "test.conf:2", "accept-proxy");
+    refused("[frontend a]\nbind = :1 accept-proxy trust 10.0.0.0/33\ndefault_backend = b\n" BACK,
+            "test.conf:2", "network");
+    refused("[global]\nstats-socket = proxy.sock\n" BASE BACK, "test.conf:2", "path");
+    refused("[global]\nstats-socket = /x mode 9\n" BASE BACK, "test.conf:2", "mode");
+    refused("[global]\nlog = stdout\n" BASE BACK, "test.conf:2", "stderr");
+    refused("[global]\nnbthread = 100\n" BASE BACK, "test.conf:2", "100");
+}
+
+Test(proxy_conf, what_does_not_fit_together_is_refused)
+{
+    refused(BASE, "test.conf:1", "rabbits");
+    refused(BASE "[backend rabbits]\nbalance = first\n", "test.conf:4", "no server");
+    refused("[frontend a]\ndefault_backend = rabbits\n" BACK, "test.conf:1", "no bind");
+    refused("[frontend a]\nbind = :1\n" BACK, "test.conf:1", "default_backend");
+    refused(BASE BACK "mode = tcp\n", "test.conf:1", "mode");
+    refused(BASE BACK "mode = http\n", "test.conf:4", "mode = tcp");
+    refused(BASE BACK "[listen rabbits]\nbind = :1\nserver = s h:1\n", "test.conf:", "taken");
+    refused("[listen s]\nbind = :1\nmode = http\nserver = a h:1\n", "test.conf:1", "no server");
+    refused("[listen s]\nbind = :1 ssl crt x\nmode = http\n", "test.conf:1", "address alone");
+    refused("[listen s]\nbind = :1\nmode = tcp\nserver = a h:1\nstats-auth = a:b\n", "test.conf:1",
+            "mode = http");
+    refused("[listen s]\nbind = :1\nmode = http\nstats-auth = ab\n", "test.conf:4", "PASSWORD");
+    refused(BACK, "test.conf:", "no [frontend]");
+    refused("", "test.conf:", "no [frontend]");
+}
+
+Test(proxy_conf, a_secret_is_not_repeated)
+{
+    struct err err = { .text = "" };
+    struct proxy_conf *c = proxy_conf_load_text(
+        "t", slice_str("[listen s]\nbind = :1\nmode = http\nstats-auth = hunter2\n"), &err);
+    cr_assert(c == NULL);
+    cr_expect(strstr(err.text, "hunter2") == NULL, "%s", err.text);
+}
+
+Test(proxy_conf, at_most_64_servers)
+{
+    struct text t;
+    text_init(&t, 100000);
+    text_str(&t, BASE "[backend rabbits]\n");
+    for (unsigned i = 0; i < BALANCE_SERVERS_MAX; i++)
+        text_put(&t, "server = r%u 10.0.0.1:%u\n", i, 1000 + i);
+    struct proxy_conf *c = load(t.ptr);
+    cr_expect(eq(u32, c->backends[0]->server_count, BALANCE_SERVERS_MAX));
+    proxy_conf_free(&c);
+    text_str(&t, "server = more 10.0.0.1:1\n");
+    refused(t.ptr, "test.conf:", "at most 64");
+    text_fini(&t);
+}
+
+Test(proxy_conf, the_sample_has_every_directive)
+{
+    struct text t;
+    text_init(&t, 1 << 20);
+    proxy_conf_describe(&t);
+    cr_expect(not(t.cut));
+    for (const char *const *w =
+             (const char *const[]){ "nbthread", "timeout-drain", "bind", "default-server",
+                                    "stats-allow", "legs", NULL };
+         *w != NULL; w++)
+        cr_expect(strstr(t.ptr, *w) != NULL, "%s", *w);
+    text_fini(&t);
+}
