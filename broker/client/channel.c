@@ -22,6 +22,7 @@ static void open_channel(struct connection *c, uint16_t number)
     confirm_init(&ch->confirm);
     unacked_init(&ch->unacked);
     idmap_init(&ch->consumers);
+    TAILQ_INIT(&ch->starved);
     connection_put_channel(c, number, ch);
     channel_send(ch, &(struct amqp_method){ .id = AMQP_CHANNEL_OPEN_OK });
 }
@@ -64,7 +65,6 @@ void channel_end(struct channel *ch)
     if (ch->route_ready)
         route_out_fini(&ch->route);
     mem_free(ch->kept);
-    mem_free(ch->starved);
     mem_free(ch->last_queue);
     loop_bury(ch->conn->shard->loop, ch, free_memory);
 }

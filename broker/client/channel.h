@@ -67,6 +67,8 @@ struct pending {
     uint8_t name[META_NAME_MAX];
 };
 
+TAILQ_HEAD(channel_consumer_list, channel_consumer);
+
 struct channel {
     struct connection *conn;
     uint32_t incarnation;
@@ -83,11 +85,9 @@ struct channel {
     TAILQ_ENTRY(channel) hungry_entry;
     struct confirm confirm;
     struct unacked unacked;
-    struct channel_consumer *by_tag; /* uthash */
-    struct idmap consumers;          /* struct channel_consumer by id */
-    uint64_t *starved;               /* ids of consumers that found no room */
-    size_t starved_count;
-    size_t starved_cap;
+    struct channel_consumer *by_tag;      /* uthash */
+    struct idmap consumers;               /* struct channel_consumer by id */
+    struct channel_consumer_list starved; /* found no room, eldest first */
     struct content content;
     struct pending pending;
     struct route_kept *kept; /* made at the first publish */

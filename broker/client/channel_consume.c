@@ -23,8 +23,10 @@ struct channel_consumer {
     bool no_ack;
     bool refusing;  /* from another shard: sends everything back until the queue has woken it */
     bool cancelled; /* a cancel is under way */
+    bool starved;   /* found no room; is in the channel's list of those */
     uint8_t tag_bytes;
     uint8_t tag[TAG_MAX];
+    TAILQ_ENTRY(channel_consumer) starved_entry;
     UT_hash_handle hh;
 };
 
@@ -35,14 +37,18 @@ static struct channel_consumer *find_tag(struct channel *ch, struct slice tag)
     return cc;
 }
 
+static void no_longer_starved(struct channel *ch, struct channel_consumer *cc)
+{
+    TAILQ_REMOVE(&ch->starved, cc, starved_entry);
+    cc->starved = false;
+}
+
 static void forget(struct channel *ch, struct channel_consumer *cc)
 {
     HASH_DEL(ch->by_tag, cc);
     idmap_take(&ch->consumers, cc->id);
-    for (size_t i = 0; i < ch->starved_count; i++) {
-        if (ch->starved[i] == cc->id)
-            ch->starved[i] = ch->starved[--ch->starved_count];
-    }
+    if (cc->starved)
+        no_longer_starved(ch, cc);
     mem_free(cc);
 }
 
@@ -56,44 +62,48 @@ static bool has_room(const struct channel *ch)
            !stream_is_full(ch->conn->stream);
 }
 
-/* Remember whom to wake when there is room again. */
-static void starve(struct channel *ch, uint64_t consumer)
+/* A channel at its own limit is fed when something is settled; one whose socket is full, when that
+ * has room again. */
+static void wait_for_room(struct channel *ch)
 {
-    if (ch->starved_count == ch->starved_cap) {
-        ch->starved_cap = ch->starved_cap != 0 ? ch->starved_cap * 2 : 4;
-        ch->starved = mem_realloc(ch->starved, ch->starved_cap * sizeof *ch->starved);
+    struct connection *c = ch->conn;
+    if (ch->in_hungry || c->stream == NULL || !stream_is_full(c->stream))
+        return;
+    ch->in_hungry = true;
+    TAILQ_INSERT_TAIL(&c->hungry, ch, hungry_entry);
+}
+
+/* Remember whom to wake when there is room again. */
+static void starve(struct channel *ch, struct channel_consumer *cc)
+{
+    if (!cc->starved) {
+        cc->starved = true;
+        TAILQ_INSERT_TAIL(&ch->starved, cc, starved_entry);
     }
-    ch->starved[ch->starved_count++] = consumer;
-    if (!ch->in_hungry) {
-        ch->in_hungry = true;
-        TAILQ_INSERT_TAIL(&ch->conn->hungry, ch, hungry_entry);
-    }
+    wait_for_room(ch);
 }
 
 bool channel_has_room(struct channel *ch, uint64_t consumer)
 {
     if (LIKELY(ch->conn->stream != NULL && has_room(ch)))
         return true;
-    starve(ch, consumer);
+    struct channel_consumer *cc = idmap_get(&ch->consumers, consumer);
+    CHECK(cc != NULL);
+    starve(ch, cc);
     return false;
 }
 
 /* Each of the starved once, while there is room; who finds none is starved again by the queue. */
 void channel_feed(struct channel *ch)
 {
-    size_t n = ch->starved_count;
-    for (size_t i = 0; i < n && ch->starved_count != 0 && has_room(ch); i++) {
-        uint64_t id = ch->starved[0];
-        ch->starved_count--;
-        memmove(ch->starved, ch->starved + 1, ch->starved_count * sizeof *ch->starved);
-        struct channel_consumer *cc = idmap_get(&ch->consumers, id);
-        if (cc != NULL)
-            port_wake(ch->conn->shard, cc->shard, id);
+    struct channel_consumer *last = TAILQ_LAST(&ch->starved, channel_consumer_list);
+    struct channel_consumer *cc = NULL;
+    while (cc != last && has_room(ch) && (cc = TAILQ_FIRST(&ch->starved)) != NULL) {
+        no_longer_starved(ch, cc);
+        port_wake(ch->conn->shard, cc->shard, cc->id);
     }
-    if (ch->starved_count != 0 && !ch->in_hungry) {
-        ch->in_hungry = true;
-        TAILQ_INSERT_TAIL(&ch->conn->hungry, ch, hungry_entry);
-    }
+    if (!TAILQ_EMPTY(&ch->starved))
+        wait_for_room(ch);
 }
 
 /* ---- delivering
@@ -361,7 +371,7 @@ static void settle(struct channel *ch, const struct unacked_entry *e, enum port_
 static void settled(struct channel *ch)
 {
     port_settled(ch->conn->shard);
-    if (ch->starved_count != 0 && ch->channel_prefetch != 0)
+    if (ch->channel_prefetch != 0)
         channel_feed(ch);
 }
 
@@ -402,8 +412,7 @@ static void take_recover(struct channel *ch, uint32_t method, bool requeue)
     channel_requeue_all(ch);
     if (method == AMQP_BASIC_RECOVER)
         channel_send(ch, &(struct amqp_method){ .id = AMQP_BASIC_RECOVER_OK });
-    if (ch->starved_count != 0)
-        channel_feed(ch);
+    channel_feed(ch);
 }
 
 /* ---- prefetch
@@ -424,7 +433,7 @@ static void take_qos(struct channel *ch, const struct amqp_basic_qos *m)
     else
         ch->prefetch = m->prefetch_count;
     channel_send(ch, &(struct amqp_method){ .id = AMQP_BASIC_QOS_OK });
-    if (m->global && ch->starved_count != 0)
+    if (m->global)
         channel_feed(ch);
 }
 
@@ -468,5 +477,4 @@ void channel_release_consumers(struct channel *ch)
         forget(ch, cc);
     }
     ch->pending.consumer = NULL;
-    ch->starved_count = 0;
 }

@@ -330,3 +330,22 @@ class Settle(Base):
         got = good.deliveries(10)
         self.assertEqual(self.numbers(got), list(range(10)))
         self.assertTrue(all(m.redelivered for m in got))
+
+
+class Room(Base):
+    """Who found no room is handed more when there is some, each in turn."""
+
+    def test_one_channel_without_room_does_not_stop_the_others(self):
+        """A channel at its limit waits for an acknowledgement, and not for the socket."""
+        limited, reader = self.conn.channel(), self.conn.channel()
+        limited.call("basic.qos", prefetch_count=1, **{"global": True})
+        q = self.filled(2)
+        limited.consume(q)
+        first = limited.expect("basic.deliver")
+        big = self.ch.queue()
+        self.ch.publish("", big, b"b" * (8 << 20))
+        self.ch.barrier()
+        self.assertEqual(len(reader.get(big).body), 8 << 20)
+        self.ch.barrier()
+        limited.ack(first.delivery_tag)
+        self.assertEqual(int(limited.expect("basic.deliver").body), 1)
