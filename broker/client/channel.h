@@ -85,6 +85,7 @@ struct channel {
     TAILQ_ENTRY(channel) hungry_entry;
     struct confirm confirm;
     struct unacked unacked;
+    uint64_t held; /* of those, the deliveries to consumers: they count against prefetch */
     struct channel_consumer *by_tag;      /* uthash */
     struct idmap consumers;               /* struct channel_consumer by id */
     struct channel_consumer_list starved; /* found no room, eldest first */

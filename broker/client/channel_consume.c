@@ -58,7 +58,7 @@ static void forget(struct channel *ch, struct channel_consumer *cc)
 
 static bool has_room(const struct channel *ch)
 {
-    return (ch->channel_prefetch == 0 || ch->unacked.open < ch->channel_prefetch) &&
+    return (ch->channel_prefetch == 0 || ch->held < ch->channel_prefetch) &&
            !stream_is_full(ch->conn->stream);
 }
 
@@ -116,6 +116,7 @@ static void deliver(struct channel *ch, const struct channel_consumer *cc, uint6
                        ? unacked_skip(&ch->unacked)
                        : unacked_add(&ch->unacked,
                                      &(struct unacked_entry){ cc->qid, qseq, cc->id, cc->shard });
+    ch->held += !cc->no_ack;
     channel_put_delivery(ch, slice_of(cc->tag, cc->tag_bytes), tag, redelivered, m);
     if (cc->no_ack)
         shard_count(ch->conn->shard, delivered_auto, 1);
@@ -365,14 +366,17 @@ static void settle(struct channel *ch, const struct unacked_entry *e, enum port_
 {
     if (how == PORT_ACK)
         shard_count(ch->conn->shard, acked, 1);
+    ch->held -= e->consumer != 0;
     port_settle(ch->conn->shard, e->shard, e->qid, e->qseq, e->consumer, how);
 }
 
+/* Those that wait longest come before the queues that were settled with: a consumer that is handed
+ * the next message whenever it settles one would keep the others from their share of a limit. */
 static void settled(struct channel *ch)
 {
-    port_settled(ch->conn->shard);
     if (ch->channel_prefetch != 0)
         channel_feed(ch);
+    port_settled(ch->conn->shard);
 }
 
 /* As RabbitMQ: `multiple` needs the very tag to be open too, but for 0, which means all. */

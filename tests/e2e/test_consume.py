@@ -1,6 +1,6 @@
 """Getting messages: get, consume, prefetch, acknowledgement, redelivery and order."""
 
-from harness.case import Case
+from harness.case import Case, only
 from harness.waits import wait_until
 
 THREADS = True
@@ -349,3 +349,27 @@ class Room(Base):
         self.ch.barrier()
         limited.ack(first.delivery_tag)
         self.assertEqual(int(limited.expect("basic.deliver").body), 1)
+
+    @only("broker", "proxy", "rabbitmq")
+    def test_a_limit_of_the_channel_is_shared_by_its_consumers(self):
+        queues = [self.filled(20) for _ in range(3)]
+        ch = self.conn.channel()
+        ch.call("basic.qos", prefetch_count=1, **{"global": True})
+        for q in queues:
+            ch.consume(q, q)
+        got = []
+        for _ in range(60):
+            m = ch.expect("basic.deliver")
+            got.append(m.consumer_tag)
+            ch.ack(m.delivery_tag)
+        for q in queues:
+            self.assertGreater(got[:30].count(q), 2, "%s waits while others are served" % q)
+
+    def test_what_was_got_does_not_count_against_the_channels_limit(self):
+        q = self.filled(3)
+        ch = self.conn.channel()
+        ch.call("basic.qos", prefetch_count=1, **{"global": True})
+        ch.get(q, no_ack=False)
+        ch.consume(q)
+        self.assertEqual(int(ch.expect("basic.deliver").body), 1)
+        ch.expect_silence()
