@@ -55,8 +55,14 @@ static void free_memory(void *ptr)
     mem_free(c);
 }
 
+/* All consumers first: what one channel gives back must not be handed to its neighbour, which is
+ * about to go too, and for good if that one does not acknowledge. */
 static void end_channels(struct connection *c)
 {
+    for (uint32_t i = 0; i < c->channel_cap; i++) {
+        if (c->channels[i] != NULL)
+            channel_release_consumers(c->channels[i]);
+    }
     for (uint32_t i = 0; i < c->channel_cap; i++) {
         if (c->channels[i] != NULL)
             channel_end(c->channels[i]);

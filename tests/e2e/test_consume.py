@@ -373,3 +373,17 @@ class Room(Base):
         ch.consume(q)
         self.assertEqual(int(ch.expect("basic.deliver").body), 1)
         ch.expect_silence()
+
+    def test_messages_of_a_closing_connection_are_not_handed_to_its_own_consumers(self):
+        q = self.name()
+        self.ch.declare(q)
+        self.fill(q, range(5))
+        conn = self.connect()
+        keeper, taker = conn.channel(), conn.channel()
+        for _ in range(5):
+            keeper.get(q, no_ack=False)
+        taker.consume(q, no_ack=True)
+        conn.close()
+        self.wait_ready(q, 5)
+        self.assertEqual(self.rest(q), [0, 1, 2, 3, 4])
+        self.ch.call("queue.delete", queue=q)
