@@ -4,7 +4,7 @@
 #include "base/mem.h"
 
 struct confirm_slot {
-    uint16_t waits_for;
+    uint32_t waits_for;
     bool failed;
     bool told;
 };
@@ -61,9 +61,8 @@ static void advance(struct confirm *c)
     }
 }
 
-uint64_t confirm_begin(struct confirm *c, unsigned targets)
+uint64_t confirm_begin(struct confirm *c, uint32_t targets)
 {
-    CHECK(targets <= UINT16_MAX);
     uint64_t number = c->next;
     if (targets == 0 && c->base == c->next) {
         c->next++; /* the usual case: nothing waits, nothing is stored */
@@ -74,7 +73,7 @@ uint64_t confirm_begin(struct confirm *c, unsigned targets)
     if ((size_t)(c->next - c->base) == c->cap)
         grow(c);
     c->next++;
-    *slot(c, number) = (struct confirm_slot){ .waits_for = (uint16_t)targets };
+    *slot(c, number) = (struct confirm_slot){ .waits_for = targets };
     if (targets == 0)
         tell_singly(c, number);
     return number;

@@ -35,7 +35,7 @@ void confirm_init(struct confirm *c);
 void confirm_fini(struct confirm *c);
 
 /* A publish that waits for `targets` answers (0: it is done at once). Returns its number. */
-uint64_t confirm_begin(struct confirm *c, unsigned targets);
+uint64_t confirm_begin(struct confirm *c, uint32_t targets);
 
 /* One answer for it: `ok` false makes it a nack in the end. */
 void confirm_answer(struct confirm *c, uint64_t number, bool ok);

@@ -133,3 +133,18 @@ Test(confirm, every_number_is_answered_once_and_rightly)
         confirm_fini(&c);
     }
 }
+
+/* A fanout exchange may have any number of queues. */
+Test(confirm, waits_for_more_queues_than_a_short_counts)
+{
+    struct confirm c;
+    confirm_init(&c);
+    const uint32_t queues = 70000;
+    uint64_t number = confirm_begin(&c, queues);
+    for (uint32_t i = 1; i < queues; i++)
+        confirm_answer(&c, number, true);
+    expect_told(&c, "");
+    confirm_answer(&c, number, true);
+    expect_told(&c, "+1");
+    confirm_fini(&c);
+}
