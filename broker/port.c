@@ -33,6 +33,13 @@ static bool is_here(const struct shard *s, uint32_t shard)
     return s->index == shard;
 }
 
+/* Can the queue be called? One of this shard that the metadata shows is not here before the mail
+ * that brings it was read: what is for it follows as mail. */
+static bool is_reached(const struct shard *s, uint32_t shard, uint64_t qid)
+{
+    return is_here(s, shard) && idmap_get(&s->queues, qid) != NULL;
+}
+
 /* ---- sending
  * ---------------------------------------------------------------------------------------- */
 
@@ -86,32 +93,39 @@ struct notice_item *port_add_notice(struct shard *s, uint32_t to)
 /* ---- publishing
  * --------------------------------------------------------------------------------------- */
 
-static bool publish_here(struct shard *s, uint64_t qid, struct message **m)
+static void publish_here(struct shard *s, uint64_t qid, struct message **m)
 {
     struct queue *q = shard_queue(s, qid);
     if (q != NULL)
         queue_publish(q, m);
     else
         shard_message_drop(s, m); /* the queue went while the message was on its way */
-    return true;
 }
 
-bool port_publish(struct shard *s, const struct meta_queue *to, struct message **m,
-                  const struct port_channel_ref *from, uint64_t number)
+static struct publish_item *add_publish(struct shard *s, uint32_t to)
 {
-    if (is_here(s, to->shard))
-        return publish_here(s, to->qid, m);
-    struct port_lane *lane = &s->lanes[to->shard];
+    struct port_lane *lane = &s->lanes[to];
     /* Settlements gathered earlier stay ahead of what comes now. */
     if (lane->publishes != NULL && lane->publishes->count == BATCH_ITEMS)
         port_send_lane(lane);
     if (lane->publishes == NULL) {
         lane->publishes = mem_alloc(sizeof *lane->publishes);
         lane->publishes->from = s;
-        lane->publishes->to = broker_shard(s->broker, to->shard);
+        lane->publishes->to = broker_shard(s->broker, to);
         lane->publishes->count = 0;
     }
-    lane->publishes->items[lane->publishes->count++] = (struct publish_item){
+    loop_at_turn_end(s->loop, &s->flush_task);
+    return &lane->publishes->items[lane->publishes->count++];
+}
+
+bool port_publish(struct shard *s, const struct meta_queue *to, struct message **m,
+                  const struct port_channel_ref *from, uint64_t number)
+{
+    if (LIKELY(is_reached(s, to->shard, to->qid))) {
+        publish_here(s, to->qid, m);
+        return true;
+    }
+    *add_publish(s, to->shard) = (struct publish_item){
         .message = *m,
         .qid = to->qid,
         .number = number,
@@ -119,7 +133,9 @@ bool port_publish(struct shard *s, const struct meta_queue *to, struct message *
         .from = *from,
     };
     *m = NULL;
-    loop_at_turn_end(s->loop, &s->flush_task);
+    if (is_here(s, to->shard))
+        port_send_lane(
+            &s->lanes[to->shard]); /* before the queue is there, or later ones overtake */
     return false;
 }
 
@@ -279,6 +295,8 @@ static enum port_verdict serve(struct shard *s, struct port_request *r)
         return PORT_NO_QUEUE;
     switch (r->op) {
     case PORT_CONSUME:
+        if (is_here(s, shard_of_id(r->from.connection)) && channel_find(s, &r->from) == NULL)
+            return PORT_NO_QUEUE; /* it asked by mail, and went meanwhile */
         return port_consumer_add(s, &h->queue, r) == QUEUE_CONSUME_OK ? PORT_OK : PORT_EXCLUSIVE;
     case PORT_CANCEL:
         r->is_unused = port_consumer_remove(s, r->qid, r->consumer);
@@ -308,6 +326,7 @@ static void nobody_waits(struct shard *s, struct port_request *r)
         shard_message_drop(s, &r->message);
         if (!r->no_ack)
             port_settle(s, r->shard, r->qid, r->qseq, 0, PORT_REQUEUE_UNSEEN);
+        port_settled(s);
     }
     if (r->verdict == PORT_OK && (r->op == PORT_DELETE || (r->op == PORT_CANCEL && r->is_unused)))
         shard_delete_queue(s, r->qid);
@@ -345,9 +364,13 @@ static void on_request(struct mail *mail)
     enum port_op op = r->op;
     uint64_t qid = r->qid;
     r->verdict = serve(s, r);
-    port_send_lane(&s->lanes[r->asker->index]); /* deliveries before it stay before it */
-    r->mail.fn = on_answer_back;
-    mailbox_post(r->asker->loop, &r->mail);
+    if (r->asker == s) {
+        answer(s, r);
+    } else {
+        port_send_lane(&s->lanes[r->asker->index]); /* deliveries before it stay before it */
+        r->mail.fn = on_answer_back;
+        mailbox_post(r->asker->loop, &r->mail);
+    }
     follow_up(s, op, qid);
 }
 
@@ -356,15 +379,11 @@ void port_ask(struct shard *s, struct port_request **request)
     struct port_request *r = *request;
     *request = NULL;
     r->asker = s;
-    if (!is_here(s, r->shard)) {
+    if (!is_reached(s, r->shard, r->qid)) {
         port_send_lane(&s->lanes[r->shard]); /* what the channel sent before arrives before */
         r->mail.fn = on_request;
         mailbox_post(broker_shard(s->broker, r->shard)->loop, &r->mail);
         return;
     }
-    enum port_op op = r->op;
-    uint64_t qid = r->qid;
-    r->verdict = serve(s, r);
-    answer(s, r);
-    follow_up(s, op, qid);
+    on_request(&r->mail);
 }

@@ -64,7 +64,7 @@ struct port_request {
     bool redelivered;        /* GET */
 };
 
-/* Ask; channel_on_answer gets the request back, before this returns when the queue is local. */
+/* Ask; channel_on_answer gets the request back, before this returns when the queue is at hand. */
 void port_ask(struct shard *s, struct port_request **r);
 
 /* Hand a message to a queue; takes the reference. True when it is in the queue already; false when

@@ -313,17 +313,16 @@ static void hand_over(struct channel *ch, struct message *m, const struct meta_q
 {
     struct shard *s = ch->conn->shard;
     struct port_channel_ref from = channel_ref(ch);
-    uint64_t number = 0;
-    unsigned away = 0;
-    for (size_t i = 0; i < count; i++)
-        away += queues[i]->shard != s->index;
-    if (ch->confirms)
-        number = confirm_begin(&ch->confirm, away);
-    ch->conn->forwarded_bytes += away * message_cost_bytes(m);
+    uint64_t number = ch->confirms ? ch->confirm.next : 0;
+    size_t cost = message_cost_bytes(m);
+    uint32_t away = 0;
     for (size_t i = 0; i < count; i++) {
         struct message *one = i + 1 < count ? message_ref(m) : m;
-        port_publish(s, queues[i], &one, &from, number);
+        away += !port_publish(s, queues[i], &one, &from, number);
     }
+    if (ch->confirms)
+        confirm_begin(&ch->confirm, away);
+    ch->conn->forwarded_bytes += away * cost;
 }
 
 /* Milliseconds, as digits: NULL if it is that, or what RabbitMQ says is wrong with it. */

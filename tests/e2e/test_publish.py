@@ -154,3 +154,43 @@ class Flow(Base):
     def test_flow_active_is_answered(self):
         self.ch.send("channel.flow", active=True)
         self.ch.expect("channel.flow_ok", active=True)
+
+
+class Newborn(Case):
+    """A queue can be used from the moment it can be found."""
+
+    def setUp(self):
+        super().setUp()
+        self.maker = self.channel()
+
+    def test_nothing_is_lost_while_a_queue_is_being_declared(self):
+        ch, burst = self.channel(), 4000
+        for _ in range(15):
+            q = self.name()
+            one = wire.method_frame(1, "basic.publish", routing_key=q, mandatory=True) + \
+                wire.content_frames(1, b"x")
+            self.maker.send("queue.declare", queue=q)
+            ch.conn.send(one * burst + wire.method_frame(1, "channel.flow", active=True))
+            self.maker.expect("queue.declare_ok")
+            returned = 0
+            while ch.next().name == "basic.return":
+                returned += 1
+            there = self.maker.declare(q, passive=True).message_count
+            self.assertEqual(returned + there, burst, "returned, or in the queue")
+            self.maker.call("queue.delete", queue=q)
+
+    def test_it_can_be_consumed_while_it_is_being_declared(self):
+        for _ in range(30):
+            conn, q = self.connect(), self.name()
+            channels = [conn.channel() for _ in range(50)]
+            self.maker.send("queue.declare", queue=q)
+            for ch in channels:
+                ch.send("basic.consume", queue=q, no_ack=True)
+            self.maker.expect("queue.declare_ok")
+            consumers = 0
+            for ch in channels:
+                event = ch.next()
+                consumers += event.name == "basic.consume_ok"
+            self.assertEqual(self.maker.declare(q, passive=True).consumer_count, consumers)
+            self.maker.call("queue.delete", queue=q)
+            conn.close()
