@@ -13,6 +13,19 @@ static void release_message(struct message *m, void *arg)
     shard_message_drop(arg, &m);
 }
 
+/* With the next turn of the loop. */
+static void queue_goes_on(struct queue *q, void *arg)
+{
+    struct shard *s = arg;
+    loop_again(s->loop, &CONTAINER_OF(q, struct hosted, queue)->go_on);
+}
+
+static void on_go_on(void *arg)
+{
+    struct hosted *h = arg;
+    queue_go_on(&h->queue);
+}
+
 struct shard *shard_new(struct broker *broker, uint32_t index, uint32_t shard_count,
                         struct loop *loop)
 {
@@ -20,7 +33,8 @@ struct shard *shard_new(struct broker *broker, uint32_t index, uint32_t shard_co
     s->broker = broker;
     s->index = index;
     s->loop = loop;
-    s->queue_ops = (struct queue_ops){ release_message, s };
+    s->queue_ops =
+        (struct queue_ops){ .release = release_message, .go_on = queue_goes_on, .arg = s };
     idmap_init(&s->queues);
     idmap_init(&s->consumers);
     idmap_init(&s->connections);
@@ -28,9 +42,10 @@ struct shard *shard_new(struct broker *broker, uint32_t index, uint32_t shard_co
     return s;
 }
 
-static void free_hosted(struct hosted *h)
+static void free_hosted(struct shard *s, struct hosted *h)
 {
     CHECK(!h->will_run);
+    loop_task_cancel(s->loop, &h->go_on);
     queue_fini(&h->queue);
     mem_free(h);
 }
@@ -44,7 +59,7 @@ void shard_free(struct shard **shard)
     while ((h = idmap_first(&s->queues)) != NULL) {
         idmap_take(&s->queues, h->queue.qid);
         port_cancel_all(s, &h->queue);
-        free_hosted(h);
+        free_hosted(s, h);
     }
     port_fini(s);
     idmap_fini(&s->queues);
@@ -130,6 +145,7 @@ static void on_created(struct mail *mail)
     struct queue_notice *n = CONTAINER_OF(mail, struct queue_notice, mail);
     struct hosted *h = mem_zalloc(sizeof *h);
     queue_init(&h->queue, n->qid, &n->shard->queue_ops);
+    loop_task_init(&h->go_on, on_go_on, h);
     h->auto_delete = n->auto_delete;
     idmap_put(&n->shard->queues, n->qid, h);
     mem_free(n);
@@ -141,7 +157,7 @@ static void on_deleted(struct mail *mail)
     struct hosted *h = idmap_take(&n->shard->queues, n->qid);
     if (h != NULL) {
         port_cancel_all(n->shard, &h->queue);
-        free_hosted(h);
+        free_hosted(n->shard, h);
     }
     mem_free(n);
 }

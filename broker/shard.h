@@ -89,6 +89,7 @@ struct hosted {
     bool auto_delete;
     bool deleting; /* promised to be deleted: gone for everybody already */
     bool will_run; /* see port_settled */
+    struct loop_task go_on;
     STAILQ_ENTRY(hosted) run_entry;
 };
 

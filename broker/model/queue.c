@@ -2,9 +2,12 @@
 
 #include "base/check.h"
 
+/* However long a queue and however fast its consumers, others have their turn after so many. */
+#define RUN_MAX 1024u
+
 void queue_init(struct queue *q, uint64_t qid, const struct queue_ops *ops)
 {
-    CHECK(ops->release != NULL);
+    CHECK(ops->release != NULL && ops->go_on != NULL);
     *q = (struct queue){ .qid = qid, .ops = ops };
     qindex_init(&q->index);
     TAILQ_INIT(&q->waiting);
@@ -120,10 +123,11 @@ static void hand_out(struct queue *q, struct consumer *c)
 
 void queue_run(struct queue *q)
 {
-    if (q->running)
+    if (q->running || q->goes_on)
         return;
     q->running = true;
-    while (!queue_is_empty(q)) {
+    unsigned n = 0;
+    for (; n < RUN_MAX && !queue_is_empty(q); n++) {
         struct consumer *c = next_consumer(q);
         if (c == NULL)
             break;
@@ -131,6 +135,16 @@ void queue_run(struct queue *q)
         end_of_turn(q, c);
     }
     q->running = false;
+    if (n < RUN_MAX || queue_is_empty(q))
+        return;
+    q->goes_on = true;
+    q->ops->go_on(q, q->ops->arg);
+}
+
+void queue_go_on(struct queue *q)
+{
+    q->goes_on = false;
+    queue_run(q);
 }
 
 /* Nothing waits and a consumer has room: the message goes by without being stored, or is stored as

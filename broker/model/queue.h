@@ -45,6 +45,8 @@ TAILQ_HEAD(consumer_list, consumer);
 struct queue_ops {
     /* A message that left the queue for good; the reference is given. */
     void (*release)(struct message *m, void *arg);
+    /* There is more to hand out than one run may: call queue_go_on when others had their turn. */
+    void (*go_on)(struct queue *q, void *arg);
     void *arg;
 };
 
@@ -58,6 +60,7 @@ struct queue {
     bool has_exclusive;
     bool had_consumers;
     bool running; /* inside queue_run: it does not call itself */
+    bool goes_on; /* asked for queue_go_on: until then it only takes */
     uint64_t published;
     uint64_t delivered;
     uint64_t acked;
@@ -89,8 +92,9 @@ struct consumer *queue_any_consumer(const struct queue *q);
 /* The consumer may have room again. */
 void queue_wake(struct consumer *c);
 
-/* Hand out while somebody has room. */
+/* Hand out while somebody has room, for a while; see queue_ops.go_on. */
 void queue_run(struct queue *q);
+void queue_go_on(struct queue *q);
 
 /* basic.get: the next message, borrowed, or NULL. It is out (no_ack: gone, then the reference is
  * the caller's to drop; *qseq means nothing). */

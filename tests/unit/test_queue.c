@@ -16,7 +16,16 @@ static void release(struct message *m, void *arg)
     released++;
 }
 
-static const struct queue_ops ops = { release, NULL };
+static unsigned asked_to_go_on;
+
+static void go_on(struct queue *q, void *arg)
+{
+    (void)q;
+    (void)arg;
+    asked_to_go_on++;
+}
+
+static const struct queue_ops ops = { .release = release, .go_on = go_on };
 
 /* A consumer that notes what it gets. */
 struct taker {
@@ -199,6 +208,48 @@ Test(queue, get_and_purge)
     cr_expect(eq(u64, queue_purge(&q), 3));
     cr_expect(eq(u64, q.index.out_count, 1), "what is out is not purged");
     cr_expect(queue_ack(&q, qseq, NULL));
+    fini(&q);
+}
+
+static unsigned counted;
+
+static bool always_has_room(struct consumer *c)
+{
+    (void)c;
+    return true;
+}
+
+static void count(struct consumer *c, uint64_t qseq, struct message *m, bool redelivered)
+{
+    (void)c;
+    (void)qseq;
+    (void)redelivered;
+    cr_assert(eq(u64, kit_number(m), counted));
+    counted++;
+}
+
+/* A consumer as fast as the queue must not keep a shard's other clients waiting. */
+Test(queue, lets_others_have_their_turn)
+{
+    static const struct consumer_ops insatiable = { always_has_room, count };
+    struct consumer c = { .ops = &insatiable, .no_ack = true };
+    struct queue q;
+    const unsigned messages = 100000;
+    queue_init(&q, 1, &ops);
+    for (unsigned n = 0; n < messages; n++)
+        publish(&q, n);
+    cr_assert(eq(int, queue_consume(&q, &c), QUEUE_CONSUME_OK));
+    queue_run(&q);
+    unsigned first = counted;
+    cr_expect(lt(uint, 0, first));
+    cr_expect(lt(uint, first, messages / 10));
+    cr_expect(eq(uint, asked_to_go_on, 1));
+    queue_run(&q);
+    publish(&q, messages);
+    cr_expect(eq(uint, counted, first), "until its turn comes it hands out nothing");
+    for (unsigned turn = 1; turn == asked_to_go_on; turn++)
+        queue_go_on(&q);
+    cr_expect(eq(uint, counted, messages + 1));
     fini(&q);
 }
 
