@@ -120,6 +120,15 @@ class Credentials(Case):
                 conn.expect_refusal(codes)
 
 
+    def test_a_new_secret_is_taken(self):
+        """RabbitMQ answers, whatever its way of authenticating; the old password still counts."""
+        conn = self.connect()
+        ch = conn.channel()
+        conn.send_method(0, "connection.update_secret", new_secret="guest", reason="renewed")
+        conn.expect("connection.update_secret_ok")
+        ch.queue()
+
+
 class Tune(Case):
     def tuned(self, **tune_ok):
         conn = self.raw()

@@ -100,6 +100,27 @@ class TwoServers(Case):
         for conn, ch, q, home in self.settled(4):  # newcomers find the other one
             self.assertEqual(home.name, "rabbit2")
 
+    def test_a_client_with_channels_on_both_keeps_half_of_them(self):
+        conn = self.connect(address=self.front.address)
+        channels = [conn.channel() for _ in range(4)]
+        queues = [ch.queue() for ch in channels]
+        homes = [(ch, q, self.home_of(q)) for ch, q in zip(channels, queues)]
+        victim = self.brokers[0]
+        lost = [ch for ch, _, home in homes if home is victim]
+        self.assertEqual(len(lost), 2)
+        victim.proc.kill()
+        for ch in lost:
+            event = ch.next()
+            self.assertEqual((event.name, event.reply_code), ("channel.close", 320))
+            self.assertIn("rabbit1", event.reply_text)
+        for ch, q, home in homes:
+            if home is not victim:
+                self.use(ch, q)
+        wait_status(self.front, "rabbit1", "DOWN")
+        for ch in lost:  # its number can be used again, and goes to the survivor
+            ch.call("channel.open")
+            self.use(ch, ch.queue())
+
     def test_a_stopped_server_says_goodbye_itself(self):
         clients = self.settled(4)
         self.assertEqual(self.brokers[1].stop(), 0)
