@@ -119,3 +119,18 @@ Test(host, reads_this_machine)
 {
     cr_expect(host_memory_bytes("") > 1 << 20);
 }
+
+Test(host, reads_the_resident_pages)
+{
+    cr_expect(eq(u64, host_resident_bytes(root), 0)); /* nothing to read */
+    write_file("/proc/self/statm", "300 5 2 1 0 1 0\n");
+    cr_expect(eq(u64, host_resident_bytes(root), 5 * (uint64_t)sysconf(_SC_PAGESIZE)));
+    cr_expect(gt(u64, host_resident_bytes(""), 0));
+}
+
+Test(host, knows_the_room_on_a_disk)
+{
+    cr_expect(gt(u64, host_disk_free_bytes(root), 0));
+    cr_expect(eq(u64, host_disk_free_bytes("/no/such/folder"), 0));
+    cr_expect(gt(u64, host_files_max(), 0));
+}
