@@ -232,11 +232,13 @@ class Objects(ManagementCase):
         everything = self.get("/api/queues")
         self.assertEqual([q["name"] for q in everything], sorted(q["name"] for q in everything))
         self.assertEqual([q["name"] for q in everything if q["name"] in names], names)
-        self.assertEqual(self.get("/api/queues/%2F"), self.get("/api/queues"))
+        of_vhost = [q["name"] for q in self.get("/api/queues/%2F")]
+        self.assertEqual([n for n in of_vhost if n in names], names)
         page = self.get("/api/queues?page=2&page_size=5&name=%s&columns=name,messages" % base)
         self.assertEqual(page["items"], [{"name": names[i], "messages": i} for i in range(5, 10)])
-        self.assertEqual((page["filtered_count"], page["item_count"], page["page_count"],
-                          page["total_count"]), (12, 5, 3, len(everything)))
+        self.assertEqual((page["filtered_count"], page["item_count"], page["page_count"]),
+                         (12, 5, 3))
+        self.assertGreaterEqual(page["total_count"], 12)
         page = self.get("/api/queues?page=1&name=%s&sort=messages&sort_reverse=true" % base)
         self.assertEqual([q["messages"] for q in page["items"]], list(range(11, -1, -1)))
         page = self.get("/api/queues?page=1&use_regex=true&name=%s" %
@@ -311,7 +313,7 @@ class Clients(ManagementCase):
         q = ch.queue()
         ch.consume(q)
         ch.publish(key=q)
-        ch.expect("basic.deliver")
+        self.assertEqual({ch.next().name for _ in range(2)}, {"basic.ack", "basic.deliver"})
         other = conn.channel()
         other.barrier()
         host, port = conn.sock.getsockname()
@@ -342,11 +344,11 @@ class Clients(ManagementCase):
     @only("broker", "threads")
     def test_who_has_not_logged_in_is_no_connection(self):
         opened = self.metrics()["rabbitmq_connections_opened_total"]
-        before = len(self.get("/api/connections"))
         raw = self.raw()
         raw.send(b"AMQP\x00\x00\x09\x01")
         raw.read_frame()
-        self.assertEqual(len(self.get("/api/connections")), before)
+        self.assertNotIn(raw.sock.getsockname()[1],
+                         [c["peer_port"] for c in self.get("/api/connections")])
         self.assertEqual(self.metrics()["rabbitmq_connections_opened_total"], opened)
 
 
@@ -404,6 +406,9 @@ class Metrics(ManagementCase):
 
     @only("broker", "threads")
     def test_objects_and_churn(self):
+        b = self.broker("rabbit2")  # nobody else's clients are still on their way out
+        self.port = port_of(b)
+        wait_until(lambda: self.metrics()["rabbitmq_connections"] == 0, "alone")
         names = ["rabbitmq_connections", "rabbitmq_channels", "rabbitmq_queues",
                  "rabbitmq_consumers", "rabbitmq_queue_messages_ready",
                  "rabbitmq_queue_messages_unacked", "rabbitmq_queue_messages",
@@ -411,7 +416,7 @@ class Metrics(ManagementCase):
         held = []
 
         def deed():
-            conn = self.connect()
+            conn = self.connect(address=b.address)
             ch = conn.channel()
             conn.channel().barrier()
             q = ch.queue()
