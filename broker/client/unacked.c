@@ -3,70 +3,94 @@
 #include "base/check.h"
 #include "base/mem.h"
 
-#define CAP_KEPT 64
+#define CAP_FIRST 16
+#define CAP_KEPT  64
+
+struct unacked_slot {
+    uint64_t tag;
+    struct unacked_entry entry;
+};
 
 void unacked_init(struct unacked *u)
 {
-    *u = (struct unacked){ .base = 1, .next = 1 };
+    *u = (struct unacked){ .next = 1 };
 }
 
 void unacked_fini(struct unacked *u)
 {
-    mem_free(u->entries);
+    mem_free(u->slots);
     unacked_init(u);
 }
 
-static struct unacked_entry *entry(const struct unacked *u, uint64_t tag)
+static struct unacked_slot *slot_at(const struct unacked *u, size_t index)
 {
-    return &u->entries[(u->head + (size_t)(tag - u->base)) & (u->cap - 1)];
+    return &u->slots[(u->head + index) & (u->cap - 1)];
 }
 
-static void grow(struct unacked *u)
+/* Without the holes; in a ring twice as large unless so much is gained by that. */
+static void make_room(struct unacked *u)
 {
-    size_t cap = u->cap != 0 ? u->cap * 2 : 16;
-    struct unacked_entry *entries = mem_array(cap, sizeof *entries);
-    for (uint64_t t = u->base; t < u->next; t++)
-        entries[t - u->base] = *entry(u, t);
-    mem_free(u->entries);
-    u->entries = entries;
+    size_t cap = u->cap == 0 ? CAP_FIRST : u->open > u->cap / 2 ? u->cap * 2 : u->cap;
+    struct unacked_slot *slots = mem_array(cap, sizeof *slots);
+    size_t kept = 0;
+    for (size_t i = 0; i < u->count; i++) {
+        if (slot_at(u, i)->entry.qid != 0)
+            slots[kept++] = *slot_at(u, i);
+    }
+    CHECK(kept == u->open);
+    mem_free(u->slots);
+    u->slots = slots;
     u->cap = cap;
     u->head = 0;
-}
-
-/* Nothing is open: the ring starts anew, and a large one goes. */
-static void start_anew(struct unacked *u)
-{
-    u->base = u->next;
-    u->head = 0;
-    if (u->cap > CAP_KEPT) {
-        mem_free(u->entries);
-        u->entries = NULL;
-        u->cap = 0;
-    }
+    u->count = kept;
 }
 
 uint64_t unacked_add(struct unacked *u, const struct unacked_entry *e)
 {
     CHECK(e->qid != 0);
-    if ((size_t)(u->next - u->base) == u->cap)
-        grow(u);
-    uint64_t tag = u->next++;
-    *entry(u, tag) = *e;
+    if (u->count == u->cap)
+        make_room(u);
+    u->count++;
     u->open++;
-    return tag;
+    *slot_at(u, u->count - 1) = (struct unacked_slot){ u->next, *e };
+    return u->next++;
 }
 
 uint64_t unacked_skip(struct unacked *u)
 {
-    if (u->open == 0) {
-        u->base++;
-        return u->next++;
+    return u->next++;
+}
+
+/* The open slot of a tag, or NULL. */
+static struct unacked_slot *find(const struct unacked *u, uint64_t tag)
+{
+    if (u->count == 0 || tag < slot_at(u, 0)->tag)
+        return NULL;
+    /* Tags rise: it is no further from the oldest than its number. */
+    uint64_t distance = tag - slot_at(u, 0)->tag;
+    size_t low = 0;
+    size_t high = distance < u->count ? (size_t)distance : u->count - 1;
+    while (low < high && slot_at(u, high)->tag != tag) {
+        size_t middle = low + (high - low) / 2;
+        if (slot_at(u, middle)->tag < tag)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    if ((size_t)(u->next - u->base) == u->cap)
-        grow(u);
-    uint64_t tag = u->next++;
-    *entry(u, tag) = (struct unacked_entry){ 0 };
-    return tag;
+    struct unacked_slot *s = slot_at(u, high);
+    return s->tag == tag && s->entry.qid != 0 ? s : NULL;
+}
+
+/* Nothing is open: a large ring goes. */
+static void start_anew(struct unacked *u)
+{
+    u->count = 0;
+    u->head = 0;
+    if (u->cap > CAP_KEPT) {
+        mem_free(u->slots);
+        u->slots = NULL;
+        u->cap = 0;
+    }
 }
 
 static void drop_holes(struct unacked *u)
@@ -75,30 +99,37 @@ static void drop_holes(struct unacked *u)
         start_anew(u);
         return;
     }
-    while (entry(u, u->base)->qid == 0) {
-        u->base++;
+    while (slot_at(u, 0)->entry.qid == 0) {
         u->head = (u->head + 1) & (u->cap - 1);
+        u->count--;
     }
+}
+
+static void take(struct unacked *u, struct unacked_slot *s, struct unacked_entry *out)
+{
+    *out = s->entry;
+    s->entry.qid = 0;
+    u->open--;
+    drop_holes(u);
 }
 
 bool unacked_is_open(const struct unacked *u, uint64_t tag)
 {
-    return tag >= u->base && tag < u->next && entry(u, tag)->qid != 0;
+    return find(u, tag) != NULL;
 }
 
 bool unacked_take(struct unacked *u, uint64_t tag, struct unacked_entry *out)
 {
-    if (!unacked_is_open(u, tag))
-        return false;
-    *out = *entry(u, tag);
-    entry(u, tag)->qid = 0;
-    u->open--;
-    drop_holes(u);
-    return true;
+    struct unacked_slot *s = find(u, tag);
+    if (s != NULL)
+        take(u, s, out);
+    return s != NULL;
 }
 
-/* The oldest open one is always at base. */
 bool unacked_take_oldest(struct unacked *u, uint64_t upto, struct unacked_entry *out)
 {
-    return u->open != 0 && u->base <= upto && unacked_take(u, u->base, out);
+    if (u->open == 0 || slot_at(u, 0)->tag > upto)
+        return false;
+    take(u, slot_at(u, 0), out);
+    return true;
 }

@@ -1,9 +1,11 @@
 /*
  * unacked: what a channel has handed to its client and not heard of again, by delivery tag.
  *
- * Tags rise by one for each delivery that wants an acknowledgement, from 1 (deliveries without one
- * take a tag too, and leave no entry). Any tag is found in constant time; the memory follows the
- * distance from the oldest open tag to the newest. Pure; one thread.
+ * Tags rise by one for each delivery, from 1; those that want an acknowledgement are kept, in
+ * order, in a ring. One that is settled leaves a hole, which goes when it is the oldest or when the
+ * ring is full, so the memory follows the number of open tags and not the distance between them: a
+ * task may take days while others come and go. A tag is found at once when nothing older has left a
+ * gap, else by bisection. Pure; one thread.
  */
 #ifndef WARREN_UNACKED_H
 #define WARREN_UNACKED_H
@@ -13,19 +15,21 @@
 #include <stdint.h>
 
 struct unacked_entry {
-    uint64_t qid; /* 0: a hole: settled, or never wanted an acknowledgement */
+    uint64_t qid; /* 0: a hole */
     uint64_t qseq;
     uint64_t consumer; /* 0: from basic.get */
     uint32_t shard;    /* where the queue lives */
 };
 
+struct unacked_slot;
+
 struct unacked {
-    struct unacked_entry *entries; /* a ring, for tags base .. next - 1 */
-    size_t cap;
+    struct unacked_slot *slots; /* a ring of `count`, by rising tags; the first is no hole */
+    size_t cap;                 /* a power of two, or 0 */
     size_t head;
-    uint64_t base;
+    size_t count;
     uint64_t next; /* the tag of the next delivery */
-    uint64_t open; /* entries that are not holes */
+    uint64_t open; /* slots that are no holes */
 };
 
 void unacked_init(struct unacked *u);

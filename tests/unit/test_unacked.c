@@ -83,3 +83,23 @@ Test(unacked, agrees_with_an_array_and_gives_its_memory_back)
     cr_expect(le(sz, u.cap, 64));
     unacked_fini(&u);
 }
+
+/* A task that takes days must not hold the memory of all that came after it. */
+Test(unacked, one_old_tag_does_not_hold_the_memory_of_later_ones)
+{
+    struct unacked u;
+    struct unacked_entry e;
+    unacked_init(&u);
+    add(&u, 7);
+    for (int n = 0; n < 100000; n++) {
+        uint64_t tag = add(&u, 8);
+        cr_assert(unacked_take(&u, tag, &e));
+        unacked_skip(&u);
+    }
+    cr_expect(le(sz, u.cap, 64));
+    cr_expect(unacked_is_open(&u, 1));
+    cr_assert(unacked_take_oldest(&u, 1, &e));
+    cr_expect(eq(u64, e.qseq, 7));
+    cr_expect(eq(u64, add(&u, 9), 200002));
+    unacked_fini(&u);
+}
