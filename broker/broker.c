@@ -43,6 +43,8 @@ struct broker {
     struct listen *listen;
     struct mgmt_http *mgmt;
     atomic_bool alarm;
+    atomic_bool exhausted;
+    uint64_t ceiling_bytes; /* of messages, while there is an alarm: above it, it is exhausted */
     atomic_uint_least64_t epoch_waiting; /* as of the last tick */
     struct loop_timer tick;
     struct loop_timer grace;
@@ -94,6 +96,11 @@ bool broker_has_alarm(const struct broker *b)
 uint64_t broker_epoch_waiting(const struct broker *b)
 {
     return atomic_load_explicit(&b->epoch_waiting, memory_order_relaxed);
+}
+
+bool broker_is_exhausted(const struct broker *b)
+{
+    return atomic_load_explicit(&b->exhausted, memory_order_relaxed);
 }
 
 /* ---- making
@@ -270,9 +277,14 @@ static void on_tick(void *arg)
 {
     struct broker *b = arg;
     uint64_t bytes = broker_message_bytes(b);
-    bool on = bytes > broker_live(b)->conf->limits.memory_bytes;
-    if (on != broker_has_alarm(b))
+    uint64_t limit = broker_live(b)->conf->limits.memory_bytes;
+    bool on = bytes > limit;
+    if (on != broker_has_alarm(b)) {
+        /* Publishers that are stopped may end what they have begun, in this quarter more. */
+        b->ceiling_bytes = bytes + limit / 4;
         set_alarm(b, on, bytes);
+    }
+    atomic_store_explicit(&b->exhausted, on && bytes > b->ceiling_bytes, memory_order_relaxed);
     epoch_reclaim(b->epoch);
     atomic_store_explicit(&b->epoch_waiting, epoch_waiting(b->epoch), memory_order_relaxed);
     loop_timer_start(&b->tick, TICK_MS);

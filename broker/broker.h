@@ -55,4 +55,7 @@ void broker_shard_is_idle(struct shard *s);
 /* Memory is short: publishers must wait. */
 bool broker_has_alarm(const struct broker *b);
 
+/* So short that even what publishers have begun must be refused. */
+bool broker_is_exhausted(const struct broker *b);
+
 #endif

@@ -112,7 +112,7 @@ uint64_t shard_new_id(struct shard *s)
     return (uint64_t)s->index << 48 | ++s->next_id;
 }
 
-static void count_bytes(struct shard *s, int64_t change)
+void shard_count_bytes(struct shard *s, int64_t change)
 {
     int64_t was = atomic_load_explicit(&s->message_bytes, memory_order_relaxed);
     atomic_store_explicit(&s->message_bytes, was + change, memory_order_relaxed);
@@ -120,14 +120,14 @@ static void count_bytes(struct shard *s, int64_t change)
 
 void shard_message_made(struct shard *s, const struct message *m)
 {
-    count_bytes(s, (int64_t)message_cost_bytes(m));
+    shard_count_bytes(s, (int64_t)message_cost_bytes(m));
 }
 
 void shard_message_drop(struct shard *s, struct message **m)
 {
     size_t gone = message_unref(m);
     if (gone != 0)
-        count_bytes(s, -(int64_t)gone);
+        shard_count_bytes(s, -(int64_t)gone);
 }
 
 /* ---- queues come and go

@@ -75,8 +75,8 @@ struct shard {
     uint64_t next_id;        /* for connections and consumers */
     bool stopping;           /* clients are being closed, new ones are turned away */
     bool idle_told;
-    /* Octets of messages made here less those that ended here; the sum over all shards is what
-     * messages take. */
+    /* Octets of messages and of parts of them, made here less those that ended here; the sum over
+     * all shards is what messages take. */
     atomic_int_fast64_t message_bytes;
     struct shard_counters counters;
     struct loop_task flush_task;
@@ -119,6 +119,7 @@ static inline uint32_t shard_of_id(uint64_t id)
 }
 
 /* Memory of a message that was made here, or ended here (message_unref says how much). */
+void shard_count_bytes(struct shard *s, int64_t change);
 void shard_message_made(struct shard *s, const struct message *m);
 void shard_message_drop(struct shard *s, struct message **m);
 

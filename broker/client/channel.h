@@ -36,7 +36,8 @@ struct content {
     struct slice exchange;
     struct slice key;
     struct slice props;
-    uint8_t *parked; /* owns what the slices show, or NULL */
+    uint8_t *parked;   /* owns what the slices show, or NULL */
+    size_t held_bytes; /* memory of all that; the shard counts it */
     uint64_t body_bytes;
     uint64_t left_bytes;
     struct buf **parts;

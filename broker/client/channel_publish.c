@@ -10,6 +10,7 @@
 
 #define EXPIRATION_MAX_MS UINT32_MAX
 #define EXPIRATION_ROOM   320u
+#define PART_BYTES        ((size_t)16 * 1024) /* the least block of a body that comes in parts */
 
 /* ---- content comes in
  * -------------------------------------------------------------------------------------- */
@@ -54,9 +55,18 @@ void channel_take_publish(struct channel *ch, const struct amqp_basic_publish *m
     }
 }
 
+/* What is being sent takes memory as what has been sent does: watermarks see both. */
+static void hold(struct channel *ch, size_t octets)
+{
+    ch->content.held_bytes += octets;
+    shard_count_bytes(ch->conn->shard, (int64_t)octets);
+}
+
 static void reset_content(struct channel *ch)
 {
     struct content *ct = &ch->content;
+    shard_count_bytes(ch->conn->shard, -(int64_t)ct->held_bytes);
+    ct->held_bytes = 0;
     if (ct->stage != CONTENT_NONE)
         ch->conn->contents--;
     mem_free(ct->parked);
@@ -91,6 +101,7 @@ void channel_park(struct channel *ch)
         return;
     size_t props = ct->stage == CONTENT_BODY ? ct->props.len : 0;
     uint8_t *room = mem_alloc(ct->exchange.len + ct->key.len + props);
+    hold(ch, ct->exchange.len + ct->key.len + props);
     uint8_t *at = room;
     ct->exchange = move(&at, ct->exchange);
     ct->key = move(&at, ct->key);
@@ -160,13 +171,40 @@ void channel_take_header(struct channel *ch, const struct amqp_frame *f)
         begin_body(ch, &h, &brief);
 }
 
-static void keep_part(struct content *ct, struct slice bytes)
+static void add_part(struct channel *ch, size_t cap_bytes)
 {
+    struct content *ct = &ch->content;
     if (ct->part_count == ct->part_cap) {
         ct->part_cap = ct->part_cap != 0 ? ct->part_cap * 2 : 4;
         ct->parts = mem_realloc(ct->parts, ct->part_cap * sizeof(struct buf *));
     }
-    ct->parts[ct->part_count++] = buf_copy(bytes);
+    ct->parts[ct->part_count++] = buf_new(cap_bytes);
+    hold(ch, sizeof(struct buf *) + sizeof(struct buf) + cap_bytes);
+}
+
+static void append(struct buf *b, struct slice bytes)
+{
+    memcpy(b->data + b->len_bytes, bytes.ptr, bytes.len);
+    b->len_bytes += (uint32_t)bytes.len;
+}
+
+/* Short frames share a block: a body that comes octet by octet takes no more than another. */
+static void keep_part(struct channel *ch, struct slice bytes)
+{
+    struct content *ct = &ch->content;
+    if (ct->part_count != 0) {
+        struct buf *last = ct->parts[ct->part_count - 1];
+        struct slice fits = slice_head(bytes, last->cap_bytes - last->len_bytes);
+        if (fits.len != 0)
+            append(last, fits);
+        bytes = slice_from(bytes, fits.len);
+    }
+    if (bytes.len == 0)
+        return;
+    uint64_t rest = bytes.len + ct->left_bytes;
+    size_t room = rest < PART_BYTES ? (size_t)rest : PART_BYTES;
+    add_part(ch, bytes.len > room ? bytes.len : room);
+    append(ct->parts[ct->part_count - 1], bytes);
 }
 
 void channel_take_body(struct channel *ch, const struct amqp_frame *f)
@@ -186,8 +224,12 @@ void channel_take_body(struct channel *ch, const struct amqp_frame *f)
         publish(ch, f->payload);
         return;
     }
-    if (f->payload.len != 0)
-        keep_part(ct, f->payload);
+    if (UNLIKELY(broker_is_exhausted(ch->conn->shard->broker))) {
+        connection_error(ch->conn, AMQP_RESOURCE_ERROR, AMQP_BASIC_PUBLISH,
+                         "no memory left for the rest of the message");
+        return;
+    }
+    keep_part(ch, f->payload);
     if (ct->left_bytes == 0)
         publish(ch, slice_of(NULL, 0));
 }

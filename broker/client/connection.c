@@ -620,6 +620,7 @@ static void process(struct connection *c)
         return;
     c->processing = true;
     struct slice in = stream_peek(c->stream);
+    bool alarm = broker_has_alarm(c->shard->broker);
     size_t used = 0;
     int frames = 0;
     while (frames < FRAMES_PER_TURN && used < in.len && may_go_on(c)) {
@@ -628,6 +629,8 @@ static void process(struct connection *c)
             break;
         used += n;
         frames++;
+        if (UNLIKELY(alarm) && c->publishes)
+            block_if_due(c); /* between two messages: the end of the input may never be one */
     }
     c->processing = false;
     if (c->stream == NULL)

@@ -3,7 +3,7 @@
 import unittest
 
 import wire
-from harness.case import Case
+from harness.case import Case, only
 from harness.servers import is_instrumented
 from harness.waits import LONG, Deadline, wait_until
 
@@ -79,3 +79,48 @@ class Alarm(Case):
                 publisher.send(frame, 1)
         self.assertEqual(len(publisher.events), 0)
         taker.call("queue.delete", queue=q)
+
+    @only("broker", "threads")  # RabbitMQ stops reading in the middle of messages
+    def test_messages_that_never_end_take_no_more_than_there_is(self):
+        """Many half messages: those are refused in the end, and what they held is free again."""
+        part = wire.put_frame(wire.FRAME_BODY, 1, b"h" * 131000)
+        begin = wire.method_frame(1, "basic.publish", routing_key="half") + \
+            wire.header_frame(1, 100 << 20)
+        conns = [self.connect() for _ in range(8)]
+        for conn in conns:
+            conn.channel(1)
+            conn.send(begin)
+        refused = 0
+        for conn in conns:
+            try:
+                for _ in range(790):  # 99 MiB each
+                    conn.send(part)
+                conn.expect_silence(1)
+            except (BrokenPipeError, ConnectionResetError, AssertionError):
+                refused += 1
+        self.assertGreater(refused, 2)
+        self.assertLess(self.site.broker.proc.rss_kb(), 600 << 10)
+        for conn in conns:
+            conn.sock.close()
+        wait_until(self.publishes_freely, "memory is free again", LONG)
+
+    def publishes_freely(self):
+        ch = self.channel()
+        ch.publish("", "nowhere", b"x")
+        try:
+            return ch.conn.next(0, 0.3).name != "connection.blocked"
+        except TimeoutError:
+            return True
+
+    @only("broker", "threads")
+    def test_a_body_in_single_octets_takes_no_more_than_its_length(self):
+        broker, octets = self.broker("own"), 4 << 20
+        ch, q = self.channel(address=broker.address), self.name()
+        ch.declare(q)
+        before = broker.proc.rss_kb()
+        ch.conn.send(wire.method_frame(1, "basic.publish", routing_key=q) +
+                     wire.header_frame(1, octets) +
+                     wire.put_frame(wire.FRAME_BODY, 1, b"o") * octets)
+        ch.barrier()
+        self.assertLess(broker.proc.rss_kb() - before, 48 << 10)
+        self.assertEqual(ch.get(q).body, b"o" * octets)
