@@ -478,9 +478,14 @@ static void feed(struct connection *c, const struct amqp_hs_event *ev)
     struct amqp_hs_effects out;
     bool was_running = c->hs.state == AMQP_HS_SERVER_RUNNING;
     amqp_hs_server_step(&c->hs, ev, &out);
-    /* Once it closes, what its channels hold goes back at once and not when the socket ends. */
-    if (was_running && c->hs.state == AMQP_HS_SERVER_CLOSED)
+    /* Once it closes, what its channels hold goes back at once and not when the socket ends. And
+     * its answer must be read, however short memory is. */
+    if (was_running && c->hs.state == AMQP_HS_SERVER_CLOSED) {
         end_channels(c);
+        if (c->blocked)
+            stream_resume(c->stream);
+        c->blocked = false;
+    }
     for (unsigned i = 0; i < out.count && c->stream != NULL; i++)
         carry_out(c, &out.list[i]);
 }

@@ -1,9 +1,10 @@
 """The end of a broker's life as its clients see it."""
 
 import wire
-from harness.case import Case
+from harness.case import Case, only
 from harness.client import Eof
 from harness.servers import Rabbit
+from harness.waits import wait_until
 
 TARGETS = ("broker", "rabbitmq")
 THREADS = True
@@ -54,3 +55,28 @@ class Stop(Case):
             helper.publish("", q, b"x" * 4096)
         helper.barrier()
         self.assertEqual(server.stop(), 0)
+
+    @only("broker", "threads")
+    def test_publishers_that_wait_for_memory_hear_it_too(self):
+        conf = {"limits": {"memory-high-watermark": "64M"}}
+        if self.target == "threads":
+            conf["node"] = {"threads": 3}
+        server = self.broker("own", conf)
+        conn = self.connect(address=server.address)
+        ch = conn.channel()
+        q = ch.queue()
+        blocked = []
+
+        def is_blocked():
+            ch.publish("", q, b"m" * (1 << 20))
+            try:
+                blocked.append(conn.next(0, 0.01).name)
+            except TimeoutError:
+                pass
+            return blocked
+
+        wait_until(is_blocked, "blocked")
+        server.proc.signal(15)
+        conn.expect_close(320, SHUTDOWN, (0, 0))
+        self.assertEqual(server.stop(), 0)
+        self.assertNotIn(b"did not answer", server.proc.log_bytes())
