@@ -128,16 +128,30 @@ void connection_stop(struct connection *c, bool now)
                          "broker forced connection closure with reason 'shutdown'");
 }
 
-static void on_closed(struct stream *stream, const struct err *why, void *arg)
+static void client_went(struct connection *c, const struct err *why)
 {
-    struct connection *c = arg;
-    CHECK(stream == c->stream);
     if (why != NULL || c->hs.state == AMQP_HS_SERVER_RUNNING)
         log_warn("connection", id_of(c).text, "client went without closing: %s",
                  why != NULL ? why->text : "end of stream");
     count_octets(c);
     stream_free(&c->stream);
     end_connection(c);
+}
+
+static void on_closed(struct stream *stream, const struct err *why, void *arg)
+{
+    struct connection *c = arg;
+    CHECK(stream == c->stream);
+    client_went(c, why);
+}
+
+/* Nothing more will come; what has come may still wait for its turn. */
+static void on_end(struct stream *stream, void *arg)
+{
+    struct connection *c = arg;
+    CHECK(stream == c->stream);
+    c->ended = true;
+    process(c);
 }
 
 static void on_room(struct stream *stream, void *arg)
@@ -217,6 +231,7 @@ void connection_new(struct shard *s, int fd, const struct sock_addr *peer, struc
     c->live = live_ref(broker_live(s->broker));
     amqp_hs_server_init(&c->hs, &c->live->handshake);
     c->stream = stream_new(s->loop, fd, &handlers, c);
+    stream_on_end(c->stream, on_end);
     if (tls != NULL)
         stream_start_tls_server(c->stream, tls);
     idmap_put(&s->connections, c->id, c);
@@ -318,6 +333,7 @@ void connection_alarm_ended(struct connection *c)
         connection_send(c, 0, &(struct amqp_method){ .id = AMQP_CONNECTION_UNBLOCKED });
     c->said_blocked = false;
     stream_resume(c->stream);
+    loop_again(c->shard->loop, &c->resume);
 }
 
 /* ---- sending
@@ -646,4 +662,6 @@ static void process(struct connection *c)
         loop_again(c->shard->loop, &c->resume);
     if (c->publishes)
         block_if_due(c);
+    if (c->ended && frames < FRAMES_PER_TURN && may_go_on(c))
+        client_went(c, NULL);
 }

@@ -49,6 +49,7 @@ struct connection {
     bool owns_queues; /* has declared exclusive ones */
     bool releasing;   /* the peer has closed; waits for what it owned to go */
     bool processing;
+    bool ended; /* the client has said its last: it goes when that is worked off */
     bool past_preamble;
     struct loop_task resume;
     struct loop_task turn_end;

@@ -1,7 +1,8 @@
 """Publishing: mandatory and return, confirms, and that one cannot be told from the other."""
 
 import wire
-from harness.case import Case
+from harness.case import Case, only
+from harness.waits import wait_until
 
 THREADS = True
 
@@ -194,3 +195,22 @@ class Newborn(Case):
             self.assertEqual(self.maker.declare(q, passive=True).consumer_count, consumers)
             self.maker.call("queue.delete", queue=q)
             conn.close()
+
+
+class LastWords(Case):
+    def test_what_was_sent_before_the_end_is_taken(self):
+        """A client may close its socket behind its last message, with no word of parting."""
+        ch = self.channel()
+        for n, body in ((60000, b""), (10000, b"x" * 1500), (3, b"x" * 5000000)) * 3:
+            q = self.name()
+            ch.declare(q)
+            one = wire.method_frame(1, "basic.publish", routing_key=q) + \
+                wire.content_frames(1, body)
+            declare = wire.method_frame(1, "exchange.declare", exchange=self.name("x"),
+                                        type="fanout", nowait=True)
+            conn = self.connect()
+            conn.channel(1)
+            conn.send(one * n + declare + one)
+            conn.sock.close()
+            wait_until(lambda: ch.declare(q, passive=True).message_count == n + 1, "all of them")
+            ch.call("queue.delete", queue=q)
