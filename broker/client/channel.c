@@ -101,6 +101,7 @@ static void close_channel(struct channel *ch, unsigned code, uint32_t method, co
     struct slice reply = amqp_reply_text(room, code, "%s", text);
     log_warn("channel", ch->conn->user, "channel error number=%u on=%s: %.*s", ch->number,
              amqp_method_name(method), SLICE_ARG(reply));
+    channel_tell_confirms(ch);
     ch->state = CHANNEL_CLOSING;
     release(ch);
     channel_send(ch, &(struct amqp_method){ .id = AMQP_CHANNEL_CLOSE,

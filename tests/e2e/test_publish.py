@@ -214,3 +214,15 @@ class LastWords(Case):
             conn.sock.close()
             wait_until(lambda: ch.declare(q, passive=True).message_count == n + 1, "all of them")
             ch.call("queue.delete", queue=q)
+
+    @only("broker", "proxy")  # across threads they may be under way; RabbitMQ may forget them
+    def test_what_was_taken_is_confirmed_before_the_channel_is_closed(self):
+        ch = self.channel()
+        q = ch.queue()
+        ch.call("confirm.select")
+        one = wire.method_frame(1, "basic.publish", routing_key=q) + wire.content_frames(1, b"1")
+        wrong = wire.method_frame(1, "basic.publish", exchange="is not there") + \
+            wire.content_frames(1, b"")
+        ch.conn.send(one * 3 + wrong)
+        ch.expect("basic.ack", delivery_tag=3, multiple=True)
+        ch.expect_close(404)
