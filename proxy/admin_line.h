@@ -12,6 +12,7 @@
 #define ADMIN_LINE_MAX  2048u /* octets of a line */
 #define ADMIN_WORDS_MAX 16u   /* of a command; the rest is cut off and `is_cut` says so */
 
+/* Not to be copied: the words point into it. */
 struct admin_command {
     const char *words[ADMIN_WORDS_MAX];
     unsigned count;

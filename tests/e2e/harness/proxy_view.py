@@ -47,5 +47,6 @@ def stats(proxy):
 
 def wait_status(proxy, server, status, backend="rabbits"):
     """Until the table says UP or DOWN of a server."""
-    return wait_until(lambda: stats(proxy)[(backend, server)]["status"].startswith(status),
+    row = lambda: stats(proxy).get((backend, server), {"status": "not there"})
+    return wait_until(lambda: row()["status"].startswith(status),
                       "%s %s" % (server, status))
