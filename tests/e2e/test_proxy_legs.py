@@ -1,0 +1,337 @@
+"""Legs: where a client's channels live, what waits, and what ends with a broker."""
+
+import os
+import re
+import signal
+import socket
+import threading
+
+import wire
+from harness import procs
+from harness.case import Case
+from harness.client import Eof
+from harness.proxy_view import command, stats, wait_status
+from harness.waits import Deadline, wait_until
+
+TARGETS = ("proxy",)
+
+
+def legs(proxy):
+    """[(session, channel, server)] of all live channels."""
+    found = re.findall(r"(?m)^(\S+) channel=(\d+) be=\S+ srv=(\S+)", command(proxy, "show legs"))
+    return [(session, int(channel), server) for session, channel, server in found]
+
+
+class Pair(Case):
+    """A proxy before two brokers."""
+
+    backend = {}
+
+    def setUp(self):
+        super().setUp()
+        self.brokers = [self.broker("rabbit1"), self.broker("rabbit2")]
+        self.front = self.proxy(self.brokers, {"backend rabbits": self.backend})
+        for b in self.brokers:
+            wait_status(self.front, b.name, "UP")
+
+    def by_name(self, name):
+        return next(b for b in self.brokers if b.name == name)
+
+    def use(self, ch):
+        q = ch.queue()
+        ch.publish("", q, b"alive")
+        self.assertEqual(ch.get(q).body, b"alive")
+
+
+class PerChannel(Pair):
+    def test_channels_of_a_client_are_spread(self):
+        conn = self.connect(address=self.front.address)
+        channels = [conn.channel() for _ in range(6)]
+        servers = [server for _, _, server in legs(self.front)]
+        self.assertEqual(sorted(set(servers)), ["rabbit1", "rabbit2"])
+        self.assertEqual(len(servers), 6)
+        for ch in channels:
+            self.use(ch)
+        for ch in channels:
+            ch.call("channel.close")
+        wait_until(lambda: not legs(self.front), "no legs left")
+        self.use(conn.channel(1))
+
+    def test_a_lost_broker_ends_only_the_channels_that_lived_there(self):
+        conn = self.connect(address=self.front.address)
+        channels = {n: conn.channel(n) for n in range(1, 7)}
+        homes = {channel: server for _, channel, server in legs(self.front)}
+        self.assertEqual(set(homes.values()), {"rabbit1", "rabbit2"})
+        self.brokers[1].proc.kill()
+        for n in (n for n in channels if homes[n] == "rabbit2"):
+            event = channels[n].expect("channel.close")
+            self.assertEqual(event.reply_code, 320)
+            self.assertRegex(event.reply_text, "^CONNECTION_FORCED - broker rabbit2 ")
+        for n in (n for n in channels if homes[n] == "rabbit1"):
+            self.use(channels[n])
+        lost = next(n for n in channels if homes[n] == "rabbit2")
+        self.use(conn.channel(lost))  # the number may be used again
+
+    def test_the_method_that_was_asked_is_named(self):
+        conn = self.connect(address=self.front.address)
+        channels = {n: conn.channel(n) for n in (1, 2)}
+        homes = {channel: server for _, channel, server in legs(self.front)}
+        lost = next(n for n in channels if homes[n] == "rabbit2")
+        self.brokers[1].proc.signal(signal.SIGSTOP)
+        channels[lost].send("queue.declare", queue="x")
+        wait_until(lambda: "asked=queue.declare" in command(self.front, "show legs"), "the question")
+        self.brokers[1].proc.kill()
+        event = channels[lost].expect("channel.close")
+        self.assertEqual((event.class_id, event.method_id), (50, 10))
+
+    def test_a_broker_that_dies_inside_a_message(self):
+        """Publishing goes on to the message's end, and what is left of it is dropped."""
+        conn = self.connect(address=self.front.address)
+        channels = {n: conn.channel(n) for n in (1, 2)}
+        homes = {channel: server for _, channel, server in legs(self.front)}
+        lost = next(n for n in channels if homes[n] == "rabbit2")
+        frames = wire.method_frame(lost, "basic.publish", routing_key="x")
+        frames += wire.header_frame(lost, 200000)
+        conn.send(frames + wire.put_frame(wire.FRAME_BODY, lost, b"b" * 100000))
+        wait_until(lambda: "publishing" in command(self.front, "show legs"), "half a message")
+        self.brokers[1].proc.kill()
+        conn.polite = False
+        self.assertEqual(channels[lost].expect("channel.close").reply_code, 320)
+        conn.send(wire.put_frame(wire.FRAME_BODY, lost, b"b" * 100000))
+        conn.send_method(lost, "channel.close_ok")
+        self.use(channels[3 - lost])
+        self.use(conn.channel(lost))
+
+    def test_an_exclusive_queue_holds_what_is_opened_later(self):
+        conn = self.connect(address=self.front.address)
+        q = conn.channel().queue(exclusive=True)
+        for _ in range(4):
+            ch = conn.channel()
+            ch.publish("", q, b"mine")
+            self.assertEqual(ch.get(q).body, b"mine")
+        self.assertEqual(len({server for _, _, server in legs(self.front)}), 1)
+
+    def test_a_client_without_channels_outlives_its_broker(self):
+        conn = self.connect(address=self.front.address)
+        rows = lambda: stats(self.front)
+        home = next(b for b in self.brokers if int(rows()[("rabbits", b.name)]["scur"]) == 1)
+        home.proc.kill()
+        wait_status(self.front, home.name, "DOWN")
+        self.use(conn.channel())
+
+    def test_close_waits_for_all_brokers(self):
+        """What was sent before the goodbye is done when the client is answered."""
+        conn = self.connect(address=self.front.address)
+        channels = {n: conn.channel(n) for n in (1, 2)}
+        homes = {channel: server for _, channel, server in legs(self.front)}
+        queues = {}
+        for n, ch in channels.items():
+            queues[n] = self.name()
+            ch.declare(queues[n])
+            for _ in range(2000):
+                ch.publish("", queues[n], b"x" * 100)
+        conn.close()
+        for n, q in queues.items():
+            ch = self.channel(address=self.by_name(homes[n]).address)
+            self.assertEqual(ch.declare(q, passive=True).message_count, 2000)
+
+
+class PerSession(Pair):
+    backend = {"legs": "session"}
+
+    def test_all_channels_go_one_way(self):
+        conns = [self.connect(address=self.front.address) for _ in range(4)]
+        for conn in conns:
+            for _ in range(3):
+                self.use(conn.channel())
+        homes = {}
+        for session, _, server in legs(self.front):
+            homes.setdefault(session, set()).add(server)
+        self.assertEqual([len(servers) for servers in homes.values()], [1] * 4)
+        self.assertEqual(sum(int(stats(self.front)[("rabbits", b.name)]["scur"])
+                             for b in self.brokers), 4)
+
+    def test_leastconn_and_weights(self):
+        command(self.front, "set server rabbits/rabbit2 weight 0")
+        conns = [self.connect(address=self.front.address) for _ in range(3)]
+        for conn in conns:
+            conn.channel()
+        self.assertEqual({server for _, _, server in legs(self.front)}, {"rabbit1"})
+
+
+class Waiting(Case):
+    def before_nobody(self, failover):
+        """A proxy whose only broker is not there yet."""
+        b = self.broker(start=False)
+        p = self.proxy([b], {"defaults": {"timeout-failover": failover}}, start=False)
+        p.start(ready=False)
+        p.proc.wait_log(b"runs threads")
+        wait_status(p, "rabbit1", "DOWN")
+        return b, p
+
+    def test_a_client_waits_for_a_server_to_come(self):
+        b, p = self.before_nobody("30s")
+        done = []
+        t = threading.Thread(target=lambda: done.append(
+            self.connect(address=p.address).channel().queue()))
+        t.start()
+        self.addCleanup(t.join)
+        wait_until(lambda: stats(p)[("rabbits", "BACKEND")]["qcur"] == "1", "one waits")
+        b.start()
+        wait_until(lambda: done, "it is served")
+
+    def test_the_wait_has_an_end(self):
+        _, p = self.before_nobody("300ms")
+        conn = self.raw(address=p.address)
+        conn.hello()
+        conn.start_ok()
+        event = conn.expect_close(320)
+        self.assertIn("rabbits", event.reply_text)
+
+    def test_the_next_server_is_tried(self):
+        """One that accepts and says nothing costs a timeout, not the client."""
+        mute = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(mute.close)
+        b = self.broker()
+        p = self.proxy([b], {"defaults": {"timeout-handshake": "500ms"}, "backend rabbits": {
+            "balance": "first", "default-server": "inter 1h", "server": [
+                "mute 127.0.0.1:%d" % mute.getsockname()[1], "rabbit1 127.0.0.1:%d" % b.port]}})
+        self.connect(address=p.address).channel().queue()
+        self.assertGreaterEqual(int(stats(p)[("rabbits", "mute")]["wredis"]), 1)
+
+    def test_names_are_looked_up(self):
+        b = self.broker()
+        p = self.proxy([b], {"backend rabbits": {"server": [
+            "rabbit1 localhost:%d check" % b.port, "nobody nobody.invalid:5672 check"]}})
+        wait_status(p, "rabbit1", "UP")
+        self.connect(address=p.address).channel().queue()
+        self.assertIn("localhost", command(p, "show servers state"))
+        p.proc.wait_log(b"nobody")
+
+    def test_a_full_server_is_waited_for(self):
+        b = self.broker()
+        p = self.proxy([b], {"backend rabbits": {"server": [
+            "rabbit1 127.0.0.1:%d check maxconn 2" % b.port]}})
+        wait_status(p, "rabbit1", "UP")
+        first, second = (self.connect(address=p.address) for _ in range(2))
+        done = []
+        t = threading.Thread(target=lambda: done.append(self.connect(address=p.address)))
+        t.start()
+        self.addCleanup(t.join)
+        wait_until(lambda: stats(p)[("rabbits", "BACKEND")]["qcur"] == "1", "one waits")
+        first.close()
+        wait_until(lambda: done, "it is served")
+        second.channel().queue()
+
+
+class Limits(Case):
+    def test_more_clients_than_maxconn_wait_outside(self):
+        p = self.proxy([self.broker()], {"frontend amqp": {"maxconn": 2}})
+        inside = [self.connect(address=p.address) for _ in range(2)]
+        third = self.raw(address=p.address)  # the system accepts it, the proxy does not yet
+        third.send(wire.PROTOCOL_HEADER)
+        third.expect_silence()
+        self.assertEqual(stats(p)[("amqp", "FRONTEND")]["status"], "FULL")
+        inside[0].close()
+        third.expect("connection.start")
+
+    def test_a_handshake_has_its_time(self):
+        p = self.proxy([self.broker()], {"defaults": {"timeout-handshake": "300ms"}})
+        self.raw(address=p.address).expect_eof()
+        slow = self.raw(address=p.address)
+        slow.hello()
+        slow.expect_eof()
+        half = self.raw(address=p.address)
+        half.hello()
+        half.login()
+        half.expect_eof()
+        idle = self.connect(address=p.address)
+        idle.expect_silence(1)
+        idle.channel().queue()
+
+
+class Headers(Case):
+    """The PROXY protocol at the door."""
+
+    def setUp(self):
+        super().setUp()
+        self.port = procs.free_port()
+        self.front = self.proxy([self.broker()], start=False)
+        self.front.conf["frontend amqp"]["bind"] = [
+            self.front.conf["frontend amqp"]["bind"],
+            "127.0.0.1:%d accept-proxy trust 127.0.0.0/8" % self.port]
+        self.front.start()
+
+    def test_the_client_s_address_is_taken_from_it(self):
+        sock = socket.create_connection(("127.0.0.1", self.port))
+        self.addCleanup(sock.close)
+        sock.sendall(b"PROXY TCP4 10.9.8.7 127.0.0.1 4711 5672\r\n" + wire.PROTOCOL_HEADER)
+        self.assertTrue(sock.recv(1))
+        self.assertIn("src=10.9.8.7:4711", command(self.front, "show sess"))
+
+    def test_without_it_nobody_comes_in(self):
+        conn = self.raw(address=("127.0.0.1", self.port))
+        conn.send(wire.PROTOCOL_HEADER)
+        with self.assertRaises((Eof, ConnectionResetError)):
+            conn.read_frame()
+        self.connect(address=self.front.address).channel().queue()
+
+
+class Reloads(Case):
+    def test_pages_and_socket_move(self):
+        p = self.proxy([self.broker()])
+        port, path = procs.free_port(), p.path("other.sock")
+        p.conf["listen stats"]["bind"] = "127.0.0.1:%d" % port
+        p.conf["global"]["stats-socket"] = path + " mode 600"
+        p.write_conf()
+        p.proc.signal(signal.SIGHUP)
+        wait_until(lambda: not os.path.exists(p.socket_path), "the old socket is gone")
+        p.stats_port, p.socket_path = port, path
+        wait_status(p, "rabbit1", "UP")
+        self.assertIn("Name:", command(p, "show info"))
+
+    def test_a_port_that_is_taken_changes_nothing(self):
+        p = self.proxy([self.broker()])
+        taken = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(taken.close)
+        good = p.conf["frontend amqp"]["bind"]
+        p.conf["frontend amqp"]["bind"] = [good, "127.0.0.1:%d" % taken.getsockname()[1]]
+        p.write_conf()
+        p.proc.signal(signal.SIGHUP)
+        p.proc.wait_log(b"not reloaded")
+        self.connect(address=p.address).channel().queue()
+
+    def test_what_the_operator_set_stays(self):
+        p = self.proxy([self.broker()])
+        command(p, "set server rabbits/rabbit1 state drain")
+        p.conf["defaults"]["timeout-connect"] = "3s"
+        p.write_conf()
+        p.proc.signal(signal.SIGUSR2)
+        p.proc.wait_log(b"reloaded")
+        self.assertEqual(stats(p)[("rabbits", "rabbit1")]["status"], "DRAIN")
+
+
+class Slow(Case):
+    def test_a_reader_that_stops_holds_up_nobody_else(self):
+        """Its broker is not read any more, its heartbeats go on, others do not notice."""
+        p = self.proxy([self.broker(conf={"limits": {"heartbeat": "1s"}})])
+        slow = self.connect(address=p.address, heartbeat=0)
+        ch = slow.channel()
+        q = ch.queue()
+        ch.consume(q, no_ack=True)
+        other = self.connect(address=p.address).channel()
+        before = p.proc.rss_kb()
+        for _ in range(300):
+            other.publish("", q, b"x" * 100000)
+        mine = other.queue()
+        other.publish("", mine, b"alive")
+        self.assertEqual(other.get(mine).body, b"alive")
+        if not os.environ.get("WARREN_WRAP"):
+            self.assertLess(p.proc.rss_kb() - before, 16384)
+        until = Deadline(4)
+        while not until.passed():  # longer than the broker would wait for a heartbeat
+            other.publish("", mine, b"tick")
+            other.get(mine)
+        self.assertEqual(len(ch.expect("basic.deliver").body), 100000)
+        for _ in range(299):
+            ch.expect("basic.deliver")
