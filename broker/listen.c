@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "broker.h"
 #include "client/connection.h"
+#include "client/guest.h"
 #include "io/mailbox.h"
 #include "io/nets.h"
 #include "io/sock.h"
@@ -21,6 +22,7 @@ struct ear {
     struct listener *listener;
     struct tls_ctx *tls; /* a reference of this shard's own, or NULL */
     bool secure;
+    struct guest_list guests; /* at a TLS port, before TLS */
 };
 
 struct listen {
@@ -36,7 +38,10 @@ static void on_client(int fd, const struct sock_addr *peer, void *arg)
         sock_close(fd);
         return;
     }
-    connection_new(ear->shard, fd, peer, ear->tls);
+    if (ear->tls != NULL)
+        guest_new(&ear->guests, ear->shard, fd, peer, ear->tls);
+    else
+        connection_new(ear->shard, fd, peer, NULL, false);
 }
 
 bool listen_address(const struct conf_address *a, const char *key, struct sock_addr *out,
@@ -152,6 +157,7 @@ static void on_notice(struct mail *mail)
     struct ear_notice *n = CONTAINER_OF(mail, struct ear_notice, mail);
     if (n->tls == NULL) {
         listener_free(&n->ear->listener);
+        guest_send_away(&n->ear->guests);
     } else {
         tls_ctx_unref(&n->ear->tls);
         n->ear->tls = n->tls;
@@ -198,6 +204,7 @@ void listen_free(struct listen **listen)
     *listen = NULL;
     for (size_t i = 0; i < l->count; i++) {
         listener_free(&l->ears[i].listener);
+        guest_send_away(&l->ears[i].guests);
         if (l->ears[i].tls != NULL)
             tls_ctx_unref(&l->ears[i].tls);
     }

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "bind_addr.h"
 #include "io/nets.h"
 #include "io/proxy_accept.h"
 #include "relay.h"
@@ -101,8 +102,8 @@ static void await_header(struct door *d, int fd, const struct sock_addr *peer)
     g->peer = *peer;
     LIST_INSERT_HEAD(&d->guests, g, entry);
     d->guest_count++;
-    g->accept =
-        proxy_accept_start(d->worker->loop, fd, d->frontend->conf->timeout.handshake, on_header, g);
+    g->accept = proxy_accept_start(d->worker->loop, fd, false, d->frontend->conf->timeout.handshake,
+                                   on_header, g);
 }
 
 static void send_guests_away(struct door *d)
@@ -137,14 +138,6 @@ static struct door *find(const struct worker *w, const char *at)
     return NULL;
 }
 
-static bool bind_address(const struct bind_conf *b, struct sock_addr *out, struct err *err)
-{
-    bool ok = b->at.kind == CONF_ADDRESS_UNIX ? sock_addr_unix(b->at.path, out)
-                                              : sock_addr_ip(b->at.host, b->at.port, out);
-    return ok || err_set(err, ERR_CONFIG, "%s is not an address of this host (a name does not do)",
-                         b->at.text);
-}
-
 /* Does nobody else listen there? Workers share their ports, and so the system would let another
  * process of the same user share them too. */
 static bool nobody_there(struct worker *w, const struct sock_addr *at, struct err *err)
@@ -164,7 +157,7 @@ static struct listener *listen_at(struct door *d, const struct door *twin, bool 
     struct worker *w = d->worker;
     struct listener_options o = { .reuse_port = share_port };
     struct sock_addr at;
-    if (!bind_address(conf_of(d), &at, err))
+    if (!bind_addr(conf_of(d), &at, err))
         return NULL;
     if (twin != NULL && sock_addr_is_unix(&at))
         return listener_share(twin->listener, w->loop, on_accept, d, err);

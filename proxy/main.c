@@ -93,10 +93,15 @@ static bool open_log(const struct proxy_conf *conf, const char *target, struct e
     return log_start(&setup, err);
 }
 
-static int check_only(const struct proxy_conf *conf)
+static int check_only(struct proxy_conf **conf)
 {
-    for (size_t i = 0; i < conf->warnings.count; i++)
-        fprintf(stderr, "warning: %s\n", conf->warnings.items[i]);
+    struct err err;
+    for (size_t i = 0; i < (*conf)->warnings.count; i++)
+        fprintf(stderr, "warning: %s\n", (*conf)->warnings.items[i]);
+    if (!proxy_check(conf, &err)) {
+        complain(err.text);
+        return EXIT_TROUBLE;
+    }
     puts("Configuration file is valid");
     return EXIT_DONE;
 }
@@ -166,7 +171,5 @@ int main(int argc, char **argv)
     }
     if (!a.check)
         return run(&conf, &a);
-    code = check_only(conf);
-    proxy_conf_free(&conf);
-    return code;
+    return check_only(&conf);
 }

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "bind_addr.h"
 #include "census.h"
 #include "io/http.h"
 #include "io/nets.h"
@@ -215,11 +216,8 @@ static bool listen_at(struct page_server *s, const struct bind_conf *b, struct e
         .server_name = "warren-proxy",
     };
     struct sock_addr at;
-    bool ok = b->at.kind == CONF_ADDRESS_UNIX ? sock_addr_unix(b->at.path, &at)
-                                              : sock_addr_ip(b->at.host, b->at.port, &at);
-    if (!ok)
-        return err_set(err, ERR_CONFIG, "%s: %s is not an address of this host", b->where,
-                       b->at.text);
+    if (!bind_addr(b, &at, err))
+        return err_context(err, "%s", b->where);
     s->http = http_server_new(s->view->loop, &at, &options, err);
     if (s->http == NULL)
         return err_context(err, "%s", b->where);

@@ -577,13 +577,20 @@ static void init_process(struct proxy *p)
     p->left_mail.fn = on_left;
 }
 
-static bool read_cookie(struct proxy *p, struct err *err)
+static bool read_cookie(const struct snapshot *s, struct cookie *out, struct err *err)
 {
-    const char *path = p->snapshot->conf->global.cookie_file;
-    if (path != NULL && !cookie_read(path, &p->cookie, err))
-        return err_context(err, "cookie-file");
-    p->process.cookie = cookie_slice(&p->cookie);
-    return true;
+    const char *path = s->conf->global.cookie_file;
+    return path == NULL || cookie_read(path, out, err) || err_context(err, "cookie-file");
+}
+
+bool proxy_check(struct proxy_conf **conf, struct err *err)
+{
+    struct cookie cookie = { .len = 0 };
+    struct snapshot *s = snapshot_new(conf, NULL, 0, err);
+    bool ok = s != NULL && read_cookie(s, &cookie, err);
+    cookie_wipe(&cookie);
+    snapshot_unref(&s);
+    return ok;
 }
 
 struct proxy *proxy_new(struct proxy_conf **conf, struct err *err)
@@ -596,8 +603,9 @@ struct proxy *proxy_new(struct proxy_conf **conf, struct err *err)
     if (p->loop == NULL || p->snapshot == NULL)
         goto fail;
     init_process(p);
-    if (!read_cookie(p, err))
+    if (!read_cookie(p->snapshot, &p->cookie, err))
         goto fail;
+    p->process.cookie = cookie_slice(&p->cookie);
     loop_timer_init(&p->tick, p->loop, on_tick, p);
     loop_timer_init(&p->drain, p->loop, on_drain_timer, p);
     if (start(p, err))

@@ -11,6 +11,9 @@
 
 struct proxy;
 
+/* Can it be run? Reads the certificates and the cookie that it names. Takes *conf. */
+MUST_CHECK bool proxy_check(struct proxy_conf **conf, struct err *err);
+
 /* Takes *conf, also when it fails. Listens already, accepts when it runs. */
 MUST_CHECK struct proxy *proxy_new(struct proxy_conf **conf, struct err *err);
 

@@ -215,12 +215,14 @@ static void on_deadline(void *arg)
 
 static void on_heart(void *arg);
 
-void connection_new(struct shard *s, int fd, const struct sock_addr *peer, struct tls_ctx *tls)
+void connection_new(struct shard *s, int fd, const struct sock_addr *peer, struct tls_ctx *tls,
+                    bool past_preamble)
 {
     struct connection *c = mem_zalloc(sizeof *c);
     c->shard = s;
     c->id = shard_new_id(s);
     c->client = *peer;
+    c->past_preamble = past_preamble;
     TAILQ_INIT(&c->confirming);
     TAILQ_INIT(&c->assembling);
     TAILQ_INIT(&c->hungry);

@@ -57,8 +57,10 @@ struct connection {
     struct loop_timer heart;
 };
 
-/* A new client on an accepted socket; `tls` may be NULL, then it is plain. */
-void connection_new(struct shard *s, int fd, const struct sock_addr *peer, struct tls_ctx *tls);
+/* A new client on an accepted socket; `tls` may be NULL, then it is plain. `past_preamble`: what a
+ * balancer may say first was said already. */
+void connection_new(struct shard *s, int fd, const struct sock_addr *peer, struct tls_ctx *tls,
+                    bool past_preamble);
 
 /* Send a method. */
 void connection_send(struct connection *c, uint16_t channel, const struct amqp_method *m);

@@ -3,7 +3,6 @@
 #include "base/check.h"
 #include "broker_conf.h"
 #include "io/nets.h"
-#include "io/proxy_proto.h"
 
 /* The first octet tells: "AMQP", "PROXY ", or the carriage return of version 2's signature. */
 static bool looks_like_proxy(uint8_t first)
@@ -15,6 +14,18 @@ static enum preamble_verdict refuse(struct err *why, const char *what)
 {
     err_set(why, ERR_REFUSED, "%s", what);
     return PREAMBLE_REFUSED;
+}
+
+bool preamble_judge(const struct broker_conf *conf, struct slice cookie,
+                    const struct proxy_header *h, struct sock_addr *client, struct err *why)
+{
+    if (!nets_have(&conf->listen.proxy_protocol, client) && !proxy_proto_is_proven(h, cookie))
+        return err_set(why, ERR_REFUSED,
+                       "a PROXY header that proves nothing, from a network that is not in "
+                       "[listen] proxy-protocol");
+    if (h->has_addresses)
+        *client = h->client;
+    return true;
 }
 
 enum preamble_verdict preamble_cut(const struct broker_conf *conf, struct slice cookie,
@@ -36,10 +47,7 @@ enum preamble_verdict preamble_cut(const struct broker_conf *conf, struct slice 
     case PROXY_CUT_HEADER:
         break;
     }
-    if (!trusted && !proxy_proto_is_proven(&h, cookie))
-        return refuse(why, "a PROXY header that proves nothing, from a network that is not in "
-                           "[listen] proxy-protocol");
-    if (h.has_addresses)
-        *client = h.client;
+    if (!preamble_judge(conf, cookie, &h, client, why))
+        return PREAMBLE_REFUSED;
     return PREAMBLE_TAKEN;
 }

@@ -10,6 +10,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/slice.h"
+#include "io/proxy_proto.h"
 #include "io/sock.h"
 
 struct broker_conf;
@@ -26,5 +27,10 @@ enum preamble_verdict {
 MUST_CHECK enum preamble_verdict preamble_cut(const struct broker_conf *conf, struct slice cookie,
                                               struct slice in, struct sock_addr *client,
                                               size_t *len, struct err *why);
+
+/* The same for a header that was taken off the socket already: false with *why set. */
+MUST_CHECK bool preamble_judge(const struct broker_conf *conf, struct slice cookie,
+                               const struct proxy_header *h, struct sock_addr *client,
+                               struct err *why);
 
 #endif

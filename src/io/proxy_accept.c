@@ -14,6 +14,7 @@
 struct proxy_accept {
     struct loop *loop;
     int fd;
+    bool optional;
     proxy_accept_fn fn;
     void *arg;
     struct event readable;
@@ -59,6 +60,12 @@ static void take(struct proxy_accept *a, const struct proxy_header *h, uint8_t *
     a->fn(a->fd, &kept, NULL, a->arg);
 }
 
+/* "PROXY ", or the carriage return of version 2's signature. */
+static bool looks_like_header(uint8_t first)
+{
+    return first == 'P' || first == '\r';
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
@@ -72,6 +79,11 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
         return;
     if (n <= 0) {
         fail(a, n == 0 ? "closed before a PROXY header" : strerror(errno));
+        return;
+    }
+    if (a->optional && !looks_like_header(room[0])) {
+        release(a);
+        a->fn(a->fd, NULL, NULL, a->arg);
         return;
     }
     switch (proxy_proto_cut(slice_of(room, (size_t)n), &h, &len)) {
@@ -93,13 +105,14 @@ static void on_timer(void *arg)
     fail(arg, "no PROXY header in time");
 }
 
-struct proxy_accept *proxy_accept_start(struct loop *loop, int fd, uint64_t timeout_ms,
-                                        proxy_accept_fn fn, void *arg)
+struct proxy_accept *proxy_accept_start(struct loop *loop, int fd, bool optional,
+                                        uint64_t timeout_ms, proxy_accept_fn fn, void *arg)
 {
     CHECK(loop_is_current(loop) && fd >= 0 && fn != NULL);
     struct proxy_accept *a = mem_zalloc(sizeof *a);
     a->loop = loop;
     a->fd = fd;
+    a->optional = optional;
     a->fn = fn;
     a->arg = arg;
     event_assign(&a->readable, loop_base(loop), fd, EV_READ | EV_PERSIST, on_readable, a);

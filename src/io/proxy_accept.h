@@ -18,9 +18,9 @@ struct proxy_accept;
 typedef void (*proxy_accept_fn)(int fd, const struct proxy_header *h, const struct err *why,
                                 void *arg);
 
-/* Takes fd. */
-struct proxy_accept *proxy_accept_start(struct loop *loop, int fd, uint64_t timeout_ms,
-                                        proxy_accept_fn fn, void *arg);
+/* Takes fd. Optional: who begins as no header does is handed on with all that it said. */
+struct proxy_accept *proxy_accept_start(struct loop *loop, int fd, bool optional,
+                                        uint64_t timeout_ms, proxy_accept_fn fn, void *arg);
 
 /* Close the fd; `fn` is not called. After `fn` was called, it is gone already. */
 void proxy_accept_cancel(struct proxy_accept **a);

@@ -277,6 +277,89 @@ class Headers(Case):
         self.connect(address=self.front.address).channel().queue()
 
 
+class TlsToServers(Case):
+    """Over TLS to the broker, with the client's address in front of it, proven by the cookie."""
+
+    def setUp(self):
+        super().setUp()
+        folder = self.folder("tls")
+        self.key, self.cert = os.path.join(folder, "key"), os.path.join(folder, "crt")
+        self.run_ok(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                     "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+                     "/CN=rabbit1", "-addext", "subjectAltName=DNS:rabbit1",
+                     "-keyout", self.key, "-out", self.cert])
+        self.cookie = os.path.join(folder, "cookie")
+        with open(self.cookie, "w") as f:
+            f.write("a cookie of more than twenty octets")
+        os.chmod(self.cookie, 0o400)
+        self.tls_port = procs.free_port()
+        self.back = self.broker(conf={
+            "listen": {"amqps": "127.0.0.1:%d" % self.tls_port},
+            "tls": {"cert": self.cert, "key": self.key},
+            "cluster": {"cookie-file": self.cookie}})
+
+    def front(self, words, cookie=True):
+        conf = {"backend rabbits": {"server": ["rabbit1 127.0.0.1:%d check %s" % (
+            self.tls_port, words)]}}
+        if cookie:
+            conf["global"] = {"cookie-file": self.cookie}
+        p = self.proxy([self.back], conf, start=False)
+        p.start(ready=False)
+        p.proc.wait_log(b"runs threads")
+        return p
+
+    def test_verified_and_proven(self):
+        p = self.front("ssl verify required ca-file %s sni rabbit1 send-proxy-v2" % self.cert)
+        wait_status(p, "rabbit1", "UP")
+        ch = self.connect(address=p.address).channel()
+        q = ch.queue()
+        ch.publish("", q, b"z" * 3000000)
+        self.assertEqual(len(ch.get(q).body), 3000000)
+
+    def test_plain_header_and_none(self):
+        for words in ("ssl verify none send-proxy-v2", "ssl verify none"):
+            with self.subTest(words):
+                p = self.front(words)
+                wait_status(p, "rabbit1", "UP")
+                self.connect(address=p.address).channel().queue()
+
+    def test_a_certificate_of_another_name_is_no_server(self):
+        p = self.front("ssl verify required ca-file %s sni rabbit2" % self.cert)
+        wait_status(p, "rabbit1", "DOWN")
+        self.assertEqual(stats(p)[("rabbits", "rabbit1")]["check_status"], "L6RSP")
+
+    def test_a_header_without_proof_is_refused(self):
+        p = self.front("ssl verify none send-proxy-v2", cookie=False)
+        wait_status(p, "rabbit1", "DOWN")
+
+    def test_guest_is_judged_by_the_client_s_own_address(self):
+        p = self.proxy([self.back], {
+            "global": {"cookie-file": self.cookie},
+            "frontend amqp": {"bind": ["127.0.0.1:%d" % (port := procs.free_port())
+                                       + " accept-proxy"]},
+            "backend rabbits": {"server": ["rabbit1 127.0.0.1:%d check send-proxy-v2"
+                                           % self.back.port]}}, start=False)
+        p.start(ready=False)
+        p.proc.wait_log(b"runs threads")
+        wait_status(p, "rabbit1", "UP")
+        for client, name in ((b"10.1.2.3", "connection.close"), (b"127.0.0.1", "connection.tune")):
+            conn = self.raw(address=("127.0.0.1", port))
+            conn.send(b"PROXY TCP4 " + client + b" 127.0.0.1 4711 5672\r\n")
+            conn.hello()
+            conn.start_ok()
+            self.assertEqual(conn.next().name, name)
+
+
+class Secrets(Pair):
+    def test_a_new_secret_goes_to_every_broker(self):
+        conn = self.connect(address=self.front.address)
+        channels = [conn.channel() for _ in range(4)]
+        conn.send_method(0, "connection.update_secret", new_secret=b"guest", reason="why not")
+        conn.expect("connection.update_secret_ok")
+        for ch in channels:
+            self.use(ch)
+
+
 class Reloads(Case):
     def test_pages_and_socket_move(self):
         p = self.proxy([self.broker()])

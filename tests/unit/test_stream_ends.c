@@ -107,26 +107,30 @@ struct guest {
     struct proxy_header header;
     struct err why;
     int socket;
+    bool optional;
+    bool no_header;
     uint64_t timeout_ms;
 };
 
 static void on_guest(int fd, const struct proxy_header *h, const struct err *why, void *arg)
 {
     struct guest *g = arg;
-    cr_assert(g->done == false && (h == NULL) == (fd < 0));
+    cr_assert(g->done == false);
     g->done = true;
     g->fd = fd;
     g->accept = NULL;
+    g->no_header = h == NULL && why == NULL;
+    cr_assert(eq(int, fd >= 0, h != NULL || g->no_header));
     if (h != NULL)
         g->header = *h;
-    else
+    else if (why != NULL)
         g->why = *why;
 }
 
 static void do_accept(void *arg)
 {
     struct guest *g = arg;
-    g->accept = proxy_accept_start(loop, g->socket, g->timeout_ms, on_guest, g);
+    g->accept = proxy_accept_start(loop, g->socket, g->optional, g->timeout_ms, on_guest, g);
 }
 
 static int guest(struct guest *g)
@@ -175,6 +179,23 @@ Test(proxy_accept, version_2_in_one_piece, .init = set_up, .fini = tear_down)
     cr_expect(sock_addr_eq(&g.header.client, &client));
     close(g.fd);
     close(peer);
+}
+
+Test(proxy_accept, hands_on_who_has_no_header_where_it_is_optional, .init = set_up,
+     .fini = tear_down)
+{
+    int ends[2];
+    char rest[16] = "";
+    kit_tcp_pair(ends);
+    struct guest g = { .socket = ends[0], .optional = true, .timeout_ms = 30000, .fd = -1 };
+    on_loop(do_accept, &g);
+    kit_send(ends[1], "\x16\x03\x01", 3);
+    kit_until_set(loop, &g.done);
+    cr_assert(g.fd >= 0 && g.no_header);
+    cr_expect(eq(sz, kit_recv(g.fd, rest, 3), 3));
+    expect_text(rest, "\x16\x03\x01");
+    close(g.fd);
+    close(ends[1]);
 }
 
 Test(proxy_accept, says_what_is_wrong, .init = set_up, .fini = tear_down)
