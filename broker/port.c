@@ -210,13 +210,13 @@ void port_settle(struct shard *s, uint32_t to_shard, uint64_t qid, uint64_t qseq
     };
 }
 
-void port_wake(struct shard *s, uint32_t to_shard, uint64_t consumer)
+void port_wake(struct shard *s, uint32_t to_shard, uint64_t consumer, uint32_t credit)
 {
     if (is_here(s, to_shard))
-        port_consumer_wake(s, consumer);
+        port_consumer_wake(s, consumer, credit);
     else
         *port_add_notice(s, to_shard) =
-            (struct notice_item){ .kind = NOTICE_WAKE, .consumer = consumer };
+            (struct notice_item){ .kind = NOTICE_WAKE, .consumer = consumer, .credit = credit };
 }
 
 static void abandon_here(struct shard *s, uint64_t qid, uint64_t consumer)
@@ -242,7 +242,7 @@ static void on_notice(struct shard *s, const struct notice_item *n)
         settle_here(s, n->qid, n->qseq, n->consumer, n->how);
         return;
     case NOTICE_WAKE:
-        port_consumer_wake(s, n->consumer);
+        port_consumer_wake(s, n->consumer, n->credit);
         return;
     case NOTICE_ABANDON:
         abandon_here(s, n->qid, n->consumer);

@@ -87,8 +87,11 @@ void port_settle(struct shard *s, uint32_t to_shard, uint64_t qid, uint64_t qseq
 /* Queues that got something back may now hand it out again. */
 void port_settled(struct shard *s);
 
-/* The consumer's channel may have room again. */
-void port_wake(struct shard *s, uint32_t to_shard, uint64_t consumer);
+/* The consumer's channel has room again. A consumer of another shard is then handed `credit` at
+ * most (PORT_ANY: as many as there are), and what it may have at once is followed by
+ * channel_on_served. */
+#define PORT_ANY UINT32_MAX
+void port_wake(struct shard *s, uint32_t to_shard, uint64_t consumer, uint32_t credit);
 
 /* The consumer's channel is gone: cancel without an answer; an auto-delete queue that is unused
  * then goes. */

@@ -7,9 +7,6 @@
 /* How many deliveries may be on their way to a consumer on another shard. */
 #define WINDOW 512u
 
-/* Position of an item without a message. */
-#define MARK UINT64_MAX
-
 static struct port_consumer *port_consumer_of(struct consumer *c)
 {
     return CONTAINER_OF(c, struct port_consumer, base);
@@ -38,7 +35,7 @@ static const struct consumer_ops ops_here = { has_room_here, deliver_here };
 static bool has_room_there(struct consumer *c)
 {
     struct port_consumer *pc = port_consumer_of(c);
-    return !pc->refused && pc->window_used < WINDOW;
+    return !pc->refused && pc->window_used < WINDOW && pc->credit != 0;
 }
 
 static struct deliver_item *add_delivery(struct shard *s, uint32_t to)
@@ -60,6 +57,7 @@ static void deliver_there(struct consumer *c, uint64_t qseq, struct message *m, 
 {
     struct port_consumer *pc = port_consumer_of(c);
     *add_delivery(pc->shard, shard_of_id(pc->ref.connection)) = (struct deliver_item){
+        .kind = DELIVER_MESSAGE,
         .message = message_ref(m),
         .qid = pc->qid,
         .qseq = qseq,
@@ -69,28 +67,48 @@ static void deliver_there(struct consumer *c, uint64_t qseq, struct message *m, 
         .auto_ack = pc->auto_ack,
     };
     pc->window_used++;
+    if (pc->credit != PORT_ANY)
+        pc->credit--;
+}
+
+/* A word to its channel that keeps its place among the deliveries. */
+static void say(struct port_consumer *pc, enum deliver_kind kind)
+{
+    *add_delivery(pc->shard, shard_of_id(pc->ref.connection)) =
+        (struct deliver_item){ .kind = kind, .consumer = pc->id, .to = pc->ref };
 }
 
 static const struct consumer_ops ops_there = { has_room_there, deliver_there };
 
 static void on_deliveries_back(struct mail *mail);
 
+static void take_item(struct shard *s, struct deliver_item *it)
+{
+    struct channel *ch = channel_find(s, &it->to);
+    switch (it->kind) {
+    case DELIVER_MESSAGE:
+        it->refused =
+            ch == NULL || !channel_offer(ch, it->consumer, it->qseq, it->message, it->redelivered);
+        shard_message_drop(s, &it->message);
+        return;
+    case DELIVER_RESUMED:
+        if (ch != NULL)
+            channel_on_resumed(ch, it->consumer);
+        return;
+    case DELIVER_SERVED:
+        if (ch != NULL)
+            channel_on_served(ch, it->consumer);
+        return;
+    }
+    UNREACHABLE("delivery");
+}
+
 /* On the channel's shard. */
 void port_on_deliveries(struct mail *mail)
 {
     struct deliver_batch *b = CONTAINER_OF(mail, struct deliver_batch, mail);
-    for (unsigned i = 0; i < b->count; i++) {
-        struct deliver_item *it = &b->items[i];
-        struct channel *ch = channel_find(b->to, &it->to);
-        if (it->message == NULL) {
-            if (ch != NULL)
-                channel_on_resumed(ch, it->consumer);
-            continue;
-        }
-        it->refused =
-            ch == NULL || !channel_offer(ch, it->consumer, it->qseq, it->message, it->redelivered);
-        shard_message_drop(b->to, &it->message);
-    }
+    for (unsigned i = 0; i < b->count; i++)
+        take_item(b->to, &b->items[i]);
     b->mail.fn = on_deliveries_back;
     mailbox_post(b->from->loop, &b->mail);
 }
@@ -113,18 +131,19 @@ static void take_back(struct shard *s, const struct deliver_item *it, struct por
 /* Its channel has room again. What was on its way when it refused comes back refused too, so
  * nothing new may go before the last of that is here: the refusal would look like a new one that
  * nobody wakes it from, and later messages would overtake earlier ones. */
-static void resume(struct shard *s, struct port_consumer *pc)
+static void resume(struct port_consumer *pc)
 {
     pc->woken = pc->refused && pc->window_used != 0;
     if (pc->woken)
         return;
-    if (pc->refused) {
-        pc->refused = false;
-        *add_delivery(s, shard_of_id(pc->ref.connection)) =
-            (struct deliver_item){ .consumer = pc->id, .to = pc->ref, .qseq = MARK };
-    }
+    if (pc->refused)
+        say(pc, DELIVER_RESUMED);
+    pc->refused = false;
+    pc->credit = pc->next_credit;
     queue_wake(&pc->base);
     queue_run(pc->base.queue);
+    if (pc->channel == NULL && pc->next_credit != PORT_ANY)
+        say(pc, DELIVER_SERVED);
 }
 
 static void on_deliveries_back(struct mail *mail)
@@ -134,20 +153,20 @@ static void on_deliveries_back(struct mail *mail)
      */
     for (unsigned i = 0; i < b->count; i++) {
         struct port_consumer *pc = idmap_get(&b->from->consumers, b->items[i].consumer);
-        if (pc == NULL || b->items[i].qseq == MARK)
+        if (pc == NULL || b->items[i].kind != DELIVER_MESSAGE)
             continue;
         CHECK(pc->window_used > 0);
         pc->window_used--;
         pc->refused = pc->refused || b->items[i].refused;
     }
     for (unsigned i = 0; i < b->count; i++) {
-        if (b->items[i].qseq != MARK)
+        if (b->items[i].kind == DELIVER_MESSAGE)
             take_back(b->from, &b->items[i], idmap_get(&b->from->consumers, b->items[i].consumer));
     }
     for (unsigned i = 0; i < b->count; i++) {
         struct port_consumer *pc = idmap_get(&b->from->consumers, b->items[i].consumer);
         if (pc != NULL && pc->woken)
-            resume(b->from, pc);
+            resume(pc);
     }
     mem_free(b);
 }
@@ -168,6 +187,7 @@ enum queue_consume_verdict port_consumer_add(struct shard *s, struct queue *q,
     pc->shard = s;
     pc->id = r->consumer;
     pc->qid = r->qid;
+    pc->credit = pc->next_credit = PORT_ANY;
     pc->ref = r->from;
     pc->channel = here ? channel_find(s, &r->from) : NULL;
     CHECK(!here || pc->channel != NULL);
@@ -199,11 +219,13 @@ bool port_consumer_remove(struct shard *s, uint64_t qid, uint64_t consumer)
     return true;
 }
 
-void port_consumer_wake(struct shard *s, uint64_t consumer)
+void port_consumer_wake(struct shard *s, uint64_t consumer, uint32_t credit)
 {
     struct port_consumer *pc = idmap_get(&s->consumers, consumer);
-    if (pc != NULL)
-        resume(s, pc);
+    if (pc == NULL)
+        return;
+    pc->next_credit = credit;
+    resume(pc);
 }
 
 struct consumer *port_consumer_find(struct shard *s, uint64_t consumer)

@@ -29,8 +29,14 @@ struct publish_batch {
     struct publish_item items[BATCH_ITEMS];
 };
 
-/* Without a message it is a mark: what was refused has gone back, what comes now is in order. */
+enum deliver_kind {
+    DELIVER_MESSAGE,
+    DELIVER_RESUMED, /* what was refused has gone back, what comes now is in order */
+    DELIVER_SERVED,  /* the credit that came with the wake is used, or the queue is empty */
+};
+
 struct deliver_item {
+    enum deliver_kind kind;
     struct message *message;
     uint64_t qid;
     uint64_t qseq;
@@ -62,6 +68,7 @@ struct notice_item {
     uint64_t qid;
     uint64_t qseq;
     uint64_t consumer;
+    uint32_t credit; /* WAKE */
     struct port_channel_ref to;
 };
 
@@ -89,6 +96,8 @@ struct port_consumer {
     struct port_channel_ref ref;
     struct channel *channel; /* on this shard, else NULL */
     uint32_t window_used;    /* towards another shard */
+    uint32_t credit;         /* towards another shard: how many more, or PORT_ANY */
+    uint32_t next_credit;    /* once it is resumed */
     bool refused;            /* its channel sent one back and will wake it */
     bool woken;              /* it did, while others were still on their way */
     bool auto_ack;           /* towards another shard: no_ack, settled when the batch comes back */
@@ -106,7 +115,7 @@ enum queue_consume_verdict port_consumer_add(struct shard *s, struct queue *q,
                                              const struct port_request *r);
 /* True when that leaves an auto-delete queue unused: it is marked as going. */
 bool port_consumer_remove(struct shard *s, uint64_t qid, uint64_t consumer);
-void port_consumer_wake(struct shard *s, uint64_t consumer);
+void port_consumer_wake(struct shard *s, uint64_t consumer, uint32_t credit);
 struct consumer *port_consumer_find(struct shard *s, uint64_t consumer);
 void port_on_deliveries(struct mail *mail);
 

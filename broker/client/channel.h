@@ -86,7 +86,8 @@ struct channel {
     TAILQ_ENTRY(channel) hungry_entry;
     struct confirm confirm;
     struct unacked unacked;
-    uint64_t held; /* of those, the deliveries to consumers: they count against prefetch */
+    uint64_t held;     /* of those, the deliveries to consumers: they count against prefetch */
+    uint64_t reserved; /* for consumers of other shards that were woken, and have not got them */
     struct channel_consumer *by_tag;      /* uthash */
     struct idmap consumers;               /* struct channel_consumer by id */
     struct channel_consumer_list starved; /* found no room, eldest first */

@@ -21,9 +21,11 @@ struct channel_consumer {
     uint64_t qid;
     uint32_t shard;
     bool no_ack;
-    bool refusing;  /* from another shard: sends everything back until the queue has woken it */
-    bool cancelled; /* a cancel is under way */
-    bool starved;   /* found no room; is in the channel's list of those */
+    uint32_t credit;   /* from another shard: how many more it may send, or PORT_ANY */
+    uint32_t reserved; /* of those, how many have a place for sure */
+    bool refusing;     /* from another shard: sends everything back until the queue has woken it */
+    bool cancelled;    /* a cancel is under way */
+    bool starved;      /* found no room; is in the channel's list of those */
     uint8_t tag_bytes;
     uint8_t tag[TAG_MAX];
     TAILQ_ENTRY(channel_consumer) starved_entry;
@@ -43,8 +45,15 @@ static void no_longer_starved(struct channel *ch, struct channel_consumer *cc)
     cc->starved = false;
 }
 
+static void unreserve(struct channel *ch, struct channel_consumer *cc)
+{
+    ch->reserved -= cc->reserved;
+    cc->reserved = 0;
+}
+
 static void forget(struct channel *ch, struct channel_consumer *cc)
 {
+    unreserve(ch, cc);
     HASH_DEL(ch->by_tag, cc);
     idmap_take(&ch->consumers, cc->id);
     if (cc->starved)
@@ -56,10 +65,11 @@ static void forget(struct channel *ch, struct channel_consumer *cc)
  * -------------------------------------------------------------------------------------------------
  */
 
-static bool has_room(const struct channel *ch)
+/* For one with so many places of its own. */
+static bool has_room(const struct channel *ch, uint32_t own)
 {
-    return (ch->channel_prefetch == 0 || ch->held < ch->channel_prefetch) &&
-           !stream_is_full(ch->conn->stream);
+    return (ch->channel_prefetch == 0 || ch->held + ch->reserved - own < ch->channel_prefetch) &&
+           ch->conn->stream != NULL && !stream_is_full(ch->conn->stream);
 }
 
 /* A channel at its own limit is fed when something is settled; one whose socket is full, when that
@@ -85,7 +95,7 @@ static void starve(struct channel *ch, struct channel_consumer *cc)
 
 bool channel_has_room(struct channel *ch, uint64_t consumer)
 {
-    if (LIKELY(ch->conn->stream != NULL && has_room(ch)))
+    if (LIKELY(has_room(ch, 0)))
         return true;
     struct channel_consumer *cc = idmap_get(&ch->consumers, consumer);
     CHECK(cc != NULL);
@@ -93,17 +103,43 @@ bool channel_has_room(struct channel *ch, uint64_t consumer)
     return false;
 }
 
+/* A queue of this shard asks before each message. One of another shard is told how many it may
+ * send, and has their places until it did: else the way it has to go would always let the queues
+ * of this shard come first. Half of what is left, so that the next one gets some too. */
+static void wake(struct channel *ch, struct channel_consumer *cc)
+{
+    if (cc->shard != ch->conn->shard->index) {
+        unreserve(ch, cc);
+        cc->credit = PORT_ANY;
+        if (ch->channel_prefetch != 0) {
+            uint64_t left = ch->channel_prefetch - ch->held - ch->reserved;
+            cc->credit = cc->reserved = (uint32_t)(left + 1) / 2;
+            ch->reserved += cc->reserved;
+        }
+    }
+    port_wake(ch->conn->shard, cc->shard, cc->id, cc->credit);
+}
+
 /* Each of the starved once, while there is room; who finds none is starved again by the queue. */
 void channel_feed(struct channel *ch)
 {
     struct channel_consumer *last = TAILQ_LAST(&ch->starved, channel_consumer_list);
     struct channel_consumer *cc = NULL;
-    while (cc != last && has_room(ch) && (cc = TAILQ_FIRST(&ch->starved)) != NULL) {
+    while (cc != last && has_room(ch, 0) && (cc = TAILQ_FIRST(&ch->starved)) != NULL) {
         no_longer_starved(ch, cc);
-        port_wake(ch->conn->shard, cc->shard, cc->id);
+        wake(ch, cc);
     }
     if (!TAILQ_EMPTY(&ch->starved))
         wait_for_room(ch);
+}
+
+/* The places it had are for others. */
+static void forget_and_feed(struct channel *ch, struct channel_consumer *cc)
+{
+    bool had_places = cc->reserved != 0;
+    forget(ch, cc);
+    if (had_places)
+        channel_feed(ch);
 }
 
 /* ---- delivering
@@ -134,17 +170,34 @@ void channel_deliver(struct channel *ch, uint64_t consumer, uint64_t qseq, struc
     deliver(ch, cc, qseq, m, redelivered);
 }
 
+/* One that has none left says nothing more before it is woken. */
+static void use_credit(struct channel *ch, struct channel_consumer *cc)
+{
+    if (cc->credit == PORT_ANY)
+        return;
+    if (cc->reserved != 0) {
+        cc->reserved--;
+        ch->reserved--;
+    }
+    if (--cc->credit == 0) {
+        starve(ch, cc);
+        channel_feed(ch);
+    }
+}
+
 bool channel_offer(struct channel *ch, uint64_t consumer, uint64_t qseq, struct message *m,
                    bool redelivered)
 {
     struct channel_consumer *cc = idmap_get(&ch->consumers, consumer);
     if (cc == NULL || cc->refusing)
         return false;
-    if (!channel_has_room(ch, consumer)) {
+    if (!has_room(ch, cc->reserved)) {
         cc->refusing = true;
+        starve(ch, cc);
         return false;
     }
     deliver(ch, cc, qseq, m, redelivered);
+    use_credit(ch, cc);
     return true;
 }
 
@@ -153,6 +206,15 @@ void channel_on_resumed(struct channel *ch, uint64_t consumer)
     struct channel_consumer *cc = idmap_get(&ch->consumers, consumer);
     if (cc != NULL)
         cc->refusing = false;
+}
+
+void channel_on_served(struct channel *ch, uint64_t consumer)
+{
+    struct channel_consumer *cc = idmap_get(&ch->consumers, consumer);
+    if (cc == NULL || cc->reserved == 0)
+        return;
+    unreserve(ch, cc);
+    channel_feed(ch);
 }
 
 void channel_on_cancelled(struct channel *ch, uint64_t consumer)
@@ -164,7 +226,7 @@ void channel_on_cancelled(struct channel *ch, uint64_t consumer)
         channel_send(ch, &(struct amqp_method){
                              .id = AMQP_BASIC_CANCEL,
                              .basic_cancel = { slice_of(cc->tag, cc->tag_bytes), true } });
-    forget(ch, cc);
+    forget_and_feed(ch, cc);
 }
 
 /* ---- consume and cancel
@@ -204,6 +266,7 @@ static void take_consume(struct channel *ch, const struct amqp_basic_consume *m)
     cc->qid = q->qid;
     cc->shard = q->shard;
     cc->no_ack = m->no_ack;
+    cc->credit = PORT_ANY;
     HASH_ADD(hh, ch->by_tag, tag, cc->tag_bytes, cc);
     idmap_put(&ch->consumers, cc->id, cc);
     channel_begin(ch, AMQP_BASIC_CONSUME);
@@ -291,7 +354,7 @@ static void on_cancel_answer(struct channel *ch, const struct port_request *r)
 {
     struct channel_consumer *cc = ch->pending.consumer;
     ch->pending.consumer = NULL;
-    forget(ch, cc);
+    forget_and_feed(ch, cc);
     if (r->is_unused)
         channel_delete_queue(ch, r->qid); /* the answer comes when it is gone */
     else

@@ -22,6 +22,9 @@ MUST_CHECK bool channel_offer(struct channel *ch, uint64_t consumer, uint64_t qs
                               struct message *m, bool redelivered);
 void channel_on_resumed(struct channel *ch, uint64_t consumer);
 
+/* Of what it was woken for, the consumer has got all there is now. */
+void channel_on_served(struct channel *ch, uint64_t consumer);
+
 void channel_on_answer(struct channel *ch, struct port_request *r);
 void channel_on_published(struct channel *ch, uint64_t number);
 

@@ -1,6 +1,8 @@
 """Getting messages: get, consume, prefetch, acknowledgement, redelivery and order."""
 
-from harness.case import Case, only
+import random
+
+from harness.case import Case
 from harness.waits import wait_until
 
 THREADS = True
@@ -350,7 +352,6 @@ class Room(Base):
         limited.ack(first.delivery_tag)
         self.assertEqual(int(limited.expect("basic.deliver").body), 1)
 
-    @only("broker", "proxy", "rabbitmq")
     def test_a_limit_of_the_channel_is_shared_by_its_consumers(self):
         queues = [self.filled(20) for _ in range(3)]
         ch = self.conn.channel()
@@ -387,3 +388,32 @@ class Room(Base):
         self.wait_ready(q, 5)
         self.assertEqual(self.rest(q), [0, 1, 2, 3, 4])
         self.ch.call("queue.delete", queue=q)
+
+    def test_nothing_is_lost_or_stuck_whatever_the_channels_do(self):
+        """Limits that change, requeues, consumers that leave and come: all is settled once."""
+        chance = random.Random(7)
+        queues = [self.filled(400) for _ in range(4)]
+        channels = [self.conn.channel() for _ in range(4)]
+        for ch in channels:
+            ch.call("basic.qos", prefetch_count=chance.randint(1, 7), **{"global": True})
+            for q in queues:
+                ch.consume(q, q)
+        acked, left = set(), len(queues) * 400
+        while left:
+            m = self.conn.next()
+            if m.name != "basic.deliver":
+                continue  # the answer to what was asked below
+            dice, ch = chance.random(), channels[m.channel - channels[0].number]
+            if dice < 0.1:
+                ch.send("basic.nack", delivery_tag=m.delivery_tag, requeue=True)
+                continue
+            self.assertNotIn((m.consumer_tag, m.body), acked)
+            acked.add((m.consumer_tag, m.body))
+            left -= 1
+            ch.ack(m.delivery_tag)
+            if dice < 0.15:
+                ch.send("basic.qos", prefetch_count=chance.randint(0, 7), **{"global": True})
+            elif dice < 0.2:
+                q = chance.choice(queues)
+                ch.send("basic.cancel", consumer_tag=q)
+                ch.send("basic.consume", queue=q, consumer_tag=q)
