@@ -33,11 +33,11 @@ static bool is_here(const struct shard *s, uint32_t shard)
     return s->index == shard;
 }
 
-/* Can the queue be called? One of this shard that the metadata shows is not here before the mail
- * that brings it was read: what is for it follows as mail. */
-static bool is_reached(const struct shard *s, uint32_t shard, uint64_t qid)
+/* The queue, if it can be called. One of this shard that the metadata shows is not here before the
+ * mail that brings it was read: what is for it follows as mail. */
+static struct hosted *find_here(const struct shard *s, uint32_t shard, uint64_t qid)
 {
-    return is_here(s, shard) && idmap_get(&s->queues, qid) != NULL;
+    return is_here(s, shard) ? idmap_get(&s->queues, qid) : NULL;
 }
 
 /* ---- sending
@@ -93,11 +93,10 @@ struct notice_item *port_add_notice(struct shard *s, uint32_t to)
 /* ---- publishing
  * --------------------------------------------------------------------------------------- */
 
-static void publish_here(struct shard *s, uint64_t qid, struct message **m)
+static void publish_here(struct shard *s, struct hosted *h, struct message **m)
 {
-    struct queue *q = shard_queue(s, qid);
-    if (q != NULL)
-        queue_publish(q, m);
+    if (LIKELY(h != NULL && !h->deleting))
+        queue_publish(&h->queue, m);
     else
         shard_message_drop(s, m); /* the queue went while the message was on its way */
 }
@@ -121,8 +120,9 @@ static struct publish_item *add_publish(struct shard *s, uint32_t to)
 bool port_publish(struct shard *s, const struct meta_queue *to, struct message **m,
                   const struct port_channel_ref *from, uint64_t number)
 {
-    if (LIKELY(is_reached(s, to->shard, to->qid))) {
-        publish_here(s, to->qid, m);
+    struct hosted *h = find_here(s, to->shard, to->qid);
+    if (LIKELY(h != NULL)) {
+        publish_here(s, h, m);
         return true;
     }
     *add_publish(s, to->shard) = (struct publish_item){
@@ -143,7 +143,7 @@ static void on_publishes(struct mail *mail)
 {
     struct publish_batch *b = CONTAINER_OF(mail, struct publish_batch, mail);
     for (unsigned i = 0; i < b->count; i++)
-        publish_here(b->to, b->items[i].qid, &b->items[i].message);
+        publish_here(b->to, shard_hosted(b->to, b->items[i].qid), &b->items[i].message);
     b->mail.fn = on_publishes_back;
     mailbox_post(b->from->loop, &b->mail);
 }
@@ -379,7 +379,7 @@ void port_ask(struct shard *s, struct port_request **request)
     struct port_request *r = *request;
     *request = NULL;
     r->asker = s;
-    if (!is_reached(s, r->shard, r->qid)) {
+    if (find_here(s, r->shard, r->qid) == NULL) {
         port_send_lane(&s->lanes[r->shard]); /* what the channel sent before arrives before */
         r->mail.fn = on_request;
         mailbox_post(broker_shard(s->broker, r->shard)->loop, &r->mail);
