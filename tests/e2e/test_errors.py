@@ -105,8 +105,8 @@ class Refused(Base):
     def test_reserved_names(self):
         self.refuse(403, "ACCESS_REFUSED - queue name 'amq.foo' contains reserved prefix 'amq.*'",
                     "queue.declare", queue="amq.foo")
-        self.refuse(403, "ACCESS_REFUSED - exchange name 'amq.foo' contains reserved prefix 'amq.*'",
-                    "exchange.declare", exchange="amq.foo", type="direct")
+        self.refuse(403, "ACCESS_REFUSED - exchange name 'amq.foo' contains reserved prefix "
+                         "'amq.*'", "exchange.declare", exchange="amq.foo", type="direct")
 
     def test_the_default_exchange_is_not_to_be_touched(self):
         q, x = self.made_queue(), self.made_exchange()
@@ -205,7 +205,8 @@ class Inequivalent(Base):
         declare = dict(method="exchange.declare", exchange=x)
         self.refuse(406, text("type", "'fanout'", "'direct'"), type="fanout", **declare)
         for arg in ("durable", "auto_delete", "internal"):
-            self.refuse(406, text(arg, "'true'", "'false'"), type="direct", **{arg: True}, **declare)
+            self.refuse(406, text(arg, "'true'", "'false'"), type="direct",
+                        **{arg: True}, **declare)
         self.refuse(406, text("alternate-exchange", "the value 'foo' of type 'longstr'", "none"),
                     type="direct", arguments={"alternate-exchange": "foo"}, **declare)
         self.accept("exchange.declare", exchange=x, type="direct", arguments={"foo": "bar"})
@@ -284,7 +285,8 @@ class Preconditions(Base):
         q = self.made_queue()
         bind = dict(method="queue.bind", queue=q, exchange="amq.headers")
         self.refuse(406, 'PRECONDITION_FAILED - Invalid x-match field value <<"foo">>; expected '
-                         'all, any, all-with-x, or any-with-x', arguments={"x-match": "foo"}, **bind)
+                         'all, any, all-with-x, or any-with-x',
+                    arguments={"x-match": "foo"}, **bind)
         self.refuse(406, "PRECONDITION_FAILED - Invalid x-match field type signedint (value 1); "
                          "expected longstr", arguments={"x-match": 1}, **bind)
 
@@ -301,7 +303,8 @@ class Hard(Base):
     """Mistakes that cost the whole connection."""
 
     def test_not_implemented(self):
-        self.refuse_hard(540, "NOT_IMPLEMENTED - prefetch_size!=0 (1)", "basic.qos", prefetch_size=1)
+        self.refuse_hard(540, "NOT_IMPLEMENTED - prefetch_size!=0 (1)", "basic.qos",
+                         prefetch_size=1)
         self.refuse_hard(540, "NOT_IMPLEMENTED - active=false", "channel.flow", active=False)
         for method in ("basic.recover", "basic.recover_async"):
             self.refuse_hard(540, "NOT_IMPLEMENTED - requeue=false", method, requeue=False)

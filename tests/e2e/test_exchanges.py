@@ -80,8 +80,8 @@ class Fanout(Base):
 
 class Topic(Base):
     # The table of RabbitMQ's own suite, in our words: pattern -> keys that match.
-    KEYS = ("", "a", "b", "a.b", "b.a", "a.b.c", "a.c", "a.b.b.c", "a.b.b.d", "b.b.c", "a.", ".a", ".",
-            "..", "a..c", "b.b.c.c", "c", "*", "#")
+    KEYS = ("", "a", "b", "a.b", "b.a", "a.b.c", "a.c", "a.b.b.c", "a.b.b.d", "b.b.c", "a.", ".a",
+            ".", "..", "a..c", "b.b.c.c", "c", "*", "#")
     PATTERNS = {
         "a": "a", "a.b": "a.b", "": "", "*": "a b c * #", "#": None, "a.*": "a.b a.c a.",
         "*.a": "b.a .a", "a.#": "a a.b a.b.c a.c a.b.b.c a.b.b.d a. a..c", "#.a": "a b.a .a",

@@ -97,8 +97,8 @@ class Framing(Base):
 
 class Methods(Base):
     def test_cut_short_is_501_with_the_method(self):
-        self.expect_all([("flow", struct.pack(">BHI", 1, 1, 4) + struct.pack(">HH", 20, 20) + b"\xce")],
-                        501, "channel.flow")
+        flow = wire.put_frame(1, 1, struct.pack(">HH", 20, 20))
+        self.expect_all([("flow", flow)], 501, "channel.flow")
         whole = wire.put_method("queue.declare", queue="some", arguments={"a": 1})
         self.expect_all([("%d octets" % n, wire.put_frame(1, 1, whole[:n]))
                          for n in (4, 6, 7, 9, 11, 12, 15)], 501, "queue.declare")
@@ -231,7 +231,8 @@ class Content(Base):
         return self.sent(publish + b"".join(frames))
 
     def test_content_without_a_method(self):
-        for what, frame in (("header", wire.header_frame(1, 1)), ("body", wire.put_frame(3, 1, b"a"))):
+        for what, frame in (("header", wire.header_frame(1, 1)),
+                            ("body", wire.put_frame(3, 1, b"a"))):
             with self.subTest(what):
                 self.sent(frame).expect_close(505, self.EXPECT_METHOD, (0, 0))
 
@@ -264,14 +265,15 @@ class Content(Base):
         self.published(wire.put_frame(2, 1, b"\0\x3c\0\0")).expect_close(501, None, (0, 0))
 
     def test_broken_properties_end_the_connection(self):
-        for raw in (b"\x20\x00\x00\x00\x00\x00\xff", b"\x80\x00", b"\x00\x00\x00\x00", b"\x80\x00\x09abc",
-                    b"\x20\x00\x00\x00\x00\x05\x01kI\0\0", b"\x00\x01\x00\x00"):
+        for raw in (b"\x20\x00\x00\x00\x00\x00\xff", b"\x80\x00", b"\x00\x00\x00\x00",
+                    b"\x80\x00\x09abc", b"\x20\x00\x00\x00\x00\x05\x01kI\0\0", b"\x00\x01\x00\x00"):
             with self.subTest(raw=raw):
                 q = self.witness.queue()
                 conn = self.connect()
                 conn.channel(1)
                 conn.send(wire.method_frame(1, "basic.publish", routing_key=q) +
-                          wire.put_frame(2, 1, wire.put_header(1, raw)) + wire.put_frame(3, 1, b"a"))
+                          wire.put_frame(2, 1, wire.put_header(1, raw)) +
+                          wire.put_frame(3, 1, b"a"))
                 conn.expect_refusal((501, 502, 505, 541))
                 self.assertIsNone(self.witness.get(q))
 
@@ -291,7 +293,8 @@ class Content(Base):
         for ch, body in ((one, b"first"), (two, b"other")):
             frames.append([wire.method_frame(ch.number, "basic.publish", routing_key=q),
                            wire.header_frame(ch.number, 5),
-                           wire.put_frame(3, ch.number, body[:2]), wire.put_frame(3, ch.number, body[2:])])
+                           wire.put_frame(3, ch.number, body[:2]),
+                           wire.put_frame(3, ch.number, body[2:])])
         conn.send(b"".join(a + b for a, b in zip(*frames)))
         two.barrier()
         one.barrier()

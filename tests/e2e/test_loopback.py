@@ -47,7 +47,8 @@ class Loopback(Case):
                 conn.hello()
                 conn.start_ok()
                 conn.expect_close(403, "ACCESS_REFUSED - Login was refused using authentication "
-                                       "mechanism PLAIN. For details see the broker logfile.", (0, 0))
+                                       "mechanism PLAIN. For details see the broker logfile.",
+                                  (0, 0))
 
     def test_version_1(self):
         self.channel(before=b"PROXY TCP4 127.0.0.1 127.0.0.1 1111 5672\r\n").queue()

@@ -240,6 +240,26 @@ class Views(Case):
             pass
 
 
+class ClientAddress(Case):
+    CONF = {"listen": {"proxy-protocol": "127.0.0.0/8"}}
+
+    def test_it_travels_to_the_broker(self):
+        """The broker names the client, not the proxy, when it refuses its login."""
+        broker = self.broker("rabbit1", self.CONF)
+        front = self.proxy([broker], server_opts="send-proxy-v2")
+        client = self.raw(address=front.address, source=("127.0.0.9", 0))
+        client.hello()
+        client.start_ok(password="wrong")
+        client.expect_close(403)
+        broker.proc.wait_log(b"127\\.0\\.0\\.9:%d" % client.sock.getsockname()[1])
+
+    def test_without_the_header_the_server_is_down(self):
+        broker = self.broker("rabbit1", self.CONF)
+        front = self.proxy([broker], start=False)
+        front.start(ready=False)
+        wait_status(front, "rabbit1", "DOWN")
+
+
 class Weights(Case):
     def test_a_hundred_megabytes_pass_through_without_being_kept(self):
         proxy, n = self.site.proxy, 100 << 20

@@ -272,7 +272,8 @@ class Tls(Case):
         conn = self.connect(address=("127.0.0.1", self.tls_port), tls=self.context)
         ch = conn.channel()
         q = ch.queue()
-        frame = wire.method_frame(1, "basic.publish", routing_key=q) + wire.content_frames(1, b"bit")
+        frame = wire.method_frame(1, "basic.publish", routing_key=q) + \
+            wire.content_frames(1, b"bit")
         for i in range(len(frame)):
             conn.send(frame[i:i + 1])
         self.assertEqual(ch.get(q).body, b"bit")

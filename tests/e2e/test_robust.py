@@ -139,7 +139,8 @@ class Writers(Base):
         """Mutations of a whole sensible session, each to the end or the refusal."""
         chance = random.Random(11)
         session = HELLO + wire.method_frame(1, "channel.open") + \
-            wire.method_frame(1, "queue.declare", exclusive=True, arguments={"x-max-length": 10}) + \
+            wire.method_frame(1, "queue.declare", exclusive=True,
+                              arguments={"x-max-length": 10}) + \
             wire.method_frame(1, "basic.publish", routing_key="k", mandatory=True) + \
             wire.content_frames(1, b"body", {"headers": {"k": [1, "two", {"three": None}]}}) + \
             wire.method_frame(1, "queue.delete") + \

@@ -41,14 +41,14 @@ class Celery(Case):
 
     def setUp(self):
         super().setUp()
-        self.env = dict(os.environ, CELERY_BROKER=self.url("pyamqp"), CELERY_QUEUE=self.name("celery"),
-                        PYTHONPATH=HERE, PYTHONDONTWRITEBYTECODE="1", C_FORCE_ROOT="1")
+        self.env = dict(os.environ, CELERY_BROKER=self.url("pyamqp"),
+                        CELERY_QUEUE=self.name("celery"), PYTHONPATH=HERE, PYTHONDONTWRITEBYTECODE="1", C_FORCE_ROOT="1")
 
     def worker(self, name, *options):
         log = os.path.join(self.site.folder, "celery-%s-%s.log" % (self._testMethodName, name))
-        worker = procs.Proc([sys.executable, "-m", "celery", "-A", "celery_app", "worker", "-n",
-                             name + "@%h", "-l", "warning", "--without-mingle", "--without-gossip", *options], log,
-                            env=self.env, cwd=self.site.folder)
+        argv = [sys.executable, "-m", "celery", "-A", "celery_app", "worker", "-n", name + "@%h",
+                "-l", "warning", "--without-mingle", "--without-gossip", *options]
+        worker = procs.Proc(argv, log, env=self.env, cwd=self.site.folder)
         self.addCleanup(self.end, worker)
         return worker
 

@@ -174,7 +174,8 @@ class Evented(Base):
             if state["acked"] == n and len(state["got"]) == n:
                 conn.close()
 
-        conn = pika.SelectConnection(self.params(), lambda c: c.channel(on_open_callback=on_channel),
+        conn = pika.SelectConnection(self.params(),
+                                     lambda c: c.channel(on_open_callback=on_channel),
                                      on_close_callback=lambda c, why: c.ioloop.stop())
         conn.ioloop.call_later(SOON, conn.ioloop.stop)
         conn.ioloop.start()

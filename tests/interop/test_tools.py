@@ -24,7 +24,8 @@ class Tools(Case):
         self.tool("publish", "--routing-key=" + q, "--body=hello", "--content-type=text/plain",
                   "--header=a:b")
         self.assertEqual(self.tool("get", "--queue=" + q), "hello")
-        self.assertEqual(procs.run(["amqp-get", "--url=" + self.url(), "--queue=" + q]).returncode, 2)
+        empty = procs.run(["amqp-get", "--url=" + self.url(), "--queue=" + q])
+        self.assertEqual(empty.returncode, 2)
         self.assertEqual(self.tool("delete-queue", "--queue=" + q).strip(), "0")
 
     def test_lines_are_consumed_in_order(self):

@@ -51,8 +51,11 @@ class Eof(AssertionError):
 class Conn:
     """One connection. `hello=False` leaves the handshake to the test."""
 
-    def __init__(self, address, hello=True, rcvbuf=None, tls=None, before=b"", **opts):
+    def __init__(self, address, hello=True, rcvbuf=None, tls=None, before=b"", source=None,
+                 **opts):
         self.sock = socket.socket()
+        if source:
+            self.sock.bind(source)
         if rcvbuf:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
         self.sock.settimeout(Deadline().seconds)

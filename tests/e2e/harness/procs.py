@@ -14,7 +14,8 @@ from harness.waits import LONG, SOON, wait_until
 # What a sanitizer, valgrind or one of our own CHECKs leaves in a log.
 BAD_LOG = re.compile(
     rb"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|SUMMARY: \w+Sanitizer"
-    rb"|^==\d+== (?:Invalid|Conditional|Use of|Syscall param|Mismatched|Source and dest|\d[\d,]* bytes in .* lost)"
+    rb"|^==\d+== (?:Invalid|Conditional|Use of|Syscall param|Mismatched|Source and dest)"
+    rb"|^==\d+== \d[\d,]* bytes in .* lost"
     rb"|: check failed: ", re.MULTILINE)
 
 PR_SET_PDEATHSIG = 1

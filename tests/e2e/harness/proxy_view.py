@@ -46,7 +46,12 @@ def stats(proxy):
 
 
 def wait_status(proxy, server, status, backend="rabbits"):
-    """Until the table says UP or DOWN of a server."""
-    row = lambda: stats(proxy).get((backend, server), {"status": "not there"})
-    return wait_until(lambda: row()["status"].startswith(status),
-                      "%s %s" % (server, status))
+    """Until the table says UP or DOWN of a server. A server may not be in it yet, and a proxy
+    that has just started may not show one."""
+    def has_status():
+        try:
+            row = stats(proxy).get((backend, server))
+        except urllib.error.URLError:
+            return False
+        return row is not None and row["status"].startswith(status)
+    return wait_until(has_status, "%s %s" % (server, status))

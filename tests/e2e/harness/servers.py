@@ -189,7 +189,7 @@ class Rabbit(Server):
     def home():
         found = sorted(glob.glob("/usr/lib/rabbitmq/lib/rabbitmq_server-*"))
         if not found:
-            raise AssertionError("rabbitmq-server is not installed (apt-get install rabbitmq-server)")
+            raise AssertionError("no RabbitMQ here (apt-get install rabbitmq-server)")
         return found[-1]
 
     def env(self):
