@@ -3,7 +3,11 @@
 #include "base/check.h"
 
 /* However long a queue and however fast its consumers, others have their turn after so many. */
-#define RUN_MAX 1024u
+#define RUN_MAX 4096u
+
+/* Until it goes on, so many may go out for each that comes in: publishers alone must not make a
+ * queue longer whose consumers have room. */
+#define RUN_FOR_ONE 2u
 
 void queue_init(struct queue *q, uint64_t qid, const struct queue_ops *ops)
 {
@@ -121,13 +125,12 @@ static void hand_out(struct queue *q, struct consumer *c)
         release(qindex_settle(&q->index, qseq), (void *)(uintptr_t)q->ops);
 }
 
-void queue_run(struct queue *q)
+/* Returns how many. */
+static unsigned hand_out_some(struct queue *q, unsigned most)
 {
-    if (q->running || q->goes_on)
-        return;
-    q->running = true;
     unsigned n = 0;
-    for (; n < RUN_MAX && !queue_is_empty(q); n++) {
+    q->running = true;
+    for (; n < most && !queue_is_empty(q); n++) {
         struct consumer *c = next_consumer(q);
         if (c == NULL)
             break;
@@ -135,7 +138,12 @@ void queue_run(struct queue *q)
         end_of_turn(q, c);
     }
     q->running = false;
-    if (n < RUN_MAX || queue_is_empty(q))
+    return n;
+}
+
+void queue_run(struct queue *q)
+{
+    if (q->running || q->goes_on || hand_out_some(q, RUN_MAX) < RUN_MAX || queue_is_empty(q))
         return;
     q->goes_on = true;
     q->ops->go_on(q, q->ops->arg);
@@ -174,7 +182,10 @@ void queue_publish(struct queue *q, struct message **m)
     q->published++;
     if (!pass_on(q, m)) {
         qindex_push(&q->index, m);
-        queue_run(q);
+        if (q->goes_on && !q->running)
+            hand_out_some(q, RUN_FOR_ONE);
+        else
+            queue_run(q);
     }
 }
 

@@ -60,7 +60,7 @@ struct queue {
     bool has_exclusive;
     bool had_consumers;
     bool running; /* inside queue_run: it does not call itself */
-    bool goes_on; /* asked for queue_go_on: until then it only takes */
+    bool goes_on; /* asked for queue_go_on */
     uint64_t published;
     uint64_t delivered;
     uint64_t acked;

@@ -245,8 +245,9 @@ Test(queue, lets_others_have_their_turn)
     cr_expect(lt(uint, first, messages / 10));
     cr_expect(eq(uint, asked_to_go_on, 1));
     queue_run(&q);
-    publish(&q, messages);
     cr_expect(eq(uint, counted, first), "until its turn comes it hands out nothing");
+    publish(&q, messages);
+    cr_expect(eq(uint, counted, first + 2), "but publishers must not make it longer");
     for (unsigned turn = 1; turn == asked_to_go_on; turn++)
         queue_go_on(&q);
     cr_expect(eq(uint, counted, messages + 1));
