@@ -6,6 +6,7 @@
 #include "client/connection.h"
 #include "control.h"
 #include "io/mailbox.h"
+#include "io/random.h"
 #include "port.h"
 
 static void release_message(struct message *m, void *arg)
@@ -33,6 +34,7 @@ struct shard *shard_new(struct broker *broker, uint32_t index, uint32_t shard_co
     s->broker = broker;
     s->index = index;
     s->loop = loop;
+    s->hash_seed = random_u64();
     s->queue_ops =
         (struct queue_ops){ .release = release_message, .go_on = queue_goes_on, .arg = s };
     idmap_init(&s->queues);

@@ -72,6 +72,7 @@ struct shard {
     struct idmap connections; /* struct connection by id */
     struct queue_ops queue_ops;
     struct port_lane *lanes; /* to each shard; see port.c */
+    uint64_t hash_seed;      /* random: for tables whose keys clients choose */
     uint64_t next_id;        /* for connections and consumers */
     bool stopping;           /* clients are being closed, new ones are turned away */
     bool idle_told;

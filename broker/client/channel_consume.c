@@ -9,9 +9,8 @@
 #include <inttypes.h>
 
 /* uthash tells failure by exiting; our allocation never fails, see mem.h. */
-#define uthash_malloc(size)      mem_alloc(size)
-#define uthash_free(ptr, size)   mem_free(ptr)
-#define HASH_FUNCTION(k, n, out) ((out) = (unsigned)hash_bytes(slice_of(k, n), 0))
+#define uthash_malloc(size)    mem_alloc(size)
+#define uthash_free(ptr, size) mem_free(ptr)
 #include <uthash.h>
 
 #define TAG_MAX 255u
@@ -32,10 +31,16 @@ struct channel_consumer {
     UT_hash_handle hh;
 };
 
+/* Tags are the client's to choose: the seed keeps it from choosing some that collide. */
+static unsigned hash_of(const struct channel *ch, struct slice tag)
+{
+    return (unsigned)hash_bytes(tag, ch->conn->shard->hash_seed);
+}
+
 static struct channel_consumer *find_tag(struct channel *ch, struct slice tag)
 {
     struct channel_consumer *cc;
-    HASH_FIND(hh, ch->by_tag, tag.ptr, tag.len, cc);
+    HASH_FIND_BYHASHVALUE(hh, ch->by_tag, tag.ptr, tag.len, hash_of(ch, tag), cc);
     return cc;
 }
 
@@ -267,7 +272,8 @@ static void take_consume(struct channel *ch, const struct amqp_basic_consume *m)
     cc->shard = q->shard;
     cc->no_ack = m->no_ack;
     cc->credit = PORT_ANY;
-    HASH_ADD(hh, ch->by_tag, tag, cc->tag_bytes, cc);
+    unsigned hash = hash_of(ch, slice_of(cc->tag, cc->tag_bytes));
+    HASH_ADD_BYHASHVALUE(hh, ch->by_tag, tag, cc->tag_bytes, hash, cc);
     idmap_put(&ch->consumers, cc->id, cc);
     channel_begin(ch, AMQP_BASIC_CONSUME);
     ch->pending.nowait = m->nowait;
