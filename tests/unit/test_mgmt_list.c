@@ -42,7 +42,7 @@ static void expect_refused(const char *all, const char *error)
 
 Test(mgmt_list, without_a_wish_all_is_shown_as_it_is)
 {
-    cr_assert(read_texts(&(struct mgmt_list_texts){ NULL }));
+    cr_assert(read_texts(&(struct mgmt_list_texts){ .page = NULL }));
     expect_shown_as(THREE, THREE);
     expect_shown_as("[]", "[]");
 }
