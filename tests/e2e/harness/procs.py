@@ -26,14 +26,21 @@ def _die_with_parent():
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+_given = set()
+
+
 def free_port():
-    """A port below the ephemeral range, so that no client's own port can take it meanwhile."""
+    """A port below the ephemeral range, so that no client's own port can take it meanwhile; never
+    the same twice."""
     for _ in range(200):
         port = random.randrange(10000, 32000)
+        if port in _given:
+            continue
         with socket.socket() as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 s.bind(("127.0.0.1", port))
+                _given.add(port)
                 return port
             except OSError:
                 continue
