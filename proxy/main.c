@@ -146,6 +146,7 @@ static int run(struct proxy_conf **conf, const struct args *a)
               (p = bring_up(conf, a, &pid_file, &err)) != NULL;
     if (ok) {
         daemon_ready(&daemon);
+        daemon_notify("READY=1");
         ok = proxy_run(p, &err);
     }
     if (!ok)
