@@ -18,7 +18,7 @@ class Alarm(Case):
     def setUp(self):
         super().setUp()
         if not self.is_rabbit and is_instrumented("tsan"):
-            raise unittest.SkipTest("a thread sanitizer's shadow memory never comes down again")
+            raise unittest.SkipTest("shadow memory never comes down again")
 
     def fill_until_blocked(self, conn, ch, q):
         """Publishes megabytes until the server says stop; how many it took."""

@@ -11,7 +11,7 @@ from harness import procs
 from harness.case import Case
 from harness.client import Eof
 from harness.proxy_view import command, stats, wait_status
-from harness.waits import Deadline, wait_until
+from harness.waits import SCALE, Deadline, wait_until
 
 TARGETS = ("proxy",)
 
@@ -300,7 +300,7 @@ class TlsToServers(Case):
 
     def front(self, words, cookie=True):
         conf = {"backend rabbits": {"server": ["rabbit1 127.0.0.1:%d check %s" % (
-            self.tls_port, words)]}}
+            self.tls_port, words)]}, "defaults": {"timeout-check": "%ds" % (2 * SCALE)}}
         if cookie:
             conf["global"] = {"cookie-file": self.cookie}
         p = self.proxy([self.back], conf, start=False)

@@ -3,7 +3,7 @@
 import wire
 from harness.case import Case, only
 from harness.client import Eof
-from harness.servers import Rabbit
+from harness.servers import Rabbit, is_instrumented
 from harness.waits import wait_until
 
 TARGETS = ("broker", "rabbitmq")
@@ -58,7 +58,8 @@ class Stop(Case):
 
     @only("broker", "threads")
     def test_publishers_that_wait_for_memory_hear_it_too(self):
-        conf = {"limits": {"memory-high-watermark": "64M"}}
+        share = "512M" if is_instrumented() else "64M"  # valgrind alone takes more than that
+        conf = {"limits": {"memory-high-watermark": share}}
         if self.target == "threads":
             conf["node"] = {"threads": 3}
         server = self.broker("own", conf)
