@@ -19,18 +19,19 @@ HELLO = wire.PROTOCOL_HEADER + \
 
 class Base(Case):
     def round_trips(self, n=200):
-        """A pair of clients at work: seconds of the slowest of n messages."""
+        """A pair of clients at work: seconds that nine of ten messages take at most. The machine may
+        hold up a few; none may miss the deadline of its own that expect() sets."""
         ch = self.channel()
         q = ch.queue()
         ch.consume(q, no_ack=True)
-        worst = 0
+        times = []
         for i in range(n):
             start = Deadline()
             ch.publish("", q, b"%d" % i)
             self.assertEqual(ch.expect("basic.deliver").body, b"%d" % i)
-            worst = max(worst, start.elapsed())
+            times.append(start.elapsed())
         ch.conn.close()
-        return worst
+        return sorted(times)[n * 9 // 10]
 
     def expect_undisturbed(self):
         self.assertLess(self.round_trips(), 1.0 * SCALE)
