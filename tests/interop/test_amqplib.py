@@ -2,12 +2,16 @@
 
 import fcntl
 import os
+import re
 import shutil
 import unittest
 
+from harness import procs
 from harness.case import Case
 from harness.waits import LONG
 
+UNREACHABLE = r"EAI_AGAIN|ENOTFOUND|ECONNREFUSED|ECONNRESET|ENETUNREACH|EHOSTUNREACH|TIMEDOUT" \
+              r"|TIMEOUT|CERT"
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -21,10 +25,17 @@ class Amqplib(Case):
             if not os.path.exists(os.path.join(folder, "done")):
                 for leaf in ("package.json", "package-lock.json", "amqplib_test.js"):
                     shutil.copy(os.path.join(HERE, leaf), folder)
-                self.run_ok(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], LONG,
-                            cwd=folder)
+                self.fetch(folder)
                 open(os.path.join(folder, "done"), "w").close()
         return folder
+
+    def fetch(self, folder):
+        """Behind a wall there is no registry, and that says nothing about a broker."""
+        out = procs.run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error",
+                         "--fetch-retries=1", "--fetch-timeout=20000"], LONG, cwd=folder)
+        if out.returncode and re.search(UNREACHABLE, out.stderr):
+            raise unittest.SkipTest("npm's registry cannot be reached")
+        self.assertEqual(out.returncode, 0, out.stderr)
 
     def test_all_cases(self):
         for tool in ("node", "npm"):
