@@ -4,7 +4,7 @@ import wire
 from harness.case import Case, only
 from harness.client import Eof
 from harness.servers import Rabbit, is_instrumented
-from harness.waits import wait_until
+from harness.waits import LONG, wait_until
 
 TARGETS = ("broker", "rabbitmq")
 THREADS = True
@@ -76,7 +76,7 @@ class Stop(Case):
                 pass
             return blocked
 
-        wait_until(is_blocked, "blocked")
+        wait_until(is_blocked, "blocked", LONG)
         server.proc.signal(15)
         conn.expect_close(320, SHUTDOWN, (0, 0))
         self.assertEqual(server.stop(), 0)
