@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -38,11 +39,21 @@ static void fail(struct proxy_accept *a, const char *why)
     a->fn(-1, NULL, &err, a->arg);
 }
 
-/* Wake us when there is more than this, not for what we have looked at already. */
+/* Peeking shows what is there, again and again, but not the end behind it. */
+static bool has_ended(int fd)
+{
+    struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+    return poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
+/* Wake us when there is more than this, not for what we have looked at already. The end of the
+ * stream wakes us all the same, and would go on doing so until the timer ends it. */
 static void wait_for_more(struct proxy_accept *a, size_t seen)
 {
     int least = (int)seen + 1;
-    if (setsockopt(a->fd, SOL_SOCKET, SO_RCVLOWAT, &least, sizeof least) != 0)
+    if (has_ended(a->fd))
+        fail(a, "closed within a PROXY header");
+    else if (setsockopt(a->fd, SOL_SOCKET, SO_RCVLOWAT, &least, sizeof least) != 0)
         fail(a, strerror(errno));
 }
 
