@@ -176,8 +176,9 @@ class Newborn(Case):
             returned = 0
             while ch.next().name == "basic.return":
                 returned += 1
-            there = self.maker.declare(q, passive=True).message_count
-            self.assertEqual(returned + there, burst, "returned, or in the queue")
+            # Two connections: what one has sent may be on its way when the other asks.
+            wait_until(lambda: returned + self.maker.declare(q, passive=True).message_count ==
+                       burst, "%d returned, the rest of %d in the queue" % (returned, burst))
             self.maker.call("queue.delete", queue=q)
 
     def test_it_can_be_consumed_while_it_is_being_declared(self):
