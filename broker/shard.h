@@ -79,6 +79,7 @@ struct shard {
     /* Octets of messages and of parts of them, made here less those that ended here; the sum over
      * all shards is what messages take. */
     atomic_int_fast64_t message_bytes;
+    uint64_t tx_bytes; /* of it, and of more, what transactions that are not committed hold */
     struct shard_counters counters;
     struct loop_task flush_task;
     STAILQ_HEAD(, hosted) to_run; /* got something back; see port_settled */

@@ -46,6 +46,7 @@ static void release(struct channel *ch)
     if (ch->pending.method != 0)
         channel_done(ch);
     channel_release_consumers(ch);
+    channel_tx_end(ch);
     channel_requeue_all(ch);
     channel_drop_content(ch);
     confirm_fini(&ch->confirm);
@@ -211,6 +212,11 @@ const struct meta_queue *channel_open_queue(struct channel *ch, struct slice giv
 
 static void take_confirm_select(struct channel *ch, const struct amqp_confirm_select *m)
 {
+    if (ch->tx != NULL) {
+        channel_error(ch, AMQP_PRECONDITION_FAILED, AMQP_CONFIRM_SELECT,
+                      "cannot switch from tx to confirm mode");
+        return;
+    }
     ch->confirms = true;
     if (!m->nowait)
         channel_send(ch, &(struct amqp_method){ .id = AMQP_CONFIRM_SELECT_OK });
@@ -237,7 +243,7 @@ static void take_close(struct channel *ch)
 
 static void take_method(struct channel *ch, const struct amqp_method *m)
 {
-    if (channel_take_consume(ch, m) || channel_take_topology(ch, m))
+    if (channel_take_consume(ch, m) || channel_take_topology(ch, m) || channel_take_tx(ch, m->id))
         return;
     if (m->id == AMQP_CONFIRM_SELECT)
         take_confirm_select(ch, &m->confirm_select);
@@ -250,10 +256,6 @@ static void take_method(struct channel *ch, const struct amqp_method *m)
     else if (m->id == AMQP_ACCESS_REQUEST)
         channel_send(
             ch, &(struct amqp_method){ .id = AMQP_ACCESS_REQUEST_OK, .access_request_ok = { 1 } });
-    else if (m->id == AMQP_TX_SELECT && ch->confirms)
-        channel_error(ch, AMQP_PRECONDITION_FAILED, m->id, "cannot switch from confirm to tx mode");
-    else if (m->id == AMQP_TX_SELECT || m->id == AMQP_TX_COMMIT || m->id == AMQP_TX_ROLLBACK)
-        channel_error(ch, AMQP_NOT_IMPLEMENTED, m->id, "transactions are not supported");
     else if (m->id != AMQP_CHANNEL_FLOW_OK)
         channel_error(ch, AMQP_COMMAND_INVALID, m->id, "unimplemented method");
 }

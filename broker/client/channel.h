@@ -2,7 +2,8 @@
  * channel: one channel of a connection: dispatch of its methods, its state, its errors.
  *
  * The work is next door: channel_publish.c (content, routing, confirms), channel_consume.c
- * (consumers, get, settling), channel_topology.c (exchanges, queues, bindings). One operation is
+ * (consumers, get, settling), channel_topology.c (exchanges, queues, bindings), channel_tx.c
+ * (transactions). One operation is
  * under way at a time: while a channel waits for an answer from the metadata or from a queue, its
  * connection reads no further.
  */
@@ -13,10 +14,12 @@
 #include "client/channel_port.h"
 #include "client/confirm.h"
 #include "client/connection.h"
+#include "client/tx.h"
 #include "client/unacked.h"
 #include "model/exchange.h"
 
 struct channel_consumer;
+struct channel_tx;
 struct control_op;
 
 enum channel_state {
@@ -85,6 +88,7 @@ struct channel {
     TAILQ_ENTRY(channel) assembling_entry;
     TAILQ_ENTRY(channel) hungry_entry;
     struct confirm confirm;
+    struct channel_tx *tx; /* NULL: each publish and each ack counts at once */
     struct unacked unacked;
     uint64_t held;     /* of those, the deliveries to consumers: they count against prefetch */
     uint64_t reserved; /* for consumers of other shards that were woken, and have not got them */
@@ -147,6 +151,7 @@ void channel_take_publish(struct channel *ch, const struct amqp_basic_publish *m
 void channel_take_header(struct channel *ch, const struct amqp_frame *f);
 void channel_take_body(struct channel *ch, const struct amqp_frame *f);
 void channel_drop_content(struct channel *ch);
+void channel_return(struct channel *ch, struct message *m); /* mandatory, and nobody wanted it */
 
 /* channel_content.c: a method and the message behind it; the latter for what is sent most */
 void channel_put_content(struct channel *ch, const struct amqp_method *m, struct message *msg);
@@ -160,6 +165,25 @@ void channel_on_cancel_deleted(
     struct channel *ch); /* an auto-delete queue went with its consumer */
 void channel_release_consumers(struct channel *ch);
 void channel_requeue_all(struct channel *ch);
+
+/* A delivery is done with, for the queue and for the limits of the channel. Follow a run of them by
+ * channel_settled. */
+void channel_settle(struct channel *ch, const struct unacked_entry *e, enum port_settle how);
+void channel_settled(struct channel *ch);
+
+/* channel_tx.c: true when it was theirs */
+MUST_CHECK bool channel_take_tx(struct channel *ch, uint32_t method);
+
+/* Keep for the commit, with ch->tx set. The message is taken; it is dropped, and the channel
+ * closed, when there is no room for it. */
+void channel_tx_publish(struct channel *ch, struct message **m,
+                        const struct meta_queue *const *queues, size_t count, bool mandatory);
+void channel_tx_settle(struct channel *ch, uint64_t tag, const struct unacked_entry *e,
+                       enum port_settle how);
+void channel_tx_on_published(struct channel *ch, bool ok);
+
+/* Nothing of it happens; what it had settled is as before it was settled. */
+void channel_tx_end(struct channel *ch);
 
 /* channel_topology.c: true when it was theirs */
 MUST_CHECK bool channel_take_topology(struct channel *ch, const struct amqp_method *m);

@@ -431,7 +431,7 @@ void channel_on_consume_answer(struct channel *ch, struct port_request *r)
  * ------------------------------------------------------------------------------------------------
  */
 
-static void settle(struct channel *ch, const struct unacked_entry *e, enum port_settle how)
+void channel_settle(struct channel *ch, const struct unacked_entry *e, enum port_settle how)
 {
     if (how == PORT_ACK)
         shard_count(ch->conn->shard, acked, 1);
@@ -441,11 +441,21 @@ static void settle(struct channel *ch, const struct unacked_entry *e, enum port_
 
 /* Those that wait longest come before the queues that were settled with: a consumer that is handed
  * the next message whenever it settles one would keep the others from their share of a limit. */
-static void settled(struct channel *ch)
+void channel_settled(struct channel *ch)
 {
     if (ch->channel_prefetch != 0)
         channel_feed(ch);
     port_settled(ch->conn->shard);
+}
+
+/* Now, or with the commit. */
+static void settle_or_keep(struct channel *ch, uint64_t tag, const struct unacked_entry *e,
+                           enum port_settle how)
+{
+    if (UNLIKELY(ch->tx != NULL))
+        channel_tx_settle(ch, tag, e, how);
+    else
+        channel_settle(ch, e, how);
 }
 
 /* As RabbitMQ: `multiple` needs the very tag to be open too, but for 0, which means all. */
@@ -460,19 +470,21 @@ static void settle_tags(struct channel *ch, uint64_t tag, bool multiple, enum po
         return;
     }
     if (multiple) {
-        while (unacked_take_oldest(&ch->unacked, tag, &e))
-            settle(ch, &e, how);
+        uint64_t oldest;
+        while ((oldest = unacked_oldest(&ch->unacked, tag)) != 0 &&
+               unacked_take(&ch->unacked, oldest, &e))
+            settle_or_keep(ch, oldest, &e, how);
     } else if (unacked_take(&ch->unacked, tag, &e)) {
-        settle(ch, &e, how);
+        settle_or_keep(ch, tag, &e, how);
     }
-    settled(ch);
+    channel_settled(ch);
 }
 
 void channel_requeue_all(struct channel *ch)
 {
     struct unacked_entry e;
     while (unacked_take_oldest(&ch->unacked, UINT64_MAX, &e))
-        settle(ch, &e, PORT_REQUEUE);
+        channel_settle(ch, &e, PORT_REQUEUE);
     port_settled(ch->conn->shard);
 }
 

@@ -340,7 +340,7 @@ static void confirms_are_due(struct channel *ch)
     connection_at_turn_end(ch->conn);
 }
 
-static void return_message(struct channel *ch, struct message *m)
+void channel_return(struct channel *ch, struct message *m)
 {
     shard_count(ch->conn->shard, returned, 1);
     struct amqp_method ret = { .id = AMQP_BASIC_RETURN,
@@ -419,12 +419,16 @@ static void publish(struct channel *ch, struct slice body)
     bool mandatory = ch->content.mandatory;
     struct message *m = make_message(ch, body);
     shard_count(s, published, 1);
+    if (UNLIKELY(ch->tx != NULL)) {
+        channel_tx_publish(ch, &m, queues, count, mandatory);
+        return;
+    }
     if (LIKELY(count != 0)) {
         hand_over(ch, m, queues, count);
     } else {
         shard_count(s, unroutable, 1);
         if (mandatory)
-            return_message(ch, m);
+            channel_return(ch, m);
         if (ch->confirms)
             confirm_begin(&ch->confirm, 0);
         shard_message_drop(s, &m);
@@ -440,6 +444,10 @@ static void publish(struct channel *ch, struct slice body)
 
 void channel_on_published(struct channel *ch, uint64_t number)
 {
+    if (UNLIKELY(ch->tx != NULL)) {
+        channel_tx_on_published(ch, true);
+        return;
+    }
     confirm_answer(&ch->confirm, number, true);
     confirms_are_due(ch);
 }

@@ -6,11 +6,6 @@
 #define CAP_FIRST 16
 #define CAP_KEPT  64
 
-struct unacked_slot {
-    uint64_t tag;
-    struct unacked_entry entry;
-};
-
 void unacked_init(struct unacked *u)
 {
     *u = (struct unacked){ .next = 1 };
@@ -132,4 +127,37 @@ bool unacked_take_oldest(struct unacked *u, uint64_t upto, struct unacked_entry 
         return false;
     take(u, slot_at(u, 0), out);
     return true;
+}
+
+uint64_t unacked_oldest(const struct unacked *u, uint64_t upto)
+{
+    return u->open != 0 && slot_at(u, 0)->tag <= upto ? slot_at(u, 0)->tag : 0;
+}
+
+void unacked_reopen(struct unacked *u, const struct unacked_slot *slots, size_t count)
+{
+    size_t total = (size_t)u->open + count;
+    size_t cap = CAP_FIRST;
+    while (cap < total)
+        cap *= 2;
+    struct unacked_slot *merged = mem_array(cap, sizeof *merged);
+    size_t from = 0;
+    size_t kept = 0;
+    for (size_t i = 0; i < u->count; i++) {
+        const struct unacked_slot *s = slot_at(u, i);
+        if (s->entry.qid == 0)
+            continue;
+        while (from < count && slots[from].tag < s->tag)
+            merged[kept++] = slots[from++];
+        merged[kept++] = *s;
+    }
+    while (from < count)
+        merged[kept++] = slots[from++];
+    CHECK(kept == total);
+    mem_free(u->slots);
+    u->slots = merged;
+    u->cap = cap;
+    u->head = 0;
+    u->count = kept;
+    u->open = kept;
 }

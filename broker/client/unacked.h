@@ -21,7 +21,11 @@ struct unacked_entry {
     uint32_t shard;    /* where the queue lives */
 };
 
-struct unacked_slot;
+/* A tag and what it stands for. */
+struct unacked_slot {
+    uint64_t tag;
+    struct unacked_entry entry;
+};
 
 struct unacked {
     struct unacked_slot *slots; /* a ring of `count`, by rising tags; the first is no hole */
@@ -46,6 +50,12 @@ bool unacked_take(struct unacked *u, uint64_t tag, struct unacked_entry *out);
 
 /* Close the oldest open tag that is <= `upto`; false when there is none. */
 bool unacked_take_oldest(struct unacked *u, uint64_t upto, struct unacked_entry *out);
+
+/* The oldest open tag that is <= `upto`, or 0. */
+uint64_t unacked_oldest(const struct unacked *u, uint64_t upto);
+
+/* Tags that were closed are open again, in their old places; they come in rising order. */
+void unacked_reopen(struct unacked *u, const struct unacked_slot *slots, size_t count);
 
 /* Waits this tag for its acknowledgement? */
 bool unacked_is_open(const struct unacked *u, uint64_t tag);
