@@ -178,9 +178,9 @@ class Proxy(Server):
 class Rabbit(Server):
     """A private RabbitMQ: own node name, ports, epmd and folders; nothing collides."""
 
-    def __init__(self, folder, name="rabbit", conf=()):
+    def __init__(self, folder, name="rabbit", conf=(), plugins=()):
         super().__init__(folder, name)
-        self.conf = list(conf)
+        self.conf, self.plugins = list(conf), plugins
         self.before = PROXY_LOOPBACK if "proxy_protocol = true" in self.conf else b""
         self.epmd_port, self.dist_port = procs.free_port(), procs.free_port()
         self.epmd = None
@@ -205,7 +205,7 @@ class Rabbit(Server):
     def start(self, ready=True):
         listen = ["listeners.tcp.1 = 127.0.0.1:%d" % self.port, "log.console.level = info"]
         write(self.path("rabbitmq.conf"), "\n".join(listen + self.conf) + "\n")
-        write(self.path("enabled_plugins"), "[].\n")
+        write(self.path("enabled_plugins"), "[%s].\n" % ",".join(self.plugins))
         # Ours is there first, so that the node does not leave a daemon of its own behind.
         self.epmd = procs.Proc(["epmd", "-port", str(self.epmd_port), "-address", "127.0.0.1"],
                                self.path("epmd.log"))

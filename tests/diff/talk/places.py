@@ -1,0 +1,93 @@
+"""Where conversations take place: a server of each kind, and on it a virtual host for each."""
+
+import base64
+import http.client
+import os
+import urllib.parse
+
+from harness import procs
+from harness.servers import Broker, Proxy, Rabbit
+from harness.waits import LONG
+
+PLUGINS = ("rabbitmq_management", "rabbitmq_consistent_hash_exchange")
+
+
+class Place:
+    """One conversation's: an address, a virtual host, the management API."""
+
+    def __init__(self, stand, token):
+        self.stand, self.token, self.vhost, self.own = stand, token, token, None
+        self.address, self.management_port = stand.address, stand.management_port
+
+    def http(self, method, path, body=None, user="guest:guest"):
+        """(status, octets)"""
+        conn = http.client.HTTPConnection("127.0.0.1", self.management_port, timeout=LONG)
+        headers = {"Authorization": "Basic " + base64.b64encode(user.encode()).decode(),
+                   "Content-Type": "application/json"}
+        try:
+            conn.request(method, path, body=body, headers=headers)
+            answer = conn.getresponse()
+            return answer.status, answer.read()
+        finally:
+            conn.close()
+
+    def enter(self):
+        status, answer = self.http("PUT", "/api/vhosts/" + self.vhost, "{}")
+        if status in (404, 405):
+            return self._alone()
+        if status not in (201, 204):
+            raise AssertionError("no virtual host: %d %s" % (status, answer.decode()))
+        return self
+
+    def _alone(self):
+        """A server that cannot make virtual hosts yet: one of its own for each conversation."""
+        self.own = Stand(self.stand.target, os.path.join(self.stand.folder, self.token)).start()
+        self.address, self.management_port = self.own.address, self.own.management_port
+        self.vhost = "/"
+        return self
+
+    def leave(self):
+        """What was wrong, as a list of texts."""
+        if self.own:
+            return self.own.stop()
+        self.http("DELETE", "/api/vhosts/" + self.vhost)
+        return []
+
+
+class Stand:
+    """The servers of one target."""
+
+    def __init__(self, target, folder):
+        self.target, self.folder, self.proxy = target, folder, None
+        self.management_port = procs.free_port()
+
+    def start(self):
+        path = os.path.join(self.folder, self.target)
+        if self.target == "rabbitmq":
+            self.server = Rabbit(path, conf=(
+                "management.tcp.ip = 127.0.0.1",
+                "management.tcp.port = %d" % self.management_port), plugins=PLUGINS)
+        else:
+            listen = {"management": "127.0.0.1:%d" % self.management_port}
+            self.server = Broker(os.path.join(path, "rabbit1"), conf={"listen": listen})
+        self.server.start()
+        self.address = self.server.address
+        if self.target == "proxy":
+            self.proxy = Proxy(os.path.join(path, "proxy"), [self.server]).start()
+            self.address = self.proxy.address
+        return self
+
+    def servers(self):
+        return [s for s in (self.proxy, self.server) if s]
+
+    def stop(self):
+        """What was wrong with their lives, as a list of texts."""
+        wrong = []
+        for server in self.servers():
+            try:
+                server.stop()
+            except AssertionError as e:
+                wrong.append("%s does not stop: %s" % (server.name, e))
+            if self.target != "rabbitmq":
+                wrong += server.complaints()
+        return wrong
