@@ -35,6 +35,7 @@ struct port_lane;
     X(confirmed, "publishes confirmed")                                                            \
     X(returned, "mandatory messages returned")                                                     \
     X(unroutable, "messages that no queue was bound for")                                          \
+    X(replies_lost, "answers to clients that do not read them")                                    \
     X(sockets_accepted, "sockets accepted")                                                        \
     X(sockets_ended, "sockets ended")                                                              \
     X(connections_opened, "connections that were opened")                                          \

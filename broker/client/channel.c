@@ -46,6 +46,7 @@ static void release(struct channel *ch)
     if (ch->pending.method != 0)
         channel_done(ch);
     channel_release_consumers(ch);
+    channel_reply_end(ch);
     channel_tx_end(ch);
     channel_requeue_all(ch);
     channel_drop_content(ch);
@@ -65,6 +66,7 @@ void channel_end(struct channel *ch)
     idmap_fini(&ch->consumers);
     if (ch->route_ready)
         route_out_fini(&ch->route);
+    channel_keys_free(ch);
     mem_free(ch->kept);
     mem_free(ch->last_queue);
     loop_bury(ch->conn->shard->loop, ch, free_memory);

@@ -19,6 +19,8 @@
 #include "model/exchange.h"
 
 struct channel_consumer;
+struct channel_keys;
+struct channel_reply_consumer;
 struct channel_tx;
 struct control_op;
 
@@ -35,12 +37,13 @@ struct content {
     enum content_stage stage;
     bool mandatory;
     bool persistent;
-    bool check_props; /* something in the properties is to be judged before routing */
+    bool look_closer; /* something in the properties or names is for channel_take_props */
     struct slice exchange;
     struct slice key;
     struct slice props;
-    uint8_t *parked;   /* owns what the slices show, or NULL */
-    size_t held_bytes; /* memory of all that; the shard counts it */
+    uint8_t *parked;    /* owns what the slices show, or NULL */
+    uint8_t *rewritten; /* owns `props` that are not as they came, or NULL */
+    size_t held_bytes;  /* memory of all that; the shard counts it */
     uint64_t body_bytes;
     uint64_t left_bytes;
     struct buf **parts;
@@ -95,7 +98,9 @@ struct channel {
     struct channel_consumer *by_tag;      /* uthash */
     struct idmap consumers;               /* struct channel_consumer by id */
     struct channel_consumer_list starved; /* found no room, eldest first */
+    struct channel_reply_consumer *reply; /* consumes from amq.rabbitmq.reply-to */
     struct content content;
+    struct channel_keys *keys; /* of content, beside the routing key */
     struct pending pending;
     struct route_kept *kept; /* made at the first publish */
     struct route_out route;
@@ -153,12 +158,20 @@ void channel_take_body(struct channel *ch, const struct amqp_frame *f);
 void channel_drop_content(struct channel *ch);
 void channel_return(struct channel *ch, struct message *m); /* mandatory, and nobody wanted it */
 
+/* channel_props.c: judge the content that has come in and find its further keys, then perhaps
+ * change its properties. False: the channel was closed. */
+MUST_CHECK bool channel_take_props(struct channel *ch);
+size_t channel_more_keys(const struct channel *ch, const struct slice **keys);
+void channel_send_replies(struct channel *ch, struct message *m); /* to whom its keys stand for */
+void channel_keys_free(struct channel *ch);
+
 /* channel_content.c: a method and the message behind it; the latter for what is sent most */
 void channel_put_content(struct channel *ch, const struct amqp_method *m, struct message *msg);
 void channel_put_delivery(struct channel *ch, struct slice tag, uint64_t delivery_tag,
                           bool redelivered, struct message *msg);
 
 /* channel_consume.c: true when it was theirs */
+uint8_t channel_choose_tag(struct slice given, uint8_t *out); /* the given one, or a new one */
 MUST_CHECK bool channel_take_consume(struct channel *ch, const struct amqp_method *m);
 void channel_on_consume_answer(struct channel *ch, struct port_request *r);
 void channel_on_cancel_deleted(
@@ -184,6 +197,13 @@ void channel_tx_on_published(struct channel *ch, bool ok);
 
 /* Nothing of it happens; what it had settled is as before it was settled. */
 void channel_tx_end(struct channel *ch);
+
+/* channel_reply.c: direct reply-to. True when it was theirs. */
+void channel_reply_consume(struct channel *ch, const struct amqp_basic_consume *m);
+MUST_CHECK bool channel_reply_cancel(struct channel *ch, const struct amqp_basic_cancel *m);
+MUST_CHECK bool channel_reply_declare(struct channel *ch, struct slice name); /* queue.declare */
+void channel_reply_end(struct channel *ch);
+struct slice channel_reply_name(const struct channel *ch); /* empty: it does not consume */
 
 /* channel_topology.c: true when it was theirs */
 MUST_CHECK bool channel_take_topology(struct channel *ch, const struct amqp_method *m);

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "broker.h"
 #include "client/channel.h"
+#include "client/reply_to.h"
 #include "control.h"
 #include "io/random.h"
 
@@ -237,12 +238,11 @@ void channel_on_cancelled(struct channel *ch, uint64_t consumer)
 /* ---- consume and cancel
  * ------------------------------------------------------------------------------------ */
 
-static void choose_tag(struct channel_consumer *cc, struct slice given)
+uint8_t channel_choose_tag(struct slice given, uint8_t *out)
 {
     if (given.len != 0) {
-        cc->tag_bytes = (uint8_t)given.len;
-        memcpy(cc->tag, given.ptr, given.len);
-        return;
+        memcpy(out, given.ptr, given.len);
+        return (uint8_t)given.len;
     }
     static const char prefix[] = "amq.ctag-";
     uint8_t chance[16];
@@ -250,9 +250,9 @@ static void choose_tag(struct channel_consumer *cc, struct slice given)
     random_octets(chance, sizeof chance);
     meta_gen_name(chance, name); /* "amq.gen-" and 22 octets */
     size_t skip = sizeof "amq.gen-" - 1;
-    memcpy(cc->tag, prefix, sizeof prefix - 1);
-    memcpy(cc->tag + sizeof prefix - 1, name + skip, META_GEN_NAME_BYTES - skip);
-    cc->tag_bytes = (uint8_t)(sizeof prefix - 1 + META_GEN_NAME_BYTES - skip);
+    memcpy(out, prefix, sizeof prefix - 1);
+    memcpy(out + sizeof prefix - 1, name + skip, META_GEN_NAME_BYTES - skip);
+    return (uint8_t)(sizeof prefix - 1 + META_GEN_NAME_BYTES - skip);
 }
 
 static void take_consume(struct channel *ch, const struct amqp_basic_consume *m)
@@ -262,11 +262,15 @@ static void take_consume(struct channel *ch, const struct amqp_basic_consume *m)
                       "attempt to reuse consumer tag '%.*s'", SLICE_ARG(m->consumer_tag));
         return;
     }
+    if (UNLIKELY(slice_is(m->queue, REPLY_TO_NAME))) {
+        channel_reply_consume(ch, m);
+        return;
+    }
     const struct meta_queue *q = channel_open_queue(ch, m->queue, AMQP_BASIC_CONSUME);
     if (q == NULL)
         return;
     struct channel_consumer *cc = mem_zalloc(sizeof *cc);
-    choose_tag(cc, m->consumer_tag);
+    cc->tag_bytes = channel_choose_tag(m->consumer_tag, cc->tag);
     cc->id = shard_new_id(ch->conn->shard);
     cc->qid = q->qid;
     cc->shard = q->shard;
@@ -333,6 +337,8 @@ static void say_cancelled(struct channel *ch)
 
 static void take_cancel(struct channel *ch, const struct amqp_basic_cancel *m)
 {
+    if (channel_reply_cancel(ch, m))
+        return;
     struct channel_consumer *cc = find_tag(ch, m->consumer_tag);
     channel_begin(ch, AMQP_BASIC_CANCEL);
     ch->pending.nowait = m->nowait;

@@ -28,6 +28,12 @@ void channel_on_served(struct channel *ch, uint64_t consumer);
 void channel_on_answer(struct channel *ch, struct port_request *r);
 void channel_on_published(struct channel *ch, uint64_t number);
 
+/* An answer for whoever consumes under this address of direct reply-to; the message is borrowed. */
+struct reply_address;
+void channel_reply(struct shard *s, const struct reply_address *to, struct message *m);
+bool channel_takes_replies(struct shard *s, const struct reply_address *to);
+void channel_on_reply_known(struct channel *ch, bool known);
+
 /* The queue of this consumer is gone. */
 void channel_on_cancelled(struct channel *ch, uint64_t consumer);
 

@@ -1,16 +1,18 @@
 #include "amqp/amqp_props.h"
 #include "base/check.h"
 #include "base/mem.h"
-#include "base/units.h"
 #include "broker.h"
 #include "client/channel.h"
+#include "client/reply_to.h"
 #include "live.h"
 
 #include <inttypes.h>
 
-#define EXPIRATION_MAX_MS UINT32_MAX
-#define EXPIRATION_ROOM   320u
-#define PART_BYTES        ((size_t)16 * 1024) /* the least block of a body that comes in parts */
+/* Messages with one of these are looked at by channel_props.c. */
+#define LOOK_CLOSER                                                                                \
+    (AMQP_PROP_user_id | AMQP_PROP_expiration | AMQP_PROP_headers | AMQP_PROP_reply_to)
+
+#define PART_BYTES ((size_t)16 * 1024) /* the least block of a body that comes in parts */
 
 /* ---- content comes in
  * -------------------------------------------------------------------------------------- */
@@ -70,7 +72,8 @@ static void reset_content(struct channel *ch)
     if (ct->stage != CONTENT_NONE)
         ch->conn->contents--;
     mem_free(ct->parked);
-    ct->parked = NULL;
+    mem_free(ct->rewritten);
+    ct->parked = ct->rewritten = NULL;
     ct->parts = NULL;
     ct->part_count = ct->part_cap = 0;
     ct->stage = CONTENT_NONE;
@@ -142,9 +145,10 @@ static void begin_body(struct channel *ch, const struct amqp_header *h,
     struct content *ct = &ch->content;
     ct->props = h->props;
     ct->persistent = brief->delivery_mode == AMQP_DELIVERY_PERSISTENT;
-    ct->check_props = (brief->flags & (AMQP_PROP_user_id | AMQP_PROP_expiration)) != 0 ||
-                      brief->delivery_mode > AMQP_DELIVERY_PERSISTENT ||
-                      ((brief->flags & AMQP_PROP_delivery_mode) != 0 && brief->delivery_mode == 0);
+    ct->look_closer =
+        (brief->flags & LOOK_CLOSER) != 0 || brief->delivery_mode > AMQP_DELIVERY_PERSISTENT ||
+        ((brief->flags & AMQP_PROP_delivery_mode) != 0 && brief->delivery_mode == 0) ||
+        (ct->exchange.len == 0 && ct->key.len == REPLY_TO_ADDRESS_BYTES);
     ct->body_bytes = ct->left_bytes = h->body_size;
     ct->stage = CONTENT_BODY;
     if (ct->parked != NULL && !ch->in_assembling) {
@@ -288,7 +292,9 @@ static bool route(struct channel *ch, const struct meta_version *v,
                   const struct meta_queue *const **queues, size_t *count)
 {
     const struct content *ct = &ch->content;
-    if (LIKELY(is_kept(ch->kept, v, ct))) {
+    const struct slice *more_keys = NULL;
+    size_t more_count = UNLIKELY(ct->look_closer) ? channel_more_keys(ch, &more_keys) : 0;
+    if (LIKELY(more_count == 0 && is_kept(ch->kept, v, ct))) {
         *queues = ch->kept->queues;
         *count = ch->kept->count;
         return true;
@@ -304,12 +310,14 @@ static bool route(struct channel *ch, const struct meta_version *v,
     struct route_in in = { .vhost_id = ch->conn->vhost_id,
                            .exchange = ct->exchange,
                            .key = ct->key,
+                           .more_keys = more_keys,
+                           .more_count = more_count,
                            .headers = brief.headers };
     if (!exchange_route(v, &in, &ch->route, &why)) {
         channel_refuse(ch, &why, AMQP_BASIC_PUBLISH);
         return false;
     }
-    if (!depends_on_headers(v, ch, ct))
+    if (more_count == 0 && !depends_on_headers(v, ch, ct))
         keep_route(ch, v, ct);
     *queues = (const struct meta_queue *const *)ch->route.queues;
     *count = ch->route.count;
@@ -367,58 +375,21 @@ static void hand_over(struct channel *ch, struct message *m, const struct meta_q
     ch->conn->forwarded_bytes += away * cost;
 }
 
-/* Milliseconds, as digits: NULL if it is that, or what RabbitMQ says is wrong with it. */
-static const char *expiration_fault(struct slice text, char room[EXPIRATION_ROOM])
-{
-    struct text why = text_over(room, EXPIRATION_ROOM);
-    bool negative = text.len > 1 && text.ptr[0] == '-';
-    uint64_t ms;
-    if (!units_u64(negative ? slice_from(text, 1) : text, &ms))
-        return "no_integer";
-    if (!negative && ms <= EXPIRATION_MAX_MS)
-        return NULL;
-    text_put(&why, negative ? "{value_negative,%.*s}" : "{value_too_large,%.*s}", SLICE_ARG(text));
-    return room;
-}
-
-/* Whoever names a user in a message must be that user; modes are 1 and 2; an expiration is a
- * number. */
-static bool props_are_right(struct channel *ch)
-{
-    struct amqp_props_brief brief;
-    char room[EXPIRATION_ROOM];
-    bool ok = amqp_props_peek(ch->content.props, &brief);
-    CHECK(ok);
-    const char *fault =
-        (brief.flags & AMQP_PROP_expiration) != 0 ? expiration_fault(brief.expiration, room) : NULL;
-    if ((brief.flags & AMQP_PROP_user_id) != 0 && !slice_is(brief.user_id, ch->conn->user))
-        channel_error(ch, AMQP_PRECONDITION_FAILED, AMQP_BASIC_PUBLISH,
-                      "user_id property set to '%.*s' but authenticated user was '%s'",
-                      SLICE_ARG(brief.user_id), ch->conn->user);
-    else if (fault != NULL)
-        channel_error(ch, AMQP_PRECONDITION_FAILED, AMQP_BASIC_PUBLISH,
-                      "invalid expiration '%.*s': %s", SLICE_ARG(brief.expiration), fault);
-    else if ((brief.flags & AMQP_PROP_delivery_mode) != 0 &&
-             (brief.delivery_mode == 0 || brief.delivery_mode > AMQP_DELIVERY_PERSISTENT))
-        channel_error(ch, AMQP_PRECONDITION_FAILED, AMQP_BASIC_PUBLISH,
-                      "invalid message: {delivery_mode_unknown,%u}", (unsigned)brief.delivery_mode);
-    else
-        return true;
-    return false;
-}
-
 static void publish(struct channel *ch, struct slice body)
 {
     struct shard *s = ch->conn->shard;
     const struct meta_queue *const *queues;
     size_t count;
-    if (!route(ch, channel_meta(ch), &queues, &count))
+    bool look_closer = ch->content.look_closer;
+    if (UNLIKELY(look_closer) && !channel_take_props(ch))
         return;
-    if (UNLIKELY(ch->content.check_props) && !props_are_right(ch))
+    if (!route(ch, channel_meta(ch), &queues, &count))
         return;
     bool mandatory = ch->content.mandatory;
     struct message *m = make_message(ch, body);
     shard_count(s, published, 1);
+    if (UNLIKELY(look_closer))
+        channel_send_replies(ch, m);
     if (UNLIKELY(ch->tx != NULL)) {
         channel_tx_publish(ch, &m, queues, count, mandatory);
         return;

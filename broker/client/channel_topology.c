@@ -148,6 +148,19 @@ static void say_ok(struct channel *ch, uint32_t method)
     channel_done(ch);
 }
 
+/* A channel that consumes under an address of direct reply-to looks like a queue with a consumer.
+ */
+void channel_on_reply_known(struct channel *ch, bool known)
+{
+    struct meta_refusal why;
+    if (known) {
+        say_queue_declared(ch, 0, 1);
+        return;
+    }
+    meta_no_queue(vhost_of(ch), slice_of(ch->pending.name, ch->pending.name_bytes), &why);
+    refused(ch, &why);
+}
+
 static uint32_t count_of(uint64_t n)
 {
     return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
@@ -259,6 +272,8 @@ static void take_queue_declare(struct channel *ch, const struct amqp_queue_decla
     ch->pending.name_bytes = (uint8_t)name.len;
     if (name.len != 0)
         memcpy(ch->pending.name, name.ptr, name.len);
+    if (channel_reply_declare(ch, name))
+        return;
     if (m->exclusive && !m->passive)
         ch->conn->owns_queues = true;
     carry_on(ch, &cmd);

@@ -40,8 +40,7 @@ size_t tx_publish_bytes(const struct message *m, size_t queues)
 uint64_t *tx_add_publish(struct tx *t, struct message **m, size_t queues, bool mandatory)
 {
     t->held_bytes += tx_publish_bytes(*m, queues);
-    t->publishes =
-        grow(t->publishes, &t->publish_cap, t->publish_count, 1, sizeof *t->publishes);
+    t->publishes = grow(t->publishes, &t->publish_cap, t->publish_count, 1, sizeof *t->publishes);
     t->qids = grow(t->qids, &t->qid_cap, t->qid_count, queues + 1, sizeof *t->qids);
     t->publishes[t->publish_count++] = (struct tx_publish){
         .message = *m, .first_qid = t->qid_count, .qid_count = queues, .mandatory = mandatory

@@ -287,23 +287,42 @@ static void follow_hops(struct route *r, const struct meta_exchange *first)
         follow_exchange(r, s->hops.list[i]);
 }
 
+/* NULL: refused. */
+static const struct meta_exchange *first_exchange(const struct meta_version *v,
+                                                  const struct meta_vhost *vh, struct slice name,
+                                                  struct meta_refusal *why)
+{
+    if (UNLIKELY(vh == NULL)) {
+        why->code = AMQP_NOT_ALLOWED;
+        struct text t = text_over(why->text, sizeof why->text);
+        text_str(&t, "vhost not found");
+        return NULL;
+    }
+    const struct meta_exchange *x = meta_exchange_find(v, vh, name);
+    if (x == NULL)
+        meta_no_exchange(vh, name, why);
+    else if (x->def->internal)
+        is_internal(vh, x, why);
+    else
+        return x;
+    return NULL;
+}
+
+bool exchange_may_publish(const struct meta_version *v, uint64_t vhost_id, struct slice exchange,
+                          struct meta_refusal *why)
+{
+    return first_exchange(v, meta_vhost_get(v, vhost_id), exchange, why) != NULL;
+}
+
 bool exchange_route(const struct meta_version *v, const struct route_in *in, struct route_out *out,
                     struct meta_refusal *why)
 {
     out->count = 0;
     const struct meta_vhost *vh = meta_vhost_get(v, in->vhost_id);
-    if (UNLIKELY(vh == NULL)) {
-        why->code = AMQP_NOT_ALLOWED;
-        struct text t = text_over(why->text, sizeof why->text);
-        text_str(&t, "vhost not found");
-        return false;
-    }
-    struct route r = { .v = v, .vh = vh, .in = in, .out = out };
-    const struct meta_exchange *x = meta_exchange_find(v, vh, in->exchange);
+    const struct meta_exchange *x = first_exchange(v, vh, in->exchange, why);
     if (x == NULL)
-        return meta_no_exchange(vh, in->exchange, why);
-    if (x->def->internal)
-        return is_internal(vh, x, why);
+        return false;
+    struct route r = { .v = v, .vh = vh, .in = in, .out = out };
     if (is_plain(x))
         follow_exchange(&r, x);
     else

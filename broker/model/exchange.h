@@ -38,6 +38,10 @@ void route_out_fini(struct route_out *out);
 MUST_CHECK bool exchange_route(const struct meta_version *v, const struct route_in *in,
                                struct route_out *out, struct meta_refusal *why);
 
+/* The verdict of exchange_route on the exchange alone. */
+MUST_CHECK bool exchange_may_publish(const struct meta_version *v, uint64_t vhost_id,
+                                     struct slice exchange, struct meta_refusal *why);
+
 /* What to do with a route that was kept: it still holds while v->routes is the same, for a named
  * exchange; for the default exchange nothing need be kept, it is one look-up. */
 static inline bool route_may_be_kept(const struct route_in *in)
