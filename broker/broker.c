@@ -17,12 +17,13 @@
 #include "shard.h"
 
 #include <inttypes.h>
+#include <openssl/sha.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 
 #define TICK_MS          100u
-#define TICK_NEAR_MS     10u /* once messages take a quarter of what they may */
+#define TICK_NEAR_MS     10u   /* once messages take a quarter of what they may */
 #define STOP_GRACE_MS    5000u /* for clients to answer connection.close */
 #define DEFAULT_USER     "guest"
 #define DEFAULT_PASSWORD "guest"
@@ -112,12 +113,61 @@ static void retire(void *arg, void *ptr, void (*free_fn)(void *))
     epoch_retire(arg, ptr, free_fn);
 }
 
-static void make_users(struct broker *b)
+/* What the node starts with goes through commands, as everything does. */
+static void must_apply(struct broker *b, const struct meta_cmd *cmd)
 {
-    uint8_t salt[4];
-    random_octets(salt, sizeof salt);
+    struct meta_refusal why;
+    bool ok = control_apply_now(b->control, cmd, &why);
+    CHECK(ok);
+}
+
+static uint64_t make_vhost(struct broker *b)
+{
+    must_apply(b, &(struct meta_cmd){ .op = META_VHOST_PUT,
+                                      .name = slice_str("/"),
+                                      .vhost = { .description = slice_str("Default virtual host"),
+                                                 .has_description = true } });
+    return meta_vhost_find(broker_meta(b), slice_str("/"))->vhost_id;
+}
+
+static void make_user(struct broker *b, uint64_t vhost_id)
+{
+    uint8_t hash[META_SALT_LEN + SHA256_DIGEST_LENGTH];
+    uint8_t salted[META_SALT_LEN + sizeof DEFAULT_PASSWORD - 1];
+    random_octets(hash, META_SALT_LEN);
+    memcpy(salted, hash, META_SALT_LEN);
+    memcpy(salted + META_SALT_LEN, DEFAULT_PASSWORD, sizeof DEFAULT_PASSWORD - 1);
+    SHA256(salted, sizeof salted, hash + META_SALT_LEN);
+    must_apply(b, &(struct meta_cmd){ .op = META_USER_PUT,
+                                      .name = slice_str(DEFAULT_USER),
+                                      .user = { .hash = slice_of(hash, sizeof hash),
+                                                .hashing = META_HASHING_SHA256,
+                                                .has_hash = true,
+                                                .tags = slice_str("administrator"),
+                                                .has_tags = true } });
+    struct slice all = slice_str(".*");
+    must_apply(b, &(struct meta_cmd){ .op = META_PERMISSION_PUT,
+                                      .vhost_id = vhost_id,
+                                      .permission = { slice_str(DEFAULT_USER), all, all, all } });
     b->auth = auth_new();
-    auth_add(b->auth, DEFAULT_USER, DEFAULT_PASSWORD, salt, true);
+    auth_add(b->auth, DEFAULT_USER, DEFAULT_PASSWORD, hash, true);
+}
+
+/* RabbitMQ's form: readers of definitions know it. */
+static void make_cluster_id(struct broker *b)
+{
+    uint8_t chance[16];
+    char name[META_GEN_NAME_BYTES];
+    char room[64];
+    random_octets(chance, sizeof chance);
+    meta_gen_name(chance, name);
+    struct text id = text_over(room, sizeof room);
+    text_str(&id, "\"rabbitmq-cluster-id-");
+    text_slice(&id, slice_from(slice_of(name, sizeof name), sizeof "amq.gen-" - 1));
+    text_char(&id, '"');
+    must_apply(b, &(struct meta_cmd){ .op = META_GLOBAL_PARAMETER_PUT,
+                                      .name = slice_str("internal_cluster_id"),
+                                      .parameter = { .value = text_view(&id) } });
 }
 
 static bool make_shards(struct broker *b, struct err *err)
@@ -150,10 +200,8 @@ static void make_metadata(struct broker *b)
                                        .retire = retire,
                                        .retire_arg = b->epoch });
     b->control = control_new(b, b->loop, b->meta);
-    struct meta_refusal why;
-    bool ok = control_apply_now(
-        b->control, &(struct meta_cmd){ .op = META_VHOST_ADD, .name = slice_str("/") }, &why);
-    CHECK(ok);
+    make_user(b, make_vhost(b));
+    make_cluster_id(b);
 }
 
 struct broker *broker_new(struct broker_conf **conf, broker_reload_fn reload, void *arg,
@@ -170,7 +218,6 @@ struct broker *broker_new(struct broker_conf **conf, broker_reload_fn reload, vo
         goto fail;
     loop_timer_init(&b->tick, b->loop, on_tick, b);
     loop_timer_init(&b->grace, b->loop, on_grace, b);
-    make_users(b);
     make_metadata(b);
     if (!cookie_read_or_make(live->conf->cluster.cookie_file, &b->cookie, err) ||
         !make_shards(b, err))

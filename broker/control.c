@@ -3,7 +3,9 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "broker.h"
-#include "shard.h"
+#include "effects.h"
+
+#include <stddef.h>
 
 struct control {
     struct broker *broker;
@@ -51,33 +53,59 @@ void control_free(struct control **control)
 
 #define CMD_SLICES_MAX 4
 
+/* Where the slices of a command are, besides its name. */
+static const struct {
+    unsigned count;
+    size_t at[CMD_SLICES_MAX];
+} cmd_slices[] = {
+#define AT(member) offsetof(struct meta_cmd, member)
+    [META_VHOST_ADD] = { 0, { 0 } },
+    [META_VHOST_DELETE] = { 0, { 0 } },
+    [META_EXCHANGE_DECLARE] = { 2, { AT(exchange_declare.type), AT(exchange_declare.args) } },
+    [META_EXCHANGE_DELETE] = { 0, { 0 } },
+    [META_QUEUE_DECLARE] = { 1, { AT(queue_declare.args) } },
+    [META_QUEUE_DELETE] = { 0, { 0 } },
+    [META_BIND] = { 4, { AT(bind.source), AT(bind.destination), AT(bind.key), AT(bind.args) } },
+    [META_UNBIND] = { 4, { AT(bind.source), AT(bind.destination), AT(bind.key), AT(bind.args) } },
+    [META_OWNER_GONE] = { 0, { 0 } },
+    [META_VHOST_PUT] = { 3,
+                         { AT(vhost.description), AT(vhost.tags), AT(vhost.default_queue_type) } },
+    [META_VHOST_LIMITS_PUT] = { 2, { AT(limits.definition), AT(limits.limit) } },
+    [META_VHOST_LIMITS_CLEAR] = { 2, { AT(limits.definition), AT(limits.limit) } },
+    [META_USER_PUT] = { 3, { AT(user.hash), AT(user.tags), AT(user.limits) } },
+    [META_USER_DELETE] = { 0, { 0 } },
+    [META_USER_LIMITS_PUT] = { 2, { AT(limits.definition), AT(limits.limit) } },
+    [META_USER_LIMITS_CLEAR] = { 2, { AT(limits.definition), AT(limits.limit) } },
+    [META_PERMISSION_PUT] = { 4,
+                              { AT(permission.user), AT(permission.configure), AT(permission.write),
+                                AT(permission.read) } },
+    [META_PERMISSION_CLEAR] = { 1, { AT(permission.user) } },
+    [META_TOPIC_PERMISSION_PUT] = { 4,
+                                    { AT(topic_permission.user), AT(topic_permission.exchange),
+                                      AT(topic_permission.write), AT(topic_permission.read) } },
+    [META_TOPIC_PERMISSION_CLEAR] = { 2,
+                                      { AT(topic_permission.user),
+                                        AT(topic_permission.exchange) } },
+    [META_POLICY_PUT] = { 3, { AT(policy.pattern), AT(policy.definition), AT(policy.apply_to) } },
+    [META_POLICY_CLEAR] = { 0, { 0 } },
+    [META_PARAMETER_PUT] = { 2, { AT(parameter.component), AT(parameter.value) } },
+    [META_PARAMETER_CLEAR] = { 1, { AT(parameter.component) } },
+    [META_GLOBAL_PARAMETER_PUT] = { 1, { AT(parameter.value) } },
+    [META_GLOBAL_PARAMETER_CLEAR] = { 0, { 0 } },
+#undef AT
+};
+
+_Static_assert(ARRAY_COUNT(cmd_slices) == META_GLOBAL_PARAMETER_CLEAR + 1,
+               "each command says which slices it has");
+
 /* The slices of a command, whatever its kind; returns how many. */
 static unsigned slices_of(struct meta_cmd *cmd, struct slice *out[CMD_SLICES_MAX + 1])
 {
+    CHECK((unsigned)cmd->op < ARRAY_COUNT(cmd_slices));
     unsigned n = 0;
     out[n++] = &cmd->name;
-    switch (cmd->op) {
-    case META_EXCHANGE_DECLARE:
-        out[n++] = &cmd->exchange_declare.type;
-        out[n++] = &cmd->exchange_declare.args;
-        break;
-    case META_QUEUE_DECLARE:
-        out[n++] = &cmd->queue_declare.args;
-        break;
-    case META_BIND:
-    case META_UNBIND:
-        out[n++] = &cmd->bind.source;
-        out[n++] = &cmd->bind.destination;
-        out[n++] = &cmd->bind.key;
-        out[n++] = &cmd->bind.args;
-        break;
-    case META_VHOST_ADD:
-    case META_VHOST_DELETE:
-    case META_EXCHANGE_DELETE:
-    case META_QUEUE_DELETE:
-    case META_OWNER_GONE:
-        break;
-    }
+    for (unsigned i = 0; i < cmd_slices[cmd->op].count; i++)
+        out[n++] = (struct slice *)(void *)((uint8_t *)cmd + cmd_slices[cmd->op].at[i]);
     return n;
 }
 
@@ -123,27 +151,11 @@ static void keep_effects(struct control *c)
     c->effect_count += more;
 }
 
-static void carry_out(struct control *c, enum meta_effect_kind kind)
-{
-    for (size_t i = 0; i < c->effect_count; i++) {
-        const struct meta_effect *e = &c->effects[i];
-        struct shard *s = broker_shard(c->broker, e->shard);
-        if (e->kind != kind)
-            continue;
-        if (kind == META_QUEUE_CREATED)
-            shard_post_queue_created(s, e->queue);
-        else
-            shard_post_queue_deleted(s, e->qid);
-    }
-}
-
-/* A shard hears of a new queue before anybody can find it, and of one that goes after nobody can:
- * whoever found it in a version has posted to it earlier or later than that. */
 static void show(struct control *c)
 {
-    carry_out(c, META_QUEUE_CREATED);
+    effects_before_publication(c->broker, c->effects, c->effect_count);
     meta_publish(c->meta);
-    carry_out(c, META_QUEUE_DELETED);
+    effects_after_publication(c->broker, c->effects, c->effect_count);
     c->effect_count = 0;
 }
 

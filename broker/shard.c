@@ -181,6 +181,13 @@ void shard_post_queue_deleted(struct shard *s, uint64_t qid)
     post_notice(&(struct queue_notice){ .mail = { NULL, on_deleted }, .shard = s, .qid = qid });
 }
 
+/* Queues ask the metadata for what they need when they need it: nothing to take over. */
+void shard_policies_changed(struct shard *s, uint64_t vhost_id)
+{
+    CHECK(loop_is_current(s->loop));
+    (void)vhost_id;
+}
+
 void shard_delete_queue(struct shard *s, uint64_t qid)
 {
     const struct meta_queue *q = meta_queue_get(broker_meta(s->broker), qid);

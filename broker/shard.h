@@ -134,4 +134,7 @@ void shard_delete_queue(struct shard *s, uint64_t qid);
 void shard_post_queue_created(struct shard *s, const struct meta_queue *q);
 void shard_post_queue_deleted(struct shard *s, uint64_t qid);
 
+/* What policies say of the queues of a vhost has changed. */
+void shard_policies_changed(struct shard *s, uint64_t vhost_id);
+
 #endif

@@ -284,7 +284,7 @@ static bool depends_on_headers(const struct meta_version *v, const struct channe
     return x == NULL ||
            (x->def->type != META_DIRECT && x->def->type != META_FANOUT &&
             x->def->type != META_TOPIC) ||
-           x->def->alternate.ptr != NULL;
+           x->alternate.ptr != NULL;
 }
 
 /* Fills *queues and *count; false when the channel was closed. */

@@ -119,13 +119,20 @@ static void hang_up(struct connection *c)
     end_connection(c);
 }
 
-void connection_stop(struct connection *c, bool now)
+void connection_force_out(struct connection *c, const char *why)
 {
-    if (now || c->hs.state != AMQP_HS_SERVER_RUNNING)
+    if (c->hs.state != AMQP_HS_SERVER_RUNNING)
         hang_up(c);
     else
-        connection_error(c, AMQP_CONNECTION_FORCED, 0,
-                         "broker forced connection closure with reason 'shutdown'");
+        connection_error(c, AMQP_CONNECTION_FORCED, 0, "%s", why);
+}
+
+void connection_stop(struct connection *c, bool now)
+{
+    if (now)
+        hang_up(c);
+    else
+        connection_force_out(c, "broker forced connection closure with reason 'shutdown'");
 }
 
 static void client_went(struct connection *c, const struct err *why)

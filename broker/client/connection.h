@@ -77,6 +77,9 @@ void connection_go_on(struct connection *c);
 /* The node stops: connection.close, or, `now`, hang up. */
 void connection_stop(struct connection *c, bool now);
 
+/* connection.close with 320 and these words, or, before it is open, hang up. */
+void connection_force_out(struct connection *c, const char *why);
+
 /* Memory is no longer short. (That it became so is noticed at the next publish.) */
 void connection_alarm_ended(struct connection *c);
 

@@ -11,7 +11,10 @@
 struct meta_garbage {
     size_t count;
     size_t cap;
-    void *ptrs[];
+    struct {
+        void *ptr;
+        void (*free_fn)(void *ptr);
+    } things[];
 };
 
 /* ---- reading ---- */
@@ -115,50 +118,24 @@ static void garbage_free(void *ptr)
 {
     struct meta_garbage *g = ptr;
     for (size_t i = 0; i < g->count; i++)
-        mem_free(g->ptrs[i]);
+        g->things[i].free_fn(g->things[i].ptr);
     mem_free(g);
 }
 
-/* From an edit: keep it until the next publication. Everything here is mem_free's to free. */
-static void collect(void *arg, void *ptr, void (*free_fn)(void *ptr))
+void meta_collect(void *arg, void *ptr, void (*free_fn)(void *ptr))
 {
     struct meta *m = arg;
-    CHECK(free_fn == mem_free);
     struct meta_garbage *g = m->garbage;
     if (g == NULL || g->count == g->cap) {
         size_t cap = g != NULL ? g->cap * 2 : GARBAGE_FIRST;
         size_t count = g != NULL ? g->count : 0;
-        g = mem_realloc(g, sizeof *g + cap * sizeof(void *));
+        g = mem_realloc(g, sizeof *g + cap * sizeof g->things[0]);
         g->cap = cap;
         g->count = count;
         m->garbage = g;
     }
-    g->ptrs[g->count++] = ptr;
-}
-
-static size_t vhost_bytes(const struct meta_vhost *vh)
-{
-    return sizeof *vh + vh->name_bytes;
-}
-
-void meta_vhost_drop(struct meta *m, const struct meta_vhost *vh)
-{
-    pmap_edit_drop(&m->edit, vh, vhost_bytes(vh), vh->tag);
-}
-
-struct meta_vhost *meta_vhost_own(struct meta *m, uint64_t vhost_id)
-{
-    const struct meta_vhost *vh = meta_vhost_get(&m->draft, vhost_id);
-    CHECK(vh != NULL);
-    if (vh->tag == m->edit.tag)
-        return (struct meta_vhost *)(uintptr_t)vh;
-    struct meta_vhost *copy = pmap_edit_alloc(&m->edit, vhost_bytes(vh));
-    memcpy(copy, vh, vhost_bytes(vh));
-    copy->tag = m->edit.tag;
-    pmap_set(&m->draft.vhosts, &m->kinds.vhosts, &m->edit, copy);
-    pmap_set(&m->draft.vhosts_by_name, &m->kinds.vhosts_by_name, &m->edit, copy);
-    meta_vhost_drop(m, vh);
-    return copy;
+    g->things[g->count].ptr = ptr;
+    g->things[g->count++].free_fn = free_fn;
 }
 
 /* ---- life ---- */
@@ -171,7 +148,7 @@ struct meta *meta_new(const struct meta_setup *setup)
     m->retire = setup->retire;
     m->retire_arg = setup->retire_arg;
     meta_kinds_init(&m->kinds, setup->hash_seed);
-    pmap_edit_init(&m->edit, collect, m);
+    pmap_edit_init(&m->edit, meta_collect, m);
     m->draft.kinds = &m->kinds;
     shown_init(&m->current, NULL);
     m->is_changed = true;
@@ -183,7 +160,7 @@ void meta_free(struct meta **meta)
 {
     struct meta *m = *meta;
     meta_drop_all(m);
-    CHECK(m->edit.made == m->edit.gone && m->edit.bytes == 0);
+    CHECK(m->edit.made == m->edit.gone && m->edit.bytes == 0 && m->pattern_count == 0);
     if (m->garbage != NULL)
         garbage_free(m->garbage);
     mem_free((void *)(uintptr_t)m->published);
@@ -203,6 +180,8 @@ void meta_publish(struct meta *m)
     m->draft.number++;
     if (m->routes_changed)
         m->draft.routes = m->draft.number;
+    if (m->rights_changed)
+        m->draft.rights = m->draft.number;
     struct meta_version *v = mem_dup(&m->draft, sizeof m->draft);
     const struct meta_version *before = m->published;
     struct meta_garbage *garbage = m->garbage;
@@ -211,6 +190,7 @@ void meta_publish(struct meta *m)
     m->garbage = NULL;
     m->is_changed = false;
     m->routes_changed = false;
+    m->rights_changed = false;
 
     /* Only now can nobody come to the old things any more; whoever holds them is waited for. */
     shown_set(&m->current, v);
@@ -227,6 +207,8 @@ struct meta_stats meta_stats(const struct meta *m)
         .exchange_count = m->exchange_count,
         .queue_count = m->draft.queues.count,
         .binding_count = m->binding_count,
+        .user_count = m->draft.users.count,
+        .policy_count = m->policy_count,
         .bytes = m->edit.bytes,
         .blocks = m->edit.made - m->edit.gone,
         .waiting = m->garbage != NULL ? m->garbage->count : 0,
@@ -246,6 +228,15 @@ void meta_result_fini(struct meta_result *r)
     *r = (struct meta_result){ .verdict = META_DONE };
 }
 
+void meta_tell(struct meta_result *r, const struct meta_effect *effect)
+{
+    if (r->effect_count == r->effect_cap) {
+        r->effect_cap = r->effect_cap != 0 ? r->effect_cap * 2 : 4;
+        r->effects = mem_realloc(r->effects, r->effect_cap * sizeof *r->effects);
+    }
+    r->effects[r->effect_count++] = *effect;
+}
+
 static void result_clear(struct meta_result *r)
 {
     r->refusal.code = 0;
@@ -255,83 +246,7 @@ static void result_clear(struct meta_result *r)
     r->effect_count = 0;
 }
 
-/* ---- vhosts ---- */
-
-static const struct {
-    const char *name;
-    enum meta_exchange_type type;
-    bool internal;
-} predeclared[] = {
-    { "", META_DIRECT, false },
-    { "amq.direct", META_DIRECT, false },
-    { "amq.fanout", META_FANOUT, false },
-    { "amq.topic", META_TOPIC, false },
-    { "amq.match", META_HEADERS, false },
-    { "amq.headers", META_HEADERS, false },
-    { "amq.rabbitmq.trace", META_TOPIC, true },
-};
-
-void meta_vhost_add(struct meta *m, struct slice name)
-{
-    CHECK(name.len <= META_NAME_MAX);
-    struct meta_vhost *vh = pmap_edit_alloc(&m->edit, sizeof *vh + name.len);
-    *vh = (struct meta_vhost){ .vhost_id = ++m->last_id,
-                               .tag = m->edit.tag,
-                               .name_bytes = (uint8_t)name.len };
-    if (name.len != 0)
-        memcpy(vh->name, name.ptr, name.len);
-    pmap_set(&m->draft.vhosts, &m->kinds.vhosts, &m->edit, vh);
-    pmap_set(&m->draft.vhosts_by_name, &m->kinds.vhosts_by_name, &m->edit, vh);
-    for (size_t i = 0; i < ARRAY_COUNT(predeclared); i++) {
-        struct meta_cmd cmd = { .op = META_EXCHANGE_DECLARE,
-                                .vhost_id = vh->vhost_id,
-                                .name = slice_str(predeclared[i].name) };
-        cmd.exchange_declare.type = slice_str(meta_exchange_type_name(predeclared[i].type));
-        cmd.exchange_declare.durable = true;
-        cmd.exchange_declare.internal = predeclared[i].internal;
-        meta_exchange_add(m, &cmd);
-    }
-}
-
-/* Queues before exchanges, because most bindings go with them. */
-void meta_vhost_delete(struct meta *m, uint64_t vhost_id, struct meta_result *out)
-{
-    struct meta_vhost *vh = meta_vhost_own(m, vhost_id);
-    struct pmap queues = vh->queues;
-    meta_queues_delete(m, &queues, out);
-    while (vh->exchanges.count != 0) {
-        struct pmap_iter it;
-        pmap_iter(&it, &vh->exchanges);
-        const struct meta_exchange *x = pmap_next(&it);
-        uint64_t xid = x->def->xid;
-        meta_exchange_delete(m, x);
-        meta_unbind_destination(m, xid);
-    }
-    struct slice name = meta_vhost_name(vh);
-    pmap_del(&m->draft.vhosts, &m->kinds.vhosts, &m->edit, meta_hash_id(&m->kinds.vhosts, vhost_id),
-             &vhost_id);
-    pmap_del(&m->draft.vhosts_by_name, &m->kinds.vhosts_by_name, &m->edit,
-             meta_hash_name(&m->kinds.vhosts_by_name, name), &name);
-    meta_vhost_drop(m, vh);
-}
-
 /* ---- commands ---- */
-
-static enum meta_verdict vhost_check(const struct meta_version *v, const struct meta_cmd *cmd,
-                                     struct meta_result *out)
-{
-    const struct meta_vhost *vh = meta_vhost_find(v, cmd->name);
-    if (vh != NULL)
-        out->id = vh->vhost_id;
-    return (vh == NULL) == (cmd->op == META_VHOST_ADD) ? META_CHANGE : META_DONE;
-}
-
-static enum meta_verdict owner_check(const struct meta_version *v, const struct meta_cmd *cmd)
-{
-    const struct pmap_kind *kind = &v->kinds->owners;
-    bool owns = pmap_get(&v->owners, kind, meta_hash_id(kind, cmd->conn), &cmd->conn) != NULL;
-    return owns ? META_CHANGE : META_DONE;
-}
 
 /* A connection can outlive its vhost. */
 static enum meta_verdict no_vhost(struct meta_result *out)
@@ -341,32 +256,65 @@ static enum meta_verdict no_vhost(struct meta_result *out)
     return META_REFUSED;
 }
 
+typedef enum meta_verdict (*check_fn)(const struct meta_version *v, const struct meta_vhost *vh,
+                                      const struct meta_cmd *cmd, struct meta_result *out);
+typedef void (*change_fn)(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out);
+
+static enum meta_verdict owner_check(const struct meta_version *v, const struct meta_vhost *vh,
+                                     const struct meta_cmd *cmd, struct meta_result *out)
+{
+    (void)vh;
+    (void)out;
+    const struct pmap_kind *kind = &v->kinds->owners;
+    bool owns = pmap_get(&v->owners, kind, meta_hash_id(kind, cmd->conn), &cmd->conn) != NULL;
+    return owns ? META_CHANGE : META_DONE;
+}
+
+/* Who judges a command and who carries it out. */
+static const struct {
+    bool in_vhost; /* it is about what a vhost holds, and the vhost must be there */
+    check_fn check;
+    change_fn change;
+} commands[] = {
+    [META_VHOST_ADD] = { false, meta_vhost_check, meta_vhost_put },
+    [META_VHOST_PUT] = { false, meta_vhost_check, meta_vhost_put },
+    [META_VHOST_DELETE] = { false, meta_vhost_check, meta_vhost_delete },
+    [META_VHOST_LIMITS_PUT] = { true, meta_vhost_limits_check, meta_vhost_limits_change },
+    [META_VHOST_LIMITS_CLEAR] = { true, meta_vhost_limits_check, meta_vhost_limits_change },
+    [META_EXCHANGE_DECLARE] = { true, meta_exchange_check, meta_exchange_change },
+    [META_EXCHANGE_DELETE] = { true, meta_exchange_check, meta_exchange_change },
+    [META_QUEUE_DECLARE] = { true, meta_queue_check, meta_queue_change },
+    [META_QUEUE_DELETE] = { true, meta_queue_check, meta_queue_change },
+    [META_BIND] = { true, meta_binding_check, meta_binding_change },
+    [META_UNBIND] = { true, meta_binding_check, meta_binding_change },
+    [META_OWNER_GONE] = { false, owner_check, meta_owner_gone },
+    [META_USER_PUT] = { false, meta_user_check, meta_user_change },
+    [META_USER_DELETE] = { false, meta_user_check, meta_user_change },
+    [META_USER_LIMITS_PUT] = { false, meta_user_check, meta_user_change },
+    [META_USER_LIMITS_CLEAR] = { false, meta_user_check, meta_user_change },
+    [META_PERMISSION_PUT] = { true, meta_permission_check, meta_permission_change },
+    [META_PERMISSION_CLEAR] = { true, meta_permission_check, meta_permission_change },
+    [META_TOPIC_PERMISSION_PUT] = { true, meta_permission_check, meta_permission_change },
+    [META_TOPIC_PERMISSION_CLEAR] = { true, meta_permission_check, meta_permission_change },
+    [META_POLICY_PUT] = { true, meta_policy_check, meta_policy_change },
+    [META_POLICY_CLEAR] = { true, meta_policy_check, meta_policy_change },
+    [META_PARAMETER_PUT] = { true, meta_parameter_check, meta_parameter_change },
+    [META_PARAMETER_CLEAR] = { true, meta_parameter_check, meta_parameter_change },
+    [META_GLOBAL_PARAMETER_PUT] = { false, meta_parameter_check, meta_parameter_change },
+    [META_GLOBAL_PARAMETER_CLEAR] = { false, meta_parameter_check, meta_parameter_change },
+};
+
 static enum meta_verdict check(const struct meta_version *v, const struct meta_cmd *cmd,
                                struct meta_result *out)
 {
-    if (cmd->op == META_VHOST_ADD || cmd->op == META_VHOST_DELETE)
-        return vhost_check(v, cmd, out);
-    if (cmd->op == META_OWNER_GONE)
-        return owner_check(v, cmd);
-    const struct meta_vhost *vh = meta_vhost_get(v, cmd->vhost_id);
-    if (vh == NULL)
-        return no_vhost(out);
-    switch (cmd->op) {
-    case META_EXCHANGE_DECLARE:
-    case META_EXCHANGE_DELETE:
-        return meta_exchange_check(v, vh, cmd, out);
-    case META_QUEUE_DECLARE:
-    case META_QUEUE_DELETE:
-        return meta_queue_check(v, vh, cmd, out);
-    case META_BIND:
-    case META_UNBIND:
-        return meta_binding_check(v, vh, cmd, out);
-    case META_VHOST_ADD:
-    case META_VHOST_DELETE:
-    case META_OWNER_GONE:
-        break;
+    CHECK((unsigned)cmd->op < ARRAY_COUNT(commands));
+    const struct meta_vhost *vh = NULL;
+    if (commands[cmd->op].in_vhost) {
+        vh = meta_vhost_get(v, cmd->vhost_id);
+        if (vh == NULL)
+            return no_vhost(out);
     }
-    UNREACHABLE("command");
+    return commands[cmd->op].check(v, vh, cmd, out);
 }
 
 enum meta_verdict meta_check(const struct meta_version *v, const struct meta_cmd *cmd,
@@ -377,52 +325,11 @@ enum meta_verdict meta_check(const struct meta_version *v, const struct meta_cmd
     return out->verdict;
 }
 
-static void change(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)
-{
-    uint64_t found = out->id;
-    const struct meta_exchange *x;
-    switch (cmd->op) {
-    case META_VHOST_ADD:
-        meta_vhost_add(m, cmd->name);
-        out->id = meta_vhost_find(&m->draft, cmd->name)->vhost_id;
-        return;
-    case META_VHOST_DELETE:
-        meta_vhost_delete(m, found, out);
-        return;
-    case META_EXCHANGE_DECLARE:
-        meta_exchange_add(m, cmd);
-        out->id = m->last_id;
-        return;
-    case META_EXCHANGE_DELETE:
-        x = meta_exchange_find(&m->draft, meta_vhost_get(&m->draft, cmd->vhost_id), cmd->name);
-        meta_exchange_delete(m, x);
-        meta_unbind_destination(m, found);
-        return;
-    case META_QUEUE_DECLARE:
-        meta_queue_add(m, cmd, out);
-        return;
-    case META_QUEUE_DELETE:
-        meta_queue_delete(m, out->queue, out);
-        out->queue = NULL;
-        return;
-    case META_BIND:
-        meta_bind(m, cmd);
-        return;
-    case META_UNBIND:
-        meta_unbind(m, cmd);
-        return;
-    case META_OWNER_GONE:
-        meta_owner_gone(m, cmd->conn, out);
-        return;
-    }
-    UNREACHABLE("command");
-}
-
 enum meta_verdict meta_apply(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)
 {
     if (meta_check(&m->draft, cmd, out) != META_CHANGE)
         return out->verdict;
-    change(m, cmd, out);
+    commands[cmd->op].change(m, cmd, out);
     m->is_changed = true;
     out->verdict = META_DONE;
     return META_DONE;

@@ -1,7 +1,8 @@
 /*
  * meta: the broker's metadata, as a state machine over immutable versions (core).
  *
- * Vhosts, exchanges, queues and bindings live in one version at a time. Only the control thread
+ * Vhosts, exchanges, queues and bindings, users (meta_user.h) and policies (meta_policy.h) live in
+ * one version at a time. Only the control thread
  * makes versions: it applies commands (meta_apply) and shows the outcome of one or many of them
  * at once (meta_publish). Any thread may read the current version (meta_current) and what hangs
  * off it, without locks, until it next lets its epoch pass; what a new version has replaced goes
@@ -15,7 +16,8 @@
  * the control thread. meta_apply runs the same check again.
  *
  * Refusals are an AMQP reply code and RabbitMQ's words, without the "NOT_FOUND - " in front and
- * not yet cut to a short string: the channel does both.
+ * not yet cut to a short string: the channel does both. Commands that no AMQP client can send (on
+ * users, vhosts, policies, parameters) are refused with the HTTP status that fits: 400, 404, 409.
  */
 #ifndef WARREN_META_H
 #define WARREN_META_H
@@ -23,6 +25,8 @@
 #include "base/pmap.h"
 #include "base/slice.h"
 #include "base/text.h"
+#include "cluster/meta_policy.h"
+#include "cluster/meta_user.h"
 
 #include <stdbool.h>
 
@@ -69,7 +73,7 @@ struct meta_exchange_def {
     bool internal;
     uint8_t name_bytes;
     uint32_t args_bytes;
-    struct slice alternate; /* name of the alternate exchange, in args; ptr NULL: none */
+    struct slice alternate; /* the argument of that name; ptr NULL: none. See meta_exchange */
     uint8_t bytes[];        /* name, arguments */
 };
 
@@ -92,6 +96,8 @@ struct meta_exchange {
     const struct meta_exchange_def *def;
     uint64_t tag; /* private: the edit that made this copy */
     uint64_t binding_count;
+    struct slice alternate; /* name of the alternate exchange, by argument or by policy; ptr NULL:
+                               none */
     union {
         struct pmap by_key;             /* a binding, or a set of them, by routing key */
         struct pmap all;                /* struct meta_binding */
@@ -140,9 +146,23 @@ static inline bool meta_is_set(const void *binding_or_set)
 
 struct meta_vhost {
     uint64_t vhost_id;
-    uint64_t tag;          /* private */
-    struct pmap exchanges; /* struct meta_exchange by name */
-    struct pmap queues;    /* struct meta_queue by name */
+    uint64_t tag;                  /* private */
+    struct pmap exchanges;         /* struct meta_exchange by name */
+    struct pmap queues;            /* struct meta_queue by name */
+    struct pmap permissions;       /* struct meta_permission by user */
+    struct pmap topic_permissions; /* struct meta_topic_permission by user and exchange */
+    struct pmap policies;          /* struct meta_policy by name */
+    struct pmap operator_policies; /* the same */
+    struct pmap parameters;        /* struct meta_parameter by component and name */
+    const struct meta_policy_order *policy_order;   /* NULL: there is none */
+    const struct meta_policy_order *operator_order; /* the same */
+    const void *words;                              /* private: where the slices point to */
+    struct slice description;
+    struct slice tags;               /* between commas */
+    struct slice default_queue_type; /* empty: classic */
+    bool tracing;
+    int64_t max_connections; /* META_NO_LIMIT */
+    int64_t max_queues;
     uint8_t name_bytes;
     uint8_t name[];
 };
@@ -158,12 +178,15 @@ struct meta_version {
     uint64_t number; /* rises with each publication */
     uint64_t routes; /* rises when what an exchange with a name routes to may have changed, and when
                         a queue goes: what is cached by it holds no dead queue */
+    uint64_t rights; /* rises when what a user is or may do may have changed */
     const struct meta_kinds *kinds;
     struct pmap vhosts_by_name;
-    struct pmap vhosts;       /* by id */
-    struct pmap queues;       /* by qid */
-    struct pmap destinations; /* a binding, or a set of them, by the id of their destination */
-    struct pmap owners;       /* private: exclusive queues by connection */
+    struct pmap vhosts;            /* by id */
+    struct pmap queues;            /* by qid */
+    struct pmap destinations;      /* a binding, or a set of them, by the id of their destination */
+    struct pmap owners;            /* private: exclusive queues by connection */
+    struct pmap users;             /* struct meta_user by name */
+    struct pmap global_parameters; /* struct meta_parameter by name */
 };
 
 /* ---- reading: any thread, on a version it may hold ---------------------------------------------
@@ -204,6 +227,23 @@ enum meta_op {
     META_BIND,
     META_UNBIND,
     META_OWNER_GONE,
+    META_VHOST_PUT,          /* `name`, `vhost`: make it or change its properties */
+    META_VHOST_LIMITS_PUT,   /* `limits` */
+    META_VHOST_LIMITS_CLEAR, /* `limits` */
+    META_USER_PUT,           /* `name`, `user` */
+    META_USER_DELETE,        /* `name`; with its permissions */
+    META_USER_LIMITS_PUT,    /* `name`, `limits` */
+    META_USER_LIMITS_CLEAR,  /* `name`, `limits` */
+    META_PERMISSION_PUT,     /* `permission` */
+    META_PERMISSION_CLEAR,
+    META_TOPIC_PERMISSION_PUT, /* `topic_permission` */
+    META_TOPIC_PERMISSION_CLEAR,
+    META_POLICY_PUT, /* `name`, `policy` */
+    META_POLICY_CLEAR,
+    META_PARAMETER_PUT, /* `name`, `parameter` */
+    META_PARAMETER_CLEAR,
+    META_GLOBAL_PARAMETER_PUT, /* `name`, `parameter` without component */
+    META_GLOBAL_PARAMETER_CLEAR,
 };
 
 /* A command borrows its slices. Names are as the client gave them, less CR and LF (see
@@ -211,7 +251,7 @@ enum meta_op {
  * formed by the codec. `conn` is the connection that asks, never 0 for a client. */
 struct meta_cmd {
     enum meta_op op;
-    uint64_t vhost_id; /* all but VHOST_ADD, VHOST_DELETE and OWNER_GONE */
+    uint64_t vhost_id; /* of what lies in a vhost, VHOST_LIMITS included */
     uint64_t conn;
     struct slice name; /* of what is added, declared or deleted */
     uint64_t qid;      /* QUEUE_DELETE: this queue and no later one of its name; 0: by name */
@@ -236,6 +276,42 @@ struct meta_cmd {
             struct slice args;
             bool to_exchange;
         } bind; /* BIND and UNBIND */
+        struct {
+            struct slice description, tags, default_queue_type;
+            bool has_description, has_tags, has_default_queue_type, has_tracing; /* else: as is */
+            bool tracing;
+        } vhost;
+        struct {
+            struct slice definition; /* PUT: a JSON object of numbers by limit */
+            bool merge;              /* PUT: leave what it does not name (a user's: always) */
+            struct slice limit;      /* CLEAR: this one; empty: all */
+        } limits;
+        struct {
+            struct slice hash;   /* with its salt */
+            struct slice tags;   /* between commas */
+            struct slice limits; /* a JSON object, merged */
+            enum meta_hashing hashing;
+            bool has_hash, has_tags, has_limits; /* else: as is */
+            bool must_be_new, must_exist;
+        } user;
+        struct {
+            struct slice user, configure, write, read;
+        } permission;
+        struct {
+            struct slice user, exchange, write, read;
+            bool every_exchange; /* CLEAR: all of that user in the vhost */
+        } topic_permission;
+        struct {
+            struct slice pattern;
+            struct slice definition; /* a JSON object */
+            struct slice apply_to;   /* "queues", "exchanges" or "all"; empty: all */
+            int64_t priority;
+            bool is_operator;
+        } policy;
+        struct {
+            struct slice component;
+            struct slice value; /* JSON */
+        } parameter;
     };
 };
 
@@ -253,13 +329,19 @@ enum meta_verdict {
 enum meta_effect_kind {
     META_QUEUE_CREATED,
     META_QUEUE_DELETED,
+    META_POLICIES_CHANGED, /* of a vhost: what its queues are set to is to be asked again */
+    META_VHOST_DELETED,    /* who is connected to it is to be sent away */
+    META_USER_DELETED,     /* the same */
 };
 
 struct meta_effect {
     enum meta_effect_kind kind;
-    uint32_t shard;
+    uint32_t shard; /* QUEUE_...: the queue's; the others are for all shards */
     uint64_t qid;
+    uint64_t vhost_id;              /* POLICIES_CHANGED, VHOST_DELETED */
+    uint64_t user_id;               /* USER_DELETED */
     const struct meta_queue *queue; /* of a created one, else NULL */
+    struct slice name;              /* of a vhost or user that goes: borrowed from the command */
 };
 
 /* What came of a command. Init once, use for many. */
@@ -268,7 +350,7 @@ struct meta_result {
     struct meta_refusal refusal;
     const struct meta_queue *queue; /* QUEUE_DECLARE: the queue that is there now; QUEUE_DELETE,
                                        from meta_check: the one to go */
-    uint64_t id;                    /* id of what was made or found: vhost, exchange or queue */
+    uint64_t id;                    /* id of what was made or found: vhost, exchange, queue, user */
     struct meta_effect *effects;    /* of meta_apply, in order; good until the next use */
     size_t effect_count;
     size_t effect_cap;
@@ -332,9 +414,11 @@ struct meta_stats {
     uint64_t exchange_count;
     uint64_t queue_count;
     uint64_t binding_count;
-    int64_t bytes;    /* of all of it, without the allocator's own */
-    uint64_t blocks;  /* of memory that are in use */
-    uint64_t waiting; /* blocks that go to retire at the next publication */
+    uint64_t user_count;
+    uint64_t policy_count; /* operators' included */
+    int64_t bytes;         /* of all of it, without the allocator's own */
+    uint64_t blocks;       /* of memory that are in use */
+    uint64_t waiting;      /* blocks that go to retire at the next publication */
 };
 
 /* What there is now, unpublished changes included. The control thread. */

@@ -337,7 +337,7 @@ static void binding_drop(struct meta *m, const struct meta_binding *b)
     m->routes_changed = true;
 }
 
-void meta_bind(struct meta *m, const struct meta_cmd *cmd)
+static void bind(struct meta *m, const struct meta_cmd *cmd)
 {
     struct ends e = ends_of(&m->draft, meta_vhost_get(&m->draft, cmd->vhost_id), cmd);
     const struct meta_binding *b = binding_make(m, &e, cmd);
@@ -411,7 +411,7 @@ static void delete_orphans(struct meta *m, struct orphans *o)
     mem_free(o->defs);
 }
 
-void meta_unbind(struct meta *m, const struct meta_cmd *cmd)
+static void unbind(struct meta *m, const struct meta_cmd *cmd)
 {
     const struct meta_binding *b =
         meta_binding_find(&m->draft, meta_vhost_get(&m->draft, cmd->vhost_id), cmd);
@@ -422,6 +422,15 @@ void meta_unbind(struct meta *m, const struct meta_cmd *cmd)
     place_remove(m, &at, b);
     unbind_at_source(m, b, &o);
     delete_orphans(m, &o);
+}
+
+void meta_binding_change(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)
+{
+    (void)out;
+    if (cmd->op == META_BIND)
+        bind(m, cmd);
+    else
+        unbind(m, cmd);
 }
 
 void meta_unbind_destination(struct meta *m, uint64_t id)

@@ -22,8 +22,10 @@ static void vhosts_drop(struct meta *m)
     for (const struct meta_vhost *vh; (vh = pmap_next(&it)) != NULL;) {
         struct pmap exchanges = vh->exchanges;
         struct pmap queues = vh->queues;
+        struct meta_vhost contents = *vh;
         exchanges_drop(m, &exchanges);
         pmap_clear(&queues, &m->edit);
+        meta_vhost_contents_drop(m, &contents);
         meta_vhost_drop(m, vh);
     }
     pmap_clear(&m->draft.vhosts, &m->edit);
@@ -42,11 +44,31 @@ static void owners_drop(struct meta *m)
     pmap_clear(&m->draft.owners, &m->edit);
 }
 
+static void users_drop(struct meta *m)
+{
+    struct pmap_iter it;
+    pmap_iter(&it, &m->draft.users);
+    for (const struct meta_user *u; (u = pmap_next(&it)) != NULL;)
+        meta_user_drop(m, u);
+    pmap_clear(&m->draft.users, &m->edit);
+}
+
+static void global_parameters_drop(struct meta *m)
+{
+    struct pmap_iter it;
+    pmap_iter(&it, &m->draft.global_parameters);
+    for (const struct meta_parameter *p; (p = pmap_next(&it)) != NULL;)
+        meta_parameter_drop(m, p);
+    pmap_clear(&m->draft.global_parameters, &m->edit);
+}
+
 void meta_drop_all(struct meta *m)
 {
     meta_destinations_drop(m);
     owners_drop(m);
     vhosts_drop(m);
+    users_drop(m);
+    global_parameters_drop(m);
     struct pmap_iter it;
     pmap_iter(&it, &m->draft.queues);
     for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;)

@@ -177,7 +177,10 @@ void meta_exchange_add(struct meta *m, const struct meta_cmd *cmd)
 {
     struct meta_vhost *vh = meta_vhost_own(m, cmd->vhost_id);
     struct meta_exchange *x = pmap_edit_alloc(&m->edit, sizeof *x);
-    *x = (struct meta_exchange){ .def = def_make(m, cmd), .tag = m->edit.tag };
+    const struct meta_exchange_def *d = def_make(m, cmd);
+    *x = (struct meta_exchange){ .def = d,
+                                 .tag = m->edit.tag,
+                                 .alternate = meta_policy_alternate(&m->draft, vh, d) };
     const void *old = pmap_set(&vh->exchanges, &m->kinds.exchanges, &m->edit, x);
     CHECK(old == NULL);
     m->exchange_count++;
@@ -198,6 +201,19 @@ struct meta_exchange *meta_exchange_own(struct meta *m, const struct meta_exchan
     pmap_set(&vh->exchanges, &m->kinds.exchanges, &m->edit, copy);
     pmap_edit_drop(&m->edit, x, sizeof *x, x->tag);
     return copy;
+}
+
+void meta_exchange_change(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)
+{
+    if (cmd->op == META_EXCHANGE_DECLARE) {
+        meta_exchange_add(m, cmd);
+        out->id = m->last_id;
+        return;
+    }
+    uint64_t xid = out->id;
+    const struct meta_vhost *vh = meta_vhost_get(&m->draft, cmd->vhost_id);
+    meta_exchange_delete(m, meta_exchange_find(&m->draft, vh, cmd->name));
+    meta_unbind_destination(m, xid);
 }
 
 void meta_exchange_drop(struct meta *m, const struct meta_exchange *x)

@@ -112,6 +112,50 @@ static uint64_t owner_conn(const void *item)
     return ((const struct meta_owner *)item)->conn;
 }
 
+/* ---- users, policies, parameters ---- */
+
+static struct slice user_name(const void *item)
+{
+    return ((const struct meta_user *)item)->name;
+}
+
+static struct slice permission_user(const void *item)
+{
+    return ((const struct meta_permission *)item)->user;
+}
+
+static struct slice policy_name(const void *item)
+{
+    return ((const struct meta_policy *)item)->name;
+}
+
+static struct meta_pair topic_permission_pair(const void *item)
+{
+    const struct meta_topic_permission *p = item;
+    return (struct meta_pair){ p->user, p->exchange };
+}
+
+static struct meta_pair parameter_pair(const void *item)
+{
+    const struct meta_parameter *p = item;
+    return (struct meta_pair){ p->component, p->name };
+}
+
+static uint64_t hash_of_pair(struct meta_pair pair, uint64_t seed)
+{
+    return hash_bytes(pair.second, hash_bytes(pair.first, seed));
+}
+
+uint64_t meta_hash_pair(const struct pmap_kind *kind, const struct meta_pair *pair)
+{
+    return hash_of_pair(*pair, kind->seed);
+}
+
+static bool pairs_eq(struct meta_pair a, struct meta_pair b)
+{
+    return slice_eq(a.first, b.first) && slice_eq(a.second, b.second);
+}
+
 /* The three functions of a kind that goes by name, and of one that goes by number. */
 #define KIND_BY_NAME(name_of)                                                                      \
     static uint64_t name_of##_hash(const void *item, uint64_t seed)                                \
@@ -141,10 +185,29 @@ static uint64_t owner_conn(const void *item)
         return id_of(item) == id_of(other);                                                        \
     }
 
+#define KIND_BY_PAIR(pair_of)                                                                      \
+    static uint64_t pair_of##_hash(const void *item, uint64_t seed)                                \
+    {                                                                                              \
+        return hash_of_pair(pair_of(item), seed);                                                  \
+    }                                                                                              \
+    static bool pair_of##_is(const void *item, const void *key)                                    \
+    {                                                                                              \
+        return pairs_eq(pair_of(item), *(const struct meta_pair *)key);                            \
+    }                                                                                              \
+    static bool pair_of##_same(const void *item, const void *other)                                \
+    {                                                                                              \
+        return pairs_eq(pair_of(item), pair_of(other));                                            \
+    }
+
 KIND_BY_NAME(vhost_name)
 KIND_BY_NAME(exchange_name)
 KIND_BY_NAME(queue_name)
 KIND_BY_NAME(routing_key)
+KIND_BY_NAME(user_name)
+KIND_BY_NAME(permission_user)
+KIND_BY_NAME(policy_name)
+KIND_BY_PAIR(topic_permission_pair)
+KIND_BY_PAIR(parameter_pair)
 KIND_BY_ID(vhost_id)
 KIND_BY_ID(queue_id)
 KIND_BY_ID(destination_id)
@@ -167,5 +230,10 @@ void meta_kinds_init(struct meta_kinds *k, uint64_t seed)
     k->by_key = KIND(routing_key, seed);
     k->destinations = KIND(destination_id, seed);
     k->owners = KIND(owner_conn, seed);
+    k->users = KIND(user_name, seed);
+    k->permissions = KIND(permission_user, seed);
+    k->topic_permissions = KIND(topic_permission_pair, seed);
+    k->policies = KIND(policy_name, seed);
+    k->parameters = KIND(parameter_pair, seed);
     topic_kinds_init(&k->topic, seed, &k->bindings);
 }

@@ -169,16 +169,13 @@ static void owner_remove_queue(struct meta *m, const struct meta_queue *q)
 
 static void tell(struct meta_result *r, enum meta_effect_kind kind, const struct meta_queue *q)
 {
-    if (r->effect_count == r->effect_cap) {
-        r->effect_cap = r->effect_cap != 0 ? r->effect_cap * 2 : 4;
-        r->effects = mem_realloc(r->effects, r->effect_cap * sizeof *r->effects);
-    }
-    r->effects[r->effect_count++] = (struct meta_effect){
-        .kind = kind,
-        .shard = q->shard,
-        .qid = q->qid,
-        .queue = kind == META_QUEUE_CREATED ? q : NULL,
-    };
+    meta_tell(r, &(struct meta_effect){
+                     .kind = kind,
+                     .shard = q->shard,
+                     .qid = q->qid,
+                     .vhost_id = q->vhost_id,
+                     .queue = kind == META_QUEUE_CREATED ? q : NULL,
+                 });
 }
 
 static size_t queue_bytes(const struct meta_queue *q)
@@ -210,7 +207,7 @@ static struct meta_queue *queue_make(struct meta *m, const struct meta_cmd *cmd)
     return q;
 }
 
-void meta_queue_add(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)
+static void queue_add(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)
 {
     CHECK(cmd->conn != 0 || !cmd->queue_declare.exclusive);
     struct meta_vhost *vh = meta_vhost_own(m, cmd->vhost_id);
@@ -267,10 +264,21 @@ void meta_queues_delete(struct meta *m, const struct pmap *queues, struct meta_r
     mem_free(list);
 }
 
-void meta_owner_gone(struct meta *m, uint64_t conn, struct meta_result *out)
+void meta_queue_change(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)
 {
+    if (cmd->op == META_QUEUE_DECLARE) {
+        queue_add(m, cmd, out);
+        return;
+    }
+    meta_queue_delete(m, out->queue, out);
+    out->queue = NULL;
+}
+
+void meta_owner_gone(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)
+{
+    const struct pmap_kind *kind = &m->kinds.owners;
     const struct meta_owner *o =
-        pmap_get(&m->draft.owners, &m->kinds.owners, meta_hash_id(&m->kinds.owners, conn), &conn);
+        pmap_get(&m->draft.owners, kind, meta_hash_id(kind, cmd->conn), &cmd->conn);
     CHECK(o != NULL);
     struct pmap queues = o->queues;
     meta_queues_delete(m, &queues, out);

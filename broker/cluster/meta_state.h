@@ -23,6 +23,11 @@ struct meta_kinds {
     struct pmap_kind by_key;       /* bindings and sets, by routing key */
     struct pmap_kind destinations; /* bindings and sets, by destination */
     struct pmap_kind owners;
+    struct pmap_kind users;             /* by name */
+    struct pmap_kind permissions;       /* of a vhost, by user */
+    struct pmap_kind topic_permissions; /* of a vhost, by struct meta_pair */
+    struct pmap_kind policies;          /* of a vhost, by name */
+    struct pmap_kind parameters;        /* by struct meta_pair */
     struct topic_kinds topic;
 };
 
@@ -42,8 +47,11 @@ struct meta {
     uint64_t last_id; /* of vhosts, exchanges and queues alike */
     uint64_t exchange_count;
     uint64_t binding_count;
-    bool is_changed;     /* since the last publication */
-    bool routes_changed; /* the same, of what decides where messages go */
+    uint64_t policy_count;
+    uint64_t pattern_count; /* compiled ones that live */
+    bool is_changed;        /* since the last publication */
+    bool routes_changed;    /* the same, of what decides where messages go */
+    bool rights_changed;    /* the same, of what users may do */
     uint32_t shard_count;
     void (*retire)(void *arg, void *ptr, void (*free_fn)(void *ptr));
     void *retire_arg;
@@ -51,6 +59,14 @@ struct meta {
 };
 
 /* ---- keys ---- */
+
+/* What is known by two names together. */
+struct meta_pair {
+    struct slice first;
+    struct slice second;
+};
+
+uint64_t meta_hash_pair(const struct pmap_kind *kind, const struct meta_pair *pair);
 
 struct meta_binding_id {
     uint64_t source; /* xid */
@@ -75,18 +91,61 @@ static inline uint64_t meta_binding_destination(const struct meta_binding *b)
 struct meta_vhost *meta_vhost_own(struct meta *m, uint64_t vhost_id);
 struct meta_exchange *meta_exchange_own(struct meta *m, const struct meta_exchange_def *def);
 
-/* ---- changes: checked before, they cannot fail ---- */
+/* ---- commands: what would come of one, and, once that is known to be a change, the change: it
+ * cannot fail ---- */
 
-void meta_vhost_add(struct meta *m, struct slice name);
-void meta_vhost_delete(struct meta *m, uint64_t vhost_id, struct meta_result *out);
+#define META_COMMAND(thing)                                                                        \
+    enum meta_verdict meta_##thing##_check(const struct meta_version *v,                           \
+                                           const struct meta_vhost *vh,                            \
+                                           const struct meta_cmd *cmd, struct meta_result *out);   \
+    void meta_##thing##_change(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)
+
+META_COMMAND(exchange);
+META_COMMAND(queue);
+META_COMMAND(binding);
+META_COMMAND(vhost_limits);
+META_COMMAND(user);
+META_COMMAND(permission);
+META_COMMAND(policy);
+META_COMMAND(parameter);
+
+enum meta_verdict meta_vhost_check(const struct meta_version *v, const struct meta_vhost *vh,
+                                   const struct meta_cmd *cmd, struct meta_result *out);
+void meta_vhost_put(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out);
+void meta_vhost_delete(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out);
+void meta_owner_gone(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out);
+
+/* ---- parts of changes ---- */
+
+void meta_tell(struct meta_result *r, const struct meta_effect *effect);
 void meta_exchange_add(struct meta *m, const struct meta_cmd *cmd);
 void meta_exchange_delete(struct meta *m, const struct meta_exchange *x);
-void meta_queue_add(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out);
 void meta_queue_delete(struct meta *m, const struct meta_queue *q, struct meta_result *out);
 void meta_queues_delete(struct meta *m, const struct pmap *queues, struct meta_result *out);
-void meta_owner_gone(struct meta *m, uint64_t conn, struct meta_result *out);
-void meta_bind(struct meta *m, const struct meta_cmd *cmd);
-void meta_unbind(struct meta *m, const struct meta_cmd *cmd);
+
+/* The alternate exchange of an exchange: by its argument, else by the policy that counts. */
+struct slice meta_policy_alternate(const struct meta_version *v, const struct meta_vhost *vh,
+                                   const struct meta_exchange_def *d);
+
+/* The permissions of a user who goes, in all vhosts. */
+void meta_permissions_delete(struct meta *m, struct slice user);
+
+/* ---- things that consist of words and patterns ---- */
+
+/* Copy a word to *at, move *at behind it, and return the copy. */
+struct slice meta_put_word(uint8_t **at, struct slice word);
+
+/* Compile a pattern that is known to be good. Where names are judged by permissions, an empty
+ * pattern matches none; elsewhere it matches all. */
+void meta_pattern_make(struct meta *m, struct meta_pattern *p, struct slice text,
+                       bool is_permission);
+void meta_pattern_drop(struct meta *m, const struct meta_pattern *p, uint64_t tag);
+
+/* Refuses with RabbitMQ's words what is no pattern. */
+MUST_CHECK bool meta_pattern_check(struct slice text, struct meta_refusal *why);
+
+/* Like an edit's retire function: `ptr` is kept until the next publication. */
+void meta_collect(void *meta, void *ptr, void (*free_fn)(void *ptr));
 
 /* Take away all bindings that an exchange is the source of. */
 void meta_unbind_source(struct meta *m, struct meta_exchange *x);
@@ -102,6 +161,15 @@ void meta_drop_all(struct meta *m);
 
 /* One thing, that nothing refers to any more. */
 void meta_vhost_drop(struct meta *m, const struct meta_vhost *vh);
+void meta_user_drop(struct meta *m, const struct meta_user *u);
+void meta_permission_drop(struct meta *m, const struct meta_permission *p);
+void meta_topic_permission_drop(struct meta *m, const struct meta_topic_permission *p);
+void meta_policy_drop(struct meta *m, const struct meta_policy *p);
+void meta_parameter_drop(struct meta *m, const struct meta_parameter *p);
+void meta_policy_order_drop(struct meta *m, const struct meta_policy_order *o);
+
+/* All that a vhost holds of these, and its words. The vhost itself is the caller's. */
+void meta_vhost_contents_drop(struct meta *m, struct meta_vhost *vh);
 void meta_exchange_drop(struct meta *m, const struct meta_exchange *x);
 void meta_queue_drop(struct meta *m, const struct meta_queue *q);
 void meta_owner_drop(struct meta *m, const struct meta_owner *o);
@@ -117,13 +185,6 @@ void meta_destinations_drop(struct meta *m);
 const struct meta_binding *meta_binding_find(const struct meta_version *v,
                                              const struct meta_vhost *vh,
                                              const struct meta_cmd *cmd);
-
-enum meta_verdict meta_exchange_check(const struct meta_version *v, const struct meta_vhost *vh,
-                                      const struct meta_cmd *cmd, struct meta_result *out);
-enum meta_verdict meta_queue_check(const struct meta_version *v, const struct meta_vhost *vh,
-                                   const struct meta_cmd *cmd, struct meta_result *out);
-enum meta_verdict meta_binding_check(const struct meta_version *v, const struct meta_vhost *vh,
-                                     const struct meta_cmd *cmd, struct meta_result *out);
 
 /* The arguments of a queue that is to be made: of known types and in their bounds. */
 MUST_CHECK bool meta_queue_args_check(const struct meta_vhost *vh, const struct meta_cmd *cmd,

@@ -252,8 +252,8 @@ static void follow_exchange(struct route *r, const struct meta_exchange *x)
     if (looks_at_keys(x->def->type))
         for (size_t i = 0; i < r->in->more_count; i++)
             follow_key(r, r->in->more_keys[i]);
-    if (!r->has_matched && x->def->alternate.ptr != NULL)
-        add_exchange(r, x->def->alternate);
+    if (!r->has_matched && x->alternate.ptr != NULL)
+        add_exchange(r, x->alternate);
 }
 
 /* ---- the whole way ---- */

@@ -147,6 +147,70 @@ static inline struct meta_cmd x_unbind(const char *source, const char *key, cons
     return bind_cmd(META_UNBIND, source, key, exchange, true);
 }
 
+static inline struct meta_cmd user_put(const char *name, const char *hash, const char *tags)
+{
+    struct meta_cmd c = { .op = META_USER_PUT, .name = S(name) };
+    c.user.hash = S(hash);
+    c.user.has_hash = true;
+    c.user.tags = S(tags);
+    c.user.has_tags = true;
+    return c;
+}
+
+static inline struct meta_cmd user_cmd(enum meta_op op, const char *name)
+{
+    return (struct meta_cmd){ .op = op, .name = S(name) };
+}
+
+static inline struct meta_cmd may(const char *user, const char *configure, const char *write,
+                                  const char *read)
+{
+    struct meta_cmd c = { .op = META_PERMISSION_PUT };
+    c.permission.user = S(user);
+    c.permission.configure = S(configure);
+    c.permission.write = S(write);
+    c.permission.read = S(read);
+    return c;
+}
+
+static inline struct meta_cmd may_topic(const char *user, const char *exchange, const char *write,
+                                        const char *read)
+{
+    struct meta_cmd c = { .op = META_TOPIC_PERMISSION_PUT };
+    c.topic_permission.user = S(user);
+    c.topic_permission.exchange = S(exchange);
+    c.topic_permission.write = S(write);
+    c.topic_permission.read = S(read);
+    return c;
+}
+
+static inline struct meta_cmd policy_put(const char *name, const char *pattern,
+                                         const char *definition, int64_t priority)
+{
+    struct meta_cmd c = { .op = META_POLICY_PUT, .name = S(name) };
+    c.policy.pattern = S(pattern);
+    c.policy.definition = S(definition);
+    c.policy.priority = priority;
+    return c;
+}
+
+static inline struct meta_cmd policy_clear(const char *name)
+{
+    return (struct meta_cmd){ .op = META_POLICY_CLEAR, .name = S(name) };
+}
+
+static inline struct meta_cmd operators(struct meta_cmd cmd)
+{
+    cmd.policy.is_operator = true;
+    return cmd;
+}
+
+static inline struct meta_cmd for_only(struct meta_cmd cmd, const char *apply_to)
+{
+    cmd.policy.apply_to = S(apply_to);
+    return cmd;
+}
+
 static inline void must(struct world *w, struct meta_cmd cmd)
 {
     cr_assert(world_do(w, cmd) == META_DONE, "%u %s", w->r.refusal.code, w->r.refusal.text);

@@ -564,9 +564,10 @@ Test(meta, deletes_a_vhost_with_all_it_holds)
     }
     must(&w, x_bind("amq.direct", "k", "amq.topic"));
     must(&w, (struct meta_cmd){ .op = META_VHOST_DELETE, .name = S("two") });
-    cr_assert(eq(sz, w.r.effect_count, 3));
+    cr_assert(eq(sz, w.r.effect_count, 4));
     for (size_t i = 0; i < 3; i++)
         cr_expect(eq(u64, w.r.effects[i].qid, qids[i]), "the oldest first");
+    cr_expect(w.r.effects[3].kind == META_VHOST_DELETED);
     cr_expect(meta_vhost_find(now(&w), S("two")) == NULL && vhost_now(&w) == NULL);
     struct meta_stats after = meta_stats(w.meta);
     cr_expect(eq(u64, after.blocks, before.blocks));

@@ -1,0 +1,310 @@
+/* Policies: their place in a vhost, and which of them counts for what. What their definitions may
+ * say is for meta_policy_keys. */
+#include "cluster/meta_policy.h"
+
+#include "amqp/amqp_table.h"
+#include "base/check.h"
+#include "base/mem.h"
+#include "cluster/meta_policy_keys.h"
+#include "cluster/meta_state.h"
+
+#include <stdlib.h>
+
+static const char *const apply_to_names[] = {
+    [META_APPLY_QUEUES] = "queues",
+    [META_APPLY_EXCHANGES] = "exchanges",
+    [META_APPLY_ALL] = "all",
+};
+
+const char *meta_apply_to_name(enum meta_apply_to to)
+{
+    CHECK((unsigned)to < ARRAY_COUNT(apply_to_names));
+    return apply_to_names[to];
+}
+
+static bool apply_to_find(struct slice name, enum meta_apply_to *out)
+{
+    *out = META_APPLY_ALL;
+    if (name.len == 0)
+        return true;
+    for (unsigned i = 0; i < ARRAY_COUNT(apply_to_names); i++) {
+        if (!slice_is(name, apply_to_names[i]))
+            continue;
+        *out = (enum meta_apply_to)i;
+        return true;
+    }
+    return false;
+}
+
+/* ---- which one counts ---- */
+
+const struct meta_policy *meta_policy_find(const struct meta_version *v,
+                                           const struct meta_vhost *vh, struct slice name,
+                                           bool is_operator)
+{
+    const struct pmap_kind *kind = &v->kinds->policies;
+    const struct pmap *map = is_operator ? &vh->operator_policies : &vh->policies;
+    return pmap_get(map, kind, meta_hash_name(kind, name), &name);
+}
+
+/* `not_for` are the keys that a thing of this kind cannot follow: a policy with one of them is, as
+ * a whole, not for it. */
+static const struct meta_policy *first_match(const struct meta_policy_order *o, struct slice name,
+                                             enum meta_apply_to to, uint32_t not_for)
+{
+    for (size_t i = 0; o != NULL && i < o->count; i++) {
+        const struct meta_policy *p = o->policies[i];
+        if ((p->apply_to == to || p->apply_to == META_APPLY_ALL) && (p->keys.has & not_for) == 0 &&
+            meta_pattern_matches(&p->pattern, name))
+            return p;
+    }
+    return NULL;
+}
+
+static const struct meta_policy *of_queue(const struct meta_policy_order *o,
+                                          const struct meta_queue *q)
+{
+    if (o == NULL)
+        return NULL;
+    bool is_quorum = slice_is(amqp_table_longstr(meta_queue_args(q), "x-queue-type"), "quorum");
+    uint32_t not_for = is_quorum ? META_NOT_FOR_QUORUM : META_NOT_FOR_CLASSIC;
+    return first_match(o, meta_queue_name(q), META_APPLY_QUEUES, not_for);
+}
+
+const struct meta_policy *meta_policy_of_queue(const struct meta_version *v,
+                                               const struct meta_queue *q)
+{
+    return of_queue(meta_vhost_get(v, q->vhost_id)->policy_order, q);
+}
+
+const struct meta_policy *meta_operator_policy_of_queue(const struct meta_version *v,
+                                                        const struct meta_queue *q)
+{
+    return of_queue(meta_vhost_get(v, q->vhost_id)->operator_order, q);
+}
+
+const struct meta_policy *meta_policy_of_exchange(const struct meta_version *v,
+                                                  const struct meta_vhost *vh,
+                                                  const struct meta_exchange_def *def)
+{
+    (void)v;
+    return first_match(vh->policy_order, meta_exchange_name(def), META_APPLY_EXCHANGES, 0);
+}
+
+const struct meta_policy *meta_operator_policy_of_exchange(const struct meta_version *v,
+                                                           const struct meta_vhost *vh,
+                                                           const struct meta_exchange_def *def)
+{
+    (void)v;
+    return first_match(vh->operator_order, meta_exchange_name(def), META_APPLY_EXCHANGES, 0);
+}
+
+struct slice meta_policy_alternate(const struct meta_version *v, const struct meta_vhost *vh,
+                                   const struct meta_exchange_def *d)
+{
+    if (d->alternate.ptr != NULL)
+        return d->alternate;
+    const struct meta_policy *p = meta_policy_of_exchange(v, vh, d);
+    if (p == NULL || !meta_policy_has(&p->keys, META_KEY_ALTERNATE_EXCHANGE))
+        return (struct slice){ NULL, 0 };
+    return p->keys.alternate_exchange;
+}
+
+/* ---- checks ---- */
+
+static bool refuse(struct meta_refusal *why, const char *text)
+{
+    struct text t = meta_refuse(why, 400);
+    text_str(&t, text);
+    return false;
+}
+
+static bool pattern_suits(struct slice pattern, struct meta_refusal *why)
+{
+    struct pattern_error err;
+    struct pattern *p = pattern_new(pattern, &err);
+    if (p != NULL) {
+        pattern_free(&p);
+        return true;
+    }
+    struct text t = meta_refuse(why, 400);
+    text_put(&t,
+             "Validation failed\n\npattern should be regular expression but is invalid: "
+             "{\"%s\",%zu}\n",
+             err.text, err.at);
+    return false;
+}
+
+static bool apply_to_suits(struct slice name, struct meta_refusal *why)
+{
+    enum meta_apply_to to;
+    if (apply_to_find(name, &to))
+        return true;
+    struct text t = meta_refuse(why, 400);
+    text_str(&t, "Validation failed\n\napply-to '");
+    text_slice(&t, name);
+    text_str(&t, "' unrecognised; should be 'queues', 'exchanges' or 'all'\n");
+    return false;
+}
+
+static bool put_suits(const struct meta_cmd *cmd, struct meta_refusal *why)
+{
+    if (cmd->name.len > META_NAME_MAX)
+        return refuse(why, "the name of a policy has at most 255 octets");
+    json_t *definition = meta_json_read(cmd->policy.definition, why);
+    if (definition == NULL)
+        return false;
+    /* The last of RabbitMQ's complaints is the first that it tells. */
+    bool ok = meta_policy_keys_suit(definition, cmd->policy.is_operator, why) &&
+              apply_to_suits(cmd->policy.apply_to, why) && pattern_suits(cmd->policy.pattern, why);
+    json_decref(definition);
+    return ok;
+}
+
+enum meta_verdict meta_policy_check(const struct meta_version *v, const struct meta_vhost *vh,
+                                    const struct meta_cmd *cmd, struct meta_result *out)
+{
+    if (cmd->op == META_POLICY_PUT)
+        return put_suits(cmd, &out->refusal) ? META_CHANGE : META_REFUSED;
+    if (meta_policy_find(v, vh, cmd->name, cmd->policy.is_operator) != NULL)
+        return META_CHANGE;
+    struct text t = meta_refuse(&out->refusal, 404);
+    text_str(&t, "Parameter does not exist");
+    return META_REFUSED;
+}
+
+/* ---- changes ---- */
+
+static size_t policy_bytes(const struct meta_policy *p)
+{
+    return sizeof *p + p->name.len + p->pattern.text.len + p->definition.len +
+           meta_policy_words_bytes(&p->keys);
+}
+
+void meta_policy_drop(struct meta *m, const struct meta_policy *p)
+{
+    meta_pattern_drop(m, &p->pattern, p->tag);
+    pmap_edit_drop(&m->edit, p, policy_bytes(p), p->tag);
+}
+
+static const struct meta_policy *policy_make(struct meta *m, const struct meta_cmd *cmd)
+{
+    struct meta_refusal why;
+    json_t *object = meta_json_read(cmd->policy.definition, &why);
+    CHECK(object != NULL);
+    struct text definition;
+    text_init(&definition, (size_t)META_DEFINITION_MAX * 8);
+    meta_json_put(&definition, object);
+    struct meta_policy_keys keys;
+    meta_policy_keys_take(object, &keys);
+    size_t words =
+        cmd->name.len + cmd->policy.pattern.len + definition.len + meta_policy_words_bytes(&keys);
+    struct meta_policy *p = pmap_edit_alloc(&m->edit, sizeof *p + words);
+    *p = (struct meta_policy){ .tag = m->edit.tag, .priority = cmd->policy.priority, .keys = keys };
+    bool known = apply_to_find(cmd->policy.apply_to, &p->apply_to);
+    CHECK(known);
+    uint8_t *at = p->bytes;
+    p->name = meta_put_word(&at, cmd->name);
+    p->definition = meta_put_word(&at, text_view(&definition));
+    meta_pattern_make(m, &p->pattern, meta_put_word(&at, cmd->policy.pattern), false);
+    meta_policy_put_words(&p->keys, &at);
+    text_fini(&definition);
+    json_decref(object);
+    return p;
+}
+
+/* ---- their order ---- */
+
+static size_t order_bytes(const struct meta_policy_order *o)
+{
+    return sizeof *o + o->count * sizeof(const struct meta_policy *);
+}
+
+void meta_policy_order_drop(struct meta *m, const struct meta_policy_order *o)
+{
+    if (o != NULL)
+        pmap_edit_drop(&m->edit, o, order_bytes(o), o->tag);
+}
+
+static int by_priority(const void *a, const void *b)
+{
+    const struct meta_policy *p = *(const struct meta_policy *const *)a;
+    const struct meta_policy *q = *(const struct meta_policy *const *)b;
+    if (p->priority != q->priority)
+        return p->priority > q->priority ? -1 : 1;
+    return slice_cmp(p->name, q->name);
+}
+
+static const struct meta_policy_order *order_make(struct meta *m, const struct pmap *policies)
+{
+    if (policies->count == 0)
+        return NULL;
+    struct meta_policy_order *o =
+        pmap_edit_alloc(&m->edit, sizeof *o + policies->count * sizeof(const struct meta_policy *));
+    *o = (struct meta_policy_order){ .tag = m->edit.tag, .count = policies->count };
+    struct pmap_iter it;
+    pmap_iter(&it, policies);
+    for (size_t i = 0; i < o->count; i++)
+        o->policies[i] = pmap_next(&it);
+    qsort(o->policies, o->count, sizeof(const struct meta_policy *), by_priority);
+    return o;
+}
+
+static void reorder(struct meta *m, struct meta_vhost *vh, bool is_operator)
+{
+    const struct meta_policy_order **order = is_operator ? &vh->operator_order : &vh->policy_order;
+    meta_policy_order_drop(m, *order);
+    *order = order_make(m, is_operator ? &vh->operator_policies : &vh->policies);
+}
+
+/* ---- alternate exchanges ---- */
+
+static bool sets_alternates(const struct meta_policy_order *o)
+{
+    for (size_t i = 0; o != NULL && i < o->count; i++)
+        if (meta_policy_has(&o->policies[i]->keys, META_KEY_ALTERNATE_EXCHANGE))
+            return true;
+    return false;
+}
+
+/* An exchange keeps its alternate at hand for routing, so it must be found again for all of them;
+ * those that do not change are left alone. `alternate` may point into a policy that goes. */
+static void find_alternates(struct meta *m, struct meta_vhost *vh)
+{
+    struct pmap exchanges = vh->exchanges;
+    size_t count = exchanges.count;
+    const struct meta_exchange_def **defs =
+        mem_array(count + 1, sizeof(const struct meta_exchange_def *));
+    struct pmap_iter it;
+    size_t changed = 0;
+    pmap_iter(&it, &exchanges);
+    for (const struct meta_exchange *x; (x = pmap_next(&it)) != NULL;)
+        if (meta_policy_alternate(&m->draft, vh, x->def).ptr != x->alternate.ptr)
+            defs[changed++] = x->def;
+    for (size_t i = 0; i < changed; i++)
+        meta_exchange_own(m, defs[i])->alternate = meta_policy_alternate(&m->draft, vh, defs[i]);
+    mem_free(defs);
+    m->routes_changed = true;
+}
+
+void meta_policy_change(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)
+{
+    bool is_operator = cmd->policy.is_operator;
+    const struct pmap_kind *kind = &m->kinds.policies;
+    struct meta_vhost *vh = meta_vhost_own(m, cmd->vhost_id);
+    struct pmap *map = is_operator ? &vh->operator_policies : &vh->policies;
+    bool alternates = sets_alternates(vh->policy_order);
+    const struct meta_policy *old;
+    if (cmd->op == META_POLICY_PUT)
+        old = pmap_set(map, kind, &m->edit, policy_make(m, cmd));
+    else
+        old = pmap_del(map, kind, &m->edit, meta_hash_name(kind, cmd->name), &cmd->name);
+    m->policy_count += (uint64_t)(cmd->op == META_POLICY_PUT) - (uint64_t)(old != NULL);
+    reorder(m, vh, is_operator);
+    if (!is_operator && (alternates || sets_alternates(vh->policy_order)))
+        find_alternates(m, vh);
+    if (old != NULL)
+        meta_policy_drop(m, old);
+    meta_tell(out,
+              &(struct meta_effect){ .kind = META_POLICIES_CHANGED, .vhost_id = cmd->vhost_id });
+}
