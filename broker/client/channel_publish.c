@@ -273,20 +273,6 @@ static void keep_route(struct channel *ch, const struct meta_version *v, const s
     k->version = v->number;
 }
 
-/* A headers exchange looks at the message and not at the names: nothing can be kept. */
-static bool depends_on_headers(const struct meta_version *v, const struct channel *ch,
-                               const struct content *ct)
-{
-    if (ct->exchange.len == 0)
-        return false;
-    const struct meta_vhost *vh = meta_vhost_get(v, ch->conn->vhost_id);
-    const struct meta_exchange *x = meta_exchange_find(v, vh, ct->exchange);
-    return x == NULL ||
-           (x->def->type != META_DIRECT && x->def->type != META_FANOUT &&
-            x->def->type != META_TOPIC) ||
-           x->alternate.ptr != NULL;
-}
-
 /* Fills *queues and *count; false when the channel was closed. */
 static bool route(struct channel *ch, const struct meta_version *v,
                   const struct meta_queue *const **queues, size_t *count)
@@ -312,12 +298,13 @@ static bool route(struct channel *ch, const struct meta_version *v,
                            .key = ct->key,
                            .more_keys = more_keys,
                            .more_count = more_count,
-                           .headers = brief.headers };
+                           .headers = brief.headers,
+                           .props = ct->props };
     if (!exchange_route(v, &in, &ch->route, &why)) {
         channel_refuse(ch, &why, AMQP_BASIC_PUBLISH);
         return false;
     }
-    if (more_count == 0 && !depends_on_headers(v, ch, ct))
+    if (more_count == 0 && ch->route.by_names)
         keep_route(ch, v, ct);
     *queues = (const struct meta_queue *const *)ch->route.queues;
     *count = ch->route.count;

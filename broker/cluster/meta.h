@@ -33,7 +33,16 @@
 #define META_NAME_MAX 255u /* octets: names and routing keys are short strings */
 #define META_TEXT_MAX 1024u
 
-enum meta_exchange_type { META_DIRECT, META_FANOUT, META_TOPIC, META_HEADERS };
+enum meta_exchange_type {
+    META_DIRECT,
+    META_FANOUT,
+    META_TOPIC,
+    META_HEADERS,
+    META_CONSISTENT_HASH,
+};
+
+/* By what a consistent-hash exchange tells messages apart. */
+enum meta_hash_on { META_HASH_ON_KEY, META_HASH_ON_HEADER, META_HASH_ON_PROPERTY };
 
 /* ---- what a version holds ---------------------------------------------------------------------
  *
@@ -74,6 +83,8 @@ struct meta_exchange_def {
     uint8_t name_bytes;
     uint32_t args_bytes;
     struct slice alternate; /* the argument of that name; ptr NULL: none. See meta_exchange */
+    enum meta_hash_on hash_on;
+    struct slice hash_name; /* of the header or property, in args */
     uint8_t bytes[];        /* name, arguments */
 };
 
@@ -126,6 +137,11 @@ static inline struct slice meta_binding_key(const struct meta_binding *b)
 static inline struct slice meta_binding_args(const struct meta_binding *b)
 {
     return slice_of(b->bytes + b->key_bytes, b->args_bytes);
+}
+
+static inline struct slice meta_binding_to_name(const struct meta_binding *b)
+{
+    return b->to_exchange ? meta_exchange_name(b->exchange) : meta_queue_name(b->queue);
 }
 
 /* Two or more bindings of one routing key, or of one destination. Where there is one alone, it

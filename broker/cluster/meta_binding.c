@@ -2,6 +2,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "cluster/meta_state.h"
+#include "model/consistent_hash.h"
 #include "model/headers.h"
 
 #define ARGS_FEW 512u
@@ -65,6 +66,7 @@ static const struct meta_binding *find(const struct meta_version *v, const struc
     }
     case META_FANOUT:
     case META_HEADERS:
+    case META_CONSISTENT_HASH:
         return pmap_get(&x->all, &k->bindings, hash, id);
     }
     UNREACHABLE("exchange type");
@@ -105,6 +107,25 @@ static bool is_x_match(const struct amqp_field *f)
     for (unsigned i = 0; i < ARRAY_COUNT(known); i++)
         if (amqp_field_as_longstr(f, &value) && slice_is(value, known[i]))
             return true;
+    return false;
+}
+
+/* The binding key of a consistent-hash exchange is the destination's weight. */
+static bool weight_suits(struct slice key, struct meta_refusal *why)
+{
+    double weight;
+    if (consistent_hash_weight(key, &weight)) {
+        if (weight >= 1)
+            return true;
+        struct text t = meta_refuse(why, AMQP_PRECONDITION_FAILED);
+        text_str(&t, "The binding key must be greater than 0");
+        return false;
+    }
+    struct text t = meta_refuse(why, AMQP_PRECONDITION_FAILED);
+    text_str(&t, "The binding key must be an integer: <<");
+    if (key.len != 0)
+        meta_put_quoted(&t, key);
+    text_str(&t, ">>");
     return false;
 }
 
@@ -156,6 +177,7 @@ enum meta_verdict meta_binding_check(const struct meta_version *v, const struct 
     struct ends e = ends_of(v, vh, cmd);
     if (cmd->op == META_BIND) {
         if (!ends_are_there(vh, cmd, &e, why) || !args_suit(e.source, cmd->bind.args, why) ||
+            (e.source->def->type == META_CONSISTENT_HASH && !weight_suits(cmd->bind.key, why)) ||
             !destination_is_open(v, &e, cmd, why))
             return META_REFUSED;
         return meta_binding_find(v, vh, cmd) != NULL ? META_DONE : META_CHANGE;
@@ -276,6 +298,7 @@ static void source_add(struct meta *m, struct meta_exchange *x, const struct met
         break;
     case META_FANOUT:
     case META_HEADERS:
+    case META_CONSISTENT_HASH:
         pmap_set(&x->all, &m->kinds.bindings, &m->edit, b);
         break;
     }
@@ -298,6 +321,7 @@ static void source_remove(struct meta *m, struct meta_exchange *x, const struct 
         break;
     case META_FANOUT:
     case META_HEADERS:
+    case META_CONSISTENT_HASH:
         gone = pmap_del(&x->all, &m->kinds.bindings, &m->edit, hash, &id);
         break;
     }
@@ -477,6 +501,7 @@ static void clear_source(struct meta *m, struct meta_exchange *x)
         break;
     case META_FANOUT:
     case META_HEADERS:
+    case META_CONSISTENT_HASH:
         pmap_clear(&x->all, &m->edit);
         break;
     }

@@ -2,13 +2,16 @@
 #include "base/check.h"
 #include "cluster/meta_state.h"
 
-#define ALTERNATE "alternate-exchange"
+#define ALTERNATE     "alternate-exchange"
+#define HASH_HEADER   "hash-header"
+#define HASH_PROPERTY "hash-property"
 
 static const char *const type_names[] = {
     [META_DIRECT] = "direct",
     [META_FANOUT] = "fanout",
     [META_TOPIC] = "topic",
     [META_HEADERS] = "headers",
+    [META_CONSISTENT_HASH] = "x-consistent-hash",
 };
 
 const char *meta_exchange_type_name(enum meta_exchange_type type)
@@ -60,10 +63,41 @@ static bool is_same(const struct meta_vhost *vh, const struct meta_exchange_def 
                          meta_exchange_args(d), why);
 }
 
-static bool may_be_made(const struct meta_vhost *vh, const struct meta_cmd *cmd,
-                        struct meta_refusal *why)
+static bool is_string(const struct meta_vhost *vh, const struct meta_cmd *cmd, const char *arg,
+                      struct meta_refusal *why)
 {
-    struct amqp_field alternate;
+    struct amqp_field f;
+    if (!amqp_table_find(cmd->exchange_declare.args, arg, &f) || f.type == AMQP_FIELD_LONGSTR)
+        return true;
+    struct text t = meta_refuse(why, AMQP_PRECONDITION_FAILED);
+    text_put(&t, "invalid type '%s' for arg '%s' in ", amqp_field_type_name(f.type), arg);
+    meta_put_thing(&t, "exchange", cmd->name, vh);
+    return false;
+}
+
+static bool hash_args_suit(const struct meta_vhost *vh, const struct meta_cmd *cmd,
+                           struct meta_refusal *why)
+{
+    struct slice args = cmd->exchange_declare.args;
+    if (!is_string(vh, cmd, HASH_HEADER, why) || !is_string(vh, cmd, HASH_PROPERTY, why))
+        return false;
+    struct slice property = amqp_table_longstr(args, HASH_PROPERTY);
+    if (property.ptr == NULL)
+        return true;
+    struct text t = meta_refuse(why, AMQP_PRECONDITION_FAILED);
+    if (amqp_table_longstr(args, HASH_HEADER).ptr != NULL) {
+        text_str(&t, "hash-header and hash-property are mutually exclusive");
+        return false;
+    }
+    text_str(&t, "Unsupported property: ");
+    text_slice(&t, property);
+    return slice_is(property, "message_id") || slice_is(property, "correlation_id") ||
+           slice_is(property, "timestamp");
+}
+
+static bool may_be_made(const struct meta_vhost *vh, const struct meta_cmd *cmd,
+                        enum meta_exchange_type type, struct meta_refusal *why)
+{
     if (slice_starts(cmd->name, "amq.")) {
         struct text t = meta_refuse(why, AMQP_ACCESS_REFUSED);
         text_str(&t, "exchange name '");
@@ -71,15 +105,8 @@ static bool may_be_made(const struct meta_vhost *vh, const struct meta_cmd *cmd,
         text_str(&t, "' contains reserved prefix 'amq.*'");
         return false;
     }
-    if (amqp_table_find(cmd->exchange_declare.args, ALTERNATE, &alternate) &&
-        alternate.type != AMQP_FIELD_LONGSTR) {
-        struct text t = meta_refuse(why, AMQP_PRECONDITION_FAILED);
-        text_put(&t, "invalid type '%s' for arg '" ALTERNATE "' in ",
-                 amqp_field_type_name(alternate.type));
-        meta_put_thing(&t, "exchange", cmd->name, vh);
-        return false;
-    }
-    return true;
+    return is_string(vh, cmd, ALTERNATE, why) &&
+           (type != META_CONSISTENT_HASH || hash_args_suit(vh, cmd, why));
 }
 
 static enum meta_verdict declare_check(const struct meta_version *v, const struct meta_vhost *vh,
@@ -106,7 +133,7 @@ static enum meta_verdict declare_check(const struct meta_version *v, const struc
     }
     if (cmd->exchange_declare.passive)
         return verdict(meta_no_exchange(vh, cmd->name, why), META_DONE);
-    return verdict(may_be_made(vh, cmd, why), META_CHANGE);
+    return verdict(may_be_made(vh, cmd, type, why), META_CHANGE);
 }
 
 static enum meta_verdict delete_check(const struct meta_version *v, const struct meta_vhost *vh,
@@ -148,6 +175,18 @@ static size_t def_bytes(const struct meta_exchange_def *d)
     return sizeof *d + d->name_bytes + d->args_bytes;
 }
 
+static void read_hash_args(struct meta_exchange_def *d)
+{
+    struct slice args = meta_exchange_args(d);
+    struct slice header = amqp_table_longstr(args, HASH_HEADER);
+    struct slice property = amqp_table_longstr(args, HASH_PROPERTY);
+    if (header.ptr != NULL)
+        d->hash_on = META_HASH_ON_HEADER;
+    else if (property.ptr != NULL)
+        d->hash_on = META_HASH_ON_PROPERTY;
+    d->hash_name = header.ptr != NULL ? header : property;
+}
+
 static const struct meta_exchange_def *def_make(struct meta *m, const struct meta_cmd *cmd)
 {
     struct slice name = cmd->name;
@@ -170,6 +209,8 @@ static const struct meta_exchange_def *def_make(struct meta *m, const struct met
     if (args.len != 0)
         memcpy(d->bytes + name.len, args.ptr, args.len);
     d->alternate = amqp_table_longstr(meta_exchange_args(d), ALTERNATE);
+    if (d->type == META_CONSISTENT_HASH)
+        read_hash_args(d);
     return d;
 }
 

@@ -90,6 +90,10 @@ static json_t *exchange_types(void)
     json_t *list = json_array();
     static const enum meta_exchange_type types[] = { META_DIRECT, META_FANOUT, META_HEADERS,
                                                      META_TOPIC };
+    json_array_append_new(list, json_pack("{s:s, s:s, s:b}", "name",
+                                          meta_exchange_type_name(META_CONSISTENT_HASH),
+                                          "description", "Consistent Hashing Exchange", "enabled",
+                                          1));
     for (size_t i = 0; i < ARRAY_COUNT(types); i++)
         json_array_append_new(list,
                               json_pack("{s:s, s:s, s:b}", "name",

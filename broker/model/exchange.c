@@ -3,6 +3,7 @@
 #include "amqp/amqp_spec.h"
 #include "base/check.h"
 #include "base/mem.h"
+#include "model/consistent_hash.h"
 #include "model/headers.h"
 #include "model/seen.h"
 #include "model/topic.h"
@@ -194,6 +195,7 @@ static void on_topic_match(void *arg, const void *item)
 static void follow_headers(struct route *r)
 {
     struct route_scratch *s = scratch_of(r->out);
+    r->out->by_names = false;
     if (!s->headers_are_read)
         headers_read(&s->headers, r->in->headers);
     s->headers_are_read = true;
@@ -202,6 +204,35 @@ static void follow_headers(struct route *r)
     for (const void *b; (b = pmap_next(&it)) != NULL;)
         if (headers_match(meta_binding_args(b), &s->headers))
             follow(r, b);
+}
+
+static struct consistent_hash hash_of(struct route *r)
+{
+    const struct meta_exchange_def *d = r->x->def;
+    r->out->by_names = r->out->by_names && d->hash_on == META_HASH_ON_KEY;
+    switch (d->hash_on) {
+    case META_HASH_ON_KEY:
+        return consistent_hash_for(r->in->key);
+    case META_HASH_ON_HEADER:
+        return consistent_hash_for_header(r->in->headers, d->hash_name);
+    case META_HASH_ON_PROPERTY:
+        return consistent_hash_for_property(r->in->props, d->hash_name);
+    }
+    UNREACHABLE("hash on");
+}
+
+/* To one alone, the same for the same value. */
+static void follow_hash(struct route *r)
+{
+    struct consistent_hash best = hash_of(r);
+    const struct meta_binding *chosen = NULL;
+    struct pmap_iter it;
+    pmap_iter(&it, &r->x->all);
+    for (const struct meta_binding *b; (b = pmap_next(&it)) != NULL;)
+        if (consistent_hash_offer(&best, meta_binding_to_name(b), meta_binding_key(b)))
+            chosen = b;
+    if (chosen != NULL)
+        follow(r, chosen);
 }
 
 /* To the default exchange every queue is bound by its own name. */
@@ -234,6 +265,9 @@ static void follow_key(struct route *r, struct slice key)
         return;
     case META_HEADERS:
         follow_headers(r);
+        return;
+    case META_CONSISTENT_HASH:
+        follow_hash(r);
         return;
     }
     UNREACHABLE("exchange type");
@@ -318,6 +352,7 @@ bool exchange_route(const struct meta_version *v, const struct route_in *in, str
                     struct meta_refusal *why)
 {
     out->count = 0;
+    out->by_names = true;
     const struct meta_vhost *vh = meta_vhost_get(v, in->vhost_id);
     const struct meta_exchange *x = first_exchange(v, vh, in->exchange, why);
     if (x == NULL)

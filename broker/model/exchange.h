@@ -19,6 +19,8 @@ struct route_in {
     size_t more_count;
     struct slice
         headers; /* the message's headers, a field table without its length; may be empty */
+    struct slice
+        props; /* all its properties, raw, for exchanges that look at others; may be empty */
 };
 
 /* Distinct queues. Init once; results are good until the next route, or the end of the version. */
@@ -26,6 +28,8 @@ struct route_out {
     const struct meta_queue **queues;
     size_t count;
     size_t cap;
+    bool by_names; /* exchange and keys alone decided: the next message with them goes the same way
+                    */
     const struct meta_queue *few[ROUTE_INLINE];
     struct route_scratch *scratch; /* made when first needed, then kept */
 };

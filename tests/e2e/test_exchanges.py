@@ -196,6 +196,18 @@ class BetweenExchanges(Base):
         self.publish(back, "a.b", b"direct")
         self.assertEqual(self.received(q), [["direct"]])
 
+    def test_a_headers_exchange_behind_another_looks_at_each_message(self):
+        for kind in ("fanout", "direct", "topic"):
+            x = self.exchange(kind)
+            h = self.exchange("headers")
+            q = self.ch.queue()
+            self.ch.call("exchange.bind", destination=h, source=x, routing_key="k")
+            self.ch.bind(q, h, "", {"n": 1})
+            for n in (1, 2, 1, 3):
+                self.ch.publish(x, "k", b"%d" % n, {"headers": {"n": n}})
+            self.ch.barrier()
+            self.assertEqual(self.ch.get_all(q), [b"1", b"1"], kind)
+
     def test_one_copy_over_two_ways_and_none_for_ever_in_a_circle(self):
         one, two, three = (self.exchange("fanout") for _ in range(3))
         q = self.bound(three, "")

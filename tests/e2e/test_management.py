@@ -151,7 +151,7 @@ class Node(ManagementCase):
         self.assertEqual(o["product_name"], "Warren")
         self.assertEqual(o["management_version"], o["rabbitmq_version"])
         self.assertEqual({t["name"] for t in o["exchange_types"]},
-                         {"direct", "fanout", "topic", "headers"})
+                         {"direct", "fanout", "topic", "headers", "x-consistent-hash"})
         self.assertIn("http", {x["protocol"] for x in o["listeners"]})
         for key in ("channels", "connections", "queues"):
             self.assertGreaterEqual(o["object_totals"][key], 1, key)

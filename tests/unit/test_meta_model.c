@@ -117,7 +117,8 @@ static bool model_matches(const struct model *m, const struct model_binding *b, 
     case META_TOPIC:
         return naive_match(keys[b->key], key);
     case META_FANOUT:
-    case META_HEADERS: /* nobody gives arguments here */
+    case META_HEADERS:         /* nobody gives arguments here */
+    case META_CONSISTENT_HASH: /* nor makes one of these */
         return true;
     }
     return false;

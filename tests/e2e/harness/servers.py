@@ -178,7 +178,7 @@ class Proxy(Server):
 class Rabbit(Server):
     """A private RabbitMQ: own node name, ports, epmd and folders; nothing collides."""
 
-    def __init__(self, folder, name="rabbit", conf=(), plugins=()):
+    def __init__(self, folder, name="rabbit", conf=(), plugins=("rabbitmq_consistent_hash_exchange",)):
         super().__init__(folder, name)
         self.conf, self.plugins = list(conf), plugins
         self.before = PROXY_LOOPBACK if "proxy_protocol = true" in self.conf else b""
