@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "bootstrap.h"
 #include "client/auth.h"
 #include "client/connection.h"
 #include "control.h"
@@ -11,22 +12,23 @@
 #include "io/mailbox.h"
 #include "io/random.h"
 #include "io/tls.h"
+#include "io/work.h"
 #include "listen.h"
 #include "live.h"
 #include "mgmt/mgmt_http.h"
 #include "shard.h"
+#include "stats/tally.h"
 
 #include <inttypes.h>
-#include <openssl/sha.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 
-#define TICK_MS          100u
-#define TICK_NEAR_MS     10u   /* once messages take a quarter of what they may */
-#define STOP_GRACE_MS    5000u /* for clients to answer connection.close */
-#define DEFAULT_USER     "guest"
-#define DEFAULT_PASSWORD "guest"
+#define TICK_MS       100u
+#define TICK_NEAR_MS  10u   /* once messages take a quarter of what they may */
+#define STOP_GRACE_MS 5000u /* for clients to answer connection.close */
+#define HASH_THREADS  2u
+#define HASHES_MAX    4096u /* that wait for those; see client/auth.c for what bounds them before */
 
 struct broker {
     _Atomic(struct live *) live; /* a reference; replaced by the control thread */
@@ -38,7 +40,8 @@ struct broker {
     struct epoch *epoch;
     struct meta *meta;
     struct control *control;
-    struct auth *auth;
+    struct work_pool *hashing; /* passwords */
+    struct tally *tallies[BROKER_TALLIES];
     struct shard **shards;
     uint32_t shard_count;
     uint32_t started; /* shards whose loop runs */
@@ -85,9 +88,14 @@ struct slice broker_cookie(const struct broker *b)
     return cookie_slice(&b->cookie);
 }
 
-const struct auth *broker_auth(const struct broker *b)
+struct tally *broker_tally(const struct broker *b, enum broker_tally_kind kind)
 {
-    return b->auth;
+    return b->tallies[kind];
+}
+
+struct auth *broker_auth_new(const struct broker *b, struct loop *loop)
+{
+    return auth_new(&(struct auth_setup){ .loop = loop, .pool = b->hashing, .meta = b->meta });
 }
 
 bool broker_has_alarm(const struct broker *b)
@@ -113,63 +121,6 @@ static void retire(void *arg, void *ptr, void (*free_fn)(void *))
     epoch_retire(arg, ptr, free_fn);
 }
 
-/* What the node starts with goes through commands, as everything does. */
-static void must_apply(struct broker *b, const struct meta_cmd *cmd)
-{
-    struct meta_refusal why;
-    bool ok = control_apply_now(b->control, cmd, &why);
-    CHECK(ok);
-}
-
-static uint64_t make_vhost(struct broker *b)
-{
-    must_apply(b, &(struct meta_cmd){ .op = META_VHOST_PUT,
-                                      .name = slice_str("/"),
-                                      .vhost = { .description = slice_str("Default virtual host"),
-                                                 .has_description = true } });
-    return meta_vhost_find(broker_meta(b), slice_str("/"))->vhost_id;
-}
-
-static void make_user(struct broker *b, uint64_t vhost_id)
-{
-    uint8_t hash[META_SALT_LEN + SHA256_DIGEST_LENGTH];
-    uint8_t salted[META_SALT_LEN + sizeof DEFAULT_PASSWORD - 1];
-    random_octets(hash, META_SALT_LEN);
-    memcpy(salted, hash, META_SALT_LEN);
-    memcpy(salted + META_SALT_LEN, DEFAULT_PASSWORD, sizeof DEFAULT_PASSWORD - 1);
-    SHA256(salted, sizeof salted, hash + META_SALT_LEN);
-    must_apply(b, &(struct meta_cmd){ .op = META_USER_PUT,
-                                      .name = slice_str(DEFAULT_USER),
-                                      .user = { .hash = slice_of(hash, sizeof hash),
-                                                .hashing = META_HASHING_SHA256,
-                                                .has_hash = true,
-                                                .tags = slice_str("administrator"),
-                                                .has_tags = true } });
-    struct slice all = slice_str(".*");
-    must_apply(b, &(struct meta_cmd){ .op = META_PERMISSION_PUT,
-                                      .vhost_id = vhost_id,
-                                      .permission = { slice_str(DEFAULT_USER), all, all, all } });
-    b->auth = auth_new();
-    auth_add(b->auth, DEFAULT_USER, DEFAULT_PASSWORD, hash, true);
-}
-
-/* RabbitMQ's form: readers of definitions know it. */
-static void make_cluster_id(struct broker *b)
-{
-    uint8_t chance[16];
-    char name[META_GEN_NAME_BYTES];
-    char room[64];
-    random_octets(chance, sizeof chance);
-    meta_gen_name(chance, name);
-    struct text id = text_over(room, sizeof room);
-    text_str(&id, "\"rabbitmq-cluster-id-");
-    text_slice(&id, slice_from(slice_of(name, sizeof name), sizeof "amq.gen-" - 1));
-    text_char(&id, '"');
-    must_apply(b, &(struct meta_cmd){ .op = META_GLOBAL_PARAMETER_PUT,
-                                      .name = slice_str("internal_cluster_id"),
-                                      .parameter = { .value = text_view(&id) } });
-}
-
 static bool make_shards(struct broker *b, struct err *err)
 {
     uint32_t count = (uint32_t)broker_live(b)->conf->node.threads;
@@ -191,7 +142,7 @@ static bool make_shards(struct broker *b, struct err *err)
 static void on_tick(void *arg);
 static void on_grace(void *arg);
 
-static void make_metadata(struct broker *b)
+static bool make_metadata(struct broker *b, struct err *err)
 {
     b->epoch = epoch_new();
     b->meta =
@@ -200,8 +151,7 @@ static void make_metadata(struct broker *b)
                                        .retire = retire,
                                        .retire_arg = b->epoch });
     b->control = control_new(b, b->loop, b->meta);
-    make_user(b, make_vhost(b));
-    make_cluster_id(b);
+    return bootstrap(b->control, b->meta, broker_live(b)->conf, err);
 }
 
 struct broker *broker_new(struct broker_conf **conf, broker_reload_fn reload, void *arg,
@@ -218,8 +168,11 @@ struct broker *broker_new(struct broker_conf **conf, broker_reload_fn reload, vo
         goto fail;
     loop_timer_init(&b->tick, b->loop, on_tick, b);
     loop_timer_init(&b->grace, b->loop, on_grace, b);
-    make_metadata(b);
-    if (!cookie_read_or_make(live->conf->cluster.cookie_file, &b->cookie, err) ||
+    b->hashing = work_pool_new("password", HASH_THREADS, HASHES_MAX);
+    for (unsigned i = 0; i < BROKER_TALLIES; i++)
+        b->tallies[i] = tally_new();
+    if (!make_metadata(b, err) ||
+        !cookie_read_or_make(live->conf->cluster.cookie_file, &b->cookie, err) ||
         !make_shards(b, err))
         goto fail;
     return b;
@@ -244,6 +197,7 @@ static void settle_loops(struct broker *b)
 
 static void free_loops(struct broker *b)
 {
+    work_pool_free(&b->hashing);
     settle_loops(b);
     mgmt_http_free(&b->mgmt);
     for (uint32_t i = 0; i < b->shard_count && b->shards[i] != NULL; i++) {
@@ -268,8 +222,9 @@ void broker_free(struct broker **broker)
     listen_free(&b->listen);
     if (b->loop != NULL)
         free_loops(b);
-    if (b->auth != NULL)
-        auth_free(&b->auth);
+    work_pool_free(&b->hashing);
+    for (unsigned i = 0; i < BROKER_TALLIES; i++)
+        tally_free(&b->tallies[i]);
     struct live *live = broker_live(b);
     live_unref(&live);
     cookie_wipe(&b->cookie);

@@ -13,8 +13,10 @@
 
 struct broker;
 struct control;
+struct loop;
 struct shard;
-struct auth;
+struct tally;
+struct work_pool;
 struct live;
 
 /* How to read the configuration again, for a reload; NULL with *err set when it is not valid. */
@@ -35,7 +37,18 @@ struct shard *broker_shard(const struct broker *b, uint32_t index);
 uint32_t broker_shard_count(const struct broker *b);
 struct control *broker_control(const struct broker *b);
 const struct meta_version *broker_meta(const struct broker *b);
-const struct auth *broker_auth(const struct broker *b);
+
+/* What connections and channels are counted by, over all shards. */
+enum broker_tally_kind {
+    BROKER_TALLY_VHOST,    /* connections, by vhost */
+    BROKER_TALLY_USER,     /* connections, by user */
+    BROKER_TALLY_CHANNELS, /* channels, by user */
+};
+#define BROKER_TALLIES 3u
+struct tally *broker_tally(const struct broker *b, enum broker_tally_kind kind);
+
+/* Who judges logins on another loop than a shard's: the caller frees it, see client/auth.h. */
+struct auth *broker_auth_new(const struct broker *b, struct loop *loop);
 
 /* The secret of the cluster. */
 struct slice broker_cookie(const struct broker *b);

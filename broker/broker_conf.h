@@ -17,6 +17,14 @@ enum broker_node_type { BROKER_NODE_DISC, BROKER_NODE_RAM, BROKER_NODE_WITNESS }
 enum broker_failover { BROKER_FAILOVER_TRANSPARENT, BROKER_FAILOVER_CANCEL };
 enum broker_lanes { BROKER_LANES_CHANNEL, BROKER_LANES_DESTINATION };
 enum broker_verify { BROKER_VERIFY_NONE, BROKER_VERIFY_PEER };
+enum broker_login_from { BROKER_LOGIN_FROM_DN, BROKER_LOGIN_FROM_CN };
+/* The places of enum meta_hashing, see cluster/meta_user.h. */
+enum broker_hashing {
+    BROKER_HASHING_SHA256,
+    BROKER_HASHING_SHA512,
+    BROKER_HASHING_MD5,
+    BROKER_HASHING_PBKDF2,
+};
 enum broker_tls_version { BROKER_TLS_1_2, BROKER_TLS_1_3 };
 enum broker_sync { BROKER_SYNC_ALWAYS, BROKER_SYNC_INTERVAL, BROKER_SYNC_NONE };
 enum broker_log_target { BROKER_LOG_STDERR, BROKER_LOG_FILE, BROKER_LOG_SYSLOG };
@@ -61,6 +69,23 @@ struct broker_conf {
         enum broker_verify verify;
         enum broker_tls_version min_version;
     } tls;
+
+    struct {
+        struct conf_list mechanisms;     /* "PLAIN", "AMQPLAIN", "EXTERNAL"; at least one */
+        struct conf_list loopback_users; /* may be empty */
+        uint64_t login_timeout_ms;
+        enum broker_login_from login_from;
+        enum broker_hashing password_hashing;
+        uint64_t rounds;
+        uint64_t remember_ms;     /* 0: every login is looked at anew */
+        const char *default_user; /* NULL: a new node has none */
+        const char *default_pass;
+        const char *default_vhost;
+        const char *default_tags; /* between commas */
+        const char *default_configure;
+        const char *default_write;
+        const char *default_read;
+    } auth;
 
     struct {
         struct conf_share memory_high_watermark;

@@ -128,6 +128,54 @@ static const struct conf_directive directives[] = {
     { KEY(tls, "min-version"), AT(tls.min_version), .type = CONF_CHOICE, .choices = "1.2|1.3",
       .fallback = "1.2", .help = "The oldest version of TLS that is spoken." },
 
+    { KEY(auth, "mechanisms"), AT(auth.mechanisms), .type = CONF_LIST,
+      .fallback = "PLAIN, AMQPLAIN",
+      .help =
+          "SASL mechanisms that clients are offered: PLAIN, AMQPLAIN, and EXTERNAL, which takes "
+          "the name in a client's certificate for its login. EXTERNAL is offered only where "
+          "the client has shown a certificate that [tls] ca vouches for." },
+    { KEY(auth, "loopback-users"), AT(auth.loopback_users), .type = CONF_LIST, .zero = "none",
+      .fallback = "guest",
+      .help = "Users who may log in from this host alone, because everybody knows their "
+              "password." },
+    { KEY(auth, "login-timeout"), AT(auth.login_timeout_ms), .type = CONF_DURATION,
+      .fallback = "10s", .min = 100, .max = 3600000,
+      .help = "How long a client may take from its first octet until its connection is open." },
+    { KEY(auth, "login-from"), AT(auth.login_from), .type = CONF_CHOICE,
+      .choices = "distinguished-name|common-name", .fallback = "distinguished-name",
+      .help = "What of its certificate is the name of a client that logs in by EXTERNAL: the whole "
+              "subject, such as CN=shop,O=Example, or its common name." },
+    { KEY(auth, "password-hashing"), AT(auth.password_hashing), .type = CONF_CHOICE,
+      .choices = "sha256|sha512|md5|pbkdf2", .fallback = "pbkdf2",
+      .help = "How new passwords are hashed. pbkdf2 is slow on purpose, and Warren's own: "
+              "RabbitMQ cannot import such users. The others are RabbitMQ's. Passwords hashed in "
+              "any of these ways are understood." },
+    { KEY(auth, "hash-rounds"), AT(auth.rounds), .type = CONF_U64, .fallback = "100000",
+      .min = 1000, .max = 10000000,
+      .help = "Rounds of pbkdf2: a hundred thousand take about 40 ms of a processor, for the "
+              "server and for who guesses." },
+    { KEY(auth, "remember"), AT(auth.remember_ms), .type = CONF_DURATION, .zero = "off",
+      .fallback = "60s", .min = 1000, .max = 3600000,
+      .help = "How long a right password is remembered (a keyed digest of it), so that clients "
+              "that connect again and again do not cost a hash each time. A changed password "
+              "counts at once." },
+    { KEY(auth, "default-user"), AT(auth.default_user), .type = CONF_STRING, .zero = "none",
+      .fallback = "guest",
+      .help = "The user that a new node has, and may do everything. none: there is no user until "
+              "warrenctl adds one." },
+    { KEY(auth, "default-pass"), AT(auth.default_pass), .type = CONF_STRING, .flags = CONF_SECRET,
+      .fallback = "guest", .help = "Its password." },
+    { KEY(auth, "default-vhost"), AT(auth.default_vhost), .type = CONF_STRING, .fallback = "/",
+      .help = "The virtual host that a new node has." },
+    { KEY(auth, "default-user-tags"), AT(auth.default_tags), .type = CONF_STRING, .zero = "none",
+      .fallback = "administrator", .help = "Tags of the default user, between commas." },
+    { KEY(auth, "default-configure"), AT(auth.default_configure), .type = CONF_STRING,
+      .fallback = ".*", .help = "What the default user may configure in the default vhost." },
+    { KEY(auth, "default-write"), AT(auth.default_write), .type = CONF_STRING, .fallback = ".*",
+      .help = "What it may write to." },
+    { KEY(auth, "default-read"), AT(auth.default_read), .type = CONF_STRING, .fallback = ".*",
+      .help = "What it may read from." },
+
     { KEY(limits, "memory-high-watermark"), AT(limits.memory_high_watermark), .type = CONF_SHARE,
       .fallback = "40%", .min = 16u << 20,
       .help = "Above it publishers are blocked (connection.blocked) until memory is freed. A share "
@@ -211,6 +259,23 @@ static bool close_tls(void *root, void *instance, struct err *err)
     return true;
 }
 
+static bool close_auth(void *root, void *instance, struct err *err)
+{
+    struct broker_conf *c = root;
+    (void)instance;
+    if (c->auth.mechanisms.count == 0)
+        return err_set(err, ERR_CONFIG, "mechanisms: at least one is needed");
+    for (size_t i = 0; i < c->auth.mechanisms.count; i++) {
+        const char *m = c->auth.mechanisms.items[i];
+        if (strcmp(m, "PLAIN") != 0 && strcmp(m, "AMQPLAIN") != 0 && strcmp(m, "EXTERNAL") != 0)
+            return err_set(err, ERR_CONFIG,
+                           "mechanisms: \"%s\" is not known; PLAIN, AMQPLAIN and EXTERNAL are", m);
+    }
+    if (c->auth.default_user != NULL && c->auth.default_pass[0] == '\0')
+        return err_set(err, ERR_CONFIG, "default-pass: nobody can log in with an empty password");
+    return true;
+}
+
 static bool close_limits(void *root, void *instance, struct err *err)
 {
     struct broker_conf *c = root;
@@ -239,6 +304,7 @@ static const struct conf_section sections[] = {
               "put between commas. \"none\" is no listener." },
     { SECTION("cluster"), .close = close_cluster, .help = "Nodes that belong together." },
     { SECTION("tls"), .close = close_tls, .help = "Certificates, for listen.amqps." },
+    { SECTION("auth"), .close = close_auth, .help = "Who may log in, and how." },
     { SECTION("limits"), .close = close_limits, .help = "How much of everything." },
     { SECTION("store"), .help = "The journal on disk." },
     { SECTION("log"), .help = "Log lines." },

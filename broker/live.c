@@ -1,8 +1,11 @@
 #include "live.h"
 
+#include "amqp/amqp_sasl.h"
 #include "amqp/amqp_table.h"
 #include "base/check.h"
 #include "base/mem.h"
+
+#include <string.h>
 
 static void describe_server(struct live *l)
 {
@@ -17,19 +20,37 @@ static void describe_server(struct live *l)
     l->handshake.properties = wire_out_slice(&w);
 }
 
+/* Between blanks, each once, as connection.start has it. */
+static struct slice list_mechanisms(struct live *l, bool certified)
+{
+    const struct conf_list *all = &l->conf->auth.mechanisms;
+    struct text t = text_over(l->mechanisms[certified], LIVE_MECHANISMS_BYTES);
+    for (size_t i = 0; i < all->count; i++) {
+        bool again = false;
+        for (size_t k = 0; k < i; k++)
+            again = again || strcmp(all->items[k], all->items[i]) == 0;
+        if (again || (!certified && strcmp(all->items[i], AMQP_SASL_EXTERNAL) == 0))
+            continue;
+        text_put(&t, "%s%s", t.len != 0 ? " " : "", all->items[i]);
+    }
+    return text_view(&t);
+}
+
 struct live *live_new(struct broker_conf **conf)
 {
     struct live *l = mem_zalloc(sizeof *l);
     atomic_init(&l->refs, 1);
     l->conf = *conf;
     *conf = NULL;
-    l->handshake.mechanisms = slice_str("PLAIN AMQPLAIN");
+    l->handshake.mechanisms = list_mechanisms(l, false);
     l->handshake.offer = (struct amqp_limits){
         .channel_max = (uint16_t)l->conf->limits.channel_max,
         .frame_max = (uint32_t)l->conf->limits.frame_max_bytes,
         .heartbeat_s = (uint16_t)l->conf->limits.heartbeat_s,
     };
     describe_server(l);
+    l->handshake_certified = l->handshake;
+    l->handshake_certified.mechanisms = list_mechanisms(l, true);
     return l;
 }
 

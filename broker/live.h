@@ -11,11 +11,14 @@
 #include "broker_conf.h"
 
 #define LIVE_PROPERTIES_BYTES 1024u
+#define LIVE_MECHANISMS_BYTES 64u
 
 struct live {
     atomic_uint refs;
     struct broker_conf *conf; /* a reference */
     struct amqp_hs_server_conf handshake;
+    struct amqp_hs_server_conf handshake_certified; /* for clients that TLS knows */
+    char mechanisms[2][LIVE_MECHANISMS_BYTES];
     uint8_t properties[LIVE_PROPERTIES_BYTES];
 };
 

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "broker.h"
+#include "client/auth.h"
 #include "client/connection.h"
 #include "control.h"
 #include "io/mailbox.h"
@@ -41,6 +42,7 @@ struct shard *shard_new(struct broker *broker, uint32_t index, uint32_t shard_co
     idmap_init(&s->consumers);
     idmap_init(&s->connections);
     port_init(s, shard_count);
+    s->auth = broker_auth_new(broker, loop);
     return s;
 }
 
@@ -64,6 +66,7 @@ void shard_free(struct shard **shard)
         free_hosted(s, h);
     }
     port_fini(s);
+    auth_free(&s->auth);
     idmap_fini(&s->queues);
     idmap_fini(&s->consumers);
     idmap_fini(&s->connections);

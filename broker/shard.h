@@ -15,6 +15,7 @@
 
 #include <stdatomic.h>
 
+struct auth;
 struct broker;
 struct channel;
 struct hosted;
@@ -68,6 +69,7 @@ struct shard {
     struct broker *broker;
     uint32_t index;
     struct loop *loop;
+    struct auth *auth;        /* who may log in */
     struct idmap queues;      /* struct hosted by qid */
     struct idmap consumers;   /* struct port_consumer by id */
     struct idmap connections; /* struct connection by id */

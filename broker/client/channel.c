@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "broker.h"
+#include "client/connection_login.h"
 #include "control.h"
 
 #include <stdio.h>
@@ -196,6 +197,8 @@ const struct meta_queue *channel_open_queue(struct channel *ch, struct slice giv
     struct slice name;
     if (!channel_queue_name(ch, meta_strip_name(given, room), method, &name))
         return NULL;
+    if (!channel_may(ch, ACCESS_READ, ACCESS_QUEUE, name, method))
+        return NULL;
     const struct meta_version *v = channel_meta(ch);
     const struct meta_vhost *vh = meta_vhost_get(v, ch->conn->vhost_id);
     CHECK(vh != NULL);
@@ -295,6 +298,8 @@ static void take_first(struct connection *c, uint16_t number, const struct amqp_
                          (unsigned)c->channel_count, (unsigned)c->hs.limits.channel_max);
         return;
     }
+    if (!connection_take_user_channel(c))
+        return;
     open_channel(c, number);
 }
 

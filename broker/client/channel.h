@@ -144,12 +144,23 @@ void channel_done(struct channel *ch);
 MUST_CHECK bool channel_queue_name(struct channel *ch, struct slice given, uint32_t method,
                                    struct slice *out);
 
-/* The queue of that name, if this connection may use it. NULL: the channel was closed. */
+/* The queue of that name, if this connection may use it and its user read from it. NULL: the
+ * channel was closed. */
 const struct meta_queue *channel_open_queue(struct channel *ch, struct slice given,
                                             uint32_t method);
 
 /* Ask the queue; on answer channel_on_answer. Fields of *r beyond op are set by the caller. */
 void channel_ask(struct channel *ch, const struct meta_queue *q, const struct port_request *r);
+
+/* channel_access.c: may its user do that? False: the channel was closed. */
+MUST_CHECK bool channel_may(struct channel *ch, enum access_right right, enum access_kind kind,
+                            struct slice name, uint32_t method);
+/* Only topic exchanges ask; one that is not there does not. */
+MUST_CHECK bool channel_may_topic(struct channel *ch, enum access_right right,
+                                  struct slice exchange, struct slice key, uint32_t method);
+/* A declaration, deletion or binding; *why is filled, and the channel stays open. */
+MUST_CHECK bool channel_may_command(struct channel *ch, const struct meta_cmd *cmd,
+                                    struct meta_refusal *why);
 
 /* channel_publish.c */
 void channel_take_publish(struct channel *ch, const struct amqp_basic_publish *m);

@@ -285,6 +285,8 @@ static bool route(struct channel *ch, const struct meta_version *v,
         *count = ch->kept->count;
         return true;
     }
+    if (!channel_may(ch, ACCESS_WRITE, ACCESS_EXCHANGE, ct->exchange, AMQP_BASIC_PUBLISH))
+        return false;
     if (!ch->route_ready) {
         route_out_init(&ch->route);
         ch->route_ready = true;
@@ -304,6 +306,8 @@ static bool route(struct channel *ch, const struct meta_version *v,
         channel_refuse(ch, &why, AMQP_BASIC_PUBLISH);
         return false;
     }
+    if (!channel_may_topic(ch, ACCESS_WRITE, ct->exchange, ct->key, AMQP_BASIC_PUBLISH))
+        return false;
     if (more_count == 0 && ch->route.by_names)
         keep_route(ch, v, ct);
     *queues = (const struct meta_queue *const *)ch->route.queues;

@@ -69,12 +69,25 @@ static void on_changed(struct control_op *op)
     control_op_free(&op);
 }
 
+/* The one refusal that comes before rights are looked at: there is no such type of exchange. */
+static bool is_unknown_type(const struct meta_result *r, enum meta_verdict verdict)
+{
+    return verdict == META_REFUSED && r->refusal.code == AMQP_COMMAND_INVALID;
+}
+
 /* Answer from what is known, or ask the control thread. */
 static void carry_on(struct channel *ch, const struct meta_cmd *cmd)
 {
     struct meta_result result;
     meta_result_init(&result);
-    switch (meta_check(channel_meta(ch), cmd, &result)) {
+    enum meta_verdict verdict = meta_check(channel_meta(ch), cmd, &result);
+    struct meta_refusal why;
+    if (!is_unknown_type(&result, verdict) && !channel_may_command(ch, cmd, &why)) {
+        refused(ch, &why);
+        meta_result_fini(&result);
+        return;
+    }
+    switch (verdict) {
     case META_REFUSED:
         refused(ch, &result.refusal);
         break;
@@ -327,6 +340,8 @@ static void take_queue_delete(struct channel *ch, const struct amqp_queue_delete
     uint8_t room[META_NAME_MAX];
     struct slice name;
     if (!channel_queue_name(ch, meta_strip_name(m->queue, room), AMQP_QUEUE_DELETE, &name))
+        return;
+    if (!channel_may(ch, ACCESS_CONFIGURE, ACCESS_QUEUE, name, AMQP_QUEUE_DELETE))
         return;
     const struct meta_version *v = channel_meta(ch);
     const struct meta_queue *q = meta_queue_find(v, vhost_of(ch), name);

@@ -1,12 +1,11 @@
 #include "client/connection.h"
 
-#include "amqp/amqp_sasl.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "broker.h"
-#include "client/auth.h"
 #include "client/channel.h"
+#include "client/connection_login.h"
 #include "client/preamble.h"
 #include "control.h"
 #include "io/clock.h"
@@ -16,14 +15,12 @@
 #include <stdio.h>
 
 #define FRAMES_PER_TURN    8192
-#define HANDSHAKE_MS       10000u
 #define LINGER_MS          2000u
 #define SEND_ROOM          2048u              /* no method of ours is longer */
 #define OUTPUT_SLACK_BYTES (2u * 1024 * 1024) /* more than this unsent: it reads too little */
 #define FORWARDED_MAX      (8u * 1024 * 1024) /* octets on their way to other shards */
 #define CHANNELS_FIRST     4u
 
-static void feed(struct connection *c, const struct amqp_hs_event *ev);
 static void process(struct connection *c);
 
 /* ---- life
@@ -34,14 +31,9 @@ struct connection *connection_find(struct shard *s, uint64_t id)
     return idmap_get(&s->connections, id);
 }
 
-/* For log lines: "c281474976710657". */
-struct id_text {
-    char text[24];
-};
-
-static struct id_text id_of(const struct connection *c)
+struct connection_id_text connection_id_text(const struct connection *c)
 {
-    struct id_text t;
+    struct connection_id_text t;
     snprintf(t.text, sizeof t.text, "c%" PRIu64, c->id);
     return t;
 }
@@ -87,6 +79,7 @@ static void end_connection(struct connection *c)
 {
     CHECK(c->stream == NULL);
     end_channels(c);
+    connection_login_end(c);
     if (c->owns_queues && !c->releasing)
         disown_queues(c, NULL);
     loop_task_cancel(c->shard->loop, &c->resume);
@@ -97,7 +90,7 @@ static void end_connection(struct connection *c)
     shard_count(c->shard, sockets_ended, 1);
     if (c->connected_ms != 0)
         shard_count(c->shard, connections_closed, 1);
-    log_debug("connection", id_of(c).text, "closed");
+    log_debug("connection", connection_id_text(c).text, "closed");
     loop_bury(c->shard->loop, c, free_memory);
     shard_client_gone(c->shard);
 }
@@ -138,7 +131,7 @@ void connection_stop(struct connection *c, bool now)
 static void client_went(struct connection *c, const struct err *why)
 {
     if (why != NULL || c->hs.state == AMQP_HS_SERVER_RUNNING)
-        log_warn("connection", id_of(c).text, "client went without closing: %s",
+        log_warn("connection", connection_id_text(c).text, "client went without closing: %s",
                  why != NULL ? why->text : "end of stream");
     count_octets(c);
     stream_free(&c->stream);
@@ -215,7 +208,7 @@ static void on_deadline(void *arg)
 {
     struct connection *c = arg;
     if (c->hs.state < AMQP_HS_SERVER_RUNNING)
-        log_warn("connection", id_of(c).text, "handshake took too long, in state %s",
+        log_warn("connection", connection_id_text(c).text, "handshake took too long, in state %s",
                  amqp_hs_server_state_name(&c->hs));
     hang_up(c);
 }
@@ -238,6 +231,7 @@ void connection_new(struct shard *s, int fd, const struct sock_addr *peer, struc
     loop_timer_init(&c->deadline, s->loop, on_deadline, c);
     loop_timer_init(&c->heart, s->loop, on_heart, c);
     c->live = live_ref(broker_live(s->broker));
+    connection_login_init(c);
     amqp_hs_server_init(&c->hs, &c->live->handshake);
     c->stream = stream_new(s->loop, fd, &handlers, c);
     stream_on_end(c->stream, on_end);
@@ -245,9 +239,10 @@ void connection_new(struct shard *s, int fd, const struct sock_addr *peer, struc
         stream_start_tls_server(c->stream, tls);
     idmap_put(&s->connections, c->id, c);
     shard_count(s, sockets_accepted, 1);
-    loop_timer_start(&c->deadline, HANDSHAKE_MS);
+    loop_timer_start(&c->deadline, c->live->conf->auth.login_timeout_ms);
     char where[SOCK_ADDR_TEXT_MAX];
-    log_debug("connection", id_of(c).text, "accepted client=%s", sock_addr_text(peer, where));
+    log_debug("connection", connection_id_text(c).text, "accepted client=%s",
+              sock_addr_text(peer, where));
 }
 
 /* ---- channels
@@ -279,6 +274,7 @@ void connection_take_channel(struct connection *c, uint16_t number)
     CHECK(c->channels[number] != NULL);
     c->channels[number] = NULL;
     c->channel_count--;
+    connection_give_user_channel(c);
     shard_count(c->shard, channels_closed, 1);
 }
 
@@ -298,8 +294,8 @@ static void on_heart(void *arg)
     if (heard < c->unblocked_at_ms)
         heard = c->unblocked_at_ms;
     if (now - heard > 2 * interval) {
-        log_warn("connection", id_of(c).text, "missed heartbeats from client, timeout: %us",
-                 (unsigned)c->hs.limits.heartbeat_s);
+        log_warn("connection", connection_id_text(c).text,
+                 "missed heartbeats from client, timeout: %us", (unsigned)c->hs.limits.heartbeat_s);
         count_octets(c);
         stream_free(&c->stream);
         end_connection(c);
@@ -367,51 +363,14 @@ void connection_error(struct connection *c, enum amqp_reply_code code, uint32_t 
     va_start(args, fmt);
     text_vput(&text, fmt, args);
     va_end(args);
-    feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_CLOSE,
-                                     .code = (uint16_t)code,
-                                     .method = method,
-                                     .text = text_view(&text) });
+    connection_step(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_CLOSE,
+                                                .code = (uint16_t)code,
+                                                .method = method,
+                                                .text = text_view(&text) });
 }
 
 /* ---- the handshake's effects
  * --------------------------------------------------------------------------- */
-
-static void authenticate(struct connection *c, const struct amqp_hs_login *login)
-{
-    struct amqp_credentials cred;
-    enum auth_verdict verdict = AUTH_REFUSED;
-    char user[META_NAME_MAX + 1];
-    struct text name = text_over(user, sizeof user);
-    if (amqp_sasl_read(login->mechanism, login->response, &cred)) {
-        verdict = auth_check(broker_auth(c->shard->broker), cred.user, cred.password,
-                             sock_addr_is_loopback(&c->client));
-        text_escaped(&name, cred.user);
-    }
-    if (verdict == AUTH_OK) {
-        c->user = mem_strdup(user);
-        shard_count(c->shard, auth_ok, 1);
-        feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_AUTH_OK });
-        return;
-    }
-    char where[SOCK_ADDR_TEXT_MAX];
-    log_warn("connection", id_of(c).text, "login refused user=\"%s\" client=%s%s", user,
-             sock_addr_text(&c->client, where),
-             verdict == AUTH_LOOPBACK_ONLY ? ": this user may only connect from loopback" : "");
-    shard_count(c->shard, auth_refused, 1);
-    feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_AUTH_REFUSED });
-}
-
-static void enter(struct connection *c, struct slice vhost)
-{
-    const struct meta_vhost *vh = meta_vhost_find(broker_meta(c->shard->broker), vhost);
-    if (vh == NULL) {
-        connection_error(c, AMQP_NOT_ALLOWED, AMQP_CONNECTION_OPEN, "vhost %.*s not found",
-                         SLICE_ARG(vhost));
-        return;
-    }
-    c->vhost_id = vh->vhost_id;
-    feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_ENTER_OK });
-}
 
 static void opened(struct connection *c)
 {
@@ -420,7 +379,7 @@ static void opened(struct connection *c)
     loop_timer_stop(&c->deadline);
     if (c->hs.limits.heartbeat_s != 0)
         loop_timer_start(&c->heart, c->hs.limits.heartbeat_s * 500u);
-    log_debug("connection", id_of(c).text,
+    log_debug("connection", connection_id_text(c).text,
               "open user=\"%s\" channel_max=%u frame_max=%u "
               "heartbeat=%us",
               c->user, (unsigned)c->hs.limits.channel_max, (unsigned)c->hs.limits.frame_max,
@@ -434,7 +393,7 @@ static void on_disowned(struct control_op *op)
     if (c == NULL)
         return; /* the socket ended meanwhile */
     connection_go_on(c);
-    feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_RELEASED });
+    connection_step(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_RELEASED });
 }
 
 /* The peer closes: its channels go, then its exclusive queues; then it is told. */
@@ -442,7 +401,7 @@ static void peer_closed(struct connection *c)
 {
     end_channels(c);
     if (!c->owns_queues) {
-        feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_RELEASED });
+        connection_step(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_RELEASED });
         return;
     }
     c->releasing = true;
@@ -469,7 +428,7 @@ static void carry_out(struct connection *c, const struct amqp_hs_effect *e)
         peer_closed(c);
         return;
     case AMQP_HS_FAILED:
-        log_warn("connection", id_of(c).text, "protocol error: %.*s",
+        log_warn("connection", connection_id_text(c).text, "protocol error: %.*s",
                  SLICE_ARG(e->close.reply_text));
         return;
     case AMQP_HS_HANG_UP:
@@ -479,13 +438,13 @@ static void carry_out(struct connection *c, const struct amqp_hs_effect *e)
             loop_timer_start(&c->deadline, e->after_ms);
         return;
     case AMQP_HS_AUTHENTICATE:
-        authenticate(c, &e->login);
+        connection_authenticate(c, &e->login);
         return;
     case AMQP_HS_ENTER:
-        enter(c, e->bytes);
+        connection_enter(c, e->bytes);
         return;
     case AMQP_HS_SECRET:
-        feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_SECRET_OK });
+        connection_step(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_SECRET_OK });
         return;
     case AMQP_HS_STARTED:
     case AMQP_HS_CHALLENGED:
@@ -498,7 +457,7 @@ static void carry_out(struct connection *c, const struct amqp_hs_effect *e)
     UNREACHABLE("handshake effect");
 }
 
-static void feed(struct connection *c, const struct amqp_hs_event *ev)
+void connection_step(struct connection *c, const struct amqp_hs_event *ev)
 {
     struct amqp_hs_effects out;
     bool was_running = c->hs.state == AMQP_HS_SERVER_RUNNING;
@@ -553,7 +512,8 @@ static void bad_frame(struct connection *c, struct slice in, uint32_t max)
     char room[AMQP_REPLY_TEXT_MAX + 1];
     struct text why = text_over(room, sizeof room);
     amqp_frame_why(in, max, &why);
-    feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_BAD_FRAME, .text = text_view(&why) });
+    connection_step(
+        c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_BAD_FRAME, .text = text_view(&why) });
 }
 
 /* What a balancer says before. Returns the octets taken. */
@@ -566,7 +526,7 @@ static size_t take_preamble(struct connection *c, struct slice in)
     case PREAMBLE_MORE:
         return 0;
     case PREAMBLE_REFUSED:
-        log_warn("connection", id_of(c).text, "refused: %s", why.text);
+        log_warn("connection", connection_id_text(c).text, "refused: %s", why.text);
         hang_up(c);
         return 0;
     case PREAMBLE_NONE:
@@ -583,7 +543,9 @@ static size_t take_header(struct connection *c, struct slice in)
     enum amqp_cut cut = amqp_protocol_header_cut(in);
     if (cut == AMQP_CUT_MORE)
         return 0;
-    feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_HEADER, .good = cut == AMQP_CUT_FRAME });
+    connection_choose_mechanisms(c);
+    connection_step(
+        c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_HEADER, .good = cut == AMQP_CUT_FRAME });
     return AMQP_PROTOCOL_HEADER_LEN;
 }
 
@@ -594,7 +556,8 @@ static void bad_heartbeat(struct connection *c, const struct amqp_frame *f)
     struct text why = text_over(room, sizeof room);
     amqp_frame_describe(f, &why);
     text_str(&why, ": unknown_frame");
-    feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_BAD_FRAME, .text = text_view(&why) });
+    connection_step(
+        c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_BAD_FRAME, .text = text_view(&why) });
 }
 
 static void take_frame(struct connection *c, const struct amqp_frame *f)
@@ -604,7 +567,7 @@ static void take_frame(struct connection *c, const struct amqp_frame *f)
     else if (f->channel != 0 && LIKELY(c->hs.state == AMQP_HS_SERVER_RUNNING))
         channel_frame(c, f);
     else if (f->type != AMQP_FRAME_HEARTBEAT || c->hs.state != AMQP_HS_SERVER_RUNNING)
-        feed(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_FRAME, .frame = *f });
+        connection_step(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_FRAME, .frame = *f });
 }
 
 /* Returns the octets taken; 0 when there is not enough, or nothing more is of interest. */

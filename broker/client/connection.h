@@ -10,6 +10,8 @@
 #define WARREN_CONNECTION_H
 
 #include "amqp/amqp_hs_server.h"
+#include "client/access.h"
+#include "client/auth.h"
 #include "cluster/meta.h"
 #include "io/stream.h"
 #include "shard.h"
@@ -30,7 +32,12 @@ struct connection {
     struct live *live;       /* a reference: the configuration it began with */
     struct sock_addr client; /* as limits and logs see it: a proxy's word counts, see preamble.h */
     uint64_t vhost_id;
-    char *user;                /* NULL before it logged in */
+    char *user;       /* who it says it is; NULL before it said so */
+    uint64_t user_id; /* 0 before it logged in */
+    struct auth_wait login;
+    uint64_t rights; /* of the version that `permission` was looked up in */
+    const struct meta_permission *permission;
+    struct access_topic_kept topic_kept;
     struct channel **channels; /* by number */
     uint32_t channel_cap;
     uint32_t channel_count;
@@ -46,6 +53,9 @@ struct connection {
     bool publishes;                 /* has done so since it was last looked at for blocking */
     bool blocked;                   /* memory is short: it is not read from */
     bool said_blocked;
+    bool knows_permission;
+    bool in_vhost_tally;
+    bool in_user_tally;
     bool owns_queues; /* has declared exclusive ones */
     bool releasing;   /* the peer has closed; waits for what it owned to go */
     bool processing;
@@ -82,6 +92,12 @@ void connection_force_out(struct connection *c, const char *why);
 
 /* Memory is no longer short. (That it became so is noticed at the next publish.) */
 void connection_alarm_ended(struct connection *c);
+
+/* For log lines: "c281474976710657". */
+struct connection_id_text {
+    char text[24];
+};
+struct connection_id_text connection_id_text(const struct connection *c);
 
 struct connection *connection_find(struct shard *s, uint64_t id);
 

@@ -125,41 +125,77 @@ static void log_refusal(const struct http_request *r, enum auth_verdict verdict)
 {
     char where[SOCK_ADDR_TEXT_MAX];
     log_warn("mgmt", sock_addr_text(http_request_peer(r), where), "login refused%s",
-             verdict == AUTH_LOOPBACK_ONLY ? ": this user may only connect from loopback" : "");
+             auth_verdict_text(verdict));
 }
 
 /* As RabbitMQ: without credentials an empty 401, with wrong ones a reason. */
-static bool may_enter(struct mgmt_http *m, struct http_request *r)
+static void turn_away(struct mgmt_http *m, struct http_request *r, enum auth_verdict verdict)
 {
-    char user[META_NAME_MAX + 1], password[PASSWORD_MAX];
-    struct text u = text_over(user, sizeof user), p = text_over(password, sizeof password);
-    bool given = http_request_basic_auth(r, &u, &p);
-    enum auth_verdict verdict =
-        given ? auth_check(broker_auth(m->broker), text_view(&u), text_view(&p),
-                           sock_addr_is_loopback(http_request_peer(r)))
-              : AUTH_REFUSED;
-    if (verdict == AUTH_OK) {
-        m->logins++;
-        return true;
+    m->logins_refused++;
+    log_refusal(r, verdict);
+    if (verdict == AUTH_BUSY) {
+        mgmt_refuse(r, 503, "service_unavailable", "Too many logins at a time");
+        return;
     }
     http_reply_header(r, "WWW-Authenticate", "Basic realm=\"RabbitMQ Management\"");
-    if (given) {
-        m->logins_refused++;
-        log_refusal(r, verdict);
-        mgmt_refuse(r, 401, "not_authorized",
-                    verdict == AUTH_LOOPBACK_ONLY ? "User can only log in via localhost"
-                                                  : "Login failed");
+    mgmt_refuse(r, 401, "not_authorized",
+                verdict == AUTH_LOOPBACK_ONLY ? "User can only log in via localhost"
+                                              : "Login failed");
+}
+
+static void judged(const struct http_bind *b, struct http_request *r, enum auth_verdict verdict)
+{
+    if (verdict == AUTH_OK) {
+        b->m->logins++;
+        b->route->fn(b->m, r);
     } else {
-        http_reply(r, 401, JSON_TYPE, slice_str(""));
+        turn_away(b->m, r, verdict);
     }
-    return false;
+}
+
+/* A request whose password is being looked at. */
+struct mgmt_login {
+    struct auth_wait wait;
+    const struct http_bind *bind;
+    struct http_request *request;
+};
+
+static void on_verdict(void *arg, enum auth_verdict verdict)
+{
+    struct mgmt_login *l = arg;
+    judged(l->bind, l->request, verdict);
+    mem_free(l);
+}
+
+static void log_in(const struct http_bind *b, struct http_request *r, const struct auth_ask *ask)
+{
+    struct mgmt_login *l = mem_zalloc(sizeof *l);
+    *l = (struct mgmt_login){ { .fn = on_verdict, .arg = l }, b, r };
+    enum auth_verdict verdict = auth_login(b->m->auth, ask, &l->wait);
+    if (verdict == AUTH_PENDING) {
+        http_hold(r);
+        return;
+    }
+    judged(b, r, verdict);
+    mem_free(l);
 }
 
 static void on_request(struct http_request *r, void *arg)
 {
     const struct http_bind *b = arg;
-    if (b->route->is_open || may_enter(b->m, r))
+    char user[META_NAME_MAX + 1], password[PASSWORD_MAX];
+    struct text u = text_over(user, sizeof user), p = text_over(password, sizeof password);
+    if (b->route->is_open) {
         b->route->fn(b->m, r);
+    } else if (http_request_basic_auth(r, &u, &p)) {
+        log_in(b, r,
+               &(struct auth_ask){ mgmt_conf(b->m), text_view(&u), text_view(&p),
+                                   http_request_peer(r) });
+        explicit_bzero(password, sizeof password);
+    } else {
+        http_reply_header(r, "WWW-Authenticate", "Basic realm=\"RabbitMQ Management\"");
+        http_reply(r, 401, JSON_TYPE, slice_str(""));
+    }
 }
 
 /* ---- what is asked ---- */
@@ -370,6 +406,7 @@ struct mgmt_http *mgmt_http_new(struct broker *b, struct epoch *epoch, struct er
     if (m->loop == NULL)
         goto fail;
     loop_join_epoch(m->loop, epoch);
+    m->auth = broker_auth_new(b, m->loop);
     loop_timer_init(&m->sampler, m->loop, on_sample, m);
     m->binds = mem_array(ARRAY_COUNT(routes), sizeof *m->binds);
     for (size_t i = 0; i < ARRAY_COUNT(routes); i++)
@@ -400,6 +437,7 @@ void mgmt_http_free(struct mgmt_http **mgmt)
         return;
     *mgmt = NULL;
     CHECK(!m->running && m->held == 0);
+    auth_free(&m->auth);
     free_servers(m);
     if (m->loop != NULL) {
         loop_timer_fini(&m->sampler);

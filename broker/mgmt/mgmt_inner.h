@@ -30,6 +30,7 @@ struct mgmt_sample {
 struct mgmt_http {
     struct broker *broker;
     struct loop *loop;
+    struct auth *auth;
     struct http_server **servers;
     size_t server_count;
     struct http_bind *binds;

@@ -13,6 +13,7 @@
 
 #define AMQP_SASL_PLAIN    "PLAIN"
 #define AMQP_SASL_AMQPLAIN "AMQPLAIN"
+#define AMQP_SASL_EXTERNAL "EXTERNAL" /* says nothing: TLS has said it */
 
 struct amqp_credentials {
     struct slice user;

@@ -282,6 +282,8 @@ void http_reply(struct http_request *r, int status, const char *type, struct sli
 
 void http_hold(struct http_request *r)
 {
+    if (r->state == HELD)
+        return;
     CHECK(r->state == ANSWERING && !r->is_buried);
     r->state = HELD;
     loop_timer_stop(&r->deadline); /* now it is us who are slow */

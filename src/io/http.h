@@ -84,7 +84,7 @@ void http_reply(struct http_request *r, int status, const char *type, struct sli
 void http_reply_header(struct http_request *r, const char *name, const char *value);
 
 /* The answer comes later, from the loop: http_reply must follow, whatever happens meanwhile. If
- * the client has gone, or the server was freed, it goes nowhere. */
+ * the client has gone, or the server was freed, it goes nowhere. No effect on one that is held. */
 void http_hold(struct http_request *r);
 
 #endif

@@ -674,7 +674,6 @@ const struct sock_addr *stream_peer(const struct stream *s)
     return &s->peer;
 }
 
-/* Few ask for it, so the system is asked only then. */
 const struct sock_addr *stream_local(const struct stream *s)
 {
     struct stream *noted = (struct stream *)(uintptr_t)s;
@@ -688,6 +687,11 @@ const struct sock_addr *stream_local(const struct stream *s)
 const char *stream_tls_subject(const struct stream *s)
 {
     return s->tls != NULL ? tls_conn_subject(s->tls) : NULL;
+}
+
+const char *stream_tls_common_name(const struct stream *s)
+{
+    return s->tls != NULL ? tls_conn_common_name(s->tls) : NULL;
 }
 
 bool stream_is_tls(const struct stream *s)

@@ -128,9 +128,12 @@ struct loop *stream_loop(const struct stream *s);
 uint64_t stream_last_read_ms(const struct stream *s);  /* loop time of the last octet that came */
 uint64_t stream_last_write_ms(const struct stream *s); /* ... of the last that the kernel took */
 const struct sock_addr *stream_peer(const struct stream *s);
+/* Few ask for it, so the system is asked only then. */
 const struct sock_addr *stream_local(const struct stream *s);
 /* The peer's certificate subject (DN as text), or NULL when it is plain or has shown none. */
 const char *stream_tls_subject(const struct stream *s);
+/* The common name in it, or NULL. */
+const char *stream_tls_common_name(const struct stream *s);
 bool stream_is_tls(const struct stream *s);
 
 #endif

@@ -49,7 +49,8 @@ MUST_CHECK enum tls_result tls_conn_read(struct tls_conn *c, void *into, size_t 
                                          struct err *err);
 MUST_CHECK enum tls_result tls_conn_write(struct tls_conn *c, struct slice from, size_t *done,
                                           struct err *err);
-const char *tls_conn_subject(const struct tls_conn *c); /* the peer's DN, or NULL */
-bool tls_conn_was_resumed(const struct tls_conn *c);    /* by a ticket, without a whole handshake */
+const char *tls_conn_subject(const struct tls_conn *c);     /* the peer's DN, or NULL */
+const char *tls_conn_common_name(const struct tls_conn *c); /* of that, or NULL */
+bool tls_conn_was_resumed(const struct tls_conn *c); /* by a ticket, without a whole handshake */
 
 #endif

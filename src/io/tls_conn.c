@@ -1,5 +1,6 @@
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "io/tls.h"
 #include "io/tls_internal.h"
 
@@ -20,6 +21,7 @@ struct tls_conn {
     struct tls_ctx *ctx;
     char *server_name;
     char *subject;
+    char *common_name;
     size_t retry_len; /* a write that the socket did not take whole must be repeated as it was */
     int fd;
     bool is_open;     /* the handshake is over */
@@ -171,6 +173,7 @@ void tls_conn_free(struct tls_conn **c)
     tls_ctx_unref(&conn->ctx);
     mem_free(conn->server_name);
     mem_free(conn->subject);
+    mem_free(conn->common_name);
     mem_free(conn);
 }
 
@@ -204,6 +207,31 @@ static char *subject_of(X509 *cert)
     BIO_free(bio);
     ERR_clear_error();
     return subject;
+}
+
+/* All of them between commas, as RabbitMQ has it; NULL when there is none, or one that is no name:
+ * a NUL in it would end it before its end. */
+static char *common_name_of(X509 *cert)
+{
+    struct text t;
+    text_init(&t, SUBJECT_MAX);
+    const X509_NAME *name = X509_get_subject_name(cert);
+    bool good = true;
+    for (int at = -1; (at = X509_NAME_get_index_by_NID(name, NID_commonName, at)) >= 0;) {
+        unsigned char *utf8 = NULL;
+        int len =
+            ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
+        good = good && len > 0 && memchr(utf8, '\0', (size_t)len) == NULL;
+        if (good) {
+            text_str(&t, t.len != 0 ? "," : "");
+            text_slice(&t, slice_of(utf8, (size_t)len));
+        }
+        OPENSSL_free(utf8);
+    }
+    ERR_clear_error();
+    char *copy = good && t.len != 0 && !t.cut ? mem_strdup(t.ptr) : NULL;
+    text_fini(&t);
+    return copy;
 }
 
 /* ---- results -------------------------------------------------------------------------------- */
@@ -274,6 +302,7 @@ enum tls_result tls_conn_handshake(struct tls_conn *c, struct err *err)
     c->is_open = true;
     X509 *cert = SSL_get0_peer_certificate(c->ssl);
     c->subject = cert != NULL ? subject_of(cert) : NULL;
+    c->common_name = cert != NULL ? common_name_of(cert) : NULL;
     return TLS_OK;
 }
 
@@ -312,6 +341,12 @@ const char *tls_conn_subject(const struct tls_conn *c)
 {
     CHECK(c != NULL);
     return c->subject;
+}
+
+const char *tls_conn_common_name(const struct tls_conn *c)
+{
+    CHECK(c != NULL);
+    return c->common_name;
 }
 
 bool tls_conn_was_resumed(const struct tls_conn *c)

@@ -1,0 +1,85 @@
+#include "bootstrap.h"
+
+#include "client/auth.h"
+#include "control.h"
+#include "io/random.h"
+
+struct start {
+    struct control *control;
+    const struct meta *meta;
+    const struct broker_conf *conf;
+};
+
+/* What the node starts with goes through commands, as everything does. */
+static bool apply(const struct start *s, const struct meta_cmd *cmd, const char *key,
+                  struct err *err)
+{
+    struct meta_refusal why;
+    return control_apply_now(s->control, cmd, &why) ||
+           err_set(err, ERR_CONFIG, "[auth] %s: %s", key, why.text);
+}
+
+static bool make_vhost(const struct start *s, struct err *err)
+{
+    return apply(s,
+                 &(struct meta_cmd){ .op = META_VHOST_PUT,
+                                     .name = slice_str(s->conf->auth.default_vhost),
+                                     .vhost = { .description = slice_str("Default virtual host"),
+                                                .has_description = true } },
+                 "default-vhost", err);
+}
+
+static bool make_user(const struct start *s, struct slice name, struct err *err)
+{
+    struct password_hash hash;
+    const char *tags = s->conf->auth.default_tags;
+    struct meta_cmd cmd = { .op = META_USER_PUT, .name = name };
+    cmd.user.hashing = auth_make_hash_now(s->conf, slice_str(s->conf->auth.default_pass), &hash);
+    cmd.user.hash = password_hash_slice(&hash);
+    cmd.user.tags = slice_str(tags != NULL ? tags : "");
+    cmd.user.has_hash = cmd.user.has_tags = true;
+    return apply(s, &cmd, "default-user", err);
+}
+
+static bool permit(const struct start *s, struct slice name, struct err *err)
+{
+    const struct meta_vhost *vh =
+        meta_vhost_find(meta_current(s->meta), slice_str(s->conf->auth.default_vhost));
+    struct meta_cmd cmd = { .op = META_PERMISSION_PUT, .vhost_id = vh->vhost_id };
+    cmd.permission.user = name;
+    cmd.permission.configure = slice_str(s->conf->auth.default_configure);
+    cmd.permission.write = slice_str(s->conf->auth.default_write);
+    cmd.permission.read = slice_str(s->conf->auth.default_read);
+    return apply(s, &cmd, "default-configure, default-write, default-read", err);
+}
+
+/* RabbitMQ's form: readers of definitions know it. */
+static bool make_cluster_id(const struct start *s, struct err *err)
+{
+    uint8_t chance[16];
+    char name[META_GEN_NAME_BYTES];
+    char room[64];
+    random_octets(chance, sizeof chance);
+    meta_gen_name(chance, name);
+    struct text id = text_over(room, sizeof room);
+    text_str(&id, "\"rabbitmq-cluster-id-");
+    text_slice(&id, slice_from(slice_of(name, sizeof name), sizeof "amq.gen-" - 1));
+    text_char(&id, '"');
+    return apply(s,
+                 &(struct meta_cmd){ .op = META_GLOBAL_PARAMETER_PUT,
+                                     .name = slice_str("internal_cluster_id"),
+                                     .parameter = { .value = text_view(&id) } },
+                 "the cluster's id", err);
+}
+
+bool bootstrap(struct control *control, const struct meta *meta, const struct broker_conf *conf,
+               struct err *err)
+{
+    const struct start s = { control, meta, conf };
+    if (!make_vhost(&s, err) || !make_cluster_id(&s, err))
+        return false;
+    if (conf->auth.default_user == NULL)
+        return true;
+    struct slice name = slice_str(conf->auth.default_user);
+    return make_user(&s, name, err) && permit(&s, name, err);
+}
