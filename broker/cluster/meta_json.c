@@ -112,6 +112,26 @@ void meta_json_put_pairs(struct text *t, const json_t *object)
     text_char(t, ']');
 }
 
+/* Erlang's shortest form: 0.1, 1.0e3 for a thousand and more, digits enough to be read back. */
+static void put_real(struct text *t, double v)
+{
+    char room[64];
+    int digits = 1;
+    do {
+        snprintf(room, sizeof room, "%.*e", digits - 1, v);
+        digits++;
+    } while (digits <= 17 && strtod(room, NULL) != v);
+    char *e = strchr(room, 'e');
+    long exponent = strtol(e + 1, NULL, 10);
+    *e = '\0';
+    if (exponent >= -2 && exponent <= 2) {
+        long behind = digits - 2 - exponent;
+        text_put(t, "%.*f", behind > 1 ? (int)behind : 1, v);
+        return;
+    }
+    text_put(t, "%s%se%ld", room, strchr(room, '.') == NULL ? ".0" : "", exponent);
+}
+
 /* No deeper than jansson reads, and no longer than the text. */
 void meta_json_put_term(struct text *t, const json_t *value)
 {
@@ -131,7 +151,7 @@ void meta_json_put_term(struct text *t, const json_t *value)
         text_put(t, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
         return;
     case JSON_REAL:
-        meta_json_put(t, value);
+        put_real(t, json_real_value(value));
         return;
     case JSON_TRUE:
         text_str(t, "true");

@@ -112,14 +112,9 @@ struct slice meta_policy_alternate(const struct meta_version *v, const struct me
 
 /* ---- checks ---- */
 
-static bool refuse(struct meta_refusal *why, const char *text)
-{
-    struct text t = meta_refuse(why, 400);
-    text_str(&t, text);
-    return false;
-}
+#define PATTERN_BAD "pattern should be regular expression but is invalid: "
 
-static bool pattern_suits(struct slice pattern, struct meta_refusal *why)
+static bool pattern_suits(struct slice pattern, struct text *t)
 {
     struct pattern_error err;
     struct pattern *p = pattern_new(pattern, &err);
@@ -127,36 +122,44 @@ static bool pattern_suits(struct slice pattern, struct meta_refusal *why)
         pattern_free(&p);
         return true;
     }
-    struct text t = meta_refuse(why, 400);
-    text_put(&t,
-             "Validation failed\n\npattern should be regular expression but is invalid: "
-             "{\"%s\",%zu}\n",
-             err.text, err.at);
+    text_str(t, PATTERN_BAD);
+    meta_pattern_put_error(t, &err, sizeof PATTERN_BAD - 1);
+    text_char(t, '\n');
     return false;
 }
 
-static bool apply_to_suits(struct slice name, struct meta_refusal *why)
+static bool apply_to_suits(struct slice name, struct text *t)
 {
     enum meta_apply_to to;
     if (apply_to_find(name, &to))
         return true;
-    struct text t = meta_refuse(why, 400);
-    text_str(&t, "Validation failed\n\napply-to '");
-    text_slice(&t, name);
-    text_str(&t, "' unrecognised; should be 'queues', 'exchanges' or 'all'\n");
+    text_str(t, "apply-to '");
+    text_slice(t, name);
+    text_str(t, "' unrecognised; should be 'queues', 'exchanges' or 'all'\n");
     return false;
 }
 
+static bool name_suits(struct slice name, struct meta_refusal *why)
+{
+    if (name.len <= META_NAME_MAX)
+        return true;
+    struct text t = meta_refuse(why, 400);
+    text_str(&t, "the name of a policy has at most 255 octets");
+    return false;
+}
+
+/* All that is wrong is told at once. */
 static bool put_suits(const struct meta_cmd *cmd, struct meta_refusal *why)
 {
-    if (cmd->name.len > META_NAME_MAX)
-        return refuse(why, "the name of a policy has at most 255 octets");
-    json_t *definition = meta_json_read(cmd->policy.definition, why);
-    if (definition == NULL)
+    json_t *definition;
+    if (!name_suits(cmd->name, why) ||
+        (definition = meta_json_read(cmd->policy.definition, why)) == NULL)
         return false;
-    /* The last of RabbitMQ's complaints is the first that it tells. */
-    bool ok = meta_policy_keys_suit(definition, cmd->policy.is_operator, why) &&
-              apply_to_suits(cmd->policy.apply_to, why) && pattern_suits(cmd->policy.pattern, why);
+    struct text t = meta_refuse(why, 400);
+    text_str(&t, "Validation failed\n\n");
+    bool ok = meta_policy_keys_suit(definition, cmd->policy.is_operator, &t);
+    ok = apply_to_suits(cmd->policy.apply_to, &t) && ok;
+    ok = pattern_suits(cmd->policy.pattern, &t) && ok;
     json_decref(definition);
     return ok;
 }

@@ -39,6 +39,7 @@ enum meta_overflow {
     X(CONSUMER_TIMEOUT, "consumer-timeout")                                                        \
     X(DEAD_LETTER_EXCHANGE, "dead-letter-exchange")                                                \
     X(DEAD_LETTER_ROUTING_KEY, "dead-letter-routing-key")                                          \
+    X(DEAD_LETTER_STRATEGY, "dead-letter-strategy")                                                \
     X(DELIVERY_LIMIT, "delivery-limit")                                                            \
     X(EXPIRES, "expires")                                                                          \
     X(HA_MODE, "ha-mode")                                                                          \
@@ -53,12 +54,13 @@ enum meta_overflow {
     X(MAX_IN_MEMORY_LENGTH, "max-in-memory-length")                                                \
     X(MAX_LENGTH, "max-length")                                                                    \
     X(MAX_LENGTH_BYTES, "max-length-bytes")                                                        \
-    X(MAX_SEGMENT_SIZE, "max-segment-size")                                                        \
     X(MESSAGE_TTL, "message-ttl")                                                                  \
     X(OVERFLOW, "overflow")                                                                        \
     X(QUEUE_LEADER_LOCATOR, "queue-leader-locator")                                                \
     X(QUEUE_MASTER_LOCATOR, "queue-master-locator")                                                \
-    X(QUEUE_MODE, "queue-mode")
+    X(QUEUE_MODE, "queue-mode")                                                                    \
+    X(QUEUE_VERSION, "queue-version")                                                              \
+    X(STREAM_MAX_SEGMENT_SIZE_BYTES, "stream-max-segment-size-bytes")
 
 enum meta_policy_key {
 #define X(name, text) META_KEY_##name,

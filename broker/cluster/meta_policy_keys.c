@@ -7,12 +7,14 @@
 
 _Static_assert(META_KEY_COUNT <= 32, "the keys of a policy are bits of a word");
 
-enum rule { NAME, FROM_ZERO, FROM_ONE, WORD, AGE, HA };
+enum rule { NAME, FROM_ZERO, FROM_ONE, ONE_OR_TWO, WORD, AGE, HA };
 
 static const char *const overflows[] = { "drop-head", "reject-publish", "reject-publish-dlx",
                                          NULL };
 static const char *const modes[] = { "default", "lazy", NULL };
-static const char *const leader_locators[] = { "client-local", "random", "least-leaders", NULL };
+static const char *const strategies[] = { "at-most-once", "at-least-once", NULL };
+static const char *const leader_locators[] = { "client-local", "balanced", "random",
+                                               "least-leaders", NULL };
 static const char *const master_locators[] = { "client-local", "random", "min-masters", NULL };
 
 /* A line for each key: who may set it, what it may be, and what is said when it is not. */
@@ -31,6 +33,8 @@ static const struct {
                                         "is not a valid dead letter exchange name" },
     [META_KEY_DEAD_LETTER_ROUTING_KEY] = { "dead-letter-routing-key", NAME, false, NULL,
                                            "is not a valid dead letter routing key" },
+    [META_KEY_DEAD_LETTER_STRATEGY] = { "dead-letter-strategy", WORD, false, strategies,
+                                        "is not a valid dead letter strategy" },
     [META_KEY_DELIVERY_LIMIT] = { "delivery-limit", FROM_ZERO, true, NULL,
                                   "is not a valid delivery limit" },
     [META_KEY_EXPIRES] = { "expires", FROM_ONE, true, NULL, "is not a valid queue expiry" },
@@ -51,8 +55,6 @@ static const struct {
                               "is not a valid maximum length" },
     [META_KEY_MAX_LENGTH_BYTES] = { "max-length-bytes", FROM_ZERO, true, NULL,
                                     "is not a valid maximum length in bytes" },
-    [META_KEY_MAX_SEGMENT_SIZE] = { "max-segment-size", FROM_ZERO, false, NULL,
-                                    "is not a valid segment size" },
     [META_KEY_MESSAGE_TTL] = { "message-ttl", FROM_ZERO, true, NULL, "is not a valid message TTL" },
     [META_KEY_OVERFLOW] = { "overflow", WORD, false, overflows, "is not a valid overflow value" },
     [META_KEY_QUEUE_LEADER_LOCATOR] = { "queue-leader-locator", WORD, false, leader_locators,
@@ -60,6 +62,10 @@ static const struct {
     [META_KEY_QUEUE_MASTER_LOCATOR] = { "queue-master-locator", WORD, false, master_locators,
                                         "invalid queue-master-locator value" },
     [META_KEY_QUEUE_MODE] = { "queue-mode", WORD, false, modes, "is not a valid queue-mode value" },
+    [META_KEY_QUEUE_VERSION] = { "queue-version", ONE_OR_TWO, false, NULL,
+                                 "is not a valid queue-version value" },
+    [META_KEY_STREAM_MAX_SEGMENT_SIZE_BYTES] = { "stream-max-segment-size-bytes", FROM_ZERO, false,
+                                                 NULL, "is not a valid segment size" },
 };
 
 /* ---- one key ---- */
@@ -78,8 +84,8 @@ static bool is_age(const json_t *value)
 {
     const char *text = json_string_value(value);
     size_t digits = text != NULL ? strspn(text, "0123456789") : 0;
-    return digits != 0 && text[digits] != '\0' && strchr("YMDhms", text[digits]) != NULL &&
-           text[digits + 1] == '\0';
+    return digits != 0 && strspn(text, "0") != digits && text[digits] != '\0' &&
+           strchr("YMDhms", text[digits]) != NULL && text[digits + 1] == '\0';
 }
 
 static bool is_integer_from(const json_t *value, json_int_t least)
@@ -96,6 +102,8 @@ static bool suits(enum meta_policy_key key, const json_t *value)
         return is_integer_from(value, 0);
     case FROM_ONE:
         return is_integer_from(value, 1);
+    case ONE_OR_TWO:
+        return is_integer_from(value, 1) && json_integer_value(value) <= 2;
     case WORD:
         return is_word_of(value, known[key].words);
     case AGE:
@@ -263,19 +271,18 @@ static bool all_are_known(const json_t *definition, bool is_operator, struct tex
     return ok;
 }
 
-bool meta_policy_keys_suit(const json_t *definition, bool is_operator, struct meta_refusal *why)
+bool meta_policy_keys_suit(const json_t *definition, bool is_operator, struct text *t)
 {
-    struct text t = meta_refuse(why, 400);
-    text_str(&t, "Validation failed\n\n");
     bool ok = false;
     if (!json_is_object(definition))
-        put_bad(&t, "definition must be a dictionary: ", definition, "");
+        put_bad(t, "definition must be a dictionary: ", definition, "");
     else if (json_object_size(definition) == 0)
-        text_str(&t, "no policy provided");
+        text_str(t, "no policy provided");
     else
-        ok = values_suit(definition, &t) && (is_operator || ha_suits(definition, &t)) &&
-             all_are_known(definition, is_operator, &t);
-    text_char(&t, '\n');
+        ok = values_suit(definition, t) && (is_operator || ha_suits(definition, t)) &&
+             all_are_known(definition, is_operator, t);
+    if (!ok)
+        text_char(t, '\n');
     return ok;
 }
 

@@ -60,6 +60,66 @@ static bool name_is_free_to_use(const struct meta_cmd *cmd, struct meta_refusal 
     return false;
 }
 
+static bool vhost_has_room(const struct meta_vhost *vh, const struct meta_cmd *cmd,
+                           struct meta_refusal *why)
+{
+    if (LIKELY(vh->max_queues < 0 || vh->queues.count < (uint64_t)vh->max_queues))
+        return true;
+    struct text t = meta_refuse(why, AMQP_PRECONDITION_FAILED);
+    text_str(&t, "cannot declare queue '");
+    text_slice(&t, cmd->name);
+    text_str(&t, "': queue limit in vhost '");
+    text_slice(&t, meta_vhost_name(vh));
+    text_put(&t, "' (%lld) is reached", (long long)vh->max_queues);
+    return false;
+}
+
+/* ---- a vhost's default type ---- */
+
+#define TYPE_ARG "x-queue-type"
+
+/* A declaration without a type, in a vhost that has one for those, has this type if it can: see
+ * typed_init. `cmd` is the declaration as it then is. */
+struct typed {
+    const struct meta_cmd *cmd;
+    struct meta_cmd changed;
+    uint8_t *args; /* of `changed`, or NULL */
+};
+
+static bool takes_default_type(const struct meta_vhost *vh, const struct meta_cmd *cmd)
+{
+    struct amqp_field f;
+    if (vh->default_queue_type.len == 0 || amqp_table_find(cmd->queue_declare.args, TYPE_ARG, &f))
+        return false;
+    return slice_is(vh->default_queue_type, "classic") ||
+           (cmd->queue_declare.durable && !cmd->queue_declare.exclusive &&
+            !cmd->queue_declare.auto_delete);
+}
+
+/* Needs typed_fini. */
+static void typed_init(struct typed *t, const struct meta_vhost *vh, const struct meta_cmd *cmd)
+{
+    t->cmd = cmd;
+    t->args = NULL;
+    if (LIKELY(!takes_default_type(vh, cmd)))
+        return;
+    struct slice old = cmd->queue_declare.args;
+    size_t room = old.len + 1 + sizeof TYPE_ARG + 5 + vh->default_queue_type.len;
+    t->args = mem_alloc(room);
+    struct wire_out w = wire_out_over(t->args, room);
+    wire_put_bytes(&w, old);
+    amqp_table_put_longstr(&w, TYPE_ARG, vh->default_queue_type);
+    CHECK(!w.overflow);
+    t->changed = *cmd;
+    t->changed.queue_declare.args = wire_out_slice(&w);
+    t->cmd = &t->changed;
+}
+
+static void typed_fini(struct typed *t)
+{
+    mem_free(t->args);
+}
+
 static enum meta_verdict declare_check(const struct meta_version *v, const struct meta_vhost *vh,
                                        const struct meta_cmd *cmd, struct meta_result *out)
 {
@@ -76,7 +136,10 @@ static enum meta_verdict declare_check(const struct meta_version *v, const struc
         ok = passive ? meta_queue_is_open_to(v, q, cmd->conn, why) : is_same(vh, q, cmd, why);
         return ok ? META_DONE : META_REFUSED;
     }
-    ok = passive ? meta_no_queue(vh, cmd->name, why) : meta_queue_args_check(vh, cmd, why);
+    if (passive)
+        ok = meta_no_queue(vh, cmd->name, why);
+    else
+        ok = vhost_has_room(vh, cmd, why) && meta_queue_args_check(vh, cmd, why);
     return ok ? META_CHANGE : META_REFUSED;
 }
 
@@ -99,8 +162,13 @@ static enum meta_verdict delete_check(const struct meta_version *v, const struct
 enum meta_verdict meta_queue_check(const struct meta_version *v, const struct meta_vhost *vh,
                                    const struct meta_cmd *cmd, struct meta_result *out)
 {
-    return cmd->op == META_QUEUE_DECLARE ? declare_check(v, vh, cmd, out)
-                                         : delete_check(v, vh, cmd, out);
+    if (cmd->op == META_QUEUE_DELETE)
+        return delete_check(v, vh, cmd, out);
+    struct typed t;
+    typed_init(&t, vh, cmd);
+    enum meta_verdict verdict = declare_check(v, vh, t.cmd, out);
+    typed_fini(&t);
+    return verdict;
 }
 
 /* ---- names ---- */
@@ -211,7 +279,10 @@ static void queue_add(struct meta *m, const struct meta_cmd *cmd, struct meta_re
 {
     CHECK(cmd->conn != 0 || !cmd->queue_declare.exclusive);
     struct meta_vhost *vh = meta_vhost_own(m, cmd->vhost_id);
-    const struct meta_queue *q = queue_make(m, cmd);
+    struct typed t;
+    typed_init(&t, vh, cmd);
+    const struct meta_queue *q = queue_make(m, t.cmd);
+    typed_fini(&t);
     const void *old = pmap_set(&vh->queues, &m->kinds.queue_names, &m->edit, q);
     CHECK(old == NULL);
     old = pmap_set(&m->draft.queues, &m->kinds.queues, &m->edit, q);

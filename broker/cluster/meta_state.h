@@ -8,6 +8,7 @@
 #ifndef WARREN_META_STATE_H
 #define WARREN_META_STATE_H
 
+#include "base/pattern.h"
 #include "base/shown.h"
 #include "base/text.h"
 #include "cluster/meta.h"
@@ -143,6 +144,9 @@ void meta_pattern_drop(struct meta *m, const struct meta_pattern *p, uint64_t ta
 
 /* Refuses with RabbitMQ's words what is no pattern. */
 MUST_CHECK bool meta_pattern_check(struct slice text, struct meta_refusal *why);
+
+/* What is wrong with one, as Erlang's {Text,Position} is printed from this column on. */
+void meta_pattern_put_error(struct text *t, const struct pattern_error *err, size_t column);
 
 /* Like an edit's retire function: `ptr` is kept until the next publication. */
 void meta_collect(void *meta, void *ptr, void (*free_fn)(void *ptr));

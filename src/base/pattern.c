@@ -100,6 +100,7 @@ static const struct {
     { PCRE2_ERROR_UNMATCHED_CLOSING_PARENTHESIS, "unmatched parentheses" },
     { PCRE2_ERROR_MISSING_COMMENT_CLOSING, "missing ) after comment" },
     { PCRE2_ERROR_MISSING_CONDITION_CLOSING, "missing )" },
+    { PCRE2_ERROR_MISSING_NAME_TERMINATOR, "syntax error in subpattern name (missing terminator)" },
 };
 
 static void explain(struct pattern_error *err, int code, size_t at)

@@ -201,7 +201,25 @@ Test(meta_policy, judges_definitions)
         { "{\"dead-letter-exchange\":1}", "1 is not a valid dead letter exchange name" },
         { "{\"dead-letter-routing-key\":1}", "1 is not a valid dead letter routing key" },
         { "{\"max-age\":\"1x\"}", "<<\"1x\">> is not a valid max age" },
-        { "{\"max-segment-size\":-1}", "-1 is not a valid segment size" },
+        { "{\"max-age\":\"00h\"}", "<<\"00h\">> is not a valid max age" },
+        { "{\"stream-max-segment-size-bytes\":-1}", "-1 is not a valid segment size" },
+        { "{\"dead-letter-strategy\":\"x\"}", "<<\"x\">> is not a valid dead letter strategy" },
+        { "{\"queue-version\":3}", "3 is not a valid queue-version value" },
+        { "{\"queue-version\":0}", "0 is not a valid queue-version value" },
+        { "{\"max-length\":1e3}", "1.0e3 is not a valid maximum length" },
+        { "{\"max-length\":100.0}", "100.0 is not a valid maximum length" },
+        { "{\"max-length\":0.1}", "0.1 is not a valid maximum length" },
+        { "{\"max-length\":1e30}", "1.0e30 is not a valid maximum length" },
+        { "{\"max-length\":-12.25}", "-12.25 is not a valid maximum length" },
+        { "{\"max-length\":1.5e-7}", "1.5e-7 is not a valid maximum length" },
+        { "{\"max-length\":-1,\"expires\":0}", "0 is not a valid queue expiry" },
+        { "{\"federation-upstream-set\":\"all\"}",
+          "[{<<\"federation-upstream-set\">>,<<\"all\">>}] are not recognised policy settings" },
+        { "{\"zork\":\"a\\\"b\\\\\"}",
+          "[{<<\"zork\">>,<<\"a\\\"b\\\\\">>}] are not recognised policy settings" },
+        { "{\"zork\":\"\"}", "[{<<\"zork\">>,<<>>}] are not recognised policy settings" },
+        { "{\"zork\":{}}", "[{<<\"zork\">>,#{}}] are not recognised policy settings" },
+        { "\"x\"", "definition must be a dictionary: <<\"x\">>" },
         { "{\"initial-cluster-size\":-1}", "-1 is not a valid cluster size" },
         { "{\"queue-leader-locator\":\"x\"}",
           "<<\"x\">> is not a valid queue leader locator value" },
@@ -239,6 +257,30 @@ Test(meta_policy, judges_the_rest)
     struct world w;
     world_init(&w, 1);
     refuse(&w, policy_put("p", "(", "{\"expires\":1}", 0),
+           "pattern should be regular expression but is invalid: {\"missing )\",1}");
+    static const struct {
+        const char *pattern;
+        const char *why;
+    } bad[] = {
+        { "*", "{\"nothing to repeat\",0}" },
+        { "[", "{\"missing terminating ] for character class\",\n"
+               "                                                      1}" },
+        { "a)", "{\"unmatched parentheses\",\n"
+                "                                                      1}" },
+        { "a\\", "{\"\\\\ at end of pattern\",\n"
+                 "                                                      2}" },
+        { "(?<a", "{\"syntax error in subpattern name (missing terminator)\",\n"
+                  "                                                      4}" },
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        char what[256];
+        snprintf(what, sizeof what, "pattern should be regular expression but is invalid: %s",
+                 bad[i].why);
+        refuse(&w, policy_put("p", bad[i].pattern, "{\"expires\":1}", 0), what);
+    }
+    refuse(&w, for_only(policy_put("p", "(", "{\"max-length\":-1}", 0), "zork"),
+           "-1 is not a valid maximum length\n"
+           "apply-to 'zork' unrecognised; should be 'queues', 'exchanges' or 'all'\n"
            "pattern should be regular expression but is invalid: {\"missing )\",1}");
     refuse(&w, for_only(policy_put("p", "", "{\"expires\":1}", 0), "zork"),
            "apply-to 'zork' unrecognised; should be 'queues', 'exchanges' or 'all'");

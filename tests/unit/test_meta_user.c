@@ -181,14 +181,14 @@ Test(meta_permission, needs_a_user_and_patterns)
 {
     struct world w;
     world_init(&w, 1);
-    must_not(&w, may("u", "", "", ""), 404, "User \"u\" does not exist");
+    must_not(&w, may("u", "", "", ""), 404, "User u does not exist");
     must(&w, user_put("u", "h", ""));
-    must_not(&w, may("u", "(", "", ""), 400, "{invalid_regexp,\"(\",{\"missing )\",1}}");
-    must_not(&w, may("u", "", "*", ""), 400, "{invalid_regexp,\"*\",{\"nothing to repeat\",0}}");
+    must_not(&w, may("u", "(", "", ""), 400, "{:invalid_regexp, '(', {'missing )', 1}}");
+    must_not(&w, may("u", "", "*", ""), 400, "{:invalid_regexp, '*', {'nothing to repeat', 0}}");
     must_not(&w, may("u", "", "", "["), 400,
-             "{invalid_regexp,\"[\",{\"missing terminating ] for character class\",1}}");
-    must_not(&w, may_topic("u", "x", "(", ""), 400, "{invalid_regexp,\"(\",{\"missing )\",1}}");
-    must_not(&w, may_topic("v", "x", "", ""), 404, "User \"v\" does not exist");
+             "{:invalid_regexp, '[', {'missing terminating ] for character class', 1}}");
+    must_not(&w, may_topic("u", "x", "(", ""), 400, "{:invalid_regexp, '(', {'missing )', 1}}");
+    must_not(&w, may_topic("v", "x", "", ""), 404, "User v does not exist");
     cr_expect(permission_now(&w, "u") == NULL);
     world_fini(&w);
 }
@@ -239,7 +239,7 @@ Test(meta_permission, is_cleared)
     struct meta_cmd c = { .op = META_PERMISSION_CLEAR };
     world_init(&w, 1);
     c.permission.user = S("u");
-    must_not(&w, c, 404, "User \"u\" does not exist");
+    must_not(&w, c, 404, "User u does not exist");
     must(&w, user_put("u", "h", ""));
     must(&w, c); /* there is none */
     must(&w, may("u", "a+", "a+", "a+"));
