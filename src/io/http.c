@@ -124,9 +124,8 @@ static void say_goodbye(struct http_request *r)
     drop(r);
 }
 
-static void on_accept(int fd, const struct sock_addr *peer, void *arg)
+static struct http_request *add_connection(struct http_server *s, const struct sock_addr *peer)
 {
-    struct http_server *s = arg;
     struct http_request *r = mem_zalloc(sizeof *r);
     r->server = s;
     r->loop = s->loop;
@@ -137,9 +136,35 @@ static void on_accept(int fd, const struct sock_addr *peer, void *arg)
     TAILQ_INSERT_TAIL(&s->connections, r, entry);
     if (++s->connection_count >= s->o.connections_max)
         listener_pause(s->listener);
-    r->stream = stream_new(s->loop, fd, &handlers, r);
+    return r;
+}
+
+static void begin_connection(struct http_request *r, struct stream *stream)
+{
+    r->stream = stream;
     stream_set_marks(r->stream, STREAM_HIGH_BYTES, STREAM_HIGH_BYTES / 4);
-    loop_timer_start(&r->deadline, s->o.timeout_ms);
+    loop_timer_start(&r->deadline, r->server->o.timeout_ms);
+}
+
+static void on_accept(int fd, const struct sock_addr *peer, void *arg)
+{
+    struct http_server *s = arg;
+    struct http_request *r = add_connection(s, peer);
+    begin_connection(r, stream_new(s->loop, fd, &handlers, r));
+}
+
+void http_server_adopt(struct http_server *s, struct stream **stream)
+{
+    struct stream *given = *stream;
+    *stream = NULL;
+    CHECK(stream_loop(given) == s->loop);
+    if (s->connection_count >= s->o.connections_max) {
+        stream_free(&given);
+        return;
+    }
+    struct http_request *r = add_connection(s, stream_peer(given));
+    stream_hand_over(given, &handlers, r);
+    begin_connection(r, given);
 }
 
 static void on_closed(struct stream *s, const struct err *why, void *arg)

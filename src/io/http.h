@@ -43,6 +43,11 @@ void http_server_free(struct http_server **s);
 const struct sock_addr *http_server_addr(const struct http_server *s);
 unsigned http_server_connections(const struct http_server *s);
 
+/* One more connection of the server's, which came in another way and has said nothing of HTTP yet.
+ * Takes *stream, which is of the server's loop. Closed at once when there are too many. */
+struct stream;
+void http_server_adopt(struct http_server *s, struct stream **stream);
+
 /* ---- routes --------------------------------------------------------------------------------- */
 
 /* Sets of methods: HTTP_ALLOW(HTTP_GET) | HTTP_ALLOW(HTTP_PUT). Who answers GET answers HEAD. */

@@ -92,6 +92,15 @@ struct stream *stream_new(struct loop *loop, int fd, const struct stream_handler
     return s;
 }
 
+void stream_hand_over(struct stream *s, const struct stream_handlers *handlers, void *arg)
+{
+    CHECK(handlers->on_data != NULL && handlers->on_closed != NULL);
+    s->handlers = handlers;
+    s->arg = arg;
+    s->tell_data = s->tell_data || s->in_len != 0;
+    loop_again(s->loop, &s->notify_task);
+}
+
 void stream_fail(struct stream *s, enum err_code code, const char *what, int e)
 {
     if (s->state == STREAM_CLOSED || s->state == STREAM_DEAD)
@@ -662,11 +671,6 @@ struct loop *stream_loop(const struct stream *s)
 uint64_t stream_last_read_ms(const struct stream *s)
 {
     return s->last_read_ms;
-}
-
-uint64_t stream_last_write_ms(const struct stream *s)
-{
-    return s->last_write_ms;
 }
 
 const struct sock_addr *stream_peer(const struct stream *s)

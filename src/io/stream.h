@@ -58,6 +58,9 @@ void stream_start_tls_client(struct stream *s, struct tls_ctx *ctx, const char *
 #define STREAM_PRELUDE_MAX ((size_t)512)
 void stream_prelude(struct stream *s, struct slice octets);
 
+/* From the next callback on the stream has another owner, which is shown what is not consumed. */
+void stream_hand_over(struct stream *s, const struct stream_handlers *handlers, void *arg);
+
 /* Close now; what was not sent is dropped. *s becomes NULL, no callback follows. */
 void stream_free(struct stream **s);
 

@@ -164,3 +164,8 @@ void stream_set_marks(struct stream *s, size_t high_bytes, size_t low_bytes)
     if (s->out.octets >= high_bytes)
         s->full = true;
 }
+
+uint64_t stream_last_write_ms(const struct stream *s)
+{
+    return s->last_write_ms;
+}
