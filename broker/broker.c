@@ -15,6 +15,7 @@
 #include "io/work.h"
 #include "listen.h"
 #include "live.h"
+#include "mgmt/ctl.h"
 #include "mgmt/mgmt_http.h"
 #include "shard.h"
 #include "stats/tally.h"
@@ -47,6 +48,7 @@ struct broker {
     uint32_t started; /* shards whose loop runs */
     struct listen *listen;
     struct mgmt_http *mgmt;
+    struct ctl *ctl;
     atomic_bool alarm;
     atomic_bool exhausted;
     uint64_t ceiling_bytes; /* of messages, while there is an alarm: above it, it is exhausted */
@@ -199,6 +201,7 @@ static void free_loops(struct broker *b)
 {
     work_pool_free(&b->hashing);
     settle_loops(b);
+    ctl_free(&b->ctl);
     mgmt_http_free(&b->mgmt);
     for (uint32_t i = 0; i < b->shard_count && b->shards[i] != NULL; i++) {
         struct loop *loop = b->shards[i]->loop;
@@ -355,6 +358,7 @@ static void on_stop_signal(void *arg)
     log_info("broker", b->name, "stopping");
     listen_stop(b->listen);
     mgmt_http_close(b->mgmt);
+    ctl_close(b->ctl);
     b->shards_to_stop = b->shard_count;
     loop_timer_start(&b->grace, STOP_GRACE_MS);
     tell_shards(b);
@@ -439,6 +443,9 @@ bool broker_start(struct broker *b, struct err *err)
         return false;
     b->mgmt = mgmt_http_new(b, b->epoch, err);
     if (b->mgmt == NULL)
+        return false;
+    b->ctl = ctl_new(b, mgmt_http_loop(b->mgmt), err);
+    if (b->ctl == NULL)
         return false;
     for (; b->started < b->shard_count; b->started++) {
         if (!loop_start(b->shards[b->started]->loop, err)) {

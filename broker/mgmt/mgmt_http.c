@@ -477,8 +477,6 @@ static void tell(struct mgmt_http *m, mail_fn fn)
 
 bool mgmt_http_start(struct mgmt_http *m, struct err *err)
 {
-    if (m->server_count == 0)
-        return true; /* [listen] management = none */
     m->running = loop_start(m->loop, err);
     if (m->running)
         tell(m, on_begin);

@@ -13,6 +13,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.normpath(os.path.join(HERE, "..", "..", ".."))
 BUILD = os.environ.get("WARREN_BUILD", os.path.join(ROOT, "build"))
 BROKER_BIN = os.path.join(BUILD, "broker", "warren-broker")
+CTL_BIN = os.path.join(BUILD, "broker", "warrenctl")
 PROXY_BIN = os.path.join(BUILD, "proxy", "warren-proxy")
 
 
@@ -133,6 +134,10 @@ class Broker(Server):
 
     def stop(self):
         return self.proc.stop()
+
+    def ctl(self, *args, **kw):
+        """warrenctl, about this broker unless the arguments name another node."""
+        return procs.run([CTL_BIN, *args], env=self.env(), **kw)
 
 
 class Proxy(Server):

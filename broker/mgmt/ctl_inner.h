@@ -1,0 +1,64 @@
+/*
+ * ctl_inner: what the files of ctl share. Not for anybody else.
+ */
+#ifndef WARREN_CTL_INNER_H
+#define WARREN_CTL_INNER_H
+
+#include "base/log.h"
+#include "broker.h"
+#include "io/http.h"
+#include "mgmt/ctl.h"
+
+#include <jansson.h>
+#include <limits.h>
+#include <sys/queue.h>
+
+struct ctl_list;
+struct ctl_visitor;
+struct listener;
+
+struct ctl {
+    struct broker *broker;
+    struct loop *loop;
+    struct http_server *server; /* of the unix socket; clients of the cluster port join it */
+    struct listener **doors;    /* on [listen] cluster */
+    size_t door_count;
+    LIST_HEAD(, ctl_visitor) visitors; /* at a door, not proven yet */
+    unsigned visitor_count;
+    struct log_rate refusals;
+    LIST_HEAD(, ctl_list) lists; /* being read, see ctl_list.c */
+    unsigned list_count;
+    uint64_t last_list;
+    uint64_t started_s; /* since 1970 */
+    char run_file[PATH_MAX];
+};
+
+const char *ctl_node_name(const struct ctl *c);
+
+/* ctl_door.c: from accepting at the cluster port to http_server_adopt. */
+void ctl_visitor_new(struct ctl *c, int fd, const struct sock_addr *peer);
+void ctl_visitors_send_away(struct ctl *c);
+
+/* ctl_routes.c: everything below /ctl. */
+void ctl_add_routes(struct ctl *c);
+
+/* What a command gets: the body's object, or NULL. Must answer or hold, as a http_handler. */
+typedef void (*ctl_fn)(struct ctl *c, struct http_request *r, json_t *args);
+
+/* 200; the value is taken. */
+void ctl_reply(struct http_request *r, json_t *value);
+/* {"error": code, "detail": detail}; the codes are warrenctl's, see warrenctl_errors.h. */
+void ctl_refuse(struct http_request *r, const char *code, const char *detail);
+/* {} with 200 */
+void ctl_done(struct http_request *r);
+
+/* ctl_status.c */
+void ctl_serve_status(struct ctl *c, struct http_request *r, json_t *args);
+void ctl_serve_cluster_status(struct ctl *c, struct http_request *r, json_t *args);
+
+/* ctl_list.c */
+void ctl_serve_list(struct ctl *c, struct http_request *r, json_t *args);
+void ctl_serve_more(struct ctl *c, struct http_request *r, json_t *args);
+void ctl_lists_free(struct ctl *c);
+
+#endif

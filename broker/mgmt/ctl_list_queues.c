@@ -1,0 +1,181 @@
+/* list_queues: RabbitMQ's columns. */
+#include "base/mem.h"
+#include "mgmt/ctl_columns.h"
+#include "mgmt/ctl_lister.h"
+#include "mgmt/mgmt_ask.h"
+
+/* A queue, within a turn. */
+struct row {
+    const struct ctl *ctl;
+    const struct meta_version *v;
+    const struct meta_queue *q;
+    const struct mgmt_queue *f;
+    struct ctl_row *out;
+};
+
+/* ---- columns ---- */
+
+#define NUMBER(name, value)                                                                        \
+    static void put_##name(const struct row *r)                                                    \
+    {                                                                                              \
+        ctl_row_u64(r->out, (value));                                                              \
+    }
+#define BOOLEAN(name, value)                                                                       \
+    static void put_##name(const struct row *r)                                                    \
+    {                                                                                              \
+        ctl_row_bool(r->out, (value));                                                             \
+    }
+#define WORD(name, value)                                                                          \
+    static void put_##name(const struct row *r)                                                    \
+    {                                                                                              \
+        ctl_row_str(r->out, (value));                                                              \
+    }
+/* What a queue of one node has not. */
+#define EMPTY(name)                                                                                \
+    static void put_##name(const struct row *r)                                                    \
+    {                                                                                              \
+        ctl_row_str(r->out, "");                                                                   \
+    }
+
+static void put_name(const struct row *r)
+{
+    ctl_row_slice(r->out, meta_queue_name(r->q));
+}
+
+static void put_vhost(const struct row *r)
+{
+    const struct meta_vhost *vh = meta_vhost_get(r->v, r->q->vhost_id);
+    ctl_row_slice(r->out, meta_vhost_name(vh));
+}
+
+static void put_arguments(const struct row *r)
+{
+    ctl_row_table(r->out, meta_queue_args(r->q));
+}
+
+static void put_pid(const struct row *r)
+{
+    char room[CTL_PID_MAX];
+    struct text t = text_over(room, sizeof room);
+    ctl_pid_of_queue(r->ctl, r->q->qid, &t);
+    ctl_row_slice(r->out, text_view(&t));
+}
+
+static void put_owner_pid(const struct row *r)
+{
+    char room[CTL_PID_MAX];
+    struct text t = text_over(room, sizeof room);
+    ctl_pid_of_connection(r->ctl, r->q->owner, &t);
+    ctl_row_slice(r->out, text_view(&t));
+}
+
+static void put_leader(const struct row *r)
+{
+    ctl_row_str(r->out, ctl_node_name(r->ctl));
+}
+
+BOOLEAN(durable, r->q->durable)
+BOOLEAN(auto_delete, r->q->auto_delete)
+BOOLEAN(exclusive, r->q->owner != 0)
+NUMBER(messages, r->f->ready + r->f->unacked)
+NUMBER(messages_ready, r->f->ready)
+NUMBER(messages_unacknowledged, r->f->unacked)
+NUMBER(messages_ram, r->f->ready + r->f->unacked)
+NUMBER(messages_ready_ram, r->f->ready)
+NUMBER(messages_unacknowledged_ram, r->f->unacked)
+NUMBER(messages_persistent, 0)
+NUMBER(message_bytes, r->f->ready_bytes + r->f->unacked_bytes)
+NUMBER(message_bytes_ready, r->f->ready_bytes)
+NUMBER(message_bytes_unacknowledged, r->f->unacked_bytes)
+NUMBER(message_bytes_ram, r->f->ready_bytes + r->f->unacked_bytes)
+NUMBER(message_bytes_persistent, 0)
+NUMBER(disk_reads, 0)
+NUMBER(disk_writes, 0)
+NUMBER(consumers, r->f->consumers)
+NUMBER(memory, r->f->memory_bytes)
+WORD(state, "running")
+WORD(type, "classic")
+EMPTY(policy)
+EMPTY(effective_policy_definition)
+EMPTY(operator_policy)
+EMPTY(exclusive_consumer_pid)
+EMPTY(exclusive_consumer_tag)
+EMPTY(head_message_timestamp)
+EMPTY(slave_pids)
+EMPTY(synchronised_slave_pids)
+EMPTY(mirror_pids)
+EMPTY(synchronised_mirror_pids)
+EMPTY(members)
+EMPTY(online)
+NUMBER(consumer_utilisation, 0)
+NUMBER(consumer_capacity, 0)
+
+static const char *const names[] = {
+#define X(name) #name,
+    CTL_QUEUE_COLUMNS(X)
+#undef X
+};
+
+static void (*const puts_of[])(const struct row *r) = {
+#define X(name) put_##name,
+    CTL_QUEUE_COLUMNS(X)
+#undef X
+};
+
+/* ---- rows ---- */
+
+static void begin(struct ctl_list *l)
+{
+    const struct meta_version *v = broker_meta(l->ctl->broker);
+    const struct meta_vhost *vh = l->vhost_id != 0 ? meta_vhost_get(v, l->vhost_id) : NULL;
+    const struct pmap *queues = vh != NULL ? &vh->queues : &v->queues;
+    l->ids = mem_array(queues->count + 1, sizeof *l->ids);
+    struct pmap_iter it;
+    pmap_iter(&it, queues);
+    const struct meta_queue *q;
+    while ((q = pmap_next(&it)) != NULL)
+        l->ids[l->count++] = q->qid;
+}
+
+static void on_found(struct mgmt_ask *a, void *arg)
+{
+    struct ctl_list *l = arg;
+    const struct meta_version *v = broker_meta(l->ctl->broker);
+    struct text rows = ctl_list_rows();
+    size_t count;
+    const struct mgmt_queue *f = mgmt_ask_queue_list(a, &count);
+    for (size_t i = 0; i < count; i++) {
+        const struct meta_queue *q = f[i].found ? meta_queue_get(v, f[i].qid) : NULL;
+        if (q == NULL)
+            continue;
+        struct ctl_row out;
+        struct row r = { l->ctl, v, q, &f[i], &out };
+        ctl_row_begin(&out, &rows);
+        for (unsigned c = 0; c < l->column_count; c++)
+            puts_of[l->columns[c]](&r);
+        ctl_row_end(&out);
+    }
+    ctl_list_reply(l, &rows);
+}
+
+static void piece(struct ctl_list *l)
+{
+    const struct meta_version *v = broker_meta(l->ctl->broker);
+    size_t count, wanted = 0;
+    const uint64_t *ids = ctl_list_next(l, &count);
+    struct mgmt_queue *queues = mem_array(count + 1, sizeof *queues);
+    for (size_t i = 0; i < count; i++) {
+        const struct meta_queue *q = meta_queue_get(v, ids[i]);
+        if (q != NULL)
+            queues[wanted++] = (struct mgmt_queue){ .qid = q->qid, .shard = q->shard };
+    }
+    mgmt_ask_queues(l->ctl->broker, l->ctl->loop, &queues, wanted, on_found, l);
+}
+
+const struct ctl_lister ctl_lister_queues = {
+    .what = "queues",
+    .columns = names,
+    .column_count = ARRAY_COUNT(names),
+    .begin = begin,
+    .piece = piece,
+};

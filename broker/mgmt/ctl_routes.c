@@ -1,0 +1,98 @@
+/* Below /ctl: a command a path, its arguments as a JSON object in the body of a POST. */
+#include "base/check.h"
+#include "base/mem.h"
+#include "live.h"
+#include "mgmt/ctl_inner.h"
+#include "mgmt/mgmt_json.h"
+
+#include <string.h>
+
+#define JSON_TYPE "application/json"
+
+static void serve_ping(struct ctl *c, struct http_request *r, json_t *args)
+{
+    (void)args;
+    json_t *o = json_object();
+    mgmt_json_put_str(o, "node", ctl_node_name(c));
+    mgmt_json_put_str(o, "version", WARREN_VERSION);
+    mgmt_json_put_bool(o, "running", true);
+    ctl_reply(r, o);
+}
+
+static const struct ctl_route {
+    const char *name;
+    ctl_fn fn;
+} routes[] = {
+    { "cluster_status", ctl_serve_cluster_status },
+    { "list", ctl_serve_list },
+    { "more", ctl_serve_more },
+    { "ping", serve_ping },
+    { "status", ctl_serve_status },
+};
+
+/* ---- answers ---- */
+
+static void reply(struct http_request *r, int status, json_t *value)
+{
+    CHECK(value != NULL);
+    char *text = json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS);
+    CHECK(text != NULL);
+    json_decref(value);
+    http_reply(r, status, JSON_TYPE, slice_str(text));
+    mem_free(text); /* jansson's memory is ours, see json_set_alloc_funcs */
+}
+
+void ctl_reply(struct http_request *r, json_t *value)
+{
+    reply(r, 200, value);
+}
+
+void ctl_refuse(struct http_request *r, const char *code, const char *detail)
+{
+    json_t *o = json_object();
+    mgmt_json_put_str(o, "error", code);
+    mgmt_json_put_str(o, "detail", detail);
+    reply(r, 400, o);
+}
+
+void ctl_done(struct http_request *r)
+{
+    reply(r, 200, json_object());
+}
+
+/* ---- requests ---- */
+
+static const struct ctl_route *route_of(const char *path)
+{
+    static const char prefix[] = "/ctl/";
+    if (strncmp(path, prefix, sizeof prefix - 1) != 0)
+        return NULL;
+    for (size_t i = 0; i < ARRAY_COUNT(routes); i++) {
+        if (strcmp(routes[i].name, path + sizeof prefix - 1) == 0)
+            return &routes[i];
+    }
+    return NULL;
+}
+
+static void on_request(struct http_request *r, void *arg)
+{
+    const struct ctl_route *route = route_of(http_request_path(r));
+    if (route == NULL) {
+        ctl_refuse(r, "unknown_command", "this version of the node does not know the command");
+        return;
+    }
+    struct slice body = http_request_body(r);
+    json_error_t why;
+    json_t *args =
+        body.len != 0 ? json_loadb((const char *)body.ptr, body.len, 0, &why) : json_object();
+    if (json_is_object(args))
+        route->fn(arg, r, args);
+    else
+        ctl_refuse(r, "bad_request", "the body is no JSON object");
+    json_decref(args);
+}
+
+void ctl_add_routes(struct ctl *c)
+{
+    http_route(c->server, "/ctl/...", HTTP_ALLOW(HTTP_POST), on_request, c);
+}

@@ -1,0 +1,9 @@
+/*
+ * warrenctl: the program.
+ */
+#include "mgmt/warrenctl.h"
+
+int main(int argc, char **argv)
+{
+    return warrenctl_main(argc, argv);
+}

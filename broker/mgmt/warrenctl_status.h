@@ -1,0 +1,15 @@
+/*
+ * warrenctl_status: what status and cluster_status print, in rabbitmqctl's sections.
+ */
+#ifndef WARREN_WARRENCTL_STATUS_H
+#define WARREN_WARRENCTL_STATUS_H
+
+#include "mgmt/warrenctl.h"
+
+/* The node's answers. */
+void warrenctl_print_status(const json_t *o);
+
+/* `old_only`: just the term that rabbitmqctl printed before 3.8, which else stands at the end. */
+void warrenctl_print_cluster(const json_t *o, bool old_only);
+
+#endif

@@ -1,0 +1,251 @@
+"""warrenctl against a broker: how a node is found, what is refused, what lists look like. What is
+compared with literal text was taken from rabbitmqctl 3.10.8."""
+
+import json
+import os
+import stat
+import time
+
+from harness import procs
+from harness.case import Case
+from harness.servers import CTL_BIN, write
+from harness.waits import wait_until
+
+TARGETS = ("broker",)
+EX_USAGE, EX_UNAVAILABLE, EX_SOFTWARE, EX_TEMPFAIL, EX_CONFIG = 64, 69, 70, 75, 78
+
+
+class CtlCase(Case):
+    def ctl(self, *args, code=0, broker=None, **kw):
+        out = (broker or self.site.broker).ctl(*args, **kw)
+        self.assertEqual(out.returncode, code, out.stdout + out.stderr)
+        return out
+
+    def said(self, *args, **kw):
+        out = self.ctl(*args, **kw)
+        self.assertEqual(out.stderr, "")
+        return out.stdout
+
+    def rows(self, *args, **kw):
+        """A list's lines, quietly: each a list of its columns."""
+        lines = self.said("-s", *args, **kw).splitlines()
+        return [line.split("\t") for line in lines if line]
+
+
+class Finding(CtlCase):
+    def test_the_only_node_of_a_host_needs_no_name(self):
+        self.assertIn("Ping succeeded\n", self.said("ping"))
+
+    def test_names_in_all_their_forms(self):
+        port = self.site.broker.conf["listen"]["cluster"].split(":")[1]
+        for name in ("rabbit1", "rabbit1@localhost", "rabbit1@localhost:" + port,
+                     "127.0.0.1:" + port):
+            with self.subTest(name=name):
+                out = self.said("-n", name, "ping")
+                self.assertTrue(out.startswith("Will ping rabbit1@localhost. "), out)
+
+    def test_a_name_that_nobody_has(self):
+        out = self.ctl("-n", "nosuch", "ping", code=EX_UNAVAILABLE)
+        self.assertIn("'nosuch'", out.stderr)
+        self.assertIn("rabbit1@localhost", out.stderr)  # the remedy: what there is
+        self.assertEqual(out.stdout, "")
+
+    def test_a_port_where_nobody_listens(self):
+        out = self.ctl("-n", "127.0.0.1:%d" % procs.free_port(), "ping", code=EX_UNAVAILABLE)
+        self.assertIn("refused", out.stderr)
+
+    def test_a_port_that_is_another(self):
+        port = self.site.broker.port
+        out = self.ctl("-n", "127.0.0.1:%d" % port, "ping", code=EX_UNAVAILABLE)
+        self.assertIn("no Warren node's cluster port", out.stderr)
+
+    def test_the_socket_is_for_the_owner_alone(self):
+        path = os.path.join(self.site.broker.path("data"), "rabbit1@localhost", "ctl.sock")
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+
+    def test_another_cookie_is_refused_and_both_sides_say_so(self):
+        cookie = write(os.path.join(self.folder("cookie"), "cookie"), "x" * 32)
+        os.chmod(cookie, 0o400)
+        node = "127.0.0.1:" + self.site.broker.conf["listen"]["cluster"].split(":")[1]
+        out = self.ctl("-n", node, "--cookie-file", cookie, "ping", code=EX_UNAVAILABLE)
+        self.assertIn("the node has another cookie", out.stderr)
+        log = self.site.broker.path("broker.log")
+        wait_until(lambda: "it has another cookie" in open(log).read(), "a line in the log")
+
+    def test_a_cookie_that_others_can_read(self):
+        cookie = write(os.path.join(self.folder("cookie"), "cookie"), "x" * 32)
+        os.chmod(cookie, 0o644)
+        node = "127.0.0.1:" + self.site.broker.conf["listen"]["cluster"].split(":")[1]
+        out = self.ctl("-n", node, "--cookie-file", cookie, "ping", code=EX_UNAVAILABLE)
+        self.assertIn("accessible by owner only", out.stderr)
+
+    def test_a_call_takes_milliseconds(self):
+        times = []
+        for _ in range(5):
+            start = time.monotonic()
+            self.ctl("ping")
+            times.append(time.monotonic() - start)
+        self.assertLess(min(times), 0.5)  # rabbitmqctl: about a second
+
+    def test_without_management(self):
+        b = self.broker("rabbit9", conf={"listen": {"management": "none"}})
+        self.assertIn("Ping succeeded\n", self.said("ping", broker=b))
+
+
+class Usage(CtlCase):
+    def run_ctl(self, *args):
+        return procs.run([CTL_BIN, *args])
+
+    def test_nothing_at_all(self):
+        out = self.run_ctl()
+        self.assertEqual((out.returncode, out.stdout), (EX_USAGE, ""))
+        self.assertIn("Available commands:", out.stderr)
+
+    def test_help(self):
+        out = self.run_ctl("help")
+        self.assertEqual(out.returncode, 0)
+        self.assertIn("   list_queues                   Lists queues and their properties\n",
+                      out.stdout)
+        out = self.run_ctl("help", "list_queues")
+        self.assertIn("warrenctl [--node <node>] [--longnames] [--quiet] list_queues [--vhost ",
+                      out.stdout)
+        self.assertEqual(out.stdout, self.run_ctl("list_queues", "--help").stdout)
+
+    def test_version(self):
+        out = self.run_ctl("--version")
+        self.assertRegex(out.stdout, r"^\d+\.\d+\.\d+\n$")
+
+    def test_a_command_that_is_not_there(self):
+        out = self.run_ctl("list_queus")
+        self.assertEqual(out.returncode, EX_USAGE)
+        self.assertEqual(out.stderr, "\nCommand 'list_queus' not found. \n"
+                                     "Did you mean 'list_queues'? \n\n")
+
+    def test_an_option_that_is_not_there(self):
+        out = self.run_ctl("list_queues", "--bogus")
+        self.assertEqual(out.returncode, EX_USAGE)
+        self.assertTrue(out.stderr.startswith(
+            "Error (argument validation): Invalid options for this command:\n--bogus : \n"
+            "Arguments given:\n\tlist_queues"), out.stderr)
+
+    def test_a_column_that_is_not_there(self):
+        out = self.run_ctl("list_queues", "name", "bogus1", "bogus2")
+        self.assertEqual(out.returncode, EX_USAGE)
+        self.assertTrue(out.stderr.startswith(
+            "Error (argument validation): Info key(s) bogus1,bogus2 are not supported\n"
+            "Arguments given:\n\tlist_queues name bogus1 bogus2\n"), out.stderr)
+
+    def test_autocomplete(self):
+        self.assertEqual(self.run_ctl("autocomplete", "list_q").stdout, "list_queues\n")
+
+
+class Lists(CtlCase):
+    def test_queues(self):
+        b = self.broker()
+        ch = self.connect(address=b.address).channel()
+        ch.declare("q1", durable=True)
+        ch.publish("", "q1", b"hello")
+        wait_until(lambda: self.rows("list_queues", broker=b) == [["q1", "1"]], "the message")
+        self.assertEqual(self.said("list_queues", broker=b),
+                         "Timeout: 60.0 seconds ...\nListing queues for vhost / ...\n"
+                         "name\tmessages\nq1\t1\n...done.\n")
+        self.assertEqual(self.said("-q", "list_queues", broker=b), "name\tmessages\nq1\t1\n")
+        self.assertEqual(self.said("-s", "list_queues", broker=b), "q1\t1\n")
+        self.assertEqual(self.said("list_queues", "--formatter", "json", broker=b),
+                         '[\n{"name":"q1","messages":1}\n]\n')
+        self.assertEqual(self.said("list_queues", "--formatter=csv", broker=b),
+                         '"name","messages"\n"q1","1"\n')
+        self.assertIn("\033(0x\033(B q1   \033(0x\033(B 1        \033(0x\033(B\n",
+                      self.said("list_queues", "--formatter", "pretty_table", broker=b))
+
+    def test_an_empty_list_has_no_header(self):
+        b = self.broker()
+        self.assertEqual(self.said("list_queues", broker=b),
+                         "Timeout: 60.0 seconds ...\nListing queues for vhost / ...\n...done.\n")
+        self.assertEqual(self.said("list_queues", "--formatter", "json", broker=b), "[\n]\n")
+
+    def test_arguments_keep_their_types(self):
+        b = self.broker()
+        ch = self.connect(address=b.address).channel()
+        ch.declare("q", arguments={"x-max-length": 10, "x-dead-letter-exchange": "dlx"})
+        rows = self.rows("list_queues", "name", "arguments", broker=b)
+        self.assertEqual(len(rows), 1)
+        self.assertIn('{"x-max-length",10}', rows[0][1])
+        self.assertIn('{"x-dead-letter-exchange","dlx"}', rows[0][1])
+        out = json.loads(self.said("list_queues", "arguments", "--formatter", "json", broker=b))
+        self.assertIn(["x-dead-letter-exchange", "longstr", "dlx"], out[0]["arguments"])
+
+    def test_pids_name_the_node(self):
+        b = self.broker()
+        ch = self.connect(address=b.address).channel()
+        ch.declare("mine", exclusive=True)
+        out = self.rows("list_queues", "name", "pid", "owner_pid", "slave_pids",
+                        "synchronised_slave_pids", broker=b)
+        self.assertEqual(out[0][0], "mine")
+        self.assertRegex(out[0][1], r"^<rabbit1@localhost\.\d+\.\d+\.0>$")
+        self.assertEqual(self.rows("list_connections", "pid", broker=b), [[out[0][2]]])
+
+    def test_exchanges(self):
+        rows = self.rows("list_exchanges", "name", "type", "durable", "internal")
+        self.assertIn(["amq.topic", "topic", "true", "false"], rows)
+        self.assertIn(["", "direct", "true", "false"], rows)
+        self.assertTrue(self.said("list_exchanges").startswith(
+            "Listing exchanges for vhost / ...\nname\ttype\n"))
+
+    def test_bindings(self):
+        b = self.broker()
+        ch = self.connect(address=b.address).channel()
+        ch.declare("q1")
+        ch.bind("q1", "amq.direct", "k")
+        self.assertEqual(
+            sorted(self.said("list_bindings", broker=b).splitlines()),
+            sorted(["Listing bindings for vhost /...",
+                    "source_name\tsource_kind\tdestination_name\tdestination_kind\trouting_key"
+                    "\targuments",
+                    "\texchange\tq1\tqueue\tq1\t[]", "amq.direct\texchange\tq1\tqueue\tk\t[]"]))
+
+    def test_connections_and_channels(self):
+        b = self.broker()
+        conn = self.connect(address=b.address)
+        conn.channel()
+        host, port = conn.sock.getsockname()
+        self.assertEqual(self.said("list_connections", broker=b),
+                         "Listing connections ...\nuser\tpeer_host\tpeer_port\tstate\n"
+                         "guest\t%s\t%d\trunning\n" % (host, port))
+        self.assertEqual(self.rows("list_connections", "protocol", broker=b), [["{0,9,1}"]])
+        name = "%s:%d -> 127.0.0.1:%d" % (host, port, b.port)
+        self.assertEqual(self.rows("list_channels", "name", "number", "user", "confirm", broker=b),
+                         [[name + " (1)", "1", "guest", "false"]])
+
+    def test_a_vhost_that_is_not_there_has_no_queues(self):
+        self.assertEqual(self.said("-q", "list_queues", "-p", "nosuch"), "")
+
+    def test_more_queues_than_a_piece_holds(self):
+        b = self.broker()
+        ch = self.connect(address=b.address).channel()
+        for i in range(1500):
+            ch.declare("q%d" % i)
+        ch.declare("last")
+        rows = self.rows("list_queues", "name", broker=b)
+        self.assertEqual(len(rows), 1501)
+        self.assertEqual(len({r[0] for r in rows}), 1501)
+
+
+class Status(CtlCase):
+    def test_status(self):
+        out = self.said("status")
+        self.assertTrue(out.startswith("Status of node rabbit1@localhost ...\n\033[1mRuntime"), out)
+        self.assertIn("Node name: rabbit1@localhost\n", out)
+        self.assertIn("protocol: amqp, purpose: AMQP 0-9-1", out)
+        self.assertEqual(json.loads(self.said("status", "--formatter", "json"))["pid"],
+                         self.site.broker.proc.pid)
+
+    def test_cluster_status(self):
+        out = self.said("cluster_status")
+        self.assertIn("\033[1mDisk Nodes\033[0m\n\nrabbit1@localhost\n", out)
+        self.assertTrue(out.endswith("[{nodes,[{disc,[rabbit1@localhost]}]},\n"
+                                     " {running_nodes,[rabbit1@localhost]},\n"
+                                     " {partitions,[]}]\n...done.\n"), out)
+        told = json.loads(self.said("cluster_status", "--formatter", "json"))
+        self.assertEqual(told["running_nodes"], ["rabbit1@localhost"])
+        self.assertEqual(told["disk_nodes"], ["rabbit1@localhost"])
