@@ -3,12 +3,14 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "io/clock.h"
+#include "io/http_status.h"
 #include "io/http_text.h"
 #include "io/stream.h"
+#include "io/tls.h"
 
+#include <inttypes.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <time.h>
 
 #define CONNECTIONS_MAX_DEFAULT 256u
 #define REPLY_HEAD_MAX          ((size_t)8 * 1024)
@@ -21,9 +23,10 @@
  *      ^   ^                                 |  http_hold             |
  *      |   +--- http_reply, keep-alive ------+----> HELD              |
  *      +------------------------- http_reply -----------+             |
+ *      +--- http_reply_end ------ STREAMING <--- http_reply_begin (answering or HELD)
  *   any -- refused, Connection: close --> closing (the stream lingers without us)
  */
-enum request_state { READING_HEAD, READING_BODY, ANSWERING, HELD };
+enum request_state { READING_HEAD, READING_BODY, ANSWERING, HELD, STREAMING };
 
 struct http_request {
     struct http_server *server; /* NULL: freed while the request was held */
@@ -34,7 +37,12 @@ struct http_request {
     struct loop_timer deadline;
     struct loop_task next; /* one request a turn: others first, then the rest */
     uint64_t written_ms;   /* last progress seen by the deadline */
-    bool has_begun;        /* the first octets of a request are there */
+    struct loop_task room; /* of an answer in pieces */
+    http_room_fn on_room;
+    void *room_arg;
+    bool is_chunked;  /* else the end of the connection is the end of the answer */
+    bool is_headless; /* to a HEAD: no body */
+    bool has_begun;   /* the first octets of a request are there */
     bool is_buried;
 
     uint8_t *head_bytes; /* own copy, strings terminated */
@@ -63,6 +71,7 @@ struct http_server {
     size_t route_count;
     TAILQ_HEAD(, http_request) connections;
     unsigned connection_count;
+    size_t bodies_bytes; /* held for requests at present */
 };
 
 static void on_data(struct stream *s, void *arg);
@@ -70,6 +79,7 @@ static void on_room(struct stream *s, void *arg);
 static void on_closed(struct stream *s, const struct err *why, void *arg);
 static void on_deadline(void *arg);
 static void on_next(void *arg);
+static void on_reply_room(void *arg);
 
 static const struct stream_handlers handlers = { .on_data = on_data,
                                                  .on_room = on_room,
@@ -81,6 +91,8 @@ static void request_clear(struct http_request *r)
 {
     mem_free(r->head_bytes);
     mem_free(r->body);
+    if (r->server != NULL)
+        r->server->bodies_bytes -= r->body_cap;
     r->head_bytes = NULL;
     r->body = NULL;
     r->body_len = r->body_cap = 0;
@@ -104,12 +116,15 @@ static void drop(struct http_request *r)
     loop_timer_stop(&r->deadline);
     loop_task_cancel(r->loop, &r->next);
     if (r->server != NULL) {
+        r->server->bodies_bytes -= r->body_cap;
         TAILQ_REMOVE(&r->server->connections, r, entry);
         r->server->connection_count--;
         listener_resume(r->server->listener);
         r->server = NULL;
     }
-    if (r->state == HELD || r->is_buried)
+    if (r->state == STREAMING)
+        loop_again(r->loop, &r->room); /* it is told, and ends it */
+    if (r->state == HELD || r->state == STREAMING || r->is_buried)
         return;
     r->is_buried = true;
     loop_timer_fini(&r->deadline);
@@ -133,6 +148,7 @@ static struct http_request *add_connection(struct http_server *s, const struct s
     text_init(&r->extra, REPLY_HEAD_MAX);
     loop_timer_init(&r->deadline, s->loop, on_deadline, r);
     loop_task_init(&r->next, on_next, r);
+    loop_task_init(&r->room, on_reply_room, r);
     TAILQ_INSERT_TAIL(&s->connections, r, entry);
     if (++s->connection_count >= s->o.connections_max)
         listener_pause(s->listener);
@@ -151,6 +167,8 @@ static void on_accept(int fd, const struct sock_addr *peer, void *arg)
     struct http_server *s = arg;
     struct http_request *r = add_connection(s, peer);
     begin_connection(r, stream_new(s->loop, fd, &handlers, r));
+    if (s->o.tls != NULL)
+        stream_start_tls_server(r->stream, s->o.tls);
 }
 
 void http_server_adopt(struct http_server *s, struct stream **stream)
@@ -178,88 +196,38 @@ static void on_closed(struct stream *s, const struct err *why, void *arg)
 
 /* ---- answering ------------------------------------------------------------------------------ */
 
-static const char *reason_of(int status)
-{
-    static const struct {
-        int status;
-        const char *reason;
-    } known[] = {
-        { 100, "Continue" },
-        { 200, "OK" },
-        { 201, "Created" },
-        { 202, "Accepted" },
-        { 204, "No Content" },
-        { 301, "Moved Permanently" },
-        { 302, "Found" },
-        { 303, "See Other" },
-        { 304, "Not Modified" },
-        { 400, "Bad Request" },
-        { 401, "Unauthorized" },
-        { 403, "Forbidden" },
-        { 404, "Not Found" },
-        { 405, "Method Not Allowed" },
-        { 406, "Not Acceptable" },
-        { 408, "Request Timeout" },
-        { 409, "Conflict" },
-        { 411, "Length Required" },
-        { 412, "Precondition Failed" },
-        { 413, "Content Too Large" },
-        { 414, "URI Too Long" },
-        { 415, "Unsupported Media Type" },
-        { 417, "Expectation Failed" },
-        { 429, "Too Many Requests" },
-        { 431, "Request Header Fields Too Large" },
-        { 500, "Internal Server Error" },
-        { 501, "Not Implemented" },
-        { 503, "Service Unavailable" },
-        { 504, "Gateway Timeout" },
-        { 505, "HTTP Version Not Supported" },
-    };
-    for (size_t i = 0; i < ARRAY_COUNT(known); i++)
-        if (known[i].status == status)
-            return known[i].reason;
-    return "Unknown";
-}
+/* `body_bytes` says how long the body is, or, below, that nobody knows yet. */
+#define IN_CHUNKS  UINT64_MAX
+#define TO_THE_END (UINT64_MAX - 1)
 
-/* RFC 9110, 5.6.7; in English whatever the locale. */
-static void put_date(struct text *t)
-{
-    static const char days[][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
-    static const char months[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                      "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
-    time_t now = (time_t)(clock_wall_ms() / 1000u);
-    struct tm tm;
-    gmtime_r(&now, &tm);
-    text_put(t, "Date: %s, %02d %s %04d %02d:%02d:%02d GMT\r\n", days[tm.tm_wday], tm.tm_mday,
-             months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
-}
-
-/* These have no body, not even an empty one (RFC 9110, 6.4.1). */
-static bool may_have_body(int status)
-{
-    return status >= 200 && status != 204 && status != 304;
-}
-
-static void write_reply(struct http_request *r, int status, const char *type, struct slice body,
-                        bool keep_alive)
+static void write_head(struct http_request *r, int status, const char *type, uint64_t body_bytes,
+                       bool keep_alive)
 {
     char room[REPLY_HEAD_MAX + 1024];
     struct text t = text_over(room, sizeof room);
-    text_put(&t, "HTTP/1.1 %d %s\r\n", status, reason_of(status));
-    put_date(&t);
+    text_put(&t, "HTTP/1.1 %d %s\r\n", status, http_reason(status));
+    http_put_date(&t);
     if (r->server->o.server_name != NULL)
         text_put(&t, "Server: %s\r\n", r->server->o.server_name);
     if (type != NULL)
         text_put(&t, "Content-Type: %s\r\n", type);
-    if (may_have_body(status))
-        text_put(&t, "Content-Length: %zu\r\n", body.len);
+    if (body_bytes == IN_CHUNKS)
+        text_str(&t, "Transfer-Encoding: chunked\r\n");
+    else if (http_status_has_body(status) && body_bytes != TO_THE_END)
+        text_put(&t, "Content-Length: %" PRIu64 "\r\n", body_bytes);
     if (!keep_alive || r->head.is_1_0)
         text_put(&t, "Connection: %s\r\n", keep_alive ? "keep-alive" : "close");
     text_slice(&t, text_view(&r->extra));
     text_str(&t, "\r\n");
     CHECK(!t.cut);
     stream_write(r->stream, text_view(&t));
-    if (may_have_body(status) && r->head.method != HTTP_HEAD)
+}
+
+static void write_reply(struct http_request *r, int status, const char *type, struct slice body,
+                        bool keep_alive)
+{
+    write_head(r, status, type, body.len, keep_alive);
+    if (http_status_has_body(status) && r->head.method != HTTP_HEAD)
         stream_write(r->stream, body);
 }
 
@@ -268,7 +236,7 @@ static void refuse(struct http_request *r, int status)
 {
     char room[64];
     struct text body = text_over(room, sizeof room);
-    text_put(&body, "%d %s\n", status, reason_of(status));
+    text_put(&body, "%d %s\n", status, http_reason(status));
     write_reply(r, status, "text/plain; charset=utf-8", text_view(&body), false);
     say_goodbye(r);
 }
@@ -283,6 +251,20 @@ void http_reply_header(struct http_request *r, const char *name, const char *val
     CHECK(!r->extra.cut); /* headers are few and short, and ours */
 }
 
+/* The answer is written. The next request may be there already, or come while the stream is full.
+ */
+static void next_request(struct http_request *r, bool keep_alive)
+{
+    if (!keep_alive) {
+        say_goodbye(r);
+        return;
+    }
+    request_clear(r);
+    loop_timer_start(&r->deadline, r->server->o.timeout_ms);
+    r->written_ms = stream_last_write_ms(r->stream);
+    loop_again(r->loop, &r->next);
+}
+
 void http_reply(struct http_request *r, int status, const char *type, struct slice body)
 {
     CHECK(r->state == ANSWERING || r->state == HELD);
@@ -294,15 +276,7 @@ void http_reply(struct http_request *r, int status, const char *type, struct sli
     }
     bool keep_alive = r->head.keep_alive;
     write_reply(r, status, type, body, keep_alive);
-    if (!keep_alive) {
-        say_goodbye(r);
-        return;
-    }
-    request_clear(r);
-    loop_timer_start(&r->deadline, r->server->o.timeout_ms);
-    r->written_ms = stream_last_write_ms(r->stream);
-    /* The next one may be there already, or come while the stream is full. */
-    loop_again(r->loop, &r->next);
+    next_request(r, keep_alive);
 }
 
 void http_hold(struct http_request *r)
@@ -312,6 +286,81 @@ void http_hold(struct http_request *r)
     CHECK(r->state == ANSWERING && !r->is_buried);
     r->state = HELD;
     loop_timer_stop(&r->deadline); /* now it is us who are slow */
+}
+
+/* ---- answering in pieces -------------------------------------------------------------------- */
+
+void http_reply_begin(struct http_request *r, int status, const char *type, http_room_fn more,
+                      void *arg)
+{
+    CHECK(r->state == ANSWERING || r->state == HELD);
+    r->state = STREAMING;
+    r->on_room = more;
+    r->room_arg = arg;
+    r->is_headless = r->head.method == HTTP_HEAD;
+    r->is_chunked = !r->head.is_1_0;
+    if (r->stream == NULL)
+        return;
+    /* To a HEAD the same fields, as if the body followed. */
+    write_head(r, status, type, r->is_chunked ? IN_CHUNKS : TO_THE_END,
+               r->head.keep_alive && r->is_chunked);
+    loop_timer_start(&r->deadline, r->server->o.timeout_ms);
+    r->written_ms = stream_last_write_ms(r->stream);
+}
+
+void http_reply_piece(struct http_request *r, struct slice octets)
+{
+    CHECK(r->state == STREAMING);
+    if (r->stream == NULL || r->is_headless || octets.len == 0)
+        return;
+    char room[24];
+    struct text t = text_over(room, sizeof room);
+    if (r->is_chunked) {
+        text_put(&t, "%zx\r\n", octets.len);
+        stream_write(r->stream, text_view(&t));
+    }
+    stream_write(r->stream, octets);
+    if (r->is_chunked)
+        stream_write(r->stream, slice_str("\r\n"));
+}
+
+bool http_reply_is_gone(const struct http_request *r)
+{
+    return r->stream == NULL;
+}
+
+bool http_reply_is_full(const struct http_request *r)
+{
+    return r->stream != NULL && stream_is_full(r->stream);
+}
+
+static void on_reply_room(void *arg)
+{
+    struct http_request *r = arg;
+    if (r->state == STREAMING)
+        r->on_room(r->room_arg);
+}
+
+void http_reply_end(struct http_request *r)
+{
+    CHECK(r->state == STREAMING);
+    r->state = READING_HEAD;
+    loop_task_cancel(r->loop, &r->room);
+    if (r->stream == NULL) {
+        drop(r);
+        return;
+    }
+    if (r->is_chunked && !r->is_headless)
+        stream_write(r->stream, slice_str("0\r\n\r\n"));
+    next_request(r, r->head.keep_alive && r->is_chunked);
+}
+
+void http_reply_break(struct http_request *r)
+{
+    CHECK(r->state == STREAMING);
+    r->state = READING_HEAD;
+    loop_task_cancel(r->loop, &r->room);
+    drop(r);
 }
 
 /* ---- routes --------------------------------------------------------------------------------- */
@@ -372,11 +421,10 @@ static const struct route *find_route(const struct http_server *s, const struct 
 
 static void put_allow(struct http_request *r, unsigned allowed)
 {
-    static const char *const names[] = { [HTTP_GET] = "GET",
-                                         [HTTP_HEAD] = "HEAD",
-                                         [HTTP_POST] = "POST",
-                                         [HTTP_PUT] = "PUT",
-                                         [HTTP_DELETE] = "DELETE" };
+    static const char *const names[] = {
+        [HTTP_GET] = "GET", [HTTP_HEAD] = "HEAD",     [HTTP_POST] = "POST",
+        [HTTP_PUT] = "PUT", [HTTP_DELETE] = "DELETE", [HTTP_OPTIONS] = "OPTIONS"
+    };
     char room[64];
     struct text t = text_over(room, sizeof room);
     for (unsigned m = 0; m < ARRAY_COUNT(names); m++)
@@ -461,15 +509,30 @@ static bool read_head(struct http_request *r)
     UNREACHABLE("http cut");
 }
 
+/* False when all bodies together would be too many: it is refused. */
+static bool make_body_room(struct http_request *r, size_t need)
+{
+    if (need <= r->body_cap)
+        return true;
+    size_t cap = r->body_cap != 0 ? r->body_cap * 2 : BODY_CAP_FIRST;
+    cap = cap > need ? cap : need;
+    struct http_server *s = r->server;
+    if (s->o.bodies_max_bytes != 0 && s->bodies_bytes - r->body_cap + cap > s->o.bodies_max_bytes) {
+        refuse(r, 503);
+        return false;
+    }
+    s->bodies_bytes += cap - r->body_cap;
+    r->body_cap = cap;
+    r->body = mem_realloc(r->body, cap);
+    return true;
+}
+
 /* The body is taken as it comes: a length that lies costs nobody memory. */
 static bool read_body(struct http_request *r)
 {
     struct slice in = slice_head(stream_peek(r->stream), (size_t)r->head.body_bytes - r->body_len);
-    if (r->body_len + in.len > r->body_cap) {
-        size_t cap = r->body_cap != 0 ? r->body_cap * 2 : BODY_CAP_FIRST;
-        r->body_cap = cap > r->body_len + in.len ? cap : r->body_len + in.len;
-        r->body = mem_realloc(r->body, r->body_cap);
-    }
+    if (!make_body_room(r, r->body_len + in.len))
+        return false;
     if (in.len != 0)
         memcpy(r->body + r->body_len, in.ptr, in.len);
     r->body_len += in.len;
@@ -481,7 +544,8 @@ static bool read_body(struct http_request *r)
  * is read: the client waits, and not our memory. */
 static void serve(struct http_request *r)
 {
-    if (r->stream == NULL || r->state == HELD || stream_is_full(r->stream)) {
+    if (r->stream == NULL || r->state == HELD || r->state == STREAMING ||
+        stream_is_full(r->stream)) {
         if (r->stream != NULL)
             stream_pause(r->stream);
         return;
@@ -517,7 +581,7 @@ static void on_room(struct stream *s, void *arg)
 {
     (void)s;
     struct http_request *r = arg;
-    loop_again(r->loop, &r->next);
+    loop_again(r->loop, r->state == STREAMING ? &r->room : &r->next);
 }
 
 /* timeout_ms have passed since the request began, or, if none did, since the last one was answered
@@ -528,6 +592,10 @@ static void on_deadline(void *arg)
     if (stream_pending(r->stream) != 0 && stream_last_write_ms(r->stream) != r->written_ms) {
         r->written_ms = stream_last_write_ms(r->stream);
         loop_timer_start(&r->deadline, r->server->o.timeout_ms);
+        return;
+    }
+    if (r->state == STREAMING && stream_pending(r->stream) == 0) {
+        loop_timer_start(&r->deadline, r->server->o.timeout_ms); /* it is us who are slow */
         return;
     }
     bool is_half_done = r->state == READING_BODY || stream_peek(r->stream).len != 0;
@@ -595,6 +663,17 @@ bool http_request_basic_auth(const struct http_request *r, struct text *user, st
 
 /* ---- the server ----------------------------------------------------------------------------- */
 
+static void free_server(void *ptr)
+{
+    struct http_server *s = ptr;
+    if (s->o.tls != NULL)
+        tls_ctx_unref(&s->o.tls);
+    for (size_t i = 0; i < s->route_count; i++)
+        mem_free(s->routes[i].path);
+    mem_free(s->routes);
+    mem_free(s);
+}
+
 struct http_server *http_server_new(struct loop *loop, const struct sock_addr *at,
                                     const struct http_options *o, struct err *err)
 {
@@ -605,21 +684,21 @@ struct http_server *http_server_new(struct loop *loop, const struct sock_addr *a
     if (s->o.connections_max == 0)
         s->o.connections_max = CONNECTIONS_MAX_DEFAULT;
     TAILQ_INIT(&s->connections);
+    if (s->o.tls != NULL)
+        s->o.tls = tls_ctx_ref(s->o.tls);
     s->listener = listener_new(loop, at, &(struct listener_options){ 0 }, on_accept, s, err);
     if (s->listener == NULL) {
-        mem_free(s);
+        free_server(s);
         return NULL;
     }
     return s;
 }
 
-static void free_server(void *ptr)
+void http_server_set_tls(struct http_server *s, struct tls_ctx *tls)
 {
-    struct http_server *s = ptr;
-    for (size_t i = 0; i < s->route_count; i++)
-        mem_free(s->routes[i].path);
-    mem_free(s->routes);
-    mem_free(s);
+    CHECK(s->o.tls != NULL);
+    tls_ctx_unref(&s->o.tls);
+    s->o.tls = tls_ctx_ref(tls);
 }
 
 void http_server_free(struct http_server **server)

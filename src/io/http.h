@@ -24,20 +24,25 @@
 
 struct http_server;
 struct http_request;
+struct tls_ctx;
 
 /* Must answer with http_reply before it returns, or call http_hold. */
 typedef void (*http_handler)(struct http_request *r, void *arg);
 
 struct http_options {
     size_t body_max_bytes;    /* a longer one is answered 413 */
+    size_t bodies_max_bytes;  /* of all requests together: beyond it 503; 0: no such bound */
     uint64_t timeout_ms;      /* for a request to arrive, for an idle connection, for a client to
                                  take something of an answer */
     unsigned connections_max; /* 0: 256; at that many, accepting rests */
     const char *server_name;  /* for the Server: header; borrowed, NULL: none */
+    struct tls_ctx *tls;      /* NULL: plain. The server holds a reference */
 };
 
 MUST_CHECK struct http_server *http_server_new(struct loop *loop, const struct sock_addr *at,
                                                const struct http_options *o, struct err *err);
+/* For the connections that come from now on; of a server that was made with one. */
+void http_server_set_tls(struct http_server *s, struct tls_ctx *tls);
 /* Closes everything, at once; may be called from a handler. */
 void http_server_free(struct http_server **s);
 const struct sock_addr *http_server_addr(const struct http_server *s);
@@ -91,5 +96,21 @@ void http_reply_header(struct http_request *r, const char *name, const char *val
 /* The answer comes later, from the loop: http_reply must follow, whatever happens meanwhile. If
  * the client has gone, or the server was freed, it goes nowhere. No effect on one that is held. */
 void http_hold(struct http_request *r);
+
+/* ---- an answer in pieces ---------------------------------------------------------------------
+ *
+ * In place of http_reply, for what is too long to be held as a whole: begin, then pieces as long as
+ * the reply is not full, then the end. `on_room`, from the loop, says that a full one has room
+ * again, or that nobody reads any more; what is written then goes nowhere, and the end must follow
+ * all the same. */
+typedef void (*http_room_fn)(void *arg);
+void http_reply_begin(struct http_request *r, int status, const char *type, http_room_fn on_room,
+                      void *arg);
+void http_reply_piece(struct http_request *r, struct slice octets);
+bool http_reply_is_full(const struct http_request *r);
+bool http_reply_is_gone(const struct http_request *r);
+void http_reply_end(struct http_request *r);
+/* It cannot be told to its end: the connection breaks off, so that the client knows. */
+void http_reply_break(struct http_request *r);
 
 #endif

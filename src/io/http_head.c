@@ -78,11 +78,8 @@ static enum http_method method_of(struct slice name)
     static const struct {
         const char *name;
         enum http_method method;
-    } known[] = { { "GET", HTTP_GET },
-                  { "HEAD", HTTP_HEAD },
-                  { "POST", HTTP_POST },
-                  { "PUT", HTTP_PUT },
-                  { "DELETE", HTTP_DELETE } };
+    } known[] = { { "GET", HTTP_GET }, { "HEAD", HTTP_HEAD },     { "POST", HTTP_POST },
+                  { "PUT", HTTP_PUT }, { "DELETE", HTTP_DELETE }, { "OPTIONS", HTTP_OPTIONS } };
     for (size_t i = 0; i < ARRAY_COUNT(known); i++)
         if (slice_is(name, known[i].name))
             return known[i].method;
@@ -122,7 +119,7 @@ static int judge_request_line(struct slice line, struct http_head *out)
     out->method = method_of(method);
     out->path = without_authority(target);
     if (out->path.ptr[0] != '/')
-        return out->method == HTTP_OTHER ? 405 : 400; /* "OPTIONS *", "CONNECT host:port" */
+        return out->method >= HTTP_OPTIONS ? 405 : 400; /* "OPTIONS *", "CONNECT host:port" */
     if (!split(out->path, '?', &out->path, &out->query))
         out->query = (struct slice){ NULL, 0 };
     return 0;

@@ -102,7 +102,7 @@ static int sextet_of(uint8_t c)
 }
 
 /* Four characters, of which `padding` at the end are "="; three octets less the padding. */
-static bool decode_quad(const uint8_t *quad, unsigned padding, struct text *out)
+static bool decode_quad(const uint8_t *quad, unsigned padding, bool may_be_nul, struct text *out)
 {
     uint32_t bits = 0;
     for (unsigned i = 0; i < 4; i++) {
@@ -116,14 +116,14 @@ static bool decode_quad(const uint8_t *quad, unsigned padding, struct text *out)
         return false;
     for (unsigned i = 0; i < 3 - padding; i++) {
         uint8_t octet = (uint8_t)(bits >> (16 - 8 * i));
-        if (octet == 0)
+        if (octet == 0 && !may_be_nul)
             return false;
         text_char(out, (char)octet);
     }
     return true;
 }
 
-bool http_base64_decode(struct slice in, struct text *out)
+static bool decode(struct slice in, bool may_be_nul, struct text *out)
 {
     text_clear(out);
     if (in.len % 4 != 0)
@@ -132,10 +132,35 @@ bool http_base64_decode(struct slice in, struct text *out)
         unsigned padding = 0;
         if (at + 4 == in.len && in.ptr[at + 3] == '=')
             padding = in.ptr[at + 2] == '=' ? 2 : 1;
-        if (!decode_quad(in.ptr + at, padding, out))
+        if (!decode_quad(in.ptr + at, padding, may_be_nul, out))
             return false;
     }
     return !out->cut;
+}
+
+bool http_base64_decode(struct slice in, struct text *out)
+{
+    return decode(in, false, out);
+}
+
+bool http_base64_octets(struct slice in, struct text *out)
+{
+    return decode(in, true, out);
+}
+
+void http_base64_encode(struct slice in, struct text *out)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t i = 0; i < in.len; i += 3) {
+        size_t n = in.len - i < 3 ? in.len - i : 3;
+        uint32_t group = (uint32_t)in.ptr[i] << 16;
+        group |= n > 1 ? (uint32_t)in.ptr[i + 1] << 8 : 0;
+        group |= n > 2 ? in.ptr[i + 2] : 0;
+        text_char(out, digits[group >> 18]);
+        text_char(out, digits[group >> 12 & 63]);
+        text_char(out, n > 1 ? digits[group >> 6 & 63] : '=');
+        text_char(out, n > 2 ? digits[group & 63] : '=');
+    }
 }
 
 bool http_basic_decode(struct slice authorization, struct text *user, struct text *password)

@@ -21,6 +21,12 @@ MUST_CHECK bool http_query_find(struct slice query, const char *name, struct tex
 /* RFC 4648, 4: with padding, nothing else in between, unused bits zero. */
 MUST_CHECK bool http_base64_decode(struct slice in, struct text *out);
 
+/* The same for octets that are no text: NUL is one of them. */
+MUST_CHECK bool http_base64_octets(struct slice in, struct text *out);
+
+/* Appended to `out`, with padding. */
+void http_base64_encode(struct slice in, struct text *out);
+
 /* "Basic dXNlcjpwdw==" (RFC 7617). The user's name ends at the first colon. */
 MUST_CHECK bool http_basic_decode(struct slice authorization, struct text *user,
                                   struct text *password);

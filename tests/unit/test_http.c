@@ -82,6 +82,44 @@ static void on_release(struct http_request *r, void *arg)
     http_reply(r, 204, NULL, slice_of(NULL, 0));
 }
 
+/* Many megabytes in pieces, no faster than they are taken. */
+#define PIECES 8192u
+static struct flow {
+    struct http_request *r;
+    unsigned sent;
+    size_t piece_bytes;
+    sem_t over;
+    bool was_full;
+} flow;
+
+static void pour(void *arg)
+{
+    static const char piece[4096];
+    struct flow *f = arg;
+    while (f->sent < PIECES && !http_reply_is_gone(f->r)) {
+        if (http_reply_is_full(f->r)) {
+            f->was_full = true;
+            return;
+        }
+        http_reply_piece(f->r, slice_of(piece, f->piece_bytes));
+        f->sent++;
+    }
+    struct http_request *r = f->r;
+    f->r = NULL;
+    http_reply_end(r);
+    sem_post(&f->over);
+}
+
+static void on_pieces(struct http_request *r, void *arg)
+{
+    (void)arg;
+    flow.r = r;
+    flow.sent = 0;
+    flow.was_full = false;
+    http_reply_begin(r, 200, plain, pour, &flow);
+    pour(&flow);
+}
+
 static void on_end(struct http_request *r, void *arg)
 {
     (void)arg;
@@ -112,6 +150,9 @@ static void start_with(struct http_options o)
     http_route(server, "/hold", HTTP_ALLOW_ANY, on_hold, NULL);
     http_route(server, "/release", HTTP_ALLOW_ANY, on_release, NULL);
     http_route(server, "/end", HTTP_ALLOW_ANY, on_end, NULL);
+    http_route(server, "/pieces", HTTP_ALLOW_ANY, on_pieces, NULL);
+    sem_init(&flow.over, 0, 0);
+    flow.piece_bytes = 4096;
     cr_assert(loop_start(loop, &err), "%s", err.text);
 }
 
@@ -276,6 +317,85 @@ Test(http, answers_head_without_a_body, .init = start, .fini = stop)
     receive(fd, true);
     expect_in("\r\n\r\nhello");
     close(fd);
+}
+
+/* ---- in pieces ------------------------------------------------------------------------------ */
+
+static void skip(int fd, size_t octets)
+{
+    char room[4096];
+    while (octets != 0) {
+        size_t n = octets < sizeof room ? octets : sizeof room;
+        cr_assert(eq(sz, kit_recv(fd, room, n), n));
+        octets -= n;
+    }
+}
+
+Test(http, sends_pieces_as_they_are_taken, .init = start, .fini = stop)
+{
+    int fd = dial();
+    ask(fd, GET("/pieces"));
+    receive(fd, false);
+    expect_in("\r\nTransfer-Encoding: chunked\r\n");
+    cr_expect(strstr(answer, "Content-Length") == NULL);
+    cr_expect(sem_trywait(&flow.over) != 0, "it waits for us");
+    skip(fd, PIECES * (sizeof "1000\r\n" - 1 + 4096 + 2) + sizeof "0\r\n\r\n" - 1);
+    sem_wait(&flow.over);
+    cr_expect(flow.was_full);
+    ask(fd, GET("/hello"));
+    receive(fd, true);
+    expect_in("\r\n\r\nhello");
+    close(fd);
+}
+
+Test(http, tells_in_pieces_who_has_gone, .init = start, .fini = stop)
+{
+    int fd = dial();
+    ask(fd, GET("/pieces"));
+    receive(fd, false);
+    close(fd);
+    sem_wait(&flow.over);
+    cr_expect(lt(uint, flow.sent, PIECES));
+}
+
+Test(http, ends_pieces_with_the_connection_before_1_1, .init = start, .fini = stop)
+{
+    int fd = dial();
+    flow.piece_bytes = 10;
+    ask(fd, "GET /pieces HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    receive(fd, false);
+    expect_in("\r\nConnection: close\r\n");
+    skip(fd, (size_t)PIECES * 10);
+    cr_expect(is_at_end(fd));
+    close(fd);
+    fd = dial();
+    ask(fd, "HEAD /pieces HTTP/1.1\r\n" HOST "\r\n" GET("/hello"));
+    receive(fd, false);
+    expect_in("\r\nTransfer-Encoding: chunked\r\n");
+    receive(fd, true);
+    expect_in("\r\n\r\nhello");
+    close(fd);
+}
+
+Test(http, bounds_all_bodies_together)
+{
+    start_with((struct http_options){
+        .body_max_bytes = 100000, .bodies_max_bytes = 40000, .timeout_ms = 60000 });
+    static char body[30000];
+    memset(body, 'b', sizeof body);
+    int first = dial(), second = dial();
+    ask(first, "POST /hello HTTP/1.1\r\n" HOST "Content-Length: 90000\r\n\r\n");
+    kit_send(first, body, sizeof body);
+    kit_send(first, body, sizeof body);
+    receive(first, true);
+    expect_in("HTTP/1.1 503 ");
+    ask(second, "POST /show/a HTTP/1.1\r\n" HOST "Content-Length: 30000\r\n\r\n");
+    kit_send(second, body, sizeof body);
+    receive(second, false);
+    expect_in("HTTP/1.1 201 ");
+    close(first);
+    close(second);
+    stop();
 }
 
 /* ---- connections ---------------------------------------------------------------------------- */
