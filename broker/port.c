@@ -317,6 +317,12 @@ static enum port_verdict serve(struct shard *s, struct port_request *r)
     UNREACHABLE("port op");
 }
 
+void port_serve(struct shard *s, struct port_request *r)
+{
+    CHECK(is_here(s, r->shard) && r->op != PORT_CONSUME);
+    r->verdict = serve(s, r);
+}
+
 /* The channel went while its request was under way: what it was given goes back. */
 static void nobody_waits(struct shard *s, struct port_request *r)
 {

@@ -67,6 +67,10 @@ struct port_request {
 /* Ask; channel_on_answer gets the request back, before this returns when the queue is at hand. */
 void port_ask(struct shard *s, struct port_request **r);
 
+/* For somebody who is no channel (the management), on the queue's own shard: the verdict and what
+ * was found stand in *r. A message that was got is the caller's, to be dropped and settled. */
+void port_serve(struct shard *s, struct port_request *r);
+
 /* Hand a message to a queue; takes the reference. True when it is in the queue already; false when
  * channel_on_published tells later. `number` is the publish's number for confirms. */
 bool port_publish(struct shard *s, const struct meta_queue *to, struct message **m,

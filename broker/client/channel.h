@@ -188,6 +188,16 @@ void channel_on_consume_answer(struct channel *ch, struct port_request *r);
 void channel_on_cancel_deleted(
     struct channel *ch); /* an auto-delete queue went with its consumer */
 void channel_release_consumers(struct channel *ch);
+/* For who looks at them: each consumer that the channel has, in no order. */
+struct channel_consumer_view {
+    struct slice tag;
+    uint64_t qid;
+    bool no_ack;
+    bool exclusive;
+    uint16_t prefetch;
+};
+typedef void (*channel_consumer_fn)(const struct channel_consumer_view *v, void *arg);
+void channel_each_consumer(const struct channel *ch, channel_consumer_fn each, void *arg);
 void channel_requeue_all(struct channel *ch);
 
 /* A delivery is done with, for the queue and for the limits of the channel. Follow a run of them by

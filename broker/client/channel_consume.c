@@ -25,7 +25,9 @@ struct channel_consumer {
     uint32_t reserved; /* of those, how many have a place for sure */
     bool refusing;     /* from another shard: sends everything back until the queue has woken it */
     bool cancelled;    /* a cancel is under way */
-    bool starved;      /* found no room; is in the channel's list of those */
+    bool exclusive;
+    uint16_t prefetch;
+    bool starved; /* found no room; is in the channel's list of those */
     uint8_t tag_bytes;
     uint8_t tag[TAG_MAX];
     TAILQ_ENTRY(channel_consumer) starved_entry;
@@ -275,6 +277,8 @@ static void take_consume(struct channel *ch, const struct amqp_basic_consume *m)
     cc->qid = q->qid;
     cc->shard = q->shard;
     cc->no_ack = m->no_ack;
+    cc->exclusive = m->exclusive;
+    cc->prefetch = m->no_ack ? 0 : ch->prefetch;
     cc->credit = PORT_ANY;
     unsigned hash = hash_of(ch, slice_of(cc->tag, cc->tag_bytes));
     HASH_ADD_BYHASHVALUE(hh, ch->by_tag, tag, cc->tag_bytes, hash, cc);
@@ -568,4 +572,17 @@ void channel_release_consumers(struct channel *ch)
         forget(ch, cc);
     }
     ch->pending.consumer = NULL;
+}
+
+void channel_each_consumer(const struct channel *ch, channel_consumer_fn each, void *arg)
+{
+    size_t at = 0;
+    const struct channel_consumer *cc;
+    while ((cc = idmap_next(&ch->consumers, &at)) != NULL)
+        each(&(struct channel_consumer_view){ .tag = slice_of(cc->tag, cc->tag_bytes),
+                                              .qid = cc->qid,
+                                              .no_ack = cc->no_ack,
+                                              .exclusive = cc->exclusive,
+                                              .prefetch = cc->prefetch },
+             arg);
 }

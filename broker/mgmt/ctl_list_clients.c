@@ -214,10 +214,6 @@ static void add_channels(struct ctl_list *l, const struct mgmt_ask *a, struct te
 static void on_clients(struct mgmt_ask *a, void *arg)
 {
     struct ctl_list *l = arg;
-    if (mgmt_ask_is_cut(a)) {
-        ctl_list_refuse(l, "too_long", "there are more clients than one answer has room for");
-        return;
-    }
     struct text rows = ctl_list_rows();
     if (l->how == &ctl_lister_channels)
         add_channels(l, a, &rows);
@@ -228,7 +224,9 @@ static void on_clients(struct mgmt_ask *a, void *arg)
 
 static void piece(struct ctl_list *l)
 {
-    mgmt_ask_clients(l->ctl->broker, l->ctl->loop, l->how == &ctl_lister_channels, on_clients, l);
+    mgmt_ask_clients(l->ctl->broker, l->ctl->loop,
+                     l->how == &ctl_lister_channels ? MGMT_CHANNELS : MGMT_CONNECTIONS, on_clients,
+                     l);
 }
 
 const struct ctl_lister ctl_lister_connections = {

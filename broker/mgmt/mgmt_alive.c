@@ -16,7 +16,7 @@
  */
 struct mgmt_test {
     struct mail mail;
-    struct mgmt_wait *wait;
+    struct mgmt_call *call;
     struct shard *shard;
     uint64_t qid;
     bool passed;
@@ -24,13 +24,12 @@ struct mgmt_test {
 
 static void end_test(struct mgmt_test *t)
 {
-    mgmt_wait_free(&t->wait);
     mem_free(t);
 }
 
 static void fail(struct mgmt_test *t, int status, const char *error, const char *reason)
 {
-    mgmt_refuse(t->wait->r, status, error, reason);
+    mgmt_refuse(t->call, status, error, reason);
     end_test(t);
 }
 
@@ -39,12 +38,12 @@ static void on_tested(struct mail *mail)
     struct mgmt_test *t = CONTAINER_OF(mail, struct mgmt_test, mail);
     if (!t->passed) {
         mgmt_reply(
-            t->wait->r, 200,
+            t->call, 200,
             json_pack("{s:s, s:s}", "status", "failed", "reason", QUEUE_NAME " queue is empty"));
         end_test(t);
         return;
     }
-    mgmt_reply(t->wait->r, 200, json_pack("{s:s}", "status", "ok"));
+    mgmt_reply(t->call, 200, json_pack("{s:s}", "status", "ok"));
     end_test(t);
 }
 
@@ -71,13 +70,13 @@ static void on_shard(struct mail *mail)
     struct queue *q = shard_queue(t->shard, t->qid);
     t->passed = q != NULL && pass_through(t->shard, q);
     t->mail.fn = on_tested;
-    mailbox_post(t->wait->m->loop, &t->mail);
+    mailbox_post(t->call->m->loop, &t->mail);
 }
 
 /* The queue is there, in the version that is shown now. */
 static void go_to_queue(struct mgmt_test *t, uint64_t qid)
 {
-    struct broker *b = t->wait->m->broker;
+    struct broker *b = t->call->m->broker;
     const struct meta_queue *q = meta_queue_get(broker_meta(b), qid);
     if (q == NULL) {
         fail(t, 503, "service_unavailable", "the queue " QUEUE_NAME " was deleted meanwhile");
@@ -107,7 +106,7 @@ static void on_declared(struct control_op *op)
 /* What does not change the metadata is answered from what is shown. */
 static void declare(struct mgmt_test *t, const struct meta_vhost *vh)
 {
-    struct mgmt_http *m = t->wait->m;
+    struct mgmt_http *m = t->call->m;
     struct meta_cmd cmd = { .op = META_QUEUE_DECLARE,
                             .vhost_id = vh->vhost_id,
                             .name = slice_str(QUEUE_NAME) };
@@ -126,21 +125,10 @@ static void declare(struct mgmt_test *t, const struct meta_vhost *vh)
     meta_result_fini(&result);
 }
 
-void mgmt_serve_aliveness(struct mgmt_http *m, struct http_request *r)
+void mgmt_serve_aliveness(struct mgmt_call *c)
 {
-    const struct meta_vhost **vhosts;
-    size_t count;
-    if (mgmt_path_len(r) != 3) {
-        mgmt_not_found(r);
-        return;
-    }
-    if (!mgmt_vhosts_at(m, r, 2, &vhosts, &count))
-        return;
-    struct mgmt_wait *w = mgmt_wait_new(m, r, NULL);
-    if (w != NULL) {
-        struct mgmt_test *t = mem_zalloc(sizeof *t);
-        t->wait = w;
-        declare(t, vhosts[0]);
-    }
-    mem_free(vhosts);
+    const struct meta_vhost *vh = mgmt_vhost(c);
+    struct mgmt_test *t = mem_zalloc(sizeof *t);
+    t->call = c;
+    declare(t, vh);
 }

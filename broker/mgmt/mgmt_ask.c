@@ -7,6 +7,7 @@
 #include "io/mailbox.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* What a shard does of it in one turn: some tens of microseconds. */
 #define QUEUES_A_TURN      512u
@@ -26,21 +27,25 @@ struct leg {
     struct mgmt_channel *channels;
     size_t channel_count;
     size_t channel_cap;
-    bool cut;
+    struct mgmt_consumer *consumers;
+    size_t consumer_count;
+    size_t consumer_cap;
 };
 
 struct mgmt_ask {
     struct loop *loop;
     mgmt_ask_fn done;
     void *arg;
-    bool wants_channels;
-    bool cut;
+    enum mgmt_clients what;
+    bool is_kept;
     struct mgmt_queue *queues; /* each is written by its shard alone */
     size_t queue_count;
     struct mgmt_connection *connections;
     size_t connection_count;
     struct mgmt_channel *channels;
     size_t channel_count;
+    struct mgmt_consumer *consumers;
+    size_t consumer_count;
     uint32_t leg_count;
     uint32_t legs_left;
     struct leg legs[];
@@ -55,28 +60,33 @@ static void free_ask(struct mgmt_ask *a)
     mem_free(a->queues);
     mem_free(a->connections);
     mem_free(a->channels);
+    mem_free(a->consumers);
     mem_free(a);
 }
 
 static void gather(struct mgmt_ask *a)
 {
-    size_t connections = 0, channels = 0;
+    size_t connections = 0, channels = 0, consumers = 0;
     for (uint32_t i = 0; i < a->leg_count; i++) {
         connections += a->legs[i].connection_count;
         channels += a->legs[i].channel_count;
+        consumers += a->legs[i].consumer_count;
     }
     a->connections = mem_array(connections + 1, sizeof *a->connections);
     a->channels = mem_array(channels + 1, sizeof *a->channels);
+    a->consumers = mem_array(consumers + 1, sizeof *a->consumers);
     for (uint32_t i = 0; i < a->leg_count; i++) {
         struct leg *l = &a->legs[i];
         for (size_t n = 0; n < l->connection_count; n++)
             a->connections[a->connection_count++] = l->connections[n];
         for (size_t n = 0; n < l->channel_count; n++)
             a->channels[a->channel_count++] = l->channels[n];
-        a->cut = a->cut || l->cut;
+        for (size_t n = 0; n < l->consumer_count; n++)
+            a->consumers[a->consumer_count++] = l->consumers[n];
         mem_free(l->ids);
         mem_free(l->connections);
         mem_free(l->channels);
+        mem_free(l->consumers);
     }
 }
 
@@ -89,7 +99,8 @@ static void on_leg_done(struct mail *mail)
         return;
     gather(a);
     a->done(a, a->arg);
-    free_ask(a);
+    if (!a->is_kept)
+        free_ask(a);
 }
 
 static void finish_leg(struct leg *l)
@@ -119,6 +130,7 @@ static void look_at_queue(struct shard *s, struct mgmt_queue *out)
     out->published = q->published;
     out->delivered = q->delivered;
     out->redelivered = q->redelivered;
+    out->acked = q->acked;
 }
 
 static void on_queues(struct mail *mail)
@@ -137,20 +149,40 @@ static void on_queues(struct mail *mail)
 
 /* ---- clients, on their shard ---- */
 
-static bool has_room(struct leg *l, size_t count, size_t *cap)
+/* Room for one more. */
+static void *grown(void *array, size_t count, size_t *cap, size_t item_bytes)
 {
-    if (count == MGMT_CLIENTS_MAX)
-        l->cut = true;
-    else if (count == *cap)
-        *cap = *cap != 0 ? *cap * 2 : 64;
-    return !l->cut;
+    if (count < *cap)
+        return array;
+    *cap = *cap != 0 ? *cap * 2 : 64;
+    return mem_realloc(array, *cap * item_bytes);
+}
+
+struct consumers_of {
+    struct leg *leg;
+    const struct channel *ch;
+};
+
+static void add_consumer(const struct channel_consumer_view *v, void *arg)
+{
+    const struct consumers_of *of = arg;
+    struct leg *l = of->leg;
+    l->consumers = grown(l->consumers, l->consumer_count, &l->consumer_cap, sizeof *l->consumers);
+    struct mgmt_consumer *out = &l->consumers[l->consumer_count++];
+    *out = (struct mgmt_consumer){ .connection = of->ch->conn->id,
+                                   .channel = of->ch->number,
+                                   .prefetch = v->prefetch,
+                                   .no_ack = v->no_ack,
+                                   .exclusive = v->exclusive,
+                                   .qid = v->qid,
+                                   .tag_bytes = (uint8_t)v->tag.len };
+    if (v->tag.len != 0)
+        memcpy(out->tag, v->tag.ptr, v->tag.len);
 }
 
 static void add_channel(struct leg *l, const struct channel *ch)
 {
-    if (!has_room(l, l->channel_count, &l->channel_cap))
-        return;
-    l->channels = mem_realloc(l->channels, l->channel_cap * sizeof *l->channels);
+    l->channels = grown(l->channels, l->channel_count, &l->channel_cap, sizeof *l->channels);
     l->channels[l->channel_count++] = (struct mgmt_channel){
         .connection = ch->conn->id,
         .number = ch->number,
@@ -161,13 +193,14 @@ static void add_channel(struct leg *l, const struct channel *ch)
         .unacked = ch->unacked.open,
         .unconfirmed = ch->confirms ? confirm_waiting(&ch->confirm) : 0,
     };
+    if (l->ask->what == MGMT_CONSUMERS)
+        channel_each_consumer(ch, add_consumer, &(struct consumers_of){ l, ch });
 }
 
 static void add_connection(struct leg *l, const struct connection *c)
 {
-    if (!has_room(l, l->connection_count, &l->connection_cap))
-        return;
-    l->connections = mem_realloc(l->connections, l->connection_cap * sizeof *l->connections);
+    l->connections =
+        grown(l->connections, l->connection_count, &l->connection_cap, sizeof *l->connections);
     struct mgmt_connection *out = &l->connections[l->connection_count++];
     struct stream_totals totals = stream_totals(c->stream);
     *out = (struct mgmt_connection){
@@ -189,7 +222,7 @@ static void add_connection(struct leg *l, const struct connection *c)
     };
     struct text mechanism = text_over(out->mechanism, sizeof out->mechanism);
     text_slice(&mechanism, c->hs.mechanism);
-    for (uint32_t i = 0; l->ask->wants_channels && i < c->channel_cap; i++) {
+    for (uint32_t i = 0; l->ask->what != MGMT_CONNECTIONS && i < c->channel_cap; i++) {
         if (c->channels[i] != NULL)
             add_channel(l, c->channels[i]);
     }
@@ -224,7 +257,7 @@ static void on_clients(struct mail *mail)
         if (c != NULL && connection_is_open(c))
             add_connection(l, c);
     }
-    if (l->at < l->id_count && !l->cut)
+    if (l->at < l->id_count)
         mailbox_post(l->shard->loop, &l->mail);
     else
         finish_leg(l);
@@ -265,11 +298,11 @@ void mgmt_ask_queues(struct broker *b, struct loop *loop, struct mgmt_queue **qu
     send(a, on_queues);
 }
 
-void mgmt_ask_clients(struct broker *b, struct loop *loop, bool channels, mgmt_ask_fn done,
+void mgmt_ask_clients(struct broker *b, struct loop *loop, enum mgmt_clients what, mgmt_ask_fn done,
                       void *arg)
 {
     struct mgmt_ask *a = ask_new(b, loop, done, arg);
-    a->wants_channels = channels;
+    a->what = what;
     send(a, on_clients);
 }
 
@@ -291,7 +324,20 @@ const struct mgmt_channel *mgmt_ask_channel_list(const struct mgmt_ask *a, size_
     return a->channels;
 }
 
-bool mgmt_ask_is_cut(const struct mgmt_ask *a)
+const struct mgmt_consumer *mgmt_ask_consumer_list(const struct mgmt_ask *a, size_t *count)
 {
-    return a->cut;
+    *count = a->consumer_count;
+    return a->consumers;
+}
+
+void mgmt_ask_keep(struct mgmt_ask *a)
+{
+    a->is_kept = true;
+}
+
+void mgmt_ask_free(struct mgmt_ask **a)
+{
+    CHECK((*a)->is_kept && (*a)->legs_left == 0);
+    free_ask(*a);
+    *a = NULL;
 }

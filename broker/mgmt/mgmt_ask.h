@@ -14,9 +14,6 @@
 struct broker;
 struct mgmt_ask;
 
-/* Lists of clients end here; see mgmt_ask_is_cut. */
-#define MGMT_CLIENTS_MAX 20000u
-
 struct mgmt_queue {
     uint64_t qid;   /* asked */
     uint32_t shard; /* asked */
@@ -31,6 +28,7 @@ struct mgmt_queue {
     uint64_t published;
     uint64_t delivered;
     uint64_t redelivered;
+    uint64_t acked;
 };
 
 struct mgmt_connection {
@@ -63,23 +61,38 @@ struct mgmt_channel {
     uint64_t unconfirmed;
 };
 
-/* Everybody has answered. The ask is freed afterwards, `arg` is the caller's. */
+struct mgmt_consumer {
+    uint64_t connection; /* of those in the same answer */
+    uint16_t channel;
+    uint16_t prefetch;
+    bool no_ack;
+    bool exclusive;
+    uint8_t tag_bytes;
+    uint64_t qid;
+    uint8_t tag[255];
+};
+
+/* Everybody has answered. The ask is freed afterwards, unless it is kept; `arg` is the caller's. */
 typedef void (*mgmt_ask_fn)(struct mgmt_ask *a, void *arg);
 
 /* Takes *queues (of mem_array), with qid and shard filled in. */
 void mgmt_ask_queues(struct broker *b, struct loop *loop, struct mgmt_queue **queues, size_t count,
                      mgmt_ask_fn done, void *arg);
 
-/* The connections that are open, and, if they are wanted, their channels. */
-void mgmt_ask_clients(struct broker *b, struct loop *loop, bool channels, mgmt_ask_fn done,
+/* The connections that are open, and, if they are wanted, their channels, and the consumers of
+ * those. */
+enum mgmt_clients { MGMT_CONNECTIONS, MGMT_CHANNELS, MGMT_CONSUMERS };
+void mgmt_ask_clients(struct broker *b, struct loop *loop, enum mgmt_clients what, mgmt_ask_fn done,
                       void *arg);
+
+/* From inside `done`: it stays until mgmt_ask_free. */
+void mgmt_ask_keep(struct mgmt_ask *a);
+void mgmt_ask_free(struct mgmt_ask **a);
 
 /* The answers, lent to `done`. Clients come in the order of their ids. */
 const struct mgmt_queue *mgmt_ask_queue_list(const struct mgmt_ask *a, size_t *count);
 const struct mgmt_connection *mgmt_ask_connection_list(const struct mgmt_ask *a, size_t *count);
 const struct mgmt_channel *mgmt_ask_channel_list(const struct mgmt_ask *a, size_t *count);
-
-/* There were more than MGMT_CLIENTS_MAX. */
-bool mgmt_ask_is_cut(const struct mgmt_ask *a);
+const struct mgmt_consumer *mgmt_ask_consumer_list(const struct mgmt_ask *a, size_t *count);
 
 #endif

@@ -1,7 +1,11 @@
 #include "base/mem.h"
+#include "client/connection.h"
+#include "io/mailbox.h"
 #include "mgmt/mgmt_inner.h"
 
-#define CLIENT_NAME_MAX (2u * SOCK_ADDR_TEXT_MAX + 16u)
+#include <stdlib.h>
+
+#define CLIENT_NAME_MAX (2u * SOCK_ADDR_TEXT_MAX + 32u)
 
 /* "127.0.0.1:41800 -> 127.0.0.1:5672" */
 static const char *name_of(const struct mgmt_connection *c, char room[CLIENT_NAME_MAX])
@@ -55,69 +59,43 @@ static json_t *connection(const struct mgmt_http *m, const struct mgmt_connectio
     return o;
 }
 
-static void reply_too_many(struct http_request *r)
-{
-    char room[96];
-    struct text t = text_over(room, sizeof room);
-    text_put(&t, "more than %u, which one answer has no room for", MGMT_CLIENTS_MAX);
-    mgmt_refuse(r, 400, "bad_request", room);
-}
-
-/* The one of that name, out of all, which are taken. */
-static void reply_named(struct mgmt_wait *w, json_t *all)
-{
-    size_t index;
-    json_t *item;
-    json_array_foreach(all, index, item)
-    {
-        const char *name = json_string_value(json_object_get(item, "name"));
-        if (name != NULL && slice_is(mgmt_name_slice(&w->name), name)) {
-            mgmt_reply_object(w->r, &w->list, json_incref(item));
-            json_decref(all);
-            return;
-        }
-    }
-    json_decref(all);
-    mgmt_not_found(w->r);
-}
-
-static void reply_clients(struct mgmt_wait *w, struct mgmt_ask *a, json_t *all)
-{
-    if (mgmt_ask_is_cut(a)) {
-        json_decref(all);
-        reply_too_many(w->r);
-    } else if (w->is_single) {
-        reply_named(w, all);
-    } else {
-        mgmt_reply_list(w->r, &w->list, all);
-    }
-    mgmt_wait_free(&w);
-}
-
-static void on_connections(struct mgmt_ask *a, void *arg)
-{
-    struct mgmt_wait *w = arg;
-    size_t count;
-    const struct mgmt_connection *c = mgmt_ask_connection_list(a, &count);
-    json_t *all = json_array();
-    for (size_t i = 0; !mgmt_ask_is_cut(a) && i < count; i++)
-        json_array_append_new(all, connection(w->m, &c[i]));
-    reply_clients(w, a, all);
-}
-
 /* ---- channels ---- */
+
+#define CHANNEL_NAME_MAX (CLIENT_NAME_MAX + 16u)
+
+/* "127.0.0.1:41800 -> 127.0.0.1:5672 (1)" */
+static const char *channel_name(const struct mgmt_connection *c, uint16_t number,
+                                char room[CHANNEL_NAME_MAX])
+{
+    char of[CLIENT_NAME_MAX];
+    struct text t = text_over(room, CHANNEL_NAME_MAX);
+    text_put(&t, "%s (%u)", name_of(c, of), (unsigned)number);
+    return room;
+}
+
+static json_t *channel_details(const struct mgmt_http *m, const struct mgmt_connection *c,
+                               uint16_t number)
+{
+    char of[CLIENT_NAME_MAX], name[CHANNEL_NAME_MAX];
+    json_t *o = json_object();
+    mgmt_json_put_str(o, "name", channel_name(c, number, name));
+    mgmt_json_put_u64(o, "number", number);
+    mgmt_json_put_str(o, "connection_name", name_of(c, of));
+    mgmt_json_put_str(o, "node", mgmt_conf(m)->node.name);
+    mgmt_json_put_str(o, "user", c->user);
+    put_peer(o, c);
+    return o;
+}
 
 static json_t *channel(const struct mgmt_http *m, const struct mgmt_connection *c,
                        const struct mgmt_channel *ch)
 {
-    char of[CLIENT_NAME_MAX], name[CLIENT_NAME_MAX + 16];
-    struct text t = text_over(name, sizeof name);
-    text_put(&t, "%s (%u)", name_of(c, of), (unsigned)ch->number);
+    char of[CLIENT_NAME_MAX], name[CHANNEL_NAME_MAX];
     json_t *details = json_object();
-    mgmt_json_put_str(details, "name", of);
+    mgmt_json_put_str(details, "name", name_of(c, of));
     put_peer(details, c);
     json_t *o = json_object();
-    mgmt_json_put_str(o, "name", name);
+    mgmt_json_put_str(o, "name", channel_name(c, ch->number, name));
     mgmt_json_put_u64(o, "number", ch->number);
     mgmt_json_put(o, "connection_details", details);
     mgmt_json_put(o, "vhost", vhost_name(broker_meta(m->broker), c->vhost_id));
@@ -137,49 +115,299 @@ static json_t *channel(const struct mgmt_http *m, const struct mgmt_connection *
     return o;
 }
 
-/* Channels come behind each other as their connections do. */
-static void on_channels(struct mgmt_ask *a, void *arg)
+/* ---- consumers ---- */
+
+static json_t *consumer(const struct mgmt_http *m, const struct mgmt_connection *c,
+                        const struct mgmt_consumer *k)
 {
-    struct mgmt_wait *w = arg;
-    size_t connections, channels, at = 0;
-    const struct mgmt_connection *c = mgmt_ask_connection_list(a, &connections);
-    const struct mgmt_channel *ch = mgmt_ask_channel_list(a, &channels);
-    json_t *all = json_array();
-    for (size_t i = 0; !mgmt_ask_is_cut(a) && i < channels; i++) {
-        while (at < connections && c[at].id != ch[i].connection)
-            at++;
-        json_array_append_new(all, channel(w->m, &c[at], &ch[i]));
+    const struct meta_version *v = broker_meta(m->broker);
+    const struct meta_queue *q = meta_queue_get(v, k->qid);
+    if (q == NULL)
+        return NULL; /* it is being cancelled */
+    json_t *queue = json_object();
+    mgmt_json_put(queue, "name", mgmt_json_text(meta_queue_name(q)));
+    mgmt_json_put(queue, "vhost", vhost_name(v, q->vhost_id));
+    json_t *o = json_object();
+    mgmt_json_put(o, "arguments", json_object());
+    mgmt_json_put_bool(o, "ack_required", !k->no_ack);
+    mgmt_json_put_bool(o, "active", true);
+    mgmt_json_put_str(o, "activity_status", "up");
+    mgmt_json_put(o, "channel_details", channel_details(m, c, k->channel));
+    mgmt_json_put(o, "consumer_tag", mgmt_json_text(slice_of(k->tag, k->tag_bytes)));
+    mgmt_json_put_bool(o, "exclusive", k->exclusive);
+    mgmt_json_put_u64(o, "prefetch_count", k->prefetch);
+    mgmt_json_put(o, "queue", queue);
+    return o;
+}
+
+/* ---- lists: rows are what was found, in the order of connections ---- */
+
+struct client_source {
+    struct mgmt_source base;
+    struct mgmt_http *m;
+    struct mgmt_ask *ask;
+    enum mgmt_clients what;
+    struct row {
+        uint32_t connection;
+        uint32_t index;
+    } * rows;
+};
+
+static json_t *render(struct mgmt_source *source, uint32_t row, uint32_t nth)
+{
+    (void)nth;
+    const struct client_source *s = CONTAINER_OF(source, struct client_source, base);
+    const struct row *r = &s->rows[row];
+    size_t count;
+    const struct mgmt_connection *c = mgmt_ask_connection_list(s->ask, &count) + r->connection;
+    switch (s->what) {
+    case MGMT_CONNECTIONS:
+        return connection(s->m, c);
+    case MGMT_CHANNELS:
+        return channel(s->m, c, mgmt_ask_channel_list(s->ask, &count) + r->index);
+    case MGMT_CONSUMERS:
+        return consumer(s->m, c, mgmt_ask_consumer_list(s->ask, &count) + r->index);
     }
-    reply_clients(w, a, all);
+    return NULL;
 }
 
-/* ---- requests: all, or one by its name ---- */
-
-static void serve(struct mgmt_http *m, struct http_request *r, bool channels, mgmt_ask_fn done)
+static void free_source(struct mgmt_source *source)
 {
-    struct mgmt_list list;
-    struct mgmt_name name = { .len = 0 };
-    bool is_single = mgmt_path_len(r) > 2;
-    if (is_single && (mgmt_path_len(r) > 3 || !mgmt_path_name(r, 2, &name))) {
-        mgmt_not_found(r);
+    struct client_source *s = CONTAINER_OF(source, struct client_source, base);
+    mgmt_ask_free(&s->ask);
+    mem_free(s->rows);
+    mem_free(s);
+}
+
+/* ---- which ones a request is about ---- */
+
+/* What is looked for among all; empty slices: anything. */
+struct wish {
+    enum mgmt_clients what;
+    uint64_t vhost_id;
+    struct slice user;
+    struct slice connection; /* by name */
+    struct slice channel;    /* by name */
+    bool is_single;
+};
+
+static bool may_see(const struct mgmt_call *c, const struct mgmt_connection *k)
+{
+    if (mgmt_has_tag(c, MGMT_MONITORING))
+        return true;
+    return slice_is(slice_of(c->user.name, c->user.name_len), k->user);
+}
+
+static bool is_wanted(const struct mgmt_call *c, const struct wish *w,
+                      const struct mgmt_connection *k)
+{
+    char name[CLIENT_NAME_MAX];
+    return may_see(c, k) && (w->vhost_id == 0 || w->vhost_id == k->vhost_id) &&
+           (w->user.len == 0 || slice_is(w->user, k->user)) &&
+           (w->connection.len == 0 || slice_is(w->connection, name_of(k, name)));
+}
+
+static bool is_wanted_channel(const struct wish *w, const struct mgmt_connection *k,
+                              uint16_t number)
+{
+    char name[CHANNEL_NAME_MAX];
+    return w->channel.len == 0 || slice_is(w->channel, channel_name(k, number, name));
+}
+
+/* The connection that a thing of the same answer belongs to; things come in the order of theirs. */
+static uint32_t connection_at(const struct mgmt_connection *k, size_t count, uint32_t at,
+                              uint64_t id)
+{
+    while (at < count && k[at].id != id)
+        at++;
+    return at;
+}
+
+static void choose(struct client_source *s, const struct mgmt_call *c, const struct wish *w)
+{
+    size_t connections, channels, consumers;
+    const struct mgmt_connection *k = mgmt_ask_connection_list(s->ask, &connections);
+    const struct mgmt_channel *ch = mgmt_ask_channel_list(s->ask, &channels);
+    const struct mgmt_consumer *cs = mgmt_ask_consumer_list(s->ask, &consumers);
+    s->rows = mem_array(connections + channels + consumers + 1, sizeof *s->rows);
+    size_t count = w->what == MGMT_CONNECTIONS ? connections
+                   : w->what == MGMT_CHANNELS  ? channels
+                                               : consumers;
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        at = w->what == MGMT_CONNECTIONS
+                 ? i
+                 : connection_at(k, connections, at,
+                                 w->what == MGMT_CHANNELS ? ch[i].connection : cs[i].connection);
+        if (is_wanted(c, w, &k[at]) &&
+            (w->what != MGMT_CHANNELS || is_wanted_channel(w, &k[at], ch[i].number)))
+            s->rows[s->base.count++] = (struct row){ at, i };
+    }
+}
+
+struct search {
+    struct mgmt_call *call;
+    struct wish wish;
+    void (*found)(struct mgmt_call *c, struct client_source *s); /* takes it; NULL: show it */
+};
+
+static void show(struct mgmt_call *c, struct client_source *s, const struct wish *w)
+{
+    if (!w->is_single) {
+        mgmt_listing_start(c, &s->base);
         return;
     }
-    if (!mgmt_list_of(r, &list))
-        return;
-    struct mgmt_wait *w = mgmt_wait_new(m, r, &list);
-    if (w == NULL)
-        return;
-    w->is_single = is_single;
-    w->name = name;
-    mgmt_ask_clients(m->broker, m->loop, channels, done, w);
+    json_t *o = s->base.count != 0 ? render(&s->base, 0, 0) : NULL;
+    free_source(&s->base);
+    if (o != NULL)
+        mgmt_reply_object(c, o);
+    else
+        mgmt_not_found(c);
 }
 
-void mgmt_serve_connections(struct mgmt_http *m, struct http_request *r)
+static void on_found(struct mgmt_ask *a, void *arg)
 {
-    serve(m, r, false, on_connections);
+    struct search *q = arg;
+    struct client_source *s = mem_zalloc(sizeof *s);
+    mgmt_ask_keep(a);
+    s->m = q->call->m;
+    s->ask = a;
+    s->what = q->wish.what;
+    s->base.render = render;
+    s->base.free = free_source;
+    choose(s, q->call, &q->wish);
+    if (q->found != NULL)
+        q->found(q->call, s);
+    else
+        show(q->call, s, &q->wish);
+    mem_free(q);
 }
 
-void mgmt_serve_channels(struct mgmt_http *m, struct http_request *r)
+static void search(struct mgmt_call *c, const struct wish *w,
+                   void (*found)(struct mgmt_call *c, struct client_source *s))
 {
-    serve(m, r, true, on_channels);
+    if (!mgmt_read_list(c))
+        return;
+    struct search *q = mem_zalloc(sizeof *q);
+    *q = (struct search){ c, *w, found };
+    mgmt_ask_clients(c->m->broker, c->m->loop, w->what, on_found, q);
+}
+
+/* ---- what is served ---- */
+
+void mgmt_serve_connections(struct mgmt_call *c)
+{
+    search(c, &(struct wish){ .what = MGMT_CONNECTIONS }, NULL);
+}
+
+void mgmt_serve_connections_of_vhost(struct mgmt_call *c)
+{
+    search(c, &(struct wish){ .what = MGMT_CONNECTIONS, .vhost_id = c->vhost_id }, NULL);
+}
+
+void mgmt_serve_connections_of_user(struct mgmt_call *c)
+{
+    search(c, &(struct wish){ .what = MGMT_CONNECTIONS, .user = mgmt_arg(c, 0) }, NULL);
+}
+
+void mgmt_serve_connection(struct mgmt_call *c)
+{
+    search(
+        c,
+        &(struct wish){ .what = MGMT_CONNECTIONS, .connection = mgmt_arg(c, 0), .is_single = true },
+        NULL);
+}
+
+void mgmt_serve_channels(struct mgmt_call *c)
+{
+    search(c, &(struct wish){ .what = MGMT_CHANNELS }, NULL);
+}
+
+void mgmt_serve_channels_of_vhost(struct mgmt_call *c)
+{
+    search(c, &(struct wish){ .what = MGMT_CHANNELS, .vhost_id = c->vhost_id }, NULL);
+}
+
+void mgmt_serve_connection_channels(struct mgmt_call *c)
+{
+    search(c, &(struct wish){ .what = MGMT_CHANNELS, .connection = mgmt_arg(c, 0) }, NULL);
+}
+
+void mgmt_serve_channel(struct mgmt_call *c)
+{
+    search(c, &(struct wish){ .what = MGMT_CHANNELS, .channel = mgmt_arg(c, 0), .is_single = true },
+           NULL);
+}
+
+void mgmt_serve_consumers(struct mgmt_call *c)
+{
+    search(c, &(struct wish){ .what = MGMT_CONSUMERS, .vhost_id = c->vhost_id }, NULL);
+}
+
+/* ---- closing ---- */
+
+#define REASON_MAX 256u
+
+struct farewell {
+    struct mail mail;
+    struct shard *shard;
+    uint64_t id;
+    char reason[REASON_MAX];
+};
+
+static void on_farewell(struct mail *mail)
+{
+    struct farewell *f = CONTAINER_OF(mail, struct farewell, mail);
+    struct connection *k = connection_find(f->shard, f->id);
+    if (k != NULL && connection_is_open(k))
+        connection_error(k, AMQP_CONNECTION_FORCED, 0, "%s", f->reason);
+    mem_free(f);
+}
+
+static void close_one(const struct mgmt_call *c, const struct mgmt_connection *k)
+{
+    const char *given = http_request_header(c->r, "X-Reason");
+    struct farewell *f = mem_zalloc(sizeof *f);
+    struct text t = text_over(f->reason, sizeof f->reason);
+    text_str(&t, given != NULL && given[0] != '\0' ? given : "Closed via management plugin");
+    f->mail.fn = on_farewell;
+    f->shard = broker_shard(c->m->broker, shard_of_id(k->id));
+    f->id = k->id;
+    mailbox_post(f->shard->loop, &f->mail);
+}
+
+static uint32_t close_all(struct mgmt_call *c, struct client_source *s)
+{
+    size_t count;
+    const struct mgmt_connection *k = mgmt_ask_connection_list(s->ask, &count);
+    uint32_t closed = s->base.count;
+    for (uint32_t i = 0; i < closed; i++)
+        close_one(c, &k[s->rows[i].connection]);
+    free_source(&s->base);
+    return closed;
+}
+
+static void on_found_to_close(struct mgmt_call *c, struct client_source *s)
+{
+    if (close_all(c, s) != 0)
+        mgmt_reply_empty(c, 204);
+    else
+        mgmt_not_found(c);
+}
+
+static void on_user_to_close(struct mgmt_call *c, struct client_source *s)
+{
+    close_all(c, s);
+    mgmt_reply_empty(c, 204);
+}
+
+void mgmt_serve_connection_delete(struct mgmt_call *c)
+{
+    search(c, &(struct wish){ .what = MGMT_CONNECTIONS, .connection = mgmt_arg(c, 0) },
+           on_found_to_close);
+}
+
+void mgmt_serve_connections_of_user_delete(struct mgmt_call *c)
+{
+    search(c, &(struct wish){ .what = MGMT_CONNECTIONS, .user = mgmt_arg(c, 0) }, on_user_to_close);
 }

@@ -3,7 +3,8 @@
  *
  * It has a loop and a thread of its own, so that neither a client's work nor a change of the
  * metadata waits for a long list. It reads the metadata as shards do, and asks the shards by mail
- * for what they alone know (see mgmt_ask.h). In this version the API only reads.
+ * for what they alone know (see mgmt_ask.h), and the control thread
+ * for changes.
  */
 #ifndef WARREN_MGMT_HTTP_H
 #define WARREN_MGMT_HTTP_H
@@ -15,9 +16,18 @@ struct broker;
 struct epoch;
 struct loop;
 struct mgmt_http;
+struct http_request;
+struct mgmt_user;
 
 /* Bind every address of [listen] management; before the shards run. The error names the key. */
 MUST_CHECK struct mgmt_http *mgmt_http_new(struct broker *b, struct epoch *epoch, struct err *err);
+
+/* Answer a request that came some other way (http_route's handler on the management's loop), for
+ * somebody whose identity is proven: see mgmt_user_operator in mgmt_call.h. */
+void mgmt_dispatch(struct mgmt_http *m, struct http_request *r, const struct mgmt_user *who);
+
+/* The same for who logs in with a password; an http_handler, `arg` is the management. */
+void mgmt_on_request(struct http_request *r, void *arg);
 
 /* Serve. */
 MUST_CHECK bool mgmt_http_start(struct mgmt_http *m, struct err *err);

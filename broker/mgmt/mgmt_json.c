@@ -3,9 +3,11 @@
 #include "amqp/amqp_table.h"
 #include "base/check.h"
 #include "base/hash.h"
+#include "base/mem.h"
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
 /* A replacement character takes three octets for one. */
 #define GROWTH 3u
@@ -52,6 +54,19 @@ json_t *mgmt_json_rate(double per_second)
     json_t *o = json_object();
     mgmt_json_put(o, "rate", json_real(per_second));
     return o;
+}
+
+json_t *mgmt_json_words(struct slice list)
+{
+    json_t *out = json_array();
+    while (list.len != 0) {
+        const uint8_t *comma = memchr(list.ptr, ',', list.len);
+        size_t len = comma != NULL ? (size_t)(comma - list.ptr) : list.len;
+        if (len != 0)
+            json_array_append_new(out, mgmt_json_text(slice_head(list, len)));
+        list = slice_from(list, comma != NULL ? len + 1 : len);
+    }
+    return out;
 }
 
 /* ---- tables ---- */
@@ -129,12 +144,101 @@ json_t *mgmt_json_table(struct slice table)
     return out;
 }
 
+static size_t room_of(const json_t *v)
+{
+    size_t room = 16;
+    size_t index;
+    const char *name;
+    json_t *item;
+    if (json_is_string(v))
+        room += json_string_length(v);
+    json_array_foreach(v, index, item) room += room_of(item);
+    json_object_foreach((json_t *)(uintptr_t)v, name, item) room += strlen(name) + room_of(item);
+    return room;
+}
+
+static bool put_fields(struct wire_out *w, const json_t *v, unsigned depth);
+
+/* `name` is NULL in an array. */
+static bool put_field(struct wire_out *w, const char *name, const json_t *v, unsigned depth)
+{
+    if (name != NULL && strlen(name) > UINT8_MAX)
+        return false;
+    size_t mark;
+    switch (json_typeof(v)) {
+    case JSON_TRUE:
+    case JSON_FALSE:
+        amqp_table_put_bool(w, name, json_is_true(v));
+        return true;
+    case JSON_INTEGER:
+        amqp_table_put_i64(w, name, json_integer_value(v));
+        return true;
+    case JSON_REAL:
+        amqp_table_put_double(w, name, json_real_value(v));
+        return true;
+    case JSON_STRING:
+        amqp_table_put_longstr(w, name, slice_of(json_string_value(v), json_string_length(v)));
+        return true;
+    case JSON_NULL:
+        amqp_table_put_void(w, name);
+        return true;
+    case JSON_ARRAY:
+        mark = amqp_array_begin(w, name);
+        break;
+    case JSON_OBJECT:
+    default:
+        mark = amqp_table_begin(w, name);
+        break;
+    }
+    bool ok = put_fields(w, v, depth + 1);
+    amqp_table_end(w, mark);
+    return ok;
+}
+
+static bool put_fields(struct wire_out *w, const json_t *v, unsigned depth)
+{
+    size_t index;
+    const char *name;
+    json_t *item;
+    bool ok = depth < AMQP_TABLE_DEPTH_MAX;
+    json_array_foreach(v, index, item) ok = ok && put_field(w, NULL, item, depth);
+    json_object_foreach((json_t *)(uintptr_t)v, name, item) ok =
+        ok && put_field(w, name, item, depth);
+    return ok;
+}
+
+bool mgmt_json_to_table(const json_t *object, uint8_t **memory, struct slice *out)
+{
+    *memory = NULL;
+    *out = slice_of(NULL, 0);
+    if (!json_is_object(object))
+        return false;
+    size_t room = room_of(object);
+    *memory = mem_alloc(room);
+    struct wire_out w = wire_out_over(*memory, room);
+    if (!put_fields(&w, object, 0))
+        return false;
+    CHECK(!w.overflow);
+    *out = wire_out_slice(&w);
+    return true;
+}
+
 /* ---- bindings ---- */
 
 static bool is_plain(uint8_t c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
            c == '-' || c == '_';
+}
+
+void mgmt_json_percent(struct slice s, struct text *out)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (is_plain(s.ptr[i]) || s.ptr[i] == '~')
+            text_char(out, (char)s.ptr[i]);
+        else
+            text_put(out, "%%%02X", s.ptr[i]);
+    }
 }
 
 void mgmt_json_properties_key(struct slice key, struct slice args, struct text *out)

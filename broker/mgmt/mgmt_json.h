@@ -7,6 +7,7 @@
 #ifndef WARREN_MGMT_JSON_H
 #define WARREN_MGMT_JSON_H
 
+#include "base/attr.h"
 #include "base/slice.h"
 #include "base/text.h"
 
@@ -20,12 +21,23 @@ json_t *mgmt_json_text(struct slice s);
  * not know become null. */
 json_t *mgmt_json_table(struct slice table);
 
+/* An object as a field table, as RabbitMQ makes one of JSON: words are longstr, whole numbers long,
+ * others double, null void. *memory is the caller's to free by mem_free, also
+ * when it is false: not an object, nested too deeply, or a name too long. */
+MUST_CHECK bool mgmt_json_to_table(const json_t *object, uint8_t **memory, struct slice *out);
+
 /* {"rate": per_second} */
 json_t *mgmt_json_rate(double per_second);
 
 /* What the API calls a binding among those of one source and destination: the routing key, percent
  * encoded, with a hash behind "~" when it has arguments; "~" alone for no key and no arguments. */
 void mgmt_json_properties_key(struct slice key, struct slice args, struct text *out);
+
+/* As a segment of a URL. */
+void mgmt_json_percent(struct slice s, struct text *out);
+
+/* What stands between commas, as an array of strings. */
+json_t *mgmt_json_words(struct slice list);
 
 /* Members of an object; numbers above INT64_MAX are shown as that. */
 void mgmt_json_put(json_t *object, const char *name, json_t *value);

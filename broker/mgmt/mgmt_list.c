@@ -180,7 +180,12 @@ static int compare_numbers(double a, double b)
     return (a > b) - (a < b);
 }
 
-static int compare_keys(const json_t *a, const json_t *b)
+const json_t *mgmt_list_key(const struct mgmt_list *l, const json_t *item)
+{
+    return find_path(item, l->sort);
+}
+
+int mgmt_list_compare(const json_t *a, const json_t *b)
 {
     int rank = rank_of(a);
     if (rank != rank_of(b))
@@ -196,7 +201,7 @@ static int compare_rows(const void *left, const void *right)
 {
     const struct sort_row *a = left;
     const struct sort_row *b = right;
-    int order = compare_keys(a->key, b->key);
+    int order = mgmt_list_compare(a->key, b->key);
     return order != 0 ? order : (a->index > b->index) - (a->index < b->index);
 }
 

@@ -68,6 +68,10 @@ json_t *mgmt_list_page(const struct mgmt_list *l, json_t **items, size_t total, 
 MUST_CHECK json_t *mgmt_list_show(const struct mgmt_list *l, json_t **all,
                                   struct mgmt_complaint *why);
 
+/* What an object is sorted by, borrowed, or NULL; and the order of two of those. */
+const json_t *mgmt_list_key(const struct mgmt_list *l, const json_t *item);
+int mgmt_list_compare(const json_t *a, const json_t *b);
+
 /* Leave only the columns in an object, or in each object of an array. */
 void mgmt_list_columns(const struct mgmt_list *l, json_t *value);
 

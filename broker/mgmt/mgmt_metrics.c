@@ -211,8 +211,9 @@ static void add_metadata(struct stats_view *v, const struct mgmt_http *m)
     add(v, FAMILY_EXCHANGES, exchanges);
 }
 
-static void reply(struct mgmt_http *m, struct http_request *r, const struct mgmt_totals *t)
+static void reply(struct mgmt_call *c, const struct mgmt_totals *t)
 {
+    struct mgmt_http *m = c->m;
     struct mgmt_counts counts;
     mgmt_counts_read(m->broker, &counts);
     struct stats *s = stats_new(families, ARRAY_COUNT(families), random_u64());
@@ -230,23 +231,19 @@ static void reply(struct mgmt_http *m, struct http_request *r, const struct mgmt
     stats_view_free(&v);
     stats_free(&s);
     if (out.cut)
-        http_reply(r, 500, "text/plain; charset=utf-8", slice_str("too many figures\n"));
+        mgmt_reply_octets(c, 500, "text/plain; charset=utf-8", slice_str("too many figures\n"));
     else
-        http_reply(r, 200, STATS_TEXT_PROMETHEUS_TYPE, text_view(&out));
+        mgmt_reply_octets(c, 200, STATS_TEXT_PROMETHEUS_TYPE, text_view(&out));
     text_fini(&out);
 }
 
 static void on_totals(struct mgmt_ask *a, void *arg)
 {
-    struct mgmt_wait *w = arg;
     struct mgmt_totals t = mgmt_totals_of(a);
-    reply(w->m, w->r, &t);
-    mgmt_wait_free(&w);
+    reply(arg, &t);
 }
 
-void mgmt_serve_metrics(struct mgmt_http *m, struct http_request *r)
+void mgmt_serve_metrics(struct mgmt_call *c)
 {
-    struct mgmt_wait *w = mgmt_wait_new(m, r, NULL);
-    if (w != NULL)
-        mgmt_ask_all_queues(m, 0, on_totals, w);
+    mgmt_ask_all_queues(c->m, 0, on_totals, c);
 }

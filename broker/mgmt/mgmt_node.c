@@ -85,20 +85,29 @@ static json_t *counted(const struct mgmt_http *m, const struct mgmt_counts *now,
     return o;
 }
 
+static const char *description_of(enum meta_exchange_type type)
+{
+    static const char *const texts[] = {
+        [META_DIRECT] = "AMQP direct exchange, as per the AMQP specification",
+        [META_FANOUT] = "AMQP fanout exchange, as per the AMQP specification",
+        [META_HEADERS] = "AMQP headers exchange, as per the AMQP specification",
+        [META_TOPIC] = "AMQP topic exchange, as per the AMQP specification",
+    };
+    return texts[type];
+}
+
 static json_t *exchange_types(void)
 {
     json_t *list = json_array();
     static const enum meta_exchange_type types[] = { META_DIRECT, META_FANOUT, META_HEADERS,
                                                      META_TOPIC };
-    json_array_append_new(list, json_pack("{s:s, s:s, s:b}", "name",
-                                          meta_exchange_type_name(META_CONSISTENT_HASH),
-                                          "description", "Consistent Hashing Exchange", "enabled",
-                                          1));
+    json_array_append_new(
+        list, json_pack("{s:s, s:s, s:b}", "name", meta_exchange_type_name(META_CONSISTENT_HASH),
+                        "description", "Consistent Hashing Exchange", "enabled", 1));
     for (size_t i = 0; i < ARRAY_COUNT(types); i++)
-        json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:b}", "name",
-                                        meta_exchange_type_name(types[i]), "description",
-                                        "AMQP exchange, as per the specification", "enabled", 1));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:b}", "name",
+                                              meta_exchange_type_name(types[i]), "description",
+                                              description_of(types[i]), "enabled", 1));
     return list;
 }
 
@@ -118,7 +127,7 @@ static void put_listeners(json_t *list, const struct mgmt_http *m, const char *p
     }
 }
 
-static json_t *listeners(const struct mgmt_http *m)
+json_t *mgmt_listeners(const struct mgmt_http *m)
 {
     const struct broker_conf *conf = mgmt_conf(m);
     json_t *list = json_array();
@@ -161,7 +170,7 @@ static json_t *overview(const struct mgmt_http *m, const struct mgmt_totals *t)
     json_t *o = json_object();
     put_versions(o, m);
     mgmt_json_put(o, "exchange_types", exchange_types());
-    mgmt_json_put(o, "listeners", listeners(m));
+    mgmt_json_put(o, "listeners", mgmt_listeners(m));
     mgmt_json_put(o, "message_stats", counted(m, &now, message_stats));
     mgmt_json_put(o, "churn_rates", counted(m, &now, churn_rates));
     json_t *totals = json_object();
@@ -181,20 +190,14 @@ static json_t *overview(const struct mgmt_http *m, const struct mgmt_totals *t)
 
 static void on_overview(struct mgmt_ask *a, void *arg)
 {
-    struct mgmt_wait *w = arg;
+    struct mgmt_call *c = arg;
     struct mgmt_totals t = mgmt_totals_of(a);
-    mgmt_reply_object(w->r, &w->list, overview(w->m, &t));
-    mgmt_wait_free(&w);
+    mgmt_reply_object(c, overview(c->m, &t));
 }
 
-void mgmt_serve_overview(struct mgmt_http *m, struct http_request *r)
+void mgmt_serve_overview(struct mgmt_call *c)
 {
-    struct mgmt_list list;
-    if (!mgmt_list_of(r, &list))
-        return;
-    struct mgmt_wait *w = mgmt_wait_new(m, r, &list);
-    if (w != NULL)
-        mgmt_ask_all_queues(m, 0, on_overview, w);
+    mgmt_ask_all_queues(c->m, 0, on_overview, c);
 }
 
 /* ---- nodes ---- */
@@ -245,135 +248,44 @@ static json_t *node(const struct mgmt_http *m)
     return o;
 }
 
-static bool is_this_node(const struct mgmt_http *m, const struct http_request *r, unsigned n)
+bool mgmt_is_this_node(const struct mgmt_call *c, unsigned n)
 {
-    struct mgmt_name name;
-    return mgmt_path_len(r) == n + 1 && mgmt_path_name(r, n, &name) &&
-           slice_is(mgmt_name_slice(&name), mgmt_conf(m)->node.name);
+    return slice_is(mgmt_arg(c, n), mgmt_conf(c->m)->node.name);
 }
 
-void mgmt_serve_nodes(struct mgmt_http *m, struct http_request *r)
+void mgmt_serve_nodes(struct mgmt_call *c)
 {
-    struct mgmt_list list;
-    if (mgmt_path_len(r) > 2 && !is_this_node(m, r, 2)) {
-        mgmt_not_found(r);
-        return;
-    }
-    if (!mgmt_list_of(r, &list))
-        return;
-    if (mgmt_path_len(r) > 2) {
-        mgmt_reply_object(r, &list, node(m));
-        return;
-    }
     json_t *all = json_array();
-    json_array_append_new(all, node(m));
-    mgmt_reply_list(r, &list, all);
+    json_array_append_new(all, node(c->m));
+    mgmt_reply_list(c, all);
 }
 
-/* ---- health ---- */
-
-static json_t *well(void)
+void mgmt_serve_node(struct mgmt_call *c)
 {
-    return json_pack("{s:s}", "status", "ok");
-}
-
-/* The deprecated check: 200 in any case, and the answer says it. */
-void mgmt_serve_node_check(struct mgmt_http *m, struct http_request *r)
-{
-    if (mgmt_path_len(r) > 3 && !is_this_node(m, r, 3))
-        mgmt_not_found(r);
-    else if (broker_has_alarm(m->broker))
-        mgmt_reply(r, 200,
-                   json_pack("{s:s, s:s}", "status", "failed", "reason",
-                             "resource alarm(s) in effect:[memory]"));
+    if (mgmt_is_this_node(c, 0))
+        mgmt_reply_object(c, node(c->m));
     else
-        mgmt_reply(r, 200, well());
+        mgmt_not_found(c);
 }
 
-static void serve_alarms(struct mgmt_http *m, struct http_request *r, const char *reason)
+void mgmt_serve_node_memory(struct mgmt_call *c)
 {
-    if (!broker_has_alarm(m->broker)) {
-        mgmt_reply(r, 200, well());
+    if (!mgmt_is_this_node(c, 0)) {
+        mgmt_not_found(c);
         return;
     }
-    json_t *alarm = json_object();
-    mgmt_json_put_str(alarm, "node", mgmt_conf(m)->node.name);
-    mgmt_json_put_str(alarm, "resource", "memory");
-    mgmt_reply(
-        r, 503,
-        json_pack("{s:s, s:s, s:[o]}", "status", "failed", "reason", reason, "alarms", alarm));
-}
-
-void mgmt_serve_alarms(struct mgmt_http *m, struct http_request *r)
-{
-    serve_alarms(m, r, "There are alarms in effect in the cluster");
-}
-
-void mgmt_serve_local_alarms(struct mgmt_http *m, struct http_request *r)
-{
-    serve_alarms(m, r, "There are alarms in effect on the node");
-}
-
-/* ---- vhosts ---- */
-
-static json_t *vhost(const struct mgmt_http *m, const struct meta_vhost *vh,
-                     const struct mgmt_ask *a)
-{
-    const struct meta_version *v = broker_meta(m->broker);
-    uint64_t ready = 0, unacked = 0;
-    size_t count;
-    const struct mgmt_queue *f = mgmt_ask_queue_list(a, &count);
-    for (size_t i = 0; i < count; i++) {
-        const struct meta_queue *q = f[i].found ? meta_queue_get(v, f[i].qid) : NULL;
-        if (q == NULL || q->vhost_id != vh->vhost_id)
-            continue;
-        ready += f[i].ready;
-        unacked += f[i].unacked;
-    }
+    uint64_t all = host_resident_bytes("");
+    uint64_t messages = broker_message_bytes(c->m->broker);
+    json_t *total = json_object();
+    mgmt_json_put_u64(total, "rss", all);
+    mgmt_json_put_u64(total, "allocated", all);
+    mgmt_json_put_u64(total, "erlang", all);
+    json_t *memory = json_object();
+    mgmt_json_put_u64(memory, "queue_procs", messages);
+    mgmt_json_put_u64(memory, "other_system", all > messages ? all - messages : 0);
+    mgmt_json_put_str(memory, "strategy", "rss");
+    mgmt_json_put(memory, "total", total);
     json_t *o = json_object();
-    json_t *state = json_object();
-    mgmt_json_put_str(state, mgmt_conf(m)->node.name, "running");
-    mgmt_json_put(o, "name", mgmt_json_text(meta_vhost_name(vh)));
-    mgmt_json_put_bool(o, "tracing", false);
-    mgmt_json_put(o, "cluster_state", state);
-    mgmt_json_put_u64(o, "messages", ready + unacked);
-    mgmt_json_put_u64(o, "messages_ready", ready);
-    mgmt_json_put_u64(o, "messages_unacknowledged", unacked);
-    return o;
-}
-
-static void on_vhosts(struct mgmt_ask *a, void *arg)
-{
-    struct mgmt_wait *w = arg;
-    const struct meta_vhost **list;
-    size_t count;
-    if (mgmt_vhosts_at(w->m, w->r, 2, &list, &count)) {
-        json_t *all = json_array();
-        for (size_t i = 0; i < count; i++)
-            json_array_append_new(all, vhost(w->m, list[i], a));
-        mem_free(list);
-        if (w->is_single) {
-            mgmt_reply_object(w->r, &w->list, json_incref(json_array_get(all, 0)));
-            json_decref(all);
-        } else {
-            mgmt_reply_list(w->r, &w->list, all);
-        }
-    }
-    mgmt_wait_free(&w);
-}
-
-void mgmt_serve_vhosts(struct mgmt_http *m, struct http_request *r)
-{
-    struct mgmt_list list;
-    if (mgmt_path_len(r) > 3) {
-        mgmt_not_found(r);
-        return;
-    }
-    if (!mgmt_list_of(r, &list))
-        return;
-    struct mgmt_wait *w = mgmt_wait_new(m, r, &list);
-    if (w == NULL)
-        return;
-    w->is_single = mgmt_path_len(r) == 3;
-    mgmt_ask_all_queues(m, 0, on_vhosts, w);
+    mgmt_json_put(o, "memory", memory);
+    mgmt_reply(c, 200, o);
 }

@@ -1,90 +1,138 @@
+#include "amqp/amqp_table.h"
 #include "base/mem.h"
 #include "mgmt/mgmt_inner.h"
+#include "mgmt/mgmt_shard.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+/* ---- figures of all queues together ---- */
+
+void mgmt_ask_all_queues(struct mgmt_http *m, uint64_t vhost_id, mgmt_ask_fn done, void *arg)
+{
+    const struct meta_version *v = broker_meta(m->broker);
+    const struct meta_vhost *vh = vhost_id != 0 ? meta_vhost_get(v, vhost_id) : NULL;
+    const struct pmap *map = vh != NULL ? &vh->queues : &v->queues;
+    struct mgmt_queue *queues = mem_array(map->count + 1, sizeof *queues);
+    size_t count = 0;
+    struct pmap_iter it;
+    pmap_iter(&it, map);
+    const struct meta_queue *q;
+    while ((q = pmap_next(&it)) != NULL)
+        queues[count++] = (struct mgmt_queue){ .qid = q->qid, .shard = q->shard };
+    mgmt_ask_queues(m->broker, m->loop, &queues, count, done, arg);
+}
+
+struct mgmt_totals mgmt_totals_of(const struct mgmt_ask *a)
+{
+    struct mgmt_totals t = { 0 };
+    size_t count;
+    const struct mgmt_queue *q = mgmt_ask_queue_list(a, &count);
+    for (size_t i = 0; i < count; i++, q++) {
+        t.queues += q->found;
+        t.consumers += q->consumers;
+        t.ready += q->ready;
+        t.unacked += q->unacked;
+        t.ready_bytes += q->ready_bytes;
+        t.unacked_bytes += q->unacked_bytes;
+    }
+    return t;
+}
 
 /* ---- one queue ---- */
 
+/* "messages": 3, "messages_details": {"rate": 0.0} */
+static void put_gauge(json_t *o, const char *name, uint64_t value)
+{
+    char details[64];
+    struct text t = text_over(details, sizeof details);
+    text_put(&t, "%s_details", name);
+    mgmt_json_put_u64(o, name, value);
+    mgmt_json_put(o, details, mgmt_json_rate(0));
+}
+
 static void put_messages(json_t *o, const struct mgmt_queue *f)
 {
-    mgmt_json_put_u64(o, "messages", f->ready + f->unacked);
-    mgmt_json_put_u64(o, "messages_ready", f->ready);
-    mgmt_json_put_u64(o, "messages_unacknowledged", f->unacked);
+    put_gauge(o, "messages", f->ready + f->unacked);
+    put_gauge(o, "messages_ready", f->ready);
+    put_gauge(o, "messages_unacknowledged", f->unacked);
     mgmt_json_put_u64(o, "messages_ram", f->ready + f->unacked);
     mgmt_json_put_u64(o, "messages_ready_ram", f->ready);
     mgmt_json_put_u64(o, "messages_unacknowledged_ram", f->unacked);
+    mgmt_json_put_u64(o, "messages_paged_out", 0);
     mgmt_json_put_u64(o, "message_bytes", f->ready_bytes + f->unacked_bytes);
     mgmt_json_put_u64(o, "message_bytes_ready", f->ready_bytes);
     mgmt_json_put_u64(o, "message_bytes_unacknowledged", f->unacked_bytes);
     mgmt_json_put_u64(o, "message_bytes_ram", f->ready_bytes + f->unacked_bytes);
+    mgmt_json_put_u64(o, "message_bytes_paged_out", 0);
     json_t *stats = json_object();
-    mgmt_json_put_u64(stats, "publish", f->published);
-    mgmt_json_put_u64(stats, "deliver_get", f->delivered);
-    mgmt_json_put_u64(stats, "redeliver", f->redelivered);
+    put_gauge(stats, "publish", f->published);
+    put_gauge(stats, "deliver_get", f->delivered);
+    put_gauge(stats, "redeliver", f->redelivered);
+    put_gauge(stats, "ack", f->acked);
     mgmt_json_put(o, "message_stats", stats);
 }
 
-static json_t *queue(const struct mgmt_http *m, const struct meta_version *v,
-                     const struct meta_queue *q, const struct mgmt_queue *f)
+static const char *type_of(const struct meta_queue *q)
 {
-    json_t *o = json_object();
+    struct slice type = amqp_table_longstr(meta_queue_args(q), "x-queue-type");
+    if (slice_is(type, "quorum"))
+        return "quorum";
+    return slice_is(type, "stream") ? "stream" : "classic";
+}
+
+static void put_definition(json_t *o, const struct meta_version *v, const struct meta_queue *q)
+{
     mgmt_json_put(o, "name", mgmt_json_text(meta_queue_name(q)));
     mgmt_json_put(o, "vhost", mgmt_json_text(meta_vhost_name(meta_vhost_get(v, q->vhost_id))));
     mgmt_json_put_bool(o, "durable", q->durable);
     mgmt_json_put_bool(o, "auto_delete", q->auto_delete);
     mgmt_json_put_bool(o, "exclusive", q->owner != 0);
     mgmt_json_put(o, "arguments", mgmt_json_table(meta_queue_args(q)));
-    mgmt_json_put_str(o, "type", "classic");
-    mgmt_json_put_str(o, "state", "running");
-    mgmt_json_put_str(o, "node", mgmt_conf(m)->node.name);
+    mgmt_json_put_str(o, "type", type_of(q));
+}
+
+static void put_policies(json_t *o)
+{
     mgmt_json_put(o, "policy", json_null());
     mgmt_json_put(o, "operator_policy", json_null());
     mgmt_json_put(o, "effective_policy_definition", json_object());
+}
+
+static json_t *queue(const struct mgmt_http *m, const struct meta_version *v,
+                     const struct meta_queue *q, const struct mgmt_queue *f)
+{
+    json_t *o = json_object();
+    put_definition(o, v, q);
+    mgmt_json_put_str(o, "state", "running");
+    mgmt_json_put_str(o, "node", mgmt_conf(m)->node.name);
+    put_policies(o);
     mgmt_json_put_u64(o, "consumers", f->consumers);
+    mgmt_json_put(o, "consumer_utilisation", f->consumers != 0 ? json_real(1) : json_integer(0));
+    mgmt_json_put(o, "consumer_capacity", f->consumers != 0 ? json_real(1) : json_integer(0));
+    mgmt_json_put(o, "exclusive_consumer_tag", json_null());
+    mgmt_json_put(o, "single_active_consumer_tag", json_null());
+    mgmt_json_put(o, "head_message_timestamp", json_null());
+    mgmt_json_put(o, "recoverable_slaves", json_null());
     mgmt_json_put_u64(o, "memory", f->memory_bytes);
     put_messages(o, f);
     return o;
 }
 
-/* ---- what was found ---- */
+/* ---- lists ---- */
 
-static json_t *queues(const struct mgmt_http *m, const struct mgmt_ask *a)
-{
-    const struct meta_version *v = broker_meta(m->broker);
-    size_t count;
-    const struct mgmt_queue *f = mgmt_ask_queue_list(a, &count);
-    json_t *all = json_array();
-    for (size_t i = 0; i < count; i++) {
-        const struct meta_queue *q = f[i].found ? meta_queue_get(v, f[i].qid) : NULL;
-        if (q != NULL)
-            json_array_append_new(all, queue(m, v, q, &f[i]));
-    }
-    return all;
-}
+struct queue_row {
+    uint64_t qid;
+    uint32_t shard;
+};
 
-static void on_found(struct mgmt_ask *a, void *arg)
-{
-    struct mgmt_wait *w = arg;
-    json_t *all = queues(w->m, a);
-    if (w->is_single && json_array_size(all) == 0) {
-        json_decref(all);
-        mgmt_not_found(w->r);
-    } else if (w->is_single) {
-        mgmt_reply_object(w->r, &w->list, json_incref(json_array_get(all, 0)));
-        json_decref(all);
-    } else if (w->is_part) {
-        mgmt_reply(w->r, 200, mgmt_list_page(&w->list, &all, w->total, w->filtered));
-    } else {
-        mgmt_reply_list(w->r, &w->list, all);
-    }
-    mgmt_wait_free(&w);
-}
-
-/* ---- which ones ---- */
-
-struct choice {
-    const struct meta_queue **queues;
-    size_t count;
+struct queue_source {
+    struct mgmt_source base;
+    struct mgmt_http *m;
+    struct queue_row *rows;
+    const struct meta_queue **queues; /* in the first turn alone */
+    struct mgmt_listing *listing;
+    struct mgmt_queue *fetched;
 };
 
 static int compare_names(const void *left, const void *right)
@@ -94,126 +142,221 @@ static int compare_names(const void *left, const void *right)
     return slice_cmp(meta_queue_name(*a), meta_queue_name(*b));
 }
 
-/* All queues of these vhosts, by vhost and name. */
-static struct choice choose(const struct meta_vhost *const *vhosts, size_t vhost_count)
+static struct slice name_of_row(struct mgmt_source *s, uint32_t row)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < vhost_count; i++)
-        count += vhosts[i]->queues.count;
-    struct choice c = { mem_array(count + 1, sizeof(struct meta_queue *)), 0 };
-    for (size_t i = 0; i < vhost_count; i++) {
-        size_t first = c.count;
+    return meta_queue_name(CONTAINER_OF(s, struct queue_source, base)->queues[row]);
+}
+
+static void on_fetched(struct mgmt_ask *a, void *arg)
+{
+    struct queue_source *s = arg;
+    size_t count;
+    const struct mgmt_queue *f = mgmt_ask_queue_list(a, &count);
+    mem_free(s->fetched);
+    s->fetched = mem_dup(f, count * sizeof *f);
+    mgmt_listing_fetched(s->listing);
+}
+
+static void fetch(struct mgmt_source *source, struct mgmt_listing *l, const uint32_t *rows,
+                  uint32_t count)
+{
+    struct queue_source *s = CONTAINER_OF(source, struct queue_source, base);
+    struct mgmt_queue *wanted = mem_array((size_t)count + 1, sizeof *wanted);
+    for (uint32_t i = 0; i < count; i++)
+        wanted[i] =
+            (struct mgmt_queue){ .qid = s->rows[rows[i]].qid, .shard = s->rows[rows[i]].shard };
+    s->listing = l;
+    mgmt_ask_queues(s->m->broker, s->m->loop, &wanted, count, on_fetched, s);
+}
+
+static json_t *render(struct mgmt_source *source, uint32_t row, uint32_t nth)
+{
+    struct queue_source *s = CONTAINER_OF(source, struct queue_source, base);
+    const struct meta_version *v = broker_meta(s->m->broker);
+    const struct meta_queue *q = meta_queue_get(v, s->rows[row].qid);
+    const struct mgmt_queue *f = &s->fetched[nth];
+    return q != NULL && f->found ? queue(s->m, v, q, f) : NULL;
+}
+
+static void free_source(struct mgmt_source *source)
+{
+    struct queue_source *s = CONTAINER_OF(source, struct queue_source, base);
+    mem_free(s->rows);
+    mem_free(s->fetched);
+    mem_free(s);
+}
+
+/* All queues of these vhosts, by vhost and name. */
+static void choose(struct queue_source *s, const struct meta_vhost *const *vhosts, size_t count)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++)
+        total += vhosts[i]->queues.count;
+    s->queues = mem_array(total + 1, sizeof(struct meta_queue *));
+    for (size_t i = 0; i < count; i++) {
+        uint32_t first = s->base.count;
         struct pmap_iter it;
         pmap_iter(&it, &vhosts[i]->queues);
         const struct meta_queue *q;
         while ((q = pmap_next(&it)) != NULL)
-            c.queues[c.count++] = q;
-        qsort(c.queues + first, c.count - first, sizeof *c.queues, compare_names);
+            s->queues[s->base.count++] = q;
+        qsort(s->queues + first, s->base.count - first, sizeof *s->queues, compare_names);
     }
-    return c;
+    s->rows = mem_array(total + 1, sizeof *s->rows);
+    for (uint32_t i = 0; i < s->base.count; i++)
+        s->rows[i] = (struct queue_row){ s->queues[i]->qid, s->queues[i]->shard };
 }
 
-/* A page in the order of names needs the figures of its own queues alone. False: refused. */
-static bool cut_page(struct mgmt_wait *w, struct choice *c, struct mgmt_complaint *why)
+void mgmt_serve_queues(struct mgmt_call *c)
 {
-    if (w->list.page == 0 || w->list.sort[0] != '\0' || w->list.reverse)
-        return true;
-    struct mgmt_filter *f;
-    if (!mgmt_filter_new(&w->list, &f, why))
-        return false;
-    w->is_part = true;
-    w->total = c->count;
-    for (size_t i = 0; i < c->count; i++) {
-        if (mgmt_filter_takes(f, meta_queue_name(c->queues[i])))
-            c->queues[w->filtered++] = c->queues[i];
-    }
-    mgmt_filter_free(&f);
-    size_t first, count;
-    if (!mgmt_list_range(&w->list, w->filtered, &first, &count, why))
-        return false;
-    for (size_t i = 0; i < count; i++)
-        c->queues[i] = c->queues[first + i];
-    c->count = count;
-    return true;
-}
-
-static bool is_too_long(const struct choice *c, struct mgmt_complaint *why)
-{
-    if (c->count <= MGMT_LIST_MAX)
-        return false;
-    why->error = "bad_request";
-    struct text t = text_over(why->reason, sizeof why->reason);
-    text_put(&t,
-             "%zu queues, and one answer has room for %u: ask for pages (page, page_size), "
-             "not sorted by another column than the name",
-             c->count, MGMT_LIST_MAX);
-    return true;
-}
-
-static void ask(struct mgmt_wait *w, const struct choice *c)
-{
-    struct mgmt_queue *wanted = mem_array(c->count + 1, sizeof *wanted);
-    for (size_t i = 0; i < c->count; i++)
-        wanted[i] = (struct mgmt_queue){ .qid = c->queues[i]->qid, .shard = c->queues[i]->shard };
-    mgmt_ask_queues(w->m->broker, w->m->loop, &wanted, c->count, on_found, w);
-}
-
-static void list_queues(struct mgmt_wait *w, const struct meta_vhost *const *vhosts, size_t count)
-{
-    struct mgmt_complaint why;
-    struct choice c = choose(vhosts, count);
-    if (cut_page(w, &c, &why) && !is_too_long(&c, &why)) {
-        ask(w, &c);
-    } else {
-        mgmt_refuse(w->r, 400, why.error, why.reason);
-        mgmt_wait_free(&w);
-    }
-    mem_free(c.queues);
-}
-
-static const struct meta_queue *named(struct mgmt_http *m, struct http_request *r,
-                                      const struct meta_vhost *vh)
-{
-    struct mgmt_name name;
-    if (!mgmt_path_name(r, 3, &name))
-        return NULL;
-    return meta_queue_find(broker_meta(m->broker), vh, mgmt_name_slice(&name));
-}
-
-/* /api/queues/VHOST/NAME[/bindings] */
-static void serve_one(struct mgmt_http *m, struct http_request *r, const struct mgmt_list *list,
-                      const struct meta_vhost *vh)
-{
-    const struct meta_queue *q = named(m, r, vh);
-    struct mgmt_name sub;
-    bool is_bindings = mgmt_path_len(r) == 5 && mgmt_path_name(r, 4, &sub) &&
-                       slice_is(mgmt_name_slice(&sub), "bindings");
-    if (q == NULL || (mgmt_path_len(r) > 4 && !is_bindings)) {
-        mgmt_not_found(r);
+    if (!mgmt_read_list(c))
         return;
-    }
-    if (is_bindings) {
-        mgmt_reply_bindings_to(m, r, vh, q->qid);
-        return;
-    }
-    struct mgmt_wait *w = mgmt_wait_new(m, r, list);
-    if (w == NULL)
-        return;
-    w->is_single = true;
-    ask(w, &(struct choice){ &q, 1 });
-}
-
-void mgmt_serve_queues(struct mgmt_http *m, struct http_request *r)
-{
-    struct mgmt_list list;
-    const struct meta_vhost **vhosts;
     size_t count;
-    if (!mgmt_list_of(r, &list) || !mgmt_vhosts_at(m, r, 2, &vhosts, &count))
-        return;
-    struct mgmt_wait *w;
-    if (mgmt_path_len(r) > 3)
-        serve_one(m, r, &list, vhosts[0]);
-    else if ((w = mgmt_wait_new(m, r, &list)) != NULL)
-        list_queues(w, vhosts, count);
+    const struct meta_vhost **vhosts = mgmt_vhosts(c, &count);
+    struct queue_source *s = mem_zalloc(sizeof *s);
+    s->m = c->m;
+    s->base.name = name_of_row;
+    s->base.fetch = fetch;
+    s->base.render = render;
+    s->base.free = free_source;
+    choose(s, vhosts, count);
     mem_free(vhosts);
+    const struct meta_queue **queues = s->queues;
+    mgmt_listing_start(c, &s->base);
+    mem_free(queues);
+}
+
+/* ---- /api/queues/VHOST/NAME ---- */
+
+/* The queue that the path names, or NULL: answered. */
+static const struct meta_queue *named(struct mgmt_call *c)
+{
+    const struct meta_vhost *vh = mgmt_vhost(c);
+    const struct meta_queue *q =
+        vh != NULL ? meta_queue_find(mgmt_meta(c), vh, mgmt_arg(c, 1)) : NULL;
+    if (q == NULL)
+        mgmt_not_found(c);
+    return q;
+}
+
+static void on_one(struct mgmt_ask *a, void *arg)
+{
+    struct mgmt_call *c = arg;
+    size_t count;
+    const struct mgmt_queue *f = mgmt_ask_queue_list(a, &count);
+    const struct meta_version *v = mgmt_meta(c);
+    const struct meta_queue *q = f->found ? meta_queue_get(v, f->qid) : NULL;
+    if (q == NULL)
+        mgmt_not_found(c);
+    else
+        mgmt_reply_object(c, queue(c->m, v, q, f));
+}
+
+void mgmt_serve_queue(struct mgmt_call *c)
+{
+    const struct meta_queue *q = named(c);
+    if (q == NULL)
+        return;
+    struct mgmt_queue *wanted = mem_array(1, sizeof *wanted);
+    *wanted = (struct mgmt_queue){ .qid = q->qid, .shard = q->shard };
+    mgmt_ask_queues(c->m->broker, c->m->loop, &wanted, 1, on_one, c);
+}
+
+void mgmt_serve_queue_put(struct mgmt_call *c)
+{
+    struct meta_cmd cmd = { .op = META_QUEUE_DECLARE,
+                            .vhost_id = c->vhost_id,
+                            .name = mgmt_arg(c, 1) };
+    uint8_t *table = NULL;
+    if (!mgmt_read_body(c) || !mgmt_member_bool(c, "durable", &cmd.queue_declare.durable) ||
+        !mgmt_member_bool(c, "auto_delete", &cmd.queue_declare.auto_delete) ||
+        !mgmt_member_table(c, "arguments", &table, &cmd.queue_declare.args))
+        return;
+    const struct meta_vhost *vh = mgmt_vhost(c);
+    bool is_there = vh != NULL && meta_queue_find(mgmt_meta(c), vh, cmd.name) != NULL;
+    c->data = table;
+    mgmt_change(c, &cmd, is_there ? 204 : 201);
+}
+
+static void on_deleted(struct mgmt_call *c, const struct port_request *r)
+{
+    switch (r->verdict) {
+    case PORT_OK:
+        mgmt_change(
+            c,
+            &(struct meta_cmd){ .op = META_QUEUE_DELETE, .vhost_id = c->vhost_id, .qid = r->qid },
+            204);
+        return;
+    case PORT_IN_USE:
+    case PORT_NOT_EMPTY:
+        mgmt_bad_request(c, "queue '%.*s' in vhost '%.*s' %s", SLICE_ARG(mgmt_arg(c, 1)),
+                         SLICE_ARG(mgmt_arg(c, 0)),
+                         r->verdict == PORT_IN_USE ? "in use" : "not empty");
+        return;
+    case PORT_NO_QUEUE:
+    case PORT_EXCLUSIVE:
+        mgmt_not_found(c);
+        return;
+    }
+}
+
+/* As any other client: not a queue that a connection has for itself alone. */
+static bool is_open(struct mgmt_call *c, const struct meta_queue *q)
+{
+    struct meta_refusal why;
+    if (meta_queue_is_open_to(mgmt_meta(c), q, 0, &why))
+        return true;
+    mgmt_refuse_meta(c, &why);
+    return false;
+}
+
+void mgmt_serve_queue_delete(struct mgmt_call *c)
+{
+    const struct meta_queue *q = named(c);
+    if (q != NULL && is_open(c, q))
+        mgmt_shard_ask(c, q,
+                       &(struct port_request){ .op = PORT_DELETE,
+                                               .if_unused = mgmt_query_is(c, "if-unused", "true"),
+                                               .if_empty = mgmt_query_is(c, "if-empty", "true") },
+                       on_deleted);
+}
+
+static void on_purged(struct mgmt_call *c, const struct port_request *r)
+{
+    if (r->verdict == PORT_OK)
+        mgmt_reply_empty(c, 204);
+    else
+        mgmt_not_found(c);
+}
+
+void mgmt_serve_queue_purge(struct mgmt_call *c)
+{
+    const struct meta_queue *q = named(c);
+    if (q != NULL && is_open(c, q))
+        mgmt_shard_ask(c, q, &(struct port_request){ .op = PORT_PURGE }, on_purged);
+}
+
+/* Mirrors of one node's queues are always in sync. */
+void mgmt_serve_queue_actions(struct mgmt_call *c)
+{
+    static const char *const needed[] = { "action", NULL };
+    struct slice action;
+    if (named(c) == NULL || !mgmt_read_body_with(c, needed) ||
+        !mgmt_member_text(c, "action", &action))
+        return;
+    if (slice_is(action, "sync") || slice_is(action, "cancel_sync")) {
+        mgmt_reply_empty(c, 204);
+        return;
+    }
+    json_t *o = json_object();
+    mgmt_json_put_str(o, "error", "bad_request");
+    mgmt_json_put(o, "reason", json_pack("[so]", "unknown", mgmt_json_text(action)));
+    mgmt_reply(c, 400, o);
+}
+
+void mgmt_serve_queue_bindings(struct mgmt_call *c)
+{
+    const struct meta_queue *q = named(c);
+    if (q != NULL)
+        mgmt_reply_bindings_to(c, q->qid);
 }

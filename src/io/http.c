@@ -1,4 +1,4 @@
-#include "io/http.h"
+#include "io/http_inner.h"
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -16,63 +16,6 @@
 #define REPLY_HEAD_MAX          ((size_t)8 * 1024)
 #define BODY_CAP_FIRST          ((size_t)16 * 1024)
 #define STREAM_HIGH_BYTES       ((size_t)256 * 1024)
-
-/*
- *             head came            body came          handler called
- *   READING_HEAD ----> READING_BODY ----> (answering) ----------------+
- *      ^   ^                                 |  http_hold             |
- *      |   +--- http_reply, keep-alive ------+----> HELD              |
- *      +------------------------- http_reply -----------+             |
- *      +--- http_reply_end ------ STREAMING <--- http_reply_begin (answering or HELD)
- *   any -- refused, Connection: close --> closing (the stream lingers without us)
- */
-enum request_state { READING_HEAD, READING_BODY, ANSWERING, HELD, STREAMING };
-
-struct http_request {
-    struct http_server *server; /* NULL: freed while the request was held */
-    struct loop *loop;
-    struct stream *stream; /* NULL: the client has gone, or was told good-bye */
-    enum request_state state;
-    struct sock_addr peer;
-    struct loop_timer deadline;
-    struct loop_task next; /* one request a turn: others first, then the rest */
-    uint64_t written_ms;   /* last progress seen by the deadline */
-    struct loop_task room; /* of an answer in pieces */
-    http_room_fn on_room;
-    void *room_arg;
-    bool is_chunked;  /* else the end of the connection is the end of the answer */
-    bool is_headless; /* to a HEAD: no body */
-    bool has_begun;   /* the first octets of a request are there */
-    bool is_buried;
-
-    uint8_t *head_bytes; /* own copy, strings terminated */
-    struct http_head head;
-    uint8_t *body;
-    size_t body_len;
-    size_t body_cap;
-    struct text extra; /* headers of the reply */
-    TAILQ_ENTRY(http_request) entry;
-};
-
-struct route {
-    char *path; /* without "/..." */
-    size_t len;
-    bool is_prefix;
-    unsigned methods;
-    http_handler handler;
-    void *arg;
-};
-
-struct http_server {
-    struct loop *loop;
-    struct listener *listener;
-    struct http_options o;
-    struct route *routes;
-    size_t route_count;
-    TAILQ_HEAD(, http_request) connections;
-    unsigned connection_count;
-    size_t bodies_bytes; /* held for requests at present */
-};
 
 static void on_data(struct stream *s, void *arg);
 static void on_room(struct stream *s, void *arg);
@@ -605,60 +548,6 @@ static void on_deadline(void *arg)
     } else {
         drop(r);
     }
-}
-
-/* ---- what a handler asks -------------------------------------------------------------------- */
-
-enum http_method http_request_method(const struct http_request *r)
-{
-    return r->head.method;
-}
-
-const char *http_request_path(const struct http_request *r)
-{
-    return (const char *)r->head.path.ptr;
-}
-
-bool http_request_segment(const struct http_request *r, unsigned n, struct text *room)
-{
-    struct slice rest = slice_from(r->head.path, 1);
-    const uint8_t *slash;
-    while (n-- != 0) {
-        slash = rest.len != 0 ? memchr(rest.ptr, '/', rest.len) : NULL;
-        if (slash == NULL)
-            return false;
-        rest = slice_from(rest, (size_t)(slash - rest.ptr) + 1);
-    }
-    slash = rest.len != 0 ? memchr(rest.ptr, '/', rest.len) : NULL;
-    struct slice segment = slash != NULL ? slice_head(rest, (size_t)(slash - rest.ptr)) : rest;
-    return segment.len != 0 && http_percent_decode(segment, false, room);
-}
-
-bool http_request_query(const struct http_request *r, const char *name, struct text *room)
-{
-    return http_query_find(r->head.query, name, room);
-}
-
-const char *http_request_header(const struct http_request *r, const char *name)
-{
-    const struct http_field *f = http_head_find(&r->head, name);
-    return f != NULL ? (const char *)f->value.ptr : NULL;
-}
-
-struct slice http_request_body(const struct http_request *r)
-{
-    return slice_of(r->body, r->body_len);
-}
-
-const struct sock_addr *http_request_peer(const struct http_request *r)
-{
-    return &r->peer;
-}
-
-bool http_request_basic_auth(const struct http_request *r, struct text *user, struct text *password)
-{
-    const struct http_field *f = http_head_find(&r->head, "Authorization");
-    return f != NULL && http_basic_decode(f->value, user, password);
 }
 
 /* ---- the server ----------------------------------------------------------------------------- */

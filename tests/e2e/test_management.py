@@ -114,13 +114,6 @@ class Entrance(ManagementCase):
                                  {"error": "Object Not Found", "reason": "Not Found"})
         self.assertEqual(call(self.port, "/nosuch")[0], 404)
 
-    def test_nothing_is_changed_yet(self):
-        """Refused by name of the method, and not as if it had been done."""
-        for method in ("PUT", "POST", "DELETE"):
-            status, headers, _ = call(self.port, "/api/queues/%2F/q", method=method)
-            self.assertEqual(status, 405)
-            self.assertIn("GET", headers["Allow"])
-
     def test_the_page(self):
         status, headers, body = call(self.port, "/", user=None)
         self.assertEqual(status, 200)

@@ -7,6 +7,7 @@ A test module says what it needs in constants that the runner reads before it lo
   BROKER_CONF   laid over the broker's configuration
   PROXY_CONF    laid over the proxy's
   RABBIT_CONF   lines for a RabbitMQ of its own, where the shared one will not do
+  RABBIT_PLUGINS  what that one has enabled
 """
 
 import os
@@ -44,7 +45,8 @@ class Site:
         if own is None and SHARED_RABBIT in os.environ:
             self.address = ("127.0.0.1", int(os.environ[SHARED_RABBIT]))
             return
-        self.rabbit = Rabbit(self.folder, conf=own or ())
+        plugins = self._constant("RABBIT_PLUGINS")
+        self.rabbit = Rabbit(self.folder, conf=own or (), **({"plugins": plugins} if plugins else {}))
         self.rabbit.start()
         self.address = self.rabbit.address
 

@@ -1,0 +1,357 @@
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "client/auth.h"
+#include "mgmt/mgmt_inner.h"
+
+#include <string.h>
+
+#define PASSWORD_MAX 1024u
+
+#define GET          HTTP_GET
+#define PUT          HTTP_PUT
+#define POST         HTTP_POST
+#define DELETE       HTTP_DELETE
+
+/* Everything that is served, for the requests and for the page. Of two paths that fit, the first
+ * one counts; lines of one path stand together. */
+static const struct mgmt_route routes[] = {
+    { "/", GET, mgmt_serve_page, MGMT_OPEN, "this page" },
+    { "/metrics", GET, mgmt_serve_metrics, MGMT_OPEN, "figures for Prometheus" },
+
+    { "/api/overview", GET, mgmt_serve_overview, MGMT_MANAGEMENT, "the node in short" },
+    { "/api/whoami", GET, mgmt_serve_whoami, MGMT_MANAGEMENT, "who you are" },
+    { "/api/auth", GET, mgmt_serve_auth_methods, MGMT_OPEN, "how to log in" },
+    { "/api/cluster-name", GET, mgmt_serve_cluster_name, MGMT_MANAGEMENT, "the cluster's name" },
+    { "/api/extensions", GET, mgmt_serve_extensions, MGMT_MANAGEMENT, "none" },
+    { "/api/feature-flags", GET, mgmt_serve_feature_flags, MGMT_ADMINISTRATOR, "all enabled" },
+    { "/api/rebalance/queues", POST, mgmt_serve_rebalance, MGMT_ADMINISTRATOR,
+      "spread the masters" },
+
+    { "/api/nodes", GET, mgmt_serve_nodes, MGMT_MONITORING, "nodes: memory, limits, alarms" },
+    { "/api/nodes/:node", GET, mgmt_serve_node, MGMT_MONITORING, "one of them" },
+    { "/api/nodes/:node/memory", GET, mgmt_serve_node_memory, MGMT_MONITORING, "what takes it" },
+    { "/api/nodes/:node/memory/ets", GET, mgmt_serve_node_memory, MGMT_MONITORING, NULL },
+
+    { "/api/healthchecks/node", GET, mgmt_serve_node_check, MGMT_MANAGEMENT, "is the node well?" },
+    { "/api/healthchecks/node/:node", GET, mgmt_serve_node_check, MGMT_MANAGEMENT, NULL },
+    { "/api/health/checks/alarms", GET, mgmt_serve_alarms, MGMT_MANAGEMENT,
+      "is no alarm in effect?" },
+    { "/api/health/checks/local-alarms", GET, mgmt_serve_local_alarms, MGMT_MANAGEMENT,
+      "none on this node?" },
+    { "/api/health/checks/certificate-expiration/:within/:unit", GET, mgmt_serve_certificates,
+      MGMT_MANAGEMENT, "does no certificate end within days, weeks, months, years?" },
+    { "/api/health/checks/port-listener/:port", GET, mgmt_serve_port_listener, MGMT_MANAGEMENT,
+      "does somebody listen there?" },
+    { "/api/health/checks/protocol-listener/:protocol", GET, mgmt_serve_protocol_listener,
+      MGMT_MANAGEMENT, "is the protocol spoken?" },
+    { "/api/health/checks/virtual-hosts", GET, mgmt_serve_vhosts_check, MGMT_MANAGEMENT,
+      "do all vhosts run?" },
+    { "/api/health/checks/node-is-mirror-sync-critical", GET, mgmt_serve_critical_check,
+      MGMT_MANAGEMENT, "would queues lose their last copy with this node?" },
+    { "/api/health/checks/node-is-quorum-critical", GET, mgmt_serve_critical_check, MGMT_MANAGEMENT,
+      "or their majority?" },
+    { "/api/aliveness-test/:vhost", GET, mgmt_serve_aliveness, MGMT_MANAGEMENT,
+      "does a message go through a queue of this vhost?" },
+
+    { "/api/vhosts", GET, mgmt_serve_vhosts, MGMT_MANAGEMENT, "virtual hosts" },
+    { "/api/vhosts/:name", GET, mgmt_serve_vhost, MGMT_ADMINISTRATOR, "one of them" },
+    { "/api/vhosts/:name", PUT, mgmt_serve_vhost_put, MGMT_ADMINISTRATOR, NULL },
+    { "/api/vhosts/:name", DELETE, mgmt_serve_vhost_delete, MGMT_ADMINISTRATOR, NULL },
+    { "/api/vhosts/:name/start/:node", POST, mgmt_serve_vhost_start, MGMT_ADMINISTRATOR, NULL },
+    { "/api/vhosts/:vhost/connections", GET, mgmt_serve_connections_of_vhost, MGMT_MANAGEMENT,
+      "its clients" },
+    { "/api/vhosts/:vhost/channels", GET, mgmt_serve_channels_of_vhost, MGMT_MANAGEMENT,
+      "their channels" },
+
+    { "/api/queues", GET, mgmt_serve_queues, MGMT_MANAGEMENT, "queues and how full they are" },
+    { "/api/queues/:vhost", GET, mgmt_serve_queues, MGMT_MANAGEMENT, NULL },
+    { "/api/queues/:vhost/:name", GET, mgmt_serve_queue, MGMT_MANAGEMENT, "one of them" },
+    { "/api/queues/:vhost/:name", PUT, mgmt_serve_queue_put, MGMT_MANAGEMENT, NULL },
+    { "/api/queues/:vhost/:name", DELETE, mgmt_serve_queue_delete, MGMT_MANAGEMENT, NULL },
+    { "/api/queues/:vhost/:name/bindings", GET, mgmt_serve_queue_bindings, MGMT_MANAGEMENT,
+      "the bindings to it" },
+    { "/api/queues/:vhost/:name/contents", DELETE, mgmt_serve_queue_purge, MGMT_MANAGEMENT,
+      "remove what is ready" },
+    { "/api/queues/:vhost/:name/actions", POST, mgmt_serve_queue_actions, MGMT_ADMINISTRATOR,
+      "sync, cancel_sync" },
+    { "/api/queues/:vhost/:name/get", POST, mgmt_serve_queue_get, MGMT_MANAGEMENT,
+      "messages of it" },
+
+    { "/api/exchanges", GET, mgmt_serve_exchanges, MGMT_MANAGEMENT, "exchanges" },
+    { "/api/exchanges/:vhost", GET, mgmt_serve_exchanges, MGMT_MANAGEMENT, NULL },
+    { "/api/exchanges/:vhost/:name", GET, mgmt_serve_exchange, MGMT_MANAGEMENT, "one of them" },
+    { "/api/exchanges/:vhost/:name", PUT, mgmt_serve_exchange_put, MGMT_MANAGEMENT, NULL },
+    { "/api/exchanges/:vhost/:name", DELETE, mgmt_serve_exchange_delete, MGMT_MANAGEMENT, NULL },
+    { "/api/exchanges/:vhost/:name/bindings/source", GET, mgmt_serve_bindings_from, MGMT_MANAGEMENT,
+      "the bindings from it" },
+    { "/api/exchanges/:vhost/:name/bindings/destination", GET, mgmt_serve_bindings_to,
+      MGMT_MANAGEMENT, "and to it" },
+    { "/api/exchanges/:vhost/:name/publish", POST, mgmt_serve_exchange_publish, MGMT_MANAGEMENT,
+      "publish a message" },
+
+    { "/api/bindings", GET, mgmt_serve_bindings, MGMT_MANAGEMENT, "bindings" },
+    { "/api/bindings/:vhost", GET, mgmt_serve_bindings, MGMT_MANAGEMENT, NULL },
+    { "/api/bindings/:vhost/e/:source/:kind/:to", GET, mgmt_serve_bindings_between, MGMT_MANAGEMENT,
+      "between an exchange and a queue (q) or an exchange (e)" },
+    { "/api/bindings/:vhost/e/:source/:kind/:to", POST, mgmt_serve_binding_post, MGMT_MANAGEMENT,
+      NULL },
+    { "/api/bindings/:vhost/e/:source/:kind/:to/:props", GET, mgmt_serve_binding, MGMT_MANAGEMENT,
+      "one of them" },
+    { "/api/bindings/:vhost/e/:source/:kind/:to/:props", DELETE, mgmt_serve_binding_delete,
+      MGMT_MANAGEMENT, NULL },
+
+    { "/api/connections", GET, mgmt_serve_connections, MGMT_MANAGEMENT, "clients" },
+    { "/api/connections/username/:user", GET, mgmt_serve_connections_of_user, MGMT_MANAGEMENT,
+      "those of a user" },
+    { "/api/connections/username/:user", DELETE, mgmt_serve_connections_of_user_delete,
+      MGMT_MANAGEMENT, NULL },
+    { "/api/connections/:name", GET, mgmt_serve_connection, MGMT_MANAGEMENT, "one of them" },
+    { "/api/connections/:name", DELETE, mgmt_serve_connection_delete, MGMT_MANAGEMENT, NULL },
+    { "/api/connections/:name/channels", GET, mgmt_serve_connection_channels, MGMT_MANAGEMENT,
+      "its channels" },
+    { "/api/channels", GET, mgmt_serve_channels, MGMT_MANAGEMENT, "channels" },
+    { "/api/channels/:name", GET, mgmt_serve_channel, MGMT_MANAGEMENT, "one of them" },
+    { "/api/consumers", GET, mgmt_serve_consumers, MGMT_MANAGEMENT, "consumers" },
+    { "/api/consumers/:vhost", GET, mgmt_serve_consumers, MGMT_MANAGEMENT, NULL },
+};
+
+const struct mgmt_route *mgmt_route_at(size_t index)
+{
+    return index < ARRAY_COUNT(routes) ? &routes[index] : NULL;
+}
+
+/* In the order of enum mgmt_tag. */
+static const char *const tag_names[] = { "management", "policymaker", "monitoring",
+                                         "administrator" };
+
+/* ---- which one ---- */
+
+static struct slice next_segment(const char **at)
+{
+    const char *from = ++*at;
+    *at = from + strcspn(from, "/");
+    return slice_of(from, (size_t)(*at - from));
+}
+
+/* Does the path fit, and what are its args? */
+static bool fits(struct mgmt_call *c, const char *path)
+{
+    c->arg_count = 0;
+    if (path[1] == '\0')
+        return c->segment_count == 0;
+    for (unsigned i = 0; i < c->segment_count; i++) {
+        if (*path != '/')
+            return false;
+        struct slice word = next_segment(&path);
+        struct slice given = c->segments[i];
+        if (word.len != 0 && word.ptr[0] == ':' && given.len <= META_NAME_MAX)
+            c->args[c->arg_count++] = given;
+        else if (!slice_eq(word, given))
+            return false;
+    }
+    return *path == '\0';
+}
+
+static const struct mgmt_route *find_path(struct mgmt_call *c)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(routes); i++) {
+        if (fits(c, routes[i].path))
+            return &routes[i];
+    }
+    return NULL;
+}
+
+static const struct mgmt_route *next_of_path(const struct mgmt_route *route)
+{
+    const struct mgmt_route *next = route + 1;
+    return next < routes + ARRAY_COUNT(routes) && strcmp(next->path, route->path) == 0 ? next
+                                                                                       : NULL;
+}
+
+static enum http_method method_of(const struct mgmt_call *c)
+{
+    enum http_method method = http_request_method(c->r);
+    return method == HTTP_HEAD ? HTTP_GET : method;
+}
+
+static const struct mgmt_route *of_method(const struct mgmt_route *route, enum http_method method)
+{
+    while (route != NULL && route->method != method)
+        route = next_of_path(route);
+    return route;
+}
+
+/* As RabbitMQ lists them. */
+static void put_allow(struct mgmt_call *c, const struct mgmt_route *route)
+{
+    static const struct {
+        enum http_method method;
+        const char *text;
+    } names[] = { { HTTP_GET, "HEAD, GET, " },
+                  { HTTP_POST, "POST, " },
+                  { HTTP_PUT, "PUT, " },
+                  { HTTP_DELETE, "DELETE, " } };
+    char room[64];
+    struct text t = text_over(room, sizeof room);
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        if (of_method(route, names[i].method) != NULL)
+            text_str(&t, names[i].text);
+    }
+    text_str(&t, "OPTIONS");
+    http_reply_header(c->r, "Allow", room);
+}
+
+/* ---- who may ---- */
+
+static bool has_level(struct mgmt_call *c)
+{
+    static const char *const reasons[] = { [MGMT_OPEN] = "",
+                                           [MGMT_MANAGEMENT] = "Not management user",
+                                           [MGMT_POLICYMAKER] =
+                                               "User not authorised to access object",
+                                           [MGMT_MONITORING] = "Not monitor user",
+                                           [MGMT_ADMINISTRATOR] = "Not administrator user" };
+    enum mgmt_level level = c->route->level;
+    if (mgmt_has_tag(c, MGMT_MANAGEMENT) && mgmt_has_tag(c, level))
+        return true;
+    mgmt_refuse_access(c, reasons[mgmt_has_tag(c, MGMT_MANAGEMENT) ? level : MGMT_MANAGEMENT]);
+    return false;
+}
+
+/* The vhost that the path names, if it names one: it is there, and the user may enter. */
+static bool has_vhost(struct mgmt_call *c)
+{
+    const char *at = strstr(c->route->path, "/:vhost");
+    if (at == NULL)
+        return true;
+    const struct meta_vhost *vh = meta_vhost_find(mgmt_meta(c), c->args[0]);
+    if (vh == NULL) {
+        if (c->route->method == HTTP_PUT || c->route->method == HTTP_POST)
+            mgmt_refuse(c, 404, "not_found", "vhost_not_found");
+        else
+            mgmt_not_found(c);
+        return false;
+    }
+    if (!mgmt_may_enter(c, vh)) {
+        mgmt_refuse_access(c, "User not authorised to access virtual host");
+        return false;
+    }
+    c->vhost_id = vh->vhost_id;
+    return true;
+}
+
+/* The user is known, or need not be. */
+static void go(struct mgmt_call *c)
+{
+    if (c->route->level == MGMT_OPEN || (has_level(c) && has_vhost(c)))
+        c->route->fn(c);
+}
+
+/* ---- logging in ---- */
+
+static void log_refusal(const struct mgmt_call *c, enum auth_verdict verdict)
+{
+    char where[SOCK_ADDR_TEXT_MAX];
+    log_warn("mgmt", sock_addr_text(http_request_peer(c->r), where), "login refused%s",
+             auth_verdict_text(verdict));
+}
+
+/* As RabbitMQ: without credentials an empty 401, with wrong ones a reason. */
+static void turn_away(struct mgmt_call *c, enum auth_verdict verdict)
+{
+    c->m->logins_refused++;
+    log_refusal(c, verdict);
+    if (verdict == AUTH_BUSY) {
+        mgmt_refuse(c, 503, "service_unavailable", "Too many logins at a time");
+        return;
+    }
+    http_reply_header(c->r, "WWW-Authenticate", "Basic realm=\"RabbitMQ Management\"");
+    mgmt_refuse(c, 401, "not_authorized",
+                verdict == AUTH_LOOPBACK_ONLY ? "User can only log in via localhost"
+                                              : "Login failed");
+}
+
+/* What the user's tags are now. */
+static unsigned tags_of(const struct mgmt_call *c)
+{
+    const struct meta_user *u =
+        meta_user_find(mgmt_meta(c), slice_of(c->user.name, c->user.name_len));
+    unsigned tags = 0;
+    for (unsigned i = 0; u != NULL && i < ARRAY_COUNT(tag_names); i++)
+        tags |= meta_user_has_tag(u, tag_names[i]) ? 1u << i : 0;
+    return tags;
+}
+
+static void on_verdict(void *arg, enum auth_verdict verdict)
+{
+    struct mgmt_call *c = arg;
+    if (verdict != AUTH_OK) {
+        turn_away(c, verdict);
+        return;
+    }
+    c->m->logins++;
+    c->user.tags = tags_of(c);
+    go(c);
+}
+
+static void log_in(struct mgmt_call *c)
+{
+    char password[PASSWORD_MAX];
+    struct text u = text_over(c->user.name, sizeof c->user.name);
+    struct text p = text_over(password, sizeof password);
+    if (!http_request_basic_auth(c->r, &u, &p)) {
+        http_reply_header(c->r, "WWW-Authenticate", "Basic realm=\"RabbitMQ Management\"");
+        mgmt_reply_empty(c, 401);
+        return;
+    }
+    c->user.name_len = u.len;
+    c->login = (struct auth_wait){ .fn = on_verdict, .arg = c };
+    enum auth_verdict verdict =
+        auth_login(c->m->auth,
+                   &(struct auth_ask){ mgmt_conf(c->m), text_view(&u), text_view(&p),
+                                       http_request_peer(c->r) },
+                   &c->login);
+    explicit_bzero(password, sizeof password);
+    if (verdict != AUTH_PENDING)
+        on_verdict(c, verdict);
+}
+
+/* ---- entrances ---- */
+
+/* Find what is asked for; false: it was answered. */
+static bool find_route(struct mgmt_call *c)
+{
+    const struct mgmt_route *path = find_path(c);
+    if (path == NULL) {
+        mgmt_not_found(c);
+        return false;
+    }
+    enum http_method method = method_of(c);
+    c->route = of_method(path, method);
+    if (c->route != NULL)
+        return true;
+    put_allow(c, path);
+    mgmt_reply_empty(c, method == HTTP_OPTIONS ? 200 : 405);
+    return false;
+}
+
+void mgmt_dispatch(struct mgmt_http *m, struct http_request *r, const struct mgmt_user *who)
+{
+    struct mgmt_call *c = mgmt_call_new(m, r);
+    if (c == NULL || !find_route(c))
+        return;
+    c->user = *who;
+    go(c);
+}
+
+void mgmt_on_request(struct http_request *r, void *arg)
+{
+    struct mgmt_call *c = mgmt_call_new(arg, r);
+    if (c == NULL || !find_route(c))
+        return;
+    if (c->route->level == MGMT_OPEN)
+        go(c);
+    else
+        log_in(c);
+}

@@ -1,0 +1,97 @@
+#include "base/mem.h"
+#include "mgmt/mgmt_inner.h"
+
+static json_t *vhost(const struct mgmt_http *m, const struct meta_vhost *vh,
+                     const struct mgmt_ask *a)
+{
+    const struct meta_version *v = broker_meta(m->broker);
+    uint64_t ready = 0, unacked = 0;
+    size_t count;
+    const struct mgmt_queue *f = mgmt_ask_queue_list(a, &count);
+    for (size_t i = 0; i < count; i++) {
+        const struct meta_queue *q = f[i].found ? meta_queue_get(v, f[i].qid) : NULL;
+        if (q == NULL || q->vhost_id != vh->vhost_id)
+            continue;
+        ready += f[i].ready;
+        unacked += f[i].unacked;
+    }
+    json_t *o = json_object();
+    json_t *state = json_object();
+    mgmt_json_put_str(state, mgmt_conf(m)->node.name, "running");
+    mgmt_json_put(o, "name", mgmt_json_text(meta_vhost_name(vh)));
+    mgmt_json_put_bool(o, "tracing", false);
+    mgmt_json_put(o, "cluster_state", state);
+    mgmt_json_put_u64(o, "messages", ready + unacked);
+    mgmt_json_put_u64(o, "messages_ready", ready);
+    mgmt_json_put_u64(o, "messages_unacknowledged", unacked);
+    return o;
+}
+
+static void on_vhosts(struct mgmt_ask *a, void *arg)
+{
+    struct mgmt_call *c = arg;
+    size_t count;
+    const struct meta_vhost **list = mgmt_vhosts(c, &count);
+    json_t *all = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(all, vhost(c->m, list[i], a));
+    mem_free(list);
+    mgmt_reply_list(c, all);
+}
+
+void mgmt_serve_vhosts(struct mgmt_call *c)
+{
+    mgmt_ask_all_queues(c->m, 0, on_vhosts, c);
+}
+
+static const struct meta_vhost *named(const struct mgmt_call *c)
+{
+    return meta_vhost_find(mgmt_meta(c), mgmt_arg(c, 0));
+}
+
+static void on_vhost(struct mgmt_ask *a, void *arg)
+{
+    struct mgmt_call *c = arg;
+    const struct meta_vhost *vh = named(c);
+    if (vh != NULL)
+        mgmt_reply_object(c, vhost(c->m, vh, a));
+    else
+        mgmt_not_found(c);
+}
+
+void mgmt_serve_vhost(struct mgmt_call *c)
+{
+    const struct meta_vhost *vh = named(c);
+    if (vh != NULL)
+        mgmt_ask_all_queues(c->m, vh->vhost_id, on_vhost, c);
+    else
+        mgmt_not_found(c);
+}
+
+void mgmt_serve_vhost_put(struct mgmt_call *c)
+{
+    if (!mgmt_read_body(c))
+        return;
+    struct meta_cmd cmd = { .op = META_VHOST_ADD, .name = mgmt_arg(c, 0) };
+    if (named(c) != NULL)
+        mgmt_reply_empty(c, 204);
+    else
+        mgmt_change(c, &cmd, 201);
+}
+
+void mgmt_serve_vhost_delete(struct mgmt_call *c)
+{
+    struct meta_cmd cmd = { .op = META_VHOST_DELETE, .name = mgmt_arg(c, 0) };
+    if (named(c) == NULL)
+        mgmt_not_found(c);
+    else
+        mgmt_change(c, &cmd, 204);
+}
+
+void mgmt_serve_vhost_start(struct mgmt_call *c)
+{
+    if (named(c) == NULL || !mgmt_is_this_node(c, 1))
+        mgmt_not_found(c);
+    else
+        mgmt_reply_empty(c, 204);
+}
