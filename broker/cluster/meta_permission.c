@@ -71,6 +71,41 @@ void meta_pattern_make(struct meta *m, struct meta_pattern *p, struct slice text
     m->pattern_count++;
 }
 
+static void put_expanded(struct text *t, struct slice from, const char *name, struct slice value)
+{
+    size_t n = strlen(name);
+    while (from.len != 0) {
+        const uint8_t *found = memmem(from.ptr, from.len, name, n);
+        size_t before = found != NULL ? (size_t)(found - from.ptr) : from.len;
+        text_slice(t, slice_head(from, before));
+        if (found == NULL)
+            return;
+        text_slice(t, value);
+        from = slice_from(from, before + n);
+    }
+}
+
+/* Of routing keys, which may be empty. {username} and {vhost} in it stand for what the permission
+ * is about. A name may make nonsense of it: then it matches nothing. */
+static void topic_pattern_make(struct meta *m, struct meta_pattern *p, struct slice text,
+                               struct slice user, struct slice vhost)
+{
+    struct pattern_error err;
+    struct text half, whole;
+    *p = (struct meta_pattern){ .text = text, .all = is_all(text) };
+    if (p->all)
+        return;
+    text_init(&half, (size_t)1 << 20);
+    text_init(&whole, (size_t)1 << 20);
+    put_expanded(&half, text.len != 0 ? text : slice_str("^$"), "{username}", user);
+    put_expanded(&whole, text_view(&half), "{vhost}", vhost);
+    p->code = pattern_new(text_view(&whole), &err);
+    p->none = p->code == NULL;
+    m->pattern_count += !p->none;
+    text_fini(&half);
+    text_fini(&whole);
+}
+
 static void free_pattern(void *ptr)
 {
     struct pattern *p = ptr;
@@ -205,9 +240,9 @@ static void topic_put(struct meta *m, const struct meta_cmd *cmd)
     uint8_t *at = p->bytes;
     p->user = meta_put_word(&at, user);
     p->exchange = meta_put_word(&at, exchange);
-    meta_pattern_make(m, &p->write, meta_put_word(&at, write), true);
-    meta_pattern_make(m, &p->read, meta_put_word(&at, read), true);
     struct meta_vhost *vh = meta_vhost_own(m, cmd->vhost_id);
+    topic_pattern_make(m, &p->write, meta_put_word(&at, write), user, meta_vhost_name(vh));
+    topic_pattern_make(m, &p->read, meta_put_word(&at, read), user, meta_vhost_name(vh));
     const void *old = pmap_set(&vh->topic_permissions, &m->kinds.topic_permissions, &m->edit, p);
     if (old != NULL)
         meta_topic_permission_drop(m, old);

@@ -80,7 +80,8 @@ struct meta_permission {
 const struct meta_permission *meta_permission_find(const struct meta_version *v,
                                                    const struct meta_vhost *vh, struct slice user);
 
-/* Of one user at one topic exchange: routing keys. */
+/* Of one user at one topic exchange: routing keys. {username} and {vhost} in the patterns stand for
+ * what they say, and are matched so. */
 struct meta_topic_permission {
     uint64_t tag; /* private */
     struct slice user;

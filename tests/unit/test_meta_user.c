@@ -193,6 +193,33 @@ Test(meta_permission, needs_a_user_and_patterns)
     world_fini(&w);
 }
 
+Test(meta_permission, matches_routing_keys)
+{
+    struct world w;
+    world_init(&w, 1);
+    must(&w, user_put("bob", "h", ""));
+    must(&w, may_topic("bob", "x", "^{username}\\.{vhost}\\.{username}$", ""));
+    const struct meta_topic_permission *p = topic_now(&w, "bob", "x");
+    cr_assert(p != NULL);
+    cr_expect(slice_is(p->write.text, "^{username}\\.{vhost}\\.{username}$"));
+    cr_expect(meta_pattern_matches(&p->write, S("bob./.bob")));
+    cr_expect(not(meta_pattern_matches(&p->write, S("bob./.bo"))));
+    cr_expect(meta_pattern_matches(&p->read, S("")), "nothing but the empty key");
+    cr_expect(not(meta_pattern_matches(&p->read, S("a"))));
+    must(&w, may_topic("bob", "x", ".*", "{nobody}"));
+    p = topic_now(&w, "bob", "x");
+    cr_expect(meta_pattern_matches(&p->write, S("a.b")));
+    cr_expect(meta_pattern_matches(&p->read, S("a{nobody}b")));
+
+    must(&w, user_put("b(", "h", ""));
+    must(&w, may_topic("b(", "x", "{username}", "x"));
+    p = topic_now(&w, "b(", "x");
+    cr_expect(p->write.none);
+    cr_expect(not(meta_pattern_matches(&p->write, S("b("))));
+    cr_expect(meta_pattern_matches(&p->read, S("axb")));
+    world_fini(&w);
+}
+
 Test(meta_permission, goes_with_its_user)
 {
     struct world w;
