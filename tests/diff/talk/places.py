@@ -3,12 +3,13 @@
 import base64
 import http.client
 import os
-import urllib.parse
+import re
 
 from harness import procs
 from harness.servers import Broker, Proxy, Rabbit
 from harness.waits import LONG
 
+MADE = re.compile(r"/api/(users|vhosts)/[^/]+")
 PLUGINS = ("rabbitmq_management", "rabbitmq_consistent_hash_exchange")
 
 
@@ -18,12 +19,15 @@ class Place:
     def __init__(self, stand, token):
         self.stand, self.token, self.vhost, self.own = stand, token, token, None
         self.address, self.management_port = stand.address, stand.management_port
+        self.made = []  # users and virtual hosts, to be deleted in the end
 
     def http(self, method, path, body=None, user="guest:guest"):
         """(status, octets)"""
         conn = http.client.HTTPConnection("127.0.0.1", self.management_port, timeout=LONG)
         headers = {"Authorization": "Basic " + base64.b64encode(user.encode()).decode(),
                    "Content-Type": "application/json"}
+        if method == "PUT" and MADE.fullmatch(path):
+            self.made.append(path)
         try:
             conn.request(method, path, body=body, headers=headers)
             answer = conn.getresponse()
@@ -50,7 +54,8 @@ class Place:
         """What was wrong, as a list of texts."""
         if self.own:
             return self.own.stop()
-        self.http("DELETE", "/api/vhosts/" + self.vhost)
+        for path in reversed(self.made):
+            self.http("DELETE", path)
         return []
 
 
@@ -65,7 +70,7 @@ class Stand:
         path = os.path.join(self.folder, self.target)
         if self.target == "rabbitmq":
             self.server = Rabbit(path, conf=(
-                "management.tcp.ip = 127.0.0.1",
+                "collect_statistics_interval = 500", "management.tcp.ip = 127.0.0.1",
                 "management.tcp.port = %d" % self.management_port), plugins=PLUGINS)
         else:
             listen = {"management": "127.0.0.1:%d" % self.management_port}

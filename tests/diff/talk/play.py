@@ -18,7 +18,8 @@ first names them, and again after the server has closed them.
     method M fields | header SIZE {props} [class=n weight=n] | body "octets"
     | frame TYPE "payload" [end=n size=n channel=n] | bytes "octets"        nothing is waited for
     sync                                  channel.flow and its answer, or a close
-    eof                                   the server ends the connection
+    eof                                   the server ends the connection, and what it says before
+    octets N                              the next N octets as they are
     quiet                                 nothing has come or comes in a little while
     http METHOD PATH [JSON] [as=user:password] [show=field,field.inner]
 """
@@ -36,7 +37,7 @@ import wire
 from harness.client import UNASKED, Conn, Eof
 from harness.waits import Deadline
 from talk import normal
-from talk.script import step as read_step
+from talk.script import ACTOR, step as read_step
 from talk.values import Bad, Scanner, quoted, show, show_plain
 
 PATIENCE_S = 10  # for an answer that should come at once
@@ -307,7 +308,9 @@ class Player:
             self.do(self.inner(step, inner.replace("$i", str(i))))
 
     def inner(self, step, text):
-        return read_step("%s.%d: %s" % (step.conn, step.channel, text.strip()))
+        """A step within a step is on the same channel, unless it says another."""
+        text = text.strip()
+        return read_step(text if ACTOR.match(text) else "%s.%d: %s" % (step.conn, step.channel, text))
 
     def on_sync(self, step):
         self.barrier(self.links[step.conn], step.channel)
@@ -323,12 +326,21 @@ class Player:
             self.say(shown(event))
 
     def on_eof(self, step):
+        """What still came, and the end."""
         link, deadline = self.links[step.conn], Deadline(PATIENCE_S)
         try:
             while True:
                 link.pump(deadline)
         except TimeoutError:
-            self.say("(the end)" if link.ended else "(no end)")
+            pass
+        for event in [e for n in {step.channel, 0} for e in link.came.pop(n, ())]:
+            self.say(shown(event))
+        if not link.ended:
+            raise GaveUp("no end")
+        self.say("(the end)")
+
+    def on_octets(self, step):
+        self.say(quoted(self.raw_link(step).conn.read_bytes(int(step.rest))))
 
     # -- connections, step by step ---------------------------------------------------------
 
@@ -436,8 +448,8 @@ class Player:
         scan = Scanner(step.rest)
         method, path = scan.match(r"[A-Z]+").group(), scan.match(r"\s+(\S+)").group(1)
         body, scan.at = self.json_of(step.rest, scan.at)
-        opts = self.options(scan.rest())
-        user = opts.get("as", "guest:guest")
+        opts = dict(word.split("=", 1) for word in scan.rest().split())
+        user = self.names.mean(opts.get("as", "guest:guest"))
         status, answer = self.place.http(method, self.path(path), body, user)
         self.say(("%d %s" % (status, self.chosen(answer, opts.get("show"), status))).strip())
 
