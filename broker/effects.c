@@ -4,8 +4,8 @@
 #include "base/mem.h"
 #include "broker.h"
 #include "client/connection.h"
+#include "hosted.h"
 #include "io/mailbox.h"
-#include "shard.h"
 
 /* For one shard; a vhost's or user's name as clients are shown it. */
 struct effect_notice {

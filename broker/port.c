@@ -93,12 +93,13 @@ struct notice_item *port_add_notice(struct shard *s, uint32_t to)
 /* ---- publishing
  * --------------------------------------------------------------------------------------- */
 
-static void publish_here(struct shard *s, struct hosted *h, struct message **m)
+/* False when the queue is full. */
+static bool publish_here(struct shard *s, struct hosted *h, struct message **m)
 {
     if (LIKELY(h != NULL && !h->deleting))
-        queue_publish(&h->queue, m);
-    else
-        shard_message_drop(s, m); /* the queue went while the message was on its way */
+        return queue_publish(&h->queue, m, loop_now_ms(s->loop));
+    shard_message_drop(s, m); /* the queue went while the message was on its way */
+    return true;
 }
 
 static struct publish_item *add_publish(struct shard *s, uint32_t to)
@@ -117,14 +118,12 @@ static struct publish_item *add_publish(struct shard *s, uint32_t to)
     return &lane->publishes->items[lane->publishes->count++];
 }
 
-bool port_publish(struct shard *s, const struct meta_queue *to, struct message **m,
-                  const struct port_channel_ref *from, uint64_t number)
+enum port_published port_publish(struct shard *s, const struct meta_queue *to, struct message **m,
+                                 const struct port_channel_ref *from, uint64_t number)
 {
     struct hosted *h = find_here(s, to->shard, to->qid);
-    if (LIKELY(h != NULL)) {
-        publish_here(s, h, m);
-        return true;
-    }
+    if (LIKELY(h != NULL))
+        return publish_here(s, h, m) ? PORT_TAKEN : PORT_REFUSED;
     *add_publish(s, to->shard) = (struct publish_item){
         .message = *m,
         .qid = to->qid,
@@ -136,14 +135,16 @@ bool port_publish(struct shard *s, const struct meta_queue *to, struct message *
     if (is_here(s, to->shard))
         port_send_lane(
             &s->lanes[to->shard]); /* before the queue is there, or later ones overtake */
-    return false;
+    return PORT_LATER;
 }
 
 static void on_publishes(struct mail *mail)
 {
     struct publish_batch *b = CONTAINER_OF(mail, struct publish_batch, mail);
-    for (unsigned i = 0; i < b->count; i++)
-        publish_here(b->to, shard_hosted(b->to, b->items[i].qid), &b->items[i].message);
+    for (unsigned i = 0; i < b->count; i++) {
+        struct publish_item *it = &b->items[i];
+        it->refused = !publish_here(b->to, shard_hosted(b->to, it->qid), &it->message);
+    }
     b->mail.fn = on_publishes_back;
     mailbox_post(b->from->loop, &b->mail);
 }
@@ -155,7 +156,7 @@ static void on_publishes_back(struct mail *mail)
         const struct publish_item *it = &b->items[i];
         struct channel *ch = channel_find(b->from, &it->from);
         if (ch != NULL && it->number != 0)
-            channel_on_published(ch, it->number);
+            channel_on_published(ch, it->number, !it->refused);
         connection_on_forwarded(b->from, it->from.connection, it->octets);
     }
     mem_free(b);
@@ -174,8 +175,10 @@ static void settle_here(struct shard *s, uint64_t qid, uint64_t qseq, uint64_t c
     struct consumer *c = port_consumer_find(s, consumer);
     switch (how) {
     case PORT_ACK:
-    case PORT_DROP:
         queue_ack(q, qseq, c);
+        break;
+    case PORT_DROP:
+        queue_reject(q, qseq, c);
         break;
     case PORT_REQUEUE:
     case PORT_REQUEUE_UNSEEN:
@@ -194,7 +197,7 @@ void port_settled(struct shard *s)
     while ((h = STAILQ_FIRST(&s->to_run)) != NULL) {
         STAILQ_REMOVE_HEAD(&s->to_run, run_entry);
         h->will_run = false;
-        queue_run(&h->queue);
+        queue_run(&h->queue, loop_now_ms(s->loop));
     }
 }
 
@@ -221,8 +224,13 @@ void port_wake(struct shard *s, uint32_t to_shard, uint64_t consumer, uint32_t c
 
 static void abandon_here(struct shard *s, uint64_t qid, uint64_t consumer)
 {
-    if (port_consumer_remove(s, qid, consumer))
+    if (port_consumer_remove(s, qid, consumer)) {
         shard_delete_queue(s, qid);
+        return;
+    }
+    struct queue *q = shard_queue(s, qid);
+    if (q != NULL)
+        queue_run(q, loop_now_ms(s->loop));
 }
 
 void port_abandon(struct shard *s, uint32_t to_shard, uint64_t qid, uint64_t consumer)
@@ -270,11 +278,27 @@ static void on_notices(struct mail *mail)
 
 static void get_one(struct shard *s, struct queue *q, struct port_request *r)
 {
-    struct message *m = queue_get(q, r->no_ack, &r->qseq, &r->redelivered);
-    (void)s;
-    if (m != NULL)
-        r->message = r->no_ack ? m : message_ref(m);
+    struct queue_got got;
+    switch (queue_get(q, r->no_ack, loop_now_ms(s->loop), &got)) {
+    case QUEUE_GET_LATER:
+        r->again = true;
+        return;
+    case QUEUE_GOT:
+        r->message = got.message;
+        r->qseq = got.qseq;
+        r->redelivered = got.redelivered;
+        break;
+    case QUEUE_GET_EMPTY:
+        break;
+    }
     r->messages = queue_ready(q);
+}
+
+static void count(struct shard *s, struct queue *q, struct port_request *r)
+{
+    queue_use(q, loop_now_ms(s->loop));
+    r->messages = queue_ready(q);
+    r->consumers = q->consumer_count;
 }
 
 static enum port_verdict delete_one(struct hosted *h, struct port_request *r)
@@ -288,6 +312,13 @@ static enum port_verdict delete_one(struct hosted *h, struct port_request *r)
     return PORT_OK;
 }
 
+static enum port_verdict consume(struct shard *s, struct hosted *h, const struct port_request *r)
+{
+    if (is_here(s, shard_of_id(r->from.connection)) && channel_find(s, &r->from) == NULL)
+        return PORT_NO_QUEUE; /* it asked by mail, and went meanwhile */
+    return port_consumer_add(s, &h->queue, r) == QUEUE_CONSUME_OK ? PORT_OK : PORT_EXCLUSIVE;
+}
+
 static enum port_verdict serve(struct shard *s, struct port_request *r)
 {
     struct hosted *h = shard_hosted(s, r->qid);
@@ -295,9 +326,7 @@ static enum port_verdict serve(struct shard *s, struct port_request *r)
         return PORT_NO_QUEUE;
     switch (r->op) {
     case PORT_CONSUME:
-        if (is_here(s, shard_of_id(r->from.connection)) && channel_find(s, &r->from) == NULL)
-            return PORT_NO_QUEUE; /* it asked by mail, and went meanwhile */
-        return port_consumer_add(s, &h->queue, r) == QUEUE_CONSUME_OK ? PORT_OK : PORT_EXCLUSIVE;
+        return consume(s, h, r);
     case PORT_CANCEL:
         r->is_unused = port_consumer_remove(s, r->qid, r->consumer);
         return PORT_OK;
@@ -310,8 +339,7 @@ static enum port_verdict serve(struct shard *s, struct port_request *r)
     case PORT_DELETE:
         return delete_one(h, r);
     case PORT_COUNT:
-        r->messages = queue_ready(&h->queue);
-        r->consumers = h->queue.consumer_count;
+        count(s, &h->queue, r);
         return PORT_OK;
     }
     UNREACHABLE("port op");
@@ -349,12 +377,13 @@ static void answer(struct shard *s, struct port_request *r)
     mem_free(r);
 }
 
-/* After the client has its answer: deliveries to a new consumer may start. */
+/* After the client has its answer: deliveries to a new consumer may start, or to one that takes the
+ * place of one that was active alone. */
 static void follow_up(struct shard *s, enum port_op op, uint64_t qid)
 {
-    struct queue *q = op == PORT_CONSUME ? shard_queue(s, qid) : NULL;
+    struct queue *q = op == PORT_CONSUME || op == PORT_CANCEL ? shard_queue(s, qid) : NULL;
     if (q != NULL)
-        queue_run(q);
+        queue_run(q, loop_now_ms(s->loop));
 }
 
 static void on_answer_back(struct mail *mail)
@@ -369,7 +398,13 @@ static void on_request(struct mail *mail)
     struct shard *s = broker_shard(r->asker->broker, r->shard);
     enum port_op op = r->op;
     uint64_t qid = r->qid;
+    r->again = false;
     r->verdict = serve(s, r);
+    if (r->again) {
+        r->mail.fn = on_request; /* in the next turn; its channel waits for the answer */
+        mailbox_post(s->loop, &r->mail);
+        return;
+    }
     if (r->asker == s) {
         answer(s, r);
     } else {

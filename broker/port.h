@@ -13,6 +13,7 @@
 #define WARREN_PORT_H
 
 #include "io/mailbox.h"
+#include "model/message.h"
 #include "shard.h"
 
 /* A channel, from anywhere. It may be gone by the time something reaches it: then what came is
@@ -50,6 +51,7 @@ struct port_request {
     /* asked */
     uint64_t consumer; /* CONSUME, CANCEL: its id, from shard_new_id */
     uint32_t prefetch; /* CONSUME */
+    int64_t priority;  /* CONSUME */
     bool no_ack;       /* CONSUME, GET */
     bool exclusive;    /* CONSUME */
     bool if_unused;    /* DELETE */
@@ -62,6 +64,7 @@ struct port_request {
     struct message *message; /* GET: a reference, or NULL */
     uint64_t qseq;           /* GET */
     bool redelivered;        /* GET */
+    bool again;              /* private to port.c */
 };
 
 /* Ask; channel_on_answer gets the request back, before this returns when the queue is at hand. */
@@ -71,14 +74,19 @@ void port_ask(struct shard *s, struct port_request **r);
  * was found stand in *r. A message that was got is the caller's, to be dropped and settled. */
 void port_serve(struct shard *s, struct port_request *r);
 
-/* Hand a message to a queue; takes the reference. True when it is in the queue already; false when
- * channel_on_published tells later. `number` is the publish's number for confirms. */
-bool port_publish(struct shard *s, const struct meta_queue *to, struct message **m,
-                  const struct port_channel_ref *from, uint64_t number);
+enum port_published {
+    PORT_TAKEN,
+    PORT_REFUSED, /* the queue is full */
+    PORT_LATER,   /* channel_on_published tells */
+};
+
+/* Hand a message to a queue; takes the reference. `number` is the publish's number for confirms. */
+enum port_published port_publish(struct shard *s, const struct meta_queue *to, struct message **m,
+                                 const struct port_channel_ref *from, uint64_t number);
 
 enum port_settle {
     PORT_ACK,
-    PORT_DROP,           /* rejected without requeue */
+    PORT_DROP,           /* rejected without requeue: dead */
     PORT_REQUEUE,        /* back to its place; somebody may have seen it */
     PORT_REQUEUE_UNSEEN, /* back to its place; it was never shown to a client */
 };

@@ -125,7 +125,7 @@ static void take_back(struct shard *s, const struct deliver_item *it, struct por
         queue_ack(q, it->qseq, c);
     if (c != NULL)
         queue_wake(c);
-    queue_run(q);
+    queue_run(q, loop_now_ms(s->loop));
 }
 
 /* Its channel has room again. What was on its way when it refused comes back refused too, so
@@ -141,7 +141,7 @@ static void resume(struct port_consumer *pc)
     pc->refused = false;
     pc->credit = pc->next_credit;
     queue_wake(&pc->base);
-    queue_run(pc->base.queue);
+    queue_run(pc->base.queue, loop_now_ms(pc->shard->loop));
     if (pc->channel == NULL && pc->next_credit != PORT_ANY)
         say(pc, DELIVER_SERVED);
 }
@@ -180,6 +180,7 @@ enum queue_consume_verdict port_consumer_add(struct shard *s, struct queue *q,
     struct port_consumer *pc = mem_zalloc(sizeof *pc);
     bool here = shard_of_id(r->from.connection) == s->index;
     pc->base.ops = here ? &ops_here : &ops_there;
+    pc->base.priority = r->priority;
     pc->base.prefetch = r->prefetch;
     pc->base.no_ack = r->no_ack && here;
     pc->base.exclusive = r->exclusive;
@@ -202,7 +203,7 @@ enum queue_consume_verdict port_consumer_add(struct shard *s, struct queue *q,
 static void end_consumer(struct shard *s, struct port_consumer *pc)
 {
     idmap_take(&s->consumers, pc->id);
-    queue_cancel(&pc->base);
+    queue_cancel(&pc->base, loop_now_ms(s->loop));
     mem_free(pc);
 }
 

@@ -5,7 +5,7 @@
 #ifndef WARREN_PORT_LANE_H
 #define WARREN_PORT_LANE_H
 
-#include "model/queue.h"
+#include "hosted.h"
 #include "port.h"
 
 #define BATCH_ITEMS 128u
@@ -18,6 +18,7 @@ struct publish_item {
     uint64_t qid;
     uint64_t number;
     uint64_t octets; /* what the publisher's connection was charged */
+    bool refused;    /* filled in by the queue's shard */
     struct port_channel_ref from;
 };
 

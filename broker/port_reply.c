@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "broker.h"
 #include "client/channel_port.h"
+#include "model/message.h"
 
 struct reply_mail {
     struct mail mail;

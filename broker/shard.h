@@ -11,7 +11,6 @@
 #include "base/idmap.h"
 #include "cluster/meta.h"
 #include "io/loop.h"
-#include "model/queue.h"
 
 #include <stdatomic.h>
 
@@ -19,6 +18,9 @@ struct auth;
 struct broker;
 struct channel;
 struct hosted;
+struct hosting;
+struct message;
+struct queue;
 struct connection;
 struct port_lane;
 
@@ -73,11 +75,10 @@ struct shard {
     struct idmap queues;      /* struct hosted by qid */
     struct idmap consumers;   /* struct port_consumer by id */
     struct idmap connections; /* struct connection by id */
-    struct queue_ops queue_ops;
-    struct port_lane *lanes; /* to each shard; see port.c */
-    uint64_t hash_seed;      /* random: for tables whose keys clients choose */
-    uint64_t next_id;        /* for connections and consumers */
-    bool stopping;           /* clients are being closed, new ones are turned away */
+    struct port_lane *lanes;  /* to each shard; see port.c */
+    uint64_t hash_seed;       /* random: for tables whose keys clients choose */
+    uint64_t next_id;         /* for connections and consumers */
+    bool stopping;            /* clients are being closed, new ones are turned away */
     bool idle_told;
     /* Octets of messages and of parts of them, made here less those that ended here; the sum over
      * all shards is what messages take. */
@@ -86,16 +87,7 @@ struct shard {
     struct shard_counters counters;
     struct loop_task flush_task;
     STAILQ_HEAD(, hosted) to_run; /* got something back; see port_settled */
-};
-
-/* A queue that lives here. */
-struct hosted {
-    struct queue queue;
-    bool auto_delete;
-    bool deleting; /* promised to be deleted: gone for everybody already */
-    bool will_run; /* see port_settled */
-    struct loop_task go_on;
-    STAILQ_ENTRY(hosted) run_entry;
+    struct hosting *hosting;      /* private to hosted.c */
 };
 
 /* A shard of `broker`, whose loop does not run yet. */
@@ -112,10 +104,6 @@ void shard_stop_clients(struct shard *s);
 /* A client is gone. */
 void shard_client_gone(struct shard *s);
 
-/* The queue, or NULL when it is not here or about to go. */
-struct queue *shard_queue(struct shard *s, uint64_t qid);
-struct hosted *shard_hosted(struct shard *s, uint64_t qid);
-
 /* An id that is unique in this node and names its shard. */
 uint64_t shard_new_id(struct shard *s);
 static inline uint32_t shard_of_id(uint64_t id)
@@ -127,16 +115,5 @@ static inline uint32_t shard_of_id(uint64_t id)
 void shard_count_bytes(struct shard *s, int64_t change);
 void shard_message_made(struct shard *s, const struct message *m);
 void shard_message_drop(struct shard *s, struct message **m);
-
-/* Ask the control thread to delete a queue of this node, with nobody waiting for it. */
-void shard_delete_queue(struct shard *s, uint64_t qid);
-
-/* Carry out an effect of the metadata on a queue of this shard. Called by the control thread, which
- * posts it. */
-void shard_post_queue_created(struct shard *s, const struct meta_queue *q);
-void shard_post_queue_deleted(struct shard *s, uint64_t qid);
-
-/* What policies say of the queues of a vhost has changed. */
-void shard_policies_changed(struct shard *s, uint64_t vhost_id);
 
 #endif

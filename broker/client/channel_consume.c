@@ -1,3 +1,4 @@
+#include "amqp/amqp_table.h"
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -257,6 +258,24 @@ uint8_t channel_choose_tag(struct slice given, uint8_t *out)
     return (uint8_t)(sizeof prefix - 1 + META_GEN_NAME_BYTES - skip);
 }
 
+/* Argument x-priority, 0 when there is none. False: it is no number, and the channel was closed. */
+static bool priority_of(struct channel *ch, const struct amqp_basic_consume *m,
+                        const struct meta_queue *q, int64_t *out)
+{
+    struct amqp_field f;
+    *out = 0;
+    if (!amqp_table_find(m->arguments, "x-priority", &f) || amqp_field_as_i64(&f, out))
+        return true;
+    const struct meta_vhost *vh = meta_vhost_get(channel_meta(ch), ch->conn->vhost_id);
+    struct slice name = meta_queue_name(q);
+    struct slice vhost = meta_vhost_name(vh);
+    channel_error(ch, AMQP_PRECONDITION_FAILED, AMQP_BASIC_CONSUME,
+                  "invalid arg 'x-priority' for queue '%.*s' in vhost '%.*s': "
+                  "\"expected integer, got %s\"",
+                  SLICE_ARG(name), SLICE_ARG(vhost), amqp_field_type_name(f.type));
+    return false;
+}
+
 static void take_consume(struct channel *ch, const struct amqp_basic_consume *m)
 {
     if (m->consumer_tag.len != 0 && find_tag(ch, m->consumer_tag) != NULL) {
@@ -269,7 +288,8 @@ static void take_consume(struct channel *ch, const struct amqp_basic_consume *m)
         return;
     }
     const struct meta_queue *q = channel_open_queue(ch, m->queue, AMQP_BASIC_CONSUME);
-    if (q == NULL)
+    int64_t priority;
+    if (q == NULL || !priority_of(ch, m, q, &priority))
         return;
     struct channel_consumer *cc = mem_zalloc(sizeof *cc);
     cc->tag_bytes = channel_choose_tag(m->consumer_tag, cc->tag);
@@ -289,6 +309,7 @@ static void take_consume(struct channel *ch, const struct amqp_basic_consume *m)
     channel_ask(ch, q,
                 &(struct port_request){ .op = PORT_CONSUME,
                                         .consumer = cc->id,
+                                        .priority = priority,
                                         .prefetch = m->no_ack ? 0 : ch->prefetch,
                                         .no_ack = m->no_ack,
                                         .exclusive = m->exclusive });

@@ -26,7 +26,8 @@ void channel_on_resumed(struct channel *ch, uint64_t consumer);
 void channel_on_served(struct channel *ch, uint64_t consumer);
 
 void channel_on_answer(struct channel *ch, struct port_request *r);
-void channel_on_published(struct channel *ch, uint64_t number);
+/* `ok` is false when a queue refused it. */
+void channel_on_published(struct channel *ch, uint64_t number, bool ok);
 
 /* An answer for whoever consumes under this address of direct reply-to; the message is borrowed. */
 struct reply_address;

@@ -11,7 +11,7 @@
 /* What the properties of a message ask for, besides being stored: further routing keys (CC and
  * BCC), an address for answers, and to be judged. In RabbitMQ's order, and in its words. */
 
-#define EXPIRATION_MAX_MS UINT32_MAX
+#define EXPIRATION_MAX_MS 315360000000 /* ten years */
 #define EXPIRATION_ROOM   320u
 
 /* ---- further keys

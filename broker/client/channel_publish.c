@@ -356,13 +356,17 @@ static void hand_over(struct channel *ch, struct message *m, const struct meta_q
     struct port_channel_ref from = channel_ref(ch);
     uint64_t number = ch->confirms ? ch->confirm.next : 0;
     size_t cost = message_cost_bytes(m);
-    uint32_t away = 0;
+    uint32_t away = 0, refused = 0;
     for (size_t i = 0; i < count; i++) {
         struct message *one = i + 1 < count ? message_ref(m) : m;
-        away += !port_publish(s, queues[i], &one, &from, number);
+        enum port_published done = port_publish(s, queues[i], &one, &from, number);
+        away += done == PORT_LATER;
+        refused += done == PORT_REFUSED;
     }
     if (ch->confirms)
-        confirm_begin(&ch->confirm, away);
+        confirm_begin(&ch->confirm, away + refused);
+    for (; UNLIKELY(refused != 0) && ch->confirms; refused--)
+        confirm_answer(&ch->confirm, number, false);
     ch->conn->forwarded_bytes += away * cost;
 }
 
@@ -404,13 +408,13 @@ static void publish(struct channel *ch, struct slice body)
 /* ---- confirms
  * --------------------------------------------------------------------------------------------- */
 
-void channel_on_published(struct channel *ch, uint64_t number)
+void channel_on_published(struct channel *ch, uint64_t number, bool ok)
 {
     if (UNLIKELY(ch->tx != NULL)) {
-        channel_tx_on_published(ch, true);
+        channel_tx_on_published(ch, ok);
         return;
     }
-    confirm_answer(&ch->confirm, number, true);
+    confirm_answer(&ch->confirm, number, ok);
     confirms_are_due(ch);
 }
 

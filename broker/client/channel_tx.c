@@ -150,7 +150,9 @@ static void hand_over(struct channel *ch, const struct tx_publish *p)
             continue;
         taken++;
         struct message *one = message_ref(p->message);
-        if (!port_publish(s, q, &one, &from, 1)) {
+        enum port_published done = port_publish(s, q, &one, &from, 1);
+        tx->failed = tx->failed || done == PORT_REFUSED;
+        if (done == PORT_LATER) {
             tx->waiting++;
             ch->conn->forwarded_bytes += cost;
         }

@@ -1,6 +1,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "control.h"
+#include "hosted.h"
 #include "io/mailbox.h"
 #include "mgmt/mgmt_inner.h"
 
@@ -54,13 +55,11 @@ static bool pass_through(struct shard *s, struct queue *q)
     struct message *m = message_new(slice_str(""), slice_str(QUEUE_NAME),
                                     slice_of(no_props, sizeof no_props), slice_str(BODY), false);
     shard_message_made(s, m);
-    queue_publish(q, &m);
-    uint64_t qseq;
-    bool redelivered;
-    m = queue_get(q, true, &qseq, &redelivered);
-    if (m == NULL)
+    uint64_t now_ms = loop_now_ms(s->loop);
+    struct queue_got got;
+    if (!queue_publish(q, &m, now_ms) || queue_get(q, true, now_ms, &got) != QUEUE_GOT)
         return false;
-    shard_message_drop(s, &m);
+    shard_message_drop(s, &got.message);
     return true;
 }
 

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "broker.h"
 #include "client/channel.h"
+#include "hosted.h"
 #include "io/mailbox.h"
 
 #include <stdlib.h>
@@ -117,16 +118,17 @@ static void look_at_queue(struct shard *s, struct mgmt_queue *out)
     out->found = q != NULL;
     if (q == NULL)
         return;
-    const struct qindex *ix = &q->index;
+    const struct qcount *ready = &q->store.counts.ready;
+    const struct qcount *out_now = &q->store.counts.out;
     out->exclusive = q->has_exclusive;
     out->consumers = q->consumer_count;
-    out->ready = ix->ready_count;
-    out->unacked = ix->out_count;
-    out->ready_bytes = ix->ready_bytes;
-    out->unacked_bytes = ix->out_bytes;
+    out->ready = ready->count;
+    out->unacked = out_now->count;
+    out->ready_bytes = ready->bytes;
+    out->unacked_bytes = out_now->bytes;
     out->memory_bytes =
-        sizeof(struct hosted) + ix->ready_bytes + ix->out_bytes +
-        (ix->ready_count + ix->out_count) * (sizeof(struct message) + sizeof(struct qentry));
+        sizeof(struct hosted) + ready->bytes + out_now->bytes +
+        (ready->count + out_now->count) * (sizeof(struct message) + sizeof(struct qentry));
     out->published = q->published;
     out->delivered = q->delivered;
     out->redelivered = q->redelivered;

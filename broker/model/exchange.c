@@ -324,7 +324,7 @@ static void follow_hops(struct route *r, const struct meta_exchange *first)
 /* NULL: refused. */
 static const struct meta_exchange *first_exchange(const struct meta_version *v,
                                                   const struct meta_vhost *vh, struct slice name,
-                                                  struct meta_refusal *why)
+                                                  bool to_internal, struct meta_refusal *why)
 {
     if (UNLIKELY(vh == NULL)) {
         why->code = AMQP_NOT_ALLOWED;
@@ -335,7 +335,7 @@ static const struct meta_exchange *first_exchange(const struct meta_version *v,
     const struct meta_exchange *x = meta_exchange_find(v, vh, name);
     if (x == NULL)
         meta_no_exchange(vh, name, why);
-    else if (x->def->internal)
+    else if (x->def->internal && !to_internal)
         is_internal(vh, x, why);
     else
         return x;
@@ -345,7 +345,7 @@ static const struct meta_exchange *first_exchange(const struct meta_version *v,
 bool exchange_may_publish(const struct meta_version *v, uint64_t vhost_id, struct slice exchange,
                           struct meta_refusal *why)
 {
-    return first_exchange(v, meta_vhost_get(v, vhost_id), exchange, why) != NULL;
+    return first_exchange(v, meta_vhost_get(v, vhost_id), exchange, false, why) != NULL;
 }
 
 bool exchange_route(const struct meta_version *v, const struct route_in *in, struct route_out *out,
@@ -354,7 +354,7 @@ bool exchange_route(const struct meta_version *v, const struct route_in *in, str
     out->count = 0;
     out->by_names = true;
     const struct meta_vhost *vh = meta_vhost_get(v, in->vhost_id);
-    const struct meta_exchange *x = first_exchange(v, vh, in->exchange, why);
+    const struct meta_exchange *x = first_exchange(v, vh, in->exchange, in->to_internal, why);
     if (x == NULL)
         return false;
     struct route r = { .v = v, .vh = vh, .in = in, .out = out };

@@ -20,7 +20,8 @@ struct route_in {
     struct slice
         headers; /* the message's headers, a field table without its length; may be empty */
     struct slice
-        props; /* all its properties, raw, for exchanges that look at others; may be empty */
+        props;        /* all its properties, raw, for exchanges that look at others; may be empty */
+    bool to_internal; /* the broker itself publishes: an internal exchange takes it too */
 };
 
 /* Distinct queues. Init once; results are good until the next route, or the end of the version. */

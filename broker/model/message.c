@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/units.h"
 
 static uint8_t *put(uint8_t *at, struct slice s)
 {
@@ -48,6 +49,42 @@ struct message *message_new_parts(struct slice exchange, struct slice key, struc
     m->part_count = part_count;
     m->body_bytes = body_bytes;
     return m;
+}
+
+struct message *message_with_props(const struct message *of, struct slice exchange,
+                                   struct slice key, struct slice props)
+{
+    if (of->parts == NULL)
+        return make(exchange, key, props, message_body(of), of->persistent);
+    struct buf **parts = mem_dup(of->parts, of->part_count * sizeof(struct buf *));
+    for (uint32_t i = 0; i < of->part_count; i++)
+        buf_ref(parts[i]);
+    return message_new_parts(exchange, key, props, parts, of->part_count, of->body_bytes,
+                             of->persistent);
+}
+
+/* Properties were judged when the message came in; an expiration that is no number, as one of a
+ * message of our own making may be, is none. */
+void message_read_props(const struct message *m, uint64_t *ttl_ms, uint8_t *priority)
+{
+    struct amqp_props_brief brief;
+    *ttl_ms = MESSAGE_NO_TTL;
+    *priority = 0;
+    if (!amqp_props_peek(message_props(m), &brief))
+        return;
+    *priority = brief.priority;
+    if ((brief.flags & AMQP_PROP_expiration) != 0 && !units_u64(brief.expiration, ttl_ms))
+        *ttl_ms = MESSAGE_NO_TTL;
+}
+
+bool message_timestamp(const struct message *m, uint64_t *seconds)
+{
+    struct amqp_props props;
+    if (!amqp_props_decode(message_props(m), &props) ||
+        !amqp_props_has(&props, AMQP_PROP_timestamp))
+        return false;
+    *seconds = props.timestamp;
+    return true;
 }
 
 static void free_message(struct message *m)

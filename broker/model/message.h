@@ -9,6 +9,7 @@
 #ifndef WARREN_MESSAGE_H
 #define WARREN_MESSAGE_H
 
+#include "amqp/amqp_props.h"
 #include "base/buf.h"
 #include "base/slice.h"
 
@@ -34,6 +35,10 @@ struct message *message_new(struct slice exchange, struct slice key, struct slic
 struct message *message_new_parts(struct slice exchange, struct slice key, struct slice props,
                                   struct buf **parts, uint32_t part_count, uint64_t body_bytes,
                                   bool persistent);
+
+/* Another message with the body of `of`: in parts, which are shared, or inline, then copied. */
+struct message *message_with_props(const struct message *of, struct slice exchange,
+                                   struct slice key, struct slice props);
 
 static inline struct message *message_ref(struct message *m)
 {
@@ -65,6 +70,18 @@ static inline struct slice message_props(const struct message *m)
 {
     return slice_of(m->bytes + m->names_bytes, m->props_bytes);
 }
+
+/* What a queue wants to know of the properties. The usual message has neither, which is seen at
+ * once. */
+#define MESSAGE_NO_TTL UINT64_MAX
+void message_read_props(const struct message *m, uint64_t *ttl_ms, uint8_t *priority);
+static inline bool message_props_matter(const struct message *m)
+{
+    return (m->bytes[m->names_bytes] & ((AMQP_PROP_expiration | AMQP_PROP_priority) >> 8)) != 0;
+}
+
+/* Its timestamp property; false when it has none. */
+bool message_timestamp(const struct message *m, uint64_t *seconds);
 
 /* The body, when it is inline (parts is NULL). */
 static inline struct slice message_body(const struct message *m)

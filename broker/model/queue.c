@@ -9,13 +9,27 @@
  * queue longer whose consumers have room. */
 #define RUN_FOR_ONE 2u
 
-void queue_init(struct queue *q, uint64_t qid, const struct queue_ops *ops)
+/* So many of what was purged are freed a turn. */
+#define SWEEP_MAX 16384u
+
+#define NEVER     UINT64_MAX
+
+static void note_settings(struct queue *q, const struct queue_settings *s)
+{
+    q->settings = s;
+    q->is_plain = s->message_ttl_ms < 0 && s->max_length < 0 && s->max_length_bytes < 0 &&
+                  s->max_priority == 0;
+}
+
+void queue_init(struct queue *q, uint64_t qid, const struct queue_ops *ops,
+                const struct queue_settings *settings, uint64_t now_ms)
 {
     CHECK(ops->release != NULL && ops->go_on != NULL);
-    *q = (struct queue){ .qid = qid, .ops = ops };
-    qindex_init(&q->index);
-    TAILQ_INIT(&q->waiting);
-    TAILQ_INIT(&q->resting);
+    *q = (struct queue){ .qid = qid, .ops = ops, .used_at_ms = now_ms, .wake_at_ms = NEVER };
+    note_settings(q, settings);
+    qstore_init(&q->store, settings->max_priority);
+    turns_init(&q->turns);
+    queue_use(q, now_ms);
 }
 
 static void release(struct message *m, void *arg)
@@ -24,21 +38,64 @@ static void release(struct message *m, void *arg)
     ops->release(m, ops->arg);
 }
 
-void queue_fini(struct queue *q)
+bool queue_fini(struct queue *q, size_t most)
 {
     CHECK(q->consumer_count == 0);
-    qindex_fini(&q->index, release, (void *)(uintptr_t)q->ops);
+    if (!qstore_fini(&q->store, &most, release, (void *)(uintptr_t)q->ops))
+        return false;
+    turns_fini(&q->turns);
+    return true;
+}
+
+static void ask_to_go_on(struct queue *q)
+{
+    if (q->goes_on)
+        return;
+    q->goes_on = true;
+    q->ops->go_on(q, q->ops->arg);
+}
+
+/* ---- time -------------------------------------------------------------------------------------
+ */
+
+static uint64_t head_expires_ms(const struct queue *q)
+{
+    uint64_t qseq;
+    uint64_t at = 0;
+    if (q->has_timed && qstore_peek(&q->store, &qseq) != NULL)
+        at = qstore_expires_ms(&q->store, qseq);
+    return at != 0 ? at : NEVER;
+}
+
+static uint64_t unused_at_ms(const struct queue *q)
+{
+    return q->settings->expires_ms >= 0 && q->consumer_count == 0
+               ? q->used_at_ms + (uint64_t)q->settings->expires_ms
+               : NEVER;
+}
+
+/* Ask to be woken when the next thing is due, unless that is so already. */
+static void note_time(struct queue *q)
+{
+    if (LIKELY(!q->has_timed && q->settings->expires_ms < 0))
+        return;
+    uint64_t head = q->goes_on ? NEVER : head_expires_ms(q);
+    uint64_t unused = unused_at_ms(q);
+    uint64_t at = head < unused ? head : unused;
+    if (at >= q->wake_at_ms)
+        return;
+    q->wake_at_ms = at;
+    q->ops->wake_at(q, at, q->ops->arg);
+}
+
+void queue_use(struct queue *q, uint64_t now_ms)
+{
+    q->used_at_ms = now_ms;
+    note_time(q);
 }
 
 /* ---- consumers --------------------------------------------------------------------------------
  */
-
-static void put_to_rest(struct queue *q, struct consumer *c)
-{
-    TAILQ_REMOVE(&q->waiting, c, entry);
-    TAILQ_INSERT_TAIL(&q->resting, c, entry);
-    c->waiting = false;
-}
 
 static bool has_room(struct consumer *c)
 {
@@ -49,88 +106,156 @@ static bool has_room(struct consumer *c)
 static struct consumer *next_consumer(struct queue *q)
 {
     struct consumer *c;
-    while ((c = TAILQ_FIRST(&q->waiting)) != NULL) {
+    if (UNLIKELY(q->settings->single_active)) {
+        c = q->active;
+        if (c == NULL || !c->waiting || has_room(c))
+            return c != NULL && c->waiting ? c : NULL;
+        turns_rest(&q->turns, c);
+        return NULL;
+    }
+    while ((c = turns_first(&q->turns)) != NULL) {
         if (has_room(c))
             return c;
-        put_to_rest(q, c);
+        turns_rest(&q->turns, c);
     }
     return NULL;
 }
 
+/* The one that is active alone keeps its place among those that may follow it. */
 static void end_of_turn(struct queue *q, struct consumer *c)
 {
-    if (TAILQ_NEXT(c, entry) == NULL)
-        return; /* alone */
-    TAILQ_REMOVE(&q->waiting, c, entry);
-    TAILQ_INSERT_TAIL(&q->waiting, c, entry);
+    if (!q->settings->single_active)
+        turns_next(&q->turns, c);
 }
 
 enum queue_consume_verdict queue_consume(struct queue *q, struct consumer *c)
 {
     CHECK(c->queue == NULL && c->ops != NULL);
-    if (q->has_exclusive || (c->exclusive && q->consumer_count != 0))
+    bool single = q->settings->single_active;
+    if (q->has_exclusive || (c->exclusive && (single || q->consumer_count != 0)))
         return QUEUE_CONSUME_EXCLUSIVE;
     c->queue = q;
     c->out = 0;
-    c->waiting = true;
-    TAILQ_INSERT_TAIL(&q->waiting, c, entry);
+    turns_add(&q->turns, c);
     q->consumer_count++;
     q->has_exclusive = c->exclusive;
     q->had_consumers = true;
+    if (single && q->active == NULL)
+        q->active = c;
     return QUEUE_CONSUME_OK;
 }
 
-void queue_cancel(struct consumer *c)
+void queue_cancel(struct consumer *c, uint64_t now_ms)
 {
     struct queue *q = c->queue;
     CHECK(q != NULL && q->consumer_count > 0);
-    if (c->waiting)
-        TAILQ_REMOVE(&q->waiting, c, entry);
-    else
-        TAILQ_REMOVE(&q->resting, c, entry);
+    turns_remove(&q->turns, c);
     q->consumer_count--;
     if (c->exclusive)
         q->has_exclusive = false;
+    if (q->active == c)
+        q->active = turns_first(&q->turns);
     c->queue = NULL;
+    queue_use(q, now_ms);
 }
 
 struct consumer *queue_any_consumer(const struct queue *q)
 {
-    struct consumer *c = TAILQ_FIRST(&q->waiting);
-    return c != NULL ? c : TAILQ_FIRST(&q->resting);
+    return turns_any(&q->turns);
 }
 
 void queue_wake(struct consumer *c)
 {
-    struct queue *q = c->queue;
-    if (q == NULL || c->waiting)
-        return;
-    TAILQ_REMOVE(&q->resting, c, entry);
-    TAILQ_INSERT_TAIL(&q->waiting, c, entry);
-    c->waiting = true;
+    if (c->queue != NULL && !c->waiting)
+        turns_wake(&c->queue->turns, c);
+}
+
+/* ---- leaving at the head ----------------------------------------------------------------------
+ */
+
+static void die(struct queue *q, uint64_t qseq, enum queue_death why)
+{
+    q->ops->dead(q, qstore_settle(&q->store, qseq), why, q->ops->arg);
+}
+
+static void head_dies(struct queue *q, enum queue_death why)
+{
+    uint64_t qseq;
+    qstore_take(&q->store, &qseq);
+    die(q, qseq, why);
+}
+
+static bool is_above(uint64_t value, int64_t limit)
+{
+    return limit >= 0 && value > (uint64_t)limit;
+}
+
+static bool is_too_long(const struct queue *q)
+{
+    const struct qcount *ready = &q->store.counts.ready;
+    return is_above(ready->count, q->settings->max_length) ||
+           is_above(ready->bytes, q->settings->max_length_bytes);
+}
+
+/* Drop what is too much, up to `most`. False when there is more. */
+static bool shorten(struct queue *q, unsigned most)
+{
+    if (LIKELY(q->is_plain) || q->settings->overflow != QUEUE_DROP_HEAD)
+        return true;
+    for (unsigned n = 0; is_too_long(q); n++) {
+        if (n == most)
+            return false;
+        head_dies(q, QUEUE_MAXLEN);
+    }
+    return true;
+}
+
+/* Would this message be too much for a queue that refuses instead of dropping? */
+static bool refuses(const struct queue *q, const struct message *m)
+{
+    const struct qcount *ready = &q->store.counts.ready;
+    return q->settings->overflow != QUEUE_DROP_HEAD &&
+           (is_above(ready->count + 1, q->settings->max_length) ||
+            is_above(ready->bytes + m->body_bytes, q->settings->max_length_bytes));
 }
 
 /* ---- handing out ------------------------------------------------------------------------------
  */
 
+/* Those of a quorum queue say how often they came back. */
+static void deliver(struct queue *q, struct consumer *c, uint64_t qseq, const struct qentry *e)
+{
+    if (LIKELY(!q->settings->is_quorum || e->returns == 0)) {
+        c->ops->deliver(c, qseq, e->message, e->redelivered);
+        return;
+    }
+    struct message *m = q->ops->counted(e->message, e->returns, q->ops->arg);
+    c->ops->deliver(c, qseq, m, e->redelivered);
+    release(m, (void *)(uintptr_t)q->ops);
+}
+
 static void hand_out(struct queue *q, struct consumer *c)
 {
     uint64_t qseq;
-    struct qentry *e = qindex_take(&q->index, &qseq);
+    struct qentry *e = qstore_take(&q->store, &qseq);
     q->delivered++;
     q->redelivered += e->redelivered;
     c->out += !c->no_ack;
-    c->ops->deliver(c, qseq, e->message, e->redelivered);
+    deliver(q, c, qseq, e);
     if (c->no_ack)
-        release(qindex_settle(&q->index, qseq), (void *)(uintptr_t)q->ops);
+        release(qstore_settle(&q->store, qseq), (void *)(uintptr_t)q->ops);
 }
 
-/* Returns how many. */
-static unsigned hand_out_some(struct queue *q, unsigned most)
+/* Hand out, and drop what has expired, `most` of both. False when there is more. */
+static bool hand_out_some(struct queue *q, uint64_t now_ms, unsigned most)
 {
     unsigned n = 0;
     q->running = true;
     for (; n < most && !queue_is_empty(q); n++) {
+        if (UNLIKELY(q->has_timed) && head_expires_ms(q) <= now_ms) {
+            head_dies(q, QUEUE_EXPIRED);
+            continue;
+        }
         struct consumer *c = next_consumer(q);
         if (c == NULL)
             break;
@@ -138,26 +263,72 @@ static unsigned hand_out_some(struct queue *q, unsigned most)
         end_of_turn(q, c);
     }
     q->running = false;
-    return n;
+    if (q->store.counts.ready.count + q->store.counts.out.count == 0)
+        q->has_timed = false;
+    return n < most || queue_is_empty(q);
 }
 
-void queue_run(struct queue *q)
+void queue_run(struct queue *q, uint64_t now_ms)
 {
-    if (q->running || q->goes_on || hand_out_some(q, RUN_MAX) < RUN_MAX || queue_is_empty(q))
+    if (q->running || q->goes_on)
         return;
-    q->goes_on = true;
-    q->ops->go_on(q, q->ops->arg);
+    if (!shorten(q, RUN_MAX) || !hand_out_some(q, now_ms, RUN_MAX))
+        ask_to_go_on(q);
+    note_time(q);
 }
 
-void queue_go_on(struct queue *q)
+static void sweep(struct queue *q)
+{
+    size_t budget = SWEEP_MAX;
+    if (!q->has_buried)
+        return;
+    q->has_buried = !qstore_sweep(&q->store, &budget, release, (void *)(uintptr_t)q->ops);
+    if (q->has_buried)
+        ask_to_go_on(q);
+}
+
+void queue_go_on(struct queue *q, uint64_t now_ms)
 {
     q->goes_on = false;
-    queue_run(q);
+    queue_run(q, now_ms);
+    sweep(q);
+}
+
+bool queue_on_time(struct queue *q, uint64_t now_ms)
+{
+    q->wake_at_ms = NEVER;
+    queue_run(q, now_ms);
+    if (unused_at_ms(q) <= now_ms)
+        return true;
+    note_time(q);
+    return false;
+}
+
+/* ---- publishing -------------------------------------------------------------------------------
+ */
+
+/* What the message itself and the queue say of how long it may wait, the less counts. */
+struct arrival {
+    uint64_t expires_ms; /* the moment, 0: never */
+    uint8_t priority;
+};
+
+static struct arrival judge(const struct queue *q, const struct message *m, uint64_t now_ms)
+{
+    uint64_t ttl_ms = MESSAGE_NO_TTL;
+    struct arrival a = { 0, 0 };
+    if (message_props_matter(m))
+        message_read_props(m, &ttl_ms, &a.priority);
+    if (q->settings->message_ttl_ms >= 0 && (uint64_t)q->settings->message_ttl_ms < ttl_ms)
+        ttl_ms = (uint64_t)q->settings->message_ttl_ms;
+    if (ttl_ms != MESSAGE_NO_TTL)
+        a.expires_ms = now_ms + ttl_ms;
+    return a;
 }
 
 /* Nothing waits and a consumer has room: the message goes by without being stored, or is stored as
  * out already. */
-static bool pass_on(struct queue *q, struct message **m)
+static bool pass_on(struct queue *q, struct message **m, struct arrival a)
 {
     struct consumer *c = queue_is_empty(q) && !q->running ? next_consumer(q) : NULL;
     if (c == NULL)
@@ -169,7 +340,8 @@ static bool pass_on(struct queue *q, struct message **m)
         *m = NULL;
     } else {
         struct message *borrowed = *m;
-        uint64_t qseq = qindex_push_out(&q->index, m);
+        q->has_timed |= a.expires_ms != 0;
+        uint64_t qseq = qstore_push_out(&q->store, m, a.priority, a.expires_ms);
         c->out++;
         c->ops->deliver(c, qseq, borrowed, false);
     }
@@ -177,30 +349,79 @@ static bool pass_on(struct queue *q, struct message **m)
     return true;
 }
 
-void queue_publish(struct queue *q, struct message **m)
+static void keep(struct queue *q, struct message **m, struct arrival a, uint64_t now_ms)
 {
-    q->published++;
-    if (!pass_on(q, m)) {
-        qindex_push(&q->index, m);
-        if (q->goes_on && !q->running)
-            hand_out_some(q, RUN_FOR_ONE);
-        else
-            queue_run(q);
+    q->has_timed |= a.expires_ms != 0;
+    qstore_push(&q->store, m, a.priority, a.expires_ms);
+    if (q->goes_on && !q->running) {
+        (void)shorten(q, RUN_FOR_ONE);
+        (void)hand_out_some(q, now_ms, RUN_FOR_ONE);
+    } else {
+        queue_run(q, now_ms);
     }
 }
 
-struct message *queue_get(struct queue *q, bool no_ack, uint64_t *qseq, bool *redelivered)
+static void refuse(struct queue *q, struct message **m)
 {
+    struct message *refused = *m;
+    *m = NULL;
+    if (q->settings->overflow == QUEUE_REJECT_PUBLISH_DLX)
+        q->ops->dead(q, refused, QUEUE_MAXLEN, q->ops->arg);
+    else
+        release(refused, (void *)(uintptr_t)q->ops);
+}
+
+bool queue_publish(struct queue *q, struct message **m, uint64_t now_ms)
+{
+    struct arrival a = { 0, 0 };
+    if (UNLIKELY(!q->is_plain || message_props_matter(*m))) {
+        if (refuses(q, *m)) {
+            refuse(q, m);
+            return false;
+        }
+        a = judge(q, *m, now_ms);
+    }
+    q->published++;
+    if (pass_on(q, m, a))
+        return true;
+    if (UNLIKELY(q->settings->message_ttl_ms == 0 && !q->settings->has_dlx)) {
+        q->ops->dead(q, *m, QUEUE_EXPIRED, q->ops->arg);
+        *m = NULL;
+        return true;
+    }
+    keep(q, m, a, now_ms);
+    return true;
+}
+
+enum queue_get_verdict queue_get(struct queue *q, bool no_ack, uint64_t now_ms,
+                                 struct queue_got *out)
+{
+    queue_use(q, now_ms);
+    for (unsigned n = 0; head_expires_ms(q) <= now_ms; n++) {
+        if (n == RUN_MAX)
+            return QUEUE_GET_LATER;
+        head_dies(q, QUEUE_EXPIRED);
+    }
     if (queue_is_empty(q))
-        return NULL;
-    struct qentry *e = qindex_take(&q->index, qseq);
-    struct message *m = e->message;
-    *redelivered = e->redelivered;
+        return QUEUE_GET_EMPTY;
+    struct qentry *e = qstore_take(&q->store, &out->qseq);
+    out->redelivered = e->redelivered;
     q->delivered++;
     q->redelivered += e->redelivered;
+    out->message = q->settings->is_quorum && e->returns != 0
+                       ? q->ops->counted(e->message, e->returns, q->ops->arg)
+                       : message_ref(e->message);
     if (no_ack)
-        m = qindex_settle(&q->index, *qseq);
-    return m;
+        release(qstore_settle(&q->store, out->qseq), (void *)(uintptr_t)q->ops);
+    note_time(q);
+    return QUEUE_GOT;
+}
+
+const struct message *queue_head(const struct queue *q)
+{
+    uint64_t qseq;
+    const struct qentry *e = qstore_peek(&q->store, &qseq);
+    return e != NULL ? e->message : NULL;
 }
 
 /* ---- settling ---------------------------------------------------------------------------------
@@ -218,24 +439,54 @@ static void give_back(struct consumer *c)
 
 bool queue_ack(struct queue *q, uint64_t qseq, struct consumer *c)
 {
-    if (qindex_out(&q->index, qseq) == NULL)
+    if (qstore_out(&q->store, qseq) == NULL)
         return false;
     give_back(c);
     q->acked++;
-    release(qindex_settle(&q->index, qseq), (void *)(uintptr_t)q->ops);
+    release(qstore_settle(&q->store, qseq), (void *)(uintptr_t)q->ops);
+    return true;
+}
+
+bool queue_reject(struct queue *q, uint64_t qseq, struct consumer *c)
+{
+    if (qstore_out(&q->store, qseq) == NULL)
+        return false;
+    give_back(c);
+    q->acked++;
+    die(q, qseq, QUEUE_REJECTED);
     return true;
 }
 
 bool queue_requeue(struct queue *q, uint64_t qseq, struct consumer *c, bool redelivered)
 {
-    if (qindex_out(&q->index, qseq) == NULL)
+    const struct qentry *e = qstore_out(&q->store, qseq);
+    if (e == NULL)
         return false;
     give_back(c);
-    qindex_requeue(&q->index, qseq, redelivered);
+    if (redelivered && q->settings->is_quorum &&
+        is_above((uint64_t)e->returns + 1, q->settings->delivery_limit))
+        die(q, qseq, QUEUE_DELIVERY_LIMIT);
+    else
+        qstore_requeue(&q->store, qseq, redelivered);
     return true;
 }
 
 uint64_t queue_purge(struct queue *q)
 {
-    return qindex_purge(&q->index, release, (void *)(uintptr_t)q->ops);
+    uint64_t n = qstore_purge(&q->store, release, (void *)(uintptr_t)q->ops);
+    if (n != 0) {
+        q->has_buried = true;
+        ask_to_go_on(q);
+    }
+    return n;
+}
+
+void queue_set(struct queue *q, const struct queue_settings *settings, uint64_t now_ms)
+{
+    CHECK(settings->max_priority == q->settings->max_priority &&
+          settings->single_active == q->settings->single_active &&
+          settings->is_quorum == q->settings->is_quorum);
+    note_settings(q, settings);
+    q->used_at_ms = now_ms;
+    queue_run(q, now_ms);
 }

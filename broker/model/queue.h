@@ -1,11 +1,18 @@
 /*
  * queue: one queue: its messages, who consumes it, and who gets what.
  *
- * Pure: no I/O, no clock, no thread of its own; it lives on one shard and is called there. Messages
- * go to consumers in order of arrival, consumers take turns. A consumer that cannot take more
- * (prefetch, a slow connection, flow off) says so when asked, is passed over, and is woken with
- * queue_wake. What was handed out with acknowledgement stays in the queue until it is settled, and
- * goes back to its old place when it is requeued.
+ * Pure: no I/O, no clock, no thread of its own; it lives on one shard and is called there, with the
+ * time where that matters. Messages go to consumers by priority and in order of arrival; of the
+ * consumers with the highest priority that have room each takes its turn, or one alone takes all
+ * (single active consumer). A consumer that cannot take more (prefetch, a slow connection, flow
+ * off) says so when asked, is passed over, and is woken with queue_wake. What was handed out with
+ * acknowledgement stays in the queue until it is settled, and goes back to its old place when it is
+ * requeued.
+ *
+ * Messages also leave at the head, in RabbitMQ's manner: when they expire, and when the queue is
+ * longer than it may be. The queue is never judged elsewhere, so an expired message behind one that
+ * is not stays. Whatever may take long (millions of messages expire, are purged, are too many) is
+ * done in turns, see queue_ops.go_on.
  *
  * What the queue needs of its surroundings it asks through queue_ops, once for all queues, and
  * consumer_ops; these calls may not change the queue while they run.
@@ -13,9 +20,8 @@
 #ifndef WARREN_QUEUE_H
 #define WARREN_QUEUE_H
 
-#include "model/qindex.h"
-
-#include <sys/queue.h>
+#include "model/qstore.h"
+#include "model/turns.h"
 
 struct queue;
 struct consumer;
@@ -33,79 +39,160 @@ struct consumer {
     const struct consumer_ops *ops;
     struct queue *queue; /* NULL when it is not consuming */
     TAILQ_ENTRY(consumer) entry;
+    int64_t priority;
     uint32_t prefetch; /* how many may be out with it, 0: any number */
     uint32_t out;      /* how many are */
     bool no_ack;
     bool exclusive;
-    bool waiting; /* in the list of those that may be able to take one */
+    bool waiting; /* among those that may be able to take one */
 };
 
-TAILQ_HEAD(consumer_list, consumer);
+/* Why a message died. */
+enum queue_death {
+    QUEUE_REJECTED,
+    QUEUE_EXPIRED,
+    QUEUE_MAXLEN,
+    QUEUE_DELIVERY_LIMIT,
+};
 
 struct queue_ops {
     /* A message that left the queue for good; the reference is given. */
     void (*release)(struct message *m, void *arg);
-    /* There is more to hand out than one run may: call queue_go_on when others had their turn. */
+    /* The same, for one that may be dead-lettered. */
+    void (*dead)(struct queue *q, struct message *m, enum queue_death why, void *arg);
+    /* A message like m that says how often it was returned: a new reference. */
+    struct message *(*counted)(struct message *m, uint32_t returns, void *arg);
+    /* Call queue_on_time at this moment; earlier moments that were asked for still count. */
+    void (*wake_at)(struct queue *q, uint64_t at_ms, void *arg);
+    /* There is more to do than one run may: call queue_go_on when others had their turn. */
     void (*go_on)(struct queue *q, void *arg);
     void *arg;
 };
 
+enum queue_overflow {
+    QUEUE_DROP_HEAD,
+    QUEUE_REJECT_PUBLISH,
+    QUEUE_REJECT_PUBLISH_DLX,
+};
+
+#define QUEUE_NO_LIMIT ((int64_t)-1)
+
+/* What arguments and policies say. Numbers may be QUEUE_NO_LIMIT. */
+struct queue_settings {
+    int64_t message_ttl_ms;
+    int64_t expires_ms; /* of the queue, when it is not used */
+    int64_t max_length; /* ready messages */
+    int64_t max_length_bytes;
+    int64_t delivery_limit;
+    int64_t consumer_timeout_ms;
+    enum queue_overflow overflow;
+    uint8_t max_priority; /* this and the next two hold from queue_init on */
+    bool single_active;
+    bool is_quorum;
+    bool has_dlx;
+    bool has_dlx_key;
+    struct slice dlx;
+    struct slice dlx_key;
+};
+
+/* An initialiser. */
+#define QUEUE_SETTINGS_NONE                                                                        \
+    {                                                                                              \
+        .message_ttl_ms = QUEUE_NO_LIMIT, .expires_ms = QUEUE_NO_LIMIT,                            \
+        .max_length = QUEUE_NO_LIMIT, .max_length_bytes = QUEUE_NO_LIMIT,                          \
+        .delivery_limit = QUEUE_NO_LIMIT, .consumer_timeout_ms = QUEUE_NO_LIMIT                    \
+    }
+
 struct queue {
     uint64_t qid;
     const struct queue_ops *ops;
-    struct qindex index;
-    struct consumer_list waiting; /* take turns */
-    struct consumer_list resting; /* had no room when last asked */
+    const struct queue_settings *settings; /* the caller's */
+    struct qstore store;
+    struct turns turns;
+    struct consumer *active; /* the one that takes all, if settings->single_active */
     uint32_t consumer_count;
     bool has_exclusive;
     bool had_consumers;
-    bool running; /* inside queue_run: it does not call itself */
-    bool goes_on; /* asked for queue_go_on */
+    bool running;    /* inside queue_run: it does not call itself */
+    bool goes_on;    /* asked for queue_go_on */
+    bool is_plain;   /* settings ask for nothing when a message comes */
+    bool has_timed;  /* messages may be here that expire */
+    bool has_buried; /* what was purged is not all freed */
+    uint64_t used_at_ms;
+    uint64_t wake_at_ms; /* the earliest moment asked for; UINT64_MAX: none */
     uint64_t published;
     uint64_t delivered;
     uint64_t acked;
     uint64_t redelivered;
 };
 
-void queue_init(struct queue *q, uint64_t qid, const struct queue_ops *ops);
+void queue_init(struct queue *q, uint64_t qid, const struct queue_ops *ops,
+                const struct queue_settings *settings, uint64_t now_ms);
 
-/* Every message is released. No consumer is left (see queue_any_consumer). */
-void queue_fini(struct queue *q);
+/* The settings are others now; the former ones are no longer looked at. */
+void queue_set(struct queue *q, const struct queue_settings *settings, uint64_t now_ms);
 
-/* Takes the reference in *m; hands on what can be handed on. */
-void queue_publish(struct queue *q, struct message **m);
+/* Every message is released. No consumer is left (see queue_any_consumer). False when there were
+ * more than `most`: then to be called again, and nothing else. */
+bool queue_fini(struct queue *q, size_t most);
+
+/* Takes the reference in *m; hands on what can be handed on. False when the queue is full and
+ * refuses it. */
+bool queue_publish(struct queue *q, struct message **m, uint64_t now_ms);
 
 enum queue_consume_verdict {
     QUEUE_CONSUME_OK,
     QUEUE_CONSUME_EXCLUSIVE, /* it has an exclusive consumer, or this one wants to be one beside
-                                others */
+                                others, or where one is active at a time */
 };
 
-/* The caller has filled ops, prefetch, no_ack and exclusive. Deliveries start with queue_run, so
- * that the caller can answer the client first. */
+/* The caller has filled ops, priority, prefetch, no_ack and exclusive. Deliveries start with
+ * queue_run, so that the caller can answer the client first. */
 MUST_CHECK enum queue_consume_verdict queue_consume(struct queue *q, struct consumer *c);
 
-/* What is out with it stays out. */
-void queue_cancel(struct consumer *c);
+/* What is out with it stays out. Call queue_run afterwards: another one may be active now. */
+void queue_cancel(struct consumer *c, uint64_t now_ms);
 struct consumer *queue_any_consumer(const struct queue *q);
 
 /* The consumer may have room again. */
 void queue_wake(struct consumer *c);
 
 /* Hand out while somebody has room, for a while; see queue_ops.go_on. */
-void queue_run(struct queue *q);
-void queue_go_on(struct queue *q);
+void queue_run(struct queue *q, uint64_t now_ms);
+void queue_go_on(struct queue *q, uint64_t now_ms);
 
-/* basic.get: the next message, borrowed, or NULL. It is out (no_ack: gone, then the reference is
- * the caller's to drop; *qseq means nothing). */
-MUST_CHECK struct message *queue_get(struct queue *q, bool no_ack, uint64_t *qseq,
-                                     bool *redelivered);
+/* A moment that was asked for has come. True when nobody has used the queue for so long that it is
+ * to be deleted. */
+MUST_CHECK bool queue_on_time(struct queue *q, uint64_t now_ms);
+
+/* Somebody has asked for it: it is not unused from now on. (Publishing does not count.) */
+void queue_use(struct queue *q, uint64_t now_ms);
+
+enum queue_get_verdict {
+    QUEUE_GOT,
+    QUEUE_GET_EMPTY,
+    QUEUE_GET_LATER, /* many have expired that were not dropped yet: ask again in another turn */
+};
+
+struct queue_got {
+    struct message *message; /* a reference */
+    uint64_t qseq;           /* it is out at this position; with no_ack it is gone */
+    bool redelivered;
+};
+
+/* basic.get: the next message. */
+MUST_CHECK enum queue_get_verdict queue_get(struct queue *q, bool no_ack, uint64_t now_ms,
+                                            struct queue_got *out);
 
 /* A message that was out with `c` (NULL: a get, or a consumer that is gone) is done with. False
  * when it is not out: settled before, or lost in a purge of the queue. */
 bool queue_ack(struct queue *q, uint64_t qseq, struct consumer *c);
 
-/* Back to its old place. `redelivered`: somebody may have seen it. Call queue_run afterwards. */
+/* The same, and it is dead. */
+bool queue_reject(struct queue *q, uint64_t qseq, struct consumer *c);
+
+/* Back to its old place; or dead, when it came back too often. `redelivered`: somebody may have
+ * seen it. Call queue_run afterwards. */
 bool queue_requeue(struct queue *q, uint64_t qseq, struct consumer *c, bool redelivered);
 
 /* Remove what is ready; returns how many. */
@@ -113,13 +200,21 @@ uint64_t queue_purge(struct queue *q);
 
 static inline uint64_t queue_ready(const struct queue *q)
 {
-    return q->index.ready_count;
+    return q->store.counts.ready.count;
 }
 
-/* No message, ready or out. */
+static inline uint64_t queue_unacked(const struct queue *q)
+{
+    return q->store.counts.out.count;
+}
+
+/* No message is ready. */
 static inline bool queue_is_empty(const struct queue *q)
 {
-    return q->index.ready_count == 0;
+    return q->store.counts.ready.count == 0;
 }
+
+/* The next message, borrowed, or NULL. */
+const struct message *queue_head(const struct queue *q);
 
 #endif

@@ -14,6 +14,22 @@ static inline struct message *kit_message(uint64_t number)
                        slice_of(&number, sizeof number), false);
 }
 
+/* With a priority, and an expiration unless that is NULL. */
+static inline struct message *kit_message_with(uint64_t number, uint8_t priority,
+                                               const char *expiration)
+{
+    uint8_t room[64];
+    struct wire_out w = wire_out_over(room, sizeof room);
+    struct amqp_props props = { .flags = AMQP_PROP_priority, .priority = priority };
+    if (expiration != NULL) {
+        props.flags |= AMQP_PROP_expiration;
+        props.expiration = slice_str(expiration);
+    }
+    amqp_props_encode(&w, &props);
+    return message_new(slice_str("x"), slice_str("key"), wire_out_slice(&w),
+                       slice_of(&number, sizeof number), false);
+}
+
 static inline uint64_t kit_number(const struct message *m)
 {
     uint64_t number;

@@ -14,7 +14,13 @@ static void drop(struct message *m, void *arg)
 static uint64_t push(struct qindex *ix, uint64_t number)
 {
     struct message *m = kit_message(number);
-    return qindex_push(ix, &m);
+    return qindex_push(ix, &m, 0);
+}
+
+static void fini(struct qindex *ix, unsigned *dropped)
+{
+    size_t budget = SIZE_MAX;
+    cr_assert(qindex_fini(ix, &budget, drop, dropped));
 }
 
 static void settle(struct qindex *ix, uint64_t qseq)
@@ -25,9 +31,10 @@ static void settle(struct qindex *ix, uint64_t qseq)
 
 Test(qindex, hands_out_in_order_of_arrival)
 {
+    struct qcounts counts = { 0 };
     struct qindex ix;
     unsigned dropped = 0;
-    qindex_init(&ix);
+    qindex_init(&ix, &counts);
     for (uint64_t n = 0; n < 300; n++)
         push(&ix, n);
     for (uint64_t n = 0; n < 300; n++) {
@@ -37,17 +44,18 @@ Test(qindex, hands_out_in_order_of_arrival)
         cr_assert(eq(u64, qseq, n));
         cr_assert(not(e->redelivered));
     }
-    cr_expect(eq(u64, ix.out_count, 300));
-    qindex_fini(&ix, drop, &dropped);
+    cr_expect(eq(u64, counts.out.count, 300));
+    fini(&ix, &dropped);
     cr_expect(eq(uint, dropped, 300));
 }
 
 Test(qindex, requeued_ones_come_first_and_in_their_old_order)
 {
+    struct qcounts counts = { 0 };
     struct qindex ix;
     unsigned dropped = 0;
     uint64_t qseq;
-    qindex_init(&ix);
+    qindex_init(&ix, &counts);
     for (uint64_t n = 0; n < 6; n++)
         push(&ix, n);
     for (int n = 0; n < 4; n++)
@@ -62,16 +70,17 @@ Test(qindex, requeued_ones_come_first_and_in_their_old_order)
         cr_assert(eq(int, e->redelivered, again[n]));
     }
     cr_expect(eq(ptr, qindex_peek(&ix, &qseq), NULL));
-    qindex_fini(&ix, drop, &dropped);
+    fini(&ix, &dropped);
     cr_expect(eq(uint, dropped, 6));
 }
 
 Test(qindex, knows_only_what_is_out)
 {
+    struct qcounts counts = { 0 };
     struct qindex ix;
     unsigned dropped = 0;
     uint64_t qseq;
-    qindex_init(&ix);
+    qindex_init(&ix, &counts);
     push(&ix, 0);
     cr_expect(eq(ptr, qindex_out(&ix, 0), NULL));
     qindex_take(&ix, &qseq);
@@ -80,17 +89,18 @@ Test(qindex, knows_only_what_is_out)
     cr_expect(eq(ptr, qindex_out(&ix, 0), NULL));
     cr_expect(eq(ptr, qindex_out(&ix, 1), NULL));
     cr_expect(eq(ptr, qindex_out(&ix, UINT64_MAX), NULL));
-    qindex_fini(&ix, drop, &dropped);
+    fini(&ix, &dropped);
     cr_expect(eq(uint, dropped, 0));
 }
 
 /* One that nobody settles must not hold the memory of a million that came after it. */
 Test(qindex, an_old_straggler_holds_one_chunk_only)
 {
+    struct qcounts counts = { 0 };
     struct qindex ix;
     unsigned dropped = 0;
     uint64_t qseq;
-    qindex_init(&ix);
+    qindex_init(&ix, &counts);
     push(&ix, 0);
     qindex_take(&ix, &qseq);
     for (uint64_t n = 1; n < 100000; n++) {
@@ -104,7 +114,7 @@ Test(qindex, an_old_straggler_holds_one_chunk_only)
     cr_expect(le(sz, held, 2));
     settle(&ix, 0);
     cr_expect(eq(sz, ix.count, 0));
-    qindex_fini(&ix, drop, &dropped);
+    fini(&ix, &dropped);
 }
 
 /* A plain array says what every message's state must be. */
@@ -113,12 +123,13 @@ Test(qindex, agrees_with_a_model_through_random_histories)
     enum { MESSAGES = 2000 };
     static uint8_t state[MESSAGES]; /* enum qentry_state */
     for (uint64_t seed = 1; seed <= 50; seed++) {
+        struct qcounts counts = { 0 };
         struct qindex ix;
         struct rng r;
         unsigned dropped = 0;
-        uint64_t next = 0, ready = 0, out = 0, qseq;
+        uint64_t next = 0, ready = 0, out = 0, settled = 0, qseq;
         rng_init(&r, seed);
-        qindex_init(&ix);
+        qindex_init(&ix, &counts);
         memset(state, QENTRY_NONE, sizeof state);
         for (int step = 0; step < 6000; step++) {
             uint64_t pick = next != 0 ? rng_below(&r, next) : 0;
@@ -146,6 +157,7 @@ Test(qindex, agrees_with_a_model_through_random_histories)
                 cr_assert(eq(int, qindex_out(&ix, pick) != NULL, state[pick] == QENTRY_OUT));
                 if (state[pick] == QENTRY_OUT) {
                     settle(&ix, pick);
+                    settled++;
                     state[pick] = QENTRY_NONE;
                     out--;
                 }
@@ -163,15 +175,70 @@ Test(qindex, agrees_with_a_model_through_random_histories)
                     for (uint64_t n = 0; n < next; n++)
                         state[n] = state[n] == QENTRY_READY ? QENTRY_NONE : state[n];
                     ready = 0;
+                    counts.ready = (struct qcount){ 0 };
+                }
+                if (rng_chance(&r, 20)) {
+                    size_t budget = rng_below(&r, 200);
+                    (void)qindex_sweep(&ix, &budget, drop, &dropped);
                 }
             }
-            cr_assert(eq(u64, ix.ready_count, ready));
-            cr_assert(eq(u64, ix.out_count, out));
-            cr_assert(eq(u64, ix.ready_bytes, 8 * ready));
-            cr_assert(eq(u64, ix.out_bytes, 8 * out));
+            cr_assert(eq(u64, counts.ready.count, ready));
+            cr_assert(eq(u64, counts.out.count, out));
+            cr_assert(eq(u64, counts.ready.bytes, 8 * ready));
+            cr_assert(eq(u64, counts.out.bytes, 8 * out));
         }
-        dropped = 0;
-        qindex_fini(&ix, drop, &dropped);
-        cr_assert(eq(u64, dropped, ready + out));
+        fini(&ix, &dropped);
+        cr_assert(eq(u64, dropped + settled, next), "all went once");
     }
+}
+
+/* A purge of a million takes no longer than one of a thousand: what it took away is freed later. */
+Test(qindex, a_purge_buries_and_sweeps_in_slices)
+{
+    enum { MESSAGES = 100000, OUT = 1000 };
+    struct qcounts counts = { 0 };
+    struct qindex ix;
+    unsigned dropped = 0;
+    uint64_t qseq;
+    qindex_init(&ix, &counts);
+    for (uint64_t n = 0; n < MESSAGES; n++)
+        push(&ix, n);
+    for (uint64_t n = 0; n < 2 * OUT; n++)
+        qindex_take(&ix, &qseq);
+    for (uint64_t n = 0; n < OUT; n++)
+        qindex_requeue(&ix, 2 * n, true);
+    cr_expect(eq(u64, qindex_purge(&ix, drop, &dropped), MESSAGES - OUT));
+    counts.ready = (struct qcount){ 0 };
+    cr_expect(lt(uint, dropped, 256));
+    cr_expect(eq(ptr, qindex_peek(&ix, &qseq), NULL));
+    cr_expect(eq(u64, push(&ix, 7), MESSAGES));
+    cr_expect(eq(u64, kit_number(qindex_peek(&ix, &qseq)->message), 7));
+    size_t budget = 500;
+    cr_expect(not(qindex_sweep(&ix, &budget, drop, &dropped)));
+    cr_expect(lt(uint, dropped, 1000));
+    budget = SIZE_MAX;
+    cr_expect(qindex_sweep(&ix, &budget, drop, &dropped));
+    cr_expect(eq(uint, dropped, MESSAGES - OUT));
+    cr_expect(ne(ptr, qindex_out(&ix, 1), NULL), "what was out is still out");
+    settle(&ix, 1);
+    budget = 100;
+    while (!qindex_fini(&ix, &budget, drop, &dropped))
+        budget = 100;
+    cr_expect(eq(uint, dropped, MESSAGES));
+}
+
+Test(qindex, keeps_moments_only_where_there_are_any)
+{
+    struct qcounts counts = { 0 };
+    struct qindex ix;
+    unsigned dropped = 0;
+    qindex_init(&ix, &counts);
+    for (uint64_t n = 0; n < 200; n++) {
+        struct message *m = kit_message(n);
+        qindex_push(&ix, &m, n == 100 ? 4711 : 0);
+    }
+    for (uint64_t n = 0; n < 200; n++)
+        cr_assert(eq(u64, qindex_expires_ms(&ix, n), n == 100 ? 4711 : 0));
+    cr_expect(eq(u64, qindex_expires_ms(&ix, 4000), 0));
+    fini(&ix, &dropped);
 }

@@ -25,7 +25,46 @@ static void go_on(struct queue *q, void *arg)
     asked_to_go_on++;
 }
 
-static const struct queue_ops ops = { .release = release, .go_on = go_on };
+static void wake_at(struct queue *q, uint64_t at_ms, void *arg)
+{
+    (void)arg;
+    cr_assert(eq(u64, q->wake_at_ms, at_ms));
+}
+
+/* The last ones that died. */
+static unsigned deaths;
+static uint64_t dead[256];
+static enum queue_death death_reason;
+
+static void die(struct queue *q, struct message *m, enum queue_death why, void *arg)
+{
+    (void)q;
+    (void)arg;
+    dead[deaths++ % ARRAY_COUNT(dead)] = kit_number(m);
+    death_reason = why;
+    message_unref(&m);
+}
+
+static unsigned last_count;
+
+static struct message *counted_copy(struct message *m, uint32_t returns, void *arg)
+{
+    (void)arg;
+    last_count = returns;
+    return message_ref(m);
+}
+
+static const struct queue_ops ops = {
+    .release = release, .dead = die, .counted = counted_copy, .wake_at = wake_at, .go_on = go_on
+};
+
+static uint64_t now_ms;
+
+static void init(struct queue *q)
+{
+    static const struct queue_settings none = QUEUE_SETTINGS_NONE;
+    queue_init(q, 1, &ops, &none, now_ms);
+}
 
 /* A consumer that notes what it gets. */
 struct taker {
@@ -65,13 +104,13 @@ static struct taker taker(unsigned room, uint32_t prefetch, bool no_ack)
 static void consume(struct queue *q, struct taker *t)
 {
     cr_assert(eq(int, queue_consume(q, &t->c), QUEUE_CONSUME_OK));
-    queue_run(q);
+    queue_run(q, now_ms);
 }
 
 static void publish(struct queue *q, uint64_t number)
 {
     struct message *m = kit_message(number);
-    queue_publish(q, &m);
+    queue_publish(q, &m, now_ms);
     cr_assert(eq(ptr, m, NULL));
 }
 
@@ -79,14 +118,14 @@ static void fini(struct queue *q)
 {
     struct consumer *c;
     while ((c = queue_any_consumer(q)) != NULL)
-        queue_cancel(c);
-    queue_fini(q);
+        queue_cancel(c, now_ms);
+    cr_assert(queue_fini(q, SIZE_MAX));
 }
 
 Test(queue, keeps_what_nobody_takes_and_hands_it_to_who_comes)
 {
     struct queue q;
-    queue_init(&q, 1, &ops);
+    init(&q);
     for (uint64_t n = 0; n < 3; n++)
         publish(&q, n);
     cr_expect(eq(u64, queue_ready(&q), 3));
@@ -96,14 +135,14 @@ Test(queue, keeps_what_nobody_takes_and_hands_it_to_who_comes)
     for (uint64_t n = 0; n < 3; n++)
         cr_expect(eq(u64, t.numbers[n], n));
     cr_expect(eq(u64, queue_ready(&q), 0));
-    cr_expect(eq(u64, q.index.out_count, 3));
+    cr_expect(eq(u64, queue_unacked(&q), 3));
     fini(&q);
 }
 
 Test(queue, consumers_take_turns)
 {
     struct queue q;
-    queue_init(&q, 1, &ops);
+    init(&q);
     struct taker a = taker(10, 0, true), b = taker(10, 0, true), c = taker(0, 0, true);
     consume(&q, &a);
     consume(&q, &b);
@@ -121,14 +160,14 @@ Test(queue, consumers_take_turns)
 Test(queue, prefetch_holds_until_something_is_settled)
 {
     struct queue q;
-    queue_init(&q, 1, &ops);
+    init(&q);
     struct taker t = taker(10, 2, false);
     consume(&q, &t);
     for (uint64_t n = 0; n < 5; n++)
         publish(&q, n);
     cr_expect(eq(uint, t.count, 2));
     cr_expect(queue_ack(&q, t.qseqs[0], &t.c));
-    queue_run(&q);
+    queue_run(&q, now_ms);
     cr_expect(eq(uint, t.count, 3));
     cr_expect(eq(u64, t.numbers[2], 2));
     cr_expect(not(queue_ack(&q, t.qseqs[0], NULL)), "settled twice");
@@ -138,7 +177,7 @@ Test(queue, prefetch_holds_until_something_is_settled)
 Test(queue, one_without_room_is_passed_over_until_it_is_woken)
 {
     struct queue q;
-    queue_init(&q, 1, &ops);
+    init(&q);
     struct taker t = taker(1, 0, true);
     consume(&q, &t);
     for (uint64_t n = 0; n < 3; n++)
@@ -148,7 +187,7 @@ Test(queue, one_without_room_is_passed_over_until_it_is_woken)
     publish(&q, 3); /* nobody said that it has room again */
     cr_expect(eq(uint, t.count, 1));
     queue_wake(&t.c);
-    queue_run(&q);
+    queue_run(&q, now_ms);
     cr_expect(eq(uint, t.count, 4));
     cr_expect(eq(u64, t.numbers[3], 3));
     fini(&q);
@@ -157,12 +196,12 @@ Test(queue, one_without_room_is_passed_over_until_it_is_woken)
 Test(queue, what_is_requeued_comes_again_before_the_rest_and_says_so)
 {
     struct queue q;
-    queue_init(&q, 1, &ops);
+    init(&q);
     struct taker first = taker(2, 0, false), second = taker(10, 0, false);
     consume(&q, &first);
     for (uint64_t n = 0; n < 4; n++)
         publish(&q, n);
-    queue_cancel(&first.c);
+    queue_cancel(&first.c, now_ms);
     cr_expect(queue_requeue(&q, first.qseqs[1], NULL, true));
     cr_expect(queue_requeue(&q, first.qseqs[0], NULL, false));
     consume(&q, &second);
@@ -178,15 +217,15 @@ Test(queue, what_is_requeued_comes_again_before_the_rest_and_says_so)
 Test(queue, an_exclusive_consumer_is_alone)
 {
     struct queue q;
-    queue_init(&q, 1, &ops);
+    init(&q);
     struct taker a = taker(1, 0, true), b = taker(1, 0, true), sole = taker(1, 0, true);
     sole.c.exclusive = true;
     consume(&q, &a);
     cr_expect(eq(int, queue_consume(&q, &sole.c), QUEUE_CONSUME_EXCLUSIVE));
-    queue_cancel(&a.c);
+    queue_cancel(&a.c, now_ms);
     consume(&q, &sole);
     cr_expect(eq(int, queue_consume(&q, &b.c), QUEUE_CONSUME_EXCLUSIVE));
-    queue_cancel(&sole.c);
+    queue_cancel(&sole.c, now_ms);
     consume(&q, &b);
     fini(&q);
 }
@@ -194,24 +233,24 @@ Test(queue, an_exclusive_consumer_is_alone)
 Test(queue, get_and_purge)
 {
     struct queue q;
-    uint64_t qseq;
-    bool redelivered;
-    queue_init(&q, 1, &ops);
-    cr_expect(eq(ptr, queue_get(&q, true, &qseq, &redelivered), NULL));
+    struct queue_got got;
+    init(&q);
+    cr_expect(eq(int, queue_get(&q, true, now_ms, &got), QUEUE_GET_EMPTY));
     for (uint64_t n = 0; n < 5; n++)
         publish(&q, n);
-    struct message *gone = queue_get(&q, true, &qseq, &redelivered);
-    cr_expect(eq(u64, kit_number(gone), 0));
-    message_unref(&gone);
-    struct message *out = queue_get(&q, false, &qseq, &redelivered);
-    cr_expect(eq(u64, kit_number(out), 1));
+    cr_expect(eq(int, queue_get(&q, true, now_ms, &got), QUEUE_GOT));
+    cr_expect(eq(u64, kit_number(got.message), 0));
+    message_unref(&got.message);
+    cr_expect(eq(int, queue_get(&q, false, now_ms, &got), QUEUE_GOT));
+    cr_expect(eq(u64, kit_number(got.message), 1));
+    message_unref(&got.message);
     cr_expect(eq(u64, queue_purge(&q), 3));
-    cr_expect(eq(u64, q.index.out_count, 1), "what is out is not purged");
-    cr_expect(queue_ack(&q, qseq, NULL));
+    cr_expect(eq(u64, queue_unacked(&q), 1), "what is out is not purged");
+    cr_expect(queue_ack(&q, got.qseq, NULL));
     fini(&q);
 }
 
-static unsigned counted;
+static unsigned counted_up;
 
 static bool always_has_room(struct consumer *c)
 {
@@ -224,8 +263,8 @@ static void count(struct consumer *c, uint64_t qseq, struct message *m, bool red
     (void)c;
     (void)qseq;
     (void)redelivered;
-    cr_assert(eq(u64, kit_number(m), counted));
-    counted++;
+    cr_assert(eq(u64, kit_number(m), counted_up));
+    counted_up++;
 }
 
 /* A consumer as fast as the queue must not keep a shard's other clients waiting. */
@@ -235,22 +274,22 @@ Test(queue, lets_others_have_their_turn)
     struct consumer c = { .ops = &insatiable, .no_ack = true };
     struct queue q;
     const unsigned messages = 100000;
-    queue_init(&q, 1, &ops);
+    init(&q);
     for (unsigned n = 0; n < messages; n++)
         publish(&q, n);
     cr_assert(eq(int, queue_consume(&q, &c), QUEUE_CONSUME_OK));
-    queue_run(&q);
-    unsigned first = counted;
+    queue_run(&q, now_ms);
+    unsigned first = counted_up;
     cr_expect(lt(uint, 0, first));
     cr_expect(lt(uint, first, messages / 10));
     cr_expect(eq(uint, asked_to_go_on, 1));
-    queue_run(&q);
-    cr_expect(eq(uint, counted, first), "until its turn comes it hands out nothing");
+    queue_run(&q, now_ms);
+    cr_expect(eq(uint, counted_up, first), "until its turn comes it hands out nothing");
     publish(&q, messages);
-    cr_expect(eq(uint, counted, first + 2), "but publishers must not make it longer");
+    cr_expect(eq(uint, counted_up, first + 2), "but publishers must not make it longer");
     for (unsigned turn = 1; turn == asked_to_go_on; turn++)
-        queue_go_on(&q);
-    cr_expect(eq(uint, counted, messages + 1));
+        queue_go_on(&q, now_ms);
+    cr_expect(eq(uint, counted_up, messages + 1));
     fini(&q);
 }
 
@@ -261,7 +300,7 @@ Test(queue, nothing_is_lost_or_doubled_through_random_histories)
         struct queue q;
         struct rng r;
         rng_init(&r, seed);
-        queue_init(&q, 1, &ops);
+        init(&q);
         released = 0;
         struct taker t[3] = { taker(5, 2, false), taker(5, 0, false), taker(5, 0, true) };
         unsigned settled[3] = { 0, 0, 0 };
@@ -281,21 +320,21 @@ Test(queue, nothing_is_lost_or_doubled_through_random_histories)
                     else
                         cr_assert(queue_requeue(&q, t[i].qseqs[settled[i]], &t[i].c, true));
                     settled[i]++;
-                    queue_run(&q);
+                    queue_run(&q, now_ms);
                 }
                 break;
             case 2:
                 if (t[i].count + t[i].room < TAKEN_MAX)
                     t[i].room++;
                 queue_wake(&t[i].c);
-                queue_run(&q);
+                queue_run(&q, now_ms);
                 break;
             default:
                 cr_assert(le(uint, t[0].c.out, 2));
             }
-            uint64_t held = queue_ready(&q) + q.index.out_count;
+            uint64_t held = queue_ready(&q) + queue_unacked(&q);
             cr_assert(eq(u64, held + released, published), "seed %u", (unsigned)seed);
-            cr_assert(eq(u64, q.index.out_count, t[0].c.out + t[1].c.out));
+            cr_assert(eq(u64, queue_unacked(&q), t[0].c.out + t[1].c.out));
         }
         fini(&q);
         cr_assert(eq(u64, released, published));

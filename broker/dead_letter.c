@@ -1,0 +1,203 @@
+#include "dead_letter.h"
+
+#include "amqp/amqp_props.h"
+#include "amqp/amqp_table.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "broker.h"
+#include "io/clock.h"
+#include "model/death.h"
+#include "model/exchange.h"
+#include "port.h"
+
+#define LETTERS_A_TURN 1024u
+#define KEYS_MAX       64u /* keys in header CC that are looked at */
+
+struct dead_letter {
+    struct message *message;
+    struct hosted *from; /* cannot go before its letters: see dead_letters_flush */
+    enum queue_death why;
+    STAILQ_ENTRY(dead_letter) entry;
+};
+
+struct dead_letters {
+    struct shard *shard;
+    STAILQ_HEAD(, dead_letter) waiting;
+    struct loop_task task;
+    struct route_out route;
+};
+
+static void on_turn(void *arg);
+
+struct dead_letters *dead_letters_new(struct shard *s)
+{
+    struct dead_letters *dl = mem_zalloc(sizeof *dl);
+    dl->shard = s;
+    STAILQ_INIT(&dl->waiting);
+    loop_task_init(&dl->task, on_turn, dl);
+    route_out_init(&dl->route);
+    return dl;
+}
+
+static struct message *take_next(struct dead_letters *dl, struct hosted **from,
+                                 enum queue_death *why)
+{
+    struct dead_letter *l = STAILQ_FIRST(&dl->waiting);
+    if (l == NULL)
+        return NULL;
+    STAILQ_REMOVE_HEAD(&dl->waiting, entry);
+    struct message *m = l->message;
+    *from = l->from;
+    *why = l->why;
+    mem_free(l);
+    return m;
+}
+
+void dead_letters_free(struct dead_letters **letters)
+{
+    struct dead_letters *dl = *letters;
+    *letters = NULL;
+    struct hosted *from;
+    enum queue_death why;
+    struct message *m;
+    while ((m = take_next(dl, &from, &why)) != NULL)
+        shard_message_drop(dl->shard, &m);
+    loop_task_cancel(dl->shard->loop, &dl->task);
+    route_out_fini(&dl->route);
+    mem_free(dl);
+}
+
+/* ---- publishing -------------------------------------------------------------------------------
+ */
+
+static const char *reason(enum queue_death why)
+{
+    switch (why) {
+    case QUEUE_REJECTED:
+        return "rejected";
+    case QUEUE_EXPIRED:
+        return "expired";
+    case QUEUE_MAXLEN:
+        return "maxlen";
+    case QUEUE_DELIVERY_LIMIT:
+        return "delivery_limit";
+    }
+    UNREACHABLE("death");
+}
+
+/* Once for each queue: it would be told of every message. */
+static void tell_of_cycle(struct hosted *h, const struct meta_queue *to)
+{
+    if (h->cycle_told)
+        return;
+    h->cycle_told = true;
+    struct slice name = meta_queue_name(to);
+    char id[32];
+    struct text t = text_over(id, sizeof id);
+    text_put(&t, "%llu", (unsigned long long)h->queue.qid);
+    log_warn("dead_letter", id,
+             "message dropped, dead-letter queues form a cycle; not reported again; "
+             "from='%.*s' to='%.*s'",
+             SLICE_ARG(h->name), SLICE_ARG(name));
+}
+
+static size_t read_keys(struct slice headers, struct slice *keys)
+{
+    struct amqp_field f;
+    size_t n = 0;
+    if (!amqp_table_find(headers, "CC", &f) || f.type != AMQP_FIELD_ARRAY)
+        return 0;
+    struct amqp_table_iter it = amqp_array_iter_init(f.bytes);
+    while (n < KEYS_MAX && amqp_table_iter_next(&it, &f)) {
+        if (f.type == AMQP_FIELD_LONGSTR)
+            keys[n++] = f.bytes;
+    }
+    return n;
+}
+
+static bool route(struct dead_letters *dl, const struct meta_version *v, uint64_t vhost_id,
+                  const struct message *m)
+{
+    struct slice keys[KEYS_MAX];
+    struct amqp_props_brief props;
+    struct meta_refusal why;
+    if (!amqp_props_peek(message_props(m), &props))
+        return false;
+    struct route_in in = { .vhost_id = vhost_id,
+                           .exchange = message_exchange(m),
+                           .key = message_key(m),
+                           .more_keys = keys,
+                           .more_count = read_keys(props.headers, keys),
+                           .headers = props.headers,
+                           .to_internal = true };
+    return exchange_route(v, &in, &dl->route, &why);
+}
+
+static void publish(struct dead_letters *dl, struct hosted *h, const struct message *m,
+                    enum queue_death why)
+{
+    struct shard *s = dl->shard;
+    const struct meta_version *v = broker_meta(s->broker);
+    if (!h->settings.has_dlx)
+        return;
+    const struct queue_settings *set = &h->settings;
+    struct message *out = death_message(
+        m, &(struct death){ .reason = reason(why),
+                            .queue = h->name,
+                            .time_s = clock_wall_ms() / 1000,
+                            .to_exchange = set->dlx,
+                            .to_key = set->has_dlx_key ? set->dlx_key : message_key(m),
+                            .keep_cc = !set->has_dlx_key });
+    shard_message_made(s, out);
+    if (route(dl, v, h->vhost_id, out)) {
+        const struct port_channel_ref nobody = { 0 };
+        for (size_t i = 0; i < dl->route.count; i++) {
+            const struct meta_queue *to = dl->route.queues[i];
+            if (why != QUEUE_REJECTED && death_is_cycle(out, meta_queue_name(to))) {
+                tell_of_cycle(h, to);
+                continue;
+            }
+            struct message *one = message_ref(out);
+            (void)port_publish(s, to, &one, &nobody, 0);
+        }
+    }
+    shard_message_drop(s, &out);
+}
+
+static bool publish_some(struct dead_letters *dl, unsigned most)
+{
+    struct hosted *from;
+    enum queue_death why;
+    struct message *m;
+    for (unsigned n = 0; n < most; n++) {
+        if ((m = take_next(dl, &from, &why)) == NULL)
+            return true;
+        publish(dl, from, m, why);
+        shard_message_drop(dl->shard, &m);
+    }
+    return STAILQ_EMPTY(&dl->waiting);
+}
+
+static void on_turn(void *arg)
+{
+    struct dead_letters *dl = arg;
+    if (!publish_some(dl, LETTERS_A_TURN))
+        loop_again(dl->shard->loop, &dl->task);
+}
+
+void dead_letters_flush(struct dead_letters *dl)
+{
+    (void)publish_some(dl, UINT32_MAX);
+}
+
+void dead_letters_add(struct dead_letters *dl, struct hosted *h, struct message **m,
+                      enum queue_death why)
+{
+    struct dead_letter *l = mem_alloc(sizeof *l);
+    *l = (struct dead_letter){ .message = *m, .from = h, .why = why };
+    *m = NULL;
+    STAILQ_INSERT_TAIL(&dl->waiting, l, entry);
+    loop_at_turn_end(dl->shard->loop, &dl->task);
+}

@@ -1,0 +1,360 @@
+#include "hosted.h"
+
+#include "base/check.h"
+#include "base/heap.h"
+#include "base/mem.h"
+#include "broker.h"
+#include "control.h"
+#include "dead_letter.h"
+#include "io/mailbox.h"
+#include "model/death.h"
+#include "policy.h"
+#include "port.h"
+
+/* Queues whose moment has come, and messages freed of queues that were deleted, in one turn. */
+#define WAKES_A_TURN 256u
+#define FREED_A_TURN 16384u
+
+/* Queues looked at in one turn when policies change: patterns are matched for each. */
+#define JUDGED_A_TURN 256u
+
+struct hosting {
+    struct queue_ops ops;
+    struct heap wakes; /* moments, and qids: those of queues that wanted an earlier one since, or
+                          are gone, mean nothing */
+    struct loop_timer timer;
+    uint64_t timer_at_ms; /* UINT64_MAX: it does not run */
+    STAILQ_HEAD(, hosted) dying;
+    struct loop_task bury_task;
+    struct dead_letters *letters;
+    uint64_t *to_judge; /* qids of queues whose settings may be others now */
+    size_t to_judge_count;
+    struct loop_task judge_task;
+};
+
+/* ---- what queues ask for ----------------------------------------------------------------------
+ */
+
+static struct hosted *hosted_of(struct queue *q)
+{
+    return CONTAINER_OF(q, struct hosted, queue);
+}
+
+static void release_message(struct message *m, void *arg)
+{
+    shard_message_drop(arg, &m);
+}
+
+static void on_dead(struct queue *q, struct message *m, enum queue_death why, void *arg)
+{
+    struct shard *s = arg;
+    struct hosted *h = hosted_of(q);
+    if (h->settings.has_dlx)
+        dead_letters_add(s->hosting->letters, h, &m, why);
+    else
+        shard_message_drop(s, &m);
+}
+
+static struct message *count_returns(struct message *m, uint32_t returns, void *arg)
+{
+    struct message *counted = death_counted(m, returns);
+    shard_message_made(arg, counted);
+    return counted;
+}
+
+/* With the next turn of the loop. */
+static void queue_goes_on(struct queue *q, void *arg)
+{
+    struct shard *s = arg;
+    loop_again(s->loop, &hosted_of(q)->go_on);
+}
+
+static void on_go_on(void *arg)
+{
+    struct hosted *h = arg;
+    queue_go_on(&h->queue, loop_now_ms(h->shard->loop));
+}
+
+/* ---- time -------------------------------------------------------------------------------------
+ */
+
+static void set_timer(struct shard *s)
+{
+    struct hosting *ho = s->hosting;
+    const struct heap_item *next = heap_min(&ho->wakes);
+    if (next == NULL || next->key >= ho->timer_at_ms)
+        return;
+    uint64_t now = loop_now_ms(s->loop);
+    ho->timer_at_ms = next->key;
+    loop_timer_start(&ho->timer, next->key > now ? next->key - now : 0);
+}
+
+static void wake_queue_at(struct queue *q, uint64_t at_ms, void *arg)
+{
+    struct shard *s = arg;
+    heap_push(&s->hosting->wakes, at_ms, q->qid);
+    set_timer(s);
+}
+
+static void wake(struct shard *s, const struct heap_item *due, uint64_t now_ms)
+{
+    struct hosted *h = shard_hosted(s, due->value);
+    if (h == NULL || h->queue.wake_at_ms != due->key)
+        return;
+    if (!queue_on_time(&h->queue, now_ms))
+        return;
+    h->deleting = true;
+    shard_delete_queue(s, h->queue.qid);
+}
+
+static void on_timer(void *arg)
+{
+    struct shard *s = arg;
+    struct hosting *ho = s->hosting;
+    uint64_t now = loop_now_ms(s->loop);
+    ho->timer_at_ms = UINT64_MAX;
+    const struct heap_item *next;
+    for (unsigned n = 0; n < WAKES_A_TURN; n++) {
+        if ((next = heap_min(&ho->wakes)) == NULL || next->key > now)
+            break;
+        struct heap_item due = heap_pop(&ho->wakes);
+        wake(s, &due, now);
+    }
+    set_timer(s);
+}
+
+/* ---- their ends -------------------------------------------------------------------------------
+ */
+
+static void free_hosted(struct hosted *h)
+{
+    mem_free(h->names);
+    mem_free(h);
+}
+
+static void on_bury(void *arg)
+{
+    struct shard *s = arg;
+    struct hosted *h = STAILQ_FIRST(&s->hosting->dying);
+    if (h != NULL && queue_fini(&h->queue, FREED_A_TURN)) {
+        STAILQ_REMOVE_HEAD(&s->hosting->dying, run_entry);
+        free_hosted(h);
+    }
+    if (!STAILQ_EMPTY(&s->hosting->dying))
+        loop_again(s->loop, &s->hosting->bury_task);
+}
+
+/* Its letters are written first. Small ones go at once, large ones in turns. */
+static void bury(struct shard *s, struct hosted *h)
+{
+    CHECK(!h->will_run);
+    port_cancel_all(s, &h->queue);
+    if (s->hosting->letters != NULL)
+        dead_letters_flush(s->hosting->letters);
+    loop_task_cancel(s->loop, &h->go_on);
+    if (queue_fini(&h->queue, FREED_A_TURN)) {
+        free_hosted(h);
+        return;
+    }
+    STAILQ_INSERT_TAIL(&s->hosting->dying, h, run_entry);
+    loop_again(s->loop, &s->hosting->bury_task);
+}
+
+static void on_judge(void *arg);
+
+void hosted_init(struct shard *s)
+{
+    struct hosting *ho = mem_zalloc(sizeof *ho);
+    ho->ops = (struct queue_ops){ .release = release_message,
+                                  .dead = on_dead,
+                                  .counted = count_returns,
+                                  .wake_at = wake_queue_at,
+                                  .go_on = queue_goes_on,
+                                  .arg = s };
+    heap_init(&ho->wakes);
+    loop_timer_init(&ho->timer, s->loop, on_timer, s);
+    ho->timer_at_ms = UINT64_MAX;
+    STAILQ_INIT(&ho->dying);
+    loop_task_init(&ho->bury_task, on_bury, s);
+    loop_task_init(&ho->judge_task, on_judge, s);
+    ho->letters = dead_letters_new(s);
+    s->hosting = ho;
+}
+
+void hosted_fini(struct shard *s)
+{
+    struct hosting *ho = s->hosting;
+    struct hosted *h;
+    dead_letters_free(&ho->letters);
+    while ((h = idmap_first(&s->queues)) != NULL) {
+        idmap_take(&s->queues, h->queue.qid);
+        bury(s, h);
+    }
+    while (!STAILQ_EMPTY(&ho->dying))
+        on_bury(s);
+    loop_task_cancel(s->loop, &ho->bury_task);
+    loop_task_cancel(s->loop, &ho->judge_task);
+    mem_free(ho->to_judge);
+    loop_timer_fini(&ho->timer);
+    heap_fini(&ho->wakes);
+    mem_free(ho);
+    s->hosting = NULL;
+}
+
+struct hosted *shard_hosted(struct shard *s, uint64_t qid)
+{
+    struct hosted *h = idmap_get(&s->queues, qid);
+    return h != NULL && !h->deleting ? h : NULL;
+}
+
+struct queue *shard_queue(struct shard *s, uint64_t qid)
+{
+    struct hosted *h = shard_hosted(s, qid);
+    return h != NULL ? &h->queue : NULL;
+}
+
+/* ---- they come and go -------------------------------------------------------------------------
+ */
+
+static void copy(struct slice *s, uint8_t **at)
+{
+    if (s->len != 0)
+        memcpy(*at, s->ptr, s->len);
+    s->ptr = *at;
+    *at += s->len;
+}
+
+/* The names are the metadata's, which may be replaced: copied. */
+static void take_settings(struct hosted *h, const struct meta_queue *q,
+                          const struct queue_settings *settings)
+{
+    struct queue_settings *set = &h->settings;
+    *set = *settings;
+    mem_free(h->names);
+    h->names = NULL;
+    if (!set->has_dlx)
+        return;
+    h->name = meta_queue_name(q);
+    uint8_t *at = h->names = mem_alloc(h->name.len + set->dlx.len + set->dlx_key.len + 1);
+    copy(&h->name, &at);
+    copy(&set->dlx, &at);
+    copy(&set->dlx_key, &at);
+}
+
+/* On its way to its shard. */
+struct arrival {
+    struct mail mail;
+    struct hosted *hosted;
+    uint64_t qid;
+};
+
+static void on_created(struct mail *mail)
+{
+    struct arrival *a = CONTAINER_OF(mail, struct arrival, mail);
+    struct hosted *h = a->hosted;
+    struct shard *s = h->shard;
+    loop_task_init(&h->go_on, on_go_on, h);
+    queue_init(&h->queue, a->qid, &s->hosting->ops, &h->settings, loop_now_ms(s->loop));
+    idmap_put(&s->queues, a->qid, h);
+    mem_free(a);
+}
+
+/* Nobody can find it in the metadata yet: the settings are made here. */
+void shard_post_queue_created(struct shard *s, const struct meta_queue *q)
+{
+    struct hosted *h = mem_zalloc(sizeof *h);
+    h->shard = s;
+    h->vhost_id = q->vhost_id;
+    h->auto_delete = q->auto_delete;
+    struct queue_settings settings;
+    policy_settings(broker_meta(s->broker), q, &settings);
+    take_settings(h, q, &settings);
+    struct arrival *a = mem_alloc(sizeof *a);
+    *a = (struct arrival){ .mail = { NULL, on_created }, .hosted = h, .qid = q->qid };
+    mailbox_post(s->loop, &a->mail);
+}
+
+struct departure {
+    struct mail mail;
+    struct shard *shard;
+    uint64_t qid;
+};
+
+static void on_deleted(struct mail *mail)
+{
+    struct departure *d = CONTAINER_OF(mail, struct departure, mail);
+    struct hosted *h = idmap_take(&d->shard->queues, d->qid);
+    if (h != NULL)
+        bury(d->shard, h);
+    mem_free(d);
+}
+
+void shard_post_queue_deleted(struct shard *s, uint64_t qid)
+{
+    struct departure *d = mem_alloc(sizeof *d);
+    *d = (struct departure){ .mail = { NULL, on_deleted }, .shard = s, .qid = qid };
+    mailbox_post(s->loop, &d->mail);
+}
+
+/* ---- policies ---------------------------------------------------------------------------------
+ */
+
+static bool is_equal(const struct queue_settings *a, const struct queue_settings *b)
+{
+    return a->message_ttl_ms == b->message_ttl_ms && a->expires_ms == b->expires_ms &&
+           a->max_length == b->max_length && a->max_length_bytes == b->max_length_bytes &&
+           a->delivery_limit == b->delivery_limit &&
+           a->consumer_timeout_ms == b->consumer_timeout_ms && a->overflow == b->overflow &&
+           a->has_dlx == b->has_dlx && a->has_dlx_key == b->has_dlx_key &&
+           slice_eq(a->dlx, b->dlx) && slice_eq(a->dlx_key, b->dlx_key);
+}
+
+static void judge(struct shard *s, uint64_t qid)
+{
+    struct hosted *h = shard_hosted(s, qid);
+    const struct meta_queue *q = meta_queue_get(broker_meta(s->broker), qid);
+    if (h == NULL || q == NULL)
+        return;
+    struct queue_settings now;
+    policy_settings(broker_meta(s->broker), q, &now);
+    if (is_equal(&now, &h->settings))
+        return;
+    take_settings(h, q, &now);
+    queue_set(&h->queue, &h->settings, loop_now_ms(s->loop));
+}
+
+static void on_judge(void *arg)
+{
+    struct shard *s = arg;
+    struct hosting *ho = s->hosting;
+    for (unsigned n = 0; n < JUDGED_A_TURN && ho->to_judge_count != 0; n++)
+        judge(s, ho->to_judge[--ho->to_judge_count]);
+    if (ho->to_judge_count != 0)
+        loop_again(s->loop, &ho->judge_task);
+}
+
+/* One that comes while others are under way starts anew, with the queues of all vhosts. */
+void shard_policies_changed(struct shard *s, uint64_t vhost_id)
+{
+    struct hosting *ho = s->hosting;
+    bool all = ho->to_judge_count != 0;
+    mem_free(ho->to_judge);
+    ho->to_judge = mem_array(s->queues.count + 1, sizeof *ho->to_judge);
+    ho->to_judge_count = 0;
+    size_t at = 0;
+    for (struct hosted *h; (h = idmap_next(&s->queues, &at)) != NULL;) {
+        if (all || h->vhost_id == vhost_id)
+            ho->to_judge[ho->to_judge_count++] = h->queue.qid;
+    }
+    loop_again(s->loop, &ho->judge_task);
+}
+
+void shard_delete_queue(struct shard *s, uint64_t qid)
+{
+    const struct meta_queue *q = meta_queue_get(broker_meta(s->broker), qid);
+    if (q == NULL)
+        return; /* it is gone already */
+    struct control_op *op = control_op_new(&(struct meta_cmd){
+        .op = META_QUEUE_DELETE, .vhost_id = q->vhost_id, .conn = q->owner, .qid = qid });
+    control_send(broker_control(s->broker), &op);
+}

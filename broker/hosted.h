@@ -1,0 +1,50 @@
+/*
+ * hosted: the queues that live on a shard: how they come and go, and what they need of the world.
+ *
+ * It gives them the time (one timer a shard), their settings from arguments and policies, the rest
+ * of their work in later turns, and their dead messages a way to the exchange these are to be
+ * published to (dead_letter.h). What a queue leaves behind when it is deleted is freed in turns
+ * too. All on the shard's thread but what says otherwise.
+ */
+#ifndef WARREN_HOSTED_H
+#define WARREN_HOSTED_H
+
+#include "model/queue.h"
+#include "shard.h"
+
+struct hosted {
+    struct queue queue;
+    struct shard *shard;
+    uint64_t vhost_id;
+    struct queue_settings settings;
+    struct slice name; /* of one with a dead-letter exchange: its letters may outlive it */
+    uint8_t *names;    /* what the settings' names and its own point into */
+    bool auto_delete;
+    bool deleting;   /* promised to be deleted: gone for everybody already */
+    bool will_run;   /* see port_settled */
+    bool cycle_told; /* a cycle of dead letters was logged */
+    struct loop_task go_on;
+    STAILQ_ENTRY(hosted) run_entry;
+};
+
+void hosted_init(struct shard *s);
+
+/* Its connections are gone, its loop has ended. */
+void hosted_fini(struct shard *s);
+
+/* The queue, or NULL when it is not here or about to go. */
+struct hosted *shard_hosted(struct shard *s, uint64_t qid);
+struct queue *shard_queue(struct shard *s, uint64_t qid);
+
+/* Ask the control thread to delete a queue of this node, with nobody waiting for it. */
+void shard_delete_queue(struct shard *s, uint64_t qid);
+
+/* Carry out an effect of the metadata on a queue of this shard. Called by the control thread, which
+ * posts it. */
+void shard_post_queue_created(struct shard *s, const struct meta_queue *q);
+void shard_post_queue_deleted(struct shard *s, uint64_t qid);
+
+/* What policies say of the queues of a vhost has changed: they get new settings, in turns. */
+void shard_policies_changed(struct shard *s, uint64_t vhost_id);
+
+#endif

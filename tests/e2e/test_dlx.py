@@ -1,0 +1,332 @@
+"""Dead letters: why a message died, where it goes then, and what it says of its deaths."""
+
+import time
+
+from harness.case import Case
+from harness.waits import wait_until
+
+THREADS = True
+
+
+class Base(Case):
+    def setUp(self):
+        super().setUp()
+        self.conn = self.connect()
+        self.ch = self.conn.channel()
+
+    def queue(self, name="", **arguments):
+        return self.ch.queue(queue=name,
+                             arguments={k.replace("_", "-"): v for k, v in arguments.items()})
+
+    def pair(self, **arguments):
+        """A queue, and the one its dead letters go to."""
+        dead = self.queue()
+        return self.queue(x_dead_letter_exchange="", x_dead_letter_routing_key=dead,
+                          **arguments), dead
+
+    def ready(self, q):
+        return self.ch.declare(q, passive=True).message_count
+
+    def wait_ready(self, q, n):
+        wait_until(lambda: self.ready(q) == n, "%d messages ready" % n)
+
+    def take(self, q):
+        """The next message of a queue, when it is there."""
+        return wait_until(lambda: self.ch.get(q), "a message in %s" % q)
+
+    def reject(self, q, how="reject"):
+        m = wait_until(lambda: self.ch.get(q, no_ack=False), "a message in %s" % q)
+        self.ch.send("basic." + how, delivery_tag=m.delivery_tag, requeue=False)
+        return m
+
+    def deaths(self, m):
+        return m.props["headers"]["x-death"]
+
+    def short(self, m):
+        """Of each death: how often, why, where."""
+        return [(d.get("count"), d.get("reason"), d.get("queue")) for d in self.deaths(m)]
+
+
+class Reasons(Base):
+    def test_rejected(self):
+        for how in ("reject", "nack"):
+            q, dead = self.pair()
+            self.ch.publish("", q, b"m")
+            self.reject(q, how)
+            m = self.take(dead)
+            self.assertEqual((m.body, m.exchange, m.routing_key, m.redelivered),
+                             (b"m", "", dead, False))
+            self.assertEqual(self.short(m), [(1, "rejected", q)])
+
+    def test_expired(self):
+        q, dead = self.pair(x_message_ttl=100)
+        self.ch.publish("", q, b"m")
+        m = self.take(dead)
+        self.assertEqual(self.short(m), [(1, "expired", q)])
+        self.assertNotIn("original-expiration", self.deaths(m)[0])
+
+    def test_expired_at_once(self):
+        q, dead = self.pair(x_message_ttl=0)
+        self.ch.publish("", q, b"m")
+        self.assertEqual(self.short(self.take(dead)), [(1, "expired", q)])
+
+    def test_its_own_expiration_is_taken_away(self):
+        q, dead = self.pair()
+        self.ch.publish("", q, b"m", props={"expiration": "100"})
+        m = self.take(dead)
+        self.assertNotIn("expiration", m.props)
+        self.assertEqual(self.deaths(m)[0]["original-expiration"], "100")
+
+    def test_too_many(self):
+        q, dead = self.pair(x_max_length=1)
+        for i in range(3):
+            self.ch.publish("", q, b"%d" % i)
+        self.wait_ready(dead, 2)
+        m = self.take(dead)
+        self.assertEqual((m.body, self.short(m)), (b"0", [(1, "maxlen", q)]))
+        self.assertEqual(self.take(dead).body, b"1")
+
+    def test_purge_and_delete_bury_nothing(self):
+        q, dead = self.pair()
+        for i in range(3):
+            self.ch.publish("", q, b"%d" % i)
+        self.ch.call("queue.purge", queue=q)
+        self.ch.publish("", q, b"m")
+        self.ch.call("queue.delete", queue=q)
+        time.sleep(0.2)
+        self.assertEqual(self.ready(dead), 0)
+
+    def test_those_that_died_before_their_queue_are_on_their_way(self):
+        q, dead = self.pair()
+        for i in range(3000):
+            self.ch.publish("", q, b"%d" % i)
+        self.ch.barrier()
+        self.wait_ready(q, 3000)
+        self.ch.consume(q)
+        last = self.ch.deliveries(3000)[-1]
+        self.ch.send("basic.nack", delivery_tag=last.delivery_tag, multiple=True, requeue=False)
+        self.ch.call("queue.delete", queue=q)
+        self.ch.expect("basic.cancel")
+        self.wait_ready(dead, 3000)
+        self.assertEqual(self.ch.get_all(dead), [b"%d" % i for i in range(3000)])
+
+
+class Ways(Base):
+    def test_with_its_own_key(self):
+        x, dead = self.name("x"), self.queue()
+        self.ch.call("exchange.declare", exchange=x, type="direct", auto_delete=True)
+        q = self.queue(x_dead_letter_exchange=x)
+        self.ch.bind(dead, x, q)
+        self.ch.publish("", q, b"m")
+        self.reject(q)
+        m = self.take(dead)
+        self.assertEqual((m.exchange, m.routing_key), (x, q))
+
+    def test_an_internal_exchange_takes_them(self):
+        x, dead = self.name("x"), self.queue()
+        self.ch.call("exchange.declare", exchange=x, type="fanout", internal=True,
+                     auto_delete=True)
+        self.ch.bind(dead, x)
+        q = self.queue(x_dead_letter_exchange=x)
+        self.ch.publish("", q, b"m")
+        self.reject(q)
+        self.take(dead)
+
+    def test_an_exchange_that_is_not_there(self):
+        q = self.queue(x_dead_letter_exchange=self.name("none"))
+        self.ch.publish("", q, b"m")
+        self.reject(q)
+        self.ch.barrier()
+        self.assertEqual(self.ready(q), 0)
+
+    def test_an_exchange_that_comes_later(self):
+        x, dead = self.name("x"), self.queue()
+        q = self.queue(x_dead_letter_exchange=x)
+        self.ch.call("exchange.declare", exchange=x, type="fanout", auto_delete=True)
+        self.ch.bind(dead, x)
+        self.ch.publish("", q, b"m")
+        self.reject(q)
+        self.take(dead)
+
+    def test_without_one_it_is_dropped(self):
+        q = self.queue()
+        self.ch.publish("", q, b"m")
+        self.reject(q)
+        self.ch.barrier()
+        self.assertEqual(self.ready(q), 0)
+
+    def test_many_keep_their_order(self):
+        q, dead = self.pair(x_message_ttl=500)
+        for i in range(5000):
+            self.ch.publish("", q, b"%d" % i)
+        self.wait_ready(dead, 5000)
+        self.assertEqual(self.ch.get_all(dead), [b"%d" % i for i in range(5000)])
+
+    def test_a_large_one(self):
+        q, dead = self.pair()
+        body = b"0123456789" * 100000
+        self.ch.publish("", q, body)
+        self.reject(q)
+        self.assertEqual(self.take(dead).body, body)
+
+    def test_consumers_get_them(self):
+        q, dead = self.pair()
+        self.ch.consume(dead, no_ack=True)
+        self.ch.publish("", q, b"m")
+        m = self.ch.get(q, no_ack=False)
+        self.ch.send("basic.reject", delivery_tag=m.delivery_tag, requeue=False)
+        self.assertEqual(self.ch.expect("basic.deliver").body, b"m")
+
+
+class Headers(Base):
+    def test_all_of_a_first_death(self):
+        q, dead = self.pair()
+        self.ch.publish("amq.direct", "nowhere", b"")
+        self.ch.bind(q, "amq.direct", "key." + q)
+        before = int(time.time()) - 1
+        self.ch.publish("amq.direct", "key." + q, b"m", props={
+            "content_type": "text/plain", "delivery_mode": 2, "priority": 3, "app_id": "a",
+            "headers": {"z": 1, "a": "b"}})
+        self.reject(q)
+        m = self.take(dead)
+        h = m.props["headers"]
+        death = self.deaths(m)[0]
+        when = death.pop("time")
+        self.assertTrue(before <= int(getattr(when, "seconds", when)) <= time.time() + 1, when)
+        self.assertEqual(death, {"count": 1, "reason": "rejected", "queue": q,
+                                 "exchange": "amq.direct", "routing-keys": ["key." + q]})
+        self.assertEqual((h["x-first-death-reason"], h["x-first-death-queue"],
+                          h["x-first-death-exchange"]), ("rejected", q, "amq.direct"))
+        self.assertEqual((h["z"], h["a"]), (1, "b"))
+        self.assertEqual((m.props["content_type"], m.props["delivery_mode"], m.props["priority"],
+                          m.props["app_id"]), ("text/plain", 2, 3, "a"))
+
+    def test_their_order(self):
+        q, dead = self.pair()
+        self.ch.publish("", q, b"m", props={"headers": {"z": 1, "x": 2, "a": 3}})
+        self.reject(q)
+        m = self.take(dead)
+        self.assertEqual(list(m.props["headers"]),
+                         ["a", "x", "x-death", "x-first-death-exchange", "x-first-death-queue",
+                          "x-first-death-reason", "z"])
+        self.assertEqual(list(self.deaths(m)[0]),
+                         ["count", "reason", "queue", "time", "exchange", "routing-keys"])
+
+    def test_several_deaths_are_counted_by_queue_and_reason(self):
+        q, dead = self.pair()
+        m = None
+        for _ in range(3):
+            self.ch.publish("", q, b"m", props={"headers": m.props["headers"]} if m else {})
+            self.reject(q)
+            m = self.take(dead)
+        self.assertEqual(self.short(m), [(3, "rejected", q)])
+
+    def test_the_newest_comes_first_and_the_first_stays(self):
+        qs = []
+        last = self.queue()
+        for _ in range(4):
+            qs.insert(0, self.queue(x_dead_letter_exchange="",
+                                    x_dead_letter_routing_key=qs[0] if qs else last))
+        self.ch.publish("", qs[0], b"m")
+        seen = []
+        for q in qs:
+            m = self.reject(q)
+            seen.append(q)
+        m = self.take(last)
+        self.assertEqual(self.short(m)[0], (1, "rejected", qs[-1]))
+        self.assertEqual(sorted(self.short(m)), sorted((1, "rejected", q) for q in qs))
+        self.assertEqual(m.props["headers"]["x-first-death-queue"], qs[0])
+        # The others are turned round at each death.
+        self.assertEqual([d[2] for d in self.short(m)],
+                         [qs[3]] + list(reversed([qs[2]] + list(reversed([qs[1], qs[0]])))))
+
+    def test_keys_of_cc_are_told_and_followed(self):
+        q, dead, copy = self.queue(), self.queue(), self.queue()
+        x = self.name("x")
+        self.ch.call("exchange.declare", exchange=x, type="direct", auto_delete=True)
+        q = self.queue(x_dead_letter_exchange=x)
+        self.ch.bind(dead, x, q)
+        self.ch.bind(copy, x, "copy")
+        self.ch.publish("", q, b"m", props={"headers": {"CC": ["copy"]}})
+        self.reject(q)
+        for target in (dead, copy):
+            m = self.take(target)
+            self.assertEqual(self.deaths(m)[0]["routing-keys"], [q, "copy"])
+            self.assertEqual(m.props["headers"]["CC"], ["copy"])
+
+    def test_a_key_of_the_queues_takes_the_place_of_cc(self):
+        q, dead = self.pair()
+        self.ch.publish("", q, b"m", props={"headers": {"CC": ["copy"]}})
+        self.reject(q)
+        m = self.take(dead)
+        self.assertNotIn("CC", m.props["headers"])
+        self.assertEqual(self.deaths(m)[0]["routing-keys"], [q, "copy"])
+
+    def test_what_a_client_made_up(self):
+        for made_up in ("text", 7, [], [{}], {"a": 1}):
+            q, dead = self.pair()
+            self.ch.publish("", q, b"m", props={"headers": {"x-death": made_up}})
+            self.reject(q)
+            m = self.take(dead)
+            self.assertEqual(self.short(m)[0], (1, "rejected", q), made_up)
+
+    def test_deaths_of_one_kind_that_a_client_made_up_are_one(self):
+        q, dead = self.pair()
+        other = {"queue": "other", "reason": "rejected"}
+        third = {"queue": "third", "reason": "expired", "count": 9}
+        self.ch.publish("", q, b"m", props={"headers": {"x-death": [other, third, dict(other)]}})
+        self.reject(q)
+        m = self.take(dead)
+        self.assertEqual(self.short(m), [(1, "rejected", q), (9, "expired", "third"),
+                                         (2, "rejected", "other")])
+
+
+class Cycles(Base):
+    def test_through_expiry_alone_it_ends(self):
+        a, b = self.name("a"), self.name("b")
+        self.queue(a, x_message_ttl=50, x_dead_letter_exchange="", x_dead_letter_routing_key=b)
+        self.queue(b, x_message_ttl=50, x_dead_letter_exchange="", x_dead_letter_routing_key=a)
+        self.ch.publish("", a, b"m")
+        self.ch.barrier()
+        time.sleep(0.5)
+        self.assertEqual((self.ready(a), self.ready(b)), (0, 0))
+
+    def test_to_itself(self):
+        q = self.name()
+        self.queue(q, x_message_ttl=50, x_dead_letter_exchange="")
+        self.ch.publish("", q, b"m")
+        time.sleep(0.3)
+        self.assertEqual(self.ready(q), 0)
+
+    def test_a_rejection_lets_it_go_on(self):
+        """The usual way to try again later."""
+        q, later = self.name(), self.name("later")
+        self.queue(q, x_dead_letter_exchange="", x_dead_letter_routing_key=later)
+        self.queue(later, x_message_ttl=50, x_dead_letter_exchange="",
+                   x_dead_letter_routing_key=q)
+        self.ch.publish("", q, b"m")
+        for n in range(1, 4):
+            self.reject(q)
+            m = wait_until(lambda: self.ch.get(q, no_ack=False), "back again")
+            self.assertEqual(sorted(self.short(m)),
+                             sorted([(n, "expired", later), (n, "rejected", q)]))
+            self.ch.send("basic.nack", delivery_tag=m.delivery_tag, requeue=True)
+
+    def test_to_itself_when_rejected(self):
+        q = self.name()
+        self.queue(q, x_dead_letter_exchange="")
+        self.ch.publish("", q, b"m")
+        for _ in range(5):
+            m = self.reject(q)
+        self.assertEqual(self.short(m), [(4, "rejected", q)])
+
+
+class Many(Base):
+    seconds = 120
+
+    def test_many_deaths_at_once(self):
+        q, dead = self.pair(x_max_length=10)
+        for i in range(20010):
+            self.ch.publish("", q, b"%d" % i)
+        self.wait_ready(dead, 20000)
+        self.assertEqual(self.ready(q), 10)
