@@ -12,6 +12,7 @@ struct effect_notice {
     struct mail mail;
     struct shard *shard;
     uint64_t vhost_id;
+    uint64_t user_id;
     char *name;
 };
 
@@ -58,7 +59,7 @@ static bool is_in_vhost(const struct connection *c, const struct effect_notice *
 
 static bool is_of_user(const struct connection *c, const struct effect_notice *n)
 {
-    return c->user != NULL && strcmp(c->user, n->name) == 0;
+    return c->user_id == n->user_id;
 }
 
 static void on_vhost_deleted(struct mail *mail)
@@ -87,6 +88,7 @@ static void tell_all(struct broker *b, const struct meta_effect *e, mail_fn fn)
         *n = (struct effect_notice){ .mail = { NULL, fn },
                                      .shard = broker_shard(b, i),
                                      .vhost_id = e->vhost_id,
+                                     .user_id = e->user_id,
                                      .name = mem_strdup(room) };
         mailbox_post(n->shard->loop, &n->mail);
     }

@@ -91,6 +91,13 @@ const struct meta_version *channel_meta(const struct channel *ch)
     return broker_meta(ch->conn->shard->broker);
 }
 
+const struct meta_vhost *channel_vhost(const struct channel *ch, const struct meta_version *v)
+{
+    static const struct meta_vhost gone;
+    const struct meta_vhost *vh = meta_vhost_get(v, ch->conn->vhost_id);
+    return vh != NULL ? vh : &gone;
+}
+
 /* ---- saying things
  * --------------------------------------------------------------------------------------- */
 
@@ -200,8 +207,7 @@ const struct meta_queue *channel_open_queue(struct channel *ch, struct slice giv
     if (!channel_may(ch, ACCESS_READ, ACCESS_QUEUE, name, method))
         return NULL;
     const struct meta_version *v = channel_meta(ch);
-    const struct meta_vhost *vh = meta_vhost_get(v, ch->conn->vhost_id);
-    CHECK(vh != NULL);
+    const struct meta_vhost *vh = channel_vhost(ch, v);
     const struct meta_queue *q = meta_queue_find(v, vh, name);
     struct meta_refusal why;
     if (q == NULL)

@@ -135,6 +135,10 @@ void channel_send(struct channel *ch, const struct amqp_method *m);
 struct port_channel_ref channel_ref(const struct channel *ch);
 const struct meta_version *channel_meta(const struct channel *ch);
 
+/* The connection's vhost in that version. One that was deleted a moment ago (the connection is
+ * about to hear of it) appears without a name and empty. */
+const struct meta_vhost *channel_vhost(const struct channel *ch, const struct meta_version *v);
+
 /* Begin and end an operation with an answer to come. */
 void channel_begin(struct channel *ch, uint32_t method);
 void channel_done(struct channel *ch);

@@ -6,20 +6,13 @@
 #include "client/channel.h"
 #include "client/connection_login.h"
 
-static const struct meta_vhost *vhost_in(const struct channel *ch, const struct meta_version *v)
-{
-    const struct meta_vhost *vh = meta_vhost_get(v, ch->conn->vhost_id);
-    CHECK(vh != NULL);
-    return vh;
-}
-
 /* Without a word to the client. */
 static bool may(struct channel *ch, enum access_right right, enum access_kind kind,
                 struct slice name, struct meta_refusal *why)
 {
     const struct meta_version *v = channel_meta(ch);
     const struct meta_permission *p = connection_permission(ch->conn, v);
-    return access_may(p, vhost_in(ch, v), slice_str(ch->conn->user), right, kind, name, why);
+    return access_may(p, channel_vhost(ch, v), slice_str(ch->conn->user), right, kind, name, why);
 }
 
 bool channel_may(struct channel *ch, enum access_right right, enum access_kind kind,
@@ -36,7 +29,7 @@ bool channel_may_topic(struct channel *ch, enum access_right right, struct slice
                        struct slice key, uint32_t method)
 {
     const struct meta_version *v = channel_meta(ch);
-    const struct meta_vhost *vh = vhost_in(ch, v);
+    const struct meta_vhost *vh = channel_vhost(ch, v);
     struct meta_refusal why;
     if (LIKELY(vh->topic_permissions.count == 0))
         return true;
@@ -81,7 +74,7 @@ static bool may_declare_queue(struct channel *ch, const struct meta_cmd *cmd,
         return true;
     if (!may(ch, ACCESS_CONFIGURE, ACCESS_QUEUE, cmd->name, why))
         return false;
-    return meta_queue_find(v, vhost_in(ch, v), cmd->name) != NULL ||
+    return meta_queue_find(v, channel_vhost(ch, v), cmd->name) != NULL ||
            may_pass_on(ch, cmd, ACCESS_QUEUE, "x-dead-letter-exchange", cmd->queue_declare.args,
                        why);
 }
@@ -94,7 +87,8 @@ static bool may_declare_exchange(struct channel *ch, const struct meta_cmd *cmd,
         return true; /* the default exchange is refused as such */
     if (!may(ch, ACCESS_CONFIGURE, ACCESS_EXCHANGE, cmd->name, why))
         return false;
-    return is_reserved(cmd->name) || meta_exchange_find(v, vhost_in(ch, v), cmd->name) != NULL ||
+    return is_reserved(cmd->name) ||
+           meta_exchange_find(v, channel_vhost(ch, v), cmd->name) != NULL ||
            may_pass_on(ch, cmd, ACCESS_EXCHANGE, "alternate-exchange", cmd->exchange_declare.args,
                        why);
 }
@@ -110,7 +104,7 @@ static bool may_delete_exchange(struct channel *ch, const struct meta_cmd *cmd,
 static bool may_bind(struct channel *ch, const struct meta_cmd *cmd, struct meta_refusal *why)
 {
     const struct meta_version *v = channel_meta(ch);
-    const struct meta_vhost *vh = vhost_in(ch, v);
+    const struct meta_vhost *vh = channel_vhost(ch, v);
     enum access_kind kind = cmd->bind.to_exchange ? ACCESS_EXCHANGE : ACCESS_QUEUE;
     if (!may(ch, ACCESS_WRITE, kind, cmd->bind.destination, why))
         return false;

@@ -320,7 +320,7 @@ static void refuse_by_verdict(struct channel *ch, uint64_t qid, uint32_t method,
                               enum port_verdict verdict)
 {
     const struct meta_version *v = channel_meta(ch);
-    const struct meta_vhost *vh = meta_vhost_get(v, ch->conn->vhost_id);
+    const struct meta_vhost *vh = channel_vhost(ch, v);
     const struct meta_queue *q = meta_queue_get(v, qid);
     struct slice name = q != NULL ? meta_queue_name(q) : slice_str("");
     struct slice vhost = slice_of(vh->name, vh->name_bytes);

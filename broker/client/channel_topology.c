@@ -9,9 +9,7 @@ static void say_ok(struct channel *ch, uint32_t method);
 
 static const struct meta_vhost *vhost_of(const struct channel *ch)
 {
-    const struct meta_vhost *vh = meta_vhost_get(channel_meta(ch), ch->conn->vhost_id);
-    CHECK(vh != NULL);
-    return vh;
+    return channel_vhost(ch, channel_meta(ch));
 }
 
 /* ---- changes of the metadata

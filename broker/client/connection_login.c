@@ -218,7 +218,8 @@ const struct meta_permission *connection_permission(struct connection *c,
                                                     const struct meta_version *v)
 {
     if (UNLIKELY(!c->knows_permission || c->rights != v->rights)) {
-        c->permission = meta_permission_find(v, meta_vhost_get(v, c->vhost_id), slice_str(c->user));
+        const struct meta_vhost *vh = meta_vhost_get(v, c->vhost_id);
+        c->permission = vh != NULL ? meta_permission_find(v, vh, slice_str(c->user)) : NULL;
         c->rights = v->rights;
         c->knows_permission = true;
     }

@@ -74,13 +74,17 @@ static const struct meta_policy *of_queue(const struct meta_policy_order *o,
 const struct meta_policy *meta_policy_of_queue(const struct meta_version *v,
                                                const struct meta_queue *q)
 {
-    return of_queue(meta_vhost_get(v, q->vhost_id)->policy_order, q);
+    const struct meta_vhost *vh = meta_vhost_get(v, q->vhost_id);
+    return vh != NULL ? of_queue(vh->policy_order, q)
+                      : NULL; /* NULL: it went, and the queue goes too */
 }
 
 const struct meta_policy *meta_operator_policy_of_queue(const struct meta_version *v,
                                                         const struct meta_queue *q)
 {
-    return of_queue(meta_vhost_get(v, q->vhost_id)->operator_order, q);
+    const struct meta_vhost *vh = meta_vhost_get(v, q->vhost_id);
+    return vh != NULL ? of_queue(vh->operator_order, q)
+                      : NULL; /* NULL: it went, and the queue goes too */
 }
 
 const struct meta_policy *meta_policy_of_exchange(const struct meta_version *v,

@@ -1,0 +1,49 @@
+/* What can be asked of a stream. */
+#include "io/stream_internal.h"
+
+#include <sys/socket.h>
+
+struct stream_totals stream_totals(const struct stream *s)
+{
+    return (struct stream_totals){ s->in_bytes, s->out_bytes };
+}
+
+struct loop *stream_loop(const struct stream *s)
+{
+    return s->loop;
+}
+
+uint64_t stream_last_read_ms(const struct stream *s)
+{
+    return s->last_read_ms;
+}
+
+const struct sock_addr *stream_peer(const struct stream *s)
+{
+    return &s->peer;
+}
+
+const struct sock_addr *stream_local(const struct stream *s)
+{
+    struct stream *noted = (struct stream *)(uintptr_t)s;
+    socklen_t len = sizeof noted->local.bytes;
+    if (s->local.len == 0 && s->fd >= 0 &&
+        getsockname(s->fd, (struct sockaddr *)(void *)noted->local.bytes, &len) == 0)
+        noted->local.len = len;
+    return &s->local;
+}
+
+const char *stream_tls_subject(const struct stream *s)
+{
+    return s->tls != NULL ? tls_conn_subject(s->tls) : NULL;
+}
+
+const char *stream_tls_common_name(const struct stream *s)
+{
+    return s->tls != NULL ? tls_conn_common_name(s->tls) : NULL;
+}
+
+bool stream_is_tls(const struct stream *s)
+{
+    return s->tls != NULL;
+}
