@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "client/auth.h"
 #include "io/clock.h"
 #include "io/mailbox.h"
 #include "io/run_dir.h"
@@ -97,6 +98,7 @@ struct ctl *ctl_new(struct broker *b, struct loop *loop, struct err *err)
     struct ctl *c = mem_zalloc(sizeof *c);
     c->broker = b;
     c->loop = loop;
+    c->auth = broker_auth_new(b, loop);
     c->started_s = clock_wall_ms() / 1000u;
     LIST_INIT(&c->visitors);
     LIST_INIT(&c->lists);
@@ -147,6 +149,7 @@ void ctl_free(struct ctl **ctl)
     if (c == NULL)
         return;
     end(c);
+    auth_free(&c->auth);
     mem_free(c->doors);
     mem_free(c);
 }

@@ -13,6 +13,7 @@
 #include <limits.h>
 #include <sys/queue.h>
 
+struct auth;
 struct ctl_list;
 struct ctl_visitor;
 struct listener;
@@ -20,6 +21,7 @@ struct listener;
 struct ctl {
     struct broker *broker;
     struct loop *loop;
+    struct auth *auth;          /* for passwords */
     struct http_server *server; /* of the unix socket; clients of the cluster port join it */
     struct listener **doors;    /* on [listen] cluster */
     size_t door_count;
@@ -42,8 +44,53 @@ void ctl_visitors_send_away(struct ctl *c);
 /* ctl_routes.c: everything below /ctl. */
 void ctl_add_routes(struct ctl *c);
 
-/* What a command gets: the body's object, or NULL. Must answer or hold, as a http_handler. */
+/* What a command gets: the body's object. The request is held already, and must be answered once,
+ * now or later; the arguments end with the call. */
 typedef void (*ctl_fn)(struct ctl *c, struct http_request *r, json_t *args);
+
+#define CTL_COMMANDS(X)                                                                            \
+    X(add_user)                                                                                    \
+    X(add_vhost)                                                                                   \
+    X(authenticate_user)                                                                           \
+    X(change_password)                                                                             \
+    X(change_vhost)                                                                                \
+    X(clear_global_parameter)                                                                      \
+    X(clear_parameter)                                                                             \
+    X(clear_permissions)                                                                           \
+    X(clear_policy)                                                                                \
+    X(clear_topic_permissions)                                                                     \
+    X(clear_user_limits)                                                                           \
+    X(clear_vhost_limits)                                                                          \
+    X(cluster_status)                                                                              \
+    X(delete_user)                                                                                 \
+    X(delete_vhost)                                                                                \
+    X(list)                                                                                        \
+    X(list_global_parameters)                                                                      \
+    X(list_parameters)                                                                             \
+    X(list_permissions)                                                                            \
+    X(list_policies)                                                                               \
+    X(list_topic_permissions)                                                                      \
+    X(list_user_limits)                                                                            \
+    X(list_user_permissions)                                                                       \
+    X(list_user_topic_permissions)                                                                 \
+    X(list_users)                                                                                  \
+    X(list_vhost_limits)                                                                           \
+    X(list_vhosts)                                                                                 \
+    X(more)                                                                                        \
+    X(ping)                                                                                        \
+    X(set_global_parameter)                                                                        \
+    X(set_parameter)                                                                               \
+    X(set_permissions)                                                                             \
+    X(set_policy)                                                                                  \
+    X(set_topic_permissions)                                                                       \
+    X(set_user_limits)                                                                             \
+    X(set_user_tags)                                                                               \
+    X(set_vhost_limits)                                                                            \
+    X(status)
+
+#define X(name) void ctl_serve_##name(struct ctl *c, struct http_request *r, json_t *args);
+CTL_COMMANDS(X)
+#undef X
 
 /* 200; the value is taken. */
 void ctl_reply(struct http_request *r, json_t *value);
@@ -52,13 +99,7 @@ void ctl_refuse(struct http_request *r, const char *code, const char *detail);
 /* {} with 200 */
 void ctl_done(struct http_request *r);
 
-/* ctl_status.c */
-void ctl_serve_status(struct ctl *c, struct http_request *r, json_t *args);
-void ctl_serve_cluster_status(struct ctl *c, struct http_request *r, json_t *args);
-
 /* ctl_list.c */
-void ctl_serve_list(struct ctl *c, struct http_request *r, json_t *args);
-void ctl_serve_more(struct ctl *c, struct http_request *r, json_t *args);
 void ctl_lists_free(struct ctl *c);
 
 #endif

@@ -115,7 +115,6 @@ static void go_on(struct ctl_list *l, struct http_request *r)
 {
     loop_timer_stop(&l->idle);
     l->request = r;
-    http_hold(r);
     l->how->piece(l);
 }
 

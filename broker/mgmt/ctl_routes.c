@@ -9,7 +9,7 @@
 
 #define JSON_TYPE "application/json"
 
-static void serve_ping(struct ctl *c, struct http_request *r, json_t *args)
+void ctl_serve_ping(struct ctl *c, struct http_request *r, json_t *args)
 {
     (void)args;
     json_t *o = json_object();
@@ -23,11 +23,9 @@ static const struct ctl_route {
     const char *name;
     ctl_fn fn;
 } routes[] = {
-    { "cluster_status", ctl_serve_cluster_status },
-    { "list", ctl_serve_list },
-    { "more", ctl_serve_more },
-    { "ping", serve_ping },
-    { "status", ctl_serve_status },
+#define X(name) { #name, ctl_serve_##name },
+    CTL_COMMANDS(X)
+#undef X
 };
 
 /* ---- answers ---- */
@@ -51,7 +49,9 @@ void ctl_refuse(struct http_request *r, const char *code, const char *detail)
 {
     json_t *o = json_object();
     mgmt_json_put_str(o, "error", code);
-    mgmt_json_put_str(o, "detail", detail);
+    /* Lines and all, where it is fit to be shown. */
+    json_t *text = json_string(detail);
+    mgmt_json_put(o, "detail", text != NULL ? text : mgmt_json_text(slice_str(detail)));
     reply(r, 400, o);
 }
 
@@ -77,6 +77,7 @@ static const struct ctl_route *route_of(const char *path)
 static void on_request(struct http_request *r, void *arg)
 {
     const struct ctl_route *route = route_of(http_request_path(r));
+    http_hold(r);
     if (route == NULL) {
         ctl_refuse(r, "unknown_command", "this version of the node does not know the command");
         return;

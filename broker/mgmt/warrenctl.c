@@ -119,8 +119,6 @@ static const struct refusal {
 } refusals[] = {
     { "user_exists", EX_SOFTWARE, "User \"%s\" already exists" },
     { "refused", EX_UNAVAILABLE, "%s" },
-    { "invalid", EX_UNAVAILABLE, "Validation failed\n\n%s\n" },
-    { "bad_json", EX_UNAVAILABLE, "JSON decoding error. Reason: %s" },
     { "bad_data", EX_DATAERR, "%s" },
     { "no_such_queue", EX_USAGE, "%s" },
     { "try_again", EX_TEMPFAIL, "%s" },
@@ -128,8 +126,18 @@ static const struct refusal {
     { "failed", EX_SOFTWARE, "%s" },
 };
 
+static int fail_login(const struct warrenctl *w)
+{
+    return warrenctl_fail(w, EX_DATAERR,
+                          "Error: failed to authenticate user \"%s\"\n"
+                          "user '%s' - invalid credentials",
+                          w->args[0], w->args[0]);
+}
+
 static int fail_with(const struct warrenctl *w, const char *code, const char *detail)
 {
+    if (strcmp(code, "bad_credentials") == 0)
+        return fail_login(w);
     if (strcmp(code, "app_stopped") == 0 || strcmp(code, "app_running") == 0)
         return fail_environment(w, strcmp(code, "app_stopped") == 0);
     if (strcmp(code, "no_such_user") == 0)
@@ -256,6 +264,29 @@ int warrenctl_do(struct warrenctl *w, const char *what, json_t *args)
     json_t *o = warrenctl_ask(w, what, args, &status);
     json_decref(o);
     return o != NULL ? EX_OK : status;
+}
+
+bool warrenctl_check_json(struct warrenctl *w, const char *text, int *status)
+{
+    json_error_t why;
+    *status = warrenctl_connect(w);
+    if (*status != EX_OK)
+        return false;
+    json_t *v = json_loads(text, JSON_DECODE_ANY, &why);
+    if (v == NULL) {
+        warrenctl_say_banner(w);
+        *status = warrenctl_fail(w, EX_UNAVAILABLE, "JSON decoding error. Reason: %s", why.text);
+    }
+    json_decref(v);
+    return v != NULL;
+}
+
+void warrenctl_join(const char *const *words, unsigned count, const char *between, struct text *out)
+{
+    for (unsigned i = 0; i < count; i++) {
+        text_str(out, i != 0 ? between : "");
+        text_str(out, words[i]);
+    }
 }
 
 const char *warrenctl_option(const struct warrenctl *w, const char *name)

@@ -85,6 +85,14 @@ int warrenctl_fail(const struct warrenctl *w, int status, const char *fmt, ...) 
 int warrenctl_fail_usage(const struct warrenctl *w, int status, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 
+/* The value of an argument or an option as JSON, and the text as it is; false: it is none, and
+ * *status is what to exit with. */
+MUST_CHECK bool warrenctl_check_json(struct warrenctl *w, const char *text, int *status);
+
+/* Words joined by a separator, into `room`. */
+void warrenctl_join(const char *const *words, unsigned count, const char *between,
+                    struct text *out);
+
 /* Connected to the node, and its name known. An exit status, 0: yes. */
 int warrenctl_connect(struct warrenctl *w);
 

@@ -3,9 +3,8 @@
 #include <string.h>
 
 static const struct warrenctl_table *const tables[] = {
-    &warrenctl_helps,
-    &warrenctl_lists,
-    &warrenctl_nodes,
+    &warrenctl_helps,    &warrenctl_lists, &warrenctl_nodes,
+    &warrenctl_policies, &warrenctl_users, &warrenctl_vhosts,
 };
 
 const struct warrenctl_command *warrenctl_command_at(size_t index)

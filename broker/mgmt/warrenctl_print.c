@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define VALUE_MAX ((size_t)64 * 1024 * 1024)
@@ -309,4 +310,36 @@ void warrenctl_rows_end(struct warrenctl_rows *r)
         putchar('\n');
     json_decref(r->kept);
     r->kept = NULL;
+}
+
+static int compare_rows(const void *left, const void *right)
+{
+    const json_t *const *a = left;
+    const json_t *const *b = right;
+    const char *x = json_string_value(json_array_get(*a, 0));
+    const char *y = json_string_value(json_array_get(*b, 0));
+    return x != NULL && y != NULL ? strcmp(x, y) : 0;
+}
+
+int warrenctl_list_whole(struct warrenctl *w, const char *what, json_t *args,
+                         const char *const *columns, unsigned count)
+{
+    int status;
+    json_t *o = warrenctl_ask(w, what, args, &status);
+    if (o == NULL)
+        return status;
+    const json_t *all = json_object_get(o, "rows");
+    size_t n = json_array_size(all);
+    const json_t **sorted = mem_array(n + 1, sizeof *sorted);
+    for (size_t i = 0; i < n; i++)
+        sorted[i] = json_array_get(all, i);
+    qsort(sorted, n, sizeof *sorted, compare_rows);
+    struct warrenctl_rows rows;
+    warrenctl_rows_begin(&rows, w, columns, count, true);
+    for (size_t i = 0; i < n; i++)
+        warrenctl_rows_add(&rows, sorted[i]);
+    warrenctl_rows_end(&rows);
+    mem_free(sorted);
+    json_decref(o);
+    return EX_OK;
 }

@@ -23,6 +23,11 @@ void warrenctl_rows_begin(struct warrenctl_rows *r, const struct warrenctl *w,
 void warrenctl_rows_add(struct warrenctl_rows *r, const json_t *values);
 void warrenctl_rows_end(struct warrenctl_rows *r);
 
+/* Ask for {"rows": [...]}, sorted by their first value, and print it; the arguments are taken. An
+ * exit status. */
+int warrenctl_list_whole(struct warrenctl *w, const char *what, json_t *args,
+                         const char *const *columns, unsigned count);
+
 /* A value as tables show it. */
 void warrenctl_put_value(struct text *out, const json_t *value);
 

@@ -249,3 +249,46 @@ class Status(CtlCase):
         told = json.loads(self.said("cluster_status", "--formatter", "json"))
         self.assertEqual(told["running_nodes"], ["rabbit1@localhost"])
         self.assertEqual(told["disk_nodes"], ["rabbit1@localhost"])
+
+
+class Users(CtlCase):
+    def login(self, user, password, vhost="/"):
+        return self.connect(user=user, password=password, vhost=vhost)
+
+    def test_a_user_made_here_logs_in(self):
+        self.ctl("add_user", "u1", "secret")
+        self.ctl("set_permissions", "u1", ".*", ".*", ".*")
+        self.login("u1", "secret").channel().queue()
+        self.ctl("change_password", "u1", "other")
+        self.login("u1", "other").channel()
+        self.ctl("authenticate_user", "u1", "secret", code=65)
+        self.ctl("authenticate_user", "u1", "other")
+        self.ctl("delete_user", "u1")
+        self.ctl("authenticate_user", "u1", "other", code=65)
+
+    def test_a_password_from_standard_input(self):
+        out = procs.subprocess.run([CTL_BIN, "add_user", "u2"], input="secret\n", text=True,
+                                   env=self.site.broker.env(), capture_output=True)
+        self.assertEqual(out.returncode, 0, out.stderr)
+        self.ctl("authenticate_user", "u2", "secret")
+
+    def test_permissions_take_effect(self):
+        self.ctl("add_user", "u3", "secret")
+        self.ctl("set_permissions", "u3", "^mine", "", ".*")
+        ch = self.login("u3", "secret").channel()
+        ch.declare("mine.1")
+        ch.send("queue.declare", queue="yours")
+        ch.expect_close(403)
+        self.assertIn(["u3", "^mine", "", ".*"], self.rows("list_permissions"))
+        self.ctl("clear_permissions", "u3")
+        self.assertNotIn("u3", self.said("list_permissions"))
+
+    def test_a_vhost_of_its_own(self):
+        self.ctl("add_vhost", "v1", "--description", "for tests", "--tags", "a,b")
+        self.assertIn(["v1", "for tests", "[a, b]"],
+                      self.rows("list_vhosts", "name", "description", "tags"))
+        self.ctl("set_permissions", "-p", "v1", "guest", ".*", ".*", ".*")
+        self.login("guest", "guest", vhost="v1").channel().declare("q")
+        self.assertEqual(self.rows("list_queues", "-p", "v1"), [["q", "0"]])
+        self.ctl("delete_vhost", "v1")
+        self.assertEqual(self.rows("list_queues", "-p", "v1"), [])
