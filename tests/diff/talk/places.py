@@ -36,27 +36,29 @@ class Place:
             conn.close()
 
     def enter(self):
-        status, answer = self.http("PUT", "/api/vhosts/" + self.vhost, "{}")
-        if status in (404, 405):
-            return self._alone()
-        if status not in (201, 204):
-            raise AssertionError("no virtual host: %d %s" % (status, answer.decode()))
+        everything = '{"configure": ".*", "write": ".*", "read": ".*"}'
+        self._must("/api/vhosts/" + self.vhost, "{}")
+        if self.http("PUT", "/api/permissions/%s/guest" % self.vhost, everything)[0] == 404:
+            self._alone()
         return self
 
+    def _must(self, path, body):
+        status, answer = self.http("PUT", path, body)
+        if status not in (201, 204):
+            raise AssertionError("PUT %s: %d %s" % (path, status, answer.decode()))
+
     def _alone(self):
-        """A server that cannot make virtual hosts yet: one of its own for each conversation."""
+        """A server that cannot give permissions yet: one of its own for each conversation."""
         self.own = Stand(self.stand.target, os.path.join(self.stand.folder, self.token)).start()
         self.address, self.management_port = self.own.address, self.own.management_port
         self.vhost = "/"
-        return self
 
     def leave(self):
-        """What was wrong, as a list of texts."""
-        if self.own:
-            return self.own.stop()
+        """Users and virtual hosts that were made are gone."""
         for path in reversed(self.made):
             self.http("DELETE", path)
-        return []
+        if self.own:
+            self.own.stop()
 
 
 class Stand:
