@@ -474,18 +474,23 @@ static bool unbind_at_destination(void *arg, const struct meta_binding *b)
     return true;
 }
 
+/* Let go of the set, if it is one, and not of the bindings. */
+static void set_drop(struct meta *m, const void *binding_or_set)
+{
+    if (!meta_is_set(binding_or_set))
+        return;
+    const struct meta_binding_set *set = binding_or_set;
+    struct pmap bindings = set->bindings;
+    pmap_clear(&bindings, &m->edit);
+    pmap_edit_drop(&m->edit, set, set_bytes(set), set->tag);
+}
+
 static void clear_sets(struct meta *m, struct pmap *map)
 {
     struct pmap_iter it;
     pmap_iter(&it, map);
-    for (const void *at; (at = pmap_next(&it)) != NULL;) {
-        if (!meta_is_set(at))
-            continue;
-        const struct meta_binding_set *set = at;
-        struct pmap bindings = set->bindings;
-        pmap_clear(&bindings, &m->edit);
-        pmap_edit_drop(&m->edit, set, set_bytes(set), set->tag);
-    }
+    for (const void *at; (at = pmap_next(&it)) != NULL;)
+        set_drop(m, at);
     pmap_clear(map, &m->edit);
 }
 
@@ -529,4 +534,12 @@ void meta_bindings_drop(struct meta *m, struct meta_exchange *x)
 void meta_destinations_drop(struct meta *m)
 {
     clear_sets(m, &m->draft.destinations);
+}
+
+void meta_destination_drop(struct meta *m, uint64_t id)
+{
+    struct place at = place_of_destination(m, &id);
+    const void *there = pmap_del(at.map, at.kind, &m->edit, at.hash, at.key);
+    if (there != NULL)
+        set_drop(m, there);
 }

@@ -221,7 +221,7 @@ void meta_exchange_add(struct meta *m, const struct meta_cmd *cmd)
     const struct meta_exchange_def *d = def_make(m, cmd);
     *x = (struct meta_exchange){ .def = d,
                                  .tag = m->edit.tag,
-                                 .alternate = meta_policy_alternate(&m->draft, vh, d) };
+                                 .alternate = meta_policy_alternate(vh, d) };
     const void *old = pmap_set(&vh->exchanges, &m->kinds.exchanges, &m->edit, x);
     CHECK(old == NULL);
     m->exchange_count++;

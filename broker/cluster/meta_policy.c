@@ -49,11 +49,12 @@ const struct meta_policy *meta_policy_find(const struct meta_version *v,
 
 /* `not_for` are the keys that a thing of this kind cannot follow: a policy with one of them is, as
  * a whole, not for it. */
-static const struct meta_policy *first_match(const struct meta_policy_order *o, struct slice name,
-                                             enum meta_apply_to to, uint32_t not_for)
+static const struct meta_policy *first_match(const struct meta_policy *const *list, size_t count,
+                                             struct slice name, enum meta_apply_to to,
+                                             uint32_t not_for)
 {
-    for (size_t i = 0; o != NULL && i < o->count; i++) {
-        const struct meta_policy *p = o->policies[i];
+    for (size_t i = 0; i < count; i++) {
+        const struct meta_policy *p = list[i];
         if ((p->apply_to == to || p->apply_to == META_APPLY_ALL) && (p->keys.has & not_for) == 0 &&
             meta_pattern_matches(&p->pattern, name))
             return p;
@@ -68,7 +69,7 @@ static const struct meta_policy *of_queue(const struct meta_policy_order *o,
         return NULL;
     bool is_quorum = slice_is(amqp_table_longstr(meta_queue_args(q), "x-queue-type"), "quorum");
     uint32_t not_for = is_quorum ? META_NOT_FOR_QUORUM : META_NOT_FOR_CLASSIC;
-    return first_match(o, meta_queue_name(q), META_APPLY_QUEUES, not_for);
+    return first_match(o->policies, o->count, meta_queue_name(q), META_APPLY_QUEUES, not_for);
 }
 
 const struct meta_policy *meta_policy_of_queue(const struct meta_version *v,
@@ -87,12 +88,20 @@ const struct meta_policy *meta_operator_policy_of_queue(const struct meta_versio
                       : NULL; /* NULL: it went, and the queue goes too */
 }
 
+static const struct meta_policy *of_exchange(const struct meta_policy_order *o,
+                                             const struct meta_exchange_def *def)
+{
+    if (o == NULL)
+        return NULL;
+    return first_match(o->policies, o->count, meta_exchange_name(def), META_APPLY_EXCHANGES, 0);
+}
+
 const struct meta_policy *meta_policy_of_exchange(const struct meta_version *v,
                                                   const struct meta_vhost *vh,
                                                   const struct meta_exchange_def *def)
 {
     (void)v;
-    return first_match(vh->policy_order, meta_exchange_name(def), META_APPLY_EXCHANGES, 0);
+    return of_exchange(vh->policy_order, def);
 }
 
 const struct meta_policy *meta_operator_policy_of_exchange(const struct meta_version *v,
@@ -100,15 +109,22 @@ const struct meta_policy *meta_operator_policy_of_exchange(const struct meta_ver
                                                            const struct meta_exchange_def *def)
 {
     (void)v;
-    return first_match(vh->operator_order, meta_exchange_name(def), META_APPLY_EXCHANGES, 0);
+    return of_exchange(vh->operator_order, def);
 }
 
-struct slice meta_policy_alternate(const struct meta_version *v, const struct meta_vhost *vh,
-                                   const struct meta_exchange_def *d)
+static bool sets_alternates(const struct meta_policy_order *o)
 {
-    if (d->alternate.ptr != NULL)
+    return o != NULL && o->alternate_count != 0;
+}
+
+/* A policy behind the last one that names an alternate need not be looked at. */
+struct slice meta_policy_alternate(const struct meta_vhost *vh, const struct meta_exchange_def *d)
+{
+    const struct meta_policy_order *o = vh->policy_order;
+    if (d->alternate.ptr != NULL || !sets_alternates(o))
         return d->alternate;
-    const struct meta_policy *p = meta_policy_of_exchange(v, vh, d);
+    const struct meta_policy *p = first_match(o->policies, o->alternate_count,
+                                              meta_exchange_name(d), META_APPLY_EXCHANGES, 0);
     if (p == NULL || !meta_policy_has(&p->keys, META_KEY_ALTERNATE_EXCHANGE))
         return (struct slice){ NULL, 0 };
     return p->keys.alternate_exchange;
@@ -254,6 +270,9 @@ static const struct meta_policy_order *order_make(struct meta *m, const struct p
     for (size_t i = 0; i < o->count; i++)
         o->policies[i] = pmap_next(&it);
     qsort(o->policies, o->count, sizeof(const struct meta_policy *), by_priority);
+    for (size_t i = 0; i < o->count; i++)
+        if (meta_policy_has(&o->policies[i]->keys, META_KEY_ALTERNATE_EXCHANGE))
+            o->alternate_count = i + 1;
     return o;
 }
 
@@ -265,14 +284,6 @@ static void reorder(struct meta *m, struct meta_vhost *vh, bool is_operator)
 }
 
 /* ---- alternate exchanges ---- */
-
-static bool sets_alternates(const struct meta_policy_order *o)
-{
-    for (size_t i = 0; o != NULL && i < o->count; i++)
-        if (meta_policy_has(&o->policies[i]->keys, META_KEY_ALTERNATE_EXCHANGE))
-            return true;
-    return false;
-}
 
 /* An exchange keeps its alternate at hand for routing, so it must be found again for all of them;
  * those that do not change are left alone. `alternate` may point into a policy that goes. */
@@ -286,10 +297,10 @@ static void find_alternates(struct meta *m, struct meta_vhost *vh)
     size_t changed = 0;
     pmap_iter(&it, &exchanges);
     for (const struct meta_exchange *x; (x = pmap_next(&it)) != NULL;)
-        if (meta_policy_alternate(&m->draft, vh, x->def).ptr != x->alternate.ptr)
+        if (meta_policy_alternate(vh, x->def).ptr != x->alternate.ptr)
             defs[changed++] = x->def;
     for (size_t i = 0; i < changed; i++)
-        meta_exchange_own(m, defs[i])->alternate = meta_policy_alternate(&m->draft, vh, defs[i]);
+        meta_exchange_own(m, defs[i])->alternate = meta_policy_alternate(vh, defs[i]);
     mem_free(defs);
     m->routes_changed = true;
 }

@@ -107,6 +107,7 @@ struct meta_policy {
 struct meta_policy_order {
     uint64_t tag; /* private */
     size_t count;
+    size_t alternate_count; /* private: up to the last that names an alternate exchange */
     const struct meta_policy *policies[];
 };
 

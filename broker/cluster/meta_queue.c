@@ -319,20 +319,45 @@ static int by_qid(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The oldest first, so that all nodes tell their shards the same in the same order. */
-void meta_queues_delete(struct meta *m, const struct pmap *queues, struct meta_result *out)
+/* The oldest first, so that all nodes tell their shards the same in the same order. The list is the
+ * caller's to free. */
+static const struct meta_queue **oldest_first(const struct pmap *queues)
 {
     size_t count = queues->count;
-    const struct meta_queue **list = mem_array(count, sizeof(const struct meta_queue *));
+    const struct meta_queue **list = mem_array(count + 1, sizeof(const struct meta_queue *));
     struct pmap_iter it;
     pmap_iter(&it, queues);
     for (size_t i = 0; i < count; i++)
         list[i] = pmap_next(&it);
-    if (count != 0)
-        qsort(list, count, sizeof(const struct meta_queue *), by_qid);
+    qsort(list, count, sizeof(const struct meta_queue *), by_qid);
+    return list;
+}
+
+static void queues_delete(struct meta *m, const struct pmap *queues, struct meta_result *out)
+{
+    size_t count = queues->count;
+    const struct meta_queue **list = oldest_first(queues);
     for (size_t i = 0; i < count; i++)
         meta_queue_delete(m, list[i], out);
     mem_free(list);
+}
+
+void meta_vhost_queues_drop(struct meta *m, struct pmap *queues, struct meta_result *out)
+{
+    size_t count = queues->count;
+    const struct pmap_kind *kind = &m->kinds.queues;
+    const struct meta_queue **list = oldest_first(queues);
+    for (size_t i = 0; i < count; i++) {
+        const struct meta_queue *q = list[i];
+        if (q->owner != 0)
+            owner_remove_queue(m, q);
+        meta_destination_drop(m, q->qid);
+        pmap_del(&m->draft.queues, kind, &m->edit, meta_hash_id(kind, q->qid), &q->qid);
+        tell(out, META_QUEUE_DELETED, q);
+        meta_queue_drop(m, q);
+    }
+    mem_free(list);
+    pmap_clear(queues, &m->edit);
 }
 
 void meta_queue_change(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)
@@ -352,7 +377,7 @@ void meta_owner_gone(struct meta *m, const struct meta_cmd *cmd, struct meta_res
         pmap_get(&m->draft.owners, kind, meta_hash_id(kind, cmd->conn), &cmd->conn);
     CHECK(o != NULL);
     struct pmap queues = o->queues;
-    meta_queues_delete(m, &queues, out);
+    queues_delete(m, &queues, out);
 }
 
 void meta_queue_drop(struct meta *m, const struct meta_queue *q)

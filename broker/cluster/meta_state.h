@@ -122,11 +122,9 @@ void meta_tell(struct meta_result *r, const struct meta_effect *effect);
 void meta_exchange_add(struct meta *m, const struct meta_cmd *cmd);
 void meta_exchange_delete(struct meta *m, const struct meta_exchange *x);
 void meta_queue_delete(struct meta *m, const struct meta_queue *q, struct meta_result *out);
-void meta_queues_delete(struct meta *m, const struct pmap *queues, struct meta_result *out);
 
 /* The alternate exchange of an exchange: by its argument, else by the policy that counts. */
-struct slice meta_policy_alternate(const struct meta_version *v, const struct meta_vhost *vh,
-                                   const struct meta_exchange_def *d);
+struct slice meta_policy_alternate(const struct meta_vhost *vh, const struct meta_exchange_def *d);
 
 /* The permissions of a user who goes, in all vhosts. */
 void meta_permissions_delete(struct meta *m, struct slice user);
@@ -182,6 +180,13 @@ void meta_owner_drop(struct meta *m, const struct meta_owner *o);
  */
 void meta_bindings_drop(struct meta *m, struct meta_exchange *x);
 void meta_destinations_drop(struct meta *m);
+
+/* The set of the bindings to one destination, without them. */
+void meta_destination_drop(struct meta *m, uint64_t id);
+
+/* All queues of a vhost that goes, the oldest first, and their bindings' sets; not the bindings
+ * themselves. `queues` is left empty. */
+void meta_vhost_queues_drop(struct meta *m, struct pmap *queues, struct meta_result *out);
 
 /* ---- checks ---- */
 

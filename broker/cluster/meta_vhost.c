@@ -192,21 +192,29 @@ void meta_vhost_put(struct meta *m, const struct meta_cmd *cmd, struct meta_resu
         vh->tracing = cmd->vhost.tracing;
 }
 
-/* Queues before exchanges, because most bindings go with them. */
+static void exchanges_drop(struct meta *m, struct pmap *exchanges)
+{
+    struct pmap_iter it;
+    pmap_iter(&it, exchanges);
+    for (const struct meta_exchange *x; (x = pmap_next(&it)) != NULL;) {
+        struct meta_exchange last = *x;
+        meta_bindings_drop(m, &last);
+        meta_destination_drop(m, x->def->xid);
+        meta_exchange_drop(m, x);
+        m->exchange_count--;
+    }
+    pmap_clear(exchanges, &m->edit);
+}
+
+/* All at once: nothing that goes is kept in order on the way, since bindings never leave a vhost. A
+ * vhost may hold a million of them. The sets of bindings go before the bindings that they hold. */
 void meta_vhost_delete(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)
 {
     uint64_t vhost_id = out->id;
     struct meta_vhost *vh = meta_vhost_own(m, vhost_id);
-    struct pmap queues = vh->queues;
-    meta_queues_delete(m, &queues, out);
-    while (vh->exchanges.count != 0) {
-        struct pmap_iter it;
-        pmap_iter(&it, &vh->exchanges);
-        const struct meta_exchange *x = pmap_next(&it);
-        uint64_t xid = x->def->xid;
-        meta_exchange_delete(m, x);
-        meta_unbind_destination(m, xid);
-    }
+    meta_vhost_queues_drop(m, &vh->queues, out);
+    exchanges_drop(m, &vh->exchanges);
+    m->routes_changed = true;
     meta_vhost_contents_drop(m, vh);
     struct slice name = meta_vhost_name(vh);
     pmap_del(&m->draft.vhosts, &m->kinds.vhosts, &m->edit, meta_hash_id(&m->kinds.vhosts, vhost_id),
