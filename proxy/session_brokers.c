@@ -97,6 +97,15 @@ static void lose(struct session *s, struct upstream *u)
     splice_lose(s, u, why);
 }
 
+/* Any other code than 320 says what the client did wrong. With 320 a broker that goes says so; else
+ * somebody sent this client away: its user or vhost was deleted, or an administrator closed it. */
+static bool is_about_the_client(const struct upstream_end *end)
+{
+    return end->code != AMQP_CONNECTION_FORCED ||
+           (strstr(end->text, "with reason 'shutdown'") == NULL &&
+            strstr(end->text, "maintenance mode") == NULL);
+}
+
 static void on_gone(struct upstream *u)
 {
     struct session *s = u->owner;
@@ -107,8 +116,7 @@ static void on_gone(struct upstream *u)
     bool owed = u->owes_secret;
     switch (u->end.fate) {
     case UPSTREAM_CLOSED:
-        /* Any other code than 320 says what the client did wrong. */
-        if (u->end.code != AMQP_CONNECTION_FORCED)
+        if (is_about_the_client(&u->end))
             session_close_verbatim(s, u->end.code, slice_str(u->end.text), u->end.cause);
         else
             lose(s, u);

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/units.h"
 #include "client/channel.h"
+#include "client/connection_login.h"
 #include "port_reply.h"
 
 #include <stdlib.h>
@@ -199,8 +200,11 @@ static const char *expiration_fault(struct slice text, char room[EXPIRATION_ROOM
 static bool exchange_is_open(struct channel *ch)
 {
     struct meta_refusal why;
-    if (exchange_may_publish(channel_meta(ch), ch->conn->vhost_id, ch->content.exchange, &why))
-        return true;
+    const struct content *ct = &ch->content;
+    if (!channel_may(ch, ACCESS_WRITE, ACCESS_EXCHANGE, ct->exchange, AMQP_BASIC_PUBLISH))
+        return false;
+    if (exchange_may_publish(channel_meta(ch), ch->conn->vhost_id, ct->exchange, &why))
+        return channel_may_topic(ch, ACCESS_WRITE, ct->exchange, ct->key, AMQP_BASIC_PUBLISH);
     channel_refuse(ch, &why, AMQP_BASIC_PUBLISH);
     return false;
 }
@@ -220,7 +224,7 @@ static bool claims_are_right(struct channel *ch, const struct amqp_props *p)
     char room[EXPIRATION_ROOM];
     const char *fault =
         amqp_props_has(p, AMQP_PROP_expiration) ? expiration_fault(p->expiration, room) : NULL;
-    if (amqp_props_has(p, AMQP_PROP_user_id) && !slice_is(p->user_id, ch->conn->user))
+    if (amqp_props_has(p, AMQP_PROP_user_id) && !connection_may_claim(ch->conn, p->user_id))
         channel_error(ch, AMQP_PRECONDITION_FAILED, AMQP_BASIC_PUBLISH,
                       "user_id property set to '%.*s' but authenticated user was '%s'",
                       SLICE_ARG(p->user_id), ch->conn->user);

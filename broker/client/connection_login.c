@@ -213,6 +213,14 @@ void connection_give_user_channel(struct connection *c)
     tally_give(broker_tally(c->shard->broker, BROKER_TALLY_CHANNELS), c->user_id);
 }
 
+bool connection_may_claim(const struct connection *c, struct slice user)
+{
+    if (LIKELY(slice_is(user, c->user)))
+        return true;
+    const struct meta_user *u = meta_user_find(broker_meta(c->shard->broker), user_of(c));
+    return u != NULL && meta_user_has_tag(u, "impersonator");
+}
+
 /* Looked up anew when rights have changed: what has not changed is still where it was. */
 const struct meta_permission *connection_permission(struct connection *c,
                                                     const struct meta_version *v)

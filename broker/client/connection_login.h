@@ -28,6 +28,9 @@ void connection_enter(struct connection *c, struct slice vhost);
 MUST_CHECK bool connection_take_user_channel(struct connection *c);
 void connection_give_user_channel(struct connection *c);
 
+/* May it send messages in the name of that user? In its own, and an impersonator in any. */
+bool connection_may_claim(const struct connection *c, struct slice user);
+
 /* What its user may do in its vhost, in the current version; NULL: nothing. */
 const struct meta_permission *connection_permission(struct connection *c,
                                                     const struct meta_version *v);
