@@ -95,6 +95,7 @@ struct broker_conf {
         uint64_t frame_max_bytes;
         uint64_t heartbeat_s; /* 0: none */
         uint64_t max_message_bytes;
+        uint64_t consumer_timeout_ms; /* 0: none */
     } limits;
 
     struct {

@@ -195,6 +195,11 @@ static const struct conf_directive directives[] = {
     { KEY(limits, "max-message"), AT(limits.max_message_bytes), .type = CONF_SIZE,
       .fallback = "128M", .min = 1024, .max = 2147483647,
       .help = "The largest message; a larger one closes its channel (406)." },
+    { KEY(limits, "consumer-timeout"), AT(limits.consumer_timeout_ms), .type = CONF_DURATION,
+      .zero = "off", .fallback = "30m", .min = 100, .max = 315360000000,
+      .help = "A channel whose client has not acknowledged a message for so long is closed (406), "
+              "and what it has goes to others. Queues may have one of their own "
+              "(x-consumer-timeout, or policy key consumer-timeout)." },
 
     { KEY(store, "sync"), AT(store.sync), .type = CONF_CHOICE, .choices = "always|interval|none",
       .fallback = "always",

@@ -312,8 +312,9 @@ static enum port_verdict delete_one(struct hosted *h, struct port_request *r)
     return PORT_OK;
 }
 
-static enum port_verdict consume(struct shard *s, struct hosted *h, const struct port_request *r)
+static enum port_verdict consume(struct shard *s, struct hosted *h, struct port_request *r)
 {
+    r->consumer_timeout_ms = h->settings.consumer_timeout_ms;
     if (is_here(s, shard_of_id(r->from.connection)) && channel_find(s, &r->from) == NULL)
         return PORT_NO_QUEUE; /* it asked by mail, and went meanwhile */
     return port_consumer_add(s, &h->queue, r) == QUEUE_CONSUME_OK ? PORT_OK : PORT_EXCLUSIVE;

@@ -58,13 +58,14 @@ struct port_request {
     bool if_empty;     /* DELETE */
     /* answered */
     enum port_verdict verdict;
-    uint64_t messages;       /* COUNT: ready; GET: still ready; PURGE, DELETE: how many went */
-    uint32_t consumers;      /* COUNT */
-    bool is_unused;          /* CANCEL: an auto-delete queue lost its last consumer: it goes */
-    struct message *message; /* GET: a reference, or NULL */
-    uint64_t qseq;           /* GET */
-    bool redelivered;        /* GET */
-    bool again;              /* private to port.c */
+    uint64_t messages;           /* COUNT: ready; GET: still ready; PURGE, DELETE: how many went */
+    uint32_t consumers;          /* COUNT */
+    int64_t consumer_timeout_ms; /* CONSUME: to acknowledge; QUEUE_NO_LIMIT: none of its own */
+    bool is_unused;              /* CANCEL: an auto-delete queue lost its last consumer: it goes */
+    struct message *message;     /* GET: a reference, or NULL */
+    uint64_t qseq;               /* GET */
+    bool redelivered;            /* GET */
+    bool again;                  /* private to port.c */
 };
 
 /* Ask; channel_on_answer gets the request back, before this returns when the queue is at hand. */

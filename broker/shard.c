@@ -5,6 +5,7 @@
 #include "broker.h"
 #include "client/auth.h"
 #include "client/connection.h"
+#include "client/patrol.h"
 #include "hosted.h"
 #include "io/random.h"
 #include "model/message.h"
@@ -24,6 +25,7 @@ struct shard *shard_new(struct broker *broker, uint32_t index, uint32_t shard_co
     port_init(s, shard_count);
     s->auth = broker_auth_new(broker, loop);
     hosted_init(s);
+    s->patrol = patrol_new(s);
     return s;
 }
 
@@ -32,6 +34,7 @@ void shard_free(struct shard **shard)
     struct shard *s = *shard;
     *shard = NULL;
     CHECK(s->connections.count == 0);
+    patrol_free(&s->patrol);
     hosted_fini(s);
     port_fini(s);
     auth_free(&s->auth);

@@ -20,6 +20,7 @@ struct channel;
 struct hosted;
 struct hosting;
 struct message;
+struct patrol;
 struct queue;
 struct connection;
 struct port_lane;
@@ -88,6 +89,7 @@ struct shard {
     struct loop_task flush_task;
     STAILQ_HEAD(, hosted) to_run; /* got something back; see port_settled */
     struct hosting *hosting;      /* private to hosted.c */
+    struct patrol *patrol;        /* private to client/patrol.c */
 };
 
 /* A shard of `broker`, whose loop does not run yet. */

@@ -204,6 +204,10 @@ typedef void (*channel_consumer_fn)(const struct channel_consumer_view *v, void 
 void channel_each_consumer(const struct channel *ch, channel_consumer_fn each, void *arg);
 void channel_requeue_all(struct channel *ch);
 
+/* Close it with 406 when its oldest delivery waits for longer than this (0: for ever) for an
+ * acknowledgement. A queue may have a limit of its own. */
+void channel_judge_age(struct channel *ch, uint64_t timeout_ms);
+
 /* A delivery is done with, for the queue and for the limits of the channel. Follow a run of them by
  * channel_settled. */
 void channel_settle(struct channel *ch, const struct unacked_entry *e, enum port_settle how);

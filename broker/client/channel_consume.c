@@ -22,10 +22,11 @@ struct channel_consumer {
     uint64_t qid;
     uint32_t shard;
     bool no_ack;
-    uint32_t credit;   /* from another shard: how many more it may send, or PORT_ANY */
-    uint32_t reserved; /* of those, how many have a place for sure */
-    bool refusing;     /* from another shard: sends everything back until the queue has woken it */
-    bool cancelled;    /* a cancel is under way */
+    uint32_t credit;    /* from another shard: how many more it may send, or PORT_ANY */
+    uint32_t reserved;  /* of those, how many have a place for sure */
+    int64_t timeout_ms; /* its queue's, to acknowledge; -1: none of its own */
+    bool refusing;      /* from another shard: sends everything back until the queue has woken it */
+    bool cancelled;     /* a cancel is under way */
     bool exclusive;
     uint16_t prefetch;
     bool starved; /* found no room; is in the channel's list of those */
@@ -154,13 +155,18 @@ static void forget_and_feed(struct channel *ch, struct channel_consumer *cc)
 /* ---- delivering
  * --------------------------------------------------------------------------------------------- */
 
+static uint32_t now_ds(const struct channel *ch)
+{
+    return (uint32_t)(loop_now_ms(ch->conn->shard->loop) / 100);
+}
+
 static void deliver(struct channel *ch, const struct channel_consumer *cc, uint64_t qseq,
                     struct message *m, bool redelivered)
 {
-    uint64_t tag = cc->no_ack
-                       ? unacked_skip(&ch->unacked)
-                       : unacked_add(&ch->unacked,
-                                     &(struct unacked_entry){ cc->qid, qseq, cc->id, cc->shard });
+    uint64_t tag =
+        cc->no_ack ? unacked_skip(&ch->unacked)
+                   : unacked_add(&ch->unacked, &(struct unacked_entry){ cc->qid, qseq, cc->id,
+                                                                        cc->shard, now_ds(ch) });
     ch->held += !cc->no_ack;
     channel_put_delivery(ch, slice_of(cc->tag, cc->tag_bytes), tag, redelivered, m);
     if (cc->no_ack)
@@ -339,6 +345,7 @@ static void on_consumed(struct channel *ch, const struct port_request *r)
     bool nowait = ch->pending.nowait;
     ch->pending.consumer = NULL;
     channel_done(ch);
+    cc->timeout_ms = r->consumer_timeout_ms;
     if (r->verdict != PORT_OK) {
         forget(ch, cc);
         refuse_by_verdict(ch, r->qid, AMQP_BASIC_CONSUME, r->verdict);
@@ -432,7 +439,8 @@ static void on_got(struct channel *ch, struct port_request *r)
     }
     uint64_t tag =
         no_ack ? unacked_skip(&ch->unacked)
-               : unacked_add(&ch->unacked, &(struct unacked_entry){ r->qid, r->qseq, 0, r->shard });
+               : unacked_add(&ch->unacked,
+                             &(struct unacked_entry){ r->qid, r->qseq, 0, r->shard, now_ds(ch) });
     struct amqp_method ok = { .id = AMQP_BASIC_GET_OK,
                               .basic_get_ok = { tag, r->redelivered, message_exchange(r->message),
                                                 message_key(r->message),
@@ -606,4 +614,27 @@ void channel_each_consumer(const struct channel *ch, channel_consumer_fn each, v
                                               .exclusive = cc->exclusive,
                                               .prefetch = cc->prefetch },
              arg);
+}
+
+/* ---- what is not acknowledged in time
+ * ----------------------------------------------------------------------------------------------
+ */
+
+void channel_judge_age(struct channel *ch, uint64_t timeout_ms)
+{
+    const struct unacked_entry *e = unacked_first(&ch->unacked);
+    if (e == NULL || ch->state != CHANNEL_OPEN)
+        return;
+    const struct channel_consumer *cc =
+        e->consumer != 0 ? idmap_get(&ch->consumers, e->consumer) : NULL;
+    if (cc != NULL && cc->timeout_ms >= 0)
+        timeout_ms = (uint64_t)cc->timeout_ms;
+    uint64_t age_ms = (uint64_t)(now_ds(ch) - e->at_ds) * 100;
+    if (timeout_ms == 0 || age_ms <= timeout_ms)
+        return;
+    channel_error(ch, AMQP_PRECONDITION_FAILED, 0,
+                  "delivery acknowledgement on channel %u timed out. Timeout value used: %" PRIu64
+                  " ms. This timeout value can be configured, see consumers doc guide to learn "
+                  "more",
+                  (unsigned)ch->number, timeout_ms);
 }

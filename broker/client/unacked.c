@@ -108,6 +108,11 @@ static void take(struct unacked *u, struct unacked_slot *s, struct unacked_entry
     drop_holes(u);
 }
 
+const struct unacked_entry *unacked_first(const struct unacked *u)
+{
+    return u->open != 0 ? &slot_at(u, 0)->entry : NULL;
+}
+
 bool unacked_is_open(const struct unacked *u, uint64_t tag)
 {
     return find(u, tag) != NULL;

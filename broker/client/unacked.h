@@ -19,6 +19,7 @@ struct unacked_entry {
     uint64_t qseq;
     uint64_t consumer; /* 0: from basic.get */
     uint32_t shard;    /* where the queue lives */
+    uint32_t at_ds;    /* when it was handed out, in tenths of a second of monotonic time */
 };
 
 /* A tag and what it stands for. */
@@ -56,6 +57,9 @@ uint64_t unacked_oldest(const struct unacked *u, uint64_t upto);
 
 /* Tags that were closed are open again, in their old places; they come in rising order. */
 void unacked_reopen(struct unacked *u, const struct unacked_slot *slots, size_t count);
+
+/* The oldest open one, borrowed until the next change; NULL when there is none. */
+const struct unacked_entry *unacked_first(const struct unacked *u);
 
 /* Waits this tag for its acknowledgement? */
 bool unacked_is_open(const struct unacked *u, uint64_t tag);

@@ -1,6 +1,6 @@
 """One consumer at a time: x-single-active-consumer, and exclusive consumers."""
 
-from harness.case import Case
+from harness.case import Case, only
 from harness.waits import wait_until
 
 THREADS = True
@@ -90,14 +90,16 @@ class SingleActive(Base):
         a.conn.close()
         self.assertEqual(self.bodies(c, 1), [b"0"])
 
+    @only("broker", "proxy", "threads")
     def test_what_waits_is_the_next_ones(self):
+        """RabbitMQ does not look at its queue before something else happens to it, and when a
+        message comes then, the queue's process crashes."""
         q = self.single()
         a, b = self.consumer(q, prefetch=1), self.consumer(q)
         self.publish(q, b"0", b"1", b"2")
         self.bodies(a, 1)
         a.call("basic.cancel", consumer_tag=a.tag)
-        self.publish(q, b"3")  # RabbitMQ does not look at its queue before
-        self.assertEqual(self.bodies(b, 3), [b"1", b"2", b"3"])
+        self.assertEqual(self.bodies(b, 2), [b"1", b"2"])
 
     def test_the_highest_priority_follows_but_takes_nothing_away(self):
         q = self.single()
