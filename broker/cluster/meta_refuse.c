@@ -120,7 +120,7 @@ bool meta_same_bool(const char *arg, const char *kind, struct slice name,
 /* The type is told only where one side has no value to show. */
 static void put_value(struct text *t, const struct amqp_field *f, bool with_type)
 {
-    if (f == NULL) {
+    if (f == NULL || (f->type == AMQP_FIELD_VOID && !with_type)) {
         text_str(t, "none");
         return;
     }

@@ -141,7 +141,8 @@ static void add_hop(struct hops *h, const struct meta_exchange *x)
     h->list[h->count++] = x;
 }
 
-/* An alternate may be named before it is made, and stay named when it is gone. */
+/* An alternate may be named before it is made, and stay named when it is gone. The default exchange
+ * is none: nothing is bound to it that could be looked for. */
 static void add_exchange(struct route *r, struct slice name)
 {
     const struct meta_exchange *x = meta_exchange_find(r->v, r->vh, name);
@@ -286,7 +287,7 @@ static void follow_exchange(struct route *r, const struct meta_exchange *x)
     if (looks_at_keys(x->def->type))
         for (size_t i = 0; i < r->in->more_count; i++)
             follow_key(r, r->in->more_keys[i]);
-    if (!r->has_matched && x->alternate.ptr != NULL)
+    if (!r->has_matched && x->alternate.len != 0)
         add_exchange(r, x->alternate);
 }
 

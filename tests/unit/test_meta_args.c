@@ -176,6 +176,12 @@ Test(meta_args, compares_those_that_count)
     must_not(&w, c, 406,
              "inequivalent arg 'x-single-active-consumer' for queue 'qa' in vhost '/': received "
              "'false' but current is 'true'");
+    args_begin(&a);
+    amqp_table_put_void(&a.w, "x-message-ttl");
+    c.queue_declare.args = args_end(&a);
+    must_not(&w, c, 406,
+             "inequivalent arg 'x-message-ttl' for queue 'qa' in vhost '/': received none but "
+             "current is '100'");
     must_not(&w, q_declare("qa"), 406,
              "inequivalent arg 'x-message-ttl' for queue 'qa' in vhost '/': received none but "
              "current is the value '100' of type 'signedint'");
