@@ -129,7 +129,7 @@ static const struct conf_directive directives[] = {
       .fallback = "1.2", .help = "The oldest version of TLS that is spoken." },
 
     { KEY(auth, "mechanisms"), AT(auth.mechanisms), .type = CONF_LIST,
-      .fallback = "PLAIN, AMQPLAIN",
+      .fallback = "AMQPLAIN, PLAIN",
       .help =
           "SASL mechanisms that clients are offered: PLAIN, AMQPLAIN, and EXTERNAL, which takes "
           "the name in a client's certificate for its login. EXTERNAL is offered only where "

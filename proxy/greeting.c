@@ -16,7 +16,7 @@ struct amqp_hs_server_conf greeting_conf(void)
     CHECK(!w.overflow);
     return (struct amqp_hs_server_conf){
         .properties = wire_out_slice(&w),
-        .mechanisms = slice_str(AMQP_SASL_PLAIN " " AMQP_SASL_AMQPLAIN),
+        .mechanisms = slice_str(AMQP_SASL_AMQPLAIN " " AMQP_SASL_PLAIN),
         .offer = { .channel_max = 1, .frame_max = AMQP_FRAME_MAX_LEAST },
     };
 }

@@ -267,7 +267,7 @@ static void take_method(struct channel *ch, const struct amqp_method *m)
     else if (m->id == AMQP_ACCESS_REQUEST)
         channel_send(
             ch, &(struct amqp_method){ .id = AMQP_ACCESS_REQUEST_OK, .access_request_ok = { 1 } });
-    else if (m->id != AMQP_CHANNEL_FLOW_OK)
+    else
         channel_error(ch, AMQP_COMMAND_INVALID, m->id, "unimplemented method");
 }
 
@@ -280,9 +280,8 @@ static void undecodable(struct connection *c, enum amqp_decode verdict, struct s
     char room[AMQP_REPLY_TEXT_MAX + 1];
     struct text why = text_over(room, sizeof room);
     amqp_decode_why(verdict, payload, &why);
-    bool known = verdict != AMQP_DECODE_UNKNOWN;
-    connection_error(c, known ? AMQP_FRAME_ERROR : AMQP_NOT_IMPLEMENTED,
-                     known ? amqp_method_peek(payload) : 0, "%s", room);
+    connection_error(c, verdict == AMQP_DECODE_UNKNOWN ? AMQP_NOT_IMPLEMENTED : AMQP_FRAME_ERROR,
+                     amqp_decode_culprit(verdict, payload), "%s", room);
 }
 
 static void unexpected(struct connection *c, uint32_t method, const char *what)

@@ -555,7 +555,6 @@ static void bad_heartbeat(struct connection *c, const struct amqp_frame *f)
     char room[AMQP_REPLY_TEXT_MAX + 1];
     struct text why = text_over(room, sizeof room);
     amqp_frame_describe(f, &why);
-    text_str(&why, ": unknown_frame");
     connection_step(
         c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_BAD_FRAME, .text = text_view(&why) });
 }

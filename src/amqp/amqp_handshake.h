@@ -61,7 +61,7 @@ enum amqp_capability {
 #define AMQP_CAP_ALL ((1u << AMQP_CAP_COUNT) - 1)
 
 /* What Warren's servers, broker and proxy alike, say they can do: what they do. */
-#define AMQP_CAP_SERVED (AMQP_CAP_ALL & ~(unsigned)AMQP_CAP_CONSUMER_PRIORITIES)
+#define AMQP_CAP_SERVED AMQP_CAP_ALL
 
 /* The bits of amqp_capability that a peer's properties claim. */
 unsigned amqp_capabilities_read(struct slice properties);

@@ -329,9 +329,8 @@ static void on_method(struct amqp_hs_server *hs, struct slice payload, struct am
         char room[AMQP_REPLY_TEXT_MAX + 1];
         struct text why = text_over(room, sizeof room);
         amqp_decode_why(verdict, payload, &why);
-        bool known = verdict != AMQP_DECODE_UNKNOWN;
-        fail(hs, out, known ? AMQP_FRAME_ERROR : AMQP_NOT_IMPLEMENTED,
-             known ? amqp_method_peek(payload) : 0, "%s", room);
+        fail(hs, out, verdict == AMQP_DECODE_UNKNOWN ? AMQP_NOT_IMPLEMENTED : AMQP_FRAME_ERROR,
+             amqp_decode_culprit(verdict, payload), "%s", room);
         return;
     }
     if (m.id == AMQP_CONNECTION_CLOSE)

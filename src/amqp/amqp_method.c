@@ -1,5 +1,6 @@
 #include "amqp/amqp_method.h"
 
+#include "amqp/amqp_frame.h"
 #include "base/check.h"
 
 enum amqp_decode amqp_method_decode(struct slice payload, struct amqp_method *out)
@@ -42,6 +43,12 @@ void amqp_decode_why(enum amqp_decode verdict, struct slice payload, struct text
                  (unsigned)amqp_method_class(amqp_method_peek(payload)));
         return;
     case AMQP_DECODE_BAD:
+        if (payload.len < 4) {
+            amqp_frame_describe(
+                &(struct amqp_frame){ .type = AMQP_FRAME_METHOD, .payload = payload }, out);
+            text_str(out, ": unknown_frame");
+            return;
+        }
         text_str(out, "cannot decode ");
         put_octets(out, slice_from(payload, 4));
         return;
@@ -50,6 +57,11 @@ void amqp_decode_why(enum amqp_decode verdict, struct slice payload, struct text
         return;
     }
     UNREACHABLE("decode verdict");
+}
+
+uint32_t amqp_decode_culprit(enum amqp_decode verdict, struct slice payload)
+{
+    return verdict == AMQP_DECODE_BAD && payload.len >= 4 ? amqp_method_peek(payload) : 0;
 }
 
 void amqp_method_encode(struct wire_out *w, const struct amqp_method *m)

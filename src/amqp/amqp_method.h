@@ -197,6 +197,9 @@ MUST_CHECK enum amqp_decode amqp_method_decode(struct slice payload, struct amqp
 /* Why a payload was refused, in RabbitMQ's words: what follows "FRAME_ERROR - ". */
 void amqp_decode_why(enum amqp_decode verdict, struct slice payload, struct text *out);
 
+/* The method that a close names for it, or 0. */
+uint32_t amqp_decode_culprit(enum amqp_decode verdict, struct slice payload);
+
 /* Write class, method and fields; w overflows when they do not fit. */
 void amqp_method_encode(struct wire_out *w, const struct amqp_method *m);
 
