@@ -1,5 +1,6 @@
 #include "client/channel.h"
 
+#include "amqp/amqp_props.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -8,6 +9,8 @@
 #include "control.h"
 
 #include <stdio.h>
+
+#define NO_METHOD "expected method frame, got non method frame instead"
 
 /* ---- life
  * ------------------------------------------------------------------------------------------------
@@ -252,6 +255,11 @@ static void take_close(struct channel *ch)
     connection_send(c, number, &(struct amqp_method){ .id = AMQP_CHANNEL_CLOSE_OK });
 }
 
+static void second_open(struct channel *ch)
+{
+    channel_error(ch, AMQP_CHANNEL_ERROR, AMQP_CHANNEL_OPEN, "second 'channel.open' seen");
+}
+
 static void take_method(struct channel *ch, const struct amqp_method *m)
 {
     if (channel_take_consume(ch, m) || channel_take_topology(ch, m) || channel_take_tx(ch, m->id))
@@ -263,7 +271,7 @@ static void take_method(struct channel *ch, const struct amqp_method *m)
     else if (m->id == AMQP_CHANNEL_CLOSE)
         take_close(ch);
     else if (m->id == AMQP_CHANNEL_OPEN)
-        channel_error(ch, AMQP_CHANNEL_ERROR, m->id, "second 'channel.open' seen");
+        second_open(ch);
     else if (m->id == AMQP_ACCESS_REQUEST)
         channel_send(
             ch, &(struct amqp_method){ .id = AMQP_ACCESS_REQUEST_OK, .access_request_ok = { 1 } });
@@ -315,6 +323,10 @@ static void take_when_closing(struct channel *ch, const struct amqp_method *m)
     uint16_t number = ch->number;
     if (m->id == AMQP_CHANNEL_CLOSE_OK) {
         channel_end(ch);
+    } else if (m->id == AMQP_CHANNEL_OPEN) {
+        second_open(ch);
+    } else if (m->id == AMQP_BASIC_PUBLISH) {
+        channel_pass_over_publish(ch);
     } else if (m->id == AMQP_CHANNEL_CLOSE) {
         /* The two crossed: its answer to ours is still to come. */
         connection_send(c, number, &(struct amqp_method){ .id = AMQP_CHANNEL_CLOSE_OK });
@@ -329,14 +341,14 @@ static void take_method_frame(struct connection *c, struct channel *ch, const st
         undecodable(c, verdict, f->payload);
     else if (ch == NULL)
         take_first(c, f->channel, &m);
-    else if (ch->state == CHANNEL_CLOSING)
-        take_when_closing(ch, &m);
     else if (ch->content.stage != CONTENT_NONE)
         unexpected(
             c, AMQP_BASIC_PUBLISH,
             ch->content.stage == CONTENT_HEADER
                 ? "expected content header for class 60, got non content header frame instead"
                 : "expected content body, got non content body frame instead");
+    else if (ch->state == CHANNEL_CLOSING)
+        take_when_closing(ch, &m);
     else if (!amqp_method_is_sent_by(m.id, AMQP_SENT_BY_CLIENT))
         channel_error(ch, AMQP_COMMAND_INVALID, m.id, "unimplemented method");
     else
@@ -353,6 +365,15 @@ static void take_publish_frame(struct channel *ch, struct slice payload)
         undecodable(ch->conn, verdict, payload);
 }
 
+static void header_out_of_place(struct connection *c, const struct amqp_frame *f)
+{
+    struct amqp_header h;
+    if (amqp_header_decode(f->payload, &h))
+        unexpected(c, 0, NO_METHOD);
+    else
+        connection_unknown_frame(c, f);
+}
+
 void channel_frame(struct connection *c, const struct amqp_frame *f)
 {
     struct channel *ch = connection_channel(c, f->channel);
@@ -365,16 +386,20 @@ void channel_frame(struct connection *c, const struct amqp_frame *f)
             take_method_frame(c, ch, f);
         return;
     case AMQP_FRAME_HEADER:
-        if (ch != NULL && ch->state == CHANNEL_OPEN)
+        if (ch == NULL)
+            header_out_of_place(c, f);
+        else if (ch->state == CHANNEL_OPEN)
             channel_take_header(ch, f);
-        else if (ch == NULL)
-            unexpected(c, 0, "expected method frame, got non method frame instead");
+        else
+            channel_pass_over_header(ch, f);
         return;
     case AMQP_FRAME_BODY:
-        if (ch != NULL && ch->state == CHANNEL_OPEN)
+        if (ch == NULL)
+            unexpected(c, 0, NO_METHOD);
+        else if (ch->state == CHANNEL_OPEN)
             channel_take_body(ch, f);
-        else if (ch == NULL)
-            unexpected(c, 0, "expected method frame, got non method frame instead");
+        else
+            channel_pass_over_body(ch, f);
         return;
     case AMQP_FRAME_HEARTBEAT: {
         char room[AMQP_REPLY_TEXT_MAX + 1];

@@ -36,6 +36,7 @@ enum content_stage { CONTENT_NONE, CONTENT_HEADER, CONTENT_BODY };
 struct content {
     enum content_stage stage;
     bool mandatory;
+    bool immediate;
     bool persistent;
     bool look_closer; /* something in the properties or names is for channel_take_props */
     struct slice exchange;
@@ -170,6 +171,9 @@ MUST_CHECK bool channel_may_command(struct channel *ch, const struct meta_cmd *c
 void channel_take_publish(struct channel *ch, const struct amqp_basic_publish *m);
 void channel_take_header(struct channel *ch, const struct amqp_frame *f);
 void channel_take_body(struct channel *ch, const struct amqp_frame *f);
+void channel_pass_over_publish(struct channel *ch);
+void channel_pass_over_header(struct channel *ch, const struct amqp_frame *f);
+void channel_pass_over_body(struct channel *ch, const struct amqp_frame *f);
 void channel_drop_content(struct channel *ch);
 void channel_return(struct channel *ch, struct message *m); /* mandatory, and nobody wanted it */
 

@@ -544,7 +544,8 @@ static void take_recover(struct channel *ch, uint32_t method, bool requeue)
  */
 
 /* RabbitMQ's reading: not global is for consumers to come, global is for the channel (see its
- * documentation of consumer prefetch). */
+ * documentation of consumer prefetch); and what is said for consumers lifts what was said for the
+ * channel. */
 static void take_qos(struct channel *ch, const struct amqp_basic_qos *m)
 {
     if (m->prefetch_size != 0) {
@@ -552,13 +553,21 @@ static void take_qos(struct channel *ch, const struct amqp_basic_qos *m)
                       (unsigned)m->prefetch_size);
         return;
     }
-    if (m->global)
-        ch->channel_prefetch = m->prefetch_count;
-    else
+    ch->channel_prefetch = m->global ? m->prefetch_count : 0;
+    if (!m->global)
         ch->prefetch = m->prefetch_count;
     channel_send(ch, &(struct amqp_method){ .id = AMQP_BASIC_QOS_OK });
-    if (m->global)
-        channel_feed(ch);
+    channel_feed(ch);
+}
+
+/* Of AMQP 1.0: nothing here has credit in that sense. */
+static void take_credit(struct channel *ch, const struct amqp_basic_credit *m)
+{
+    if (find_tag(ch, m->consumer_tag) == NULL)
+        channel_error(ch, AMQP_PRECONDITION_FAILED, AMQP_BASIC_CREDIT,
+                      "unknown consumer tag '%.*s'", SLICE_ARG(m->consumer_tag));
+    else
+        channel_error(ch, AMQP_NOT_IMPLEMENTED, AMQP_BASIC_CREDIT, "credit for consumers");
 }
 
 bool channel_take_consume(struct channel *ch, const struct amqp_method *m)
@@ -579,12 +588,14 @@ bool channel_take_consume(struct channel *ch, const struct amqp_method *m)
         take_get(ch, &m->basic_get);
     else if (m->id == AMQP_BASIC_QOS)
         take_qos(ch, &m->basic_qos);
+    else if (m->id == AMQP_BASIC_CREDIT)
+        take_credit(ch, &m->basic_credit);
     else if (m->id == AMQP_BASIC_RECOVER)
         take_recover(ch, m->id, m->basic_recover.requeue);
     else if (m->id == AMQP_BASIC_RECOVER_ASYNC)
         take_recover(ch, m->id, m->basic_recover_async.requeue);
     else
-        return m->id == AMQP_BASIC_CANCEL_OK; /* to our own cancel: nothing to do */
+        return false;
     return true;
 }
 

@@ -218,7 +218,8 @@ static bool reply_to_is_right(struct channel *ch, const struct amqp_props *p)
     return false;
 }
 
-/* Whoever names a user in a message must be that user; an expiration is a number. */
+/* Whoever names a user in a message must be that user, or may be anybody; an expiration is a
+ * number. */
 static bool claims_are_right(struct channel *ch, const struct amqp_props *p)
 {
     char room[EXPIRATION_ROOM];
@@ -248,6 +249,10 @@ static bool mode_is_known(struct channel *ch, const struct amqp_props *p)
 
 bool channel_take_props(struct channel *ch)
 {
+    if (ch->content.immediate) {
+        channel_error(ch, AMQP_NOT_IMPLEMENTED, AMQP_BASIC_PUBLISH, "immediate=true");
+        return false;
+    }
     struct amqp_props p;
     bool ok = amqp_props_decode(ch->content.props, &p);
     CHECK(ok);

@@ -42,10 +42,7 @@ void channel_take_publish(struct channel *ch, const struct amqp_basic_publish *m
 {
     struct content *ct = &ch->content;
     ch->conn->publishes = true;
-    if (UNLIKELY(m->immediate)) {
-        channel_error(ch, AMQP_NOT_IMPLEMENTED, AMQP_BASIC_PUBLISH, "immediate=true");
-        return;
-    }
+    ct->immediate = m->immediate;
     ct->stage = CONTENT_HEADER;
     ch->conn->contents++;
     ct->mandatory = m->mandatory;
@@ -116,19 +113,25 @@ void channel_park(struct channel *ch)
 
 static void publish(struct channel *ch, struct slice body);
 
+/* Of the message that is being sent, and of a kind that can be. */
+static bool header_is_due(struct channel *ch, const struct amqp_header *h)
+{
+    if (ch->content.stage != CONTENT_HEADER || h->weight != 0)
+        unexpected(ch);
+    else if (h->class_id != AMQP_CLASS_BASIC)
+        connection_error(ch->conn, AMQP_UNEXPECTED_FRAME, AMQP_BASIC_PUBLISH,
+                         "expected content header for class 60, got one for class %u instead",
+                         (unsigned)h->class_id);
+    else
+        return true;
+    return false;
+}
+
 static bool header_is_good(struct channel *ch, const struct amqp_header *h,
                            struct amqp_props_brief *brief)
 {
     uint64_t max = ch->conn->live->conf->limits.max_message_bytes;
-    if (h->class_id != AMQP_CLASS_BASIC)
-        connection_error(ch->conn, AMQP_UNEXPECTED_FRAME, AMQP_BASIC_PUBLISH,
-                         "expected content header for class 60, got one for class %u instead",
-                         (unsigned)h->class_id);
-    else if (h->weight != 0)
-        connection_error(ch->conn, AMQP_UNEXPECTED_FRAME, AMQP_BASIC_PUBLISH,
-                         "expected a content header of weight 0, got one of weight %u instead",
-                         (unsigned)h->weight);
-    else if (!amqp_props_peek(h->props, brief))
+    if (!amqp_props_peek(h->props, brief))
         connection_error(ch->conn, AMQP_FRAME_ERROR, AMQP_BASIC_PUBLISH, "malformed properties");
     else if (h->body_size > max)
         channel_error(ch, AMQP_PRECONDITION_FAILED, AMQP_BASIC_PUBLISH,
@@ -146,7 +149,8 @@ static void begin_body(struct channel *ch, const struct amqp_header *h,
     ct->props = h->props;
     ct->persistent = brief->delivery_mode == AMQP_DELIVERY_PERSISTENT;
     ct->look_closer =
-        (brief->flags & LOOK_CLOSER) != 0 || brief->delivery_mode > AMQP_DELIVERY_PERSISTENT ||
+        ct->immediate || (brief->flags & LOOK_CLOSER) != 0 ||
+        brief->delivery_mode > AMQP_DELIVERY_PERSISTENT ||
         ((brief->flags & AMQP_PROP_delivery_mode) != 0 && brief->delivery_mode == 0) ||
         (ct->exchange.len == 0 && ct->key.len == REPLY_TO_ADDRESS_BYTES);
     ct->body_bytes = ct->left_bytes = h->body_size;
@@ -162,18 +166,52 @@ static void begin_body(struct channel *ch, const struct amqp_header *h,
 
 void channel_take_header(struct channel *ch, const struct amqp_frame *f)
 {
-    struct content *ct = &ch->content;
-    if (ct->stage != CONTENT_HEADER) {
-        unexpected(ch);
-        return;
-    }
     struct amqp_header h;
     struct amqp_props_brief brief;
     if (!amqp_header_decode(f->payload, &h))
-        connection_error(ch->conn, AMQP_FRAME_ERROR, 0, "malformed content header");
-    else if (header_is_good(ch, &h, &brief))
+        connection_unknown_frame(ch->conn, f);
+    else if (header_is_due(ch, &h) && header_is_good(ch, &h, &brief))
         begin_body(ch, &h, &brief);
 }
+
+/* ---- the same on a channel that we have closed
+ * ---------------------------------------------------------------------------------------------- */
+
+/* Nothing is kept, but the order of frames must be right all the same. */
+void channel_pass_over_publish(struct channel *ch)
+{
+    ch->content.stage = CONTENT_HEADER;
+    ch->conn->contents++;
+}
+
+void channel_pass_over_header(struct channel *ch, const struct amqp_frame *f)
+{
+    struct content *ct = &ch->content;
+    struct amqp_header h;
+    if (!amqp_header_decode(f->payload, &h)) {
+        connection_unknown_frame(ch->conn, f);
+    } else if (header_is_due(ch, &h)) {
+        ct->left_bytes = h.body_size;
+        ct->stage = CONTENT_BODY;
+        if (h.body_size == 0)
+            channel_drop_content(ch);
+    }
+}
+
+void channel_pass_over_body(struct channel *ch, const struct amqp_frame *f)
+{
+    struct content *ct = &ch->content;
+    if (ct->stage != CONTENT_BODY) {
+        unexpected(ch);
+        return;
+    }
+    ct->left_bytes -= f->payload.len < ct->left_bytes ? f->payload.len : ct->left_bytes;
+    if (ct->left_bytes == 0)
+        channel_drop_content(ch);
+}
+
+/* ---- content comes in, its body
+ * ---------------------------------------------------------------------------------------------- */
 
 static void add_part(struct channel *ch, size_t cap_bytes)
 {

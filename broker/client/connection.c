@@ -549,8 +549,7 @@ static size_t take_header(struct connection *c, struct slice in)
     return AMQP_PROTOCOL_HEADER_LEN;
 }
 
-/* A heartbeat has nothing to say (4.2.7). */
-static void bad_heartbeat(struct connection *c, const struct amqp_frame *f)
+void connection_unknown_frame(struct connection *c, const struct amqp_frame *f)
 {
     char room[AMQP_REPLY_TEXT_MAX + 1];
     struct text why = text_over(room, sizeof room);
@@ -562,7 +561,7 @@ static void bad_heartbeat(struct connection *c, const struct amqp_frame *f)
 static void take_frame(struct connection *c, const struct amqp_frame *f)
 {
     if (UNLIKELY(f->type == AMQP_FRAME_HEARTBEAT && f->payload.len != 0))
-        bad_heartbeat(c, f);
+        connection_unknown_frame(c, f); /* a heartbeat has nothing to say (4.2.7) */
     else if (f->channel != 0 && LIKELY(c->hs.state == AMQP_HS_SERVER_RUNNING))
         channel_frame(c, f);
     else if (f->type != AMQP_FRAME_HEARTBEAT || c->hs.state != AMQP_HS_SERVER_RUNNING)

@@ -80,6 +80,9 @@ void connection_send(struct connection *c, uint16_t channel, const struct amqp_m
 void connection_error(struct connection *c, enum amqp_reply_code code, uint32_t method,
                       const char *fmt, ...) PRINTF_LIKE(4, 5);
 
+/* It cannot be read as a frame of its type: the same, in the words for that. */
+void connection_unknown_frame(struct connection *c, const struct amqp_frame *f);
+
 /* One more, or one less, answer is awaited. */
 void connection_wait(struct connection *c);
 void connection_go_on(struct connection *c);
