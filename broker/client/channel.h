@@ -96,6 +96,7 @@ struct channel {
     struct unacked unacked;
     uint64_t held;     /* of those, the deliveries to consumers: they count against prefetch */
     uint64_t reserved; /* for consumers of other shards that were woken, and have not got them */
+    uint32_t orphans;  /* consumers of the queue that is being deleted from here */
     struct channel_consumer *by_tag;      /* uthash */
     struct idmap consumers;               /* struct channel_consumer by id */
     struct channel_consumer_list starved; /* found no room, eldest first */
@@ -195,6 +196,7 @@ MUST_CHECK bool channel_take_consume(struct channel *ch, const struct amqp_metho
 void channel_on_consume_answer(struct channel *ch, struct port_request *r);
 void channel_on_cancel_deleted(
     struct channel *ch); /* an auto-delete queue went with its consumer */
+void channel_tell_orphans(struct channel *ch, uint64_t qid); /* their queue was deleted from here */
 void channel_release_consumers(struct channel *ch);
 /* For who looks at them: each consumer that the channel has, in no order. */
 struct channel_consumer_view {

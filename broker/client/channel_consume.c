@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "broker.h"
 #include "client/channel.h"
+#include "client/consume_args.h"
 #include "client/reply_to.h"
 #include "control.h"
 #include "io/random.h"
@@ -232,16 +233,42 @@ void channel_on_served(struct channel *ch, uint64_t consumer)
     channel_feed(ch);
 }
 
-void channel_on_cancelled(struct channel *ch, uint64_t consumer)
+/* The client learns it: its queue is gone. */
+static void tell_cancelled(struct channel *ch, struct channel_consumer *cc)
 {
-    struct channel_consumer *cc = idmap_get(&ch->consumers, consumer);
-    if (cc == NULL || cc->cancelled)
-        return;
     if ((ch->conn->hs.capabilities & AMQP_CAP_CONSUMER_CANCEL_NOTIFY) != 0)
         channel_send(ch, &(struct amqp_method){
                              .id = AMQP_BASIC_CANCEL,
                              .basic_cancel = { slice_of(cc->tag, cc->tag_bytes), true } });
     forget_and_feed(ch, cc);
+}
+
+/* Whoever deletes its own queue hears first that it is deleted, and then of its consumer. */
+void channel_on_cancelled(struct channel *ch, uint64_t consumer)
+{
+    const struct pending *p = &ch->pending;
+    struct channel_consumer *cc = idmap_get(&ch->consumers, consumer);
+    if (cc == NULL || cc->cancelled)
+        return;
+    if (p->method == AMQP_QUEUE_DELETE && p->qid == cc->qid) {
+        cc->cancelled = true;
+        ch->orphans++;
+        return;
+    }
+    tell_cancelled(ch, cc);
+}
+
+void channel_tell_orphans(struct channel *ch, uint64_t qid)
+{
+    struct channel_consumer *cc;
+    struct channel_consumer *next;
+    if (ch->orphans == 0)
+        return;
+    ch->orphans = 0;
+    HASH_ITER (hh, ch->by_tag, cc, next) {
+        if (cc->cancelled && cc->qid == qid)
+            tell_cancelled(ch, cc);
+    }
 }
 
 /* ---- consume and cancel
@@ -264,21 +291,14 @@ uint8_t channel_choose_tag(struct slice given, uint8_t *out)
     return (uint8_t)(sizeof prefix - 1 + META_GEN_NAME_BYTES - skip);
 }
 
-/* Argument x-priority, 0 when there is none. False: it is no number, and the channel was closed. */
-static bool priority_of(struct channel *ch, const struct amqp_basic_consume *m,
-                        const struct meta_queue *q, int64_t *out)
+static bool args_are_right(struct channel *ch, const struct meta_queue *q, struct slice args,
+                           struct consume_args *out)
 {
-    struct amqp_field f;
-    *out = 0;
-    if (!amqp_table_find(m->arguments, "x-priority", &f) || amqp_field_as_i64(&f, out))
-        return true;
+    struct meta_refusal why;
     const struct meta_vhost *vh = meta_vhost_get(channel_meta(ch), ch->conn->vhost_id);
-    struct slice name = meta_queue_name(q);
-    struct slice vhost = meta_vhost_name(vh);
-    channel_error(ch, AMQP_PRECONDITION_FAILED, AMQP_BASIC_CONSUME,
-                  "invalid arg 'x-priority' for queue '%.*s' in vhost '%.*s': "
-                  "\"expected integer, got %s\"",
-                  SLICE_ARG(name), SLICE_ARG(vhost), amqp_field_type_name(f.type));
+    if (consume_args_read(vh, q, args, out, &why))
+        return true;
+    channel_refuse(ch, &why, AMQP_BASIC_CONSUME);
     return false;
 }
 
@@ -294,8 +314,8 @@ static void take_consume(struct channel *ch, const struct amqp_basic_consume *m)
         return;
     }
     const struct meta_queue *q = channel_open_queue(ch, m->queue, AMQP_BASIC_CONSUME);
-    int64_t priority;
-    if (q == NULL || !priority_of(ch, m, q, &priority))
+    struct consume_args args;
+    if (q == NULL || !args_are_right(ch, q, m->arguments, &args))
         return;
     struct channel_consumer *cc = mem_zalloc(sizeof *cc);
     cc->tag_bytes = channel_choose_tag(m->consumer_tag, cc->tag);
@@ -315,7 +335,7 @@ static void take_consume(struct channel *ch, const struct amqp_basic_consume *m)
     channel_ask(ch, q,
                 &(struct port_request){ .op = PORT_CONSUME,
                                         .consumer = cc->id,
-                                        .priority = priority,
+                                        .priority = args.priority,
                                         .prefetch = m->no_ack ? 0 : ch->prefetch,
                                         .no_ack = m->no_ack,
                                         .exclusive = m->exclusive });

@@ -197,10 +197,11 @@ static const char *expiration_fault(struct slice text, char room[EXPIRATION_ROOM
     return room;
 }
 
+/* All that is asked before the message itself is looked at. */
 static bool exchange_is_open(struct channel *ch)
 {
-    struct meta_refusal why;
     const struct content *ct = &ch->content;
+    struct meta_refusal why;
     if (!channel_may(ch, ACCESS_WRITE, ACCESS_EXCHANGE, ct->exchange, AMQP_BASIC_PUBLISH))
         return false;
     if (exchange_may_publish(channel_meta(ch), ch->conn->vhost_id, ct->exchange, &why))

@@ -157,6 +157,7 @@ static void say_ok(struct channel *ch, uint32_t method)
     if (!ch->pending.nowait)
         channel_send(ch, &m);
     channel_done(ch);
+    channel_tell_orphans(ch, ch->pending.qid);
 }
 
 /* A channel that consumes under an address of direct reply-to looks like a queue with a consumer.
