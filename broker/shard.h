@@ -9,6 +9,7 @@
 #define WARREN_SHARD_H
 
 #include "base/idmap.h"
+#include "base/log.h"
 #include "cluster/meta.h"
 #include "io/loop.h"
 
@@ -73,6 +74,7 @@ struct shard {
     uint32_t index;
     struct loop *loop;
     struct auth *auth;        /* who may log in */
+    struct log_rate refusals; /* of logins, in the log */
     struct idmap queues;      /* struct hosted by qid */
     struct idmap consumers;   /* struct port_consumer by id */
     struct idmap connections; /* struct connection by id */

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define LINES        64u   /* of those who wait, by address */
-#define LINE_MAX     64u   /* checks in one */
+#define LINE_MAX     200u  /* checks in one */
 #define AT_WORK_MAX  4u    /* checks of this loop that the pool has at a time */
 #define KNOWN        2048u /* successes remembered; a power of two */
 #define KEY_BYTES    32u

@@ -44,7 +44,7 @@ enum auth_verdict {
     AUTH_OK,
     AUTH_REFUSED,       /* no such user or wrong password: nobody is told which */
     AUTH_LOOPBACK_ONLY, /* right, but from elsewhere */
-    AUTH_BUSY,          /* too many others are being looked at */
+    AUTH_BUSY,          /* too many others are being looked at: says nothing of the password */
     AUTH_PENDING,       /* the answer comes later */
 };
 

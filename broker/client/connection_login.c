@@ -9,6 +9,8 @@
 #include "shard.h"
 #include "stats/tally.h"
 
+#define REFUSALS_LOGGED 50u /* a second, of each shard */
+
 static struct slice user_of(const struct connection *c)
 {
     return slice_str(c->user);
@@ -43,10 +45,22 @@ void connection_choose_mechanisms(struct connection *c)
         c->hs.conf = &c->live->handshake_certified;
 }
 
+/* Guessers do not fill the log: one line for each up to some rate, then one that counts. */
+static bool may_log(struct connection *c)
+{
+    unsigned left_out = 0;
+    bool ok = log_rate_ok(&c->shard->refusals, REFUSALS_LOGGED, 1000, &left_out);
+    if (ok && left_out != 0)
+        log_warn("connection", "-", "refused logins were not logged count=%u", left_out);
+    return ok;
+}
+
 static void log_refusal(struct connection *c, enum auth_verdict verdict)
 {
     char user[META_NAME_MAX + 1], where[SOCK_ADDR_TEXT_MAX];
     struct text shown = text_over(user, sizeof user);
+    if (!may_log(c))
+        return;
     if (c->user != NULL)
         text_escaped(&shown, user_of(c));
     log_warn("connection", connection_id_text(c).text, "login refused user=\"%s\" client=%s%s",
@@ -69,6 +83,10 @@ static void judged(struct connection *c, enum auth_verdict verdict)
         return;
     }
     log_refusal(c, verdict);
+    if (verdict == AUTH_BUSY) {
+        connection_error(c, AMQP_CONNECTION_FORCED, 0, "too many logins at a time, try again");
+        return;
+    }
     shard_count(c->shard, auth_refused, 1);
     connection_step(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_AUTH_REFUSED });
 }

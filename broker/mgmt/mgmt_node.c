@@ -202,10 +202,18 @@ void mgmt_serve_overview(struct mgmt_call *c)
 
 /* ---- nodes ---- */
 
-static json_t *auth_mechanisms(void)
+static json_t *auth_mechanisms(const struct conf_list *offered)
 {
-    return json_pack("[{s:s, s:b}, {s:s, s:b}]", "name", "PLAIN", "enabled", 1, "name", "AMQPLAIN",
-                     "enabled", 1);
+    static const char *const known[] = { "PLAIN", "AMQPLAIN", "EXTERNAL" };
+    json_t *all = json_array();
+    for (size_t i = 0; i < ARRAY_COUNT(known); i++) {
+        bool is_offered = false;
+        for (size_t k = 0; k < offered->count; k++)
+            is_offered = is_offered || strcmp(offered->items[k], known[i]) == 0;
+        json_array_append_new(all,
+                              json_pack("{s:s, s:b}", "name", known[i], "enabled", is_offered));
+    }
+    return all;
 }
 
 static void put_resources(json_t *o, const struct mgmt_http *m)
@@ -243,7 +251,7 @@ static json_t *node(const struct mgmt_http *m)
     mgmt_json_put_u64(o, "uptime", clock_wall_ms() - m->started_ms);
     mgmt_json_put_str(o, "db_dir", conf->node.data_path);
     mgmt_json_put(o, "exchange_types", exchange_types());
-    mgmt_json_put(o, "auth_mechanisms", auth_mechanisms());
+    mgmt_json_put(o, "auth_mechanisms", auth_mechanisms(&mgmt_conf(m)->auth.mechanisms));
     put_resources(o, m);
     return o;
 }

@@ -151,6 +151,48 @@ class Configured(AuthCase):
             conn.channel().queue()
 
 
+class Proxied(AuthCase):
+    """What a broker says of a client is what the client reads at the proxy."""
+
+    @only("proxy")
+    def test_another_first_user_and_other_mechanisms(self):
+        b = self.started({"mechanisms": "PLAIN", "default-user": "shop", "default-pass": "keeper",
+                          "default-vhost": "v", "default-write": "^$"})
+        p = self.proxy([b], start=False)
+        p.start(ready=False)
+        wait_until(lambda: self.is_served(p), "the proxy to serve")
+        conn = self.greeted(p)
+        conn.start_ok("shop", "keeper", mechanism="AMQPLAIN")
+        conn.expect_refusal((503,))
+        conn = self.greeted(p)
+        conn.start_ok("guest", "guest")
+        conn.expect_close(403, REFUSED % "PLAIN", (0, 0))
+        conn = self.greeted(p)
+        conn.login("shop", "keeper")
+        conn.tune_ok()
+        conn.send_method(0, "connection.open", virtual_host="/")
+        conn.expect_close(530, "NOT_ALLOWED - vhost / not found", "connection.open")
+        conn = self.greeted(p)
+        self.enter(conn, "v")
+        ch = conn.channel()
+        ch.publish("", "q", b"x")
+        ch.expect_close(403, "ACCESS_REFUSED - access to exchange 'amq.default' in vhost 'v' "
+                             "refused for user 'shop'", "basic.publish")
+
+    def enter(self, conn, vhost):
+        conn.login("shop", "keeper")
+        conn.tune_ok()
+        conn.open(vhost)
+
+    def is_served(self, server):
+        try:
+            conn = self.greeted(server)
+            self.enter(conn, "v")
+            return True
+        except (OSError, Eof, AssertionError):
+            return False
+
+
 class Guessers(AuthCase):
     @only("broker")
     def test_guesses_are_bounded_and_others_come_in(self):

@@ -54,6 +54,30 @@ static void refuses(const char *text, const char *complaint)
     expect_text(strncmp(err.text, folder, n - 1) == 0 ? err.text + n : err.text, complaint);
 }
 
+Test(broker_conf, says_who_may_log_in)
+{
+    cr_assert(load("[node]\n"), "%s", err.text);
+    cr_expect(eq(sz, conf->auth.mechanisms.count, 2));
+    cr_expect(eq(sz, conf->auth.loopback_users.count, 1));
+    cr_expect(eq(str, (char *)conf->auth.loopback_users.items[0], "guest"));
+    cr_expect(eq(u64, conf->auth.login_timeout_ms, 10000));
+    cr_expect(eq(u64, conf->auth.rounds, 100000));
+    cr_expect(conf->auth.password_hashing == BROKER_HASHING_PBKDF2);
+    cr_expect(conf->auth.login_from == BROKER_LOGIN_FROM_DN);
+    cr_assert(load("[auth]\nmechanisms = EXTERNAL\nloopback-users = none\ndefault-user = none\n"
+                   "password-hashing = sha512\nremember = off\n"));
+    cr_expect(eq(str, (char *)conf->auth.mechanisms.items[0], "EXTERNAL"));
+    cr_expect(eq(sz, conf->auth.loopback_users.count, 0));
+    cr_expect(conf->auth.default_user == NULL);
+    cr_expect(conf->auth.password_hashing == BROKER_HASHING_SHA512);
+    cr_expect(eq(u64, conf->auth.remember_ms, 0));
+    refuses(
+        "[auth]\nmechanisms = PLAIN, LOGIN\n",
+        "b.conf:1: [auth]: mechanisms: \"LOGIN\" is not known; PLAIN, AMQPLAIN and EXTERNAL are");
+    refuses("[auth]\ndefault-pass = \"\"\n",
+            "b.conf:1: [auth]: default-pass: nobody can log in with an empty password");
+}
+
 Test(broker_conf, has_the_documented_defaults)
 {
     args.name = NULL;
