@@ -3,6 +3,7 @@
 #include "mgmt/ctl_columns.h"
 #include "mgmt/ctl_lister.h"
 #include "mgmt/mgmt_ask.h"
+#include "mgmt/mgmt_effective.h"
 
 /* A queue, within a turn. */
 struct row {
@@ -74,6 +75,28 @@ static void put_leader(const struct row *r)
     ctl_row_str(r->out, ctl_node_name(r->ctl));
 }
 
+static void put_policy(const struct row *r)
+{
+    const struct meta_policy *p = meta_policy_of_queue(r->v, r->q);
+    ctl_row_slice(r->out, p != NULL ? p->name : slice_str(""));
+}
+
+static void put_operator_policy(const struct row *r)
+{
+    const struct meta_policy *p = meta_operator_policy_of_queue(r->v, r->q);
+    ctl_row_slice(r->out, p != NULL ? p->name : slice_str(""));
+}
+
+static void put_effective_policy_definition(const struct row *r)
+{
+    json_t *o = mgmt_effective_definition(meta_policy_of_queue(r->v, r->q),
+                                          meta_operator_policy_of_queue(r->v, r->q));
+    char *text = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
+    ctl_row_str(r->out, text);
+    mem_free(text);
+    json_decref(o);
+}
+
 BOOLEAN(durable, r->q->durable)
 BOOLEAN(auto_delete, r->q->auto_delete)
 BOOLEAN(exclusive, r->q->owner != 0)
@@ -95,9 +118,6 @@ NUMBER(consumers, r->f->consumers)
 NUMBER(memory, r->f->memory_bytes)
 WORD(state, "running")
 WORD(type, "classic")
-EMPTY(policy)
-EMPTY(effective_policy_definition)
-EMPTY(operator_policy)
 EMPTY(exclusive_consumer_pid)
 EMPTY(exclusive_consumer_tag)
 EMPTY(head_message_timestamp)

@@ -6,8 +6,9 @@
 /* ---- exchanges ---- */
 
 struct exchange_row {
+    const struct meta_version *v;
+    const struct meta_vhost *vh;
     const struct meta_exchange_def *x;
-    struct slice vhost;
     struct ctl_row *out;
 };
 
@@ -18,7 +19,7 @@ static void put_exchange_name(const struct exchange_row *r)
 
 static void put_exchange_vhost(const struct exchange_row *r)
 {
-    ctl_row_slice(r->out, r->vhost);
+    ctl_row_slice(r->out, meta_vhost_name(r->vh));
 }
 
 static void put_exchange_type(const struct exchange_row *r)
@@ -48,7 +49,8 @@ static void put_exchange_arguments(const struct exchange_row *r)
 
 static void put_exchange_policy(const struct exchange_row *r)
 {
-    ctl_row_str(r->out, "");
+    const struct meta_policy *p = meta_policy_of_exchange(r->v, r->vh, r->x);
+    ctl_row_slice(r->out, p != NULL ? p->name : slice_str(""));
 }
 
 static const char *const exchange_names[] = {
@@ -70,7 +72,7 @@ static void add_exchanges(struct ctl_list *l, const struct meta_vhost *vh, struc
     const struct meta_exchange *x;
     while ((x = pmap_next(&it)) != NULL) {
         struct ctl_row out;
-        struct exchange_row r = { x->def, meta_vhost_name(vh), &out };
+        struct exchange_row r = { broker_meta(l->ctl->broker), vh, x->def, &out };
         ctl_row_begin(&out, rows);
         for (unsigned c = 0; c < l->column_count; c++)
             exchange_puts[l->columns[c]](&r);

@@ -1,5 +1,6 @@
 #include "amqp/amqp_table.h"
 #include "base/mem.h"
+#include "mgmt/mgmt_effective.h"
 #include "mgmt/mgmt_inner.h"
 #include "mgmt/mgmt_shard.h"
 
@@ -92,13 +93,6 @@ static void put_definition(json_t *o, const struct meta_version *v, const struct
     mgmt_json_put_str(o, "type", type_of(q));
 }
 
-static void put_policies(json_t *o)
-{
-    mgmt_json_put(o, "policy", json_null());
-    mgmt_json_put(o, "operator_policy", json_null());
-    mgmt_json_put(o, "effective_policy_definition", json_object());
-}
-
 static json_t *queue(const struct mgmt_http *m, const struct meta_version *v,
                      const struct meta_queue *q, const struct mgmt_queue *f)
 {
@@ -106,7 +100,7 @@ static json_t *queue(const struct mgmt_http *m, const struct meta_version *v,
     put_definition(o, v, q);
     mgmt_json_put_str(o, "state", "running");
     mgmt_json_put_str(o, "node", mgmt_conf(m)->node.name);
-    put_policies(o);
+    mgmt_effective_put(o, meta_policy_of_queue(v, q), meta_operator_policy_of_queue(v, q));
     mgmt_json_put_u64(o, "consumers", f->consumers);
     mgmt_json_put(o, "consumer_utilisation", f->consumers != 0 ? json_real(1) : json_integer(0));
     mgmt_json_put(o, "consumer_capacity", f->consumers != 0 ? json_real(1) : json_integer(0));
