@@ -188,6 +188,11 @@ void work_job_init(struct work_job *job, work_fn run, work_fn done)
     *job = (struct work_job){ .run = run, .done = done, .mail = { .fn = on_done_mail } };
 }
 
+static bool goes_on(const struct work_pool *p, struct err *err)
+{
+    return !p->ending || err_set(err, ERR_LIMIT, "%s: it takes no jobs any more", p->name);
+}
+
 static bool has_room(const struct work_pool *p, struct err *err)
 {
     return p->waiting_count < p->waiting_max ||
@@ -208,8 +213,7 @@ bool work_submit(struct work_pool *p, struct loop *loop, struct work_job *job, s
     job->loop = loop;
     job->cancelled = false;
     pthread_mutex_lock(&p->lock);
-    CHECK(!p->ending);
-    bool ok = has_room(p, err) && has_hands(p, err);
+    bool ok = goes_on(p, err) && has_room(p, err) && has_hands(p, err);
     if (ok) {
         job->state = WORK_WAITING;
         TAILQ_INSERT_TAIL(&p->waiting, job, entry);

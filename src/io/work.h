@@ -42,14 +42,15 @@ struct work_job {
 struct work_pool *work_pool_new(const char *name, unsigned threads_max, size_t waiting_max);
 
 /* Waits for the jobs that run and have no `lost`; those that wait come back cancelled. The loops
- * that submitted must not have been freed yet (they may have stopped: loop_free then delivers), and
- * must not submit any more. NULL is allowed. */
+ * that submitted must not have been freed yet (they may have stopped: loop_free then delivers). A
+ * job that ran in time may come back later than this; what its `done` submits is refused. NULL is
+ * allowed. */
 void work_pool_free(struct work_pool **pool);
 
 void work_job_init(struct work_job *job, work_fn run, work_fn done);
 
-/* On the loop's thread. False, and `done` will not be called, when too many wait (ERR_LIMIT) or the
- * system refuses the first thread (ERR_SYSTEM). */
+/* On the loop's thread. False, and `done` will not be called, when too many wait or the pool has ended
+ * (ERR_LIMIT), or the system refuses the first thread (ERR_SYSTEM). */
 MUST_CHECK bool work_submit(struct work_pool *pool, struct loop *loop, struct work_job *job,
                             struct err *err);
 

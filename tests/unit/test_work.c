@@ -165,6 +165,45 @@ static void run_at_once(struct work_job *w)
     j->ran = true;
 }
 
+struct chain {
+    struct work_job work;
+    struct loop *loop;
+    struct work_pool *pool; /* as its user remembers it */
+    sem_t *began;
+    bool refused;
+};
+
+static void chain_run(struct work_job *w)
+{
+    sem_post(CONTAINER_OF(w, struct chain, work)->began);
+}
+
+/* The next in line, as who serves a line of jobs does it. */
+static void chain_done(struct work_job *w)
+{
+    struct chain *c = CONTAINER_OF(w, struct chain, work);
+    struct err err;
+    c->refused = !work_submit(c->pool, c->loop, w, &err);
+    cr_expect(c->refused && err.code == ERR_LIMIT);
+}
+
+Test(work, refuses_what_comes_after_its_end)
+{
+    struct loop *loop = kit_loop_new();
+    sem_t began;
+    sem_init(&began, 0, 0);
+    struct chain c = { .loop = loop, .pool = pool_of(1, 1), .began = &began };
+    struct err err;
+    work_job_init(&c.work, chain_run, chain_done);
+    cr_assert(work_submit(c.pool, loop, &c.work, &err), "%s", err.text);
+    sem_wait(&began);
+    struct work_pool *pool = c.pool;
+    work_pool_free(&pool);
+    loop_free(&loop); /* delivers */
+    cr_expect(c.refused && !c.work.cancelled);
+    sem_destroy(&began);
+}
+
 Test(work, serves_many_loops_at_once)
 {
     enum { ROUNDS = 200, LANES = 16 };
