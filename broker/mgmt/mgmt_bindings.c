@@ -1,4 +1,5 @@
 #include "base/mem.h"
+#include "mgmt/mgmt_definitions.h"
 #include "mgmt/mgmt_inner.h"
 
 #include <stdlib.h>
@@ -312,6 +313,38 @@ void mgmt_serve_bindings(struct mgmt_call *c)
     }
     mem_free(vhosts);
     reply(c, f);
+}
+
+static json_t *render_definition(struct mgmt_source *s, uint32_t row, uint32_t nth)
+{
+    json_t *o = render(s, row, nth);
+    json_object_del(o, "properties_key");
+    return o;
+}
+
+static bool on_binding_to_keep(void *arg, const struct meta_binding *b)
+{
+    bool is_private = !b->to_exchange && b->queue->owner != 0;
+    return is_private || on_binding(arg, b);
+}
+
+struct mgmt_source *mgmt_binding_definitions(const struct mgmt_call *c,
+                                             const struct meta_vhost *const *vhosts, size_t count)
+{
+    struct found *f = found_new(c);
+    f->base.render = render_definition;
+    for (size_t i = 0; i < count; i++) {
+        f->vh = vhosts[i];
+        struct pmap_iter it;
+        pmap_iter(&it, &f->vh->exchanges);
+        const struct meta_exchange *x;
+        while ((x = pmap_next(&it)) != NULL) {
+            if (x->def->name_bytes != 0)
+                meta_bindings_from(x, on_binding_to_keep, f);
+        }
+    }
+    put_in_order(f);
+    return &f->base;
 }
 
 void mgmt_reply_bindings_to(struct mgmt_call *c, uint64_t id)

@@ -5,6 +5,7 @@
 #include "broker.h"
 #include "control.h"
 #include "io/http_text.h"
+#include "mgmt/mgmt_access.h"
 #include "mgmt/mgmt_inner.h"
 
 #include <stdlib.h>
@@ -92,7 +93,7 @@ void mgmt_refuse(struct mgmt_call *c, int status, const char *error, const char 
 {
     json_t *o = json_object();
     mgmt_json_put_str(o, "error", error);
-    mgmt_json_put_str(o, "reason", reason);
+    mgmt_json_put(o, "reason", mgmt_json_lines(reason));
     mgmt_reply(c, status, o);
 }
 
@@ -117,12 +118,31 @@ void mgmt_refuse_access(struct mgmt_call *c, const char *reason)
     mgmt_refuse(c, 401, "not_authorised", reason);
 }
 
+/* RabbitMQ's page shows what it says of policies as it comes, so that it is escaped for HTML. */
+static void refuse_escaped(struct mgmt_call *c, const char *text)
+{
+    struct text t;
+    text_init(&t, 8 * META_TEXT_MAX);
+    for (; *text != '\0'; text++) {
+        if (*text == '<')
+            text_str(&t, "&lt;");
+        else if (*text == '>')
+            text_str(&t, "&gt;");
+        else
+            text_char(&t, *text);
+    }
+    mgmt_refuse(c, 400, "bad_request", t.ptr);
+    text_fini(&t);
+}
+
 void mgmt_refuse_meta(struct mgmt_call *c, const struct meta_refusal *why)
 {
     if (why->code == 403)
         mgmt_refuse_access(c, "Access refused.");
     else if (why->code == 404)
         mgmt_refuse(c, 404, "not_found", why->text);
+    else if (c->is_html)
+        refuse_escaped(c, why->text);
     else
         mgmt_refuse(c, 400, "bad_request", why->text);
 }
@@ -203,7 +223,7 @@ bool mgmt_may_enter(const struct mgmt_call *c, const struct meta_vhost *vh)
 
 bool mgmt_sees(const struct mgmt_call *c, const struct meta_vhost *vh)
 {
-    return mgmt_has_tag(c, MGMT_MONITORING) || mgmt_may_enter(c, vh);
+    return (c->sees_all && mgmt_has_tag(c, MGMT_MONITORING)) || mgmt_may_enter(c, vh);
 }
 
 static int compare_vhosts(const void *left, const void *right)
@@ -392,6 +412,8 @@ static void change(const struct change *how, const struct meta_cmd *cmd)
 {
     struct mgmt_http *m = how->call->m;
     struct meta_result result;
+    if (!mgmt_may_command(how->call, cmd))
+        return;
     meta_result_init(&result);
     enum meta_verdict verdict = meta_check(broker_meta(m->broker), cmd, &result);
     if (verdict == META_CHANGE) {

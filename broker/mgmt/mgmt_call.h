@@ -73,6 +73,8 @@ struct mgmt_call {
     uint64_t vhost_id; /* of the path's vhost, 0: it names none */
     struct mgmt_list list;
     json_t *body;      /* NULL: not read yet */
+    bool sees_all;     /* monitors are shown every vhost */
+    bool is_html;      /* refusals are escaped */
     uint64_t number;   /* for whoever handles it */
     struct slice word; /* likewise, pointing into the path or the body */
     void *data;        /* likewise; freed with mem_free */
@@ -112,8 +114,8 @@ static inline struct slice mgmt_arg(const struct mgmt_call *c, unsigned n)
 const struct meta_version *mgmt_meta(const struct mgmt_call *c);
 const struct meta_vhost *mgmt_vhost(const struct mgmt_call *c);
 
-/* May the user look at (or work in) this vhost? Administrators and monitors see all that is listed,
- * others what they have permissions for. */
+/* May the user look at (or work in) this vhost? Who has permissions in it; where `sees_all` is set,
+ * it is shown to administrators and monitors too, as RabbitMQ does. */
 bool mgmt_may_enter(const struct mgmt_call *c, const struct meta_vhost *vh);
 bool mgmt_sees(const struct mgmt_call *c, const struct meta_vhost *vh);
 bool mgmt_has_tag(const struct mgmt_call *c, enum mgmt_level level);

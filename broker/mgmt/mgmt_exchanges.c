@@ -1,4 +1,5 @@
 #include "base/mem.h"
+#include "mgmt/mgmt_definitions.h"
 #include "mgmt/mgmt_inner.h"
 
 #include <stdlib.h>
@@ -9,7 +10,8 @@ struct slice mgmt_exchange_named(struct slice in_path)
     return slice_is(in_path, MGMT_DEFAULT_EXCHANGE) ? slice_str("") : in_path;
 }
 
-static json_t *exchange(const struct meta_vhost *vh, const struct meta_exchange *x)
+/* As it was declared. */
+static json_t *definition(const struct meta_vhost *vh, const struct meta_exchange *x)
 {
     const struct meta_exchange_def *d = x->def;
     json_t *o = json_object();
@@ -20,6 +22,16 @@ static json_t *exchange(const struct meta_vhost *vh, const struct meta_exchange 
     mgmt_json_put_bool(o, "auto_delete", d->auto_delete);
     mgmt_json_put_bool(o, "internal", d->internal);
     mgmt_json_put(o, "arguments", mgmt_json_table(meta_exchange_args(d)));
+    return o;
+}
+
+static json_t *exchange(const struct meta_version *v, const struct meta_vhost *vh,
+                        const struct meta_exchange *x)
+{
+    const struct meta_policy *policy = meta_policy_of_exchange(v, vh, x->def);
+    json_t *o = definition(vh, x);
+    if (policy != NULL)
+        mgmt_json_put(o, "policy", mgmt_json_text(policy->name));
     return o;
 }
 
@@ -47,15 +59,23 @@ static struct slice name_of_row(struct mgmt_source *s, uint32_t row)
     return name_of(&CONTAINER_OF(s, struct exchange_source, base)->rows[row]);
 }
 
-static json_t *render(struct mgmt_source *s, uint32_t row, uint32_t nth)
+/* The exchange of a row, or NULL when it is gone. */
+static const struct meta_exchange *exchange_of(const struct exchange_source *s, uint32_t row,
+                                               const struct meta_vhost **vh)
+{
+    const struct exchange_row *r = &s->rows[row];
+    const struct meta_version *v = broker_meta(s->m->broker);
+    *vh = meta_vhost_get(v, r->vhost_id);
+    return *vh != NULL ? meta_exchange_find(v, *vh, name_of(r)) : NULL;
+}
+
+static json_t *render(struct mgmt_source *source, uint32_t row, uint32_t nth)
 {
     (void)nth;
-    const struct exchange_source *x = CONTAINER_OF(s, struct exchange_source, base);
-    const struct exchange_row *r = &x->rows[row];
-    const struct meta_version *v = broker_meta(x->m->broker);
-    const struct meta_vhost *vh = meta_vhost_get(v, r->vhost_id);
-    const struct meta_exchange *found = vh != NULL ? meta_exchange_find(v, vh, name_of(r)) : NULL;
-    return found != NULL ? exchange(vh, found) : NULL;
+    const struct exchange_source *s = CONTAINER_OF(source, struct exchange_source, base);
+    const struct meta_vhost *vh;
+    const struct meta_exchange *x = exchange_of(s, row, &vh);
+    return x != NULL ? exchange(broker_meta(s->m->broker), vh, x) : NULL;
 }
 
 static void free_source(struct mgmt_source *s)
@@ -87,12 +107,10 @@ static void add_vhost(struct exchange_source *s, const struct meta_vhost *vh)
     qsort(s->rows + first, s->base.count - first, sizeof *s->rows, compare_rows);
 }
 
-void mgmt_serve_exchanges(struct mgmt_call *c)
+static struct exchange_source *source_new(const struct mgmt_call *c,
+                                          const struct meta_vhost *const *vhosts, size_t count)
 {
-    if (!mgmt_read_list(c))
-        return;
-    size_t count, total = 0;
-    const struct meta_vhost **vhosts = mgmt_vhosts(c, &count);
+    size_t total = 0;
     for (size_t i = 0; i < count; i++)
         total += vhosts[i]->exchanges.count;
     struct exchange_source *s = mem_zalloc(sizeof *s);
@@ -103,6 +121,35 @@ void mgmt_serve_exchanges(struct mgmt_call *c)
     s->base.free = free_source;
     for (size_t i = 0; i < count; i++)
         add_vhost(s, vhosts[i]);
+    return s;
+}
+
+static json_t *render_definition(struct mgmt_source *source, uint32_t row, uint32_t nth)
+{
+    (void)nth;
+    const struct exchange_source *s = CONTAINER_OF(source, struct exchange_source, base);
+    const struct meta_vhost *vh;
+    const struct meta_exchange *x = exchange_of(s, row, &vh);
+    struct slice name = name_of(&s->rows[row]);
+    bool is_system = name.len == 0 || slice_starts(name, "amq.");
+    return x != NULL && !is_system ? definition(vh, x) : NULL;
+}
+
+struct mgmt_source *mgmt_exchange_definitions(const struct mgmt_call *c,
+                                              const struct meta_vhost *const *vhosts, size_t count)
+{
+    struct exchange_source *s = source_new(c, vhosts, count);
+    s->base.render = render_definition;
+    return &s->base;
+}
+
+void mgmt_serve_exchanges(struct mgmt_call *c)
+{
+    size_t count;
+    if (!mgmt_read_list(c))
+        return;
+    const struct meta_vhost **vhosts = mgmt_vhosts(c, &count);
+    struct exchange_source *s = source_new(c, vhosts, count);
     mem_free(vhosts);
     mgmt_listing_start(c, &s->base);
 }
@@ -125,7 +172,7 @@ void mgmt_serve_exchange(struct mgmt_call *c)
 {
     const struct meta_exchange *x = named(c);
     if (x != NULL)
-        mgmt_reply_object(c, exchange(mgmt_vhost(c), x));
+        mgmt_reply_object(c, exchange(mgmt_meta(c), mgmt_vhost(c), x));
 }
 
 void mgmt_serve_bindings_from(struct mgmt_call *c)

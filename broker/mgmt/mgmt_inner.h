@@ -53,6 +53,11 @@ const struct broker_conf *mgmt_conf(const struct mgmt_http *m);
 /* All that is served, for the page; NULL past the end. */
 const struct mgmt_route *mgmt_route_at(size_t index);
 
+/* ---- mgmt_misc.c ---- */
+
+/* A new string. */
+json_t *mgmt_cluster_name(const struct mgmt_http *m);
+
 /* ---- mgmt_node.c ---- */
 
 /* Does the nth arg of the path name this node? */
@@ -144,7 +149,49 @@ void mgmt_reply_bindings_from(struct mgmt_call *c, const struct meta_exchange *x
     X(channels)                                                                                    \
     X(channels_of_vhost)                                                                           \
     X(channel)                                                                                     \
-    X(consumers)
+    X(consumers)                                                                                   \
+    X(users)                                                                                       \
+    X(users_without)                                                                               \
+    X(users_delete)                                                                                \
+    X(user)                                                                                        \
+    X(user_put)                                                                                    \
+    X(user_delete)                                                                                 \
+    X(user_limits)                                                                                 \
+    X(user_limit_put)                                                                              \
+    X(user_limit_delete)                                                                           \
+    X(permissions)                                                                                 \
+    X(permissions_of_user)                                                                         \
+    X(permissions_of_vhost)                                                                        \
+    X(permission)                                                                                  \
+    X(permission_put)                                                                              \
+    X(permission_delete)                                                                           \
+    X(topic_permissions)                                                                           \
+    X(topic_permissions_of_user)                                                                   \
+    X(topic_permissions_of_vhost)                                                                  \
+    X(topic_permission)                                                                            \
+    X(topic_permission_put)                                                                        \
+    X(topic_permission_delete)                                                                     \
+    X(policies)                                                                                    \
+    X(policy)                                                                                      \
+    X(policy_put)                                                                                  \
+    X(policy_delete)                                                                               \
+    X(parameters)                                                                                  \
+    X(parameter)                                                                                   \
+    X(parameter_put)                                                                               \
+    X(parameter_delete)                                                                            \
+    X(global_parameters)                                                                           \
+    X(global_parameter)                                                                            \
+    X(global_parameter_put)                                                                        \
+    X(global_parameter_delete)                                                                     \
+    X(vhost_limits)                                                                                \
+    X(vhost_limit_put)                                                                             \
+    X(vhost_limit_delete)                                                                          \
+    X(cluster_name_put)                                                                            \
+    X(auth_attempts)                                                                               \
+    X(definitions)                                                                                 \
+    X(definitions_post)                                                                            \
+    X(definitions_of_vhost)                                                                        \
+    X(definitions_of_vhost_post)
 
 #define X(name) void mgmt_serve_##name(struct mgmt_call *c);
 MGMT_HANDLERS(X)

@@ -28,6 +28,24 @@ json_t *mgmt_json_text(struct slice s)
     return j;
 }
 
+json_t *mgmt_json_lines(const char *text)
+{
+    struct text t;
+    text_init(&t, SIZE_MAX / 2);
+    while (*text != '\0') {
+        size_t len = strcspn(text, "\n");
+        text_utf8(&t, slice_of(text, len));
+        text += len;
+        if (*text == '\n') {
+            text_char(&t, '\n');
+            text++;
+        }
+    }
+    json_t *j = json_stringn(t.ptr, t.len);
+    text_fini(&t);
+    return j;
+}
+
 void mgmt_json_put(json_t *object, const char *name, json_t *value)
 {
     int failed = json_object_set_new_nocheck(object, name, value);
@@ -62,8 +80,13 @@ json_t *mgmt_json_words(struct slice list)
     while (list.len != 0) {
         const uint8_t *comma = memchr(list.ptr, ',', list.len);
         size_t len = comma != NULL ? (size_t)(comma - list.ptr) : list.len;
-        if (len != 0)
-            json_array_append_new(out, mgmt_json_text(slice_head(list, len)));
+        struct slice word = slice_head(list, len);
+        while (word.len != 0 && word.ptr[0] == ' ')
+            word = slice_from(word, 1);
+        while (word.len != 0 && word.ptr[word.len - 1] == ' ')
+            word.len--;
+        if (word.len != 0)
+            json_array_append_new(out, mgmt_json_text(word));
         list = slice_from(list, comma != NULL ? len + 1 : len);
     }
     return out;

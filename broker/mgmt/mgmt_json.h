@@ -17,6 +17,9 @@
 /* A new string; never NULL. */
 json_t *mgmt_json_text(struct slice s);
 
+/* The same, and lines stay lines. */
+json_t *mgmt_json_lines(const char *text);
+
 /* A field table (without its length, found well formed before) as an object. Numbers that JSON does
  * not know become null. */
 json_t *mgmt_json_table(struct slice table);

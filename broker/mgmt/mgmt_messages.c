@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/units.h"
 #include "io/http_text.h"
+#include "mgmt/mgmt_access.h"
 #include "mgmt/mgmt_inner.h"
 #include "mgmt/mgmt_shard.h"
 #include "model/exchange.h"
@@ -260,7 +261,8 @@ static bool read_message(struct publish *p)
         refuse_pair(c, p->reading.wrong, json_string(p->reading.name));
         return false;
     }
-    return are_good(p) && read_payload(p, payload, encoding);
+    return mgmt_may_publish(c, p->exchange, p->key) && are_good(p) &&
+           read_payload(p, payload, encoding);
 }
 
 void mgmt_serve_exchange_publish(struct mgmt_call *c)
@@ -491,6 +493,8 @@ void mgmt_serve_queue_get(struct mgmt_call *c)
         mgmt_refuse(c, 404, "not_found", room);
         return;
     }
+    if (!mgmt_may(c, ACCESS_READ, ACCESS_QUEUE, name))
+        return;
     if (!meta_queue_is_open_to(mgmt_meta(c), q, 0, &why)) {
         mgmt_refuse_meta(c, &why);
         return;

@@ -1,3 +1,5 @@
+#include "base/mem.h"
+#include "mgmt/mgmt_export.h"
 #include "mgmt/mgmt_inner.h"
 
 static const char *const methods[] = {
@@ -39,9 +41,58 @@ void mgmt_serve_auth_methods(struct mgmt_call *c)
     mgmt_reply(c, 200, o);
 }
 
+json_t *mgmt_cluster_name(const struct mgmt_http *m)
+{
+    const struct meta_parameter *p =
+        meta_global_parameter_find(broker_meta(m->broker), slice_str("cluster_name"));
+    json_t *name = p != NULL ? mgmt_json_parsed(p->value) : NULL;
+    if (json_is_string(name))
+        return name;
+    json_decref(name);
+    return mgmt_json_text(slice_str(mgmt_conf(m)->node.name));
+}
+
 void mgmt_serve_cluster_name(struct mgmt_call *c)
 {
-    mgmt_reply(c, 200, json_pack("{s:s}", "name", mgmt_conf(c->m)->node.name));
+    mgmt_reply(c, 200, json_pack("{s:o}", "name", mgmt_cluster_name(c->m)));
+}
+
+void mgmt_serve_cluster_name_put(struct mgmt_call *c)
+{
+    static const char *const needed[] = { "name", NULL };
+    struct meta_cmd cmd = { .op = META_GLOBAL_PARAMETER_PUT, .name = slice_str("cluster_name") };
+    struct slice name;
+    if (!mgmt_read_body_with(c, needed) || !mgmt_member_text(c, "name", &name))
+        return;
+    char *text = json_dumps(json_object_get(c->body, "name"), JSON_ENCODE_ANY);
+    cmd.parameter.value = slice_str(text);
+    mgmt_change(c, &cmd, 204);
+    mem_free(text);
+}
+
+void mgmt_serve_auth_attempts(struct mgmt_call *c)
+{
+    if (!mgmt_is_this_node(c, 0)) {
+        mgmt_not_found(c);
+        return;
+    }
+    struct mgmt_counts n;
+    mgmt_counts_read(c->m->broker, &n);
+    json_t *all = json_array();
+    const struct {
+        const char *protocol;
+        uint64_t ok, refused;
+    } rows[] = { { "amqp091", n.auth_ok, n.auth_refused },
+                 { "http", c->m->logins, c->m->logins_refused } };
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        json_t *o = json_object();
+        mgmt_json_put_str(o, "protocol", rows[i].protocol);
+        mgmt_json_put_u64(o, "auth_attempts", rows[i].ok + rows[i].refused);
+        mgmt_json_put_u64(o, "auth_attempts_failed", rows[i].refused);
+        mgmt_json_put_u64(o, "auth_attempts_succeeded", rows[i].ok);
+        json_array_append_new(all, o);
+    }
+    mgmt_reply_list(c, all);
 }
 
 void mgmt_serve_extensions(struct mgmt_call *c)

@@ -155,7 +155,7 @@ static void put_versions(json_t *o, const struct mgmt_http *m)
     mgmt_json_put_str(o, "product_name", "Warren");
     mgmt_json_put_str(o, "product_version", WARREN_VERSION);
     mgmt_json_put_str(o, "rabbitmq_version", WARREN_VERSION); /* readers look for it */
-    mgmt_json_put_str(o, "cluster_name", node);
+    mgmt_json_put(o, "cluster_name", mgmt_cluster_name(m));
     mgmt_json_put_str(o, "node", node);
     mgmt_json_put_str(o, "rates_mode", "basic");
     mgmt_json_put_bool(o, "disable_stats", false);

@@ -1,5 +1,7 @@
 #include "amqp/amqp_table.h"
 #include "base/mem.h"
+#include "mgmt/mgmt_access.h"
+#include "mgmt/mgmt_definitions.h"
 #include "mgmt/mgmt_effective.h"
 #include "mgmt/mgmt_inner.h"
 #include "mgmt/mgmt_shard.h"
@@ -201,12 +203,9 @@ static void choose(struct queue_source *s, const struct meta_vhost *const *vhost
         s->rows[i] = (struct queue_row){ s->queues[i]->qid, s->queues[i]->shard };
 }
 
-void mgmt_serve_queues(struct mgmt_call *c)
+static struct queue_source *source_new(const struct mgmt_call *c,
+                                       const struct meta_vhost *const *vhosts, size_t count)
 {
-    if (!mgmt_read_list(c))
-        return;
-    size_t count;
-    const struct meta_vhost **vhosts = mgmt_vhosts(c, &count);
     struct queue_source *s = mem_zalloc(sizeof *s);
     s->m = c->m;
     s->base.name = name_of_row;
@@ -214,6 +213,42 @@ void mgmt_serve_queues(struct mgmt_call *c)
     s->base.render = render;
     s->base.free = free_source;
     choose(s, vhosts, count);
+    return s;
+}
+
+static json_t *render_definition(struct mgmt_source *source, uint32_t row, uint32_t nth)
+{
+    (void)nth;
+    struct queue_source *s = CONTAINER_OF(source, struct queue_source, base);
+    const struct meta_version *v = broker_meta(s->m->broker);
+    const struct meta_queue *q = meta_queue_get(v, s->rows[row].qid);
+    if (q == NULL || q->owner != 0)
+        return NULL;
+    json_t *o = json_object();
+    mgmt_json_put(o, "name", mgmt_json_text(meta_queue_name(q)));
+    mgmt_json_put(o, "vhost", mgmt_json_text(meta_vhost_name(meta_vhost_get(v, q->vhost_id))));
+    mgmt_json_put_bool(o, "durable", q->durable);
+    mgmt_json_put_bool(o, "auto_delete", q->auto_delete);
+    mgmt_json_put(o, "arguments", mgmt_json_table(meta_queue_args(q)));
+    return o;
+}
+
+struct mgmt_source *mgmt_queue_definitions(const struct mgmt_call *c,
+                                           const struct meta_vhost *const *vhosts, size_t count)
+{
+    struct queue_source *s = source_new(c, vhosts, count);
+    mem_free(s->queues);
+    s->base.render = render_definition;
+    return &s->base;
+}
+
+void mgmt_serve_queues(struct mgmt_call *c)
+{
+    if (!mgmt_read_list(c))
+        return;
+    size_t count;
+    const struct meta_vhost **vhosts = mgmt_vhosts(c, &count);
+    struct queue_source *s = source_new(c, vhosts, count);
     mem_free(vhosts);
     const struct meta_queue **queues = s->queues;
     mgmt_listing_start(c, &s->base);
@@ -307,7 +342,8 @@ static bool is_open(struct mgmt_call *c, const struct meta_queue *q)
 void mgmt_serve_queue_delete(struct mgmt_call *c)
 {
     const struct meta_queue *q = named(c);
-    if (q != NULL && is_open(c, q))
+    if (q != NULL && mgmt_may(c, ACCESS_CONFIGURE, ACCESS_QUEUE, meta_queue_name(q)) &&
+        is_open(c, q))
         mgmt_shard_ask(c, q,
                        &(struct port_request){ .op = PORT_DELETE,
                                                .if_unused = mgmt_query_is(c, "if-unused", "true"),
@@ -326,7 +362,7 @@ static void on_purged(struct mgmt_call *c, const struct port_request *r)
 void mgmt_serve_queue_purge(struct mgmt_call *c)
 {
     const struct meta_queue *q = named(c);
-    if (q != NULL && is_open(c, q))
+    if (q != NULL && mgmt_may(c, ACCESS_READ, ACCESS_QUEUE, meta_queue_name(q)) && is_open(c, q))
         mgmt_shard_ask(c, q, &(struct port_request){ .op = PORT_PURGE }, on_purged);
 }
 

@@ -23,10 +23,21 @@ static const struct mgmt_route routes[] = {
     { "/api/whoami", GET, mgmt_serve_whoami, MGMT_MANAGEMENT, "who you are" },
     { "/api/auth", GET, mgmt_serve_auth_methods, MGMT_OPEN, "how to log in" },
     { "/api/cluster-name", GET, mgmt_serve_cluster_name, MGMT_MANAGEMENT, "the cluster's name" },
+    { "/api/cluster-name", PUT, mgmt_serve_cluster_name_put, MGMT_ADMINISTRATOR, NULL },
     { "/api/extensions", GET, mgmt_serve_extensions, MGMT_MANAGEMENT, "none" },
     { "/api/feature-flags", GET, mgmt_serve_feature_flags, MGMT_ADMINISTRATOR, "all enabled" },
     { "/api/rebalance/queues", POST, mgmt_serve_rebalance, MGMT_ADMINISTRATOR,
       "spread the masters" },
+
+    { "/api/definitions", GET, mgmt_serve_definitions, MGMT_ADMINISTRATOR,
+      "all that is defined, to be kept or carried elsewhere" },
+    { "/api/definitions", POST, mgmt_serve_definitions_post, MGMT_ADMINISTRATOR, NULL },
+    { "/api/definitions/:name", GET, mgmt_serve_definitions_of_vhost, MGMT_ADMINISTRATOR,
+      "what one vhost holds" },
+    { "/api/definitions/:name", POST, mgmt_serve_definitions_of_vhost_post, MGMT_ADMINISTRATOR,
+      NULL },
+    { "/api/all-configuration", GET, mgmt_serve_definitions, MGMT_ADMINISTRATOR, NULL },
+    { "/api/all-configuration", POST, mgmt_serve_definitions_post, MGMT_ADMINISTRATOR, NULL },
 
     { "/api/nodes", GET, mgmt_serve_nodes, MGMT_MONITORING, "nodes: memory, limits, alarms" },
     { "/api/nodes/:node", GET, mgmt_serve_node, MGMT_MONITORING, "one of them" },
@@ -114,6 +125,109 @@ static const struct mgmt_route routes[] = {
     { "/api/channels/:name", GET, mgmt_serve_channel, MGMT_MANAGEMENT, "one of them" },
     { "/api/consumers", GET, mgmt_serve_consumers, MGMT_MANAGEMENT, "consumers" },
     { "/api/consumers/:vhost", GET, mgmt_serve_consumers, MGMT_MANAGEMENT, NULL },
+
+    { "/api/users", GET, mgmt_serve_users, MGMT_ADMINISTRATOR, "users" },
+
+    { "/api/users/without-permissions", GET, mgmt_serve_users_without, MGMT_ADMINISTRATOR,
+      "those who may enter no vhost" },
+
+    { "/api/users/bulk-delete", POST, mgmt_serve_users_delete, MGMT_ADMINISTRATOR,
+      "delete several" },
+
+    { "/api/users/:user", GET, mgmt_serve_user, MGMT_ADMINISTRATOR, "one of them" },
+    { "/api/users/:user", PUT, mgmt_serve_user_put, MGMT_ADMINISTRATOR, NULL },
+    { "/api/users/:user", DELETE, mgmt_serve_user_delete, MGMT_ADMINISTRATOR, NULL },
+
+    { "/api/users/:user/permissions", GET, mgmt_serve_permissions_of_user, MGMT_ADMINISTRATOR,
+      "a user's permissions" },
+
+    { "/api/users/:user/topic-permissions", GET, mgmt_serve_topic_permissions_of_user,
+      MGMT_ADMINISTRATOR, "and at topic exchanges" },
+
+    { "/api/user-limits", GET, mgmt_serve_user_limits, MGMT_MANAGEMENT, "limits of users" },
+
+    { "/api/user-limits/:user", GET, mgmt_serve_user_limits, MGMT_MANAGEMENT, NULL },
+
+    { "/api/user-limits/:user/:limit", PUT, mgmt_serve_user_limit_put, MGMT_ADMINISTRATOR, NULL },
+    { "/api/user-limits/:user/:limit", DELETE, mgmt_serve_user_limit_delete, MGMT_ADMINISTRATOR,
+      NULL },
+
+    { "/api/permissions", GET, mgmt_serve_permissions, MGMT_ADMINISTRATOR, "who may do what" },
+
+    { "/api/permissions/:name/:user", GET, mgmt_serve_permission, MGMT_ADMINISTRATOR,
+      "one of them" },
+    { "/api/permissions/:name/:user", PUT, mgmt_serve_permission_put, MGMT_ADMINISTRATOR, NULL },
+    { "/api/permissions/:name/:user", DELETE, mgmt_serve_permission_delete, MGMT_ADMINISTRATOR,
+      NULL },
+
+    { "/api/topic-permissions", GET, mgmt_serve_topic_permissions, MGMT_ADMINISTRATOR,
+      "at topic exchanges" },
+
+    { "/api/topic-permissions/:name/:user", GET, mgmt_serve_topic_permission, MGMT_ADMINISTRATOR,
+      "of one user" },
+    { "/api/topic-permissions/:name/:user", PUT, mgmt_serve_topic_permission_put,
+      MGMT_ADMINISTRATOR, NULL },
+    { "/api/topic-permissions/:name/:user", DELETE, mgmt_serve_topic_permission_delete,
+      MGMT_ADMINISTRATOR, NULL },
+
+    { "/api/policies", GET, mgmt_serve_policies, MGMT_MANAGEMENT, "policies" },
+
+    { "/api/policies/:vhost", GET, mgmt_serve_policies, MGMT_MANAGEMENT, NULL },
+
+    { "/api/policies/:vhost/:name", GET, mgmt_serve_policy, MGMT_MANAGEMENT, "one of them" },
+    { "/api/policies/:vhost/:name", PUT, mgmt_serve_policy_put, MGMT_POLICYMAKER, NULL },
+    { "/api/policies/:vhost/:name", DELETE, mgmt_serve_policy_delete, MGMT_POLICYMAKER, NULL },
+
+    { "/api/operator-policies", GET, mgmt_serve_policies, MGMT_MANAGEMENT,
+      "policies of the operators" },
+
+    { "/api/operator-policies/:vhost", GET, mgmt_serve_policies, MGMT_MANAGEMENT, NULL },
+
+    { "/api/operator-policies/:vhost/:name", GET, mgmt_serve_policy, MGMT_MANAGEMENT,
+      "one of them" },
+    { "/api/operator-policies/:vhost/:name", PUT, mgmt_serve_policy_put, MGMT_ADMINISTRATOR, NULL },
+    { "/api/operator-policies/:vhost/:name", DELETE, mgmt_serve_policy_delete, MGMT_ADMINISTRATOR,
+      NULL },
+
+    { "/api/parameters", GET, mgmt_serve_parameters, MGMT_POLICYMAKER, "parameters of vhosts" },
+
+    { "/api/parameters/:component", GET, mgmt_serve_parameters, MGMT_POLICYMAKER, NULL },
+
+    { "/api/parameters/:component/:name", GET, mgmt_serve_parameters, MGMT_POLICYMAKER, NULL },
+
+    { "/api/parameters/:component/:name/:parameter", GET, mgmt_serve_parameter, MGMT_POLICYMAKER,
+      "one of them" },
+    { "/api/parameters/:component/:name/:parameter", PUT, mgmt_serve_parameter_put,
+      MGMT_POLICYMAKER, NULL },
+    { "/api/parameters/:component/:name/:parameter", DELETE, mgmt_serve_parameter_delete,
+      MGMT_POLICYMAKER, NULL },
+
+    { "/api/global-parameters", GET, mgmt_serve_global_parameters, MGMT_POLICYMAKER,
+      "parameters of the cluster" },
+
+    { "/api/global-parameters/:name", GET, mgmt_serve_global_parameter, MGMT_POLICYMAKER,
+      "one of them" },
+    { "/api/global-parameters/:name", PUT, mgmt_serve_global_parameter_put, MGMT_POLICYMAKER,
+      NULL },
+    { "/api/global-parameters/:name", DELETE, mgmt_serve_global_parameter_delete, MGMT_POLICYMAKER,
+      NULL },
+
+    { "/api/vhost-limits", GET, mgmt_serve_vhost_limits, MGMT_MANAGEMENT, "limits of vhosts" },
+
+    { "/api/vhost-limits/:vhost", GET, mgmt_serve_vhost_limits, MGMT_MANAGEMENT, NULL },
+
+    { "/api/vhost-limits/:vhost/:limit", PUT, mgmt_serve_vhost_limit_put, MGMT_ADMINISTRATOR,
+      NULL },
+    { "/api/vhost-limits/:vhost/:limit", DELETE, mgmt_serve_vhost_limit_delete, MGMT_ADMINISTRATOR,
+      NULL },
+
+    { "/api/vhosts/:name/permissions", GET, mgmt_serve_permissions_of_vhost, MGMT_ADMINISTRATOR,
+      "who may enter" },
+
+    { "/api/vhosts/:name/topic-permissions", GET, mgmt_serve_topic_permissions_of_vhost,
+      MGMT_ADMINISTRATOR, NULL },
+
+    { "/api/auth/attempts/:node", GET, mgmt_serve_auth_attempts, MGMT_MONITORING, "logins" },
 };
 
 const struct mgmt_route *mgmt_route_at(size_t index)

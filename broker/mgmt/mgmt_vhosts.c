@@ -1,5 +1,14 @@
 #include "base/mem.h"
+#include "mgmt/mgmt_export.h"
 #include "mgmt/mgmt_inner.h"
+
+static json_t *metadata(const struct meta_vhost *vh)
+{
+    json_t *o = json_object();
+    mgmt_json_put(o, "description", mgmt_json_text(vh->description));
+    mgmt_json_put(o, "tags", mgmt_json_words(vh->tags));
+    return o;
+}
 
 static json_t *vhost(const struct mgmt_http *m, const struct meta_vhost *vh,
                      const struct mgmt_ask *a)
@@ -19,7 +28,13 @@ static json_t *vhost(const struct mgmt_http *m, const struct meta_vhost *vh,
     json_t *state = json_object();
     mgmt_json_put_str(state, mgmt_conf(m)->node.name, "running");
     mgmt_json_put(o, "name", mgmt_json_text(meta_vhost_name(vh)));
-    mgmt_json_put_bool(o, "tracing", false);
+    mgmt_json_put(o, "description", mgmt_json_text(vh->description));
+    mgmt_json_put(o, "tags", mgmt_json_words(vh->tags));
+    mgmt_json_put(o, "default_queue_type",
+                  mgmt_json_text(vh->default_queue_type.len != 0 ? vh->default_queue_type
+                                                                 : slice_str("undefined")));
+    mgmt_json_put(o, "metadata", metadata(vh));
+    mgmt_json_put_bool(o, "tracing", vh->tracing);
     mgmt_json_put(o, "cluster_state", state);
     mgmt_json_put_u64(o, "messages", ready + unacked);
     mgmt_json_put_u64(o, "messages_ready", ready);
@@ -41,6 +56,7 @@ static void on_vhosts(struct mgmt_ask *a, void *arg)
 
 void mgmt_serve_vhosts(struct mgmt_call *c)
 {
+    c->sees_all = true;
     mgmt_ask_all_queues(c->m, 0, on_vhosts, c);
 }
 
@@ -68,15 +84,48 @@ void mgmt_serve_vhost(struct mgmt_call *c)
         mgmt_not_found(c);
 }
 
-void mgmt_serve_vhost_put(struct mgmt_call *c)
+/* Whoever makes a vhost may do everything in it, as with RabbitMQ. */
+static void on_made(struct mgmt_call *c, uint64_t id)
 {
-    if (!mgmt_read_body(c))
-        return;
-    struct meta_cmd cmd = { .op = META_VHOST_ADD, .name = mgmt_arg(c, 0) };
-    if (named(c) != NULL)
-        mgmt_reply_empty(c, 204);
+    struct slice all = slice_str(".*");
+    struct meta_cmd cmd = { .op = META_PERMISSION_PUT, .vhost_id = id };
+    cmd.permission.user = slice_of(c->user.name, c->user.name_len);
+    cmd.permission.configure = cmd.permission.write = cmd.permission.read = all;
+    if (c->user.is_operator)
+        mgmt_reply_empty(c, 201);
     else
         mgmt_change(c, &cmd, 201);
+}
+
+static void change_vhost(struct mgmt_call *c, const struct meta_cmd *cmd)
+{
+    if (named(c) != NULL)
+        mgmt_change(c, cmd, 204);
+    else
+        mgmt_change_then(c, cmd, on_made);
+}
+
+void mgmt_serve_vhost_put(struct mgmt_call *c)
+{
+    struct meta_cmd cmd = { .op = META_VHOST_PUT, .name = mgmt_arg(c, 0) };
+    char room[META_TAGS_MAX + 1];
+    struct text tags = text_over(room, sizeof room);
+    if (!mgmt_read_body(c))
+        return;
+    const json_t *given = json_object_get(c->body, "tags");
+    cmd.vhost.has_description = json_object_get(c->body, "description") != NULL;
+    cmd.vhost.has_default_queue_type = json_object_get(c->body, "default_queue_type") != NULL;
+    cmd.vhost.has_tracing = json_object_get(c->body, "tracing") != NULL;
+    cmd.vhost.has_tags = given != NULL;
+    if (given != NULL && (!mgmt_tags_text(given, &tags) || tags.cut)) {
+        mgmt_bad_request(c, "tags_not_understood");
+        return;
+    }
+    cmd.vhost.tags = text_view(&tags);
+    if (mgmt_member_text(c, "description", &cmd.vhost.description) &&
+        mgmt_member_text(c, "default_queue_type", &cmd.vhost.default_queue_type) &&
+        mgmt_member_bool(c, "tracing", &cmd.vhost.tracing))
+        change_vhost(c, &cmd);
 }
 
 void mgmt_serve_vhost_delete(struct mgmt_call *c)

@@ -39,7 +39,7 @@ class Api:
                                                context=self.context)
         else:
             conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SOON)
-        headers = dict(headers)
+        headers = dict({"Content-Type": "application/json"}, **dict(headers))
         if self.user is not None:
             token = base64.b64encode(("%s:%s" % (self.user, self.password)).encode()).decode()
             headers["Authorization"] = "Basic " + token
