@@ -13,7 +13,8 @@
  * BCC), an address for answers, and to be judged. In RabbitMQ's order, and in its words. */
 
 #define EXPIRATION_MAX_MS 315360000000 /* ten years */
-#define EXPIRATION_ROOM   320u
+#define EXPIRATION_ROOM   1024u
+#define LINE_LENGTH       80u
 
 /* ---- further keys
  * ------------------------------------------------------------------------------------------------
@@ -183,17 +184,44 @@ static void put_on_the_way(struct channel *ch, struct amqp_props *p)
  * ------------------------------------------------------------------------------------------------
  */
 
+/* {tag,value} as Erlang's ~p writes it behind "invalid expiration '...': ": on a second line from where
+ * the first would be longer than 80. `value` is within `all`, the whole of the expiration. */
+static void put_term(struct text *out, struct slice all, const char *tag, struct slice value,
+                     const char *quote)
+{
+    size_t column = strlen("invalid expiration '': {") + all.len;
+    size_t len = strlen("{,}") + strlen(tag) + value.len + 2 * strlen(quote);
+    text_put(out, "{%s,", tag);
+    if (column + len >= LINE_LENGTH)
+        text_put(out, "\n%*s", (int)column, "");
+    text_put(out, "%s%.*s%s}", quote, SLICE_ARG(value), quote);
+}
+
+static size_t digits_in(struct slice s)
+{
+    size_t n = 0;
+    while (n < s.len && s.ptr[n] >= '0' && s.ptr[n] <= '9')
+        n++;
+    return n;
+}
+
 /* Milliseconds, as digits: NULL if it is that, or what RabbitMQ says is wrong with it. */
 static const char *expiration_fault(struct slice text, char room[EXPIRATION_ROOM])
 {
     struct text why = text_over(room, EXPIRATION_ROOM);
-    bool negative = text.len > 1 && text.ptr[0] == '-';
+    bool negative = text.len != 0 && text.ptr[0] == '-';
+    struct slice number = slice_from(text, negative || (text.len != 0 && text.ptr[0] == '+'));
+    size_t n = digits_in(number);
     uint64_t ms;
-    if (!units_u64(negative ? slice_from(text, 1) : text, &ms))
+    if (n == 0)
         return "no_integer";
-    if (!negative && ms <= EXPIRATION_MAX_MS)
+    if (n < number.len)
+        put_term(&why, text, "leftover_string", slice_from(number, n), "\"");
+    else if (units_u64(number, &ms) && (negative ? ms == 0 : ms <= EXPIRATION_MAX_MS))
         return NULL;
-    text_put(&why, negative ? "{value_negative,%.*s}" : "{value_too_large,%.*s}", SLICE_ARG(text));
+    else
+        put_term(&why, text, negative ? "value_negative" : "value_too_large",
+                 negative ? text : number, "");
     return room;
 }
 
