@@ -37,6 +37,7 @@ struct content {
     enum content_stage stage;
     bool mandatory;
     bool immediate;
+    bool overrun; /* more body came than was announced */
     bool persistent;
     bool look_closer; /* something in the properties or names is for channel_take_props */
     struct slice exchange;

@@ -2,19 +2,15 @@
 #include "amqp/amqp_table.h"
 #include "base/check.h"
 #include "base/mem.h"
-#include "base/units.h"
 #include "client/channel.h"
 #include "client/connection_login.h"
+#include "client/expiration.h"
 #include "port_reply.h"
 
 #include <stdlib.h>
 
 /* What the properties of a message ask for, besides being stored: further routing keys (CC and
  * BCC), an address for answers, and to be judged. In RabbitMQ's order, and in its words. */
-
-#define EXPIRATION_MAX_MS 315360000000 /* ten years */
-#define EXPIRATION_ROOM   1024u
-#define LINE_LENGTH       80u
 
 /* ---- further keys
  * ------------------------------------------------------------------------------------------------
@@ -184,47 +180,6 @@ static void put_on_the_way(struct channel *ch, struct amqp_props *p)
  * ------------------------------------------------------------------------------------------------
  */
 
-/* {tag,value} as Erlang's ~p writes it behind "invalid expiration '...': ": on a second line from where
- * the first would be longer than 80. `value` is within `all`, the whole of the expiration. */
-static void put_term(struct text *out, struct slice all, const char *tag, struct slice value,
-                     const char *quote)
-{
-    size_t column = strlen("invalid expiration '': {") + all.len;
-    size_t len = strlen("{,}") + strlen(tag) + value.len + 2 * strlen(quote);
-    text_put(out, "{%s,", tag);
-    if (column + len >= LINE_LENGTH)
-        text_put(out, "\n%*s", (int)column, "");
-    text_put(out, "%s%.*s%s}", quote, SLICE_ARG(value), quote);
-}
-
-static size_t digits_in(struct slice s)
-{
-    size_t n = 0;
-    while (n < s.len && s.ptr[n] >= '0' && s.ptr[n] <= '9')
-        n++;
-    return n;
-}
-
-/* Milliseconds, as digits: NULL if it is that, or what RabbitMQ says is wrong with it. */
-static const char *expiration_fault(struct slice text, char room[EXPIRATION_ROOM])
-{
-    struct text why = text_over(room, EXPIRATION_ROOM);
-    bool negative = text.len != 0 && text.ptr[0] == '-';
-    struct slice number = slice_from(text, negative || (text.len != 0 && text.ptr[0] == '+'));
-    size_t n = digits_in(number);
-    uint64_t ms;
-    if (n == 0)
-        return "no_integer";
-    if (n < number.len)
-        put_term(&why, text, "leftover_string", slice_from(number, n), "\"");
-    else if (units_u64(number, &ms) && (negative ? ms == 0 : ms <= EXPIRATION_MAX_MS))
-        return NULL;
-    else
-        put_term(&why, text, negative ? "value_negative" : "value_too_large",
-                 negative ? text : number, "");
-    return room;
-}
-
 /* All that is asked before the message itself is looked at. */
 static bool exchange_is_open(struct channel *ch)
 {
@@ -251,7 +206,7 @@ static bool reply_to_is_right(struct channel *ch, const struct amqp_props *p)
  * number. */
 static bool claims_are_right(struct channel *ch, const struct amqp_props *p)
 {
-    char room[EXPIRATION_ROOM];
+    char room[EXPIRATION_FAULT_MAX];
     const char *fault =
         amqp_props_has(p, AMQP_PROP_expiration) ? expiration_fault(p->expiration, room) : NULL;
     if (amqp_props_has(p, AMQP_PROP_user_id) && !connection_may_claim(ch->conn, p->user_id))

@@ -155,6 +155,7 @@ static void begin_body(struct channel *ch, const struct amqp_header *h,
         (ct->exchange.len == 0 && ct->key.len == REPLY_TO_ADDRESS_BYTES);
     ct->body_bytes = ct->left_bytes = h->body_size;
     ct->stage = CONTENT_BODY;
+    ct->overrun = false;
     if (ct->parked != NULL && !ch->in_assembling) {
         /* The names were parked in an earlier turn; the properties may have to be, at its end. */
         ch->in_assembling = true;
@@ -192,6 +193,7 @@ void channel_pass_over_header(struct channel *ch, const struct amqp_frame *f)
         connection_unknown_frame(ch->conn, f);
     } else if (header_is_due(ch, &h)) {
         ct->left_bytes = h.body_size;
+        ct->overrun = false;
         ct->stage = CONTENT_BODY;
         if (h.body_size == 0)
             channel_drop_content(ch);
@@ -205,7 +207,9 @@ void channel_pass_over_body(struct channel *ch, const struct amqp_frame *f)
         unexpected(ch);
         return;
     }
-    ct->left_bytes -= f->payload.len < ct->left_bytes ? f->payload.len : ct->left_bytes;
+    ct->overrun = ct->overrun || f->payload.len > ct->left_bytes;
+    if (!ct->overrun)
+        ct->left_bytes -= f->payload.len;
     if (ct->left_bytes == 0)
         channel_drop_content(ch);
 }
@@ -249,6 +253,17 @@ static void keep_part(struct channel *ch, struct slice bytes)
     append(ct->parts[ct->part_count - 1], bytes);
 }
 
+/* As in RabbitMQ such a body never ends: whatever follows it that is no body is out of place. But
+ * nothing of it is kept. */
+static void overrun(struct channel *ch)
+{
+    struct content *ct = &ch->content;
+    ct->overrun = true;
+    for (uint32_t i = 0; i < ct->part_count; i++)
+        buf_unref(&ct->parts[i]);
+    ct->part_count = 0;
+}
+
 void channel_take_body(struct channel *ch, const struct amqp_frame *f)
 {
     struct content *ct = &ch->content;
@@ -256,9 +271,8 @@ void channel_take_body(struct channel *ch, const struct amqp_frame *f)
         unexpected(ch);
         return;
     }
-    if (UNLIKELY(f->payload.len > ct->left_bytes)) {
-        connection_error(ch->conn, AMQP_FRAME_ERROR, AMQP_BASIC_PUBLISH,
-                         "content body exceeds the size its header announced");
+    if (UNLIKELY(f->payload.len > ct->left_bytes || ct->overrun)) {
+        overrun(ch);
         return;
     }
     ct->left_bytes -= f->payload.len;

@@ -554,6 +554,8 @@ void connection_unknown_frame(struct connection *c, const struct amqp_frame *f)
     char room[AMQP_REPLY_TEXT_MAX + 1];
     struct text why = text_over(room, sizeof room);
     amqp_frame_describe(f, &why);
+    if (!amqp_frame_is_broken_heartbeat(f))
+        text_str(&why, ": unknown_frame");
     connection_step(
         c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_BAD_FRAME, .text = text_view(&why) });
 }

@@ -28,11 +28,12 @@ void amqp_frame_why(struct slice in, uint32_t max, struct text *out)
     struct amqp_frame_head head;
     enum amqp_cut verdict = amqp_frame_peek(in, max, &head);
     struct slice rest = slice_from(in, AMQP_FRAME_HEAD);
+    bool too_large = amqp_frame_type_is_known(head.type) && verdict == AMQP_CUT_BAD;
     text_put(out, "type %u, ", (unsigned)head.type);
-    put_snippet(out, slice_head(rest, head.size));
+    put_snippet(out, slice_head(rest, too_large ? 0 : head.size)); /* judged before it is read */
     if (!amqp_frame_type_is_known(head.type))
         text_str(out, ": unknown_frame");
-    else if (verdict == AMQP_CUT_BAD)
+    else if (too_large)
         text_put(out, ": {frame_too_large,%u,%u}", head.size, max - AMQP_FRAME_OVERHEAD);
     else if (rest.len > head.size)
         text_put(out, ": {invalid_frame_end_marker,%u}", (unsigned)rest.ptr[head.size]);

@@ -173,3 +173,36 @@ class Prefetch(Base):
             self.ch.publish("", q, b"%d" % i)
         self.ch.consume(q)
         self.ch.deliveries(4)
+
+
+class Overrun(Base):
+    """More body than the header announced: it never ends, and nothing of it is kept."""
+
+    def test_what_follows_is_out_of_place(self):
+        self.publish_method(routing_key="k")
+        self.conn.send(header(4) + body(b"ab") + body(b"cdef") + body(b"more"))
+        self.ch.expect_silence(0.1)
+        self.ch.send("channel.flow", active=True)
+        self.conn.expect_close(505, NO_BODY, "basic.publish")
+
+    def test_in_one_frame(self):
+        self.publish_method(routing_key="k")
+        self.conn.send(header(2) + body(b"abc"))
+        self.publish_method(routing_key="k")
+        self.conn.expect_close(505, NO_BODY, "basic.publish")
+
+
+class Expiration(Base):
+    def test_texts(self):
+        text = "PRECONDITION_FAILED - invalid expiration '%s': %s"
+        for given, want in (("", "no_integer"), ("soon", "no_integer"), (" 1", "no_integer"),
+                            ("1.5", "{leftover_string,\".5\"}"), ("-1", "{value_negative,-1}"),
+                            ("-007", "{value_negative,-7}"),
+                            ("315360000001", "{value_too_large,315360000001}"),
+                            ("9" * 20, "{value_too_large,\n" + " " * 44 + "9" * 20 + "}")):
+            ch = self.conn.channel()
+            ch.publish("", "k", b"x", {"expiration": given})
+            ch.expect_close(406, text % (given, want), "basic.publish")
+        for given in ("0", "+5", "-0", "007", "315360000000"):
+            self.ch.publish("", "nowhere", b"x", {"expiration": given})
+        self.ch.barrier()

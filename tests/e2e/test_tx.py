@@ -214,6 +214,23 @@ class Errors(Base):
         self.assertEqual(self.other.get_all(q), [b"1"])
 
 
+    def test_a_queue_that_refuses_spoils_the_commit(self):
+        q, full = self.queue(), self.name()
+        self.other.declare(full, arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+        ch = self.select()
+        for body in (b"1", b"2", b"3"):
+            ch.publish("", full, body)
+        ch.publish("", q, b"x")
+        ch.send("tx.commit")
+        ch.expect_close(406, "PRECONDITION_FAILED - partial tx completion", "tx.commit")
+        self.assertEqual(self.count(q), 1)
+        ch = self.conn.channel()
+        ch.call("tx.select")
+        ch.publish("", q, b"y")
+        ch.call("tx.commit")
+        self.assertEqual(self.count(q), 2)
+
+
 class Settling(Base):
     def unacked_come_back(self, q):
         """Bodies of what is still out with our channel, once it is gone."""

@@ -87,8 +87,7 @@ Test(amqp_frame, says_why_as_rabbitmq_does)
     char room[256];
     struct text why = text_over(room, sizeof room);
     amqp_frame_why(kit_hex("02 0001 00030d40 000102030405060708090a0b0c0d0e0f10"), 131072, &why);
-    expect_text(room, "type 2, first 16 octets = <<0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15>>: "
-                      "{frame_too_large,200000,131064}");
+    expect_text(room, "type 2, all octets = <<>>: {frame_too_large,200000,131064}");
     text_clear(&why);
     amqp_frame_why(kit_hex("47455420 2f2048 5454"), 131072, &why);
     expect_text(room, "type 71, all octets = <<\"TT\">>: unknown_frame");
