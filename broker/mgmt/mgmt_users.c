@@ -300,10 +300,26 @@ void mgmt_serve_user_limits(struct mgmt_call *c)
     mgmt_reply_list(c, all);
 }
 
+/* As RabbitMQ: here it is the request that is bad, where others find no object. */
+static void refuse_nobodys_limit(struct mgmt_call *c)
+{
+    json_t *reason = json_array();
+    json_array_append_new(reason, json_string("no_such_user"));
+    json_array_append_new(reason, mgmt_json_text(mgmt_arg(c, 0)));
+    json_t *o = json_object();
+    mgmt_json_put_str(o, "error", "bad_request");
+    mgmt_json_put(o, "reason", reason);
+    mgmt_reply(c, 400, o);
+}
+
 void mgmt_serve_user_limit_put(struct mgmt_call *c)
 {
     struct meta_cmd cmd = { .op = META_USER_LIMITS_PUT, .name = mgmt_arg(c, 0) };
-    char *definition = named(c) != NULL ? mgmt_limit_definition(c) : NULL;
+    if (meta_user_find(mgmt_meta(c), cmd.name) == NULL) {
+        refuse_nobodys_limit(c);
+        return;
+    }
+    char *definition = mgmt_limit_definition(c);
     if (definition == NULL)
         return;
     cmd.limits.definition = slice_str(definition);
