@@ -49,8 +49,8 @@ void work_pool_free(struct work_pool **pool);
 
 void work_job_init(struct work_job *job, work_fn run, work_fn done);
 
-/* On the loop's thread. False, and `done` will not be called, when too many wait or the pool has ended
- * (ERR_LIMIT), or the system refuses the first thread (ERR_SYSTEM). */
+/* On the loop's thread. False, and `done` will not be called, when too many wait or the pool has
+ * ended (ERR_LIMIT), or the system refuses the first thread (ERR_SYSTEM). */
 MUST_CHECK bool work_submit(struct work_pool *pool, struct loop *loop, struct work_job *job,
                             struct err *err);
 
