@@ -171,5 +171,8 @@ struct amqp_hs_effects {
 #define AMQP_HS_EARLY_WAIT_MS 3000u
 /* After a frame that cannot be read: for the close to arrive. */
 #define AMQP_HS_BROKEN_WAIT_MS 1000u
+/* After close-ok the socket is the client's to close, as with RabbitMQ: one that has asked twice
+ * must find the answer and not the end. It may forget it. */
+#define AMQP_HS_BYE_WAIT_MS 1000u
 
 #endif

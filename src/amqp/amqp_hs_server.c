@@ -408,7 +408,7 @@ void amqp_hs_server_step(struct amqp_hs_server *hs, const struct amqp_hs_event *
     case AMQP_HS_EV_RELEASED:
         CHECK(hs->state == AMQP_HS_SERVER_CLOSING);
         amqp_hs_send(out, AMQP_CONNECTION_CLOSE_OK);
-        amqp_hs_hang_up(out, 0); /* RabbitMQ leaves this to the client, which may forget it */
+        amqp_hs_hang_up(out, AMQP_HS_BYE_WAIT_MS);
         move(hs, AMQP_HS_SERVER_DONE);
         return;
     case AMQP_HS_EV_HEADER:

@@ -251,6 +251,8 @@ class Goodbye(Case):
         conn = self.connect()
         conn.send_method(0, "connection.close", reply_code=200, reply_text="bye")
         conn.expect("connection.close_ok")
+        conn.send_method(0, "connection.close", reply_code=200, reply_text="bye again")
+        conn.expect_silence()
 
     def test_what_follows_the_close_is_ignored(self):
         conn = self.connect()

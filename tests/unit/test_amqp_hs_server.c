@@ -420,7 +420,7 @@ Test(amqp_hs_server, answers_close_when_all_is_released)
 
     step((struct amqp_hs_event){ .kind = AMQP_HS_EV_RELEASED });
     sent(0, AMQP_CONNECTION_CLOSE_OK);
-    cr_expect(eq(u32, effect(1, AMQP_HS_HANG_UP)->after_ms, 0u));
+    cr_expect(eq(u32, effect(1, AMQP_HS_HANG_UP)->after_ms, AMQP_HS_BYE_WAIT_MS));
     is_in(AMQP_HS_SERVER_DONE);
 }
 
