@@ -219,6 +219,17 @@ static bool refuses(const struct queue *q, const struct message *m)
             is_above(ready->bytes + m->body_bytes, q->settings->max_length_bytes));
 }
 
+/* Drop what has expired at the head. False when there is more. */
+static bool expire(struct queue *q, uint64_t now_ms)
+{
+    for (unsigned n = 0; head_expires_ms(q) <= now_ms; n++) {
+        if (n == RUN_MAX)
+            return false;
+        head_dies(q, QUEUE_EXPIRED);
+    }
+    return true;
+}
+
 /* ---- handing out ------------------------------------------------------------------------------
  */
 
@@ -397,11 +408,8 @@ enum queue_get_verdict queue_get(struct queue *q, bool no_ack, uint64_t now_ms,
                                  struct queue_got *out)
 {
     queue_use(q, now_ms);
-    for (unsigned n = 0; head_expires_ms(q) <= now_ms; n++) {
-        if (n == RUN_MAX)
-            return QUEUE_GET_LATER;
-        head_dies(q, QUEUE_EXPIRED);
-    }
+    if (!expire(q, now_ms))
+        return QUEUE_GET_LATER;
     if (queue_is_empty(q))
         return QUEUE_GET_EMPTY;
     struct qentry *e = qstore_take(&q->store, &out->qseq);
@@ -413,6 +421,7 @@ enum queue_get_verdict queue_get(struct queue *q, bool no_ack, uint64_t now_ms,
                        : message_ref(e->message);
     if (no_ack)
         release(qstore_settle(&q->store, out->qseq), (void *)(uintptr_t)q->ops);
+    (void)expire(q, now_ms); /* so that what is told to be left is alive */
     note_time(q);
     return QUEUE_GOT;
 }
