@@ -13,7 +13,7 @@
 
 /* Queues whose moment has come, and messages freed of queues that were deleted, in one turn. */
 #define WAKES_A_TURN 256u
-#define FREED_A_TURN 16384u
+#define FREED_A_TURN 1024u
 
 /* Queues looked at in one turn when policies change: patterns are matched for each. */
 #define JUDGED_A_TURN 256u

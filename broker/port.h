@@ -113,6 +113,11 @@ void port_abandon(struct shard *s, uint32_t to_shard, uint64_t qid, uint64_t con
 /* Of a queue that was deleted: tell its consumers' channels. */
 void port_cancel_all(struct shard *s, struct queue *q);
 
+/* The consumer that gets all messages of the queue, because it is the single active one; 0: none
+ * is.
+ */
+uint64_t port_active_consumer(const struct queue *q);
+
 void port_init(struct shard *s, uint32_t shard_count);
 void port_fini(struct shard *s);
 

@@ -235,6 +235,11 @@ struct consumer *port_consumer_find(struct shard *s, uint64_t consumer)
     return pc != NULL ? &pc->base : NULL;
 }
 
+uint64_t port_active_consumer(const struct queue *q)
+{
+    return q->active != NULL ? port_consumer_of(q->active)->id : 0;
+}
+
 void port_cancel_all(struct shard *s, struct queue *q)
 {
     struct consumer *c;

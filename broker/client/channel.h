@@ -201,7 +201,9 @@ void channel_tell_orphans(struct channel *ch, uint64_t qid); /* their queue was 
 void channel_release_consumers(struct channel *ch);
 /* For who looks at them: each consumer that the channel has, in no order. */
 struct channel_consumer_view {
+    uint64_t id; /* as port_active_consumer says it */
     struct slice tag;
+    struct slice arguments; /* a field table without its length */
     uint64_t qid;
     bool no_ack;
     bool exclusive;

@@ -31,6 +31,8 @@ struct channel_consumer {
     bool exclusive;
     uint16_t prefetch;
     bool starved; /* found no room; is in the channel's list of those */
+    uint32_t args_bytes;
+    uint8_t *args; /* as they came; NULL when there are none */
     uint8_t tag_bytes;
     uint8_t tag[TAG_MAX];
     TAILQ_ENTRY(channel_consumer) starved_entry;
@@ -69,6 +71,7 @@ static void forget(struct channel *ch, struct channel_consumer *cc)
     idmap_take(&ch->consumers, cc->id);
     if (cc->starved)
         no_longer_starved(ch, cc);
+    mem_free(cc->args);
     mem_free(cc);
 }
 
@@ -323,6 +326,9 @@ static void take_consume(struct channel *ch, const struct amqp_basic_consume *m)
     cc->qid = q->qid;
     cc->shard = q->shard;
     cc->no_ack = m->no_ack;
+    cc->args_bytes = (uint32_t)m->arguments.len;
+    if (m->arguments.len != 0)
+        cc->args = mem_dup(m->arguments.ptr, m->arguments.len);
     cc->exclusive = m->exclusive;
     cc->prefetch = m->no_ack ? 0 : ch->prefetch;
     cc->credit = PORT_ANY;
@@ -639,7 +645,9 @@ void channel_each_consumer(const struct channel *ch, channel_consumer_fn each, v
     size_t at = 0;
     const struct channel_consumer *cc;
     while ((cc = idmap_next(&ch->consumers, &at)) != NULL)
-        each(&(struct channel_consumer_view){ .tag = slice_of(cc->tag, cc->tag_bytes),
+        each(&(struct channel_consumer_view){ .id = cc->id,
+                                              .tag = slice_of(cc->tag, cc->tag_bytes),
+                                              .arguments = slice_of(cc->args, cc->args_bytes),
                                               .qid = cc->qid,
                                               .no_ack = cc->no_ack,
                                               .exclusive = cc->exclusive,

@@ -1,6 +1,7 @@
 #include "model/queue.h"
 
 #include "base/check.h"
+#include "base/mem.h"
 
 /* However long a queue and however fast its consumers, others have their turn after so many. */
 #define RUN_MAX 4096u
@@ -9,8 +10,11 @@
  * queue longer whose consumers have room. */
 #define RUN_FOR_ONE 2u
 
+/* After so many turns of freeing, the system gets its memory back. */
+#define GIVE_BACK_EVERY 64u
+
 /* So many of what was purged are freed a turn. */
-#define SWEEP_MAX 16384u
+#define SWEEP_MAX 1024u
 
 #define NEVER     UINT64_MAX
 
@@ -38,11 +42,25 @@ static void release(struct message *m, void *arg)
     ops->release(m, ops->arg);
 }
 
+/* After a slice of many messages was freed. What is given back bit by bit keeps nobody waiting. */
+static void tidy_up(struct queue *q, bool is_last)
+{
+    mem_gather();
+    if (++q->slices % GIVE_BACK_EVERY == 0 || (is_last && q->slices > GIVE_BACK_EVERY))
+        mem_give_back();
+    if (is_last)
+        q->slices = 0;
+}
+
 bool queue_fini(struct queue *q, size_t most)
 {
     CHECK(q->consumer_count == 0);
-    if (!qstore_fini(&q->store, &most, release, (void *)(uintptr_t)q->ops))
+    if (!qstore_fini(&q->store, &most, release, (void *)(uintptr_t)q->ops)) {
+        tidy_up(q, false);
         return false;
+    }
+    if (q->slices != 0)
+        tidy_up(q, true);
     turns_fini(&q->turns);
     return true;
 }
@@ -294,6 +312,7 @@ static void sweep(struct queue *q)
     if (!q->has_buried)
         return;
     q->has_buried = !qstore_sweep(&q->store, &budget, release, (void *)(uintptr_t)q->ops);
+    tidy_up(q, !q->has_buried);
     if (q->has_buried)
         ask_to_go_on(q);
 }

@@ -118,6 +118,7 @@ struct queue {
     bool is_plain;   /* settings ask for nothing when a message comes */
     bool has_timed;  /* messages may be here that expire */
     bool has_buried; /* what was purged is not all freed */
+    uint32_t slices; /* turns that freeing took so far */
     uint64_t used_at_ms;
     uint64_t wake_at_ms; /* the earliest moment asked for; UINT64_MAX: none */
     uint64_t published;

@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 static NORETURN COLD void out_of_memory(size_t bytes)
 {
@@ -47,6 +50,19 @@ void *mem_dup(const void *from, size_t bytes)
 char *mem_strdup(const char *text)
 {
     return mem_dup(text, strlen(text) + 1);
+}
+
+void mem_gather(void)
+{
+    enum { LARGE = 4096 }; /* no bin of small ones has that */
+    mem_free(mem_alloc(LARGE));
+}
+
+void mem_give_back(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }
 
 void mem_free(void *ptr)

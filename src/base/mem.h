@@ -21,6 +21,15 @@ void *mem_dup(const void *from, size_t bytes) __attribute__((returns_nonnull));
 char *mem_strdup(const char *text) __attribute__((returns_nonnull));
 void mem_free(void *ptr);
 
+/* While millions of small things are freed, after every thousand or so: glibc puts them together to
+ * large ones only when somebody asks for a large one, all at once, and whoever asks then waits for
+ * half a second. */
+void mem_gather(void);
+
+/* After that: give whole pages back to the system, which keeps the process's size what it uses. May
+ * take some milliseconds for each gigabyte. */
+void mem_give_back(void);
+
 /* `count` zeroed things of `bytes` each; a product that overflows stops the process. */
 void *mem_array(size_t count, size_t bytes) __attribute__((returns_nonnull));
 
