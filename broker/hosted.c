@@ -16,7 +16,7 @@
 #define FREED_A_TURN 1024u
 
 /* Queues looked at in one turn when policies change: patterns are matched for each. */
-#define JUDGED_A_TURN 256u
+#define LOOKS_A_TURN 4096u /* at policies, when they have changed */
 
 struct hosting {
     struct queue_ops ops;
@@ -29,6 +29,8 @@ struct hosting {
     struct dead_letters *letters;
     uint64_t *to_judge; /* qids of queues whose settings may be others now */
     size_t to_judge_count;
+    bool judge_anew;      /* they are to be listed again, those of... */
+    uint64_t judge_vhost; /* ...this vhost; 0: of all */
     struct loop_task judge_task;
 };
 
@@ -309,43 +311,64 @@ static bool is_equal(const struct queue_settings *a, const struct queue_settings
            slice_eq(a->dlx, b->dlx) && slice_eq(a->dlx_key, b->dlx_key);
 }
 
-static void judge(struct shard *s, uint64_t qid)
+/* How many policies may have to be looked at for a queue of this vhost. */
+static size_t looks_for(const struct meta_version *v, uint64_t vhost_id)
 {
+    const struct meta_vhost *vh = meta_vhost_get(v, vhost_id);
+    return 1 + vh->policies.count + vh->operator_policies.count;
+}
+
+/* What it cost. */
+static size_t judge(struct shard *s, uint64_t qid)
+{
+    const struct meta_version *v = broker_meta(s->broker);
     struct hosted *h = shard_hosted(s, qid);
-    const struct meta_queue *q = meta_queue_get(broker_meta(s->broker), qid);
+    const struct meta_queue *q = meta_queue_get(v, qid);
     if (h == NULL || q == NULL)
-        return;
+        return 1;
     struct queue_settings now;
-    policy_settings(broker_meta(s->broker), q, &now);
-    if (is_equal(&now, &h->settings))
-        return;
-    take_settings(h, q, &now);
-    queue_set(&h->queue, &h->settings, loop_now_ms(s->loop));
+    policy_settings(v, q, &now);
+    if (!is_equal(&now, &h->settings)) {
+        take_settings(h, q, &now);
+        queue_set(&h->queue, &h->settings, loop_now_ms(s->loop));
+    }
+    return looks_for(v, q->vhost_id);
+}
+
+static void list_to_judge(struct shard *s)
+{
+    struct hosting *ho = s->hosting;
+    mem_free(ho->to_judge);
+    ho->to_judge = mem_array(s->queues.count + 1, sizeof *ho->to_judge);
+    ho->to_judge_count = 0;
+    ho->judge_anew = false;
+    size_t at = 0;
+    for (struct hosted *h; (h = idmap_next(&s->queues, &at)) != NULL;) {
+        if (ho->judge_vhost == 0 || h->vhost_id == ho->judge_vhost)
+            ho->to_judge[ho->to_judge_count++] = h->queue.qid;
+    }
 }
 
 static void on_judge(void *arg)
 {
     struct shard *s = arg;
     struct hosting *ho = s->hosting;
-    for (unsigned n = 0; n < JUDGED_A_TURN && ho->to_judge_count != 0; n++)
-        judge(s, ho->to_judge[--ho->to_judge_count]);
+    if (ho->judge_anew)
+        list_to_judge(s);
+    for (size_t looks = 0; looks < LOOKS_A_TURN && ho->to_judge_count != 0;)
+        looks += judge(s, ho->to_judge[--ho->to_judge_count]);
     if (ho->to_judge_count != 0)
         loop_again(s->loop, &ho->judge_task);
 }
 
-/* One that comes while others are under way starts anew, with the queues of all vhosts. */
+/* One that comes while others are under way starts anew, with the queues of all vhosts if they are
+ * of different ones. Many in a turn are listed for once. */
 void shard_policies_changed(struct shard *s, uint64_t vhost_id)
 {
     struct hosting *ho = s->hosting;
-    bool all = ho->to_judge_count != 0;
-    mem_free(ho->to_judge);
-    ho->to_judge = mem_array(s->queues.count + 1, sizeof *ho->to_judge);
-    ho->to_judge_count = 0;
-    size_t at = 0;
-    for (struct hosted *h; (h = idmap_next(&s->queues, &at)) != NULL;) {
-        if (all || h->vhost_id == vhost_id)
-            ho->to_judge[ho->to_judge_count++] = h->queue.qid;
-    }
+    bool others = ho->judge_anew || ho->to_judge_count != 0;
+    ho->judge_vhost = !others || ho->judge_vhost == vhost_id ? vhost_id : 0;
+    ho->judge_anew = true;
     loop_again(s->loop, &ho->judge_task);
 }
 
