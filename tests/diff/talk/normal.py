@@ -39,7 +39,6 @@ class Names:
     def hide(self, line):
         """What is shown of what a server said."""
         line = self.own.sub(r"$\1", line).replace(self.token, "$vhost")
-        line = line.replace("vhost '/'", "vhost '$vhost'")
         for kind, pattern in GENERATED:
             line = pattern.sub(lambda m, kind=kind: "$" + self._known(kind, m.group()), line)
         return DEATH_TIME.sub("time: T(*)", line)
