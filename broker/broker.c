@@ -171,6 +171,7 @@ struct broker *broker_new(struct broker_conf **conf, broker_reload_fn reload, vo
     loop_timer_init(&b->tick, b->loop, on_tick, b);
     loop_timer_init(&b->grace, b->loop, on_grace, b);
     b->hashing = work_pool_new("password", HASH_THREADS, HASHES_MAX);
+    work_pool_give_way(b->hashing);
     for (unsigned i = 0; i < BROKER_TALLIES; i++)
         b->tallies[i] = tally_new();
     if (!make_metadata(b, err) ||

@@ -8,9 +8,11 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define NAME_MAX_BYTES 16 /* what the kernel keeps of a thread's name */
 #define THREADS_MAX    64u
+#define GIVE_WAY_NICE  5 /* a third of what others get, where there is not enough for all */
 
 struct work_thread {
     struct work_pool *pool;
@@ -28,6 +30,7 @@ struct work_pool {
     size_t waiting_count;
     size_t waiting_max;
     bool ending;
+    bool gives_way;
     unsigned idle_count;
     unsigned thread_count;
     unsigned threads_max;
@@ -92,6 +95,8 @@ static void *thread_main(void *arg)
     struct work_thread *t = arg;
     struct work_pool *p = t->pool;
     pthread_setname_np(pthread_self(), p->name);
+    if (p->gives_way) /* of this thread alone; to ask for less is never refused */
+        (void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + GIVE_WAY_NICE);
     pthread_mutex_lock(&p->lock);
     for (;;) {
         while (TAILQ_EMPTY(&p->waiting) && !p->ending) {
@@ -180,6 +185,12 @@ void work_pool_free(struct work_pool **pool)
     }
     pthread_mutex_unlock(&p->lock);
     pool_unref(p);
+}
+
+void work_pool_give_way(struct work_pool *pool)
+{
+    CHECK(pool->thread_count == 0);
+    pool->gives_way = true;
 }
 
 void work_job_init(struct work_job *job, work_fn run, work_fn done)

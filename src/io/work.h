@@ -41,6 +41,9 @@ struct work_job {
  * wait. `name` (copied) names the threads. Signals are never delivered to them. */
 struct work_pool *work_pool_new(const char *name, unsigned threads_max, size_t waiting_max);
 
+/* Its threads let others go first: for work that strangers can ask for. Before the first job. */
+void work_pool_give_way(struct work_pool *pool);
+
 /* Waits for the jobs that run and have no `lost`; those that wait come back cancelled. The loops
  * that submitted must not have been freed yet (they may have stopped: loop_free then delivers). A
  * job that ran in time may come back later than this; what its `done` submits is refused. NULL is

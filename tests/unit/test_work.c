@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <string.h>
+#include <sys/resource.h>
 
 TestSuite(work, .timeout = 60);
 TestSuite(resolve, .timeout = 60);
@@ -51,6 +52,37 @@ static void job_init(struct job *j, size_t *done_count, sem_t *began, sem_t *go)
 static struct work_pool *pool_of(unsigned threads, size_t waiting_max)
 {
     return work_pool_new("pool", threads, waiting_max);
+}
+
+static void note_nice(struct work_job *w)
+{
+    CONTAINER_OF(w, struct job, work)->place = (unsigned)getpriority(PRIO_PROCESS, 0);
+    CONTAINER_OF(w, struct job, work)->ran = true;
+}
+
+static void note_done(struct work_job *w)
+{
+    struct job *j = CONTAINER_OF(w, struct job, work);
+    ++*j->done_count;
+}
+
+Test(work, gives_way_when_told_to)
+{
+    int before = getpriority(PRIO_PROCESS, 0);
+    struct loop *loop = kit_loop_new();
+    struct work_pool *pool = pool_of(1, 1);
+    struct job job;
+    size_t done = 0;
+    struct err err;
+    work_pool_give_way(pool);
+    job_init(&job, &done, NULL, NULL);
+    work_job_init(&job.work, note_nice, note_done);
+    cr_assert(work_submit(pool, loop, &job.work, &err));
+    kit_until_count(loop, &done, 1);
+    cr_expect(eq(int, (int)job.place, before < 14 ? before + 5 : 19));
+    cr_expect(eq(int, getpriority(PRIO_PROCESS, 0), before), "nobody else does");
+    work_pool_free(&pool);
+    loop_free(&loop);
 }
 
 Test(work, runs_elsewhere_and_comes_back_in_order)
