@@ -13,10 +13,10 @@
 #include "io/random.h"
 #include "io/tls.h"
 #include "io/work.h"
-#include "listen.h"
 #include "live.h"
 #include "mgmt/ctl.h"
 #include "mgmt/mgmt_http.h"
+#include "service.h"
 #include "shard.h"
 #include "stats/tally.h"
 
@@ -25,11 +25,11 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#define TICK_MS       100u
-#define TICK_NEAR_MS  10u   /* once messages take a quarter of what they may */
-#define STOP_GRACE_MS 5000u /* for clients to answer connection.close */
-#define HASH_THREADS  2u
-#define HASHES_MAX    4096u /* that wait for those; see client/auth.c for what bounds them before */
+#define TICK_MS      100u
+#define TICK_NEAR_MS 10u                 /* once messages take a quarter of what they may */
+#define LIMIT_LEAST  ((uint64_t)1 << 20) /* whoever sets less wants publishers to stand still */
+#define HASH_THREADS 2u
+#define HASHES_MAX   4096u /* that wait for those; see client/auth.c for what bounds them before */
 
 struct broker {
     _Atomic(struct live *) live; /* a reference; replaced by the control thread */
@@ -46,7 +46,7 @@ struct broker {
     struct shard **shards;
     uint32_t shard_count;
     uint32_t started; /* shards whose loop runs */
-    struct listen *listen;
+    struct service *service;
     struct mgmt_http *mgmt;
     struct ctl *ctl;
     atomic_bool alarm;
@@ -54,9 +54,11 @@ struct broker {
     uint64_t ceiling_bytes; /* of messages, while there is an alarm: above it, it is exhausted */
     atomic_uint_least64_t epoch_waiting; /* as of the last tick */
     struct loop_timer tick;
-    struct loop_timer grace;
     bool stopping;
-    uint32_t shards_to_stop;
+    atomic_bool app_stopped;
+    atomic_bool drained;
+    atomic_uint_least64_t memory_limit; /* set while it runs; UINT64_MAX: the configuration's */
+    atomic_uint_least64_t disk_limit;
 };
 
 struct shard *broker_shard(const struct broker *b, uint32_t index)
@@ -110,6 +112,57 @@ uint64_t broker_epoch_waiting(const struct broker *b)
     return atomic_load_explicit(&b->epoch_waiting, memory_order_relaxed);
 }
 
+bool broker_app_is_running(const struct broker *b)
+{
+    return !atomic_load_explicit(&b->app_stopped, memory_order_relaxed);
+}
+
+void broker_set_app_running(struct broker *b, bool running)
+{
+    atomic_store_explicit(&b->app_stopped, !running, memory_order_relaxed);
+}
+
+bool broker_is_drained(const struct broker *b)
+{
+    return atomic_load_explicit(&b->drained, memory_order_relaxed);
+}
+
+void broker_set_drained(struct broker *b, bool drained)
+{
+    atomic_store_explicit(&b->drained, drained, memory_order_relaxed);
+}
+
+static uint64_t limit_or(const atomic_uint_least64_t *set, uint64_t configured)
+{
+    uint64_t limit = atomic_load_explicit(set, memory_order_relaxed);
+    return limit != UINT64_MAX ? limit : configured;
+}
+
+uint64_t broker_memory_limit(const struct broker *b)
+{
+    return limit_or(&b->memory_limit, broker_live(b)->conf->limits.memory_bytes);
+}
+
+uint64_t broker_disk_limit(const struct broker *b)
+{
+    return limit_or(&b->disk_limit, broker_live(b)->conf->limits.disk_free_bytes);
+}
+
+void broker_set_memory_limit(struct broker *b, uint64_t octets)
+{
+    atomic_store_explicit(&b->memory_limit, octets, memory_order_relaxed);
+}
+
+void broker_set_disk_limit(struct broker *b, uint64_t octets)
+{
+    atomic_store_explicit(&b->disk_limit, octets, memory_order_relaxed);
+}
+
+struct service *broker_service(const struct broker *b)
+{
+    return b->service;
+}
+
 bool broker_is_exhausted(const struct broker *b)
 {
     return atomic_load_explicit(&b->exhausted, memory_order_relaxed);
@@ -142,7 +195,11 @@ static bool make_shards(struct broker *b, struct err *err)
 }
 
 static void on_tick(void *arg);
-static void on_grace(void *arg);
+
+bool broker_bootstrap(struct broker *b, struct err *err)
+{
+    return bootstrap(b->control, b->meta, broker_live(b)->conf, err);
+}
 
 static bool make_metadata(struct broker *b, struct err *err)
 {
@@ -153,7 +210,7 @@ static bool make_metadata(struct broker *b, struct err *err)
                                        .retire = retire,
                                        .retire_arg = b->epoch });
     b->control = control_new(b, b->loop, b->meta);
-    return bootstrap(b->control, b->meta, broker_live(b)->conf, err);
+    return broker_bootstrap(b, err);
 }
 
 struct broker *broker_new(struct broker_conf **conf, broker_reload_fn reload, void *arg,
@@ -162,6 +219,8 @@ struct broker *broker_new(struct broker_conf **conf, broker_reload_fn reload, vo
     struct broker *b = mem_zalloc(sizeof *b);
     struct live *live = live_new(conf);
     atomic_init(&b->live, live);
+    atomic_init(&b->memory_limit, UINT64_MAX);
+    atomic_init(&b->disk_limit, UINT64_MAX);
     b->name = mem_strdup(live->conf->node.name);
     b->reload = reload;
     b->reload_arg = arg;
@@ -169,7 +228,7 @@ struct broker *broker_new(struct broker_conf **conf, broker_reload_fn reload, vo
     if (b->loop == NULL)
         goto fail;
     loop_timer_init(&b->tick, b->loop, on_tick, b);
-    loop_timer_init(&b->grace, b->loop, on_grace, b);
+    b->service = service_new(b, b->loop);
     b->hashing = work_pool_new("password", HASH_THREADS, HASHES_MAX);
     work_pool_give_way(b->hashing);
     for (unsigned i = 0; i < BROKER_TALLIES; i++)
@@ -202,6 +261,7 @@ static void free_loops(struct broker *b)
 {
     work_pool_free(&b->hashing);
     settle_loops(b);
+    service_free(&b->service);
     ctl_free(&b->ctl);
     mgmt_http_free(&b->mgmt);
     for (uint32_t i = 0; i < b->shard_count && b->shards[i] != NULL; i++) {
@@ -211,7 +271,6 @@ static void free_loops(struct broker *b)
     }
     mem_free(b->shards);
     loop_timer_fini(&b->tick);
-    loop_timer_fini(&b->grace);
     control_free(&b->control);
     loop_free(&b->loop);
     meta_free(&b->meta);
@@ -223,7 +282,6 @@ void broker_free(struct broker **broker)
     struct broker *b = *broker;
     *broker = NULL;
     CHECK(b->started == 0);
-    listen_free(&b->listen);
     if (b->loop != NULL)
         free_loops(b);
     work_pool_free(&b->hashing);
@@ -261,7 +319,7 @@ static void set_alarm(struct broker *b, bool on, uint64_t bytes)
         log_warn("broker", b->name,
                  "memory high watermark reached, publishers are blocked used=%" PRIu64
                  " limit=%" PRIu64,
-                 bytes, broker_live(b)->conf->limits.memory_bytes);
+                 bytes, broker_memory_limit(b));
     else
         log_info("broker", b->name, "memory is below the high watermark again used=%" PRIu64,
                  bytes);
@@ -284,8 +342,8 @@ static void on_tick(void *arg)
 {
     struct broker *b = arg;
     uint64_t bytes = broker_message_bytes(b);
-    uint64_t limit = broker_live(b)->conf->limits.memory_bytes;
-    bool on = bytes > limit;
+    uint64_t limit = broker_memory_limit(b);
+    bool on = bytes > limit || limit < LIMIT_LEAST;
     if (on != broker_has_alarm(b)) {
         /* Publishers that are stopped may end what they have begun, in this quarter more. */
         b->ceiling_bytes = bytes + limit / 4;
@@ -302,67 +360,44 @@ static void on_tick(void *arg)
 /* ---- stopping
  * --------------------------------------------------------------------------------------------- */
 
-struct stop_notice {
+struct idle_notice {
     struct mail mail;
     struct broker *broker;
-    struct shard *shard;
 };
 
-static void on_shard_stopped(struct mail *mail)
+static void on_shard_idle(struct mail *mail)
 {
-    struct stop_notice *n = CONTAINER_OF(mail, struct stop_notice, mail);
-    struct broker *b = n->broker;
+    struct idle_notice *n = CONTAINER_OF(mail, struct idle_notice, mail);
+    service_shard_is_idle(n->broker->service);
     mem_free(n);
-    CHECK(b->shards_to_stop > 0);
-    if (--b->shards_to_stop == 0)
-        loop_stop(b->loop);
 }
 
 void broker_shard_is_idle(struct shard *s)
 {
-    struct stop_notice *n = mem_zalloc(sizeof *n);
-    *n = (struct stop_notice){ { NULL, on_shard_stopped }, s->broker, s };
+    struct idle_notice *n = mem_zalloc(sizeof *n);
+    *n = (struct idle_notice){ { NULL, on_shard_idle }, s->broker };
     mailbox_post(s->broker->loop, &n->mail);
 }
 
-static void on_stop_shard(struct mail *mail)
+void broker_has_left(struct broker *b)
 {
-    struct stop_notice *n = CONTAINER_OF(mail, struct stop_notice, mail);
-    struct shard *s = n->shard;
-    mem_free(n);
-    shard_stop_clients(s);
+    loop_stop(b->loop);
 }
 
-static void tell_shards(struct broker *b)
+void broker_stop(struct broker *b)
 {
-    for (uint32_t i = 0; i < b->shard_count; i++) {
-        struct stop_notice *n = mem_zalloc(sizeof *n);
-        *n = (struct stop_notice){ { NULL, on_stop_shard }, b, b->shards[i] };
-        mailbox_post(b->shards[i]->loop, &n->mail);
-    }
-}
-
-/* Clients that do not answer are left: a second word hangs up on them. */
-static void on_grace(void *arg)
-{
-    struct broker *b = arg;
-    log_warn("broker", b->name, "some clients did not answer connection.close in time");
-    tell_shards(b);
-}
-
-static void on_stop_signal(void *arg)
-{
-    struct broker *b = arg;
     if (b->stopping)
         return;
     b->stopping = true;
     log_info("broker", b->name, "stopping");
-    listen_stop(b->listen);
     mgmt_http_close(b->mgmt);
     ctl_close(b->ctl);
-    b->shards_to_stop = b->shard_count;
-    loop_timer_start(&b->grace, STOP_GRACE_MS);
-    tell_shards(b);
+    service_leave(b->service);
+}
+
+static void on_stop_signal(void *arg)
+{
+    broker_stop(arg);
 }
 
 static void unref_live(void *ptr)
@@ -396,7 +431,7 @@ static bool reload(struct broker *b, struct err *err)
     struct broker_conf *conf = b->reload(b->reload_arg, err);
     if (conf == NULL)
         return false;
-    if (!listen_reload_tls(b->listen, conf, err)) {
+    if (!service_reload_tls(b->service, conf, err)) {
         broker_conf_unref(&conf);
         return false;
     }
@@ -439,13 +474,12 @@ bool broker_start(struct broker *b, struct err *err)
         !loop_on_signal(b->loop, SIGINT, on_stop_signal, b, err) ||
         !loop_on_signal(b->loop, SIGHUP, on_reload_signal, b, err))
         return false;
-    b->listen = listen_new(b, err);
-    if (b->listen == NULL)
+    if (!service_open(b->service, err))
         return false;
     b->mgmt = mgmt_http_new(b, b->epoch, err);
     if (b->mgmt == NULL)
         return false;
-    b->ctl = ctl_new(b, mgmt_http_loop(b->mgmt), err);
+    b->ctl = ctl_new(b, b->mgmt, err);
     if (b->ctl == NULL)
         return false;
     for (; b->started < b->shard_count; b->started++) {

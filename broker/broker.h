@@ -18,6 +18,7 @@ struct shard;
 struct tally;
 struct work_pool;
 struct live;
+struct service;
 
 /* How to read the configuration again, for a reload; NULL with *err set when it is not valid. */
 typedef struct broker_conf *(*broker_reload_fn)(void *arg, struct err *err);
@@ -64,6 +65,31 @@ uint64_t broker_message_bytes(const struct broker *b);
 
 /* A shard that was told to stop has no client left. From the shard's thread, once. */
 void broker_shard_is_idle(struct shard *s);
+
+/* ---- for service.h alone, on the control thread ---- */
+
+struct service *broker_service(const struct broker *b); /* any thread */
+void broker_set_app_running(struct broker *b, bool running);
+void broker_set_drained(struct broker *b, bool drained);
+/* What a new node has. */
+MUST_CHECK bool broker_bootstrap(struct broker *b, struct err *err);
+/* As TERM does. */
+void broker_stop(struct broker *b);
+/* There is nobody left to wait for. */
+void broker_has_left(struct broker *b);
+
+/* ---- ---- */
+
+/* What the configuration says, or warrenctl said since. Any thread. */
+uint64_t broker_memory_limit(const struct broker *b);
+uint64_t broker_disk_limit(const struct broker *b);
+void broker_set_memory_limit(struct broker *b, uint64_t octets);
+void broker_set_disk_limit(struct broker *b, uint64_t octets);
+
+/* Not between stop_app and start_app. */
+bool broker_app_is_running(const struct broker *b);
+/* Between drain and revive. */
+bool broker_is_drained(const struct broker *b);
 
 /* Memory is short: publishers must wait. */
 bool broker_has_alarm(const struct broker *b);

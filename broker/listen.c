@@ -18,6 +18,7 @@
 /* One address at one shard. */
 struct ear {
     struct listen *listen;
+    struct listener *door;
     struct shard *shard;
     struct listener *listener;
     struct tls_ctx *tls; /* a reference of this shard's own, or NULL */
@@ -27,8 +28,12 @@ struct ear {
 
 struct listen {
     struct broker *broker;
+    struct loop *loop;       /* the control thread's */
+    struct listener **doors; /* bound, and not accepted from: what the ears share */
+    size_t door_count;
     struct ear *ears;
     size_t count;
+    size_t to_close; /* ears, once it is stopped */
 };
 
 static void on_client(int fd, const struct sock_addr *peer, void *arg)
@@ -72,32 +77,61 @@ static struct tls_ctx *make_tls(const struct broker_conf *conf, struct err *err)
         err);
 }
 
-/* The first shard binds, the others share its socket, so that a port the system chose is one port,
- * and a second broker on the same port is refused. */
+/* Doors are never opened: clients come through the ears. */
+static void on_nobody(int fd, const struct sock_addr *peer, void *arg)
+{
+    (void)peer;
+    (void)arg;
+    sock_close(fd);
+}
+
+/* From the control thread to the shard of an ear, and, when it is closed, back. */
+struct ear_notice {
+    struct mail mail;
+    struct ear *ear;
+    struct tls_ctx *tls;
+};
+
+static void tell(struct ear *ear, mail_fn fn, struct tls_ctx *tls)
+{
+    struct ear_notice *n = mem_zalloc(sizeof *n);
+    *n = (struct ear_notice){ { NULL, fn }, ear, tls };
+    mailbox_post(ear->shard->loop, &n->mail);
+}
+
+static void on_begin(struct mail *mail)
+{
+    struct ear_notice *n = CONTAINER_OF(mail, struct ear_notice, mail);
+    struct ear *ear = n->ear;
+    struct err err;
+    mem_free(n);
+    ear->listener = listener_share(ear->door, ear->shard->loop, on_client, ear, &err);
+    if (ear->listener == NULL)
+        log_error("listen", "-", "a shard does not accept: %s", err.text);
+}
+
+/* One socket, which all shards share, so that a port the system chose is one port, and a second
+ * broker on the same port is refused. */
 static bool add_address(struct listen *l, const struct conf_address *a, const char *key,
                         struct tls_ctx *tls, struct err *err)
 {
     struct sock_addr at;
     if (!listen_address(a, key, &at, err))
         return false;
-    struct listener *first = NULL;
+    struct listener *door =
+        listener_new(l->loop, &at, &(struct listener_options){ 0 }, on_nobody, NULL, err);
+    if (door == NULL)
+        return err_context(err, "[listen] %s", key);
+    listener_pause(door);
+    l->doors[l->door_count++] = door;
     for (uint32_t i = 0; i < broker_shard_count(l->broker); i++) {
-        struct ear *ear = &l->ears[l->count];
-        *ear = (struct ear){ .listen = l, .shard = broker_shard(l->broker, i) };
-        struct loop *loop = ear->shard->loop;
-        ear->listener = first == NULL ? listener_new(loop, &at, &(struct listener_options){ 0 },
-                                                     on_client, ear, err)
-                                      : listener_share(first, loop, on_client, ear, err);
-        if (ear->listener == NULL)
-            return err_context(err, "[listen] %s", key);
-        if (first == NULL)
-            first = ear->listener;
+        struct ear *ear = &l->ears[l->count++];
+        *ear = (struct ear){ .listen = l, .door = door, .shard = broker_shard(l->broker, i) };
         ear->secure = tls != NULL;
         ear->tls = tls != NULL ? tls_ctx_ref(tls) : NULL;
-        l->count++;
     }
     char where[SOCK_ADDR_TEXT_MAX];
-    log_info("listen", sock_addr_text(listener_addr(first), where), "accepting AMQP%s",
+    log_info("listen", sock_addr_text(listener_addr(door), where), "accepting AMQP%s",
              tls != NULL ? " over TLS" : "");
     return true;
 }
@@ -131,51 +165,62 @@ static bool add_all(struct listen *l, struct err *err)
     return ok;
 }
 
-struct listen *listen_new(struct broker *b, struct err *err)
+struct listen *listen_new(struct broker *b, struct loop *loop, struct err *err)
 {
     const struct broker_conf *conf = broker_live(b)->conf;
     struct listen *l = mem_zalloc(sizeof *l);
     l->broker = b;
+    l->loop = loop;
     size_t addresses = conf->listen.amqp.count + conf->listen.amqps.count;
+    l->doors = mem_array(addresses + 1, sizeof(struct listener *));
     l->ears = mem_array(addresses * broker_shard_count(b) + 1, sizeof *l->ears);
-    if (!check_networks(conf, err) || !add_all(l, err))
+    if (!check_networks(conf, err) || !add_all(l, err)) {
         listen_free(&l);
+        return NULL;
+    }
+    for (size_t i = 0; i < l->count; i++)
+        tell(&l->ears[i], on_begin, NULL);
     return l;
 }
 
-/* ---- from the control thread to each shard
- * ------------------------------------------------------------ */
+/* ---- stopping, and certificates ---- */
 
-struct ear_notice {
-    struct mail mail;
-    struct ear *ear;
-    struct tls_ctx *tls; /* NULL: accept no more */
-};
-
-static void on_notice(struct mail *mail)
+static void on_closed(struct mail *mail)
 {
     struct ear_notice *n = CONTAINER_OF(mail, struct ear_notice, mail);
-    if (n->tls == NULL) {
-        listener_free(&n->ear->listener);
-        guest_send_away(&n->ear->guests);
-    } else {
-        tls_ctx_unref(&n->ear->tls);
-        n->ear->tls = n->tls;
-    }
+    struct listen *l = n->ear->listen;
     mem_free(n);
+    CHECK(l->to_close > 0);
+    if (--l->to_close == 0)
+        listen_free(&l);
 }
 
-static void tell(struct ear *ear, struct tls_ctx *tls)
+static void on_end(struct mail *mail)
 {
-    struct ear_notice *n = mem_zalloc(sizeof *n);
-    *n = (struct ear_notice){ { NULL, on_notice }, ear, tls };
-    mailbox_post(ear->shard->loop, &n->mail);
+    struct ear_notice *n = CONTAINER_OF(mail, struct ear_notice, mail);
+    listener_free(&n->ear->listener);
+    guest_send_away(&n->ear->guests);
+    n->mail.fn = on_closed;
+    mailbox_post(n->ear->listen->loop, &n->mail);
 }
 
-void listen_stop(struct listen *l)
+void listen_stop(struct listen **listen)
 {
-    for (size_t i = 0; i < l->count; i++)
-        tell(&l->ears[i], NULL);
+    struct listen *l = *listen;
+    *listen = NULL;
+    l->to_close = l->count;
+    for (size_t i = 0, count = l->count; i < count; i++)
+        tell(&l->ears[i], on_end, NULL);
+    if (l->count == 0)
+        listen_free(&l);
+}
+
+static void on_tls(struct mail *mail)
+{
+    struct ear_notice *n = CONTAINER_OF(mail, struct ear_notice, mail);
+    tls_ctx_unref(&n->ear->tls);
+    n->ear->tls = n->tls;
+    mem_free(n);
 }
 
 bool listen_reload_tls(struct listen *l, const struct broker_conf *conf, struct err *err)
@@ -190,7 +235,7 @@ bool listen_reload_tls(struct listen *l, const struct broker_conf *conf, struct 
         return err_context(err, "[tls]");
     for (size_t i = 0; i < l->count; i++) {
         if (l->ears[i].secure)
-            tell(&l->ears[i], tls_ctx_ref(tls));
+            tell(&l->ears[i], on_tls, tls_ctx_ref(tls));
     }
     tls_ctx_unref(&tls);
     return true;
@@ -208,6 +253,9 @@ void listen_free(struct listen **listen)
         if (l->ears[i].tls != NULL)
             tls_ctx_unref(&l->ears[i].tls);
     }
+    while (l->door_count != 0)
+        listener_free(&l->doors[--l->door_count]);
+    mem_free(l->doors);
     mem_free(l->ears);
     mem_free(l);
 }

@@ -14,22 +14,23 @@ struct broker;
 struct broker_conf;
 struct listen;
 
-/* Bind everything that the config names; before the shards run. The error names the address and the
- * key that says otherwise. */
-MUST_CHECK struct listen *listen_new(struct broker *b, struct err *err);
+/* Bind everything that the config names, on the control thread's loop; the shards begin to accept
+ * with their next turn. The error names the address and the key that says otherwise. */
+MUST_CHECK struct listen *listen_new(struct broker *b, struct loop *loop, struct err *err);
 
 /* An address of [listen]; it must be one of this host's own, and no name. */
 MUST_CHECK bool listen_address(const struct conf_address *a, const char *key, struct sock_addr *out,
                                struct err *err);
 
-/* Accept no more; the control thread, while shards may run. */
-void listen_stop(struct listen *l);
+/* Accept no more; the control thread, while shards may run. *l becomes NULL: it is freed when all
+ * of them have heard of it. */
+void listen_stop(struct listen **l);
 
 /* Read certificates and keys again, as `conf` says; clients that come from now on see them. */
 MUST_CHECK bool listen_reload_tls(struct listen *l, const struct broker_conf *conf,
                                   struct err *err);
 
-/* After the shards have ended. */
+/* After the shards have ended and were settled. */
 void listen_free(struct listen **l);
 
 #endif

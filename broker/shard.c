@@ -71,6 +71,12 @@ void shard_stop_clients(struct shard *s)
     shard_client_gone(s);
 }
 
+void shard_welcome_clients(struct shard *s)
+{
+    s->stopping = false;
+    s->idle_told = false;
+}
+
 uint64_t shard_new_id(struct shard *s)
 {
     return (uint64_t)s->index << 48 | ++s->next_id;

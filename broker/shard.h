@@ -105,6 +105,9 @@ void shard_free(struct shard **shard);
  * is left broker_shard_is_idle is called, once. */
 void shard_stop_clients(struct shard *s);
 
+/* Clients are let in again. */
+void shard_welcome_clients(struct shard *s);
+
 /* A client is gone. */
 void shard_client_gone(struct shard *s);
 

@@ -9,6 +9,7 @@
 #include "listen.h"
 #include "live.h"
 #include "mgmt/ctl_inner.h"
+#include "mgmt/mgmt_http.h"
 
 #include <unistd.h>
 
@@ -93,12 +94,13 @@ static void be_found(struct ctl *c, const char *socket)
 
 /* ---- life ---- */
 
-struct ctl *ctl_new(struct broker *b, struct loop *loop, struct err *err)
+struct ctl *ctl_new(struct broker *b, struct mgmt_http *m, struct err *err)
 {
     struct ctl *c = mem_zalloc(sizeof *c);
     c->broker = b;
-    c->loop = loop;
-    c->auth = broker_auth_new(b, loop);
+    c->mgmt = m;
+    c->loop = mgmt_http_loop(m);
+    c->auth = broker_auth_new(b, c->loop);
     c->started_s = clock_wall_ms() / 1000u;
     LIST_INIT(&c->visitors);
     LIST_INIT(&c->lists);

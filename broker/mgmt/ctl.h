@@ -14,10 +14,10 @@
 
 struct broker;
 struct ctl;
-struct loop;
+struct mgmt_http;
 
-/* Bind; before the management's loop, which is lent, runs. */
-MUST_CHECK struct ctl *ctl_new(struct broker *b, struct loop *loop, struct err *err);
+/* Bind; before the management's loop runs. */
+MUST_CHECK struct ctl *ctl_new(struct broker *b, struct mgmt_http *m, struct err *err);
 
 /* Accept no more, and end what is there, soon. The control thread. */
 void ctl_close(struct ctl *c);

@@ -93,6 +93,9 @@
     X(recv_oct)                                                                                    \
     X(send_oct)                                                                                    \
     X(send_pend)                                                                                   \
+    X(recv_cnt)                                                                                    \
+    X(send_cnt)                                                                                    \
+    X(client_properties)                                                                           \
     X(connected_at)
 
 #define CTL_CHANNEL_COLUMNS(X)                                                                     \
@@ -111,5 +114,15 @@
     X(messages_unconfirmed)                                                                        \
     X(prefetch_count)                                                                              \
     X(global_prefetch_count)
+
+#define CTL_CONSUMER_COLUMNS(X)                                                                    \
+    X(queue_name)                                                                                  \
+    X(channel_pid)                                                                                 \
+    X(consumer_tag)                                                                                \
+    X(ack_required)                                                                                \
+    X(prefetch_count)                                                                              \
+    X(active)                                                                                      \
+    X(activity_status)                                                                             \
+    X(arguments)
 
 #endif

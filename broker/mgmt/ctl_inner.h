@@ -16,11 +16,13 @@
 struct auth;
 struct ctl_list;
 struct ctl_visitor;
+struct mgmt_http;
 struct listener;
 
 struct ctl {
     struct broker *broker;
-    struct loop *loop;
+    struct mgmt_http *mgmt;
+    struct loop *loop;          /* the management's */
     struct auth *auth;          /* for passwords */
     struct http_server *server; /* of the unix socket; clients of the cluster port join it */
     struct listener **doors;    /* on [listen] cluster */
@@ -61,9 +63,14 @@ typedef void (*ctl_fn)(struct ctl *c, struct http_request *r, json_t *args);
     X(clear_topic_permissions)                                                                     \
     X(clear_user_limits)                                                                           \
     X(clear_vhost_limits)                                                                          \
+    X(close_connections)                                                                           \
     X(cluster_status)                                                                              \
+    X(delete_queue)                                                                                \
     X(delete_user)                                                                                 \
     X(delete_vhost)                                                                                \
+    X(drain)                                                                                       \
+    X(environment)                                                                                 \
+    X(find_queue)                                                                                  \
     X(list)                                                                                        \
     X(list_global_parameters)                                                                      \
     X(list_parameters)                                                                             \
@@ -78,7 +85,15 @@ typedef void (*ctl_fn)(struct ctl *c, struct http_request *r, json_t *args);
     X(list_vhosts)                                                                                 \
     X(more)                                                                                        \
     X(ping)                                                                                        \
+    X(purge_queue)                                                                                 \
+    X(reset)                                                                                       \
+    X(resume_listeners)                                                                            \
+    X(revive)                                                                                      \
+    X(rotate_logs)                                                                                 \
+    X(set_disk_limit)                                                                              \
     X(set_global_parameter)                                                                        \
+    X(set_log_level)                                                                               \
+    X(set_memory_limit)                                                                            \
     X(set_parameter)                                                                               \
     X(set_permissions)                                                                             \
     X(set_policy)                                                                                  \
@@ -86,7 +101,11 @@ typedef void (*ctl_fn)(struct ctl *c, struct http_request *r, json_t *args);
     X(set_user_limits)                                                                             \
     X(set_user_tags)                                                                               \
     X(set_vhost_limits)                                                                            \
-    X(status)
+    X(start_app)                                                                                   \
+    X(status)                                                                                      \
+    X(stop)                                                                                        \
+    X(stop_app)                                                                                    \
+    X(suspend_listeners)
 
 #define X(name) void ctl_serve_##name(struct ctl *c, struct http_request *r, json_t *args);
 CTL_COMMANDS(X)

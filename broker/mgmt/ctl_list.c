@@ -23,7 +23,7 @@
 
 static const struct ctl_lister *const listers[] = {
     &ctl_lister_queues,      &ctl_lister_exchanges, &ctl_lister_bindings,
-    &ctl_lister_connections, &ctl_lister_channels,
+    &ctl_lister_connections, &ctl_lister_channels,  &ctl_lister_consumers,
 };
 
 /* ---- life of a list ---- */

@@ -90,6 +90,11 @@ WORD(connection, peer_cert_validity, "")
 WORD(connection, state, r->c->blocked ? "blocked" : "running")
 NUMBER(connection, channels, r->c->channels)
 
+static void put_connection_client_properties(const struct row *r)
+{
+    ctl_row_json(r->out, "[]");
+}
+
 static void put_connection_protocol(const struct row *r)
 {
     ctl_row_json(r->out, "[0,9,1]");
@@ -103,6 +108,8 @@ NUMBER(connection, channel_max, r->c->channel_max)
 NUMBER(connection, recv_oct, r->c->in_bytes)
 NUMBER(connection, send_oct, r->c->out_bytes)
 NUMBER(connection, send_pend, r->c->pending_bytes)
+NUMBER(connection, recv_cnt, 0) /* packets are not counted */
+NUMBER(connection, send_cnt, 0)
 NUMBER(connection, connected_at, r->c->connected_ms)
 
 static const char *const connection_names[] = {
@@ -172,6 +179,103 @@ static void (*const channel_puts[])(const struct row *r) = {
 #define X(name) put_channel_##name,
     CTL_CHANNEL_COLUMNS(X)
 #undef X
+};
+
+/* ---- consumers ---- */
+
+struct consumer_row {
+    const struct ctl *ctl;
+    const struct meta_queue *q;
+    const struct mgmt_consumer *k;
+    struct ctl_row *out;
+};
+
+static void put_consumer_queue_name(const struct consumer_row *r)
+{
+    ctl_row_slice(r->out, meta_queue_name(r->q));
+}
+
+static void put_consumer_channel_pid(const struct consumer_row *r)
+{
+    char room[CTL_PID_MAX];
+    struct text t = text_over(room, sizeof room);
+    ctl_pid_of_channel(r->ctl, r->k->connection, r->k->channel, &t);
+    ctl_row_slice(r->out, text_view(&t));
+}
+
+static void put_consumer_consumer_tag(const struct consumer_row *r)
+{
+    ctl_row_slice(r->out, slice_of(r->k->tag, r->k->tag_bytes));
+}
+
+static void put_consumer_ack_required(const struct consumer_row *r)
+{
+    ctl_row_bool(r->out, !r->k->no_ack);
+}
+
+static void put_consumer_prefetch_count(const struct consumer_row *r)
+{
+    ctl_row_u64(r->out, r->k->prefetch);
+}
+
+static void put_consumer_active(const struct consumer_row *r)
+{
+    ctl_row_bool(r->out, true);
+}
+
+static void put_consumer_activity_status(const struct consumer_row *r)
+{
+    ctl_row_str(r->out, "up");
+}
+
+static void put_consumer_arguments(const struct consumer_row *r)
+{
+    ctl_row_json(r->out, "[]");
+}
+
+static const char *const consumer_names[] = {
+#define X(name) #name,
+    CTL_CONSUMER_COLUMNS(X)
+#undef X
+};
+
+static void (*const consumer_puts[])(const struct consumer_row *r) = {
+#define X(name) put_consumer_##name,
+    CTL_CONSUMER_COLUMNS(X)
+#undef X
+};
+
+static void on_consumers(struct mgmt_ask *a, void *arg)
+{
+    struct ctl_list *l = arg;
+    const struct meta_version *v = broker_meta(l->ctl->broker);
+    struct text rows = ctl_list_rows();
+    size_t count;
+    const struct mgmt_consumer *k = mgmt_ask_consumer_list(a, &count);
+    for (size_t i = 0; i < count; i++) {
+        const struct meta_queue *q = meta_queue_get(v, k[i].qid);
+        if (q == NULL || (l->vhost_id != 0 && q->vhost_id != l->vhost_id))
+            continue;
+        struct ctl_row out;
+        struct consumer_row r = { l->ctl, q, &k[i], &out };
+        ctl_row_begin(&out, &rows);
+        for (unsigned c = 0; c < l->column_count; c++)
+            consumer_puts[l->columns[c]](&r);
+        ctl_row_end(&out);
+    }
+    ctl_list_reply(l, &rows);
+}
+
+static void consumers_piece(struct ctl_list *l)
+{
+    mgmt_ask_clients(l->ctl->broker, l->ctl->loop, MGMT_CONSUMERS, on_consumers, l);
+}
+
+const struct ctl_lister ctl_lister_consumers = {
+    .what = "consumers",
+    .columns = consumer_names,
+    .column_count = ARRAY_COUNT(consumer_names),
+    .piece = consumers_piece,
 };
 
 /* ---- rows ---- */

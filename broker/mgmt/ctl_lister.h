@@ -36,7 +36,7 @@ struct ctl_lister {
 };
 
 extern const struct ctl_lister ctl_lister_queues, ctl_lister_exchanges, ctl_lister_bindings,
-    ctl_lister_connections, ctl_lister_channels;
+    ctl_lister_connections, ctl_lister_channels, ctl_lister_consumers;
 
 /* Room for the rows of a piece. */
 struct text ctl_list_rows(void);

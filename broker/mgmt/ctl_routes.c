@@ -3,9 +3,12 @@
 #include "base/mem.h"
 #include "live.h"
 #include "mgmt/ctl_inner.h"
+#include "mgmt/mgmt_call.h"
+#include "mgmt/mgmt_http.h"
 #include "mgmt/mgmt_json.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #define JSON_TYPE "application/json"
 
@@ -15,7 +18,8 @@ void ctl_serve_ping(struct ctl *c, struct http_request *r, json_t *args)
     json_t *o = json_object();
     mgmt_json_put_str(o, "node", ctl_node_name(c));
     mgmt_json_put_str(o, "version", WARREN_VERSION);
-    mgmt_json_put_bool(o, "running", true);
+    mgmt_json_put_u64(o, "pid", (uint64_t)getpid());
+    mgmt_json_put_bool(o, "running", broker_app_is_running(c->broker));
     ctl_reply(r, o);
 }
 
@@ -62,6 +66,29 @@ void ctl_done(struct http_request *r)
 
 /* ---- requests ---- */
 
+static bool is_among(const char *const *names, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(names[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Most commands are about what the application knows; some want it out of the way. */
+static bool fits_state(const struct ctl *c, struct http_request *r, const char *name)
+{
+    static const char *const either[] = { "drain",         "ping",      "revive", "rotate_logs",
+                                          "set_log_level", "start_app", "stop",   "stop_app" };
+    static const char *const stopped[] = { "reset" };
+    bool runs = broker_app_is_running(c->broker);
+    if (is_among(either, ARRAY_COUNT(either), name) ||
+        runs != is_among(stopped, ARRAY_COUNT(stopped), name))
+        return true;
+    ctl_refuse(r, runs ? "app_running" : "app_stopped", "");
+    return false;
+}
+
 static const struct ctl_route *route_of(const char *path)
 {
     static const char prefix[] = "/ctl/";
@@ -82,6 +109,8 @@ static void on_request(struct http_request *r, void *arg)
         ctl_refuse(r, "unknown_command", "this version of the node does not know the command");
         return;
     }
+    if (!fits_state(arg, r, route->name))
+        return;
     struct slice body = http_request_body(r);
     json_error_t why;
     json_t *args =
@@ -93,7 +122,21 @@ static void on_request(struct http_request *r, void *arg)
     json_decref(args);
 }
 
+/* The management API, for somebody who has shown that he may do anything. */
+static void on_api(struct http_request *r, void *arg)
+{
+    const struct ctl *c = arg;
+    struct mgmt_user who;
+    if (!broker_app_is_running(c->broker)) {
+        ctl_refuse(r, "app_stopped", "");
+        return;
+    }
+    mgmt_user_operator(&who);
+    mgmt_dispatch(c->mgmt, r, &who);
+}
+
 void ctl_add_routes(struct ctl *c)
 {
+    http_route(c->server, "/api/...", HTTP_ALLOW_ANY, on_api, c);
     http_route(c->server, "/ctl/...", HTTP_ALLOW(HTTP_POST), on_request, c);
 }

@@ -89,8 +89,11 @@ static json_t *memory(const struct ctl *c)
     return o;
 }
 
-static json_t *watermark(const struct broker_conf *conf)
+static json_t *watermark(const struct ctl *c)
 {
+    const struct broker_conf *conf = conf_of(c);
+    if (broker_memory_limit(c->broker) != conf->limits.memory_bytes)
+        return json_pack("{s:I}", "absolute", (json_int_t)broker_memory_limit(c->broker));
     const struct conf_share *s = &conf->limits.memory_high_watermark;
     return s->is_fraction ? json_pack("{s:f}", "relative", s->fraction)
                           : json_pack("{s:I}", "absolute", (json_int_t)s->bytes);
@@ -117,13 +120,14 @@ static json_t *totals(const struct ctl *c)
     return o;
 }
 
-static void put_limits(json_t *o, const struct broker_conf *conf)
+static void put_limits(json_t *o, const struct ctl *c)
 {
+    const struct broker_conf *conf = conf_of(c);
     mgmt_json_put_u64(o, "disk_free", host_disk_free_bytes(conf->node.data_path));
-    mgmt_json_put_u64(o, "disk_free_limit", conf->limits.disk_free_bytes);
+    mgmt_json_put_u64(o, "disk_free_limit", broker_disk_limit(c->broker));
     mgmt_json_put_str(o, "vm_memory_calculation_strategy", "rss");
-    mgmt_json_put_u64(o, "vm_memory_high_watermark_limit", conf->limits.memory_bytes);
-    mgmt_json_put(o, "vm_memory_high_watermark_setting", watermark(conf));
+    mgmt_json_put_u64(o, "vm_memory_high_watermark_limit", broker_memory_limit(c->broker));
+    mgmt_json_put(o, "vm_memory_high_watermark_setting", watermark(c));
 }
 
 static void put_paths(json_t *o, const struct broker_conf *conf)
@@ -156,13 +160,13 @@ void ctl_serve_status(struct ctl *c, struct http_request *r, json_t *args)
     put_paths(o, conf);
     mgmt_json_put_str(o, "crypto_lib_version", OpenSSL_version(OPENSSL_VERSION));
     mgmt_json_put(o, "file_descriptors", file_descriptors(c));
-    mgmt_json_put_bool(o, "is_under_maintenance", false);
+    mgmt_json_put_bool(o, "is_under_maintenance", broker_is_drained(c->broker));
     mgmt_json_put(o, "listeners", listeners(c));
     mgmt_json_put(o, "memory", memory(c));
     mgmt_json_put_str(o, "node", conf->node.name);
     mgmt_json_put_str(o, "os", "Linux");
     mgmt_json_put_u64(o, "pid", (uint64_t)getpid());
-    put_limits(o, conf);
+    put_limits(o, c);
     mgmt_json_put_str(o, "product_name", "Warren");
     mgmt_json_put_str(o, "product_version", WARREN_VERSION);
     mgmt_json_put_str(o, "rabbitmq_version", WARREN_VERSION);
@@ -170,6 +174,21 @@ void ctl_serve_status(struct ctl *c, struct http_request *r, json_t *args)
     mgmt_json_put(o, "totals", totals(c));
     mgmt_json_put_u64(o, "uptime", clock_wall_ms() / 1000u - c->started_s);
     ctl_reply(r, o);
+}
+
+/* As set_cluster_name says; a JSON string. */
+static const char *cluster_name(const struct ctl *c, char room[META_NAME_MAX + 1])
+{
+    const struct meta_parameter *p =
+        meta_global_parameter_find(broker_meta(c->broker), slice_str("cluster_name"));
+    json_error_t why;
+    json_t *v = p != NULL
+                    ? json_loadb((const char *)p->value.ptr, p->value.len, JSON_DECODE_ANY, &why)
+                    : NULL;
+    struct text t = text_over(room, META_NAME_MAX + 1);
+    text_str(&t, json_is_string(v) ? json_string_value(v) : conf_of(c)->node.name);
+    json_decref(v);
+    return room;
 }
 
 /* {node: value} */
@@ -188,18 +207,79 @@ static json_t *just_node(const struct ctl *c)
 void ctl_serve_cluster_status(struct ctl *c, struct http_request *r, json_t *args)
 {
     (void)args;
+    char room[META_NAME_MAX + 1];
     json_t *o = json_object();
     mgmt_json_put(o, "alarms", alarms(c));
-    mgmt_json_put_str(o, "cluster_name", conf_of(c)->node.name);
+    mgmt_json_put_str(o, "cluster_name", cluster_name(c, room));
     mgmt_json_put(o, "disk_nodes", just_node(c));
     mgmt_json_put(o, "feature_flags", json_array());
     mgmt_json_put(o, "listeners", of_node(c, listeners(c)));
-    mgmt_json_put(o, "maintenance_status", of_node(c, json_string("not under maintenance")));
+    mgmt_json_put(o, "maintenance_status",
+                  of_node(c, json_string(broker_is_drained(c->broker) ? "under maintenance"
+                                                                      : "not under maintenance")));
     mgmt_json_put(o, "partitions", json_object());
     mgmt_json_put(o, "ram_nodes", json_array());
     mgmt_json_put(o, "running_nodes", just_node(c));
     mgmt_json_put(o, "versions",
                   of_node(c, json_pack("{s:s, s:s}", "rabbitmq_name", "Warren", "rabbitmq_version",
                                        WARREN_VERSION)));
+    ctl_reply(r, o);
+}
+
+/* ---- environment ---- */
+
+static void put_addresses(json_t *o, const char *name, const struct conf_addresses *at)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < at->count; i++)
+        json_array_append_new(list, mgmt_json_text(slice_str(at->items[i].text)));
+    mgmt_json_put(o, name, list);
+}
+
+static json_t *node_environment(const struct broker_conf *conf)
+{
+    json_t *o = json_object();
+    mgmt_json_put_str(o, "name", conf->node.name);
+    mgmt_json_put_str(o, "data-dir", conf->node.data_dir);
+    mgmt_json_put_u64(o, "threads", conf->node.threads);
+    return o;
+}
+
+static json_t *listen_environment(const struct broker_conf *conf)
+{
+    json_t *o = json_object();
+    put_addresses(o, "amqp", &conf->listen.amqp);
+    put_addresses(o, "amqps", &conf->listen.amqps);
+    put_addresses(o, "management", &conf->listen.management);
+    put_addresses(o, "cluster", &conf->listen.cluster);
+    return o;
+}
+
+static json_t *limits_environment(const struct ctl *c)
+{
+    const struct broker_conf *conf = conf_of(c);
+    json_t *o = json_object();
+    mgmt_json_put_u64(o, "memory-high-watermark", broker_memory_limit(c->broker));
+    mgmt_json_put_u64(o, "disk-free-limit", broker_disk_limit(c->broker));
+    mgmt_json_put_u64(o, "channel-max", conf->limits.channel_max);
+    mgmt_json_put_u64(o, "frame-max", conf->limits.frame_max_bytes);
+    mgmt_json_put_u64(o, "heartbeat", conf->limits.heartbeat_s);
+    mgmt_json_put_u64(o, "max-message", conf->limits.max_message_bytes);
+    return o;
+}
+
+void ctl_serve_environment(struct ctl *c, struct http_request *r, json_t *args)
+{
+    (void)args;
+    const struct broker_conf *conf = conf_of(c);
+    json_t *o = json_object(), *cluster = json_object(), *tls = json_object();
+    mgmt_json_put_str(cluster, "cookie-file", conf->cluster.cookie_file);
+    if (conf->tls.cert != NULL)
+        mgmt_json_put_str(tls, "cert", conf->tls.cert);
+    mgmt_json_put(o, "node", node_environment(conf));
+    mgmt_json_put(o, "listen", listen_environment(conf));
+    mgmt_json_put(o, "cluster", cluster);
+    mgmt_json_put(o, "tls", tls);
+    mgmt_json_put(o, "limits", limits_environment(c));
     ctl_reply(r, o);
 }

@@ -84,6 +84,18 @@ void ctl_serve_delete_vhost(struct ctl *c, struct http_request *r, json_t *args)
                    &(struct meta_cmd){ .op = META_VHOST_DELETE, .name = meta_vhost_name(vh) });
 }
 
+/* Is the queue there? */
+void ctl_serve_find_queue(struct ctl *c, struct http_request *r, json_t *args)
+{
+    const struct meta_vhost *vh;
+    if (!ctl_vhost_of(c, r, args, &vh))
+        return;
+    if (meta_queue_find(broker_meta(c->broker), vh, ctl_text(args, "queue")) != NULL)
+        ctl_done(r);
+    else
+        ctl_refuse(r, "refused", "not_found");
+}
+
 /* ---- limits ---- */
 
 static json_t *limits_of(const struct meta_vhost *vh)

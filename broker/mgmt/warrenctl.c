@@ -60,9 +60,9 @@ int warrenctl_fail(const struct warrenctl *w, int status, const char *fmt, ...)
 
 static void print_given(const struct warrenctl *w)
 {
-    fprintf(stderr, "Arguments given:\n\t%s", w->command->name);
-    for (unsigned i = 0; i < w->arg_count; i++)
-        fprintf(stderr, " %s", w->args[i]);
+    fputs("Arguments given:\n\t", stderr);
+    for (unsigned i = 0; i < w->word_count; i++)
+        fprintf(stderr, "%s%s", i != 0 ? " " : "", w->words[i]);
     fputc('\n', stderr);
     warrenctl_help_usage(w, w->command, stderr);
 }
@@ -119,6 +119,7 @@ static const struct refusal {
 } refusals[] = {
     { "user_exists", EX_SOFTWARE, "User \"%s\" already exists" },
     { "refused", EX_UNAVAILABLE, "%s" },
+    { "bad_request", EX_UNAVAILABLE, "%s" },
     { "bad_data", EX_DATAERR, "%s" },
     { "no_such_queue", EX_USAGE, "%s" },
     { "try_again", EX_TEMPFAIL, "%s" },
@@ -193,15 +194,17 @@ int warrenctl_connect(struct warrenctl *w)
                                    : EX_UNAVAILABLE;
 }
 
-static bool ask(struct warrenctl *w, const char *path, json_t *args, struct warrenctl_answer *a,
-                int *status)
+static uint64_t timeout_of(const struct warrenctl *w)
 {
-    char *body = json_dumps(args, JSON_COMPACT);
+    return w->timeout_is_given ? w->timeout_s * 1000u : WARRENCTL_TIMEOUT_S * 1000u;
+}
+
+/* False: it has been said why, and *status is what to exit with. */
+static bool ask(struct warrenctl *w, const char *method, const char *path, struct slice body,
+                struct warrenctl_answer *a, int *status)
+{
     struct err err = { 0 };
-    uint64_t timeout_ms = w->timeout_is_given ? w->timeout_s * 1000u : WARRENCTL_TIMEOUT_S * 1000u;
-    bool ok = warrenctl_link_ask(w->link, "POST", path, slice_str(body), timeout_ms, a, &err);
-    mem_free(body);
-    if (ok)
+    if (warrenctl_link_ask(w->link, method, path, body, timeout_of(w), a, &err))
         return true;
     fflush(stdout);
     fprintf(stderr, "Error: operation %s on node %s %s: %s\n", w->command->name, w->node,
@@ -213,7 +216,7 @@ static bool ask(struct warrenctl *w, const char *path, json_t *args, struct warr
 /* Says the banner, unless the command could not even begin. An exit status. */
 static int judge(struct warrenctl *w, const struct warrenctl_answer *a)
 {
-    if (a->status == 200) {
+    if (a->status >= 200 && a->status < 300) {
         warrenctl_say_banner(w);
         return EX_OK;
     }
@@ -221,10 +224,24 @@ static int judge(struct warrenctl *w, const struct warrenctl_answer *a)
     json_t *o = json_loadb(a->body.ptr, a->body.len, 0, &why);
     const char *code = json_string_value(json_object_get(o, "error"));
     const char *detail = json_string_value(json_object_get(o, "detail"));
+    if (detail == NULL)
+        detail = json_string_value(json_object_get(o, "reason")); /* as the API says it */
     if (code == NULL || strncmp(code, "app_", 4) != 0)
         warrenctl_say_banner(w);
     int status = fail_with(w, code != NULL ? code : "bad answer", detail != NULL ? detail : "");
     json_decref(o);
+    return status;
+}
+
+int warrenctl_ask_api(struct warrenctl *w, const char *method, const char *path, struct slice body,
+                      struct warrenctl_answer *out)
+{
+    int status = warrenctl_connect(w);
+    if (status == EX_OK && ask(w, method, path, body, out, &status)) {
+        status = judge(w, out);
+        if (status != EX_OK)
+            text_fini(&out->body);
+    }
     return status;
 }
 
@@ -234,12 +251,9 @@ int warrenctl_ask_raw(struct warrenctl *w, const char *what, json_t *args,
     char path[PATH_ROOM];
     struct text t = text_over(path, sizeof path);
     text_put(&t, "/ctl/%s", what);
-    int status = warrenctl_connect(w);
-    if (status == EX_OK && ask(w, path, args, out, &status)) {
-        status = judge(w, out);
-        if (status != EX_OK)
-            text_fini(&out->body);
-    }
+    char *body = json_dumps(args, JSON_COMPACT);
+    int status = warrenctl_ask_api(w, "POST", path, slice_str(body), out);
+    mem_free(body);
     json_decref(args);
     return status;
 }
@@ -287,6 +301,20 @@ void warrenctl_join(const char *const *words, unsigned count, const char *betwee
         text_str(out, i != 0 ? between : "");
         text_str(out, words[i]);
     }
+}
+
+int warrenctl_require_stopped(struct warrenctl *w)
+{
+    int status;
+    struct text banner = w->banner;
+    text_init(&w->banner, BANNER_MAX); /* it is for afterwards */
+    json_t *o = warrenctl_ask(w, "ping", json_object(), &status);
+    text_fini(&w->banner);
+    w->banner = banner;
+    if (o != NULL && json_is_true(json_object_get(o, "running")))
+        status = fail_environment(w, false);
+    json_decref(o);
+    return status;
 }
 
 const char *warrenctl_option(const struct warrenctl *w, const char *name)
@@ -362,7 +390,9 @@ int warrenctl_main(int argc, char **argv)
     char node[256];
     struct warrenctl w = { .program = argc > 0 ? base_name(argv[0]) : "warrenctl",
                            .node = default_node(node, sizeof node),
-                           .vhost = "/" };
+                           .vhost = "/",
+                           .words = (const char *const *)argv + 1,
+                           .word_count = argc > 0 ? (unsigned)argc - 1 : 0 };
     json_set_alloc_funcs(mem_alloc, mem_free); /* jansson's own may fail */
     daemon_ignore_sigpipe();
     w.node_is_given = w.node != node;

@@ -33,6 +33,8 @@ struct warrenctl {
     const struct warrenctl_command *command;
     const char **args; /* the command's */
     unsigned arg_count;
+    const char *const *words; /* all that was given, for complaints */
+    unsigned word_count;
 
     const char *node; /* as given, or the default */
     bool node_is_given;
@@ -76,6 +78,10 @@ MUST_CHECK json_t *warrenctl_ask(struct warrenctl *w, const char *what, json_t *
 MUST_CHECK int warrenctl_ask_raw(struct warrenctl *w, const char *what, json_t *args,
                                  struct warrenctl_answer *out);
 
+/* A request to the management API. The answer is there, and the caller's, when the status is 0. */
+MUST_CHECK int warrenctl_ask_api(struct warrenctl *w, const char *method, const char *path,
+                                 struct slice body, struct warrenctl_answer *out);
+
 /* The same for who wants nothing but that it is done. An exit status. */
 int warrenctl_do(struct warrenctl *w, const char *what, json_t *args);
 
@@ -92,6 +98,10 @@ MUST_CHECK bool warrenctl_check_json(struct warrenctl *w, const char *text, int 
 /* Words joined by a separator, into `room`. */
 void warrenctl_join(const char *const *words, unsigned count, const char *between,
                     struct text *out);
+
+/* Is the application of the node that is connected stopped? An exit status; the complaint is
+ * printed. */
+int warrenctl_require_stopped(struct warrenctl *w);
 
 /* Connected to the node, and its name known. An exit status, 0: yes. */
 int warrenctl_connect(struct warrenctl *w);

@@ -3,8 +3,9 @@
 #include <string.h>
 
 static const struct warrenctl_table *const tables[] = {
-    &warrenctl_helps,    &warrenctl_lists, &warrenctl_nodes,
-    &warrenctl_policies, &warrenctl_users, &warrenctl_vhosts,
+    &warrenctl_clusters, &warrenctl_definitions, &warrenctl_helps,
+    &warrenctl_lists,    &warrenctl_nodes,       &warrenctl_operations,
+    &warrenctl_policies, &warrenctl_users,       &warrenctl_vhosts,
 };
 
 const struct warrenctl_command *warrenctl_command_at(size_t index)

@@ -66,7 +66,7 @@ struct warrenctl_table {
 };
 
 /* Each in the file of its name. */
-extern const struct warrenctl_table warrenctl_access, warrenctl_clusters, warrenctl_helps,
+extern const struct warrenctl_table warrenctl_clusters, warrenctl_definitions, warrenctl_helps,
     warrenctl_lists, warrenctl_nodes, warrenctl_operations, warrenctl_policies, warrenctl_users,
     warrenctl_vhosts;
 

@@ -1,9 +1,11 @@
 /* help, version, autocomplete. */
 #include "mgmt/warrenctl_help.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-#define BOLD(text) "\033[1m" text "\033[0m"
+#define COMMANDS_MAX 64u /* of one group */
+#define BOLD(text)   "\033[1m" text "\033[0m"
 
 static const char *const group_names[] = {
 #define X(name, text) text,
@@ -11,19 +13,27 @@ static const char *const group_names[] = {
 #undef X
 };
 
+static int compare_names(const void *left, const void *right)
+{
+    const struct warrenctl_command *const *a = left;
+    const struct warrenctl_command *const *b = right;
+    return strcmp((*a)->name, (*b)->name);
+}
+
 static void print_group(enum warrenctl_group group, FILE *to)
 {
-    bool first = true;
-    const struct warrenctl_command *c;
+    const struct warrenctl_command *sorted[COMMANDS_MAX], *c;
+    size_t count = 0;
     for (size_t i = 0; (c = warrenctl_command_at(i)) != NULL; i++) {
-        if (c->group != group)
-            continue;
-        if (first)
-            fprintf(to, BOLD("%s") ":\n\n", group_names[group]);
-        first = false;
-        fprintf(to, "   %-28s  %s\n", c->name, c->help);
+        if (c->group == group && count < COMMANDS_MAX)
+            sorted[count++] = c;
     }
-    if (!first)
+    qsort(sorted, count, sizeof *sorted, compare_names);
+    if (count != 0)
+        fprintf(to, BOLD("%s") ":\n\n", group_names[group]);
+    for (size_t i = 0; i < count; i++)
+        fprintf(to, "   %-28s  %s\n", sorted[i]->name, sorted[i]->help);
+    if (count != 0)
         fputc('\n', to);
 }
 

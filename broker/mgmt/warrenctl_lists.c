@@ -16,6 +16,7 @@ static const char *const exchange_columns[] = { CTL_EXCHANGE_COLUMNS(X) NULL };
 static const char *const binding_columns[] = { CTL_BINDING_COLUMNS(X) NULL };
 static const char *const connection_columns[] = { CTL_CONNECTION_COLUMNS(X) NULL };
 static const char *const channel_columns[] = { CTL_CHANNEL_COLUMNS(X) NULL };
+static const char *const consumer_columns[] = { CTL_CONSUMER_COLUMNS(X) NULL };
 #undef X
 
 /* What is listed, and how rabbitmqctl announces it. */
@@ -62,6 +63,17 @@ static const struct kind channels = { .what = "channels",
                                       .columns = channel_columns,
                                       .shown = channels_shown,
                                       .banner = "Listing channels" };
+
+static const char *const consumers_shown[] = { "queue_name",     "channel_pid",
+                                               "consumer_tag",   "ack_required",
+                                               "prefetch_count", "active",
+                                               "arguments",      NULL };
+static const struct kind consumers = { .what = "consumers",
+                                       .columns = consumer_columns,
+                                       .shown = consumers_shown,
+                                       .banner = "Listing consumers in vhost",
+                                       .ends = " ...",
+                                       .of_vhost = true };
 
 /* ---- columns ---- */
 
@@ -243,6 +255,11 @@ static int list_channels(struct warrenctl *w)
     return list(w, &channels);
 }
 
+static int list_consumers(struct warrenctl *w)
+{
+    return list(w, &consumers);
+}
+
 /* A shard that does not answer would let list_queues wait: whoever answers, answers for all. */
 static int list_unresponsive_queues(struct warrenctl *w)
 {
@@ -272,6 +289,12 @@ static const struct warrenctl_command rows[] = {
       .usage = "[--no-table-headers] [<column> ...] [--timeout <timeout>]",
       .help = "Lists AMQP 0.9.1 connections for the node",
       .run = list_connections },
+    { .name = "list_consumers",
+      .group = WARRENCTL_MONITORING,
+      .most = -1,
+      .usage = "[--vhost <vhost>] [--no-table-headers] [<column> ...] [--timeout <timeout>]",
+      .help = "Lists all consumers for a vhost",
+      .run = list_consumers },
     { .name = "list_exchanges",
       .group = WARRENCTL_MONITORING,
       .most = -1,

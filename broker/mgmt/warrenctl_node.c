@@ -221,3 +221,9 @@ bool warrenctl_node_connect(struct warrenctl *w, struct err *err)
     mem_free(nodes);
     return ok;
 }
+
+bool warrenctl_node_is_here(const struct warrenctl *w)
+{
+    struct wanted want;
+    return read_wanted(w->node, &want) && is_this_host(want.host);
+}

@@ -13,4 +13,7 @@
 /* Find it and connect. */
 MUST_CHECK bool warrenctl_node_connect(struct warrenctl *w, struct err *err);
 
+/* Is the node that is connected one of this host, whose process can be watched? */
+bool warrenctl_node_is_here(const struct warrenctl *w);
+
 #endif

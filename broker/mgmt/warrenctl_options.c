@@ -75,15 +75,30 @@ static bool takes_value(const char *option)
     return option[len - 1] == '=';
 }
 
+/* "-P" as "--pid", for those that rabbitmqctl knows; else the name as it is. */
+static struct slice full_name(const char *word)
+{
+    static const struct {
+        char brief;
+        const char *name;
+    } briefs[] = { { 'P', "pid" }, { 'e', "if-empty" }, { 'u', "if-unused" } };
+    struct slice name = name_of(word);
+    for (size_t i = 0; word[1] != '-' && name.len == 1 && i < ARRAY_COUNT(briefs); i++) {
+        if (briefs[i].brief == (char)name.ptr[0])
+            return slice_str(briefs[i].name);
+    }
+    return word[1] == '-' ? name : slice_of(NULL, 0);
+}
+
 /* The place of an option of the command's own, or -1. */
 static int own_of(const struct warrenctl_command *c, const char *word)
 {
-    struct slice name = name_of(word);
+    struct slice name = full_name(word);
     for (unsigned i = 0; c != NULL && i < WARRENCTL_OPTIONS_MAX && c->options[i] != NULL; i++) {
         struct slice option = slice_str(c->options[i]);
         if (takes_value(c->options[i]))
             option.len--;
-        if (word[1] == '-' && slice_eq(name, option))
+        if (slice_eq(name, option))
             return (int)i;
     }
     return -1;

@@ -178,7 +178,7 @@ static const struct warrenctl_command rows[] = {
     { .name = "list_vhosts",
       .group = WARRENCTL_ACCESS,
       .most = -1,
-      .usage = "[--no-table-headers] [<column> ...]",
+      .usage = "[--no-table-headers] [<column> ...] [--timeout <timeout>]",
       .help = "Lists virtual hosts",
       .details = "<column>\n\tmust be one of cluster_state, default_queue_type, description, name, "
                  "tags, tracing\n",

@@ -5,8 +5,11 @@
 #include "base/text.h"
 #include "base/units.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
@@ -177,4 +180,24 @@ uint64_t host_files_max(void)
 {
     struct rlimit limit;
     return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
+}
+
+/* "17 (name) Z ...": the name may hold anything, so the last parenthesis counts. */
+static bool is_zombie(uint64_t pid)
+{
+    char path[64], room[FILE_MAX_BYTES];
+    struct text t = text_over(path, sizeof path);
+    text_put(&t, "/proc/%" PRIu64 "/stat", pid);
+    struct slice stat = read_small(path, room);
+    size_t end = stat.len;
+    while (end != 0 && stat.ptr[end - 1] != ')')
+        end--;
+    return end != 0 && slice_starts(slice_from(stat, end), " Z");
+}
+
+bool host_process_lives(uint64_t pid)
+{
+    if (pid == 0 || pid > INT32_MAX || (kill((pid_t)pid, 0) != 0 && errno != EPERM))
+        return false;
+    return !is_zombie(pid);
 }

@@ -29,6 +29,9 @@ uint64_t host_disk_free_bytes(const char *path);
 /* How many files this process may have open. */
 uint64_t host_files_max(void);
 
+/* Is there such a process? One that has ended and that its parent has not asked for is none. */
+bool host_process_lives(uint64_t pid);
+
 /* The host's name up to its first dot, cut to `room`; "localhost" when it has none. */
 void host_short_name(char *out, size_t room);
 

@@ -5,11 +5,10 @@
 #include "base/text.h"
 #include "base/units.h"
 #include "io/file.h"
+#include "io/host.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -106,11 +105,6 @@ static bool read_entry(const char *path, struct run_node *n)
     return n->name[0] != '\0' && n->pid != 0;
 }
 
-static bool is_alive(uint64_t pid)
-{
-    return pid <= INT32_MAX && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
-}
-
 /* ---- all of a folder ---- */
 
 typedef void (*entry_fn)(const char *path, const struct run_node *n, void *arg);
@@ -139,7 +133,8 @@ struct sweep {
 static void remove_dead(const char *path, const struct run_node *n, void *arg)
 {
     const struct sweep *s = arg;
-    if (strcmp(n->name, s->ours->name) == 0 && n->pid != s->ours->pid && !is_alive(n->pid))
+    if (strcmp(n->name, s->ours->name) == 0 && n->pid != s->ours->pid &&
+        !host_process_lives(n->pid))
         unlink(path);
 }
 
@@ -184,7 +179,7 @@ static void add_found(const char *path, const struct run_node *n, void *arg)
         if (f->out[i].pid == n->pid)
             return;
     }
-    if (f->count < f->room && is_alive(n->pid))
+    if (f->count < f->room && host_process_lives(n->pid))
         f->out[f->count++] = *n;
 }
 

@@ -4,6 +4,7 @@ compared with literal text was taken from rabbitmqctl 3.10.8."""
 import json
 import os
 import stat
+import threading
 import time
 
 from harness import procs
@@ -25,6 +26,17 @@ class CtlCase(Case):
         out = self.ctl(*args, **kw)
         self.assertEqual(out.stderr, "")
         return out.stdout
+
+    def closing(self, conn, *args, **kw):
+        """What is said while the client is told to go, and goes."""
+        said = []
+        t = threading.Thread(target=lambda: said.append(self.said(*args, **kw)))
+        t.start()
+        self.assertEqual(conn.expect("connection.close", 0).reply_code, 320)
+        conn.send_method(0, "connection.close_ok")
+        t.join()
+        self.assertEqual(len(said), 1)
+        return said[0]
 
     def rows(self, *args, **kw):
         """A list's lines, quietly: each a list of its columns."""
@@ -126,7 +138,7 @@ class Usage(CtlCase):
         self.assertEqual(out.returncode, EX_USAGE)
         self.assertTrue(out.stderr.startswith(
             "Error (argument validation): Invalid options for this command:\n--bogus : \n"
-            "Arguments given:\n\tlist_queues"), out.stderr)
+            "Arguments given:\n\tlist_queues --bogus\n"), out.stderr)
 
     def test_a_column_that_is_not_there(self):
         out = self.run_ctl("list_queues", "name", "bogus1", "bogus2")
@@ -136,7 +148,8 @@ class Usage(CtlCase):
             "Arguments given:\n\tlist_queues name bogus1 bogus2\n"), out.stderr)
 
     def test_autocomplete(self):
-        self.assertEqual(self.run_ctl("autocomplete", "list_q").stdout, "list_queues\n")
+        self.assertEqual(self.run_ctl("autocomplete", "list_qu").stdout,
+                         "list_quarantined\nlist_queues\n")
 
 
 class Lists(CtlCase):
@@ -292,3 +305,193 @@ class Users(CtlCase):
         self.assertEqual(self.rows("list_queues", "-p", "v1"), [["q", "0"]])
         self.ctl("delete_vhost", "v1")
         self.assertEqual(self.rows("list_queues", "-p", "v1"), [])
+
+
+class Application(CtlCase):
+    def test_stop_app_and_start_app(self):
+        b = self.broker()
+        conn = self.connect(address=b.address)
+        conn.channel().declare("q", durable=True)
+        self.assertEqual(self.closing(conn, "stop_app", broker=b),
+                         "Stopping node rabbit1@localhost ...\n...done.\n")
+        with self.assertRaises(ConnectionRefusedError):
+            self.raw(address=b.address)
+        self.assertTrue(b.proc.alive())
+        self.ctl("ping", broker=b)
+        self.ctl("list_queues", broker=b, code=EX_USAGE)
+        self.ctl("stop_app", broker=b)  # once more is harmless
+        self.assertEqual(self.said("start_app", broker=b),
+                         "Starting node rabbit1@localhost ...\n...done.\n")
+        self.connect(address=b.address).channel().declare("q", durable=True, passive=True)
+
+    def test_a_client_that_does_not_answer_is_hung_up_on(self):
+        b = self.broker()
+        conn = self.connect(address=b.address)
+        self.ctl("stop_app", broker=b, seconds=30)
+        conn.expect_close(320)
+        conn.expect_eof()
+
+    def test_reset_only_when_it_is_stopped_and_then_all_is_gone(self):
+        b = self.broker()
+        conn = self.connect(address=b.address)
+        ch = conn.channel()
+        ch.declare("q", durable=True)
+        ch.publish("", "q", b"hello")
+        self.ctl("add_user", "u", "p", broker=b)
+        self.ctl("add_vhost", "v", broker=b)
+        out = self.ctl("reset", broker=b, code=EX_USAGE)
+        self.assertIn("requires the 'rabbit' app to be stopped", out.stderr)
+        self.closing(conn, "stop_app", broker=b)
+        self.assertEqual(self.said("reset", broker=b),
+                         "Resetting node rabbit1@localhost ...\n...done.\n")
+        self.ctl("start_app", broker=b)
+        self.assertEqual(self.rows("list_queues", broker=b), [])
+        self.assertEqual(self.rows("list_users", broker=b), [["guest", "[administrator]"]])
+        self.assertEqual(self.rows("list_vhosts", broker=b), [["/"]])
+        self.connect(address=b.address).channel().declare("q", durable=True)
+
+    def test_drain_and_revive(self):
+        b = self.broker()
+        conn = self.connect(address=b.address)
+        self.closing(conn, "drain", broker=b)
+        with self.assertRaises(ConnectionRefusedError):
+            self.raw(address=b.address)
+        self.assertIn("Is under maintenance?: true\n", self.said("status", broker=b))
+        self.ctl("revive", broker=b)
+        self.connect(address=b.address).channel()
+        self.assertIn("Is under maintenance?: false\n", self.said("status", broker=b))
+
+    def test_listeners_alone(self):
+        b = self.broker()
+        ch = self.connect(address=b.address).channel()
+        self.ctl("suspend_listeners", broker=b)
+
+        def is_closed():
+            try:
+                self.raw(address=b.address).sock.close()
+            except ConnectionRefusedError:
+                return True
+            return False
+        wait_until(is_closed, "the listener to close")
+        ch.queue()  # who is there stays
+        self.ctl("resume_listeners", broker=b)
+        self.connect(address=b.address).channel()
+
+    def test_a_stopped_node_stops(self):
+        b = self.broker()
+        self.ctl("stop_app", broker=b)
+        self.assertEqual(self.ctl("shutdown", broker=b).stdout.splitlines()[-1],
+                         "RabbitMQ node rabbit1@localhost running at PID %d successfully shut down"
+                         % b.proc.pid)
+        self.assertFalse(b.proc.alive())
+
+    def test_waiting_for_a_node(self):
+        b = self.broker()
+        pid_file = os.path.join(b.path("data"), "rabbit1@localhost", "warren-broker.pid")
+        out = self.said("wait", pid_file, broker=b)
+        self.assertIn("pid is %d\n" % b.proc.pid, out)
+        self.ctl("await_startup", broker=b)
+        out = self.ctl("wait", "-t", "1", "/no/such/pid", broker=b, code=EX_TEMPFAIL)
+        self.assertIn("timed out", out.stderr)
+        self.ctl("await_online_nodes", "2", "-t", "1", broker=b, code=EX_SOFTWARE)
+
+
+class Operations(CtlCase):
+    def test_closing_connections(self):
+        b = self.broker()
+        first, second = self.connect(address=b.address), self.connect(address=b.address)
+        pids = {r[1]: r[0] for r in self.rows("list_connections", "pid", "peer_port", broker=b)}
+        self.ctl("close_connection", pids[str(first.sock.getsockname()[1])], "be gone", broker=b)
+        first.expect_close(320, "CONNECTION_FORCED - be gone")
+        out = self.said("close_all_connections", "all of you", broker=b)
+        self.assertTrue(out.endswith("Closed 1 connections\n"), out)
+        second.expect_close(320, "CONNECTION_FORCED - all of you")
+
+    def test_a_memory_limit_of_nothing_blocks_publishers(self):
+        b = self.broker()
+        self.ctl("set_vm_memory_high_watermark", "0", broker=b)
+        wait_until(lambda: "Memory alarm on node rabbit1@localhost" in
+                   self.said("status", broker=b), "the alarm")
+        self.ctl("set_vm_memory_high_watermark", "0.4", broker=b)
+        wait_until(lambda: "Memory alarm" not in self.said("status", broker=b), "its end")
+
+    def test_what_only_erlang_can(self):
+        out = self.ctl("eval", "ok.", code=EX_UNAVAILABLE)
+        self.assertIn("no Erlang program", out.stderr)
+
+    def test_clusters_are_refused_honestly(self):
+        b = self.broker()
+        self.ctl("stop_app", broker=b)
+        out = self.ctl("join_cluster", "rabbit@elsewhere", broker=b, code=EX_UNAVAILABLE)
+        self.assertEqual(out.stdout,
+                         "Clustering node rabbit1@localhost with rabbit@elsewhere ...\n")
+        self.assertIn("does not form clusters yet", out.stderr)
+
+    def test_report_and_environment(self):
+        out = self.said("report")
+        self.assertIn("Status of node rabbit1@localhost ...", out)
+        self.assertIn("Listing policies for vhost", out)
+        self.assertIn("amqp", json.loads(self.said("environment", "--formatter", "json"))["listen"])
+
+    def test_queues_are_purged_and_deleted(self):
+        b = self.broker()
+        ch = self.connect(address=b.address).channel()
+        ch.declare("q1")
+        ch.declare("mine", exclusive=True)
+        ch.publish("", "q1", b"x")
+        ch.consume("mine", tag="t1")
+        wait_until(lambda: ["q1", "1"] in self.rows("list_queues", broker=b), "the message")
+        out = self.ctl("delete_queue", "q1", "--if-empty", broker=b, code=EX_USAGE)
+        self.assertEqual(out.stderr, "Error:\nQueue is not empty\n")
+        self.assertEqual(self.said("purge_queue", "q1", broker=b),
+                         "Purging queue 'q1' in vhost '/' ...\n")
+        self.ctl("delete_queue", "mine", "-u", broker=b, code=EX_USAGE)
+        self.assertEqual(self.said("delete_queue", "q1", "-e", broker=b),
+                         "Deleting queue 'q1' on vhost '/' if queue is empty ...\n"
+                         "Queue was successfully deleted with 0 ready messages\n")
+        rows = self.rows("list_consumers", "queue_name", "consumer_tag", "ack_required", broker=b)
+        self.assertEqual(rows, [["mine", "t1", "true"]])
+        self.ctl("delete_queue", "mine", broker=b)
+        self.assertEqual(self.rows("list_queues", broker=b), [])
+
+
+class Definitions(CtlCase):
+    def test_what_is_exported_is_imported_again(self):
+        a, b = self.broker("rabbit1"), self.broker("rabbit1")
+        path = os.path.join(self.folder("defs"), "defs.json")
+        ch = self.connect(address=a.address).channel()
+        ch.declare("q", durable=True, arguments={"x-max-length": 7})
+        ch.bind("q", "amq.topic", "a.#")
+        self.ctl("add_user", "u", "p", broker=a)
+        self.ctl("set_policy", "p1", "^q", '{"max-length":5}', broker=a)
+        self.assertEqual(self.said("export_definitions", path, broker=a),
+                         'Exporting definitions in JSON to a file at "%s" ...\n' % path)
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+        self.said("import_definitions", path, broker=b)
+        self.ctl("authenticate_user", "u", "p", broker=b)
+        self.assertEqual(self.rows("list_queues", "name", "arguments", "policy", broker=b),
+                         [["q", '[{"x-max-length",7}]', "p1"]])
+        self.assertEqual(json.loads(self.said("export_definitions", "-", broker=b))["queues"],
+                         json.loads(self.said("export_definitions", "-", broker=a))["queues"])
+
+    def test_a_real_rabbitmqs_definitions(self):
+        b = self.broker()
+        here = os.path.dirname(os.path.abspath(__file__))
+        self.ctl("import_definitions", os.path.join(here, "golden", "rabbitmq-definitions.json"),
+                 broker=b)
+        self.ctl("authenticate_user", "carol", "carols secret", broker=b)
+        self.assertIn(["v1"], self.rows("list_vhosts", broker=b))
+        self.assertIn(["orders", "[{\"x-max-length\",1000}]", "limits"],
+                      self.rows("list_queues", "-p", "v1", "name", "arguments", "policy", broker=b))
+
+    def test_what_is_no_json(self):
+        path = write(os.path.join(self.folder("defs"), "defs.json"), "{ not json")
+        out = self.ctl("import_definitions", path, code=65)
+        self.assertIn("Failed to deserialise input", out.stderr)
+
+    def test_from_standard_input(self):
+        b = self.broker()
+        text = self.said("export_definitions", "-", broker=b)
+        out = procs.subprocess.run([CTL_BIN, "import_definitions", "-"], input=text, text=True,
+                                   env=b.env(), capture_output=True)
+        self.assertEqual(out.returncode, 0, out.stderr)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* A machine of files: what /proc and /sys would say. */
@@ -133,4 +134,23 @@ Test(host, knows_the_room_on_a_disk)
     cr_expect(gt(u64, host_disk_free_bytes(root), 0));
     cr_expect(eq(u64, host_disk_free_bytes("/no/such/folder"), 0));
     cr_expect(gt(u64, host_files_max(), 0));
+}
+
+Test(host, knows_who_lives)
+{
+    cr_expect(host_process_lives((uint64_t)getpid()));
+    cr_expect(not(host_process_lives(0)));
+    cr_expect(not(host_process_lives(INT32_MAX)));
+    cr_expect(not(host_process_lives(UINT64_MAX)));
+}
+
+Test(host, who_has_ended_does_not_live_even_unasked_for)
+{
+    pid_t child = fork();
+    if (child == 0)
+        _exit(0);
+    siginfo_t info;
+    cr_assert(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT) == 0);
+    cr_expect(not(host_process_lives((uint64_t)child)));
+    waitpid(child, NULL, 0);
 }
