@@ -43,6 +43,8 @@ void channel_take_publish(struct channel *ch, const struct amqp_basic_publish *m
     struct content *ct = &ch->content;
     ch->conn->publishes = true;
     ct->immediate = m->immediate;
+    ct->look_closer =
+        m->immediate || (m->exchange.len == 0 && m->routing_key.len == REPLY_TO_ADDRESS_BYTES);
     ct->stage = CONTENT_HEADER;
     ch->conn->contents++;
     ct->mandatory = m->mandatory;
@@ -64,13 +66,17 @@ static void hold(struct channel *ch, size_t octets)
 static void reset_content(struct channel *ch)
 {
     struct content *ct = &ch->content;
-    shard_count_bytes(ch->conn->shard, -(int64_t)ct->held_bytes);
-    ct->held_bytes = 0;
+    if (UNLIKELY(ct->held_bytes != 0)) {
+        shard_count_bytes(ch->conn->shard, -(int64_t)ct->held_bytes);
+        ct->held_bytes = 0;
+    }
     if (ct->stage != CONTENT_NONE)
         ch->conn->contents--;
-    mem_free(ct->parked);
-    mem_free(ct->rewritten);
-    ct->parked = ct->rewritten = NULL;
+    if (UNLIKELY(ct->parked != NULL || ct->rewritten != NULL)) {
+        mem_free(ct->parked);
+        mem_free(ct->rewritten);
+        ct->parked = ct->rewritten = NULL;
+    }
     ct->parts = NULL;
     ct->part_count = ct->part_cap = 0;
     ct->stage = CONTENT_NONE;
@@ -142,17 +148,20 @@ static bool header_is_good(struct channel *ch, const struct amqp_header *h,
     return false;
 }
 
+static bool ask_a_closer_look(const struct amqp_props_brief *brief)
+{
+    return (brief->flags & LOOK_CLOSER) != 0 || brief->delivery_mode > AMQP_DELIVERY_PERSISTENT ||
+           ((brief->flags & AMQP_PROP_delivery_mode) != 0 && brief->delivery_mode == 0);
+}
+
 static void begin_body(struct channel *ch, const struct amqp_header *h,
                        const struct amqp_props_brief *brief)
 {
     struct content *ct = &ch->content;
     ct->props = h->props;
     ct->persistent = brief->delivery_mode == AMQP_DELIVERY_PERSISTENT;
-    ct->look_closer =
-        ct->immediate || (brief->flags & LOOK_CLOSER) != 0 ||
-        brief->delivery_mode > AMQP_DELIVERY_PERSISTENT ||
-        ((brief->flags & AMQP_PROP_delivery_mode) != 0 && brief->delivery_mode == 0) ||
-        (ct->exchange.len == 0 && ct->key.len == REPLY_TO_ADDRESS_BYTES);
+    if (brief->flags != 0 && ask_a_closer_look(brief))
+        ct->look_closer = true;
     ct->body_bytes = ct->left_bytes = h->body_size;
     ct->stage = CONTENT_BODY;
     ct->overrun = false;
