@@ -65,6 +65,7 @@ static void free_memory(void *ptr)
 void channel_end(struct channel *ch)
 {
     release(ch);
+    control_op_free(&ch->pending.declare);
     connection_take_channel(ch->conn, ch->number);
     unacked_fini(&ch->unacked);
     idmap_fini(&ch->consumers);
@@ -158,6 +159,7 @@ void channel_done(struct channel *ch)
 {
     CHECK(ch->pending.method != 0);
     ch->pending.method = 0;
+    control_op_free(&ch->pending.declare);
     connection_go_on(ch->conn);
 }
 

@@ -72,6 +72,7 @@ struct pending {
     uint32_t shard;
     uint32_t messages;
     struct channel_consumer *consumer;
+    struct control_op *declare; /* of a queue, to be sent again when it finds one that is going */
     uint8_t name_bytes;
     uint8_t name[META_NAME_MAX];
 };

@@ -31,7 +31,7 @@ static void send_command(struct channel *ch, const struct meta_cmd *cmd)
 static void ask_counts(struct channel *ch, uint64_t qid)
 {
     const struct meta_queue *q = meta_queue_get(channel_meta(ch), qid);
-    if (q != NULL && !ch->pending.nowait) {
+    if (q != NULL && (!ch->pending.nowait || ch->pending.declare != NULL)) {
         channel_ask(ch, q, &(struct port_request){ .op = PORT_COUNT });
         return;
     }
@@ -212,7 +212,9 @@ static void on_delete_answer(struct channel *ch, const struct port_request *r)
 void channel_on_topology_answer(struct channel *ch, struct port_request *r)
 {
     ch->pending.messages = count_of(r->messages);
-    if (r->op == PORT_COUNT)
+    if (r->op == PORT_COUNT && r->verdict == PORT_NO_QUEUE && ch->pending.declare != NULL)
+        send_command(ch, &ch->pending.declare->cmd); /* it is going: there will be another one */
+    else if (r->op == PORT_COUNT)
         say_queue_declared(ch, ch->pending.messages, r->consumers);
     else if (r->op == PORT_DELETE)
         on_delete_answer(ch, r);
@@ -286,6 +288,8 @@ static void take_queue_declare(struct channel *ch, const struct amqp_queue_decla
         memcpy(ch->pending.name, name.ptr, name.len);
     if (channel_reply_declare(ch, name))
         return;
+    if (!m->passive)
+        ch->pending.declare = control_op_new(&cmd);
     if (m->exclusive && !m->passive)
         ch->conn->owns_queues = true;
     carry_on(ch, &cmd);

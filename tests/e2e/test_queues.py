@@ -281,3 +281,20 @@ class Names(Base):
         self.assertEqual(len(tags), 10)
         for tag in tags:
             self.assertTrue(re.match(r"^amq\.ctag-[A-Za-z0-9_-]{22}$", tag), tag)
+
+
+class Renewal(Base):
+    def test_an_auto_delete_queue_declared_again_right_after_its_consumer_went(self):
+        q = self.name()
+        for n in range(30):
+            conn = self.connect()
+            ch = conn.channel()
+            ch.declare(q, auto_delete=True)
+            ch.consume(q)
+            conn.close()
+            ch = self.channel()
+            ch.declare(q, auto_delete=True)
+            ch.publish("", q, b"%d" % n)
+            ch.consume(q)
+            self.assertEqual(ch.expect("basic.deliver").body, b"%d" % n)
+            ch.close()
