@@ -72,17 +72,16 @@ static const struct meta_binding *find(const struct meta_version *v, const struc
     UNREACHABLE("exchange type");
 }
 
-const struct meta_binding *meta_binding_find(const struct meta_version *v,
-                                             const struct meta_vhost *vh,
+/* The binding that a BIND or UNBIND names, or NULL. */
+static const struct meta_binding *find_named(const struct meta_version *v, const struct ends *e,
                                              const struct meta_cmd *cmd)
 {
-    struct ends e = ends_of(v, vh, cmd);
-    if (e.source == NULL || e.destination == 0)
+    if (e->source == NULL || e->destination == 0)
         return NULL;
     struct sorted_args sorted;
     args_sort(&sorted, cmd->bind.args);
-    struct meta_binding_id id = { e.source->def->xid, e.destination, cmd->bind.key, sorted.args };
-    const struct meta_binding *b = find(v, e.source, &id);
+    struct meta_binding_id id = { e->source->def->xid, e->destination, cmd->bind.key, sorted.args };
+    const struct meta_binding *b = find(v, e->source, &id);
     mem_free(sorted.more);
     return b;
 }
@@ -180,10 +179,10 @@ enum meta_verdict meta_binding_check(const struct meta_version *v, const struct 
             (e.source->def->type == META_CONSISTENT_HASH && !weight_suits(cmd->bind.key, why)) ||
             !destination_is_open(v, &e, cmd, why))
             return META_REFUSED;
-        return meta_binding_find(v, vh, cmd) != NULL ? META_DONE : META_CHANGE;
+        return find_named(v, &e, cmd) != NULL ? META_DONE : META_CHANGE;
     }
     /* To take away what is not there is done already, whoever asks. */
-    if (meta_binding_find(v, vh, cmd) == NULL)
+    if (find_named(v, &e, cmd) == NULL)
         return META_DONE;
     return destination_is_open(v, &e, cmd, why) ? META_CHANGE : META_REFUSED;
 }
@@ -437,8 +436,8 @@ static void delete_orphans(struct meta *m, struct orphans *o)
 
 static void unbind(struct meta *m, const struct meta_cmd *cmd)
 {
-    const struct meta_binding *b =
-        meta_binding_find(&m->draft, meta_vhost_get(&m->draft, cmd->vhost_id), cmd);
+    struct ends e = ends_of(&m->draft, meta_vhost_get(&m->draft, cmd->vhost_id), cmd);
+    const struct meta_binding *b = find_named(&m->draft, &e, cmd);
     CHECK(b != NULL);
     struct orphans o = { 0 };
     uint64_t id = meta_binding_destination(b);

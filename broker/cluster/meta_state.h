@@ -190,11 +190,6 @@ void meta_vhost_queues_drop(struct meta *m, struct pmap *queues, struct meta_res
 
 /* ---- checks ---- */
 
-/* The binding that a BIND or UNBIND names, or NULL. */
-const struct meta_binding *meta_binding_find(const struct meta_version *v,
-                                             const struct meta_vhost *vh,
-                                             const struct meta_cmd *cmd);
-
 /* The arguments of a queue that is to be made: of known types and in their bounds. */
 MUST_CHECK bool meta_queue_args_check(const struct meta_vhost *vh, const struct meta_cmd *cmd,
                                       struct meta_refusal *why);
