@@ -486,7 +486,8 @@ static void tell(uint64_t number, bool multiple, bool ok, void *arg)
     if (ok)
         m.basic_ack = (struct amqp_basic_ack){ number, multiple };
     else
-        m.basic_nack = (struct amqp_basic_nack){ number, multiple, false };
+        m.basic_nack =
+            (struct amqp_basic_nack){ number, multiple, true }; /* requeue, as RabbitMQ */
     channel_send(ch, &m);
 }
 

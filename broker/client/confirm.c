@@ -99,21 +99,24 @@ static void tell_one(struct confirm *c, uint64_t number, confirm_fn tell, void *
     tell(number, false, !s->failed, arg);
 }
 
-/* Nacks first, for they may let base move on; then one ack for all below it; then what is beyond.
- */
-void confirm_tell(struct confirm *c, confirm_fn tell, void *arg)
+static void tell_singles(struct confirm *c, bool failed, confirm_fn tell, void *arg)
 {
     for (size_t i = 0; i < c->single_count; i++) {
-        if (c->single[i] >= c->base && slot(c, c->single[i])->failed)
-            tell_one(c, c->single[i], tell, arg);
+        uint64_t number = c->single[i];
+        if (number >= c->base && slot(c, number)->failed == failed && !slot(c, number)->told)
+            tell_one(c, number, tell, arg);
     }
-    advance(c);
+}
+
+/* In RabbitMQ's order: one ack for all below the first that waits or failed, one for each beyond,
+ * then the nacks, which may let base move on. */
+void confirm_tell(struct confirm *c, confirm_fn tell, void *arg)
+{
     if (c->owed > c->told)
         tell(c->owed, c->owed > c->told + 1, true, arg);
-    c->told = c->base - 1;
-    for (size_t i = 0; i < c->single_count; i++) {
-        if (c->single[i] >= c->base && !slot(c, c->single[i])->told)
-            tell_one(c, c->single[i], tell, arg);
-    }
+    tell_singles(c, false, tell, arg);
+    tell_singles(c, true, tell, arg);
     c->single_count = 0;
+    advance(c);
+    c->told = c->base - 1;
 }

@@ -151,6 +151,63 @@ class Confirm(Base):
         self.ch.call("queue.delete", queue=q)
 
 
+class Refusing(Base):
+    """A full queue that rejects what is published: nack, among acks and returns."""
+
+    def setUp(self):
+        super().setUp()
+        self.ch.call("confirm.select")
+        self.full, self.open = self.name("full"), self.name("open")
+        self.ch.declare(self.full, arguments={"x-max-length": 0, "x-overflow": "reject-publish"})
+        self.ch.declare(self.open)
+
+    def answers(self, n):
+        """Verdicts of the first n publishes by number; each is given once. And all events."""
+        told, events = {}, []
+        while len(told) < n:
+            event = self.ch.next()
+            events.append(event)
+            if event.name == "basic.return":
+                continue
+            first = 1 if event.multiple else event.delivery_tag
+            new = [i for i in range(first, event.delivery_tag + 1) if i not in told]
+            self.assertTrue(new, event)
+            told.update((i, event.name[6:]) for i in new)
+        return told, events
+
+    def send(self, *keys, **opts):
+        self.ch.conn.send(b"".join(
+            wire.method_frame(1, "basic.publish", routing_key=k, **opts) +
+            wire.content_frames(1, b"x") for k in keys))
+
+    def test_a_nack_for_each(self):
+        self.send(*[self.full] * 50)
+        told, _ = self.answers(50)
+        self.assertEqual(told, {i: "nack" for i in range(1, 51)})
+        self.assertEqual(self.ch.get_all(self.full), [])
+
+    def test_mixed(self):
+        keys = [self.open, self.full, "nowhere", self.open, self.open, self.full] * 20
+        self.send(*keys, mandatory=True)
+        told, events = self.answers(len(keys))
+        self.assertEqual(told, {i + 1: "nack" if k == self.full else "ack"
+                                for i, k in enumerate(keys)})
+        self.assertEqual(sum(e.name == "basic.return" for e in events), 20)
+
+    def test_one_queue_of_two_refuses(self):
+        self.ch.bind(self.full, "amq.fanout")
+        self.ch.bind(self.open, "amq.fanout")
+        self.ch.publish("amq.fanout", "", b"x")
+        self.ch.expect("basic.nack", delivery_tag=1, requeue=True)  # whatever that means
+        self.assertEqual(self.ch.get_all(self.open), [b"x"])
+
+    def test_without_confirms_nobody_is_told(self):
+        ch = self.conn.channel()
+        ch.publish("", self.full, b"x", mandatory=True)
+        ch.barrier()
+        ch.expect_silence(0.05)
+
+
 class Flow(Base):
     def test_flow_active_is_answered(self):
         self.ch.send("channel.flow", active=True)

@@ -64,7 +64,7 @@ Test(confirm, a_nack_is_never_covered_by_an_ack)
     confirm_answer(&c, 1, true);
     confirm_answer(&c, 2, false);
     confirm_answer(&c, 3, true);
-    expect_told(&c, "-2 +3*");
+    expect_told(&c, "+1 +3 -2");
     confirm_begin(&c, 2);
     confirm_answer(&c, 4, false);
     confirm_answer(&c, 4, true);
