@@ -181,6 +181,13 @@ class Headers(Base):
                 self.assertFalse(self.match({"v": value}, {"v": other}))
 
 
+    def test_nothing_in_a_table_is_nothing_in_a_list(self):
+        self.assertTrue(self.match({"v": {}}, {"v": []}))
+        self.assertTrue(self.match({"v": []}, {"v": {}}))
+        self.assertFalse(self.match({"v": [{}]}, {"v": [[]]}))
+        self.assertFalse(self.match({"v": []}, {"v": ""}))
+
+
 class BetweenExchanges(Base):
     def bind(self, destination, source, key=""):
         self.ch.call("exchange.bind", destination=destination, source=source, routing_key=key)
