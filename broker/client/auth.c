@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define LINES        64u   /* of those who wait, by address */
+#define WAITING_MAX  2048u /* in all of them */
 #define LINE_MAX     200u  /* checks in one */
 #define AT_WORK_MAX  4u    /* checks of this loop that the pool has at a time */
 #define KNOWN        2048u /* successes remembered; a power of two */
@@ -59,6 +60,7 @@ struct auth {
     uint64_t line_seed;
     struct check_list lines[LINES];
     unsigned line_len[LINES];
+    unsigned waiting; /* the sum of those */
     unsigned next_line;
     struct check_list at_work;
     unsigned at_work_count;
@@ -93,6 +95,7 @@ static void leave_line(struct auth_check *c)
     struct auth *a = c->auth;
     TAILQ_REMOVE(&a->lines[c->line], c, entry);
     a->line_len[c->line]--;
+    a->waiting--;
 }
 
 static void free_check(struct auth_check *c)
@@ -360,13 +363,14 @@ enum auth_verdict auth_login(struct auth *a, const struct auth_ask *ask, struct 
         c = find_in(&a->lines[line], mac);
     if (c != NULL)
         return join(c, ask, wait);
-    if (a->line_len[line] == LINE_MAX)
+    if (a->line_len[line] == LINE_MAX || a->waiting == WAITING_MAX)
         return AUTH_BUSY;
     c = new_check(a, u, ask);
     memcpy(c->mac, mac, sizeof mac);
     c->line = line;
     TAILQ_INSERT_TAIL(&a->lines[line], c, entry);
     a->line_len[line]++;
+    a->waiting++;
     enum auth_verdict verdict = join(c, ask, wait);
     serve_lines(a);
     return verdict;

@@ -163,6 +163,7 @@ void channel_ask(struct channel *ch, const struct meta_queue *q, const struct po
 /* channel_access.c: may its user do that? False: the channel was closed. */
 MUST_CHECK bool channel_may(struct channel *ch, enum access_right right, enum access_kind kind,
                             struct slice name, uint32_t method);
+MUST_CHECK bool channel_may_publish(struct channel *ch, struct slice exchange);
 /* Only topic exchanges ask; one that is not there does not. */
 MUST_CHECK bool channel_may_topic(struct channel *ch, enum access_right right,
                                   struct slice exchange, struct slice key, uint32_t method);

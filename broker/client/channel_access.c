@@ -2,6 +2,7 @@
  * anybody looks whether the thing is there. */
 #include "amqp/amqp_table.h"
 #include "base/check.h"
+#include "base/mem.h"
 #include "client/access.h"
 #include "client/channel.h"
 #include "client/connection_login.h"
@@ -23,6 +24,37 @@ bool channel_may(struct channel *ch, enum access_right right, enum access_kind k
         return true;
     channel_refuse(ch, &why, method);
     return false;
+}
+
+/* Messages for one exchange come in rows: a pattern is asked once for each row. */
+static bool has_asked(const struct connection *c, const struct meta_version *v, struct slice name)
+{
+    const struct written_to *w = c->written_to;
+    return w != NULL && w->rights == v->rights && w->name_bytes == name.len &&
+           (name.len == 0 || memcmp(w->name, name.ptr, name.len) == 0);
+}
+
+static void note_asked(struct connection *c, const struct meta_version *v, struct slice name)
+{
+    if (c->written_to == NULL)
+        c->written_to = mem_alloc(sizeof *c->written_to);
+    c->written_to->rights = v->rights;
+    c->written_to->name_bytes = (uint8_t)name.len;
+    if (name.len != 0)
+        memcpy(c->written_to->name, name.ptr, name.len);
+}
+
+bool channel_may_publish(struct channel *ch, struct slice exchange)
+{
+    struct connection *c = ch->conn;
+    const struct meta_version *v = channel_meta(ch);
+    const struct meta_permission *p = connection_permission(c, v);
+    if (LIKELY(p != NULL && p->write.all) || has_asked(c, v, exchange))
+        return true;
+    if (!channel_may(ch, ACCESS_WRITE, ACCESS_EXCHANGE, exchange, AMQP_BASIC_PUBLISH))
+        return false;
+    note_asked(c, v, exchange);
+    return true;
 }
 
 bool channel_may_topic(struct channel *ch, enum access_right right, struct slice exchange,

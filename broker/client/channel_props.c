@@ -185,7 +185,7 @@ static bool exchange_is_open(struct channel *ch)
 {
     const struct content *ct = &ch->content;
     struct meta_refusal why;
-    if (!channel_may(ch, ACCESS_WRITE, ACCESS_EXCHANGE, ct->exchange, AMQP_BASIC_PUBLISH))
+    if (!channel_may_publish(ch, ct->exchange))
         return false;
     if (exchange_may_publish(channel_meta(ch), ch->conn->vhost_id, ct->exchange, &why))
         return channel_may_topic(ch, ACCESS_WRITE, ct->exchange, ct->key, AMQP_BASIC_PUBLISH);

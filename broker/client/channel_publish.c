@@ -346,7 +346,7 @@ static bool route(struct channel *ch, const struct meta_version *v,
         *count = ch->kept->count;
         return true;
     }
-    if (!channel_may(ch, ACCESS_WRITE, ACCESS_EXCHANGE, ct->exchange, AMQP_BASIC_PUBLISH))
+    if (!channel_may_publish(ch, ct->exchange))
         return false;
     if (!ch->route_ready) {
         route_out_init(&ch->route);

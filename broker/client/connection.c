@@ -43,6 +43,7 @@ static void free_memory(void *ptr)
     struct connection *c = ptr;
     live_unref(&c->live);
     mem_free(c->user);
+    mem_free(c->written_to);
     mem_free(c->channels);
     mem_free(c);
 }

@@ -24,6 +24,13 @@ struct tls_ctx;
 
 TAILQ_HEAD(channel_list, channel);
 
+/* An exchange that the user may write to, of the rights that it was found with. */
+struct written_to {
+    uint64_t rights;
+    uint8_t name_bytes;
+    uint8_t name[META_NAME_MAX];
+};
+
 struct connection {
     struct shard *shard;
     uint64_t id;
@@ -38,7 +45,8 @@ struct connection {
     uint64_t rights; /* of the version that `permission` was looked up in */
     const struct meta_permission *permission;
     struct access_topic_kept topic_kept;
-    struct channel **channels; /* by number */
+    struct written_to *written_to; /* the last one that a pattern was asked about, or NULL */
+    struct channel **channels;     /* by number */
     uint32_t channel_cap;
     uint32_t channel_count;
     uint32_t incarnations;          /* channels opened so far */

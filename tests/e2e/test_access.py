@@ -1,6 +1,7 @@
 """What users may do: vhosts, limits, permissions on every operation, topics. Codes and words are
 RabbitMQ 3.10's."""
 
+import wire
 from harness.admin import Admin
 from harness.case import Case, only
 from harness.client import Eof
@@ -101,6 +102,25 @@ class Entering(AccessCase):
         self.admin.unlimit_user(user, "max-connections")
         for _ in range(3):
             self.log_in(user)
+
+    @only("broker", "threads")
+    def test_many_at_once_do_not_pass_the_limit_together(self):
+        user, vhost = self.user(), self.vhost()
+        self.admin.permit(user, vhost=vhost)
+        self.admin.limit_vhost(vhost, "max-connections", 5)
+        conns = [self.raw() for _ in range(40)]
+        for conn in conns:
+            conn.send(wire.PROTOCOL_HEADER)
+            conn.start_ok(user, PASSWORD)
+            conn.send_method(0, "connection.tune_ok", channel_max=10, frame_max=131072)
+            conn.send_method(0, "connection.open", virtual_host=vhost)
+        outcomes = []
+        for conn in conns:
+            conn.expect("connection.start")
+            conn.expect("connection.tune")
+            outcomes.append(conn.next().name)
+        self.assertEqual(outcomes.count("connection.open_ok"), 5)
+        self.assertEqual(outcomes.count("connection.close"), 35)
 
     def test_a_user_with_enough_channels(self):
         user = self.user()
