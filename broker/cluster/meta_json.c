@@ -22,6 +22,34 @@ json_t *meta_json_read(struct slice json, struct meta_refusal *why)
     return NULL;
 }
 
+static bool is_pair(const json_t *v)
+{
+    return json_array_size(v) == 2 && json_is_string(json_array_get(v, 0));
+}
+
+static bool is_list_of_pairs(const json_t *v)
+{
+    for (size_t i = 0; i < json_array_size(v); i++)
+        if (!is_pair(json_array_get(v, i)))
+            return false;
+    return json_array_size(v) != 0;
+}
+
+json_t *meta_json_read_object(struct slice json, struct meta_refusal *why)
+{
+    json_t *value = meta_json_read(json, why);
+    if (value == NULL || !is_list_of_pairs(value))
+        return value;
+    json_t *object = json_object();
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        const json_t *pair = json_array_get(value, i);
+        json_object_set(object, json_string_value(json_array_get(pair, 0)),
+                        json_array_get(pair, 1));
+    }
+    json_decref(value);
+    return object;
+}
+
 static int dump_to_text(const char *octets, size_t count, void *arg)
 {
     text_slice(arg, slice_of(octets, count));

@@ -23,6 +23,10 @@ struct meta_json_iter {
 /* A value of any kind. NULL, and a refusal, if it is none. Needs json_decref. */
 MUST_CHECK json_t *meta_json_read(struct slice json, struct meta_refusal *why);
 
+/* The same, and a list of pairs [["key",value],...] as the object that it means: rabbitmqctl
+ * exports some definitions in this form. */
+MUST_CHECK json_t *meta_json_read_object(struct slice json, struct meta_refusal *why);
+
 /* In one line, the keys in their order. `out` is ours to grow: see text_init. */
 void meta_json_put(struct text *out, const json_t *value);
 

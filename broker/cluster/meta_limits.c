@@ -107,7 +107,7 @@ static json_t *changed(const struct meta_parameter *now, const struct meta_cmd *
         json_object_deln(there, (const char *)cmd->limits.limit.ptr, cmd->limits.limit.len);
         return there;
     }
-    json_t *given = meta_json_read(cmd->limits.definition, &why);
+    json_t *given = meta_json_read_object(cmd->limits.definition, &why);
     if (cmd->limits.merge) {
         json_object_update(there, given);
         json_decref(given);

@@ -69,7 +69,8 @@ static bool put_suits(const struct meta_cmd *cmd, struct meta_refusal *why)
     bool is_global = cmd->op == META_GLOBAL_PARAMETER_PUT;
     if (!names_fit(cmd, why) || (!is_global && !component_is_known(cmd->parameter.component, why)))
         return false;
-    json_t *value = meta_json_read(cmd->parameter.value, why);
+    json_t *value = is_global ? meta_json_read(cmd->parameter.value, why)
+                              : meta_json_read_object(cmd->parameter.value, why);
     if (value == NULL)
         return false;
     bool ok = is_global || limits_suit(cmd, value, why);
@@ -172,7 +173,8 @@ void meta_parameter_change(struct meta *m, const struct meta_cmd *cmd, struct me
         meta_parameter_clear(m, cmd->vhost_id, &id);
         return;
     }
-    json_t *value = meta_json_read(cmd->parameter.value, &out->refusal);
+    json_t *value = is_global ? meta_json_read(cmd->parameter.value, &out->refusal)
+                              : meta_json_read_object(cmd->parameter.value, &out->refusal);
     CHECK(value != NULL);
     meta_parameter_put(m, cmd->vhost_id, &id, value);
     json_decref(value);

@@ -173,7 +173,7 @@ static bool put_suits(const struct meta_cmd *cmd, struct meta_refusal *why)
 {
     json_t *definition;
     if (!name_suits(cmd->name, why) ||
-        (definition = meta_json_read(cmd->policy.definition, why)) == NULL)
+        (definition = meta_json_read_object(cmd->policy.definition, why)) == NULL)
         return false;
     struct text t = meta_refuse(why, 400);
     text_str(&t, "Validation failed\n\n");
@@ -213,7 +213,7 @@ void meta_policy_drop(struct meta *m, const struct meta_policy *p)
 static const struct meta_policy *policy_make(struct meta *m, const struct meta_cmd *cmd)
 {
     struct meta_refusal why;
-    json_t *object = meta_json_read(cmd->policy.definition, &why);
+    json_t *object = meta_json_read_object(cmd->policy.definition, &why);
     CHECK(object != NULL);
     struct text definition;
     text_init(&definition, (size_t)META_DEFINITION_MAX * 8);

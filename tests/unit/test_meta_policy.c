@@ -171,6 +171,10 @@ Test(meta_policy, takes_definitions_apart)
     must(&w, policy_put("p", "", "{ \"max-length\": 3, \"expires\": 7 }", 4));
     p = meta_policy_find(now(&w), vhost_now(&w), S("p"), false);
     cr_expect(slice_is(p->definition, "{\"expires\":7,\"max-length\":3}"), "in order");
+    must(&w, policy_put("q", "", "[[\"max-length\",3],[\"expires\",7]]", 4));
+    cr_expect(slice_eq(meta_policy_find(now(&w), vhost_now(&w), S("q"), false)->definition,
+                       p->definition),
+              "as rabbitmqctl exports it");
     cr_expect(p->priority == 4 && p->apply_to == META_APPLY_ALL && p->keys.ha_mode.ptr == NULL);
     world_fini(&w);
 }
@@ -219,6 +223,8 @@ Test(meta_policy, judges_definitions)
           "[{<<\"zork\">>,<<\"a\\\"b\\\\\">>}] are not recognised policy settings" },
         { "{\"zork\":\"\"}", "[{<<\"zork\">>,<<>>}] are not recognised policy settings" },
         { "{\"zork\":{}}", "[{<<\"zork\">>,#{}}] are not recognised policy settings" },
+        { "[]", "definition must be a dictionary: []" },
+        { "[[\"a\"]]", "definition must be a dictionary: [[<<\"a\">>]]" },
         { "\"x\"", "definition must be a dictionary: <<\"x\">>" },
         { "{\"initial-cluster-size\":-1}", "-1 is not a valid cluster size" },
         { "{\"queue-leader-locator\":\"x\"}",

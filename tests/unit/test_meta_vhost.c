@@ -133,6 +133,8 @@ Test(meta_vhost, has_limits_that_are_a_parameter)
 
     must(&w, parameter(META_PARAMETER_PUT, "vhost-limits", "limits", "{\"max-queues\":9}"));
     cr_expect(vhost_now(&w)->max_queues == 9);
+    must(&w, parameter(META_PARAMETER_PUT, "vhost-limits", "limits", "[[\"max-queues\",8]]"));
+    cr_expect(vhost_now(&w)->max_queues == 8 && slice_is(limits_value(&w), "{\"max-queues\":8}"));
     must(&w, parameter(META_PARAMETER_CLEAR, "vhost-limits", "limits", ""));
     cr_expect(vhost_now(&w)->max_queues == META_NO_LIMIT);
     world_fini(&w);
