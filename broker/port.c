@@ -181,8 +181,11 @@ static void settle_here(struct shard *s, uint64_t qid, uint64_t qseq, uint64_t c
         queue_reject(q, qseq, c);
         break;
     case PORT_REQUEUE:
+        queue_return(q, qseq, c);
+        break;
+    case PORT_REQUEUE_SEEN:
     case PORT_REQUEUE_UNSEEN:
-        queue_requeue(q, qseq, c, how == PORT_REQUEUE);
+        queue_requeue(q, qseq, c, how == PORT_REQUEUE_SEEN);
         break;
     }
     if (!h->will_run) {

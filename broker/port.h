@@ -88,7 +88,8 @@ enum port_published port_publish(struct shard *s, const struct meta_queue *to, s
 enum port_settle {
     PORT_ACK,
     PORT_DROP,           /* rejected without requeue: dead */
-    PORT_REQUEUE,        /* back to its place; somebody may have seen it */
+    PORT_REQUEUE,        /* the client gives it back */
+    PORT_REQUEUE_SEEN,   /* back to its place; somebody may have seen it */
     PORT_REQUEUE_UNSEEN, /* back to its place; it was never shown to a client */
 };
 

@@ -52,7 +52,7 @@ static void release(struct channel *ch)
     channel_release_consumers(ch);
     channel_reply_end(ch);
     channel_tx_end(ch);
-    channel_requeue_all(ch);
+    channel_requeue_all(ch, PORT_REQUEUE_SEEN);
     channel_drop_content(ch);
     confirm_fini(&ch->confirm);
 }

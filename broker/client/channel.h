@@ -213,7 +213,7 @@ struct channel_consumer_view {
 };
 typedef void (*channel_consumer_fn)(const struct channel_consumer_view *v, void *arg);
 void channel_each_consumer(const struct channel *ch, channel_consumer_fn each, void *arg);
-void channel_requeue_all(struct channel *ch);
+void channel_requeue_all(struct channel *ch, enum port_settle how);
 
 /* Close it with 406 when its oldest delivery waits for longer than this (0: for ever) for an
  * acknowledgement. A queue may have a limit of its own. */

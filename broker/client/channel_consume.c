@@ -545,11 +545,11 @@ static void settle_tags(struct channel *ch, uint64_t tag, bool multiple, enum po
     channel_settled(ch);
 }
 
-void channel_requeue_all(struct channel *ch)
+void channel_requeue_all(struct channel *ch, enum port_settle how)
 {
     struct unacked_entry e;
     while (unacked_take_oldest(&ch->unacked, UINT64_MAX, &e))
-        channel_settle(ch, &e, PORT_REQUEUE);
+        channel_settle(ch, &e, how);
     port_settled(ch->conn->shard);
 }
 
@@ -559,7 +559,7 @@ static void take_recover(struct channel *ch, uint32_t method, bool requeue)
         channel_error(ch, AMQP_NOT_IMPLEMENTED, method, "requeue=false");
         return;
     }
-    channel_requeue_all(ch);
+    channel_requeue_all(ch, PORT_REQUEUE);
     if (method == AMQP_BASIC_RECOVER)
         channel_send(ch, &(struct amqp_method){ .id = AMQP_BASIC_RECOVER_OK });
     channel_feed(ch);

@@ -240,6 +240,19 @@ void qindex_requeue(struct qindex *ix, uint64_t qseq, bool redelivered)
     heap_push(&ix->returned, qseq, 0);
 }
 
+void qindex_requeue_last(struct qindex *ix, uint64_t qseq)
+{
+    const struct qentry *e = qindex_out(ix, qseq);
+    CHECK(e != NULL);
+    struct qentry was = *e;
+    uint64_t expires_ms = qindex_expires_ms(ix, qseq);
+    subtract(&ix->counts->out, was.message);
+    drop_entry(ix, qseq);
+    struct qentry *now = find_entry(ix, qindex_push(ix, &was.message, expires_ms));
+    now->redelivered = true;
+    now->returns = was.returns + 1;
+}
+
 /* ---- purging ----------------------------------------------------------------------------------
  */
 

@@ -93,6 +93,9 @@ MUST_CHECK struct message *qindex_settle(struct qindex *ix, uint64_t qseq);
 /* It was out; it is ready again at its old place. */
 void qindex_requeue(struct qindex *ix, uint64_t qseq, bool redelivered);
 
+/* It was out; it is ready again, as the last of all. */
+void qindex_requeue_last(struct qindex *ix, uint64_t qseq);
+
 /* Bury all that is ready; returns how many. A few are freed at once: `each` is given their
  * references. counts->ready means nothing then until the caller, who has purged all indexes that
  * share it, clears it. */

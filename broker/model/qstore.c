@@ -140,6 +140,12 @@ void qstore_requeue(struct qstore *st, uint64_t qseq, bool redelivered)
     qindex_requeue(index_of(st, qseq), qseq & POSITION_MASK, redelivered);
 }
 
+void qstore_requeue_last(struct qstore *st, uint64_t qseq)
+{
+    mark(st, (unsigned)(qseq >> POSITION_BITS));
+    qindex_requeue_last(index_of(st, qseq), qseq & POSITION_MASK);
+}
+
 /* ---- all of them ------------------------------------------------------------------------------
  */
 

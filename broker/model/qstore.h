@@ -32,6 +32,7 @@ struct qentry *qstore_out(const struct qstore *st, uint64_t qseq);
 uint64_t qstore_expires_ms(const struct qstore *st, uint64_t qseq);
 MUST_CHECK struct message *qstore_settle(struct qstore *st, uint64_t qseq);
 void qstore_requeue(struct qstore *st, uint64_t qseq, bool redelivered);
+void qstore_requeue_last(struct qstore *st, uint64_t qseq);
 uint64_t qstore_purge(struct qstore *st, qindex_fn each, void *arg);
 bool qstore_sweep(struct qstore *st, size_t *budget, qindex_fn each, void *arg);
 bool qstore_fini(struct qstore *st, size_t *budget, qindex_fn each, void *arg);

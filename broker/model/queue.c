@@ -435,7 +435,7 @@ enum queue_get_verdict queue_get(struct queue *q, bool no_ack, uint64_t now_ms,
     out->redelivered = e->redelivered;
     q->delivered++;
     q->redelivered += e->redelivered;
-    out->message = q->settings->is_quorum && e->returns != 0
+    out->message = q->settings->is_quorum /* here RabbitMQ says it the first time too */
                        ? q->ops->counted(e->message, e->returns, q->ops->arg)
                        : message_ref(e->message);
     if (no_ack)
@@ -496,6 +496,17 @@ bool queue_requeue(struct queue *q, uint64_t qseq, struct consumer *c, bool rede
         die(q, qseq, QUEUE_DELIVERY_LIMIT);
     else
         qstore_requeue(&q->store, qseq, redelivered);
+    return true;
+}
+
+bool queue_return(struct queue *q, uint64_t qseq, struct consumer *c)
+{
+    if (LIKELY(!q->settings->is_quorum || q->settings->delivery_limit >= 0))
+        return queue_requeue(q, qseq, c, true);
+    if (qstore_out(&q->store, qseq) == NULL)
+        return false;
+    give_back(c);
+    qstore_requeue_last(&q->store, qseq);
     return true;
 }
 

@@ -196,6 +196,10 @@ bool queue_reject(struct queue *q, uint64_t qseq, struct consumer *c);
  * seen it. Call queue_run afterwards. */
 bool queue_requeue(struct queue *q, uint64_t qseq, struct consumer *c, bool redelivered);
 
+/* The same, for a client that gives one back and stays: a quorum queue without a limit of
+ * deliveries hands out all others first, so that one that nobody can deal with holds up nothing. */
+bool queue_return(struct queue *q, uint64_t qseq, struct consumer *c);
+
 /* Remove what is ready; returns how many. */
 uint64_t queue_purge(struct queue *q);
 

@@ -496,6 +496,25 @@ Test(queue_returns, are_told_and_limited_in_a_quorum_queue)
     finish();
 }
 
+Test(queue_returns, wait_behind_all_others_where_there_is_no_limit)
+{
+    settings.is_quorum = true;
+    open_queue();
+    for (uint64_t n = 0; n < 3; n++)
+        publish(n, 0);
+    uint64_t qseq;
+    get_out(0, &qseq);
+    cr_expect(queue_return(&q, qseq, NULL));
+    cr_expect(not(queue_return(&q, qseq, NULL)));
+    cr_expect(eq(u64, get_out(0, &qseq), 1));
+    cr_expect(queue_requeue(&q, qseq, NULL, true));
+    const uint64_t order[] = { 1, 2, 0 };
+    for (size_t i = 0; i < ARRAY_COUNT(order); i++)
+        cr_expect(eq(u64, get(0), order[i]));
+    cr_expect(eq(u32, seen.returns, 1));
+    finish();
+}
+
 Test(queue_returns, rejected_is_dead)
 {
     open_queue();
