@@ -420,7 +420,8 @@ static void warn_of_fixed_keys(const struct broker *b, const struct broker_conf 
 {
     if (!same_addresses(&was->listen.amqp, &now->listen.amqp) ||
         !same_addresses(&was->listen.amqps, &now->listen.amqps) ||
-        !same_addresses(&was->listen.management, &now->listen.management))
+        !same_addresses(&was->listen.management, &now->listen.management) ||
+        !same_addresses(&was->listen.management_tls, &now->listen.management_tls))
         log_warn("broker", b->name, "[listen] addresses take effect with the next start");
     if (was->node.threads != now->node.threads || strcmp(was->node.name, now->node.name) != 0)
         log_warn("broker", b->name, "[node] keys take effect with the next start");
@@ -431,7 +432,7 @@ static bool reload(struct broker *b, struct err *err)
     struct broker_conf *conf = b->reload(b->reload_arg, err);
     if (conf == NULL)
         return false;
-    if (!service_reload_tls(b->service, conf, err)) {
+    if (!service_reload_tls(b->service, conf, err) || !mgmt_http_reload_tls(b->mgmt, conf, err)) {
         broker_conf_unref(&conf);
         return false;
     }

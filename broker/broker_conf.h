@@ -46,6 +46,7 @@ struct broker_conf {
         struct conf_addresses amqp; /* each list may be empty */
         struct conf_addresses amqps;
         struct conf_addresses management;
+        struct conf_addresses management_tls;
         struct conf_addresses cluster;
         struct conf_list proxy_protocol; /* networks; empty: off */
     } listen;

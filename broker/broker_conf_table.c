@@ -70,6 +70,9 @@ static const struct conf_directive directives[] = {
               "[tls]; there is none by default, hence no listener." },
     { KEY(listen, "management"), AT(listen.management), .type = CONF_ADDRESSES, .zero = "none",
       .fallback = ":15672", .help = "The management API and page, and /metrics." },
+    { KEY(listen, "management-tls"), AT(listen.management_tls), .type = CONF_ADDRESSES,
+      .zero = "none", .fallback = "none",
+      .help = "The same with TLS, usually :15671. Needs a certificate, see [tls]." },
     { KEY(listen, "cluster"), AT(listen.cluster), .type = CONF_ADDRESSES, .zero = "none",
       .fallback = ":25672",
       .help = "Where other nodes connect: TCP for replication, and UDP for gossip on the same "

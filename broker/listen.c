@@ -64,9 +64,9 @@ bool listen_address(const struct conf_address *a, const char *key, struct sock_a
                    a->host);
 }
 
-static struct tls_ctx *make_tls(const struct broker_conf *conf, struct err *err)
+struct tls_ctx *listen_tls(const struct broker_conf *conf, struct err *err)
 {
-    return tls_server_ctx_new(
+    struct tls_ctx *tls = tls_server_ctx_new(
         &(struct tls_options){
             .cert_file = conf->tls.cert,
             .key_file = conf->tls.key,
@@ -75,6 +75,9 @@ static struct tls_ctx *make_tls(const struct broker_conf *conf, struct err *err)
             .min_version = conf->tls.min_version == BROKER_TLS_1_3 ? "1.3" : "1.2",
         },
         err);
+    if (tls == NULL)
+        (void)err_context(err, "[tls]");
+    return tls;
 }
 
 /* Doors are never opened: clients come through the ears. */
@@ -155,9 +158,9 @@ static bool add_all(struct listen *l, struct err *err)
     }
     if (conf->listen.amqps.count == 0)
         return true;
-    struct tls_ctx *tls = make_tls(conf, err);
+    struct tls_ctx *tls = listen_tls(conf, err);
     if (tls == NULL)
-        return err_context(err, "[tls]");
+        return false;
     bool ok = true;
     for (size_t i = 0; ok && i < conf->listen.amqps.count; i++)
         ok = add_address(l, &conf->listen.amqps.items[i], "amqps", tls, err);
@@ -230,9 +233,9 @@ bool listen_reload_tls(struct listen *l, const struct broker_conf *conf, struct 
         any = any || l->ears[i].secure;
     if (!any)
         return true;
-    struct tls_ctx *tls = make_tls(conf, err);
+    struct tls_ctx *tls = listen_tls(conf, err);
     if (tls == NULL)
-        return err_context(err, "[tls]");
+        return false;
     for (size_t i = 0; i < l->count; i++) {
         if (l->ears[i].secure)
             tell(&l->ears[i], on_tls, tls_ctx_ref(tls));

@@ -22,6 +22,10 @@ MUST_CHECK struct listen *listen_new(struct broker *b, struct loop *loop, struct
 MUST_CHECK bool listen_address(const struct conf_address *a, const char *key, struct sock_addr *out,
                                struct err *err);
 
+/* Certificate and key as [tls] says; the error names them. */
+struct tls_ctx;
+MUST_CHECK struct tls_ctx *listen_tls(const struct broker_conf *conf, struct err *err);
+
 /* Accept no more; the control thread, while shards may run. *l becomes NULL: it is freed when all
  * of them have heard of it. */
 void listen_stop(struct listen **l);

@@ -79,6 +79,32 @@ struct pending {
 
 TAILQ_HEAD(channel_consumer_list, channel_consumer);
 
+/* What a channel counts for itself, beside its shard. */
+#define CHANNEL_COUNTERS(X)                                                                        \
+    X(published)                                                                                   \
+    X(confirmed)                                                                                   \
+    X(returned)                                                                                    \
+    X(unroutable)                                                                                  \
+    X(delivered_manual)                                                                            \
+    X(delivered_auto)                                                                              \
+    X(got_manual)                                                                                  \
+    X(got_auto)                                                                                    \
+    X(got_empty)                                                                                   \
+    X(acked)                                                                                       \
+    X(redelivered)
+
+struct channel_counts {
+#define X(name) uint64_t name;
+    CHANNEL_COUNTERS(X)
+#undef X
+};
+
+#define channel_count(ch, what, n)                                                                 \
+    do {                                                                                           \
+        (ch)->counts.what += (n);                                                                  \
+        shard_count((ch)->conn->shard, what, (n));                                                 \
+    } while (0)
+
 struct channel {
     struct connection *conn;
     uint32_t incarnation;
@@ -93,6 +119,7 @@ struct channel {
     TAILQ_ENTRY(channel) confirming_entry;
     TAILQ_ENTRY(channel) assembling_entry;
     TAILQ_ENTRY(channel) hungry_entry;
+    struct channel_counts counts;
     struct confirm confirm;
     struct channel_tx *tx; /* NULL: each publish and each ack counts at once */
     struct unacked unacked;

@@ -174,11 +174,11 @@ static void deliver(struct channel *ch, const struct channel_consumer *cc, uint6
     ch->held += !cc->no_ack;
     channel_put_delivery(ch, slice_of(cc->tag, cc->tag_bytes), tag, redelivered, m);
     if (cc->no_ack)
-        shard_count(ch->conn->shard, delivered_auto, 1);
+        channel_count(ch, delivered_auto, 1);
     else
-        shard_count(ch->conn->shard, delivered_manual, 1);
+        channel_count(ch, delivered_manual, 1);
     if (redelivered)
-        shard_count(ch->conn->shard, redelivered, 1);
+        channel_count(ch, redelivered, 1);
 }
 
 void channel_deliver(struct channel *ch, uint64_t consumer, uint64_t qseq, struct message *m,
@@ -459,7 +459,7 @@ static void on_got(struct channel *ch, struct port_request *r)
         return;
     }
     if (r->message == NULL) {
-        shard_count(ch->conn->shard, got_empty, 1);
+        channel_count(ch, got_empty, 1);
         channel_send(ch, &(struct amqp_method){ .id = AMQP_BASIC_GET_EMPTY });
         return;
     }
@@ -474,11 +474,11 @@ static void on_got(struct channel *ch, struct port_request *r)
                                                                          : UINT32_MAX } };
     channel_put_content(ch, &ok, r->message);
     if (no_ack)
-        shard_count(ch->conn->shard, got_auto, 1);
+        channel_count(ch, got_auto, 1);
     else
-        shard_count(ch->conn->shard, got_manual, 1);
+        channel_count(ch, got_manual, 1);
     if (r->redelivered)
-        shard_count(ch->conn->shard, redelivered, 1);
+        channel_count(ch, redelivered, 1);
     shard_message_drop(ch->conn->shard, &r->message);
 }
 
@@ -499,7 +499,7 @@ void channel_on_consume_answer(struct channel *ch, struct port_request *r)
 void channel_settle(struct channel *ch, const struct unacked_entry *e, enum port_settle how)
 {
     if (how == PORT_ACK)
-        shard_count(ch->conn->shard, acked, 1);
+        channel_count(ch, acked, 1);
     ch->held -= e->consumer != 0;
     port_settle(ch->conn->shard, e->shard, e->qid, e->qseq, e->consumer, how);
 }

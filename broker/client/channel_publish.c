@@ -402,7 +402,7 @@ static void confirms_are_due(struct channel *ch)
 
 void channel_return(struct channel *ch, struct message *m)
 {
-    shard_count(ch->conn->shard, returned, 1);
+    channel_count(ch, returned, 1);
     struct amqp_method ret = { .id = AMQP_BASIC_RETURN,
                                .basic_return = { AMQP_NO_ROUTE, slice_str("NO_ROUTE"),
                                                  message_exchange(m), message_key(m) } };
@@ -443,7 +443,7 @@ static void publish(struct channel *ch, struct slice body)
         return;
     bool mandatory = ch->content.mandatory;
     struct message *m = make_message(ch, body);
-    shard_count(s, published, 1);
+    channel_count(ch, published, 1);
     if (UNLIKELY(look_closer))
         channel_send_replies(ch, m);
     if (UNLIKELY(ch->tx != NULL)) {
@@ -453,7 +453,7 @@ static void publish(struct channel *ch, struct slice body)
     if (LIKELY(count != 0)) {
         hand_over(ch, m, queues, count);
     } else {
-        shard_count(s, unroutable, 1);
+        channel_count(ch, unroutable, 1);
         if (mandatory)
             channel_return(ch, m);
         if (ch->confirms)
@@ -497,5 +497,5 @@ void channel_tell_confirms(struct channel *ch)
         return;
     uint64_t before = ch->confirm.told;
     confirm_tell(&ch->confirm, tell, ch);
-    shard_count(ch->conn->shard, confirmed, ch->confirm.told - before);
+    channel_count(ch, confirmed, ch->confirm.told - before);
 }

@@ -159,7 +159,7 @@ static void hand_over(struct channel *ch, const struct tx_publish *p)
     }
     if (taken != 0)
         return;
-    shard_count(s, unroutable, 1);
+    channel_count(ch, unroutable, 1);
     if (p->mandatory)
         channel_return(ch, p->message);
 }

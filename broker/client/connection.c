@@ -44,6 +44,7 @@ static void free_memory(void *ptr)
     live_unref(&c->live);
     mem_free(c->user);
     mem_free(c->written_to);
+    mem_free(c->client_properties);
     mem_free(c->channels);
     mem_free(c);
 }
@@ -410,6 +411,15 @@ static void peer_closed(struct connection *c)
     disown_queues(c, on_disowned);
 }
 
+static void keep_properties(struct connection *c, struct slice table)
+{
+    if (table.len == 0)
+        return; /* it has said them before, or has none */
+    mem_free(c->client_properties);
+    c->client_properties = mem_dup(table.ptr, table.len);
+    c->client_properties_bytes = (uint32_t)table.len;
+}
+
 static void carry_out(struct connection *c, const struct amqp_hs_effect *e)
 {
     switch (e->kind) {
@@ -439,6 +449,7 @@ static void carry_out(struct connection *c, const struct amqp_hs_effect *e)
             loop_timer_start(&c->deadline, e->after_ms);
         return;
     case AMQP_HS_AUTHENTICATE:
+        keep_properties(c, e->login.properties);
         connection_authenticate(c, &e->login);
         return;
     case AMQP_HS_ENTER:

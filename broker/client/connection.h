@@ -39,6 +39,8 @@ struct connection {
     struct live *live;       /* a reference: the configuration it began with */
     struct sock_addr client; /* as limits and logs see it: a proxy's word counts, see preamble.h */
     uint64_t vhost_id;
+    uint8_t *client_properties; /* a table, as the client gave it */
+    uint32_t client_properties_bytes;
     char *user;       /* who it says it is; NULL before it said so */
     uint64_t user_id; /* 0 before it logged in */
     struct auth_wait login;

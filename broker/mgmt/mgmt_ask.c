@@ -56,8 +56,10 @@ struct mgmt_ask {
 
 static void free_ask(struct mgmt_ask *a)
 {
-    for (size_t i = 0; i < a->connection_count; i++)
+    for (size_t i = 0; i < a->connection_count; i++) {
         mem_free(a->connections[i].user);
+        mem_free(a->connections[i].client_properties);
+    }
     mem_free(a->queues);
     mem_free(a->connections);
     mem_free(a->channels);
@@ -133,6 +135,7 @@ static void look_at_queue(struct shard *s, struct mgmt_queue *out)
     out->delivered = q->delivered;
     out->redelivered = q->redelivered;
     out->acked = q->acked;
+    out->used_ms = q->used_at_ms;
 }
 
 static void on_queues(struct mail *mail)
@@ -194,6 +197,8 @@ static void add_channel(struct leg *l, const struct channel *ch)
         .consumers = ch->consumers.count,
         .unacked = ch->unacked.open,
         .unconfirmed = ch->confirms ? confirm_waiting(&ch->confirm) : 0,
+        .transactional = ch->tx != NULL,
+        .counts = ch->counts,
     };
     if (l->ask->what == MGMT_CONSUMERS)
         channel_each_consumer(ch, add_consumer, &(struct consumers_of){ l, ch });
@@ -221,7 +226,10 @@ static void add_connection(struct leg *l, const struct connection *c)
         .in_bytes = totals.in_bytes,
         .out_bytes = totals.out_bytes,
         .pending_bytes = stream_pending(c->stream),
+        .client_properties_bytes = c->client_properties_bytes,
     };
+    if (c->client_properties != NULL)
+        out->client_properties = mem_dup(c->client_properties, c->client_properties_bytes);
     struct text mechanism = text_over(out->mechanism, sizeof out->mechanism);
     text_slice(&mechanism, c->hs.mechanism);
     for (uint32_t i = 0; l->ask->what != MGMT_CONNECTIONS && i < c->channel_cap; i++) {

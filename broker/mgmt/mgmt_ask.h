@@ -8,6 +8,7 @@
 #ifndef WARREN_MGMT_ASK_H
 #define WARREN_MGMT_ASK_H
 
+#include "client/channel.h"
 #include "io/loop.h"
 #include "io/sock.h"
 
@@ -29,6 +30,7 @@ struct mgmt_queue {
     uint64_t delivered;
     uint64_t redelivered;
     uint64_t acked;
+    uint64_t used_ms; /* on the loops' clock */
 };
 
 struct mgmt_connection {
@@ -48,6 +50,8 @@ struct mgmt_connection {
     uint64_t in_bytes;
     uint64_t out_bytes;
     uint64_t pending_bytes;
+    uint8_t *client_properties; /* a table */
+    uint32_t client_properties_bytes;
 };
 
 struct mgmt_channel {
@@ -59,6 +63,8 @@ struct mgmt_channel {
     uint64_t consumers;
     uint64_t unacked;
     uint64_t unconfirmed;
+    bool transactional;
+    struct channel_counts counts;
 };
 
 struct mgmt_consumer {

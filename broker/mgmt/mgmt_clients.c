@@ -53,8 +53,13 @@ static json_t *connection(const struct mgmt_http *m, const struct mgmt_connectio
     mgmt_json_put_u64(o, "frame_max", c->frame_max);
     mgmt_json_put_u64(o, "timeout", c->heartbeat_s);
     mgmt_json_put_u64(o, "connected_at", c->connected_ms);
-    mgmt_json_put_u64(o, "recv_oct", c->in_bytes);
-    mgmt_json_put_u64(o, "send_oct", c->out_bytes);
+    const uint64_t octets[] = { c->in_bytes, c->out_bytes };
+    double rates[ARRAY_COUNT(octets)];
+    mgmt_rates_look(m->client_rates, c->id, loop_now_us(m->loop), octets, 2, rates);
+    mgmt_json_put_rated(o, "recv_oct", c->in_bytes, rates[0]);
+    mgmt_json_put_rated(o, "send_oct", c->out_bytes, rates[1]);
+    mgmt_json_put(o, "client_properties",
+                  mgmt_json_table(slice_of(c->client_properties, c->client_properties_bytes)));
     mgmt_json_put_u64(o, "send_pend", c->pending_bytes);
     return o;
 }
@@ -87,6 +92,51 @@ static json_t *channel_details(const struct mgmt_http *m, const struct mgmt_conn
     return o;
 }
 
+/* What RabbitMQ calls it, and what it is made of. */
+#define CHANNEL_STATS(X)                                                                           \
+    X("publish", n->published)                                                                     \
+    X("confirm", n->confirmed)                                                                     \
+    X("return_unroutable", n->returned)                                                            \
+    X("drop_unroutable", n->unroutable - n->returned)                                              \
+    X("deliver", n->delivered_manual)                                                              \
+    X("deliver_no_ack", n->delivered_auto)                                                         \
+    X("get", n->got_manual)                                                                        \
+    X("get_no_ack", n->got_auto)                                                                   \
+    X("get_empty", n->got_empty)                                                                   \
+    X("deliver_get", n->delivered_manual + n->delivered_auto + n->got_manual + n->got_auto)        \
+    X("ack", n->acked)                                                                             \
+    X("redeliver", n->redelivered)
+
+/* No other channel, and no connection, has this number while it lives. */
+static uint64_t rate_id(const struct mgmt_channel *ch)
+{
+    return ch->connection ^ (uint64_t)ch->number << 32;
+}
+
+static void put_channel_stats(json_t *o, const struct mgmt_http *m, const struct mgmt_channel *ch)
+{
+    const struct channel_counts *n = &ch->counts;
+#define X(text, sum) text,
+    static const char *const names[] = { CHANNEL_STATS(X) };
+#undef X
+#define X(text, sum) sum,
+    const uint64_t figures[] = { CHANNEL_STATS(X) };
+#undef X
+    double rates[ARRAY_COUNT(figures)];
+    mgmt_rates_look(m->client_rates, rate_id(ch), loop_now_us(m->loop), figures,
+                    ARRAY_COUNT(figures), rates);
+    uint64_t any = 0;
+    json_t *stats = json_object();
+    for (size_t i = 0; i < ARRAY_COUNT(figures); i++) {
+        any |= figures[i];
+        mgmt_json_put_rated(stats, names[i], figures[i], rates[i]);
+    }
+    if (any != 0)
+        mgmt_json_put(o, "message_stats", stats);
+    else
+        json_decref(stats);
+}
+
 static json_t *channel(const struct mgmt_http *m, const struct mgmt_connection *c,
                        const struct mgmt_channel *ch)
 {
@@ -104,7 +154,8 @@ static json_t *channel(const struct mgmt_http *m, const struct mgmt_connection *
     mgmt_json_put_str(o, "node", mgmt_conf(m)->node.name);
     mgmt_json_put_str(o, "state", "running");
     mgmt_json_put_bool(o, "confirm", ch->confirms);
-    mgmt_json_put_bool(o, "transactional", false);
+    mgmt_json_put_bool(o, "transactional", ch->transactional);
+    put_channel_stats(o, m, ch);
     mgmt_json_put_u64(o, "consumer_count", ch->consumers);
     mgmt_json_put_u64(o, "prefetch_count", ch->prefetch);
     mgmt_json_put_u64(o, "global_prefetch_count", ch->channel_prefetch);

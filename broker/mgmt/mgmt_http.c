@@ -6,6 +6,7 @@
 #include "client/auth.h"
 #include "io/clock.h"
 #include "io/mailbox.h"
+#include "io/tls.h"
 #include "listen.h"
 #include "live.h"
 #include "mgmt/mgmt_inner.h"
@@ -44,10 +45,11 @@ static void on_sample(void *arg)
 
 /* ---- life ---- */
 
-static bool add_server(struct mgmt_http *m, const struct conf_address *a, struct err *err)
+static bool add_server(struct mgmt_http *m, const struct conf_address *a, const char *key,
+                       struct tls_ctx *tls, struct err *err)
 {
     struct sock_addr at;
-    if (!listen_address(a, "management", &at, err))
+    if (!listen_address(a, key, &at, err))
         return false;
     struct http_server *s = http_server_new(m->loop, &at,
                                             &(struct http_options){
@@ -55,15 +57,39 @@ static bool add_server(struct mgmt_http *m, const struct conf_address *a, struct
                                                 .bodies_max_bytes = BODIES_MAX_BYTES,
                                                 .timeout_ms = REQUEST_TIMEOUT_MS,
                                                 .server_name = "Warren",
+                                                .tls = tls,
                                             },
                                             err);
     if (s == NULL)
-        return err_context(err, "[listen] management");
+        return err_context(err, "[listen] %s", key);
     http_route(s, "/...", HTTP_ALLOW_ANY, mgmt_on_request, m);
     m->servers[m->server_count++] = s;
     char where[SOCK_ADDR_TEXT_MAX];
-    log_info("listen", sock_addr_text(http_server_addr(s), where), "accepting HTTP, management");
+    log_info("listen", sock_addr_text(http_server_addr(s), where), "accepting HTTP%s, management",
+             tls != NULL ? "S" : "");
     return true;
+}
+
+static bool add_servers(struct mgmt_http *m, struct err *err)
+{
+    const struct conf_addresses *plain = &mgmt_conf(m)->listen.management;
+    const struct conf_addresses *secure = &mgmt_conf(m)->listen.management_tls;
+    m->servers = mem_array(plain->count + secure->count + 1, sizeof(struct http_server *));
+    for (size_t i = 0; i < plain->count; i++) {
+        if (!add_server(m, &plain->items[i], "management", NULL, err))
+            return false;
+    }
+    m->plain_count = m->server_count;
+    m->has_tls = secure->count != 0;
+    if (secure->count == 0)
+        return true;
+    struct tls_ctx *tls = listen_tls(mgmt_conf(m), err);
+    bool ok = tls != NULL;
+    for (size_t i = 0; ok && i < secure->count; i++)
+        ok = add_server(m, &secure->items[i], "management-tls", tls, err);
+    if (tls != NULL)
+        tls_ctx_unref(&tls);
+    return ok;
 }
 
 struct mgmt_http *mgmt_http_new(struct broker *b, struct epoch *epoch, struct err *err)
@@ -77,13 +103,11 @@ struct mgmt_http *mgmt_http_new(struct broker *b, struct epoch *epoch, struct er
         goto fail;
     loop_join_epoch(m->loop, epoch);
     m->auth = broker_auth_new(b, m->loop);
+    m->rates = mgmt_rates_new();
+    m->client_rates = mgmt_rates_new();
     loop_timer_init(&m->sampler, m->loop, on_sample, m);
-    const struct conf_addresses *at = &mgmt_conf(m)->listen.management;
-    m->servers = mem_array(at->count + 1, sizeof(struct http_server *));
-    for (size_t i = 0; i < at->count; i++) {
-        if (!add_server(m, &at->items[i], err))
-            goto fail;
-    }
+    if (!add_servers(m, err))
+        goto fail;
     return m;
 
 fail:
@@ -105,6 +129,8 @@ void mgmt_http_free(struct mgmt_http **mgmt)
     *mgmt = NULL;
     CHECK(!m->running && m->calls == 0);
     auth_free(&m->auth);
+    mgmt_rates_free(&m->rates);
+    mgmt_rates_free(&m->client_rates);
     free_servers(m);
     if (m->loop != NULL) {
         loop_timer_fini(&m->sampler);
@@ -117,6 +143,7 @@ void mgmt_http_free(struct mgmt_http **mgmt)
 struct mgmt_notice {
     struct mail mail;
     struct mgmt_http *m;
+    struct tls_ctx *tls; /* of a reload */
 };
 
 static void on_begin(struct mail *mail)
@@ -137,8 +164,31 @@ static void on_close(struct mail *mail)
 static void tell(struct mgmt_http *m, mail_fn fn)
 {
     struct mgmt_notice *n = mem_zalloc(sizeof *n);
-    *n = (struct mgmt_notice){ { NULL, fn }, m };
+    *n = (struct mgmt_notice){ { NULL, fn }, m, NULL };
     mailbox_post(m->loop, &n->mail);
+}
+
+static void on_tls(struct mail *mail)
+{
+    struct mgmt_notice *n = CONTAINER_OF(mail, struct mgmt_notice, mail);
+    for (size_t i = n->m->plain_count; i < n->m->server_count; i++)
+        http_server_set_tls(n->m->servers[i], n->tls);
+    tls_ctx_unref(&n->tls);
+    mem_free(n);
+}
+
+bool mgmt_http_reload_tls(struct mgmt_http *m, const struct broker_conf *conf, struct err *err)
+{
+    if (m == NULL || !m->has_tls)
+        return true;
+    struct mgmt_notice *n = mem_zalloc(sizeof *n);
+    *n = (struct mgmt_notice){ { NULL, on_tls }, m, listen_tls(conf, err) };
+    if (n->tls == NULL) {
+        mem_free(n);
+        return false;
+    }
+    mailbox_post(m->loop, &n->mail);
+    return true;
 }
 
 bool mgmt_http_start(struct mgmt_http *m, struct err *err)

@@ -12,6 +12,7 @@
 #include "mgmt/mgmt_json.h"
 #include "mgmt/mgmt_list.h"
 #include "mgmt/mgmt_listing.h"
+#include "mgmt/mgmt_rates.h"
 #include "shard.h"
 
 #define MGMT_SAMPLE_MS 5000u /* rates are over the last whole interval */
@@ -34,11 +35,15 @@ struct mgmt_http {
     struct auth *auth;
     struct http_server **servers;
     size_t server_count;
+    size_t plain_count; /* of those, the first: the others speak TLS */
+    bool has_tls;       /* since it was bound */
     bool running;
     uint64_t started_ms; /* wall time */
     unsigned calls;      /* requests under way */
     uint64_t logins;
     uint64_t logins_refused;
+    struct mgmt_rates *rates;        /* of queues, by qid */
+    struct mgmt_rates *client_rates; /* of connections and channels */
     struct loop_timer sampler;
     struct mgmt_sample samples[2]; /* the older one first */
 };

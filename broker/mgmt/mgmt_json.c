@@ -92,6 +92,15 @@ json_t *mgmt_json_words(struct slice list)
     return out;
 }
 
+void mgmt_json_put_rated(json_t *object, const char *name, uint64_t value, double rate)
+{
+    char details[64];
+    struct text t = text_over(details, sizeof details);
+    text_put(&t, "%s_details", name);
+    mgmt_json_put_u64(object, name, value);
+    mgmt_json_put(object, details, mgmt_json_rate(rate));
+}
+
 /* ---- tables ---- */
 
 static json_t *real(double v)

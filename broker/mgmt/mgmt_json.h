@@ -32,6 +32,9 @@ MUST_CHECK bool mgmt_json_to_table(const json_t *object, uint8_t **memory, struc
 /* {"rate": per_second} */
 json_t *mgmt_json_rate(double per_second);
 
+/* "NAME": value, "NAME_details": {"rate": rate} */
+void mgmt_json_put_rated(json_t *object, const char *name, uint64_t value, double rate);
+
 /* What the API calls a binding among those of one source and destination: the routing key, percent
  * encoded, with a hash behind "~" when it has arguments; "~" alone for no key and no arguments. */
 void mgmt_json_properties_key(struct slice key, struct slice args, struct text *out);

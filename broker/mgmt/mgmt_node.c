@@ -18,16 +18,6 @@ static double rate_of(const struct mgmt_http *m, uint64_t before, uint64_t now)
     return (double)(now - before) * 1e6 / (double)(s[1].at_us - s[0].at_us);
 }
 
-/* "publish": 7, "publish_details": {"rate": 1.4} */
-static void put_counted(json_t *o, const char *name, uint64_t value, double rate)
-{
-    char details[64];
-    struct text t = text_over(details, sizeof details);
-    text_put(&t, "%s_details", name);
-    mgmt_json_put_u64(o, name, value);
-    mgmt_json_put(o, details, mgmt_json_rate(rate));
-}
-
 /* What RabbitMQ calls it, and what it is made of. */
 #define MESSAGE_STATS(X)                                                                           \
     X("ack", c->acked)                                                                             \
@@ -81,7 +71,8 @@ static json_t *counted(const struct mgmt_http *m, const struct mgmt_counts *now,
     figures(&m->samples[1].counts, after);
     json_t *o = json_object();
     for (size_t i = 0; i < count; i++)
-        put_counted(o, total[i].name, total[i].value, rate_of(m, before[i].value, after[i].value));
+        mgmt_json_put_rated(o, total[i].name, total[i].value,
+                            rate_of(m, before[i].value, after[i].value));
     return o;
 }
 
@@ -134,6 +125,9 @@ json_t *mgmt_listeners(const struct mgmt_http *m)
     put_listeners(list, m, "amqp", &conf->listen.amqp);
     put_listeners(list, m, "amqp/ssl", &conf->listen.amqps);
     put_listeners(list, m, "http", &conf->listen.management);
+    put_listeners(list, m, "https", &conf->listen.management_tls);
+    put_listeners(list, m, "http/prometheus", &conf->listen.management);
+    put_listeners(list, m, "clustering", &conf->listen.cluster);
     return list;
 }
 
@@ -174,9 +168,9 @@ static json_t *overview(const struct mgmt_http *m, const struct mgmt_totals *t)
     mgmt_json_put(o, "message_stats", counted(m, &now, message_stats));
     mgmt_json_put(o, "churn_rates", counted(m, &now, churn_rates));
     json_t *totals = json_object();
-    mgmt_json_put_u64(totals, "messages", t->ready + t->unacked);
-    mgmt_json_put_u64(totals, "messages_ready", t->ready);
-    mgmt_json_put_u64(totals, "messages_unacknowledged", t->unacked);
+    mgmt_json_put_rated(totals, "messages", t->ready + t->unacked, 0);
+    mgmt_json_put_rated(totals, "messages_ready", t->ready, 0);
+    mgmt_json_put_rated(totals, "messages_unacknowledged", t->unacked, 0);
     mgmt_json_put(o, "queue_totals", totals);
     json_t *objects = json_object();
     mgmt_json_put_u64(objects, "channels", now.channels_opened - now.channels_closed);
@@ -201,6 +195,10 @@ void mgmt_serve_overview(struct mgmt_call *c)
 }
 
 /* ---- nodes ---- */
+
+/* Checks look at how many of Erlang's processes there are; the nearest here are clients and their
+ * channels, of which there may be as many as there is memory for. */
+#define PROCESSES_MAX 1048576u
 
 static json_t *auth_mechanisms(const struct conf_list *offered)
 {
@@ -229,6 +227,10 @@ static void put_resources(json_t *o, const struct mgmt_http *m)
     mgmt_json_put_u64(o, "disk_free_limit", conf->limits.disk_free_bytes);
     mgmt_json_put_bool(o, "disk_free_alarm", false); /* messages are in memory only */
     mgmt_json_put_u64(o, "fd_total", host_files_max());
+    mgmt_json_put_u64(o, "fd_used", host_files_open());
+    mgmt_json_put_u64(o, "proc_total", PROCESSES_MAX);
+    mgmt_json_put_u64(o, "proc_used", c.channels_opened - c.channels_closed + sockets);
+    mgmt_json_put_u64(o, "run_queue", 0);
     mgmt_json_put_u64(o, "sockets_total", host_files_max());
     mgmt_json_put_u64(o, "sockets_used", sockets);
     mgmt_json_put_u64(o, "processors", host_cores(""));
@@ -245,6 +247,12 @@ static json_t *node(const struct mgmt_http *m)
     mgmt_json_put_str(o, "type", conf->node.type == BROKER_NODE_RAM ? "ram" : "disc");
     mgmt_json_put_bool(o, "running", true);
     mgmt_json_put_bool(o, "being_drained", false);
+    mgmt_json_put(o, "cluster_links", json_array());
+    mgmt_json_put(o, "enabled_plugins",
+                  json_pack("[s,s]", "rabbitmq_management", "rabbitmq_prometheus"));
+    mgmt_json_put(o, "config_files", json_array());
+    mgmt_json_put(o, "log_files", json_array());
+    mgmt_json_put(o, "contexts", json_array());
     mgmt_json_put(o, "partitions", json_array());
     mgmt_json_put_str(o, "os_pid", pid);
     mgmt_json_put_str(o, "rates_mode", "basic");

@@ -1,5 +1,6 @@
 #include "amqp/amqp_table.h"
 #include "base/mem.h"
+#include "io/clock.h"
 #include "mgmt/mgmt_access.h"
 #include "mgmt/mgmt_definitions.h"
 #include "mgmt/mgmt_effective.h"
@@ -8,6 +9,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- figures of all queues together ---- */
 
@@ -44,21 +46,31 @@ struct mgmt_totals mgmt_totals_of(const struct mgmt_ask *a)
 
 /* ---- one queue ---- */
 
-/* "messages": 3, "messages_details": {"rate": 0.0} */
-static void put_gauge(json_t *o, const char *name, uint64_t value)
+static void put_message_stats(json_t *o, const struct mgmt_queue *f, const double *rates)
 {
-    char details[64];
-    struct text t = text_over(details, sizeof details);
-    text_put(&t, "%s_details", name);
-    mgmt_json_put_u64(o, name, value);
-    mgmt_json_put(o, details, mgmt_json_rate(0));
+    static const char *const names[] = { "publish", "deliver_get", "redeliver", "ack" };
+    const uint64_t counters[] = { f->published, f->delivered, f->redelivered, f->acked };
+    uint64_t any = 0;
+    json_t *stats = json_object();
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        any |= counters[i];
+        mgmt_json_put_rated(stats, names[i], counters[i], rates[i]);
+    }
+    if (any != 0)
+        mgmt_json_put(o, "message_stats", stats);
+    else
+        json_decref(stats); /* RabbitMQ has none before something happened */
 }
 
-static void put_messages(json_t *o, const struct mgmt_queue *f)
+static void put_messages(json_t *o, const struct mgmt_http *m, const struct mgmt_queue *f)
 {
-    put_gauge(o, "messages", f->ready + f->unacked);
-    put_gauge(o, "messages_ready", f->ready);
-    put_gauge(o, "messages_unacknowledged", f->unacked);
+    const uint64_t figures[] = { f->published, f->delivered, f->redelivered,       f->acked,
+                                 f->ready,     f->unacked,   f->ready + f->unacked };
+    double rates[ARRAY_COUNT(figures)];
+    mgmt_rates_look(m->rates, f->qid, loop_now_us(m->loop), figures, ARRAY_COUNT(figures), rates);
+    mgmt_json_put_rated(o, "messages", f->ready + f->unacked, rates[6]);
+    mgmt_json_put_rated(o, "messages_ready", f->ready, rates[4]);
+    mgmt_json_put_rated(o, "messages_unacknowledged", f->unacked, rates[5]);
     mgmt_json_put_u64(o, "messages_ram", f->ready + f->unacked);
     mgmt_json_put_u64(o, "messages_ready_ram", f->ready);
     mgmt_json_put_u64(o, "messages_unacknowledged_ram", f->unacked);
@@ -68,12 +80,44 @@ static void put_messages(json_t *o, const struct mgmt_queue *f)
     mgmt_json_put_u64(o, "message_bytes_unacknowledged", f->unacked_bytes);
     mgmt_json_put_u64(o, "message_bytes_ram", f->ready_bytes + f->unacked_bytes);
     mgmt_json_put_u64(o, "message_bytes_paged_out", 0);
-    json_t *stats = json_object();
-    put_gauge(stats, "publish", f->published);
-    put_gauge(stats, "deliver_get", f->delivered);
-    put_gauge(stats, "redeliver", f->redelivered);
-    put_gauge(stats, "ack", f->acked);
-    mgmt_json_put(o, "message_stats", stats);
+    put_message_stats(o, f, rates);
+}
+
+/* "2026-11-28T12:48:12.477+00:00", of a moment on the loops' clock. */
+static void put_idle_since(json_t *o, const struct mgmt_http *m, uint64_t at_ms)
+{
+    uint64_t now = loop_now_ms(m->loop);
+    uint64_t wall = clock_wall_ms() - (now > at_ms ? now - at_ms : 0);
+    time_t seconds = (time_t)(wall / 1000);
+    struct tm tm;
+    gmtime_r(&seconds, &tm);
+    char text[40], room[64];
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+    struct text t = text_over(room, sizeof room);
+    text_put(&t, "%s.%03u+00:00", text, (unsigned)(wall % 1000));
+    mgmt_json_put_str(o, "idle_since", room);
+}
+
+/* RabbitMQ's queue of messages has four parts, ours one. */
+static json_t *backing_status(const struct mgmt_queue *f)
+{
+    json_t *o = json_object();
+    static const char *const rates[] = { "avg_ack_egress_rate", "avg_ack_ingress_rate",
+                                         "avg_egress_rate", "avg_ingress_rate" };
+    for (size_t i = 0; i < ARRAY_COUNT(rates); i++)
+        mgmt_json_put(o, rates[i], json_real(0));
+    mgmt_json_put(o, "delta", json_pack("[s,s,i,i,s]", "delta", "undefined", 0, 0, "undefined"));
+    mgmt_json_put_u64(o, "len", f->ready);
+    mgmt_json_put_str(o, "mode", "default");
+    mgmt_json_put_u64(o, "next_seq_id", f->published);
+    mgmt_json_put_u64(o, "next_deliver_seq_id", f->delivered);
+    mgmt_json_put_u64(o, "q1", 0);
+    mgmt_json_put_u64(o, "q2", 0);
+    mgmt_json_put_u64(o, "q3", 0);
+    mgmt_json_put_u64(o, "q4", f->ready);
+    mgmt_json_put_str(o, "target_ram_count", "infinity");
+    mgmt_json_put_u64(o, "version", 1);
+    return o;
 }
 
 static const char *type_of(const struct meta_queue *q)
@@ -107,11 +151,14 @@ static json_t *queue(const struct mgmt_http *m, const struct meta_version *v,
     mgmt_json_put(o, "consumer_utilisation", f->consumers != 0 ? json_real(1) : json_integer(0));
     mgmt_json_put(o, "consumer_capacity", f->consumers != 0 ? json_real(1) : json_integer(0));
     mgmt_json_put(o, "exclusive_consumer_tag", json_null());
+    mgmt_json_put_u64(o, "reductions", 0);
     mgmt_json_put(o, "single_active_consumer_tag", json_null());
     mgmt_json_put(o, "head_message_timestamp", json_null());
     mgmt_json_put(o, "recoverable_slaves", json_null());
     mgmt_json_put_u64(o, "memory", f->memory_bytes);
-    put_messages(o, f);
+    mgmt_json_put(o, "backing_queue_status", backing_status(f));
+    put_idle_since(o, m, f->used_ms);
+    put_messages(o, m, f);
     return o;
 }
 

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "base/units.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -144,6 +145,17 @@ unsigned host_cores(const char *root)
     uint64_t quota = least_in_groups(root, "", "/sys/fs/cgroup", "cpu.max", judge_quota);
     unsigned cores = allowed > 1 ? (unsigned)allowed : 1;
     return quota != 0 && quota < cores ? (unsigned)quota : cores;
+}
+
+uint64_t host_files_open(void)
+{
+    DIR *d = opendir("/proc/self/fd");
+    uint64_t count = 0;
+    while (d != NULL && readdir(d) != NULL)
+        count++;
+    if (d != NULL)
+        closedir(d);
+    return count > 3 ? count - 3 : 0; /* ".", ".." and this one */
 }
 
 void host_short_name(char *out, size_t room)

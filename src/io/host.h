@@ -32,6 +32,9 @@ uint64_t host_files_max(void);
 /* Is there such a process? One that has ended and that its parent has not asked for is none. */
 bool host_process_lives(uint64_t pid);
 
+/* How many it has; 0 when nobody can say. */
+uint64_t host_files_open(void);
+
 /* The host's name up to its first dot, cut to `room`; "localhost" when it has none. */
 void host_short_name(char *out, size_t room);
 
