@@ -7,6 +7,8 @@
 
 #include <stddef.h>
 
+#define EFFECTS_KEPT_MAX ((size_t)1024) /* room for more is given back */
+
 struct control {
     struct broker *broker;
     struct loop *loop;
@@ -157,6 +159,11 @@ static void show(struct control *c)
     meta_publish(c->meta);
     effects_after_publication(c->broker, c->effects, c->effect_count);
     c->effect_count = 0;
+    if (c->effect_cap > EFFECTS_KEPT_MAX) {
+        mem_free(c->effects);
+        c->effects = NULL;
+        c->effect_cap = 0;
+    }
 }
 
 static void on_answer(struct mail *mail)

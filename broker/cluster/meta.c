@@ -5,7 +5,8 @@
 #include "base/mem.h"
 #include "cluster/meta_state.h"
 
-#define GARBAGE_FIRST ((size_t)64)
+#define GARBAGE_FIRST    ((size_t)64)
+#define EFFECTS_KEPT_MAX ((size_t)1024) /* room for more is given back with the next use */
 
 /* What one publication left behind: handed to retire as one thing. */
 struct meta_garbage {
@@ -244,6 +245,11 @@ static void result_clear(struct meta_result *r)
     r->queue = NULL;
     r->id = 0;
     r->effect_count = 0;
+    if (r->effect_cap > EFFECTS_KEPT_MAX) {
+        mem_free(r->effects);
+        r->effects = NULL;
+        r->effect_cap = 0;
+    }
 }
 
 /* ---- commands ---- */

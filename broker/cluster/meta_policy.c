@@ -62,9 +62,14 @@ static const struct meta_policy *first_match(const struct meta_policy *const *li
     return NULL;
 }
 
-static const struct meta_policy *of_queue(const struct meta_policy_order *o,
-                                          const struct meta_queue *q)
+/* A queue may be asked about on a version that does not have its vhost yet, or any more. */
+static const struct meta_policy *of_queue(const struct meta_version *v, const struct meta_queue *q,
+                                          bool is_operator)
 {
+    const struct meta_vhost *vh = meta_vhost_get(v, q->vhost_id);
+    const struct meta_policy_order *o = NULL;
+    if (vh != NULL)
+        o = is_operator ? vh->operator_order : vh->policy_order;
     if (o == NULL)
         return NULL;
     bool is_quorum = slice_is(amqp_table_longstr(meta_queue_args(q), "x-queue-type"), "quorum");
@@ -75,17 +80,13 @@ static const struct meta_policy *of_queue(const struct meta_policy_order *o,
 const struct meta_policy *meta_policy_of_queue(const struct meta_version *v,
                                                const struct meta_queue *q)
 {
-    const struct meta_vhost *vh = meta_vhost_get(v, q->vhost_id);
-    return vh != NULL ? of_queue(vh->policy_order, q)
-                      : NULL; /* NULL: it went, and the queue goes too */
+    return of_queue(v, q, false);
 }
 
 const struct meta_policy *meta_operator_policy_of_queue(const struct meta_version *v,
                                                         const struct meta_queue *q)
 {
-    const struct meta_vhost *vh = meta_vhost_get(v, q->vhost_id);
-    return vh != NULL ? of_queue(vh->operator_order, q)
-                      : NULL; /* NULL: it went, and the queue goes too */
+    return of_queue(v, q, true);
 }
 
 static const struct meta_policy *of_exchange(const struct meta_policy_order *o,

@@ -96,6 +96,22 @@ Test(meta_policy, passes_queues_by_that_cannot_follow_it)
     world_fini(&w);
 }
 
+Test(meta_policy, may_be_asked_for_without_the_vhost)
+{
+    struct world w;
+    world_init(&w, 1);
+    const struct meta_version before = *now(&w);
+    struct meta_cmd c = q_declare("q");
+    must(&w, (struct meta_cmd){ .op = META_VHOST_ADD, .name = S("new") });
+    w.vhost = w.r.id;
+    must(&w, policy_put("p", "", "{\"expires\":1}", 0));
+    must(&w, c);
+    cr_expect(eq(str, (char *)of_queue(&w, "q"), "p"));
+    cr_expect(meta_policy_of_queue(&before, queue_now(&w, "q")) == NULL);
+    cr_expect(meta_operator_policy_of_queue(&before, queue_now(&w, "q")) == NULL);
+    world_fini(&w);
+}
+
 Test(meta_policy, gives_exchanges_their_alternate)
 {
     struct world w;
