@@ -305,6 +305,18 @@ static bool args_are_right(struct channel *ch, const struct meta_queue *q, struc
     return false;
 }
 
+/* Replicas of a queue count for themselves, not for a channel. */
+static bool suits_prefetch(struct channel *ch, const struct meta_queue *q)
+{
+    if (LIKELY(ch->channel_prefetch == 0) || !meta_queue_is_quorum(q))
+        return true;
+    struct slice vhost = meta_vhost_name(meta_vhost_get(channel_meta(ch), ch->conn->vhost_id));
+    channel_error(ch, AMQP_NOT_IMPLEMENTED, AMQP_BASIC_CONSUME,
+                  "queue '%.*s' in vhost '%.*s' does not support global qos",
+                  SLICE_ARG(meta_queue_name(q)), SLICE_ARG(vhost));
+    return false;
+}
+
 static void take_consume(struct channel *ch, const struct amqp_basic_consume *m)
 {
     if (m->consumer_tag.len != 0 && find_tag(ch, m->consumer_tag) != NULL) {
@@ -318,7 +330,7 @@ static void take_consume(struct channel *ch, const struct amqp_basic_consume *m)
     }
     const struct meta_queue *q = channel_open_queue(ch, m->queue, AMQP_BASIC_CONSUME);
     struct consume_args args;
-    if (q == NULL || !args_are_right(ch, q, m->arguments, &args))
+    if (q == NULL || !suits_prefetch(ch, q) || !args_are_right(ch, q, m->arguments, &args))
         return;
     struct channel_consumer *cc = mem_zalloc(sizeof *cc);
     cc->tag_bytes = channel_choose_tag(m->consumer_tag, cc->tag);

@@ -337,6 +337,20 @@ static void take_queue_purge(struct channel *ch, const struct amqp_queue_purge *
     channel_ask(ch, q, &(struct port_request){ .op = PORT_PURGE });
 }
 
+/* Whether a queue's replicas can be asked on which condition it may go. */
+static bool suits_conditions(struct channel *ch, const struct meta_queue *q,
+                             const struct amqp_queue_delete *m)
+{
+    if ((!m->if_unused && !m->if_empty) || !meta_queue_is_quorum(q))
+        return true;
+    channel_error(ch, AMQP_NOT_IMPLEMENTED, AMQP_QUEUE_DELETE,
+                  "cannot delete queue '%.*s' in vhost '%.*s'. queue.delete operations with %s "
+                  "flag set are not supported by quorum queues",
+                  SLICE_ARG(meta_queue_name(q)), SLICE_ARG(meta_vhost_name(vhost_of(ch))),
+                  m->if_unused ? "if-unused" : "if-empty");
+    return false;
+}
+
 /* A queue that is not there is deleted already. */
 static void take_queue_delete(struct channel *ch, const struct amqp_queue_delete *m)
 {
@@ -353,6 +367,8 @@ static void take_queue_delete(struct channel *ch, const struct amqp_queue_delete
         channel_refuse(ch, &why, AMQP_QUEUE_DELETE);
         return;
     }
+    if (q != NULL && !suits_conditions(ch, q, m))
+        return;
     begin(ch, AMQP_QUEUE_DELETE, m->nowait);
     if (q == NULL)
         say_ok(ch, AMQP_QUEUE_DELETE);

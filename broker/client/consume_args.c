@@ -16,11 +16,6 @@ static struct text refuse(const struct meta_vhost *vh, const struct meta_queue *
     return t;
 }
 
-static bool is_quorum(const struct meta_queue *q)
-{
-    return slice_is(amqp_table_longstr(meta_queue_args(q), "x-queue-type"), "quorum");
-}
-
 bool consume_args_read(const struct meta_vhost *vh, const struct meta_queue *q, struct slice args,
                        struct consume_args *out, struct meta_refusal *why)
 {
@@ -33,7 +28,8 @@ bool consume_args_read(const struct meta_vhost *vh, const struct meta_queue *q, 
         return true;
     if (amqp_table_find(args, offset, &f)) {
         struct text t = refuse(vh, q, offset, why);
-        text_put(&t, " of queue type rabbit_%s_queue", is_quorum(q) ? "quorum" : "classic");
+        text_put(&t, " of queue type rabbit_%s_queue",
+                 meta_queue_is_quorum(q) ? "quorum" : "classic");
         return false;
     }
     if (amqp_table_find(args, priority, &f) && !amqp_field_as_i64(&f, &out->priority)) {

@@ -73,6 +73,8 @@ static inline struct slice meta_queue_args(const struct meta_queue *q)
     return slice_of(q->bytes + q->name_bytes, q->args_bytes);
 }
 
+bool meta_queue_is_quorum(const struct meta_queue *q);
+
 struct meta_exchange_def {
     uint64_t xid; /* from the same numbers as qid */
     uint64_t vhost_id;

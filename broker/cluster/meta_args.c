@@ -353,6 +353,11 @@ static bool name_suits(unsigned type, const struct meta_cmd *cmd, struct meta_re
     return false;
 }
 
+bool meta_queue_is_quorum(const struct meta_queue *q)
+{
+    return type_of(meta_queue_args(q)) == QUORUM;
+}
+
 bool meta_queue_args_check(const struct meta_vhost *vh, const struct meta_cmd *cmd,
                            struct meta_refusal *why)
 {

@@ -72,8 +72,7 @@ static const struct meta_policy *of_queue(const struct meta_version *v, const st
         o = is_operator ? vh->operator_order : vh->policy_order;
     if (o == NULL)
         return NULL;
-    bool is_quorum = slice_is(amqp_table_longstr(meta_queue_args(q), "x-queue-type"), "quorum");
-    uint32_t not_for = is_quorum ? META_NOT_FOR_QUORUM : META_NOT_FOR_CLASSIC;
+    uint32_t not_for = meta_queue_is_quorum(q) ? META_NOT_FOR_QUORUM : META_NOT_FOR_CLASSIC;
     return first_match(o->policies, o->count, meta_queue_name(q), META_APPLY_QUEUES, not_for);
 }
 
