@@ -8,19 +8,25 @@ static struct slice user_of(const struct mgmt_call *c)
     return slice_of(c->user.name, c->user.name_len);
 }
 
+static bool may_or_why(const struct mgmt_call *c, enum access_right right, enum access_kind kind,
+                       struct slice name, struct meta_refusal *why)
+{
+    const struct meta_vhost *vh = mgmt_vhost(c);
+    return c->user.is_operator ||
+           (vh != NULL && access_may(meta_permission_find(mgmt_meta(c), vh, user_of(c)), vh,
+                                     user_of(c), right, kind, name, why));
+}
+
 /* Without a word. */
 static bool may(const struct mgmt_call *c, enum access_right right, enum access_kind kind,
                 struct slice name)
 {
-    const struct meta_vhost *vh = mgmt_vhost(c);
     struct meta_refusal why;
-    return c->user.is_operator ||
-           (vh != NULL && access_may(meta_permission_find(mgmt_meta(c), vh, user_of(c)), vh,
-                                     user_of(c), right, kind, name, &why));
+    return may_or_why(c, right, kind, name, &why);
 }
 
 static bool may_topic(const struct mgmt_call *c, enum access_right right, struct slice exchange,
-                      struct slice key)
+                      struct slice key, struct meta_refusal *why)
 {
     const struct meta_version *v = mgmt_meta(c);
     const struct meta_vhost *vh = mgmt_vhost(c);
@@ -28,8 +34,7 @@ static bool may_topic(const struct mgmt_call *c, enum access_right right, struct
     if (c->user.is_operator || x == NULL || x->def->type != META_TOPIC)
         return true;
     struct access_topic_kept kept = { 0 };
-    struct meta_refusal why;
-    bool ok = access_may_topic(v, vh, user_of(c), right, exchange, key, &kept, &why);
+    bool ok = access_may_topic(v, vh, user_of(c), right, exchange, key, &kept, why);
     access_topic_forget(&kept);
     return ok;
 }
@@ -49,8 +54,12 @@ bool mgmt_may(struct mgmt_call *c, enum access_right right, enum access_kind kin
 
 bool mgmt_may_publish(struct mgmt_call *c, struct slice exchange, struct slice key)
 {
-    return answer(c, may(c, ACCESS_WRITE, ACCESS_EXCHANGE, exchange) &&
-                         may_topic(c, ACCESS_WRITE, exchange, key));
+    struct meta_refusal why = { 0 };
+    bool ok = may_or_why(c, ACCESS_WRITE, ACCESS_EXCHANGE, exchange, &why) &&
+              may_topic(c, ACCESS_WRITE, exchange, key, &why);
+    if (!ok)
+        mgmt_bad_request(c, "403 ACCESS_REFUSED - %s", why.text);
+    return ok;
 }
 
 /* Whoever makes a queue that dead-letters, or an exchange with an alternate one, must be allowed to
@@ -65,10 +74,11 @@ static bool may_pass_on(const struct mgmt_call *c, enum access_kind kind, struct
 
 static bool may_bind(const struct mgmt_call *c, const struct meta_cmd *cmd)
 {
+    struct meta_refusal why;
     enum access_kind kind = cmd->bind.to_exchange ? ACCESS_EXCHANGE : ACCESS_QUEUE;
     return may(c, ACCESS_WRITE, kind, cmd->bind.destination) &&
            may(c, ACCESS_READ, ACCESS_EXCHANGE, cmd->bind.source) &&
-           may_topic(c, ACCESS_READ, cmd->bind.source, cmd->bind.key);
+           may_topic(c, ACCESS_READ, cmd->bind.source, cmd->bind.key, &why);
 }
 
 bool mgmt_may_command(struct mgmt_call *c, const struct meta_cmd *cmd)

@@ -403,6 +403,23 @@ void mgmt_serve_bindings_between(struct mgmt_call *c)
         reply(c, f);
 }
 
+/* Is it this key? What `known` escapes may be written as it is. */
+static bool is_key(struct slice known, struct slice given)
+{
+    for (size_t i = 0; i < given.len; i++) {
+        char octets[4];
+        struct text code = text_over(octets, sizeof octets);
+        if (known.len != 0 && known.ptr[0] == given.ptr[i])
+            text_char(&code, (char)given.ptr[i]);
+        else
+            text_put(&code, "%%%02X", given.ptr[i]);
+        if (!slice_eq(slice_head(known, code.len), text_view(&code)))
+            return false;
+        known = slice_from(known, code.len);
+    }
+    return known.len == 0;
+}
+
 /* The row that the path's properties key names, or NULL: answered, and f is freed. */
 static const struct row *row_of_props(struct mgmt_call *c, struct found *f)
 {
@@ -410,7 +427,7 @@ static const struct row *row_of_props(struct mgmt_call *c, struct found *f)
     for (uint32_t i = 0; i < f->base.count; i++) {
         char octets[PROPERTIES_ROOM];
         struct text key = text_over(octets, sizeof octets);
-        if (slice_eq(properties_of(&f->rows[i], &key), mgmt_arg(c, ARG_PROPS)))
+        if (is_key(properties_of(&f->rows[i], &key), mgmt_arg(c, ARG_PROPS)))
             return &f->rows[i];
     }
     free_found(f);

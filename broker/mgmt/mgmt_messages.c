@@ -154,11 +154,12 @@ static void on_published(struct mail *mail)
     struct publish *p = CONTAINER_OF(mail, struct publish, mail);
     if (!p->refused)
         mgmt_reply(p->call, 200, json_pack("{s:b}", "routed", (int)p->routed));
-    else if (p->why.code == 403)
-        mgmt_refuse_access(p->call, "Access refused.");
     else
         mgmt_bad_request(p->call, "%u %s - %s", (unsigned)p->why.code,
-                         p->why.code == 404 ? "NOT_FOUND" : "PRECONDITION_FAILED", p->why.text);
+                         p->why.code == 403   ? "ACCESS_REFUSED"
+                         : p->why.code == 404 ? "NOT_FOUND"
+                                              : "PRECONDITION_FAILED",
+                         p->why.text);
     free_publish(p);
 }
 
