@@ -6,6 +6,7 @@
 #include "broker.h"
 #include "control.h"
 #include "dead_letter.h"
+#include "io/clock.h"
 #include "io/mailbox.h"
 #include "model/death.h"
 #include "policy.h"
@@ -16,7 +17,8 @@
 #define FREED_A_TURN 1024u
 
 /* Queues looked at in one turn when policies change: patterns are matched for each. */
-#define LOOKS_A_TURN 4096u /* at policies, when they have changed */
+#define LOOKS_A_TURN  4096u /* at policies, when they have changed */
+#define JUDGE_TURN_US 2000u /* or so long: a pattern may be slow */
 
 struct hosting {
     struct queue_ops ops;
@@ -355,7 +357,9 @@ static void on_judge(void *arg)
     struct hosting *ho = s->hosting;
     if (ho->judge_anew)
         list_to_judge(s);
-    for (size_t looks = 0; looks < LOOKS_A_TURN && ho->to_judge_count != 0;)
+    uint64_t end_us = clock_mono_us() + JUDGE_TURN_US;
+    size_t looks = 0;
+    while (ho->to_judge_count != 0 && looks < LOOKS_A_TURN && clock_mono_us() < end_us)
         looks += judge(s, ho->to_judge[--ho->to_judge_count]);
     if (ho->to_judge_count != 0)
         loop_again(s->loop, &ho->judge_task);
