@@ -126,8 +126,10 @@ static const struct conf_directive directives[] = {
       .help = "Its private key, PEM; none: it is in the file of the certificate." },
     { KEY(tls, "ca"), AT(tls.ca), .type = CONF_STRING, .zero = "none",
       .help = "Whose certificates are trusted, PEM; none: those that the system trusts." },
-    { KEY(tls, "verify"), AT(tls.verify), .type = CONF_CHOICE, .choices = "none|peer",
-      .fallback = "none", .help = "peer: clients must show a certificate that ca vouches for." },
+    { KEY(tls, "verify"), AT(tls.verify), .type = CONF_CHOICE, .choices = "none|peer|optional",
+      .fallback = "none",
+      .help = "peer: clients must show a certificate that ca vouches for. optional: one that is "
+              "shown must be such a one, but a client may show none, and log in by password." },
     { KEY(tls, "min-version"), AT(tls.min_version), .type = CONF_CHOICE, .choices = "1.2|1.3",
       .fallback = "1.2", .help = "The oldest version of TLS that is spoken." },
 
@@ -262,8 +264,9 @@ static bool close_tls(void *root, void *instance, struct err *err)
     (void)instance;
     if (c->tls.cert == NULL && c->tls.key != NULL)
         return err_set(err, ERR_CONFIG, "key is of no use without cert");
-    if (c->tls.verify == BROKER_VERIFY_PEER && c->tls.ca == NULL)
-        return err_set(err, ERR_CONFIG, "verify = peer needs ca: whose certificates count");
+    if (c->tls.verify != BROKER_VERIFY_NONE && c->tls.ca == NULL)
+        return err_set(err, ERR_CONFIG, "verify = %s needs ca: whose certificates count",
+                       c->tls.verify == BROKER_VERIFY_PEER ? "peer" : "optional");
     return true;
 }
 

@@ -71,7 +71,8 @@ struct tls_ctx *listen_tls(const struct broker_conf *conf, struct err *err)
             .cert_file = conf->tls.cert,
             .key_file = conf->tls.key,
             .ca_file = conf->tls.ca,
-            .verify_peer = conf->tls.verify == BROKER_VERIFY_PEER,
+            .verify_peer = conf->tls.verify != BROKER_VERIFY_NONE,
+            .nobody_may_come = conf->tls.verify == BROKER_VERIFY_OPTIONAL,
             .min_version = conf->tls.min_version == BROKER_TLS_1_3 ? "1.3" : "1.2",
         },
         err);

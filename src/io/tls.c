@@ -206,8 +206,9 @@ static bool load_trust(struct tls_ctx *ctx, const struct tls_options *o, struct 
 static void set_verify(struct tls_ctx *ctx)
 {
     int mode = SSL_VERIFY_NONE;
+    bool must_show = ctx->is_server && !ctx->nobody_may_come;
     if (ctx->verify_peer)
-        mode = SSL_VERIFY_PEER | (ctx->is_server ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0);
+        mode = SSL_VERIFY_PEER | (must_show ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0);
     SSL_CTX_set_verify(ctx->ssl, mode, NULL);
 }
 
@@ -256,6 +257,7 @@ static struct tls_ctx *ctx_new(const struct tls_options *o, bool is_server, stru
     pthread_mutex_init(&ctx->lock, NULL);
     ctx->is_server = is_server;
     ctx->verify_peer = o->verify_peer;
+    ctx->nobody_may_come = o->nobody_may_come;
     ctx->bio = tls_bio_method_new();
     ctx->ssl = SSL_CTX_new(is_server ? TLS_server_method() : TLS_client_method());
     if (ctx->ssl == NULL) {

@@ -18,6 +18,7 @@ struct tls_options {
     const char *key_file;
     const char *ca_file;     /* whom to trust; NULL: the system's */
     bool verify_peer;        /* require and verify the other side's certificate */
+    bool nobody_may_come;    /* ... but a client that shows none comes in, as nobody */
     const char *min_version; /* "1.2" or "1.3"; NULL: 1.2 */
     const char *alpn;        /* protocol name to offer and accept, or NULL */
 };

@@ -340,6 +340,17 @@ class Certificates(AuthCase):
         self.assertTrue(self.is_let_in("client"))
 
     @only("broker")
+    def test_a_certificate_if_you_have_one(self):
+        self.certificate("false", "/O=Example/CN=shop", by="other")
+        self.secure({"default-user": "shop", "default-pass": "keeper",
+                     "login-from": "common-name"}, tls={"verify": "optional"})
+        self.external().expect("connection.tune")
+        conn = self.over_tls(None)
+        self.assertEqual(mechanisms_of(conn), [b"PLAIN"])
+        conn.login("shop", "keeper")
+        self.assertFalse(self.is_let_in("false"))
+
+    @only("broker")
     def test_without_verification_there_is_no_external(self):
         self.secure({}, tls={"verify": "none"})
         self.assertEqual(mechanisms_of(self.over_tls()), [b"PLAIN"])
