@@ -158,6 +158,11 @@ void broker_set_disk_limit(struct broker *b, uint64_t octets)
     atomic_store_explicit(&b->disk_limit, octets, memory_order_relaxed);
 }
 
+struct mgmt_http *broker_mgmt(const struct broker *b)
+{
+    return b->mgmt;
+}
+
 struct service *broker_service(const struct broker *b)
 {
     return b->service;

@@ -18,6 +18,7 @@ struct shard;
 struct tally;
 struct work_pool;
 struct live;
+struct mgmt_http;
 struct service;
 
 /* How to read the configuration again, for a reload; NULL with *err set when it is not valid. */
@@ -73,6 +74,7 @@ void broker_set_app_running(struct broker *b, bool running);
 void broker_set_drained(struct broker *b, bool drained);
 /* What a new node has. */
 MUST_CHECK bool broker_bootstrap(struct broker *b, struct err *err);
+struct mgmt_http *broker_mgmt(const struct broker *b);
 /* As TERM does. */
 void broker_stop(struct broker *b);
 /* There is nobody left to wait for. */

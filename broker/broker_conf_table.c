@@ -75,8 +75,9 @@ static const struct conf_directive directives[] = {
       .help = "The same with TLS, usually :15671. Needs a certificate, see [tls]." },
     { KEY(listen, "cluster"), AT(listen.cluster), .type = CONF_ADDRESSES, .zero = "none",
       .fallback = ":25672",
-      .help = "Where other nodes connect: TCP for replication, and UDP for gossip on the same "
-              "number." },
+      .help =
+          "Where other nodes connect (TCP for replication, UDP for gossip on the same number), and "
+          "warrenctl from elsewhere. Who connects must prove that it knows the cookie." },
     { KEY(listen, "proxy-protocol"), AT(listen.proxy_protocol), .type = CONF_LIST, .zero = "off",
       .fallback = "off",
       .help = "Networks (10.0.0.0/8, ::1/128) whose connections begin with a PROXY header. Off, "

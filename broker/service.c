@@ -8,6 +8,7 @@
 #include "control.h"
 #include "listen.h"
 #include "live.h"
+#include "mgmt/mgmt_http.h"
 #include "shard.h"
 
 #define GRACE_MS 5000u /* for clients to answer connection.close */
@@ -184,6 +185,7 @@ static void stop_app(struct service *s, struct service_ask *a)
     if (broker_app_is_running(s->broker))
         log_info("broker", name_of(s), "the application stops");
     broker_set_app_running(s->broker, false);
+    mgmt_http_shut(broker_mgmt(s->broker));
     close_for(s, a);
 }
 
@@ -196,6 +198,7 @@ static void start_app(struct service *s, struct service_ask *a)
     }
     if (!open_again(s, a))
         return;
+    mgmt_http_reopen(broker_mgmt(s->broker));
     broker_set_app_running(s->broker, true);
     broker_set_drained(s->broker, false);
     log_info("broker", name_of(s), "the application runs again");

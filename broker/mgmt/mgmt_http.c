@@ -161,6 +161,20 @@ static void on_close(struct mail *mail)
     mem_free(n);
 }
 
+static void on_reopen(struct mail *mail)
+{
+    struct mgmt_notice *n = CONTAINER_OF(mail, struct mgmt_notice, mail);
+    struct mgmt_http *m = n->m;
+    struct err err;
+    mem_free(n);
+    if (m->server_count != 0)
+        return;
+    mem_free(m->servers);
+    if (!add_servers(m, &err))
+        log_error("mgmt", "-", "%s", err.text);
+    on_sample(m);
+}
+
 static void tell(struct mgmt_http *m, mail_fn fn)
 {
     struct mgmt_notice *n = mem_zalloc(sizeof *n);
@@ -203,6 +217,17 @@ void mgmt_http_close(struct mgmt_http *m)
 {
     if (m->running)
         tell(m, on_close);
+}
+
+void mgmt_http_shut(struct mgmt_http *m)
+{
+    mgmt_http_close(m);
+}
+
+void mgmt_http_reopen(struct mgmt_http *m)
+{
+    if (m->running)
+        tell(m, on_reopen);
 }
 
 void mgmt_http_stop(struct mgmt_http *m)

@@ -40,6 +40,11 @@ MUST_CHECK bool mgmt_http_reload_tls(struct mgmt_http *m, const struct broker_co
 /* The node stops: no more requests. The control thread, once, while it serves. */
 void mgmt_http_close(struct mgmt_http *m);
 
+/* Close the addresses of [listen] management, while the thread goes on, and bind them again; what
+ * cannot be bound is logged. The control thread. */
+void mgmt_http_shut(struct mgmt_http *m);
+void mgmt_http_reopen(struct mgmt_http *m);
+
 /* End the thread. No effect when it does not run. */
 void mgmt_http_stop(struct mgmt_http *m);
 

@@ -337,7 +337,7 @@ static int no_such_command(const struct warrenctl *w)
         return w->wants_help ? EX_OK : EX_USAGE;
     }
     fprintf(stderr, "\nCommand '%s' not found. \n", w->args[0]);
-    const char *likely = warrenctl_help_likely(w->args[0]);
+    const char *likely = warrenctl_help_likely(w, w->args[0]);
     if (likely != NULL)
         fprintf(stderr, "Did you mean '%s'? \n\n", likely);
     else
@@ -353,7 +353,7 @@ static int run_command(struct warrenctl *w, const struct text *bad)
     if (w->wants_help) {
         w->args[0] = c->name;
         w->arg_count = 1;
-        w->command = warrenctl_command_find("help");
+        w->command = warrenctl_command_find(w->tables, "help");
         return w->command->run(w);
     }
     if (bad->len != 0)
@@ -385,11 +385,12 @@ static const char *base_name(const char *path)
     return slash != NULL ? slash + 1 : path;
 }
 
-int warrenctl_main(int argc, char **argv)
+int warrenctl_main(const struct warrenctl_table *const *tables, int argc, char **argv)
 {
     char node[256];
     struct warrenctl w = { .program = argc > 0 ? base_name(argv[0]) : "warrenctl",
                            .node = default_node(node, sizeof node),
+                           .tables = tables,
                            .vhost = "/",
                            .words = (const char *const *)argv + 1,
                            .word_count = argc > 0 ? (unsigned)argc - 1 : 0 };

@@ -30,6 +30,7 @@ struct warrenctl_link;
 
 struct warrenctl {
     const char *program; /* as it was called */
+    const struct warrenctl_table *const *tables;
     const struct warrenctl_command *command;
     const char **args; /* the command's */
     unsigned arg_count;
@@ -107,6 +108,6 @@ int warrenctl_require_stopped(struct warrenctl *w);
 int warrenctl_connect(struct warrenctl *w);
 
 /* Everything between the program's arguments and its exit status. */
-int warrenctl_main(int argc, char **argv);
+int warrenctl_main(const struct warrenctl_table *const *tables, int argc, char **argv);
 
 #endif

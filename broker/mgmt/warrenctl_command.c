@@ -2,26 +2,42 @@
 
 #include <string.h>
 
-static const struct warrenctl_table *const tables[] = {
-    &warrenctl_clusters, &warrenctl_definitions, &warrenctl_helps,
-    &warrenctl_lists,    &warrenctl_nodes,       &warrenctl_operations,
-    &warrenctl_policies, &warrenctl_users,       &warrenctl_vhosts,
+const struct warrenctl_table *const warrenctl_ctl_tables[] = {
+    &warrenctl_checks,
+    &warrenctl_clusters,
+    &warrenctl_definitions,
+    &warrenctl_helps,
+    &warrenctl_lists,
+    &warrenctl_nodes,
+    &warrenctl_operations,
+    &warrenctl_policies,
+    &warrenctl_users,
+    &warrenctl_vhosts,
+    NULL,
 };
 
-const struct warrenctl_command *warrenctl_command_at(size_t index)
+const struct warrenctl_table *const warrenctl_plugins_tables[] = {
+    &warrenctl_helps,
+    &warrenctl_plugins,
+    NULL,
+};
+
+const struct warrenctl_command *warrenctl_command_at(const struct warrenctl_table *const *tables,
+                                                     size_t index)
 {
-    for (size_t i = 0; i < ARRAY_COUNT(tables); i++) {
-        if (index < tables[i]->count)
-            return &tables[i]->rows[index];
-        index -= tables[i]->count;
+    for (; *tables != NULL; tables++) {
+        if (index < (*tables)->count)
+            return &(*tables)->rows[index];
+        index -= (*tables)->count;
     }
     return NULL;
 }
 
-const struct warrenctl_command *warrenctl_command_find(const char *name)
+const struct warrenctl_command *warrenctl_command_find(const struct warrenctl_table *const *tables,
+                                                       const char *name)
 {
     const struct warrenctl_command *c;
-    for (size_t i = 0; (c = warrenctl_command_at(i)) != NULL; i++) {
+    for (size_t i = 0; (c = warrenctl_command_at(tables, i)) != NULL; i++) {
         if (strcmp(c->name, name) == 0)
             return c;
     }

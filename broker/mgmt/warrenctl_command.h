@@ -28,6 +28,7 @@
     X(FEATURE_FLAGS, "Feature flags")                                                              \
     X(OPERATIONS, "Operations")                                                                    \
     X(QUEUES, "Queues")                                                                            \
+    X(PLUGINS, "Plugin Management")                                                                \
     X(DEPRECATED, "Deprecated")
 
 enum warrenctl_group {
@@ -66,12 +67,18 @@ struct warrenctl_table {
 };
 
 /* Each in the file of its name. */
-extern const struct warrenctl_table warrenctl_clusters, warrenctl_definitions, warrenctl_helps,
-    warrenctl_lists, warrenctl_nodes, warrenctl_operations, warrenctl_policies, warrenctl_users,
-    warrenctl_vhosts;
+extern const struct warrenctl_table warrenctl_checks, warrenctl_clusters, warrenctl_definitions,
+    warrenctl_helps, warrenctl_lists, warrenctl_nodes, warrenctl_operations, warrenctl_plugins,
+    warrenctl_policies, warrenctl_users, warrenctl_vhosts;
 
-/* All of them, one after the other; NULL past the end. */
-const struct warrenctl_command *warrenctl_command_at(size_t index);
-const struct warrenctl_command *warrenctl_command_find(const char *name);
+/* What a program has: tables up to a NULL. */
+extern const struct warrenctl_table *const warrenctl_ctl_tables[];
+extern const struct warrenctl_table *const warrenctl_plugins_tables[];
+
+/* All rows, one after the other; NULL past the end. */
+const struct warrenctl_command *warrenctl_command_at(const struct warrenctl_table *const *tables,
+                                                     size_t index);
+const struct warrenctl_command *warrenctl_command_find(const struct warrenctl_table *const *tables,
+                                                       const char *name);
 
 #endif

@@ -20,11 +20,11 @@ static int compare_names(const void *left, const void *right)
     return strcmp((*a)->name, (*b)->name);
 }
 
-static void print_group(enum warrenctl_group group, FILE *to)
+static void print_group(const struct warrenctl *w, enum warrenctl_group group, FILE *to)
 {
     const struct warrenctl_command *sorted[COMMANDS_MAX], *c;
     size_t count = 0;
-    for (size_t i = 0; (c = warrenctl_command_at(i)) != NULL; i++) {
+    for (size_t i = 0; (c = warrenctl_command_at(w->tables, i)) != NULL; i++) {
         if (c->group == group && count < COMMANDS_MAX)
             sorted[count++] = c;
     }
@@ -45,7 +45,7 @@ void warrenctl_help_all(const struct warrenctl *w, FILE *to)
                                "Available commands:\n\n",
             w->program);
     for (unsigned g = 0; g < ARRAY_COUNT(group_names); g++)
-        print_group((enum warrenctl_group)g, to);
+        print_group(w, (enum warrenctl_group)g, to);
     fprintf(to, "Use '%s help <command>' to learn more about a specific command\n", w->program);
 }
 
@@ -118,12 +118,12 @@ static unsigned distance(const char *a, const char *b)
     return row[lb];
 }
 
-const char *warrenctl_help_likely(const char *word)
+const char *warrenctl_help_likely(const struct warrenctl *w, const char *word)
 {
     const char *best = NULL;
     unsigned least = (unsigned)strlen(word) / 2 + 1;
     const struct warrenctl_command *c;
-    for (size_t i = 0; (c = warrenctl_command_at(i)) != NULL; i++) {
+    for (size_t i = 0; (c = warrenctl_command_at(w->tables, i)) != NULL; i++) {
         unsigned d = distance(word, c->name);
         if (d < least) {
             least = d;
@@ -141,7 +141,7 @@ static int help(struct warrenctl *w)
         warrenctl_help_all(w, stdout);
         return EX_OK;
     }
-    const struct warrenctl_command *c = warrenctl_command_find(w->args[0]);
+    const struct warrenctl_command *c = warrenctl_command_find(w->tables, w->args[0]);
     if (c == NULL) {
         fprintf(stderr, "\nCommand '%s' not found. \n", w->args[0]);
         return EX_USAGE;
@@ -161,7 +161,7 @@ static int autocomplete(struct warrenctl *w)
 {
     const struct warrenctl_command *c;
     size_t len = strlen(w->args[0]);
-    for (size_t i = 0; (c = warrenctl_command_at(i)) != NULL; i++) {
+    for (size_t i = 0; (c = warrenctl_command_at(w->tables, i)) != NULL; i++) {
         if (strncmp(c->name, w->args[0], len) == 0)
             puts(c->name);
     }

@@ -14,6 +14,6 @@ void warrenctl_help_all(const struct warrenctl *w, FILE *to);
 void warrenctl_help_usage(const struct warrenctl *w, const struct warrenctl_command *c, FILE *to);
 
 /* The known command that is most like this word, or NULL. */
-const char *warrenctl_help_likely(const char *word);
+const char *warrenctl_help_likely(const struct warrenctl *w, const char *word);
 
 #endif

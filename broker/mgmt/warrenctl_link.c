@@ -89,7 +89,7 @@ static void on_closed(struct stream *s, const struct err *why, void *arg)
 static void on_open(struct stream *s, void *arg)
 {
     struct warrenctl_link *l = arg;
-    if (l->target->socket != NULL) {
+    if (l->target->socket != NULL || l->target->cookie.ptr == NULL) {
         settle(l);
         return;
     }

@@ -19,7 +19,7 @@ struct warrenctl_target {
     const char *socket; /* its unix socket, or NULL: */
     const char *host;
     uint16_t port;
-    struct slice cookie; /* for host and port */
+    struct slice cookie; /* for host and port; its ptr NULL: nothing is proven, nor can be asked */
 };
 
 /* Connect, and prove what there is to prove. */

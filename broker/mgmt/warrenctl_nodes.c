@@ -402,7 +402,7 @@ static int rotate_logs(struct warrenctl *w)
 static int run_other(struct warrenctl *w, const char *name)
 {
     const struct warrenctl_command *was = w->command;
-    w->command = warrenctl_command_find(name);
+    w->command = warrenctl_command_find(w->tables, name);
     int status = w->command->run(w);
     w->command = was;
     return status;

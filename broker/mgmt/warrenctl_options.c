@@ -75,30 +75,33 @@ static bool takes_value(const char *option)
     return option[len - 1] == '=';
 }
 
-/* "-P" as "--pid", for those that rabbitmqctl knows; else the name as it is. */
-static struct slice full_name(const char *word)
+/* "-P" for "--pid" and the like: those that rabbitmqctl knows. */
+static bool is_brief_of(char brief, struct slice option)
 {
     static const struct {
         char brief;
         const char *name;
-    } briefs[] = { { 'P', "pid" }, { 'e', "if-empty" }, { 'u', "if-unused" } };
-    struct slice name = name_of(word);
-    for (size_t i = 0; word[1] != '-' && name.len == 1 && i < ARRAY_COUNT(briefs); i++) {
-        if (briefs[i].brief == (char)name.ptr[0])
-            return slice_str(briefs[i].name);
+    } briefs[] = { { 'P', "pid" },     { 'e', "if-empty" }, { 'u', "if-unused" },
+                   { 'e', "enabled" }, { 'E', "enabled" },  { 'm', "minimal" },
+                   { 'v', "verbose" } };
+    for (size_t i = 0; i < ARRAY_COUNT(briefs); i++) {
+        if (briefs[i].brief == brief && slice_is(option, briefs[i].name))
+            return true;
     }
-    return word[1] == '-' ? name : slice_of(NULL, 0);
+    return false;
 }
 
 /* The place of an option of the command's own, or -1. */
 static int own_of(const struct warrenctl_command *c, const char *word)
 {
-    struct slice name = full_name(word);
+    struct slice name = name_of(word);
+    bool brief = word[1] != '-';
     for (unsigned i = 0; c != NULL && i < WARRENCTL_OPTIONS_MAX && c->options[i] != NULL; i++) {
         struct slice option = slice_str(c->options[i]);
         if (takes_value(c->options[i]))
             option.len--;
-        if (slice_eq(name, option))
+        if (brief ? name.len == 1 && is_brief_of((char)name.ptr[0], option)
+                  : slice_eq(name, option))
             return (int)i;
     }
     return -1;
@@ -168,7 +171,7 @@ static bool take_general(struct warrenctl *w, const struct general *g, const cha
         w->wants_help = true;
         return true;
     case OPT_VERSION:
-        w->command = warrenctl_command_find("version");
+        w->command = warrenctl_command_find(w->tables, "version");
         return true;
     case OPT_IGNORED:
     case OPT_IGNORED_VALUE:
@@ -186,7 +189,7 @@ static void find_command(struct warrenctl *w, int argc, char **argv)
         if (strcmp(argv[i], "--") == 0)
             continue;
         if (!is_option(argv[i])) {
-            w->command = warrenctl_command_find(argv[i]);
+            w->command = warrenctl_command_find(w->tables, argv[i]);
             w->args[0] = argv[i];
             w->arg_count = 1;
             return;

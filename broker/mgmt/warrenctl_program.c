@@ -5,5 +5,5 @@
 
 int main(int argc, char **argv)
 {
-    return warrenctl_main(argc, argv);
+    return warrenctl_main(warrenctl_ctl_tables, argc, argv);
 }

@@ -81,6 +81,18 @@ static void print_runtime(const json_t *o)
     printf("Threads: %" PRIu64 "\n", number_of(o, "threads"));
 }
 
+void warrenctl_print_memory(const json_t *memory)
+{
+    static const char *const parts[] = { "messages", "other" };
+    uint64_t total = number_of(json_object_get(memory, "total"), "rss");
+    for (size_t i = 0; i < ARRAY_COUNT(parts); i++) {
+        uint64_t bytes = number_of(memory, parts[i]);
+        printf("%s: ", parts[i]);
+        print_gb(bytes);
+        printf(" gb (%.2f %%)\n", total != 0 ? 100.0 * (double)bytes / (double)total : 0.0);
+    }
+}
+
 static void print_memory(const json_t *o)
 {
     const json_t *m = json_object_get(o, "memory");
@@ -100,13 +112,7 @@ static void print_memory(const json_t *o)
     fputs(", computed to: ", stdout);
     print_gb(number_of(o, "vm_memory_high_watermark_limit"));
     fputs(" gb\n\n", stdout);
-    static const char *const parts[] = { "messages", "other" };
-    for (size_t i = 0; i < ARRAY_COUNT(parts); i++) {
-        uint64_t bytes = number_of(m, parts[i]);
-        printf("%s: ", parts[i]);
-        print_gb(bytes);
-        printf(" gb (%.2f %%)\n", total != 0 ? 100.0 * (double)bytes / (double)total : 0.0);
-    }
+    warrenctl_print_memory(m);
 }
 
 static void print_disk(const json_t *o)
@@ -141,6 +147,11 @@ static void print_listeners(const json_t *list, bool with_node)
         printf(", port: %" PRIu64 ", protocol: %s, purpose: %s\n", number_of(l, "port"),
                text_of(l, "protocol"), text_of(l, "purpose"));
     }
+}
+
+void warrenctl_print_listeners(const json_t *list)
+{
+    print_listeners(list, false);
 }
 
 void warrenctl_print_status(const json_t *o)

@@ -317,12 +317,17 @@ class Application(CtlCase):
         with self.assertRaises(ConnectionRefusedError):
             self.raw(address=b.address)
         self.assertTrue(b.proc.alive())
+        port = int(b.conf["listen"]["management"].split(":")[1])
+        with self.assertRaises(ConnectionRefusedError):
+            self.raw(address=("127.0.0.1", port))
         self.ctl("ping", broker=b)
+        self.ctl("check_running", broker=b, code=EX_UNAVAILABLE)
         self.ctl("list_queues", broker=b, code=EX_USAGE)
         self.ctl("stop_app", broker=b)  # once more is harmless
         self.assertEqual(self.said("start_app", broker=b),
                          "Starting node rabbit1@localhost ...\n...done.\n")
         self.connect(address=b.address).channel().declare("q", durable=True, passive=True)
+        self.raw(address=("127.0.0.1", port)).sock.close()
 
     def test_a_client_that_does_not_answer_is_hung_up_on(self):
         b = self.broker()
@@ -495,3 +500,58 @@ class Definitions(CtlCase):
         out = procs.subprocess.run([CTL_BIN, "import_definitions", "-"], input=text, text=True,
                                    env=b.env(), capture_output=True)
         self.assertEqual(out.returncode, 0, out.stderr)
+
+
+class Checks(CtlCase):
+    def test_a_node_that_is_well(self):
+        for check in ("check_running", "check_alarms", "check_local_alarms", "check_virtual_hosts",
+                      "check_port_connectivity", "is_running", "is_booting", "alarms",
+                      "check_if_node_is_quorum_critical", "node_health_check"):
+            with self.subTest(check=check):
+                self.ctl(check)
+        port = self.site.broker.port
+        self.assertIn("A listener for port %d is running" % port,
+                      self.said("check_port_listener", str(port)))
+        self.ctl("check_port_listener", "1", code=EX_UNAVAILABLE)
+        self.ctl("check_protocol_listener", "amqp")
+        self.ctl("check_protocol_listener", "mqtt", code=EX_UNAVAILABLE)
+
+    def test_an_alarm(self):
+        b = self.broker()
+        self.ctl("set_vm_memory_high_watermark", "0", broker=b)
+        wait_until(lambda: b.ctl("check_alarms").returncode == EX_UNAVAILABLE, "the alarm")
+
+
+class Plugins(CtlCase):
+    def plugins(self, *args):
+        return procs.run([os.path.join(os.path.dirname(CTL_BIN), "warren-plugins"), *args])
+
+    def test_what_is_built_in_is_enabled(self):
+        self.assertEqual(self.plugins("enable", "rabbitmq_management").returncode, 0)
+        self.assertIn("rabbitmq_management\n", self.plugins("list", "-e", "-m").stdout)
+        self.assertEqual(self.plugins("is_enabled", "rabbitmq_prometheus").returncode, 0)
+
+    def test_what_is_not(self):
+        out = self.plugins("enable", "rabbitmq_mqtt")
+        self.assertEqual(out.returncode, EX_UNAVAILABLE)
+        self.assertIn("Warren does not have it", out.stderr)
+        self.assertEqual(self.plugins("enable", "nosuch").returncode, EX_SOFTWARE)
+        self.assertEqual(self.plugins("disable", "rabbitmq_management").returncode, EX_UNAVAILABLE)
+
+
+class Compat(CtlCase):
+    def test_the_links(self):
+        root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+        script = os.path.join(root, "contrib", "rabbitmq-compat")
+        to = self.folder("sbin")
+        for name in ("warrenctl", "warren-plugins", "warren-broker"):
+            os.symlink(os.path.join(os.path.dirname(CTL_BIN), name), os.path.join(to, name))
+        self.assertEqual(procs.run([script, "--dir", to]).returncode, 0)
+        self.assertEqual(procs.run([script, "--dir", to]).returncode, 0)  # once more
+        out = procs.run([os.path.join(to, "rabbitmqctl"), "help", "ping"])
+        self.assertIn("rabbitmqctl [--node <node>]", out.stdout)
+        self.assertEqual(procs.run([os.path.join(to, "rabbitmq-server"), "--version"]).returncode, 0)
+        self.assertEqual(procs.run([script, "--dir", to, "--remove"]).returncode, 0)
+        self.assertFalse(os.path.lexists(os.path.join(to, "rabbitmqctl")))
+        write(os.path.join(to, "rabbitmqctl"), "somebody else's")
+        self.assertEqual(procs.run([script, "--dir", to]).returncode, 73)
