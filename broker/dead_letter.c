@@ -131,6 +131,7 @@ static bool route(struct dead_letters *dl, const struct meta_version *v, uint64_
                            .more_keys = keys,
                            .more_count = read_keys(props.headers, keys),
                            .headers = props.headers,
+                           .props = message_props(m),
                            .to_internal = true };
     return exchange_route(v, &in, &dl->route, &why);
 }

@@ -14,6 +14,7 @@
 
 /* Queues whose moment has come, and messages freed of queues that were deleted, in one turn. */
 #define WAKES_A_TURN 256u
+#define WAKES_SPARE  1024u
 #define FREED_A_TURN 1024u
 
 /* Queues looked at in one turn when policies change: patterns are matched for each. */
@@ -93,9 +94,24 @@ static void set_timer(struct shard *s)
     loop_timer_start(&ho->timer, next->key > now ? next->key - now : 0);
 }
 
+/* Queues that live for a minute and expire in a day would leave a million moments behind that mean
+ * nothing: when most are of that kind, those that count are gathered anew. */
+static void drop_void_wakes(struct shard *s)
+{
+    struct heap *wakes = &s->hosting->wakes;
+    size_t at = 0;
+    wakes->count = 0;
+    for (struct hosted *h; (h = idmap_next(&s->queues, &at)) != NULL;) {
+        if (h->queue.wake_at_ms != UINT64_MAX)
+            heap_push(wakes, h->queue.wake_at_ms, h->queue.qid);
+    }
+}
+
 static void wake_queue_at(struct queue *q, uint64_t at_ms, void *arg)
 {
     struct shard *s = arg;
+    if (s->hosting->wakes.count > 2 * s->queues.count + WAKES_SPARE)
+        drop_void_wakes(s);
     heap_push(&s->hosting->wakes, at_ms, q->qid);
     set_timer(s);
 }

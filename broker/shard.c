@@ -6,6 +6,7 @@
 #include "client/auth.h"
 #include "client/connection.h"
 #include "client/patrol.h"
+#include "client/returning.h"
 #include "hosted.h"
 #include "io/random.h"
 #include "model/message.h"
@@ -26,6 +27,7 @@ struct shard *shard_new(struct broker *broker, uint32_t index, uint32_t shard_co
     s->auth = broker_auth_new(broker, loop);
     hosted_init(s);
     s->patrol = patrol_new(s);
+    s->returnings = returnings_new(s);
     return s;
 }
 
@@ -35,6 +37,7 @@ void shard_free(struct shard **shard)
     *shard = NULL;
     CHECK(s->connections.count == 0);
     patrol_free(&s->patrol);
+    returnings_free(&s->returnings);
     hosted_fini(s);
     port_fini(s);
     auth_free(&s->auth);

@@ -23,6 +23,7 @@ struct hosting;
 struct message;
 struct patrol;
 struct queue;
+struct returnings;
 struct connection;
 struct port_lane;
 
@@ -92,6 +93,7 @@ struct shard {
     STAILQ_HEAD(, hosted) to_run; /* got something back; see port_settled */
     struct hosting *hosting;      /* private to hosted.c */
     struct patrol *patrol;        /* private to client/patrol.c */
+    struct returnings *returnings;
 };
 
 /* A shard of `broker`, whose loop does not run yet. */

@@ -6,11 +6,15 @@
 #include "base/mem.h"
 #include "broker.h"
 #include "client/connection_login.h"
+#include "client/returning.h"
 #include "control.h"
 
 #include <stdio.h>
 
-#define NO_METHOD "expected method frame, got non method frame instead"
+/* A channel that ends gives back so many unacknowledged messages before it says so. */
+#define RETURNED_AT_ONCE 65536u
+
+#define NO_METHOD        "expected method frame, got non method frame instead"
 
 /* ---- life
  * ------------------------------------------------------------------------------------------------
@@ -52,7 +56,10 @@ static void release(struct channel *ch)
     channel_release_consumers(ch);
     channel_reply_end(ch);
     channel_tx_end(ch);
-    channel_requeue_all(ch, PORT_REQUEUE_SEEN);
+    if (ch->unacked.open <= RETURNED_AT_ONCE)
+        channel_requeue_all(ch, PORT_REQUEUE_SEEN);
+    else
+        returnings_add(ch->conn->shard->returnings, &ch->unacked);
     channel_drop_content(ch);
     confirm_fini(&ch->confirm);
 }

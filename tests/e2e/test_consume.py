@@ -56,6 +56,17 @@ class Get(Base):
         self.ch.ack(m.delivery_tag)
         self.assertEqual(self.rest(q), [1])
 
+    def test_very_many_unacked_come_back_in_order(self):
+        n = 70000
+        q = self.filled(n)
+        self.wait_ready(q, n)
+        ch = self.conn.channel()
+        ch.consume(q)
+        ch.deliveries(n)
+        ch.close()
+        self.wait_ready(q, n)
+        self.assertEqual(self.numbers([self.ch.get(q) for _ in range(5)]), list(range(5)))
+
     def test_unacked_messages_come_back_when_the_channel_closes(self):
         q = self.filled(4)
         other = self.conn.channel()
