@@ -262,6 +262,10 @@ void channel_tx_settle(struct channel *ch, uint64_t tag, const struct unacked_en
                        enum port_settle how);
 void channel_tx_on_published(struct channel *ch, bool ok);
 
+/* How many are kept; 0 without a transaction. */
+uint64_t channel_tx_messages(const struct channel *ch);
+uint64_t channel_tx_acks(const struct channel *ch);
+
 /* Nothing of it happens; what it had settled is as before it was settled. */
 void channel_tx_end(struct channel *ch);
 

@@ -84,6 +84,19 @@ void channel_tx_settle(struct channel *ch, uint64_t tag, const struct unacked_en
     count_change(ch, before, 0);
 }
 
+uint64_t channel_tx_messages(const struct channel *ch)
+{
+    return ch->tx != NULL ? ch->tx->kept.publish_count - ch->tx->done : 0;
+}
+
+uint64_t channel_tx_acks(const struct channel *ch)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; ch->tx != NULL && i < ch->tx->kept.settle_count; i++)
+        n += ch->tx->kept.settles[i].how == PORT_ACK;
+    return n;
+}
+
 /* The messages that were not handed over, and all that is counted, go. */
 static void drop_publishes(struct channel *ch)
 {

@@ -136,7 +136,8 @@ static bool args_suit(const struct meta_exchange *x, struct slice args, struct m
     struct text t = meta_refuse(why, AMQP_PRECONDITION_FAILED);
     if (f.type == AMQP_FIELD_LONGSTR) {
         text_str(&t, "Invalid x-match field value <<");
-        meta_put_quoted(&t, f.bytes);
+        if (f.bytes.len != 0)
+            meta_put_quoted(&t, f.bytes);
         text_str(&t, ">>; expected all, any, all-with-x, or any-with-x");
         return false;
     }

@@ -198,6 +198,8 @@ static void add_channel(struct leg *l, const struct channel *ch)
         .unacked = ch->unacked.open,
         .unconfirmed = ch->confirms ? confirm_waiting(&ch->confirm) : 0,
         .transactional = ch->tx != NULL,
+        .uncommitted = channel_tx_messages(ch),
+        .uncommitted_acks = channel_tx_acks(ch),
         .counts = ch->counts,
     };
     if (l->ask->what == MGMT_CONSUMERS)

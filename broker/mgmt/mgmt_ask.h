@@ -64,6 +64,8 @@ struct mgmt_channel {
     uint64_t unacked;
     uint64_t unconfirmed;
     bool transactional;
+    uint64_t uncommitted; /* messages */
+    uint64_t uncommitted_acks;
     struct channel_counts counts;
 };
 

@@ -161,8 +161,8 @@ static json_t *channel(const struct mgmt_http *m, const struct mgmt_connection *
     mgmt_json_put_u64(o, "global_prefetch_count", ch->channel_prefetch);
     mgmt_json_put_u64(o, "messages_unacknowledged", ch->unacked);
     mgmt_json_put_u64(o, "messages_unconfirmed", ch->unconfirmed);
-    mgmt_json_put_u64(o, "messages_uncommitted", 0);
-    mgmt_json_put_u64(o, "acks_uncommitted", 0);
+    mgmt_json_put_u64(o, "messages_uncommitted", ch->uncommitted);
+    mgmt_json_put_u64(o, "acks_uncommitted", ch->uncommitted_acks);
     return o;
 }
 

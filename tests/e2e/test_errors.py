@@ -287,6 +287,8 @@ class Preconditions(Base):
         self.refuse(406, 'PRECONDITION_FAILED - Invalid x-match field value <<"foo">>; expected '
                          'all, any, all-with-x, or any-with-x',
                     arguments={"x-match": "foo"}, **bind)
+        self.refuse(406, 'PRECONDITION_FAILED - Invalid x-match field value <<>>; expected '
+                         'all, any, all-with-x, or any-with-x', arguments={"x-match": ""}, **bind)
         self.refuse(406, "PRECONDITION_FAILED - Invalid x-match field type signedint (value 1); "
                          "expected longstr", arguments={"x-match": 1}, **bind)
 

@@ -335,6 +335,27 @@ class Clients(ManagementCase):
                          mine[1])
 
     @only("broker", "threads")
+    def test_what_a_channel_has_not_committed(self):
+        conn = self.connect()
+        ch, name = conn.channel(), "%s:%d" % conn.sock.getsockname()
+        q = ch.queue()
+        for _ in range(3):
+            ch.publish("", q, b"x")
+        tags = [ch.get(q, no_ack=False).delivery_tag for _ in range(3)]
+        ch.call("tx.select")
+        ch.publish("", q, b"y")
+        ch.ack(tags[1], multiple=True)
+        ch.send("basic.reject", delivery_tag=tags[2], requeue=False)
+        ch.barrier()
+        mine, = [o for o in self.get("/api/channels") if o["name"].startswith(name + " ")]
+        self.assertEqual([mine[k] for k in ("transactional", "messages_uncommitted",
+                                            "acks_uncommitted", "messages_unacknowledged")],
+                         [True, 1, 2, 0])
+        ch.call("tx.commit")
+        mine, = [o for o in self.get("/api/channels") if o["name"].startswith(name + " ")]
+        self.assertEqual([mine["messages_uncommitted"], mine["acks_uncommitted"]], [0, 0])
+
+    @only("broker", "threads")
     def test_who_has_not_logged_in_is_no_connection(self):
         opened = self.metrics()["rabbitmq_connections_opened_total"]
         raw = self.raw()
