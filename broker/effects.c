@@ -31,25 +31,48 @@ static void on_policies_changed(struct mail *mail)
 
 /* ---- clients whose vhost or user is gone ---- */
 
+#define SENT_AWAY_PER_TURN 200u
+
 typedef bool (*concerns_fn)(const struct connection *c, const struct effect_notice *n);
+
+/* Those who are to go, in turns: others live on the same thread. None can be added meanwhile, since
+ * nobody can enter any more. */
+struct leavers {
+    struct loop_task task;
+    struct shard *shard;
+    char why[META_TEXT_MAX];
+    size_t count;
+    size_t at;
+    uint64_t ids[];
+};
+
+static void send_away(void *arg)
+{
+    struct leavers *l = arg;
+    for (unsigned n = 0; n < SENT_AWAY_PER_TURN && l->at < l->count; n++) {
+        struct connection *c = connection_find(l->shard, l->ids[l->at++]);
+        if (c != NULL)
+            connection_force_out(c, l->why);
+    }
+    if (l->at < l->count)
+        loop_again(l->shard->loop, &l->task);
+    else
+        mem_free(l);
+}
 
 static void force_out(const struct effect_notice *n, concerns_fn concerns, const char *kind)
 {
     struct shard *s = n->shard;
-    char room[META_TEXT_MAX];
-    struct text why = text_over(room, sizeof room);
+    struct leavers *l = mem_zalloc(sizeof *l + s->connections.count * sizeof *l->ids);
+    struct text why = text_over(l->why, sizeof l->why);
     text_put(&why, "%s '%s' is deleted", kind, n->name);
-    uint64_t *ids = mem_array(s->connections.count + 1, sizeof *ids);
-    size_t count = 0, at = 0;
+    l->shard = s;
+    loop_task_init(&l->task, send_away, l);
+    size_t at = 0;
     for (struct connection *c; (c = idmap_next(&s->connections, &at)) != NULL;)
         if (concerns(c, n))
-            ids[count++] = c->id;
-    for (size_t i = 0; i < count; i++) {
-        struct connection *c = connection_find(s, ids[i]);
-        if (c != NULL)
-            connection_force_out(c, why.ptr);
-    }
-    mem_free(ids);
+            l->ids[l->count++] = c->id;
+    send_away(l);
 }
 
 static bool is_in_vhost(const struct connection *c, const struct effect_notice *n)

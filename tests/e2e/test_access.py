@@ -162,6 +162,18 @@ class Going(AccessCase):
         conn.start_ok(user, PASSWORD)
         conn.expect_refusal((403,))
 
+    @only("broker", "threads")
+    def test_a_user_of_many_connections_is_deleted(self):
+        user = self.name("user")
+        self.admin.add_user(user, PASSWORD)
+        self.admin.permit(user)
+        conns = [self.log_in(user) for _ in range(450)]
+        other = self.connect().channel()
+        self.admin.delete_user(user)
+        for conn in conns:
+            conn.expect_close(320, "CONNECTION_FORCED - user '%s' is deleted" % user, (0, 0))
+        other.queue()
+
     def test_a_vhost_is_deleted(self):
         vhost = self.name("vhost")
         self.admin.add_vhost(vhost)
