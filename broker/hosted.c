@@ -276,6 +276,7 @@ static void on_created(struct mail *mail)
     loop_task_init(&h->go_on, on_go_on, h);
     queue_init(&h->queue, a->qid, &s->hosting->ops, &h->settings, loop_now_ms(s->loop));
     idmap_put(&s->queues, a->qid, h);
+    shard_count(s, queues_created, 1);
     mem_free(a);
 }
 
@@ -304,8 +305,10 @@ static void on_deleted(struct mail *mail)
 {
     struct departure *d = CONTAINER_OF(mail, struct departure, mail);
     struct hosted *h = idmap_take(&d->shard->queues, d->qid);
-    if (h != NULL)
+    if (h != NULL) {
+        shard_count(d->shard, queues_deleted, 1);
         bury(d->shard, h);
+    }
     mem_free(d);
 }
 

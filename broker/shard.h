@@ -48,6 +48,9 @@ struct port_lane;
     X(connections_closed, "of them, ended")                                                        \
     X(channels_opened, "channels opened")                                                          \
     X(channels_closed, "channels ended")                                                           \
+    X(queues_declared, "queues declared, or found by a declaration")                               \
+    X(queues_created, "queues made")                                                               \
+    X(queues_deleted, "queues deleted")                                                            \
     X(auth_ok, "logins")                                                                           \
     X(auth_refused, "logins refused")                                                              \
     X(in_bytes, "octets received from clients")                                                    \

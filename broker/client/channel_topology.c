@@ -282,6 +282,7 @@ static void take_queue_declare(struct channel *ch, const struct amqp_queue_decla
     cmd.queue_declare.auto_delete = m->auto_delete;
     cmd.queue_declare.exclusive = m->exclusive;
     cmd.queue_declare.server_named = server_named;
+    shard_count(ch->conn->shard, queues_declared, 1);
     begin(ch, AMQP_QUEUE_DECLARE, m->nowait);
     ch->pending.name_bytes = (uint8_t)name.len;
     if (name.len != 0)

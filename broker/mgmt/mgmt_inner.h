@@ -13,6 +13,7 @@
 #include "mgmt/mgmt_list.h"
 #include "mgmt/mgmt_listing.h"
 #include "mgmt/mgmt_rates.h"
+#include "mgmt/mgmt_totals.h"
 #include "shard.h"
 
 #define MGMT_SAMPLE_MS 5000u /* rates are over the last whole interval */
@@ -69,20 +70,6 @@ json_t *mgmt_cluster_name(const struct mgmt_http *m);
 bool mgmt_is_this_node(const struct mgmt_call *c, unsigned n);
 json_t *mgmt_listeners(const struct mgmt_http *m);
 
-/* ---- mgmt_queues.c ---- */
-
-/* Ask for the figures of every queue of a vhost, 0: of all. */
-void mgmt_ask_all_queues(struct mgmt_http *m, uint64_t vhost_id, mgmt_ask_fn done, void *arg);
-struct mgmt_totals {
-    uint64_t queues;
-    uint64_t consumers;
-    uint64_t ready;
-    uint64_t unacked;
-    uint64_t ready_bytes;
-    uint64_t unacked_bytes;
-};
-struct mgmt_totals mgmt_totals_of(const struct mgmt_ask *a);
-
 /* ---- mgmt_exchanges.c ---- */
 
 /* The default exchange has no name; in a path it is called so. */
@@ -100,6 +87,8 @@ void mgmt_reply_bindings_from(struct mgmt_call *c, const struct meta_exchange *x
 #define MGMT_HANDLERS(X)                                                                           \
     X(page)                                                                                        \
     X(metrics)                                                                                     \
+    X(metrics_per_object)                                                                          \
+    X(metrics_detailed)                                                                            \
     X(overview)                                                                                    \
     X(whoami)                                                                                      \
     X(auth_methods)                                                                                \

@@ -1,8 +1,10 @@
+#include "mgmt/mgmt_metrics.h"
 #include "base/mem.h"
 #include "io/clock.h"
 #include "io/host.h"
 #include "io/mailbox.h"
 #include "io/random.h"
+#include "mgmt/mgmt_export.h"
 #include "mgmt/mgmt_inner.h"
 #include "stats/stats_text.h"
 
@@ -21,6 +23,12 @@
     X(SOCKETS, rabbitmq_process_open_tcp_sockets, GAUGE, "Open sockets of AMQP clients.")          \
     X(DISK, rabbitmq_disk_space_available_bytes, GAUGE, "Free disk space at the data folder.")     \
     X(DISK_LIMIT, rabbitmq_disk_space_available_limit_bytes, GAUGE, "The least it should be.")     \
+    X(MAX_SOCKETS, rabbitmq_process_max_tcp_sockets, GAUGE, "Sockets that there may be.")          \
+    X(FDS, rabbitmq_process_open_fds, GAUGE, "Open files.")                                        \
+    X(MAX_FDS, rabbitmq_process_max_fds, GAUGE, "Files that may be open.")                         \
+    X(UPTIME, rabbitmq_erlang_uptime_seconds, GAUGE, "For how long the node has been up.")         \
+    X(DISK_ALARM, rabbitmq_alarms_free_disk_space_watermark, GAUGE, "1: disk space is short.")     \
+    X(FDS_ALARM, rabbitmq_alarms_file_descriptor_limit, GAUGE, "1: all files are open.")           \
     X(MEMORY_ALARM, rabbitmq_alarms_memory_used_watermark, GAUGE, "1: memory is short.")           \
     X(OPENED, rabbitmq_connections_opened_total, COUNTER, "Connections opened.")                   \
     X(CLOSED, rabbitmq_connections_closed_total, COUNTER, "Connections closed or lost.")           \
@@ -33,12 +41,6 @@
     X(CHANNELS, rabbitmq_channels, GAUGE, "Channels open.")                                        \
     X(CONSUMERS, rabbitmq_consumers, GAUGE, "Consumers.")                                          \
     X(QUEUES, rabbitmq_queues, GAUGE, "Queues.")                                                   \
-    X(MESSAGES, rabbitmq_queue_messages, GAUGE, "Messages in queues, ready and unacknowledged.")   \
-    X(READY, rabbitmq_queue_messages_ready, GAUGE, "Messages ready to be delivered.")              \
-    X(UNACKED, rabbitmq_queue_messages_unacked, GAUGE, "Messages delivered, not acknowledged.")    \
-    X(BYTES, rabbitmq_queue_messages_bytes, GAUGE, "Octets of bodies, ready and unacknowledged.")  \
-    X(READY_BYTES, rabbitmq_queue_messages_ready_bytes, GAUGE, "Octets of bodies that are ready.") \
-    X(UNACKED_BYTES, rabbitmq_queue_messages_unacked_bytes, GAUGE, "Octets of those delivered.")   \
     X(RECEIVED, rabbitmq_global_messages_received_total, COUNTER, "Messages from publishers.")     \
     X(RECEIVED_CONFIRM, rabbitmq_global_messages_received_confirm_total, COUNTER,                  \
       "Messages from publishers that expect confirms.")                                            \
@@ -62,6 +64,36 @@
     X(REDELIVERED, rabbitmq_global_messages_redelivered_total, COUNTER, "Messages redelivered.")   \
     X(ACKED, rabbitmq_global_messages_acknowledged_total, COUNTER, "Messages acknowledged.")       \
     X(GLOBAL_CONSUMERS, rabbitmq_global_consumers, GAUGE, "Consumers.")                            \
+    X(CHANNEL_PUBLISHED, rabbitmq_channel_messages_published_total, COUNTER,                       \
+      "Messages published on channels.")                                                           \
+    X(CHANNEL_CONFIRMED, rabbitmq_channel_messages_confirmed_total, COUNTER,                       \
+      "Of them, confirmed.")                                                                       \
+    X(CHANNEL_RETURNED, rabbitmq_channel_messages_unroutable_returned_total, COUNTER,              \
+      "Mandatory ones that were returned.")                                                        \
+    X(CHANNEL_DROPPED, rabbitmq_channel_messages_unroutable_dropped_total, COUNTER,                \
+      "Others that no queue was bound for.")                                                       \
+    X(CHANNEL_GET_ACK, rabbitmq_channel_get_ack_total, COUNTER,                                    \
+      "Messages fetched by get, to be acknowledged.")                                              \
+    X(CHANNEL_GET, rabbitmq_channel_get_total, COUNTER, "Messages fetched by get, without.")       \
+    X(CHANNEL_GET_EMPTY, rabbitmq_channel_get_empty_total, COUNTER, "Gets that found nothing.")    \
+    X(CHANNEL_DELIVERED_ACK, rabbitmq_channel_messages_delivered_ack_total, COUNTER,               \
+      "Messages delivered, to be acknowledged.")                                                   \
+    X(CHANNEL_DELIVERED, rabbitmq_channel_messages_delivered_total, COUNTER,                       \
+      "Messages delivered, without.")                                                              \
+    X(CHANNEL_REDELIVERED, rabbitmq_channel_messages_redelivered_total, COUNTER,                   \
+      "Messages redelivered.")                                                                     \
+    X(CHANNEL_ACKED, rabbitmq_channel_messages_acked_total, COUNTER, "Messages acknowledged.")     \
+    X(QUEUES_DECLARED, rabbitmq_queues_declared_total, COUNTER, "Queues declared.")                \
+    X(QUEUES_CREATED, rabbitmq_queues_created_total, COUNTER, "Of them, made.")                    \
+    X(QUEUES_DELETED, rabbitmq_queues_deleted_total, COUNTER, "Queues deleted.")                   \
+    X(PUBLISHERS, rabbitmq_global_publishers, GAUGE, "Channels that may publish.")                 \
+    X(CONNECTION_CHANNELS, rabbitmq_connection_channels, GAUGE, "Channels of connections.")        \
+    X(CHANNEL_CONSUMERS, rabbitmq_channel_consumers, GAUGE, "Consumers of channels.")              \
+    X(UNCONFIRMED, rabbitmq_channel_messages_unconfirmed, GAUGE, "Published, not yet confirmed.")  \
+    X(PREFETCH, rabbitmq_channel_prefetch, GAUGE, "What channels may have unacknowledged.")        \
+    X(CONNECTION_IN, rabbitmq_connection_incoming_bytes_total, COUNTER, "Octets from clients.")    \
+    X(CONNECTION_OUT, rabbitmq_connection_outgoing_bytes_total, COUNTER, "Octets to clients.")     \
+    X(CHANNEL_UNACKED, rabbitmq_channel_messages_unacked, GAUGE, "Delivered, not acknowledged.")   \
     X(MESSAGE_MEMORY, warren_message_memory_bytes, GAUGE, "Octets of messages in memory.")         \
     X(ACCEPTED, warren_sockets_accepted_total, COUNTER, "Sockets accepted for AMQP.")              \
     X(IN_BYTES, warren_ended_connections_received_bytes_total, COUNTER,                            \
@@ -79,12 +111,19 @@ enum family {
 #define X(id, name, type, help) FAMILY_##id,
     FAMILIES(X)
 #undef X
-        FAMILY_COUNT
+#define X(name, kind, group, value, help) FAMILY_##name,
+        MGMT_QUEUE_FAMILIES(X)
+#undef X
+            FAMILY_COUNT
 };
 
 static const struct stats_family families[] = {
 #define X(id, metric, kind, text) { .name = #metric, .type = STATS_##kind, .help = (text) },
     FAMILIES(X)
+#undef X
+#define X(metric, kind, group, value, text)                                                        \
+    { .name = "rabbitmq_" #metric, .type = STATS_##kind, .help = (text) },
+        MGMT_QUEUE_FAMILIES(X)
 #undef X
 };
 
@@ -109,16 +148,38 @@ static void add_logins(struct stats_view *v, const char *protocol, uint64_t ok, 
     stats_view_add(v, FAMILY_AUTH_FAILED, &label, 1, (int64_t)failed);
 }
 
+static json_t *permanent_id(const struct mgmt_http *m)
+{
+    const struct meta_parameter *p =
+        meta_global_parameter_find(broker_meta(m->broker), slice_str("internal_cluster_id"));
+    json_t *id = p != NULL ? mgmt_json_parsed(p->value) : NULL;
+    if (json_is_string(id))
+        return id;
+    json_decref(id);
+    return json_string("");
+}
+
 static void add_identity(struct stats_view *v, const struct mgmt_http *m)
 {
     struct slice name = slice_str(mgmt_conf(m)->node.name);
     struct slice version = slice_str(WARREN_VERSION);
-    struct stats_label info[] = { { "product_name", slice_str("Warren") },
-                                  { "product_version", version },
-                                  { "rabbitmq_version", version } };
-    struct stats_label identity[] = { { "rabbitmq_node", name }, { "rabbitmq_cluster", name } };
+    struct stats_label info[] = {
+        { "rabbitmq_version", version },          { "product_name", slice_str("Warren") },
+        { "product_version", version },           { "prometheus_plugin_version", version },
+        { "prometheus_client_version", version }, { "erlang_version", slice_str("none") }
+    };
+    json_t *cluster = mgmt_cluster_name(m);
+    json_t *permanent = permanent_id(m);
+    struct stats_label identity[] = {
+        { "rabbitmq_node", name },
+        { "rabbitmq_cluster", slice_str(json_string_value(cluster)) },
+        { "rabbitmq_cluster_permanent_id", slice_str(json_string_value(permanent)) },
+    };
     stats_view_add(v, FAMILY_INFO, info, ARRAY_COUNT(info), 1);
     stats_view_add(v, FAMILY_IDENTITY, identity, ARRAY_COUNT(identity), 1);
+    json_decref(cluster);
+    json_decref(permanent);
+    add(v, FAMILY_UPTIME, (clock_wall_ms() - m->started_ms) / 1000);
     add(v, FAMILY_START, m->started_ms / 1000);
 }
 
@@ -129,6 +190,11 @@ static void add_process(struct stats_view *v, const struct mgmt_http *m)
     add(v, FAMILY_MEMORY_LIMIT, conf->limits.memory_bytes);
     add(v, FAMILY_DISK, host_disk_free_bytes(conf->node.data_path));
     add(v, FAMILY_DISK_LIMIT, conf->limits.disk_free_bytes);
+    add(v, FAMILY_FDS, host_files_open());
+    add(v, FAMILY_MAX_FDS, host_files_max());
+    add(v, FAMILY_MAX_SOCKETS, host_files_max());
+    add(v, FAMILY_DISK_ALARM, 0);
+    add(v, FAMILY_FDS_ALARM, 0);
     add(v, FAMILY_MEMORY_ALARM, broker_has_alarm(m->broker));
     add(v, FAMILY_MESSAGE_MEMORY, broker_message_bytes(m->broker));
     add(v, FAMILY_EPOCH, broker_epoch_waiting(m->broker));
@@ -184,17 +250,45 @@ static void add_messages(struct stats_view *v, const struct mgmt_counts *c)
     add_global(v, FAMILY_ACKED, true, c->acked);
 }
 
-static void add_queues(struct stats_view *v, const struct mgmt_totals *t)
+static void add_channels(struct stats_view *v, const struct mgmt_counts *c)
+{
+    add(v, FAMILY_CHANNEL_PUBLISHED, c->published);
+    add(v, FAMILY_CHANNEL_CONFIRMED, c->confirmed);
+    add(v, FAMILY_CHANNEL_RETURNED, c->returned);
+    add(v, FAMILY_CHANNEL_DROPPED, c->unroutable - c->returned);
+    add(v, FAMILY_CHANNEL_GET_ACK, c->got_manual);
+    add(v, FAMILY_CHANNEL_GET, c->got_auto);
+    add(v, FAMILY_CHANNEL_GET_EMPTY, c->got_empty);
+    add(v, FAMILY_CHANNEL_DELIVERED_ACK, c->delivered_manual);
+    add(v, FAMILY_CHANNEL_DELIVERED, c->delivered_auto);
+    add(v, FAMILY_CHANNEL_REDELIVERED, c->redelivered);
+    add(v, FAMILY_CHANNEL_ACKED, c->acked);
+    add(v, FAMILY_CONNECTION_CHANNELS, c->channels_opened - c->channels_closed);
+    add_global(v, FAMILY_PUBLISHERS, false, c->channels_opened - c->channels_closed);
+    add(v, FAMILY_QUEUES_DECLARED, c->queues_declared);
+    add(v, FAMILY_QUEUES_CREATED, c->queues_created);
+    add(v, FAMILY_QUEUES_DELETED, c->queues_deleted);
+}
+
+static void add_queues(struct stats_view *v, const struct mgmt_totals *t,
+                       const struct mgmt_counts *c)
 {
     add(v, FAMILY_QUEUES, t->queues);
     add(v, FAMILY_CONSUMERS, t->consumers);
+    add(v, FAMILY_CHANNEL_CONSUMERS, t->consumers);
+    add(v, FAMILY_CHANNEL_UNACKED, t->unacked);
+    add(v, FAMILY_UNCONFIRMED, t->unconfirmed);
+    add(v, FAMILY_PREFETCH, t->prefetch);
+    add(v, FAMILY_CONNECTION_IN, c->in_bytes + t->in_bytes);
+    add(v, FAMILY_CONNECTION_OUT, c->out_bytes + t->out_bytes);
     add_global(v, FAMILY_GLOBAL_CONSUMERS, false, t->consumers);
-    add(v, FAMILY_MESSAGES, t->ready + t->unacked);
-    add(v, FAMILY_READY, t->ready);
-    add(v, FAMILY_UNACKED, t->unacked);
-    add(v, FAMILY_BYTES, t->ready_bytes + t->unacked_bytes);
-    add(v, FAMILY_READY_BYTES, t->ready_bytes);
-    add(v, FAMILY_UNACKED_BYTES, t->unacked_bytes);
+}
+
+static void add_queue_families(struct stats_view *v, const struct mgmt_totals *f)
+{
+#define X(name, kind, group, value, help) add(v, FAMILY_##name, (value));
+    MGMT_QUEUE_FAMILIES(X)
+#undef X
 }
 
 static void add_metadata(struct stats_view *v, const struct mgmt_http *m)
@@ -211,7 +305,8 @@ static void add_metadata(struct stats_view *v, const struct mgmt_http *m)
     add(v, FAMILY_EXCHANGES, exchanges);
 }
 
-static void reply(struct mgmt_call *c, const struct mgmt_totals *t)
+void mgmt_metrics_text(struct mgmt_call *c, const struct mgmt_totals *totals, bool with_queues,
+                       struct text *out)
 {
     struct mgmt_http *m = c->m;
     struct mgmt_counts counts;
@@ -223,27 +318,32 @@ static void reply(struct mgmt_call *c, const struct mgmt_totals *t)
     add_threads(v, m);
     add_clients(v, m, &counts);
     add_messages(v, &counts);
-    add_queues(v, t);
+    add_channels(v, &counts);
+    add_queues(v, totals, &counts);
+    if (with_queues)
+        add_queue_families(v, totals);
     add_metadata(v, m);
-    struct text out;
-    text_init(&out, METRICS_MAX_BYTES);
-    stats_text_prometheus(v, &out);
+    stats_text_prometheus(v, out);
     stats_view_free(&v);
     stats_free(&s);
-    if (out.cut)
-        mgmt_reply_octets(c, 500, "text/plain; charset=utf-8", slice_str("too many figures\n"));
-    else
-        mgmt_reply_octets(c, 200, STATS_TEXT_PROMETHEUS_TYPE, text_view(&out));
-    text_fini(&out);
 }
 
-static void on_totals(struct mgmt_ask *a, void *arg)
+static void on_totals(void *arg, const struct mgmt_totals *all, const struct mgmt_totals *vhosts,
+                      size_t vhost_count)
 {
-    struct mgmt_totals t = mgmt_totals_of(a);
-    reply(arg, &t);
+    (void)vhosts;
+    (void)vhost_count;
+    struct text out;
+    text_init(&out, METRICS_MAX_BYTES);
+    mgmt_metrics_text(arg, all, true, &out);
+    if (out.cut)
+        mgmt_reply_octets(arg, 500, "text/plain; charset=utf-8", slice_str("too many figures\n"));
+    else
+        mgmt_reply_octets(arg, 200, STATS_TEXT_PROMETHEUS_TYPE, text_view(&out));
+    text_fini(&out);
 }
 
 void mgmt_serve_metrics(struct mgmt_call *c)
 {
-    mgmt_ask_all_queues(c->m, 0, on_totals, c);
+    mgmt_ask_totals(c->m->broker, c->m->loop, on_totals, c);
 }

@@ -37,7 +37,10 @@ static double rate_of(const struct mgmt_http *m, uint64_t before, uint64_t now)
     X("channel_closed", c->channels_closed)                                                        \
     X("channel_created", c->channels_opened)                                                       \
     X("connection_closed", c->connections_closed)                                                  \
-    X("connection_created", c->connections_opened)
+    X("connection_created", c->connections_opened)                                                 \
+    X("queue_created", c->queues_created)                                                          \
+    X("queue_declared", c->queues_declared)                                                        \
+    X("queue_deleted", c->queues_deleted)
 
 struct figure {
     const char *name;
@@ -182,16 +185,18 @@ static json_t *overview(const struct mgmt_http *m, const struct mgmt_totals *t)
     return o;
 }
 
-static void on_overview(struct mgmt_ask *a, void *arg)
+static void on_overview(void *arg, const struct mgmt_totals *all, const struct mgmt_totals *vhosts,
+                        size_t vhost_count)
 {
+    (void)vhosts;
+    (void)vhost_count;
     struct mgmt_call *c = arg;
-    struct mgmt_totals t = mgmt_totals_of(a);
-    mgmt_reply_object(c, overview(c->m, &t));
+    mgmt_reply_object(c, overview(c->m, all));
 }
 
 void mgmt_serve_overview(struct mgmt_call *c)
 {
-    mgmt_ask_all_queues(c->m, 0, on_overview, c);
+    mgmt_ask_totals(c->m->broker, c->m->loop, on_overview, c);
 }
 
 /* ---- nodes ---- */

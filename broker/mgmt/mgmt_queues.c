@@ -11,39 +11,6 @@
 #include <string.h>
 #include <time.h>
 
-/* ---- figures of all queues together ---- */
-
-void mgmt_ask_all_queues(struct mgmt_http *m, uint64_t vhost_id, mgmt_ask_fn done, void *arg)
-{
-    const struct meta_version *v = broker_meta(m->broker);
-    const struct meta_vhost *vh = vhost_id != 0 ? meta_vhost_get(v, vhost_id) : NULL;
-    const struct pmap *map = vh != NULL ? &vh->queues : &v->queues;
-    struct mgmt_queue *queues = mem_array(map->count + 1, sizeof *queues);
-    size_t count = 0;
-    struct pmap_iter it;
-    pmap_iter(&it, map);
-    const struct meta_queue *q;
-    while ((q = pmap_next(&it)) != NULL)
-        queues[count++] = (struct mgmt_queue){ .qid = q->qid, .shard = q->shard };
-    mgmt_ask_queues(m->broker, m->loop, &queues, count, done, arg);
-}
-
-struct mgmt_totals mgmt_totals_of(const struct mgmt_ask *a)
-{
-    struct mgmt_totals t = { 0 };
-    size_t count;
-    const struct mgmt_queue *q = mgmt_ask_queue_list(a, &count);
-    for (size_t i = 0; i < count; i++, q++) {
-        t.queues += q->found;
-        t.consumers += q->consumers;
-        t.ready += q->ready;
-        t.unacked += q->unacked;
-        t.ready_bytes += q->ready_bytes;
-        t.unacked_bytes += q->unacked_bytes;
-    }
-    return t;
-}
-
 /* ---- one queue ---- */
 
 static void put_message_stats(json_t *o, const struct mgmt_queue *f, const double *rates)

@@ -18,6 +18,9 @@
 static const struct mgmt_route routes[] = {
     { "/", GET, mgmt_serve_page, MGMT_OPEN, "this page" },
     { "/metrics", GET, mgmt_serve_metrics, MGMT_OPEN, "figures for Prometheus" },
+    { "/metrics/per-object", GET, mgmt_serve_metrics_per_object, MGMT_OPEN, "for each queue" },
+    { "/metrics/detailed", GET, mgmt_serve_metrics_detailed, MGMT_OPEN,
+      "for each queue, what ?family= names" },
 
     { "/api/overview", GET, mgmt_serve_overview, MGMT_MANAGEMENT, "the node in short" },
     { "/api/whoami", GET, mgmt_serve_whoami, MGMT_MANAGEMENT, "who you are" },

@@ -11,19 +11,8 @@ static json_t *metadata(const struct meta_vhost *vh)
 }
 
 static json_t *vhost(const struct mgmt_http *m, const struct meta_vhost *vh,
-                     const struct mgmt_ask *a)
+                     const struct mgmt_totals *t)
 {
-    const struct meta_version *v = broker_meta(m->broker);
-    uint64_t ready = 0, unacked = 0;
-    size_t count;
-    const struct mgmt_queue *f = mgmt_ask_queue_list(a, &count);
-    for (size_t i = 0; i < count; i++) {
-        const struct meta_queue *q = f[i].found ? meta_queue_get(v, f[i].qid) : NULL;
-        if (q == NULL || q->vhost_id != vh->vhost_id)
-            continue;
-        ready += f[i].ready;
-        unacked += f[i].unacked;
-    }
     json_t *o = json_object();
     json_t *state = json_object();
     mgmt_json_put_str(state, mgmt_conf(m)->node.name, "running");
@@ -36,20 +25,29 @@ static json_t *vhost(const struct mgmt_http *m, const struct meta_vhost *vh,
     mgmt_json_put(o, "metadata", metadata(vh));
     mgmt_json_put_bool(o, "tracing", vh->tracing);
     mgmt_json_put(o, "cluster_state", state);
-    mgmt_json_put_u64(o, "messages", ready + unacked);
-    mgmt_json_put_u64(o, "messages_ready", ready);
-    mgmt_json_put_u64(o, "messages_unacknowledged", unacked);
+    mgmt_json_put_u64(o, "messages", t->ready + t->unacked);
+    mgmt_json_put_u64(o, "messages_ready", t->ready);
+    mgmt_json_put_u64(o, "messages_unacknowledged", t->unacked);
     return o;
 }
 
-static void on_vhosts(struct mgmt_ask *a, void *arg)
+static json_t *vhost_of(const struct mgmt_http *m, const struct meta_vhost *vh,
+                        const struct mgmt_totals *vhosts, size_t vhost_count)
 {
+    struct mgmt_totals t = mgmt_totals_of_vhost(vhosts, vhost_count, vh->vhost_id);
+    return vhost(m, vh, &t);
+}
+
+static void on_vhosts(void *arg, const struct mgmt_totals *total, const struct mgmt_totals *vhosts,
+                      size_t vhost_count)
+{
+    (void)total;
     struct mgmt_call *c = arg;
     size_t count;
     const struct meta_vhost **list = mgmt_vhosts(c, &count);
     json_t *all = json_array();
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(all, vhost(c->m, list[i], a));
+        json_array_append_new(all, vhost_of(c->m, list[i], vhosts, vhost_count));
     mem_free(list);
     mgmt_reply_list(c, all);
 }
@@ -57,7 +55,7 @@ static void on_vhosts(struct mgmt_ask *a, void *arg)
 void mgmt_serve_vhosts(struct mgmt_call *c)
 {
     c->sees_all = true;
-    mgmt_ask_all_queues(c->m, 0, on_vhosts, c);
+    mgmt_ask_totals(c->m->broker, c->m->loop, on_vhosts, c);
 }
 
 static const struct meta_vhost *named(const struct mgmt_call *c)
@@ -65,21 +63,22 @@ static const struct meta_vhost *named(const struct mgmt_call *c)
     return meta_vhost_find(mgmt_meta(c), mgmt_arg(c, 0));
 }
 
-static void on_vhost(struct mgmt_ask *a, void *arg)
+static void on_vhost(void *arg, const struct mgmt_totals *total, const struct mgmt_totals *vhosts,
+                     size_t vhost_count)
 {
+    (void)total;
     struct mgmt_call *c = arg;
     const struct meta_vhost *vh = named(c);
     if (vh != NULL)
-        mgmt_reply_object(c, vhost(c->m, vh, a));
+        mgmt_reply_object(c, vhost_of(c->m, vh, vhosts, vhost_count));
     else
         mgmt_not_found(c);
 }
 
 void mgmt_serve_vhost(struct mgmt_call *c)
 {
-    const struct meta_vhost *vh = named(c);
-    if (vh != NULL)
-        mgmt_ask_all_queues(c->m, vh->vhost_id, on_vhost, c);
+    if (named(c) != NULL)
+        mgmt_ask_totals(c->m->broker, c->m->loop, on_vhost, c);
     else
         mgmt_not_found(c);
 }

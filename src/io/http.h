@@ -76,6 +76,8 @@ MUST_CHECK bool http_request_segment(const struct http_request *r, unsigned n, s
  * long. */
 MUST_CHECK bool http_request_query(const struct http_request *r, const char *name,
                                    struct text *room);
+/* Is there a parameter of that name with this value, among several? */
+bool http_request_query_has(const struct http_request *r, const char *name, const char *value);
 /* The value of a header, or NULL. */
 const char *http_request_header(const struct http_request *r, const char *name);
 struct slice http_request_body(const struct http_request *r);

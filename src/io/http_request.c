@@ -35,6 +35,21 @@ bool http_request_query(const struct http_request *r, const char *name, struct t
     return http_query_find(r->head.query, name, room);
 }
 
+bool http_request_query_has(const struct http_request *r, const char *name, const char *value)
+{
+    struct slice rest = r->head.query;
+    while (rest.len != 0) {
+        const uint8_t *end = memchr(rest.ptr, '&', rest.len);
+        size_t len = end != NULL ? (size_t)(end - rest.ptr) : rest.len;
+        char room[128];
+        struct text t = text_over(room, sizeof room);
+        if (http_query_find(slice_head(rest, len), name, &t) && strcmp(room, value) == 0)
+            return true;
+        rest = slice_from(rest, end != NULL ? len + 1 : len);
+    }
+    return false;
+}
+
 const char *http_request_header(const struct http_request *r, const char *name)
 {
     const struct http_field *f = http_head_find(&r->head, name);

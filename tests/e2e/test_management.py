@@ -455,11 +455,66 @@ class Metrics(ManagementCase):
                      "rabbitmq_disk_space_available_bytes", "warren_metadata_version"):
             self.assertGreater(m[name], 0, name)
         self.assertEqual(m["rabbitmq_alarms_memory_used_watermark"], 0)
-        self.assertEqual(
-            m['rabbitmq_identity_info{rabbitmq_node="rabbit1@localhost",'
-              'rabbitmq_cluster="rabbit1@localhost"}'], 1)
+        self.assertEqual(len([k for k in m if k.startswith(
+            'rabbitmq_identity_info{rabbitmq_node="rabbit1@localhost",'
+            'rabbitmq_cluster="rabbit1@localhost",rabbitmq_cluster_permanent_id="')]), 1)
         for i in range(int(m["warren_shards"])):
             self.assertIn('warren_mailbox_depth{thread="shard-%d"}' % i, m)
+
+    def test_what_the_overview_dashboard_asks_for(self):
+        names = {n.split("{")[0] for n in self.metrics()}
+        for name in """
+            build_info identity_info queue_messages_ready queue_messages_unacked connections
+            channels consumers queues channel_messages_published_total
+            channel_messages_confirmed_total queue_messages_published_total
+            channel_messages_unconfirmed channel_messages_unroutable_dropped_total
+            channel_messages_unroutable_returned_total channel_messages_redelivered_total
+            channel_messages_delivered_total channel_messages_delivered_ack_total
+            channel_messages_acked_total channel_get_total channel_get_ack_total
+            channel_get_empty_total queues_created_total queues_declared_total
+            queues_deleted_total channels_opened_total channels_closed_total
+            connections_opened_total connections_closed_total resident_memory_limit_bytes
+            process_resident_memory_bytes disk_space_available_bytes process_max_fds
+            process_open_fds process_max_tcp_sockets process_open_tcp_sockets
+            """.split():
+            self.assertIn("rabbitmq_" + name, names)
+
+    def test_queues_are_counted(self):
+        names = ["rabbitmq_queues_%s_total" % n for n in ("declared", "created", "deleted")]
+
+        def deed():
+            ch = self.channel()
+            q = ch.queue()
+            ch.declare(q, passive=True)
+            ch.call("queue.delete", queue=q)
+            wait_until(lambda: call(self.port, "/api/queues/%2F/" + q)[0] == 404, "it goes")
+        wait_until(lambda: self.growth(names, deed) == dict(zip(names, (2, 1, 1))),
+                   "nobody else declares")
+
+    def test_a_line_for_each_queue(self):
+        ch = self.channel()
+        names = [ch.queue(queue=self.name('say "q"\\')) for _ in range(300)]
+        ch.publish(key=names[7], body=b"xyz")
+        self.wait_queue(names[7], messages=1)
+        label = '{vhost="/",queue="%s"}'
+
+        def of(name):
+            return label % name.replace("\\", "\\\\").replace('"', '\\"')
+        per_object = samples(call(self.port, "/metrics/per-object", user=None)[2])
+        self.assertEqual([per_object["rabbitmq_queue_messages_ready" + of(n)] for n in names[6:9]],
+                         [0, 1, 0])
+        self.assertEqual(per_object["rabbitmq_queue_messages_bytes" + of(names[7])], 3)
+        self.assertIn("rabbitmq_connections", per_object)
+        detailed = samples(call(self.port, "/metrics/detailed?vhost=%2F&family="
+                                "queue_coarse_metrics&family=queue_consumer_count",
+                                user=None)[2])
+        self.assertEqual({k.split("{")[0] for k in detailed}, {
+            "rabbitmq_detailed_queue_" + n for n in ("messages", "messages_ready",
+                                                     "messages_unacked", "consumers")})
+        self.assertEqual(detailed["rabbitmq_detailed_queue_messages" + of(names[7])], 1)
+        self.assertEqual(call(self.port, "/metrics/detailed", user=None)[2], "")
+        self.assertEqual(call(self.port, "/metrics/detailed?vhost=no&family="
+                              "queue_coarse_metrics", user=None)[2], "")
 
     def test_logins(self):
         failed = 'rabbitmq_auth_attempts_failed_total{protocol="http"}'

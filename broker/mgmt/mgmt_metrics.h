@@ -1,0 +1,43 @@
+/*
+ * mgmt_metrics: figures for Prometheus under the names of RabbitMQ's plugin, so that its dashboards
+ * fill; warren_ for the rest.
+ *
+ * /metrics adds up all queues, as RabbitMQ 3.10 does; /metrics/per-object and /metrics/detailed
+ * have a line for each, family after family, sent in pieces.
+ */
+#ifndef WARREN_MGMT_METRICS_H
+#define WARREN_MGMT_METRICS_H
+
+#include "base/text.h"
+#include "mgmt/mgmt_call.h"
+#include "mgmt/mgmt_totals.h"
+
+/* X(name, kind, group, value, help): what is said of queues, of one (`f` a mgmt_queue) or of all
+ * (`f` mgmt_totals). The groups are those of /metrics/detailed. */
+#define MGMT_QUEUE_FAMILIES(X)                                                                     \
+    X(queue_messages_ready, GAUGE, COARSE, f->ready, "Messages ready to be delivered.")            \
+    X(queue_messages_unacked, GAUGE, COARSE, f->unacked, "Messages delivered, not acknowledged.")  \
+    X(queue_messages, GAUGE, COARSE, f->ready + f->unacked, "Ready and unacknowledged messages.")  \
+    X(queue_consumers, GAUGE, CONSUMERS, f->consumers, "Consumers on a queue.")                    \
+    X(queue_consumer_capacity, GAUGE, METRICS, f->consumers != 0, "Consumer capacity.")            \
+    X(queue_consumer_utilisation, GAUGE, METRICS, f->consumers != 0, "The same.")                  \
+    X(queue_process_memory_bytes, GAUGE, METRICS, f->memory_bytes, "Memory of a queue, about.")    \
+    X(queue_messages_ram, GAUGE, METRICS, f->ready + f->unacked, "Messages in memory.")            \
+    X(queue_messages_ram_bytes, GAUGE, METRICS, f->ready_bytes + f->unacked_bytes,                 \
+      "Octets of their bodies.")                                                                   \
+    X(queue_messages_ready_ram, GAUGE, METRICS, f->ready, "Ready messages in memory.")             \
+    X(queue_messages_unacked_ram, GAUGE, METRICS, f->unacked, "Delivered ones in memory.")         \
+    X(queue_messages_bytes, GAUGE, METRICS, f->ready_bytes + f->unacked_bytes,                     \
+      "Octets of bodies, ready and unacknowledged.")                                               \
+    X(queue_messages_ready_bytes, GAUGE, METRICS, f->ready_bytes, "Octets of those ready.")        \
+    X(queue_messages_unacked_bytes, GAUGE, METRICS, f->unacked_bytes,                              \
+      "Octets of those delivered.")                                                                \
+    X(queue_messages_paged_out, GAUGE, METRICS, 0, "Messages that are on disk alone.")             \
+    X(queue_messages_paged_out_bytes, GAUGE, METRICS, 0, "Octets of their bodies.")                \
+    X(queue_messages_published_total, COUNTER, METRICS, f->published, "Messages published to it.")
+
+/* Everything but what is said of queues, or, with totals, everything. */
+void mgmt_metrics_text(struct mgmt_call *c, const struct mgmt_totals *totals, bool with_queues,
+                       struct text *out);
+
+#endif

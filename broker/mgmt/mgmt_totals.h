@@ -1,0 +1,52 @@
+/*
+ * mgmt_totals: the figures of all queues together, and of those of each vhost; and of the clients
+ * that are connected, by vhost too.
+ *
+ * Every shard adds up its own, a bounded piece in a turn, and keeps nothing for each queue, however
+ * many there are. What comes and goes meanwhile may be missed.
+ */
+#ifndef WARREN_MGMT_TOTALS_H
+#define WARREN_MGMT_TOTALS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct broker;
+struct loop;
+
+/* X(name) of what is added up. */
+#define MGMT_TOTALS(X)                                                                             \
+    X(queues)                                                                                      \
+    X(consumers)                                                                                   \
+    X(ready)                                                                                       \
+    X(unacked)                                                                                     \
+    X(ready_bytes)                                                                                 \
+    X(unacked_bytes)                                                                               \
+    X(memory_bytes)                                                                                \
+    X(published)                                                                                   \
+    X(delivered)                                                                                   \
+    X(redelivered)                                                                                 \
+    X(acked)                                                                                       \
+    X(in_bytes)                                                                                    \
+    X(out_bytes)                                                                                   \
+    X(unconfirmed)                                                                                 \
+    X(prefetch)
+
+struct mgmt_totals {
+    uint64_t vhost_id; /* 0: all */
+#define X(name) uint64_t name;
+    MGMT_TOTALS(X)
+#undef X
+};
+
+/* On the loop that asked; lent until it returns. */
+typedef void (*mgmt_totals_fn)(void *arg, const struct mgmt_totals *all,
+                               const struct mgmt_totals *vhosts, size_t vhost_count);
+
+void mgmt_ask_totals(struct broker *b, struct loop *loop, mgmt_totals_fn done, void *arg);
+
+/* Those of one vhost, all zero when it has no queue. */
+struct mgmt_totals mgmt_totals_of_vhost(const struct mgmt_totals *vhosts, size_t count,
+                                        uint64_t vhost_id);
+
+#endif
