@@ -1,6 +1,6 @@
 """Direct reply-to: answers that need no queue of their own."""
 
-from harness.case import Case
+from harness.case import Case, only
 
 THREADS = True
 
@@ -191,6 +191,30 @@ class Ending(Base):
                 self.server.publish("", wrong, b"x")
         self.server.barrier()
         self.ch.expect_silence(0.1)
+
+
+@only("broker", "threads")
+class Unread(Base):
+    """Answers are stored nowhere: who does not read them loses some, and nobody waits for that."""
+
+    def test_the_answerer_goes_on_and_the_order_stays(self):
+        lazy = self.connect(rcvbuf=4096)
+        ch, size, n = lazy.channel(), 1 << 20, 100
+        self.consume(ch)
+        address = self.ask(ch)
+        for i in range(n):
+            self.server.publish("", address, b"%08d" % i + bytes(size - 8))
+        self.server.barrier()
+        self.server.call("queue.declare", queue=address)  # it is still there
+        got = [int(ch.expect("basic.deliver").body[:8])]
+        self.server.publish("", address, b"%08d" % n)
+        while got[-1] != n:
+            got.append(int(ch.expect("basic.deliver").body[:8]))
+            if len(got) == 12:  # there is room again
+                self.server.publish("", address, b"%08d" % n)
+        self.assertEqual(got, sorted(got))
+        self.assertGreater(len(got), 12)
+        self.assertLess(len(got), n)
 
 
 class Errors(Base):
