@@ -10,6 +10,9 @@ from harness.servers import Broker, Proxy, Rabbit
 from harness.waits import LONG
 
 MADE = re.compile(r"/api/(users|vhosts)/[^/]+")
+# Deliveries that nobody acknowledges: an interval that can be waited for, looked at each second.
+ACK_TIMEOUT_S = 15
+ADVANCED = "[{rabbit, [{channel_tick_interval, 1000}]}].\n"
 PLUGINS = ("rabbitmq_management", "rabbitmq_consistent_hash_exchange")
 
 
@@ -19,6 +22,7 @@ class Place:
     def __init__(self, stand, token):
         self.token = self.vhost = token
         self.address, self.management_port = stand.address, stand.management_port
+        self.ctl = stand.ctl
         self.made = []  # users and virtual hosts, to be deleted in the end
 
     def http(self, method, path, body=None, user="guest:guest"):
@@ -63,17 +67,27 @@ class Stand:
         path = os.path.join(self.folder, self.target)
         if self.target == "rabbitmq":
             self.server = Rabbit(path, conf=(
-                "collect_statistics_interval = 500", "management.tcp.ip = 127.0.0.1",
-                "management.tcp.port = %d" % self.management_port), plugins=PLUGINS)
+                "collect_statistics_interval = 500",
+                "consumer_timeout = %d000" % ACK_TIMEOUT_S, "management.tcp.ip = 127.0.0.1",
+                "management.tcp.port = %d" % self.management_port), plugins=PLUGINS,
+                advanced=ADVANCED)
         else:
-            listen = {"management": "127.0.0.1:%d" % self.management_port}
-            self.server = Broker(os.path.join(path, "rabbit1"), conf={"listen": listen})
+            self.server = Broker(os.path.join(path, "rabbit1"), conf={
+                "listen": {"management": "127.0.0.1:%d" % self.management_port},
+                "limits": {"consumer-timeout": "%ds" % ACK_TIMEOUT_S}})
         self.server.start()
         self.address = self.server.address
         if self.target == "proxy":
             self.proxy = Proxy(os.path.join(path, "proxy"), [self.server]).start()
             self.address = self.proxy.address
         return self
+
+    def ctl(self, args):
+        """The command line tool about this node: a completed process."""
+        if self.target != "rabbitmq":
+            return self.server.ctl(*args, seconds=LONG)
+        tool = os.path.join(self.server.home(), "sbin", "rabbitmqctl")
+        return procs.run([tool, *args], LONG, env=self.server.env())
 
     def servers(self):
         return [s for s in (self.proxy, self.server) if s]

@@ -7,7 +7,8 @@ first names them, and again after the server has closed them.
                                           bits by their name, others as field=value too; it ends
                                           with its answer, or, having none, with channel.flow's
     basic.publish x key "body" {props}    content follows the fields
-    wait [deliver,return] [N] [sorted]    the next N events of these kinds (any), in this order
+    wait [deliver,return] [N] [sorted] [Ns]  the next N events of these kinds (any), in this order
+                                          or sorted; within N seconds if not the usual ones
     confirms N                            acks and nacks until N more publishes are answered
     poll TEXT :: STEP                     repeats it until TEXT is in its answer (not TEXT: until not)
     repeat N :: STEP                      N times; $i counts from 1
@@ -21,6 +22,7 @@ first names them, and again after the server has closed them.
     eof                                   the server ends the connection, and what it says before
     octets N                              the next N octets as they are
     quiet                                 nothing has come or comes in a little while
+    ctl ARGUMENT...                       rabbitmqctl, or warrenctl; shown is what went wrong
     http METHOD PATH [JSON] [as=user:password] [show=field,field.inner]
 """
 
@@ -35,12 +37,12 @@ from collections import deque
 
 import wire
 from harness.client import UNASKED, Conn, Eof
-from harness.waits import Deadline
+from harness.waits import SCALE, Deadline
 from talk import normal
 from talk.script import ACTOR, step as read_step
 from talk.values import Bad, Scanner, quoted, show, show_plain
 
-PATIENCE_S = 10  # for an answer that should come at once
+PATIENCE_S = 10 * SCALE  # for an answer that should come at once
 QUIET_S = 0.15   # how long nothing is to come
 POLL_S = 0.02
 ASYNC = ("basic.publish", "basic.ack", "basic.nack", "basic.reject", "basic.recover_async")
@@ -234,10 +236,12 @@ class Player:
     # -- waiting ---------------------------------------------------------------------------
 
     def on_wait(self, step):
-        kinds, count, in_order = (), 1, True
+        kinds, count, in_order, patience = (), 1, True, PATIENCE_S
         for word in step.rest.split():
             if word.isdigit():
                 count = int(word)
+            elif re.fullmatch(r"\d+s", word):
+                patience = int(word[:-1]) * SCALE
             elif word == "sorted":
                 in_order = False
             else:
@@ -247,7 +251,7 @@ class Player:
         lines = []
         try:
             while len(lines) < count:
-                event = link.take(step.channel, wanted)
+                event = link.take(step.channel, wanted, patience)
                 lines.append(shown(event, () if in_order else ("delivery_tag",)))
                 if event.name == "connection.close":
                     break
@@ -443,6 +447,11 @@ class Player:
         self.raw_link(step).conn.send(wire.octets(Scanner(step.rest, self.names.mean).plain()))
 
     # -- management ------------------------------------------------------------------------
+
+    def on_ctl(self, step):
+        out = self.place.ctl([self.names.mean(word) for word in step.rest.split()])
+        if out.returncode:
+            self.say("%d %s" % (out.returncode, quoted(out.stderr)))
 
     def on_http(self, step):
         scan = Scanner(step.rest)

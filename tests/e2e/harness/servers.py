@@ -183,9 +183,10 @@ class Proxy(Server):
 class Rabbit(Server):
     """A private RabbitMQ: own node name, ports, epmd and folders; nothing collides."""
 
-    def __init__(self, folder, name="rabbit", conf=(), plugins=("rabbitmq_consistent_hash_exchange",)):
+    def __init__(self, folder, name="rabbit", conf=(),
+                 plugins=("rabbitmq_consistent_hash_exchange",), advanced="[].\n"):
         super().__init__(folder, name)
-        self.conf, self.plugins = list(conf), plugins
+        self.conf, self.plugins, self.advanced = list(conf), plugins, advanced
         self.before = PROXY_LOOPBACK if "proxy_protocol = true" in self.conf else b""
         self.epmd_port, self.dist_port = procs.free_port(), procs.free_port()
         self.epmd = None
@@ -204,12 +205,14 @@ class Rabbit(Server):
             RABBITMQ_DIST_PORT=str(self.dist_port), RABBITMQ_LOGS="-",
             RABBITMQ_MNESIA_BASE=self.path("mnesia"), RABBITMQ_LOG_BASE=self.path("log"),
             RABBITMQ_CONFIG_FILE=self.path("rabbitmq.conf"), RABBITMQ_CONF_ENV_FILE="/dev/null",
+            RABBITMQ_ADVANCED_CONFIG_FILE=self.path("advanced.config"),
             RABBITMQ_ENABLED_PLUGINS_FILE=self.path("enabled_plugins"),
             RABBITMQ_PID_FILE=self.path("pid"))
 
     def start(self, ready=True):
         listen = ["listeners.tcp.1 = 127.0.0.1:%d" % self.port, "log.console.level = info"]
         write(self.path("rabbitmq.conf"), "\n".join(listen + self.conf) + "\n")
+        write(self.path("advanced.config"), self.advanced)
         write(self.path("enabled_plugins"), "[%s].\n" % ",".join(self.plugins))
         # Ours is there first, so that the node does not leave a daemon of its own behind.
         self.epmd = procs.Proc(["epmd", "-port", str(self.epmd_port), "-address", "127.0.0.1"],
