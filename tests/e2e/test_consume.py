@@ -1,6 +1,10 @@
 """Getting messages: get, consume, prefetch, acknowledgement, redelivery and order."""
 
 import random
+import socket
+import threading
+
+import wire
 
 from harness.case import Case
 from harness.waits import wait_until
@@ -58,14 +62,31 @@ class Get(Base):
 
     def test_very_many_unacked_come_back_in_order(self):
         n = 70000
-        q = self.filled(n)
+        q = self.name()
+        self.ch.declare(q)
+        self.addCleanup(lambda: self.channel().call("queue.delete", queue=q))
+        self.fill(q, range(5))
+        frames = wire.method_frame(1, "basic.publish", exchange="", routing_key=q,
+                                   mandatory=False, immediate=False)
+        frames += wire.content_frames(1, b"rest", {}, self.conn.frame_max)
+        self.conn.send(frames * (n - 5))
         self.wait_ready(q, n)
-        ch = self.conn.channel()
-        ch.consume(q)
-        ch.deliveries(n)
-        ch.close()
+        conn = self.connect()
+        conn.channel().send("basic.consume", queue=q)
+        reader = threading.Thread(target=self.read_away, args=(conn.sock,))
+        reader.start()
+        self.wait_ready(q, 0)
+        conn.sock.shutdown(socket.SHUT_RDWR)
+        reader.join()
         self.wait_ready(q, n)
         self.assertEqual(self.numbers([self.ch.get(q) for _ in range(5)]), list(range(5)))
+
+    def read_away(self, sock):
+        try:
+            while sock.recv(1 << 20):
+                pass
+        except OSError:
+            pass  # shut down
 
     def test_unacked_messages_come_back_when_the_channel_closes(self):
         q = self.filled(4)
