@@ -115,3 +115,19 @@ class Quorum(Case):
         q = self.queue(x_message_ttl=100)
         self.ch.publish("", q, b"m")
         wait_until(lambda: self.ready(q) == 0, "expired")
+
+    def test_what_it_does_not_do(self):
+        q = self.queue()
+        at = "queue '%s' in vhost '/'" % q
+        for flag in ("if_unused", "if_empty"):
+            conn = self.connect()
+            conn.channel().send("queue.delete", queue=q, **{flag: True})
+            conn.expect_close(540, "NOT_IMPLEMENTED - cannot delete %s. queue.delete operations "
+                                   "with %s flag set are not supported by quorum queues" % (
+                                       at, flag.replace("_", "-")), "queue.delete")
+        conn = self.connect()
+        ch = conn.channel()
+        ch.call("basic.qos", prefetch_count=1, **{"global": True})
+        ch.send("basic.consume", queue=q)
+        conn.expect_close(540, "NOT_IMPLEMENTED - %s does not support global qos" % at,
+                          "basic.consume")
