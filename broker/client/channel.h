@@ -208,9 +208,10 @@ void channel_pass_over_body(struct channel *ch, const struct amqp_frame *f);
 void channel_drop_content(struct channel *ch);
 void channel_return(struct channel *ch, struct message *m); /* mandatory, and nobody wanted it */
 
-/* channel_props.c: judge the content that has come in and find its further keys, then perhaps
- * change its properties. False: the channel was closed. */
-MUST_CHECK bool channel_take_props(struct channel *ch);
+/* channel_props.c: judge the content that has come in (its exchange too, unless a route from there
+ * is kept) and find its further keys, then perhaps change its properties. False: the channel was
+ * closed. */
+MUST_CHECK bool channel_take_props(struct channel *ch, bool exchange_is_known);
 size_t channel_more_keys(const struct channel *ch, const struct slice **keys);
 void channel_send_replies(struct channel *ch, struct message *m); /* to whom its keys stand for */
 void channel_keys_free(struct channel *ch);

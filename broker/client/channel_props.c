@@ -231,7 +231,7 @@ static bool mode_is_known(struct channel *ch, const struct amqp_props *p)
     return false;
 }
 
-bool channel_take_props(struct channel *ch)
+bool channel_take_props(struct channel *ch, bool exchange_is_known)
 {
     if (ch->content.immediate) {
         channel_error(ch, AMQP_NOT_IMPLEMENTED, AMQP_BASIC_PUBLISH, "immediate=true");
@@ -242,9 +242,9 @@ bool channel_take_props(struct channel *ch)
     CHECK(ok);
     struct channel_keys *k = keys_of(ch);
     k->more_count = k->reply_count = 0;
-    if (!exchange_is_open(ch) || !reply_to_is_right(ch, &p) || !claims_are_right(ch, &p) ||
-        !take_keys(ch, p.headers, "CC") || !take_keys(ch, p.headers, "BCC") ||
-        !mode_is_known(ch, &p))
+    if ((!exchange_is_known && !exchange_is_open(ch)) || !reply_to_is_right(ch, &p) ||
+        !claims_are_right(ch, &p) || !take_keys(ch, p.headers, "CC") ||
+        !take_keys(ch, p.headers, "BCC") || !mode_is_known(ch, &p))
         return false;
     find_replies(ch);
     put_on_the_way(ch, &p);

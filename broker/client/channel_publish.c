@@ -437,7 +437,8 @@ static void publish(struct channel *ch, struct slice body)
     const struct meta_queue *const *queues;
     size_t count;
     bool look_closer = ch->content.look_closer;
-    if (UNLIKELY(look_closer) && !channel_take_props(ch))
+    if (UNLIKELY(look_closer) &&
+        !channel_take_props(ch, is_kept(ch->kept, channel_meta(ch), &ch->content)))
         return;
     if (!route(ch, channel_meta(ch), &queues, &count))
         return;
