@@ -17,7 +17,7 @@ enum broker_node_type { BROKER_NODE_DISC, BROKER_NODE_RAM, BROKER_NODE_WITNESS }
 enum broker_failover { BROKER_FAILOVER_TRANSPARENT, BROKER_FAILOVER_CANCEL };
 enum broker_lanes { BROKER_LANES_CHANNEL, BROKER_LANES_DESTINATION };
 enum broker_verify { BROKER_VERIFY_NONE, BROKER_VERIFY_PEER, BROKER_VERIFY_OPTIONAL };
-enum broker_login_from { BROKER_LOGIN_FROM_DN, BROKER_LOGIN_FROM_CN };
+enum broker_login_from { BROKER_LOGIN_FROM_DN, BROKER_LOGIN_FROM_CN, BROKER_LOGIN_FROM_SAN };
 /* The places of enum meta_hashing, see cluster/meta_user.h. */
 enum broker_hashing {
     BROKER_HASHING_SHA256,

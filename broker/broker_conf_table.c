@@ -148,9 +148,12 @@ static const struct conf_directive directives[] = {
       .fallback = "10s", .min = 100, .max = 3600000,
       .help = "How long a client may take from its first octet until its connection is open." },
     { KEY(auth, "login-from"), AT(auth.login_from), .type = CONF_CHOICE,
-      .choices = "distinguished-name|common-name", .fallback = "distinguished-name",
-      .help = "What of its certificate is the name of a client that logs in by EXTERNAL: the whole "
-              "subject, such as CN=shop,O=Example, or its common name." },
+      .choices = "distinguished-name|common-name|subject-alternative-name",
+      .fallback = "distinguished-name",
+      .help =
+          "What of its certificate is the name of a client that logs in by EXTERNAL: the whole "
+          "subject, such as CN=shop,O=Example, its common name, or the first DNS name among the "
+          "subject's alternative ones." },
     { KEY(auth, "password-hashing"), AT(auth.password_hashing), .type = CONF_CHOICE,
       .choices = "sha256|sha512|md5|pbkdf2", .fallback = "pbkdf2",
       .help = "How new passwords are hashed. pbkdf2 is slow on purpose, and Warren's own: "

@@ -123,11 +123,23 @@ static struct auth_ask ask_of(const struct connection *c)
     return (struct auth_ask){ .conf = c->live->conf, .user = user_of(c), .from = &c->client };
 }
 
+static const char *certified_name(const struct connection *c)
+{
+    switch (c->live->conf->auth.login_from) {
+    case BROKER_LOGIN_FROM_DN:
+        return stream_tls_subject(c->stream);
+    case BROKER_LOGIN_FROM_CN:
+        return stream_tls_common_name(c->stream);
+    case BROKER_LOGIN_FROM_SAN:
+        return stream_tls_dns_name(c->stream);
+    }
+    UNREACHABLE("login-from");
+}
+
 /* The name in the certificate that TLS has verified. */
 static void authenticate_by_certificate(struct connection *c)
 {
-    bool whole = c->live->conf->auth.login_from == BROKER_LOGIN_FROM_DN;
-    const char *name = whole ? stream_tls_subject(c->stream) : stream_tls_common_name(c->stream);
+    const char *name = certified_name(c);
     if (name == NULL || !take_name(c, slice_str(name))) {
         judged(c, AUTH_REFUSED);
         return;

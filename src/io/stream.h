@@ -137,6 +137,8 @@ const struct sock_addr *stream_local(const struct stream *s);
 const char *stream_tls_subject(const struct stream *s);
 /* The common name in it, or NULL. */
 const char *stream_tls_common_name(const struct stream *s);
+/* The first DNS name that it bears beside, or NULL. */
+const char *stream_tls_dns_name(const struct stream *s);
 bool stream_is_tls(const struct stream *s);
 
 #endif

@@ -43,6 +43,11 @@ const char *stream_tls_common_name(const struct stream *s)
     return s->tls != NULL ? tls_conn_common_name(s->tls) : NULL;
 }
 
+const char *stream_tls_dns_name(const struct stream *s)
+{
+    return s->tls != NULL ? tls_conn_dns_name(s->tls) : NULL;
+}
+
 bool stream_is_tls(const struct stream *s)
 {
     return s->tls != NULL;

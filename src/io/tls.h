@@ -52,6 +52,7 @@ MUST_CHECK enum tls_result tls_conn_write(struct tls_conn *c, struct slice from,
                                           struct err *err);
 const char *tls_conn_subject(const struct tls_conn *c);     /* the peer's DN, or NULL */
 const char *tls_conn_common_name(const struct tls_conn *c); /* of that, or NULL */
+const char *tls_conn_dns_name(const struct tls_conn *c);    /* the first of its alternative ones */
 bool tls_conn_was_resumed(const struct tls_conn *c); /* by a ticket, without a whole handshake */
 
 #endif

@@ -22,6 +22,7 @@ struct tls_conn {
     char *server_name;
     char *subject;
     char *common_name;
+    char *dns_name;
     size_t retry_len; /* a write that the socket did not take whole must be repeated as it was */
     int fd;
     bool is_open;     /* the handshake is over */
@@ -174,6 +175,7 @@ void tls_conn_free(struct tls_conn **c)
     mem_free(conn->server_name);
     mem_free(conn->subject);
     mem_free(conn->common_name);
+    mem_free(conn->dns_name);
     mem_free(conn);
 }
 
@@ -231,6 +233,29 @@ static char *common_name_of(X509 *cert)
     ERR_clear_error();
     char *copy = good && t.len != 0 && !t.cut ? mem_strdup(t.ptr) : NULL;
     text_fini(&t);
+    return copy;
+}
+
+/* The first DNS name among the alternative ones; NULL when there is none, or one with a NUL in it.
+ */
+static char *dns_name_of(X509 *cert)
+{
+    GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+    char *copy = NULL;
+    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+        if (name->type != GEN_DNS)
+            continue;
+        const unsigned char *text = ASN1_STRING_get0_data(name->d.dNSName);
+        int len = ASN1_STRING_length(name->d.dNSName);
+        if (len > 0 && len <= SUBJECT_MAX && memchr(text, '\0', (size_t)len) == NULL)
+            copy = mem_zalloc((size_t)len + 1);
+        if (copy != NULL)
+            memcpy(copy, text, (size_t)len);
+        break;
+    }
+    GENERAL_NAMES_free(names);
+    ERR_clear_error();
     return copy;
 }
 
@@ -303,6 +328,7 @@ enum tls_result tls_conn_handshake(struct tls_conn *c, struct err *err)
     X509 *cert = SSL_get0_peer_certificate(c->ssl);
     c->subject = cert != NULL ? subject_of(cert) : NULL;
     c->common_name = cert != NULL ? common_name_of(cert) : NULL;
+    c->dns_name = cert != NULL ? dns_name_of(cert) : NULL;
     return TLS_OK;
 }
 
@@ -347,6 +373,12 @@ const char *tls_conn_common_name(const struct tls_conn *c)
 {
     CHECK(c != NULL);
     return c->common_name;
+}
+
+const char *tls_conn_dns_name(const struct tls_conn *c)
+{
+    CHECK(c != NULL);
+    return c->dns_name;
 }
 
 bool tls_conn_was_resumed(const struct tls_conn *c)

@@ -309,6 +309,13 @@ class Certificates(AuthCase):
         self.external("nameless").expect_close(403, REFUSED % "EXTERNAL", (0, 0))
 
     @only("broker")
+    def test_an_alternative_name_is_the_user(self):
+        self.secure({"default-user": "shop.example", "login-from": "subject-alternative-name"})
+        self.certificate("dns", "/CN=guest", extra="subjectAltName=email:a@b,DNS:shop.example,DNS:x")
+        self.external("dns").expect("connection.tune")
+        self.external("client").expect_close(403, REFUSED % "EXTERNAL", (0, 0))
+
+    @only("broker")
     def test_loopback_users_stay_on_loopback(self):
         self.secure({"default-user": "shop", "login-from": "common-name",
                      "loopback-users": "guest, shop"}, listen={"proxy-protocol": "127.0.0.0/8"})

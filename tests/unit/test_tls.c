@@ -276,6 +276,8 @@ Test(tls, knows_the_client_by_its_certificate)
     cr_assert(eq(str, (char *)tls_conn_subject(p.server.conn), "CN=client one"));
     cr_assert(eq(str, (char *)tls_conn_subject(p.client.conn), "CN=server"));
     cr_assert(eq(str, (char *)tls_conn_common_name(p.server.conn), "client one"));
+    cr_assert(tls_conn_dns_name(p.server.conn) == NULL);
+    cr_assert(eq(str, (char *)tls_conn_dns_name(p.client.conn), "localhost"));
     pair_close(&p);
     tls_ctx_unref(&client);
     tls_ctx_unref(&server);
