@@ -124,6 +124,62 @@ Test(exchange, topic_goes_by_pattern)
     world_fini(&w);
 }
 
+/* Names alone decide until an exchange on the way looks at the message. */
+Test(exchange, says_whether_names_decided)
+{
+    struct world w;
+    struct args a;
+    with_queues(&w, "ab");
+    must(&w, q_bind("amq.direct", "k", "a"));
+    must(&w, x_bind("amq.fanout", "", "amq.headers"));
+    must(&w, x_declare("by-key", "x-consistent-hash"));
+    struct meta_cmd c = x_declare("by-header", "x-consistent-hash");
+    c.exchange_declare.args = args_str(&a, "hash-header", "h");
+    must(&w, c);
+    static const struct {
+        const char *exchange;
+        bool by_names;
+    } rows[] = { { "", true },          { "amq.direct", true },  { "amq.topic", true },
+                 { "by-key", true },    { "amq.fanout", false }, { "amq.headers", false },
+                 { "by-header", false } };
+    struct route_out out;
+    struct meta_refusal why;
+    route_out_init(&out);
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        struct route_in in = to(&w, rows[i].exchange, "k");
+        cr_assert(exchange_route(now(&w), &in, &out, &why));
+        cr_expect(eq(int, out.by_names, rows[i].by_names), "%s", rows[i].exchange);
+    }
+    route_out_fini(&out);
+    world_fini(&w);
+}
+
+Test(exchange, consistent_hash_goes_to_one_and_the_same)
+{
+    struct world w;
+    with_queues(&w, "abc");
+    must(&w, x_declare("ring", "x-consistent-hash"));
+    expect(&w, "ring", "k", "");
+    for (const char *q = "abc"; *q != '\0'; q++)
+        must(&w, q_bind("ring", "10", (char[]){ *q, '\0' }));
+    struct route_out out;
+    route_out_init(&out);
+    unsigned counts[3] = { 0 };
+    for (unsigned n = 0; n < 3000; n++) {
+        char key[16], first[8];
+        snprintf(key, sizeof key, "%u", n);
+        struct route_in in = to(&w, "ring", key);
+        snprintf(first, sizeof first, "%s", routed(&w, &out, &in));
+        cr_assert(eq(sz, strlen(first), 1u), "one queue");
+        cr_expect(eq(str, (char *)(uintptr_t)routed(&w, &out, &in), first), "and again");
+        counts[first[0] - 'a']++;
+    }
+    for (unsigned i = 0; i < 3; i++)
+        cr_expect(ge(u32, counts[i], 800u), "queue %u", i);
+    route_out_fini(&out);
+    world_fini(&w);
+}
+
 Test(exchange, headers_goes_by_headers)
 {
     struct world w;
