@@ -63,6 +63,13 @@ struct message *message_with_props(const struct message *of, struct slice exchan
                              of->persistent);
 }
 
+/* There may be a sign before the digits, which a minus must not change anything by. */
+static bool read_expiration(struct slice text, uint64_t *ms)
+{
+    bool has_sign = text.len > 1 && (text.ptr[0] == '+' || text.ptr[0] == '-');
+    return units_u64(slice_from(text, has_sign), ms) && (*ms == 0 || text.ptr[0] != '-');
+}
+
 /* Properties were judged when the message came in; an expiration that is no number, as one of a
  * message of our own making may be, is none. */
 void message_read_props(const struct message *m, uint64_t *ttl_ms, uint8_t *priority)
@@ -73,7 +80,7 @@ void message_read_props(const struct message *m, uint64_t *ttl_ms, uint8_t *prio
     if (!amqp_props_peek(message_props(m), &brief))
         return;
     *priority = brief.priority;
-    if ((brief.flags & AMQP_PROP_expiration) != 0 && !units_u64(brief.expiration, ttl_ms))
+    if ((brief.flags & AMQP_PROP_expiration) != 0 && !read_expiration(brief.expiration, ttl_ms))
         *ttl_ms = MESSAGE_NO_TTL;
 }
 

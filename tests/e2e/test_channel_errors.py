@@ -4,6 +4,7 @@ import struct
 
 import wire
 from harness.case import Case
+from harness.waits import wait_until
 
 THREADS = True
 
@@ -203,6 +204,15 @@ class Expiration(Base):
             ch = self.conn.channel()
             ch.publish("", "k", b"x", {"expiration": given})
             ch.expect_close(406, text % (given, want), "basic.publish")
-        for given in ("0", "+5", "-0", "007", "315360000000"):
-            self.ch.publish("", "nowhere", b"x", {"expiration": given})
-        self.ch.barrier()
+
+    def test_signs_and_zeros(self):
+        for given in ("0", "+5", "-0", "+0", "005"):
+            q = self.ch.queue()
+            self.ch.publish("", q, b"x", {"expiration": given})
+            wait_until(lambda: self.ch.declare(q, passive=True).message_count == 0,
+                       "expiration %s to be over" % given)
+        for given in ("+315360000000", "00060000"):
+            q = self.ch.queue()
+            self.ch.publish("", q, b"x", {"expiration": given})
+            self.ch.barrier()
+            self.assertEqual(self.ch.get(q).props, {"expiration": given})
