@@ -73,6 +73,7 @@ class Stand:
                 advanced=ADVANCED)
         else:
             self.server = Broker(os.path.join(path, "rabbit1"), conf={
+                "node": {"threads": 3 if self.target == "threads" else 1},
                 "listen": {"management": "127.0.0.1:%d" % self.management_port},
                 "limits": {"consumer-timeout": "%ds" % ACK_TIMEOUT_S}})
         self.server.start()

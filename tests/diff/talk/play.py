@@ -42,7 +42,7 @@ from talk import normal
 from talk.script import ACTOR, step as read_step
 from talk.values import Bad, Scanner, quoted, show, show_plain
 
-PATIENCE_S = 10 * SCALE  # for an answer that should come at once
+PATIENCE_S = 30 * SCALE  # for an answer that should come at once, on a machine shared with others
 QUIET_S = 0.15   # how long nothing is to come
 POLL_S = 0.02
 ASYNC = ("basic.publish", "basic.ack", "basic.nack", "basic.reject", "basic.recover_async")
