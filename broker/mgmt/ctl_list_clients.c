@@ -92,7 +92,7 @@ NUMBER(connection, channels, r->c->channels)
 
 static void put_connection_client_properties(const struct row *r)
 {
-    ctl_row_json(r->out, "[]");
+    ctl_row_table(r->out, slice_of(r->c->client_properties, r->c->client_properties_bytes));
 }
 
 static void put_connection_protocol(const struct row *r)
@@ -159,12 +159,12 @@ static void put_channel_vhost(const struct row *r)
 }
 
 NUMBER(channel, number, r->ch->number)
-BOOLEAN(channel, transactional, false)
+BOOLEAN(channel, transactional, r->ch->transactional)
 BOOLEAN(channel, confirm, r->ch->confirms)
 NUMBER(channel, consumer_count, r->ch->consumers)
 NUMBER(channel, messages_unacknowledged, r->ch->unacked)
-NUMBER(channel, messages_uncommitted, 0)
-NUMBER(channel, acks_uncommitted, 0)
+NUMBER(channel, messages_uncommitted, r->ch->uncommitted)
+NUMBER(channel, acks_uncommitted, r->ch->uncommitted_acks)
 NUMBER(channel, messages_unconfirmed, r->ch->unconfirmed)
 NUMBER(channel, prefetch_count, r->ch->prefetch)
 NUMBER(channel, global_prefetch_count, r->ch->channel_prefetch)

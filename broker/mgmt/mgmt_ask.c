@@ -128,6 +128,8 @@ static void look_at_queue(struct shard *s, struct mgmt_queue *out)
     out->unacked = out_now->count;
     out->ready_bytes = ready->bytes;
     out->unacked_bytes = out_now->bytes;
+    out->persistent = ready->persistent + out_now->persistent;
+    out->persistent_bytes = ready->persistent_bytes + out_now->persistent_bytes;
     out->memory_bytes =
         sizeof(struct hosted) + ready->bytes + out_now->bytes +
         (ready->count + out_now->count) * (sizeof(struct message) + sizeof(struct qentry));

@@ -25,6 +25,8 @@ struct mgmt_queue {
     uint64_t unacked;
     uint64_t ready_bytes; /* of bodies */
     uint64_t unacked_bytes;
+    uint64_t persistent; /* ready or not */
+    uint64_t persistent_bytes;
     uint64_t memory_bytes; /* about */
     uint64_t published;
     uint64_t delivered;

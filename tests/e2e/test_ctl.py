@@ -188,6 +188,18 @@ class Lists(CtlCase):
         out = json.loads(self.said("list_queues", "arguments", "--formatter", "json", broker=b))
         self.assertIn(["x-dead-letter-exchange", "longstr", "dlx"], out[0]["arguments"])
 
+    def test_what_lies_in_a_queue(self):
+        b = self.broker()
+        ch = self.connect(address=b.address).channel()
+        ch.declare("q", durable=True)
+        ch.publish("", "q", b"12345", {"delivery_mode": 2})
+        ch.publish("", "q", b"123")
+        ch.barrier()
+        columns = ("messages_ready", "messages_unacknowledged", "messages_persistent",
+                   "message_bytes", "message_bytes_persistent", "state", "type")
+        self.assertEqual(self.rows("list_queues", *columns, broker=b),
+                         [["2", "0", "1", "8", "5", "running", "classic"]])
+
     def test_pids_name_the_node(self):
         b = self.broker()
         ch = self.connect(address=b.address).channel()
