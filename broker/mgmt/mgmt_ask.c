@@ -54,8 +54,9 @@ struct mgmt_ask {
 
 /* ---- the answer is whole ---- */
 
-static void free_ask(struct mgmt_ask *a)
+static void free_ask(void *ptr)
 {
+    struct mgmt_ask *a = ptr;
     for (size_t i = 0; i < a->connection_count; i++) {
         mem_free(a->connections[i].user);
         mem_free(a->connections[i].client_properties);
@@ -352,6 +353,6 @@ void mgmt_ask_keep(struct mgmt_ask *a)
 void mgmt_ask_free(struct mgmt_ask **a)
 {
     CHECK((*a)->is_kept && (*a)->legs_left == 0);
-    free_ask(*a);
+    loop_bury((*a)->loop, *a, free_ask); /* `done` may be under way */
     *a = NULL;
 }

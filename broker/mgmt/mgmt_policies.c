@@ -189,6 +189,31 @@ static const struct meta_vhost *vhost_of_parameter(const struct mgmt_call *c)
     return meta_vhost_find(mgmt_meta(c), mgmt_arg(c, 1));
 }
 
+/* Operator policies are parameters to RabbitMQ, policies of users are not. */
+static void add_all_parameters(json_t *all, const struct meta_vhost *vh, struct slice component)
+{
+    static const char word[] = "operator_policy";
+    size_t index;
+    json_t *p;
+    add_parameters(all, vh, &vh->parameters, component);
+    if (component.len != 0 && !slice_is(component, word))
+        return;
+    json_t *policies = json_array();
+    mgmt_policies_json(policies, vh, true);
+    json_array_foreach(policies, index, p)
+    {
+        json_t *o = json_object();
+        mgmt_json_put(o, "vhost", json_incref(json_object_get(p, "vhost")));
+        mgmt_json_put_str(o, "component", word);
+        mgmt_json_put(o, "name", json_incref(json_object_get(p, "name")));
+        json_object_del(p, "vhost");
+        json_object_del(p, "name");
+        mgmt_json_put(o, "value", json_incref(p));
+        json_array_append_new(all, o);
+    }
+    json_decref(policies);
+}
+
 void mgmt_serve_parameters(struct mgmt_call *c)
 {
     size_t count;
@@ -203,7 +228,7 @@ void mgmt_serve_parameters(struct mgmt_call *c)
     }
     for (size_t i = 0; i < count; i++) {
         if (only == NULL || only == vhosts[i])
-            add_parameters(all, vhosts[i], &vhosts[i]->parameters, mgmt_arg(c, 0));
+            add_all_parameters(all, vhosts[i], mgmt_arg(c, 0));
     }
     mem_free(vhosts);
     mgmt_reply_list(c, all);
