@@ -220,12 +220,28 @@ uint64_t qindex_expires_ms(const struct qindex *ix, uint64_t qseq)
 
 struct message *qindex_settle(struct qindex *ix, uint64_t qseq)
 {
-    struct qentry *e = qindex_out(ix, qseq);
-    CHECK(e != NULL);
+    const struct qentry *e = qindex_out(ix, qseq);
+    if (UNLIKELY(e == NULL))
+        return NULL;
     struct message *m = e->message;
     subtract(&ix->counts->out, m);
     drop_entry(ix, qseq);
     return m;
+}
+
+struct qentry qindex_shift(struct qindex *ix)
+{
+    uint64_t qseq;
+    const struct qentry *e = qindex_peek(ix, &qseq);
+    CHECK(e != NULL);
+    struct qentry was = *e;
+    if (UNLIKELY(qseq < ix->next_fresh))
+        heap_pop(&ix->returned);
+    else
+        ix->next_fresh++;
+    subtract(&ix->counts->ready, was.message);
+    drop_entry(ix, qseq);
+    return was;
 }
 
 void qindex_requeue(struct qindex *ix, uint64_t qseq, bool redelivered)
@@ -259,11 +275,7 @@ void qindex_requeue_last(struct qindex *ix, uint64_t qseq)
 /* The next ready one. */
 static void free_next(struct qindex *ix, qindex_fn each, void *arg)
 {
-    uint64_t qseq;
-    struct message *m = qindex_take(ix, &qseq)->message;
-    subtract(&ix->counts->out, m);
-    drop_entry(ix, qseq);
-    each(m, arg);
+    each(qindex_shift(ix).message, arg);
 }
 
 /* Chunks that hold nothing but what was never out are unhooked: all behind the one that next_fresh

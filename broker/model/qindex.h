@@ -87,8 +87,12 @@ struct qentry *qindex_out(const struct qindex *ix, uint64_t qseq);
 /* When the entry at this position expires; 0: never. */
 uint64_t qindex_expires_ms(const struct qindex *ix, uint64_t qseq);
 
-/* It was out; it is settled: removed. The reference is given to the caller. */
+/* What was out at this position is settled: removed. The reference is given to the caller; NULL
+ * when nothing was. */
 MUST_CHECK struct message *qindex_settle(struct qindex *ix, uint64_t qseq);
+
+/* Take and settle at once: the next ready one, as it was. The reference in it is the caller's. */
+struct qentry qindex_shift(struct qindex *ix);
 
 /* It was out; it is ready again at its old place. */
 void qindex_requeue(struct qindex *ix, uint64_t qseq, bool redelivered);

@@ -84,21 +84,22 @@ static unsigned highest(const struct qstore *st)
 /* ---- as an index does -------------------------------------------------------------------------
  */
 
-uint64_t qstore_push(struct qstore *st, struct message **m, uint8_t priority, uint64_t expires_ms)
+uint64_t qstore_push_of_any(struct qstore *st, struct message **m, uint8_t priority,
+                            uint64_t expires_ms)
 {
     struct qindex *ix = index_for(st, &priority);
     mark(st, priority);
     return qseq_of(priority, qindex_push(ix, m, expires_ms));
 }
 
-uint64_t qstore_push_out(struct qstore *st, struct message **m, uint8_t priority,
-                         uint64_t expires_ms)
+uint64_t qstore_push_out_of_any(struct qstore *st, struct message **m, uint8_t priority,
+                                uint64_t expires_ms)
 {
     struct qindex *ix = index_for(st, &priority);
     return qseq_of(priority, qindex_push_out(ix, m, expires_ms));
 }
 
-struct qentry *qstore_peek(const struct qstore *st, uint64_t *qseq)
+struct qentry *qstore_peek_of_any(const struct qstore *st, uint64_t *qseq)
 {
     if (st->counts.ready.count == 0)
         return NULL;
@@ -108,7 +109,7 @@ struct qentry *qstore_peek(const struct qstore *st, uint64_t *qseq)
     return e;
 }
 
-struct qentry *qstore_take(struct qstore *st, uint64_t *qseq)
+struct qentry *qstore_take_of_any(struct qstore *st, uint64_t *qseq)
 {
     unsigned priority = highest(st);
     struct qindex *ix = index_of(st, qseq_of(priority, 0));
@@ -118,7 +119,7 @@ struct qentry *qstore_take(struct qstore *st, uint64_t *qseq)
     return e;
 }
 
-struct qentry *qstore_out(const struct qstore *st, uint64_t qseq)
+struct qentry *qstore_out_of_any(const struct qstore *st, uint64_t qseq)
 {
     const struct qindex *ix = index_of(st, qseq);
     return ix != NULL ? qindex_out(ix, qseq & POSITION_MASK) : NULL;
@@ -129,9 +130,19 @@ uint64_t qstore_expires_ms(const struct qstore *st, uint64_t qseq)
     return qindex_expires_ms(index_of(st, qseq), qseq & POSITION_MASK);
 }
 
-struct message *qstore_settle(struct qstore *st, uint64_t qseq)
+struct message *qstore_settle_of_any(struct qstore *st, uint64_t qseq)
 {
-    return qindex_settle(index_of(st, qseq), qseq & POSITION_MASK);
+    struct qindex *ix = index_of(st, qseq);
+    return ix != NULL ? qindex_settle(ix, qseq & POSITION_MASK) : NULL;
+}
+
+struct qentry qstore_shift_of_any(struct qstore *st)
+{
+    unsigned priority = highest(st);
+    struct qindex *ix = index_of(st, qseq_of(priority, 0));
+    struct qentry was = qindex_shift(ix);
+    unmark_if_empty(st, priority, ix);
+    return was;
 }
 
 void qstore_requeue(struct qstore *st, uint64_t qseq, bool redelivered)

@@ -22,15 +22,62 @@ struct qstore {
 /* In place: it does not move afterwards. Priorities are 0 .. max_priority. */
 void qstore_init(struct qstore *st, uint8_t max_priority);
 
-/* See qindex.h. A priority above the highest counts as that. */
-uint64_t qstore_push(struct qstore *st, struct message **m, uint8_t priority, uint64_t expires_ms);
-uint64_t qstore_push_out(struct qstore *st, struct message **m, uint8_t priority,
-                         uint64_t expires_ms);
-struct qentry *qstore_peek(const struct qstore *st, uint64_t *qseq);
-struct qentry *qstore_take(struct qstore *st, uint64_t *qseq);
-struct qentry *qstore_out(const struct qstore *st, uint64_t qseq);
+/* See qindex.h. A priority above the highest counts as that. Where there are no priorities, which
+ * is usual, the index is called straight away; the functions of that name with _of_any do the rest.
+ */
+uint64_t qstore_push_of_any(struct qstore *st, struct message **m, uint8_t priority,
+                            uint64_t expires_ms);
+uint64_t qstore_push_out_of_any(struct qstore *st, struct message **m, uint8_t priority,
+                                uint64_t expires_ms);
+struct qentry *qstore_peek_of_any(const struct qstore *st, uint64_t *qseq);
+struct qentry *qstore_take_of_any(struct qstore *st, uint64_t *qseq);
+struct qentry qstore_shift_of_any(struct qstore *st);
+struct qentry *qstore_out_of_any(const struct qstore *st, uint64_t qseq);
+MUST_CHECK struct message *qstore_settle_of_any(struct qstore *st, uint64_t qseq);
+
+static inline uint64_t qstore_push(struct qstore *st, struct message **m, uint8_t priority,
+                                   uint64_t expires_ms)
+{
+    return LIKELY(st->levels == NULL) ? qindex_push(&st->first, m, expires_ms)
+                                      : qstore_push_of_any(st, m, priority, expires_ms);
+}
+
+static inline uint64_t qstore_push_out(struct qstore *st, struct message **m, uint8_t priority,
+                                       uint64_t expires_ms)
+{
+    return LIKELY(st->levels == NULL) ? qindex_push_out(&st->first, m, expires_ms)
+                                      : qstore_push_out_of_any(st, m, priority, expires_ms);
+}
+
+static inline struct qentry *qstore_peek(const struct qstore *st, uint64_t *qseq)
+{
+    return LIKELY(st->levels == NULL) ? qindex_peek(&st->first, qseq)
+                                      : qstore_peek_of_any(st, qseq);
+}
+
+static inline struct qentry *qstore_take(struct qstore *st, uint64_t *qseq)
+{
+    return LIKELY(st->levels == NULL) ? qindex_take(&st->first, qseq)
+                                      : qstore_take_of_any(st, qseq);
+}
+
+static inline struct qentry qstore_shift(struct qstore *st)
+{
+    return LIKELY(st->levels == NULL) ? qindex_shift(&st->first) : qstore_shift_of_any(st);
+}
+
+static inline struct qentry *qstore_out(const struct qstore *st, uint64_t qseq)
+{
+    return LIKELY(st->levels == NULL) ? qindex_out(&st->first, qseq) : qstore_out_of_any(st, qseq);
+}
+
+MUST_CHECK static inline struct message *qstore_settle(struct qstore *st, uint64_t qseq)
+{
+    return LIKELY(st->levels == NULL) ? qindex_settle(&st->first, qseq)
+                                      : qstore_settle_of_any(st, qseq);
+}
+
 uint64_t qstore_expires_ms(const struct qstore *st, uint64_t qseq);
-MUST_CHECK struct message *qstore_settle(struct qstore *st, uint64_t qseq);
 void qstore_requeue(struct qstore *st, uint64_t qseq, bool redelivered);
 void qstore_requeue_last(struct qstore *st, uint64_t qseq);
 uint64_t qstore_purge(struct qstore *st, qindex_fn each, void *arg);

@@ -21,6 +21,7 @@
 static void note_settings(struct queue *q, const struct queue_settings *s)
 {
     q->settings = s;
+    q->is_single = s->single_active;
     q->is_plain = s->message_ttl_ms < 0 && s->max_length < 0 && s->max_length_bytes < 0 &&
                   s->max_priority == 0;
 }
@@ -124,7 +125,7 @@ static bool has_room(struct consumer *c)
 static struct consumer *next_consumer(struct queue *q)
 {
     struct consumer *c;
-    if (UNLIKELY(q->settings->single_active)) {
+    if (UNLIKELY(q->is_single)) {
         c = q->active;
         if (c == NULL || !c->waiting || has_room(c))
             return c != NULL && c->waiting ? c : NULL;
@@ -142,7 +143,7 @@ static struct consumer *next_consumer(struct queue *q)
 /* The one that is active alone keeps its place among those that may follow it. */
 static void end_of_turn(struct queue *q, struct consumer *c)
 {
-    if (!q->settings->single_active)
+    if (TAILQ_NEXT(c, entry) != NULL && !q->is_single)
         turns_next(&q->turns, c);
 }
 
@@ -198,9 +199,7 @@ static void die(struct queue *q, uint64_t qseq, enum queue_death why)
 
 static void head_dies(struct queue *q, enum queue_death why)
 {
-    uint64_t qseq;
-    qstore_take(&q->store, &qseq);
-    die(q, qseq, why);
+    q->ops->dead(q, qstore_shift(&q->store).message, why, q->ops->arg);
 }
 
 static bool is_above(uint64_t value, int64_t limit)
@@ -265,14 +264,14 @@ static void deliver(struct queue *q, struct consumer *c, uint64_t qseq, const st
 
 static void hand_out(struct queue *q, struct consumer *c)
 {
-    uint64_t qseq;
-    struct qentry *e = qstore_take(&q->store, &qseq);
+    uint64_t qseq = 0;
+    struct qentry e = c->no_ack ? qstore_shift(&q->store) : *qstore_take(&q->store, &qseq);
     q->delivered++;
-    q->redelivered += e->redelivered;
+    q->redelivered += e.redelivered;
     c->out += !c->no_ack;
-    deliver(q, c, qseq, e);
+    deliver(q, c, qseq, &e);
     if (c->no_ack)
-        release(qstore_settle(&q->store, qseq), (void *)(uintptr_t)q->ops);
+        release(e.message, (void *)(uintptr_t)q->ops);
 }
 
 /* Hand out, and drop what has expired, `most` of both. False when there is more. */
@@ -467,11 +466,12 @@ static void give_back(struct consumer *c)
 
 bool queue_ack(struct queue *q, uint64_t qseq, struct consumer *c)
 {
-    if (qstore_out(&q->store, qseq) == NULL)
+    struct message *m = qstore_settle(&q->store, qseq);
+    if (m == NULL)
         return false;
     give_back(c);
     q->acked++;
-    release(qstore_settle(&q->store, qseq), (void *)(uintptr_t)q->ops);
+    release(m, (void *)(uintptr_t)q->ops);
     return true;
 }
 

@@ -116,6 +116,7 @@ struct queue {
     bool running;    /* inside queue_run: it does not call itself */
     bool goes_on;    /* asked for queue_go_on */
     bool is_plain;   /* settings ask for nothing when a message comes */
+    bool is_single;  /* settings->single_active */
     bool has_timed;  /* messages may be here that expire */
     bool has_buried; /* what was purged is not all freed */
     uint32_t slices; /* turns that freeing took so far */

@@ -101,10 +101,10 @@ void turns_remove(struct turns *t, struct consumer *c)
     c->waiting = false;
 }
 
-struct consumer *turns_first(const struct turns *t)
+struct consumer *turns_first_of_any(const struct turns *t)
 {
     struct consumer *plain = TAILQ_FIRST(&t->plain);
-    if (LIKELY(t->other_count == 0) || (plain != NULL && t->others[0]->priority < 0))
+    if (t->other_count == 0 || (plain != NULL && t->others[0]->priority < 0))
         return plain;
     return TAILQ_FIRST(&t->others[0]->waiting);
 }

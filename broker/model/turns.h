@@ -38,7 +38,11 @@ void turns_add(struct turns *t, struct consumer *c);
 void turns_remove(struct turns *t, struct consumer *c);
 
 /* The one whose turn it is, or NULL when none waits. */
-struct consumer *turns_first(const struct turns *t);
+struct consumer *turns_first_of_any(const struct turns *t);
+static inline struct consumer *turns_first(const struct turns *t)
+{
+    return LIKELY(t->other_count == 0) ? TAILQ_FIRST(&t->plain) : turns_first_of_any(t);
+}
 
 /* It waits and had its turn: to the end of its priority. */
 void turns_next(struct turns *t, struct consumer *c);
