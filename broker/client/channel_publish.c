@@ -174,14 +174,27 @@ static void begin_body(struct channel *ch, const struct amqp_header *h,
         publish(ch, slice_of(NULL, 0));
 }
 
+static void pass_over_rest(struct channel *ch, uint64_t octets)
+{
+    CHECK(ch->state == CHANNEL_CLOSING);
+    channel_pass_over_publish(ch);
+    ch->content.stage = CONTENT_BODY;
+    ch->content.left_bytes = octets;
+    ch->content.overrun = false;
+}
+
 void channel_take_header(struct channel *ch, const struct amqp_frame *f)
 {
     struct amqp_header h;
     struct amqp_props_brief brief;
     if (!amqp_header_decode(f->payload, &h))
         connection_unknown_frame(ch->conn, f);
-    else if (header_is_due(ch, &h) && header_is_good(ch, &h, &brief))
+    else if (!header_is_due(ch, &h))
+        return;
+    else if (header_is_good(ch, &h, &brief))
         begin_body(ch, &h, &brief);
+    else if (connection_is_open(ch->conn) && h.body_size != 0)
+        pass_over_rest(ch, h.body_size); /* what was refused by its head comes all the same */
 }
 
 /* ---- the same on a channel that we have closed
