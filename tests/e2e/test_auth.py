@@ -16,7 +16,6 @@ TARGETS = ("broker", "proxy")
 
 REFUSED = ("ACCESS_REFUSED - Login was refused using authentication mechanism %s. "
            "For details see the broker logfile.")
-FAST = {"hash-rounds": "1000"}  # what these tests are not about
 
 
 def mechanisms_of(conn):
@@ -26,7 +25,7 @@ def mechanisms_of(conn):
 class AuthCase(Case):
     def started(self, auth, **conf):
         """A broker of its own, whoever may log in there."""
-        b = self.broker(conf=dict(conf, auth=dict(FAST, **auth)), start=False)
+        b = self.broker(conf=dict(conf, auth=auth), start=False)
         b.start(ready=False)
         b.proc.wait_log(b"started version=")
         return b

@@ -109,6 +109,7 @@ class Broker(Server):
                        "management": "127.0.0.1:%d" % procs.free_port(),
                        "cluster": "127.0.0.1:%d" % procs.free_port()},
             "limits": {},
+            "auth": {"hash-rounds": "1000"},  # the default takes valgrind seconds
             "log": {"target": "stderr", "level": "info"},
         }, conf)
         self.conf_path = self.path("warren-broker.conf")
