@@ -230,7 +230,7 @@ static void put_consumer_activity_status(const struct consumer_row *r)
 
 static void put_consumer_arguments(const struct consumer_row *r)
 {
-    ctl_row_json(r->out, "[]");
+    ctl_row_table(r->out, slice_of(r->k->arguments, r->k->arguments_bytes));
 }
 
 static const char *const consumer_names[] = {

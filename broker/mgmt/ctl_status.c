@@ -36,6 +36,7 @@ static json_t *listeners(const struct ctl *c)
     const struct broker_conf *conf = conf_of(c);
     json_t *list = json_array();
     add_listeners(c, list, &conf->listen.management, "http", "HTTP API");
+    add_listeners(c, list, &conf->listen.management_tls, "https", "HTTPS API");
     add_listeners(c, list, &conf->listen.cluster, "clustering",
                   "inter-node and CLI tool communication");
     add_listeners(c, list, &conf->listen.amqp, "amqp", "AMQP 0-9-1");

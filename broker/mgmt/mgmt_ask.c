@@ -61,6 +61,8 @@ static void free_ask(void *ptr)
         mem_free(a->connections[i].user);
         mem_free(a->connections[i].client_properties);
     }
+    for (size_t i = 0; i < a->consumer_count; i++)
+        mem_free(a->consumers[i].arguments);
     mem_free(a->queues);
     mem_free(a->connections);
     mem_free(a->channels);
@@ -184,6 +186,10 @@ static void add_consumer(const struct channel_consumer_view *v, void *arg)
                                    .exclusive = v->exclusive,
                                    .qid = v->qid,
                                    .tag_bytes = (uint8_t)v->tag.len };
+    if (v->arguments.len != 0) {
+        out->arguments = mem_dup(v->arguments.ptr, v->arguments.len);
+        out->arguments_bytes = (uint32_t)v->arguments.len;
+    }
     if (v->tag.len != 0)
         memcpy(out->tag, v->tag.ptr, v->tag.len);
 }

@@ -80,6 +80,8 @@ struct mgmt_consumer {
     uint8_t tag_bytes;
     uint64_t qid;
     uint8_t tag[255];
+    uint8_t *arguments; /* a table */
+    uint32_t arguments_bytes;
 };
 
 /* Everybody has answered. The ask is freed afterwards, unless it is kept; `arg` is the caller's. */

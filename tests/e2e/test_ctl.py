@@ -456,7 +456,7 @@ class Operations(CtlCase):
         ch.declare("q1")
         ch.declare("mine", exclusive=True)
         ch.publish("", "q1", b"x")
-        ch.consume("mine", tag="t1")
+        ch.consume("mine", tag="t1", arguments={"x-priority": 5})
         wait_until(lambda: ["q1", "1"] in self.rows("list_queues", broker=b), "the message")
         out = self.ctl("delete_queue", "q1", "--if-empty", broker=b, code=EX_USAGE)
         self.assertEqual(out.stderr, "Error:\nQueue is not empty\n")
@@ -466,8 +466,9 @@ class Operations(CtlCase):
         self.assertEqual(self.said("delete_queue", "q1", "-e", broker=b),
                          "Deleting queue 'q1' on vhost '/' if queue is empty ...\n"
                          "Queue was successfully deleted with 0 ready messages\n")
-        rows = self.rows("list_consumers", "queue_name", "consumer_tag", "ack_required", broker=b)
-        self.assertEqual(rows, [["mine", "t1", "true"]])
+        rows = self.rows("list_consumers", "queue_name", "consumer_tag", "ack_required",
+                         "arguments", broker=b)
+        self.assertEqual(rows, [["mine", "t1", "true", '[{"x-priority",5}]']])
         self.ctl("delete_queue", "mine", broker=b)
         self.assertEqual(self.rows("list_queues", broker=b), [])
 
