@@ -296,6 +296,36 @@ static void choose(struct client_source *s, const struct mgmt_call *c, const str
     }
 }
 
+json_t *mgmt_consumers_of(const struct mgmt_http *m, const struct mgmt_ask *clients, uint64_t qid)
+{
+    size_t connections, consumers;
+    const struct mgmt_connection *k = mgmt_ask_connection_list(clients, &connections);
+    const struct mgmt_consumer *cs = mgmt_ask_consumer_list(clients, &consumers);
+    json_t *all = json_array();
+    uint32_t at = 0;
+    for (size_t i = 0; i < consumers; i++) {
+        at = connection_at(k, connections, at, cs[i].connection);
+        json_t *one = cs[i].qid == qid ? consumer(m, &k[at], &cs[i]) : NULL;
+        if (one != NULL)
+            json_array_append_new(all, one);
+    }
+    return all;
+}
+
+json_t *mgmt_connection_named(const struct mgmt_ask *clients, uint64_t id)
+{
+    size_t count;
+    char name[CLIENT_NAME_MAX];
+    const struct mgmt_connection *k = mgmt_ask_connection_list(clients, &count);
+    uint32_t at = connection_at(k, count, 0, id);
+    if (at == count)
+        return NULL;
+    json_t *o = json_object();
+    mgmt_json_put_str(o, "name", name_of(&k[at], name));
+    put_peer(o, &k[at]);
+    return o;
+}
+
 struct search {
     struct mgmt_call *call;
     struct wish wish;

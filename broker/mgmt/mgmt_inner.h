@@ -70,6 +70,13 @@ json_t *mgmt_cluster_name(const struct mgmt_http *m);
 bool mgmt_is_this_node(const struct mgmt_call *c, unsigned n);
 json_t *mgmt_listeners(const struct mgmt_http *m);
 
+/* ---- mgmt_clients.c ---- */
+
+/* Of what was asked with MGMT_CONSUMERS: a queue's consumers, and what a connection is called; NULL
+ * when it is not there. */
+json_t *mgmt_consumers_of(const struct mgmt_http *m, const struct mgmt_ask *clients, uint64_t qid);
+json_t *mgmt_connection_named(const struct mgmt_ask *clients, uint64_t id);
+
 /* ---- mgmt_exchanges.c ---- */
 
 /* The default exchange has no name; in a path it is called so. */

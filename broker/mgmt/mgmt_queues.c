@@ -282,17 +282,45 @@ static const struct meta_queue *named(struct mgmt_call *c)
     return q;
 }
 
+/* The figures are there (c->data); who consumes, and whose it is, too: `clients`, or NULL when that
+ * is nobody. */
+static void reply_one(struct mgmt_call *c, const struct mgmt_ask *clients)
+{
+    const struct mgmt_queue *f = c->data;
+    const struct meta_version *v = mgmt_meta(c);
+    const struct meta_queue *q = f->found ? meta_queue_get(v, f->qid) : NULL;
+    if (q == NULL) {
+        mgmt_not_found(c);
+        return;
+    }
+    json_t *o = queue(c->m, v, q, f);
+    mgmt_json_put(o, "consumer_details",
+                  clients != NULL ? mgmt_consumers_of(c->m, clients, q->qid) : json_array());
+    json_t *owner =
+        clients != NULL && q->owner != 0 ? mgmt_connection_named(clients, q->owner) : NULL;
+    if (owner != NULL)
+        mgmt_json_put(o, "owner_pid_details", owner);
+    mgmt_json_put(o, "deliveries", json_array());
+    mgmt_json_put(o, "incoming", json_array());
+    mgmt_reply_object(c, o);
+}
+
+static void on_clients(struct mgmt_ask *a, void *arg)
+{
+    reply_one(arg, a);
+}
+
 static void on_one(struct mgmt_ask *a, void *arg)
 {
     struct mgmt_call *c = arg;
     size_t count;
     const struct mgmt_queue *f = mgmt_ask_queue_list(a, &count);
-    const struct meta_version *v = mgmt_meta(c);
-    const struct meta_queue *q = f->found ? meta_queue_get(v, f->qid) : NULL;
-    if (q == NULL)
-        mgmt_not_found(c);
+    const struct meta_queue *q = meta_queue_get(mgmt_meta(c), f->qid);
+    c->data = mem_dup(f, sizeof *f);
+    if (f->found && q != NULL && (f->consumers != 0 || q->owner != 0))
+        mgmt_ask_clients(c->m->broker, c->m->loop, MGMT_CONSUMERS, on_clients, c);
     else
-        mgmt_reply_object(c, queue(c->m, v, q, f));
+        reply_one(c, NULL);
 }
 
 void mgmt_serve_queue(struct mgmt_call *c)

@@ -157,6 +157,10 @@ class Permissions(ApiCase):
         self.denied(api.put("/api/queues/%s/b1" % vhost, {}), "Access refused.")
         self.denied(api.put("/api/exchanges/%s/b1" % vhost, {}), "Access refused.")
         self.denied(api.delete("/api/queues/%s/a1/contents" % vhost), "Access refused.")
+        self.bad(api.post("/api/exchanges/%s/amq.default/publish" % vhost, {
+            "properties": {}, "routing_key": "a1", "payload": "", "payload_encoding": "string"}),
+            "403 ACCESS_REFUSED - access to exchange 'amq.default' in vhost '%s' refused for "
+            "user '%s'" % (vhost, api.user))
         self.denied(api.put("/api/queues/%2F/a1", {}),
                     "User not authorised to access virtual host")
         self.assertEqual([q["name"] for q in api.get("/api/queues").json], ["a1"])

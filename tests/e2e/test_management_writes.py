@@ -308,5 +308,11 @@ class Clients(ApiCase):
         self.assertEqual((mine["ack_required"], mine["exclusive"], mine["prefetch_count"],
                           mine["queue"], mine["channel_details"]["number"]),
                          (True, False, 7, {"name": name, "vhost": "/"}, 1))
+        details = self.api.get("/api/queues/%2F/" + quote(name)).json["consumer_details"]
+        self.assertEqual({c["consumer_tag"] for c in details},
+                         {c["consumer_tag"] for c in of_queue()})
+        own = ch.queue(exclusive=True)
+        wait_until(lambda: self.api.get("/api/queues/%2F/" + own).json.get(
+            "owner_pid_details", {}).get("peer_port") == conn.sock.getsockname()[1], "its owner")
         path = "/api/connections/%s/channels" % quote(self.mine(conn)["name"])
         wait_until(lambda: [c["number"] for c in self.api.get(path).json] == [1], "its channel")
