@@ -152,7 +152,7 @@ class Permissions(ApiCase):
 
     def test_they_hold_here_too(self):
         vhost = self.vhost()
-        _, api = self.user("management", vhost, ("^a", "^a", ""))
+        _, api = self.user("management", vhost, ("^a", "^a1", ""))
         self.expect(api.put("/api/queues/%s/a1" % vhost, {}), 201)
         self.denied(api.put("/api/queues/%s/b1" % vhost, {}), "Access refused.")
         self.denied(api.put("/api/exchanges/%s/b1" % vhost, {}), "Access refused.")
