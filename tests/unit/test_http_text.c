@@ -2,6 +2,7 @@
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <string.h>
 
 static char room[64];
 
@@ -110,4 +111,23 @@ Test(http_text, reads_user_and_password)
     expect(basic("Bearer Z3Vlc3Q6Z3Vlc3Q="), "?");
     expect(basic("BasicZ3Vlc3Q6Z3Vlc3Q="), "?");
     expect(basic(""), "?");
+}
+
+Test(http_text, encodes_base64)
+{
+    static const struct {
+        const char *in, *out;
+    } cases[] = { { "", "" },        { "f", "Zg==" },        { "fo", "Zm8=" },
+                  { "foo", "Zm9v" }, { "foob", "Zm9vYg==" }, { "foobar", "Zm9vYmFy" } };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        char out[32];
+        struct text t = text_over(out, sizeof out);
+        http_base64_encode(slice_str(cases[i].in), &t);
+        cr_expect(eq(str, out, (char *)(uintptr_t)cases[i].out));
+    }
+    char octets[8];
+    struct text t = text_over(octets, sizeof octets);
+    cr_expect(http_base64_octets(slice_str("AAH/"), &t), "octets are no text");
+    cr_expect(t.len == 3 && memcmp(octets, "\0\1\xff", 3) == 0);
+    cr_expect(not(http_base64_decode(slice_str("AAH/"), &t)));
 }

@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void expect_json(json_t *j, const char *want)
 {
@@ -108,4 +109,67 @@ Test(mgmt_json, arguments_tell_bindings_of_one_key_apart)
     mgmt_json_properties_key(slice_str("k"), slice_str("\1xt\1"), &a);
     mgmt_json_properties_key(slice_str("k"), slice_str("\1yt\1"), &b);
     cr_expect(strncmp(one, "k~", 2) == 0 && strcmp(one, two) != 0, "%s %s", one, two);
+}
+
+static void expect_there_and_back(const char *text)
+{
+    json_t *given = json_loads(text, 0, NULL);
+    uint8_t *memory;
+    struct slice table;
+    cr_assert(mgmt_json_to_table(given, &memory, &table), "%s", text);
+    cr_expect(amqp_table_check(table), "%s", text);
+    expect_json(mgmt_json_table(table), text);
+    mem_free(memory);
+    json_decref(given);
+}
+
+Test(mgmt_json, an_object_becomes_a_table_and_is_the_same_again)
+{
+    expect_there_and_back("{}");
+    expect_there_and_back("{\"w\":\"\",\"n\":-1,\"b\":true,\"f\":1.5,\"z\":null}");
+    expect_there_and_back("{\"t\":{\"a\":[1,\"two\",{\"x\":[]}]}}");
+}
+
+Test(mgmt_json, what_is_no_table_is_refused)
+{
+    char deep[256] = "";
+    struct text t = text_over(deep, sizeof deep);
+    for (unsigned i = 0; i < AMQP_TABLE_DEPTH_MAX + 1; i++)
+        text_str(&t, "{\"a\":");
+    text_char(&t, '1');
+    for (unsigned i = 0; i < AMQP_TABLE_DEPTH_MAX + 1; i++)
+        text_char(&t, '}');
+    char name[320] = "{\"";
+    memset(name + 2, 'n', 256);
+    strcpy(name + 258, "\":1}");
+    const char *const bad[] = { "[]", "[1]", deep, name };
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        json_t *given = json_loads(bad[i], 0, NULL);
+        uint8_t *memory;
+        struct slice table;
+        cr_assert(given != NULL, "%s", bad[i]);
+        cr_expect(not(mgmt_json_to_table(given, &memory, &table)), "%s", bad[i]);
+        mem_free(memory);
+        json_decref(given);
+    }
+}
+
+Test(mgmt_json, words_between_commas)
+{
+    expect_json(mgmt_json_words(slice_str("")), "[]");
+    expect_json(mgmt_json_words(slice_str("a")), "[\"a\"]");
+    expect_json(mgmt_json_words(slice_str(" a , b,,c ")), "[\"a\",\"b\",\"c\"]");
+}
+
+Test(mgmt_json, lines_stay_lines)
+{
+    expect_json(mgmt_json_lines("Validation failed\n\nwhy\n"), "\"Validation failed\\n\\nwhy\\n\"");
+}
+
+Test(mgmt_json, segments_of_a_path)
+{
+    char room[64];
+    struct text t = text_over(room, sizeof room);
+    mgmt_json_percent(slice_str("a b/%~\xc3\xbc"), &t);
+    expect_text(room, "a%20b%2F%25~%C3%BC");
 }
