@@ -11,7 +11,7 @@
 #define RUN_FOR_ONE 2u
 
 /* After so many turns of freeing, the system gets its memory back. */
-#define GIVE_BACK_EVERY 64u
+#define GIVE_BACK_EVERY 512u
 
 /* So many of what was purged are freed a turn. */
 #define SWEEP_MAX 1024u
