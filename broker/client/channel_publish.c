@@ -455,6 +455,7 @@ static void publish(struct channel *ch, struct slice body)
         return;
     if (!route(ch, channel_meta(ch), &queues, &count))
         return;
+    ch->conn->copies += count;
     bool mandatory = ch->content.mandatory;
     struct message *m = make_message(ch, body);
     channel_count(ch, published, 1);

@@ -15,6 +15,7 @@
 #include <stdio.h>
 
 #define FRAMES_PER_TURN    8192
+#define COPIES_PER_TURN    8192 /* for queues: a message for hundreds of them is long work */
 #define LINGER_MS          2000u
 #define SEND_ROOM          2048u              /* no method of ours is longer */
 #define OUTPUT_SLACK_BYTES (2u * 1024 * 1024) /* more than this unsent: it reads too little */
@@ -628,7 +629,9 @@ static void process(struct connection *c)
     bool alarm = broker_has_alarm(c->shard->broker);
     size_t used = 0;
     int frames = 0;
-    while (frames < FRAMES_PER_TURN && used < in.len && may_go_on(c)) {
+    c->copies = 0;
+    while (frames < FRAMES_PER_TURN && c->copies < COPIES_PER_TURN && used < in.len &&
+           may_go_on(c)) {
         size_t n = take_one(c, slice_from(in, used));
         if (n == 0)
             break;
@@ -642,10 +645,11 @@ static void process(struct connection *c)
         return;
     park_contents(c);
     stream_consume(c->stream, used);
-    if (frames == FRAMES_PER_TURN)
+    bool is_more = frames == FRAMES_PER_TURN || c->copies >= COPIES_PER_TURN;
+    if (is_more)
         loop_again(c->shard->loop, &c->resume);
     if (c->publishes)
         block_if_due(c);
-    if (c->ended && frames < FRAMES_PER_TURN && may_go_on(c))
+    if (c->ended && !is_more && may_go_on(c))
         client_went(c, NULL);
 }
