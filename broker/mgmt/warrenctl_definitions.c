@@ -147,7 +147,8 @@ static const struct warrenctl_command rows[] = {
       .group = WARRENCTL_DEFINITIONS,
       .most = 1,
       .usage = "<file_path | \"-\"> [--format <json | erlang>] [--timeout <timeout>]",
-      .help = "Exports definitions in JSON or compressed Erlang Term Format.",
+      .help = "Writes users, virtual hosts, permissions, policies, exchanges, queues and bindings "
+              "as JSON to a file, or to standard output",
       .options = { "format=" },
       .run = export_definitions },
     { .name = "import_definitions",
@@ -155,7 +156,8 @@ static const struct warrenctl_command rows[] = {
       .most = 1,
       .usage = "<file_path | \"-\"> [--format <json | erlang>] [--skip-if-unchanged] "
                "[--timeout <timeout>]",
-      .help = "Imports definitions in JSON or compressed Erlang Term Format.",
+      .help = "Reads what export_definitions wrote, here or on a RabbitMQ, from a file or "
+              "standard input",
       .options = { "format=", "skip-if-unchanged" },
       .run = import_definitions },
 };

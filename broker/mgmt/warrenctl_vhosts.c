@@ -73,24 +73,23 @@ static int set_vhost_tags(struct warrenctl *w)
     return warrenctl_do(w, "change_vhost", args);
 }
 
-static int trace(struct warrenctl *w, bool on)
-{
-    warrenctl_banner(w, "%s tracing for vhost \"%s\" ...", on ? "Starting" : "Stopping", w->vhost);
-    int status =
-        warrenctl_do(w, "change_vhost", json_pack("{s:s, s:b}", "vhost", w->vhost, "tracing", on));
-    if (status == EX_OK && warrenctl_is_chatty(w))
-        printf("Trace %s for vhost %s\n", on ? "enabled" : "disabled", w->vhost);
-    return status;
-}
-
 static int trace_on(struct warrenctl *w)
 {
-    return trace(w, true);
+    return warrenctl_fail(
+        w, EX_UNAVAILABLE,
+        "this version cannot copy messages to amq.rabbitmq.trace; bind a queue of "
+        "your own beside the one to be watched");
 }
 
+/* Nothing is being copied. */
 static int trace_off(struct warrenctl *w)
 {
-    return trace(w, false);
+    warrenctl_banner(w, "Stopping tracing for vhost \"%s\" ...", w->vhost);
+    int status = warrenctl_do(w, "change_vhost",
+                              json_pack("{s:s, s:b}", "vhost", w->vhost, "tracing", false));
+    if (status == EX_OK && warrenctl_is_chatty(w))
+        printf("Trace disabled for vhost %s\n", w->vhost);
+    return status;
 }
 
 /* A vhost has no processes that could have failed: whoever is there, runs. */
@@ -154,65 +153,65 @@ static const struct warrenctl_command rows[] = {
       .most = 1,
       .usage = "<vhost> [--description <description> --tags \"<tag1>,<tag2>,<...>\" "
                "--default-queue-type <quorum|classic|stream>]",
-      .help = "Creates a virtual host",
+      .help = "Adds a virtual host",
       .options = { "description=", "tags=", "default-queue-type=" },
       .run = add_vhost },
     { .name = "clear_vhost_limits",
       .group = WARRENCTL_VHOSTS,
       .usage = "[--vhost <vhost>]",
-      .help = "Clears virtual host limits",
+      .help = "Removes the limits of a virtual host",
       .run = clear_vhost_limits },
     { .name = "delete_vhost",
       .group = WARRENCTL_VHOSTS,
       .least = 1,
       .most = 1,
       .usage = "<vhost>",
-      .help = "Deletes a virtual host",
+      .help = "Removes a virtual host with everything in it; its clients are closed",
       .run = delete_vhost },
     { .name = "list_vhost_limits",
       .group = WARRENCTL_VHOSTS,
       .usage = "[--vhost <vhost>] [--global] [--no-table-headers]",
-      .help = "Displays configured virtual host limits",
+      .help = "Lists the limits of virtual hosts",
       .options = { "global" },
       .run = list_vhost_limits },
     { .name = "list_vhosts",
       .group = WARRENCTL_ACCESS,
       .most = -1,
       .usage = "[--no-table-headers] [<column> ...] [--timeout <timeout>]",
-      .help = "Lists virtual hosts",
-      .details = "<column>\n\tmust be one of cluster_state, default_queue_type, description, name, "
+      .help = "Lists the virtual hosts",
+      .details = "<column>\n\tany of cluster_state, default_queue_type, description, name, "
                  "tags, tracing\n",
       .run = list_vhosts },
     { .name = "restart_vhost",
       .group = WARRENCTL_VHOSTS,
       .usage = "[--vhost <vhost>] [--timeout <timeout>]",
-      .help = "Restarts a failed vhost data stores and queues",
+      .help = "Accepted for scripts: a virtual host does not fail on its own here",
       .run = restart_vhost },
     { .name = "set_vhost_limits",
       .group = WARRENCTL_VHOSTS,
       .least = 1,
       .most = 1,
       .usage = "[--vhost <vhost>] <definition>",
-      .help = "Sets virtual host limits",
-      .details = "<definition>\n\tLimit definitions, must be a valid JSON document: "
-                 "max-connections, max-queues\n",
+      .help = "Sets how many connections and queues a virtual host may have",
+      .details =
+          "<definition>\n\ta JSON object with max-connections, max-queues or both; -1: no limit\n",
       .run = set_vhost_limits },
     { .name = "set_vhost_tags",
       .group = WARRENCTL_VHOSTS,
       .least = 1,
       .most = -1,
       .usage = "<vhost> <tag> [...]",
-      .help = "Sets virtual host tags",
+      .help = "Sets the tags of a virtual host, which only describe it",
       .run = set_vhost_tags },
     { .name = "trace_off",
       .group = WARRENCTL_VHOSTS,
       .usage = "[--vhost <vhost>]",
-      .help = "Stops copying the messages of a vhost to amq.rabbitmq.trace",
+      .help = "Accepted for scripts: no messages are copied to amq.rabbitmq.trace",
       .run = trace_off },
     { .name = "trace_on",
       .group = WARRENCTL_VHOSTS,
       .usage = "[--vhost <vhost>]",
-      .help = "Starts copying the messages of a vhost to amq.rabbitmq.trace",
+      .help = "Would copy the messages of a virtual host to amq.rabbitmq.trace: not there",
       .run = trace_on },
 };
 

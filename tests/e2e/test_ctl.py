@@ -116,7 +116,7 @@ class Usage(CtlCase):
     def test_help(self):
         out = self.run_ctl("help")
         self.assertEqual(out.returncode, 0)
-        self.assertIn("   list_queues                   Lists queues and their properties\n",
+        self.assertIn("   list_queues                   Lists the queues of a virtual host, with the columns asked for\n",
                       out.stdout)
         out = self.run_ctl("help", "list_queues")
         self.assertIn("warrenctl [--node <node>] [--longnames] [--quiet] list_queues [--vhost ",

@@ -15,8 +15,15 @@ GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden", "rab
 
 # The command, as it was given: why only its exit code is compared.
 DIFFERENT = {
+    "list_vhosts name tracing": "comes after trace_on, see below",
     "stop_app": "says \"Stopping node ...\", as the tutorials have it",
 }
+# What Warren cannot do, and says so.
+REFUSED = {
+    "trace_on": "messages are not copied",
+    "trace_on -p v1": "messages are not copied",
+}
+UNAVAILABLE = 69
 DONE = "...done."  # ends what did so in the tutorials; rabbitmqctl 3.10 does not say it any more
 
 
@@ -47,7 +54,9 @@ class Golden(Case):
             got = procs.run([ctl, *g["args"]], env=broker.env())
             key = key_of(g["args"])
             want, said = (g["code"],), (got.returncode,)
-            if key not in DIFFERENT:
+            if key in REFUSED:
+                want = (UNAVAILABLE,)
+            elif key not in DIFFERENT:
                 want += (lines_of(g["out"]), lines_of(g["err"]))
                 said += (lines_of(got.stdout), lines_of(got.stderr))
             if want != said:
