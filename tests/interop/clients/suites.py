@@ -361,7 +361,8 @@ class Amqplib(Npm):
         shutil.rmtree(work, ignore_errors=True)
         shutil.copytree(root, work)
         status, out = run([os.path.join(self.folder, "node_modules/.bin/mocha"), "-u", "tdd",
-                           "--reporter", "json", "--exit", "test"], 300, cwd=work,
+                           "--timeout", "20000", "--reporter", "json", "--exit",
+                           "test"], 300, cwd=work,
                           env={"URL": "amqp://localhost", "NODE_PATH":
                                os.path.join(self.folder, "node_modules")})
         try:
