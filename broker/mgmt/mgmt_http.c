@@ -127,8 +127,9 @@ void mgmt_http_free(struct mgmt_http **mgmt)
     if (m == NULL)
         return;
     *mgmt = NULL;
-    CHECK(!m->running && m->calls == 0);
-    auth_free(&m->auth);
+    CHECK(!m->running);
+    auth_free(&m->auth); /* ends the calls that wait for it */
+    CHECK(m->calls == 0);
     mgmt_rates_free(&m->rates);
     mgmt_rates_free(&m->client_rates);
     free_servers(m);

@@ -1,6 +1,10 @@
 """The end of a broker's life as its clients see it."""
 
+import base64
+import socket
+
 import wire
+from harness.api import Api
 from harness.case import Case, only
 from harness.client import Eof
 from harness.servers import Rabbit, is_instrumented
@@ -54,6 +58,23 @@ class Stop(Case):
         for _ in range(2000):
             helper.publish("", q, b"x" * 4096)
         helper.barrier()
+        self.assertEqual(server.stop(), 0)
+
+    @only("broker", "threads")
+    def test_logins_that_wait_do_not_outlive_it(self):
+        """Passwords that nobody has looked at yet, of clients of the management API."""
+        conf = {"auth": {"hash-rounds": "500000"}}
+        if self.target == "threads":
+            conf["node"] = {"threads": 3}
+        server = self.broker("own", conf)
+        host, port = server.conf["listen"]["management"].rsplit(":", 1)
+        for i in range(50):
+            sock = socket.create_connection((host, int(port)))
+            self.addCleanup(sock.close)
+            token = base64.b64encode(b"guest:wrong%d" % i)
+            sock.sendall(b"GET /api/whoami HTTP/1.1\r\nHost: x\r\nAuthorization: Basic " + token +
+                         b"\r\n\r\n")
+        self.assertEqual(Api(int(port)).get("/").status, 200)  # they have been read
         self.assertEqual(server.stop(), 0)
 
     @only("broker", "threads")
