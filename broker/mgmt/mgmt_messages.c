@@ -1,6 +1,5 @@
 /* Messages by way of the management: /publish and /get. */
 #include "amqp/amqp_props.h"
-#include "amqp/amqp_utf8.h"
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/units.h"
@@ -358,11 +357,14 @@ static void put_payload(json_t *o, const struct message *m, const struct gets *g
     text_init(&body, SIZE_MAX / 2);
     text_init(&base64, SIZE_MAX / 2);
     put_body(m, g->truncate < m->body_bytes ? g->truncate : m->body_bytes, &body);
-    bool is_text = !g->as_base64 && amqp_utf8_check(text_view(&body));
-    if (!is_text)
+    /* NULL when it is no UTF-8; JSON is stricter than AMQP's names, which may hold surrogates. */
+    json_t *shown = g->as_base64 ? NULL : json_stringn(body.ptr, body.len);
+    bool is_text = shown != NULL;
+    if (!is_text) {
         http_base64_encode(text_view(&body), &base64);
-    const struct text *shown = is_text ? &body : &base64;
-    mgmt_json_put(o, "payload", json_stringn(shown->ptr, shown->len));
+        shown = json_stringn(base64.ptr, base64.len);
+    }
+    mgmt_json_put(o, "payload", shown);
     mgmt_json_put_str(o, "payload_encoding", is_text ? "string" : "base64");
     text_fini(&body);
     text_fini(&base64);

@@ -61,7 +61,7 @@ void mgmt_serve_cluster_name_put(struct mgmt_call *c)
 {
     static const char *const needed[] = { "name", NULL };
     struct meta_cmd cmd = { .op = META_GLOBAL_PARAMETER_PUT, .name = slice_str("cluster_name") };
-    struct slice name;
+    struct slice name = { NULL, 0 };
     if (!mgmt_read_body_with(c, needed) || !mgmt_member_text(c, "name", &name))
         return;
     char *text = json_dumps(json_object_get(c->body, "name"), JSON_ENCODE_ANY);

@@ -412,7 +412,7 @@ void mgmt_serve_queue_purge(struct mgmt_call *c)
 void mgmt_serve_queue_actions(struct mgmt_call *c)
 {
     static const char *const needed[] = { "action", NULL };
-    struct slice action;
+    struct slice action = { NULL, 0 };
     if (named(c) == NULL || !mgmt_read_body_with(c, needed) ||
         !mgmt_member_text(c, "action", &action))
         return;

@@ -3,11 +3,12 @@
 The same tests run against RabbitMQ's management plugin: --target rabbitmq.
 """
 
+import base64
 import urllib.parse
 
 from harness import procs
 from harness.api import Api, quote
-from harness.case import Case
+from harness.case import Case, only
 from harness.waits import wait_until
 
 TARGETS = ("broker", "rabbitmq")
@@ -119,6 +120,11 @@ class Queues(ApiCase):
         self.expect(self.api.delete(path + "/contents"), 204)
         self.assertEqual(self.fetch(path), [])
         self.expect(self.api.delete("/api/queues/%2F/no.such/contents"), 404)
+
+    @only("broker", "threads")
+    def test_an_action_of_nothing(self):
+        _, path = self.queue()
+        self.expect(self.api.post(path + "/actions", {"action": None}), 400)
 
     def test_actions(self):
         _, path = self.queue()
@@ -245,6 +251,18 @@ class Messages(ApiCase):
         self.bad(self.api.post("/api/queues/%2F/nosuch/get", {
             "count": 5, "ackmode": "ack_requeue_true", "encoding": "auto"}),
             "NOT_FOUND - no queue 'nosuch' in vhost '/'", 404, "not_found")
+
+    def test_bodies_that_are_nearly_text(self):
+        name, path = self.queue()
+        ch = self.channel()
+        bodies = [b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xf7\xbf\xbf\xbf", b"\xc3", b"a\0b"]
+        for body in bodies:
+            ch.publish(key=name, body=body)
+        self.api.wait(path, messages=len(bodies))
+        got = self.fetch(path)
+        self.assertEqual([m["payload_encoding"] for m in got], ["base64"] * 4 + ["string"])
+        self.assertEqual([base64.b64decode(m["payload"]) for m in got[:4]], bodies[:4])
+        self.assertEqual(got[4]["payload"], "a\0b")
 
     def test_many_and_large(self):
         name, path = self.queue()
