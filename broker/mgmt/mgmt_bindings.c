@@ -350,6 +350,11 @@ struct mgmt_source *mgmt_binding_definitions(const struct mgmt_call *c,
 void mgmt_reply_bindings_to(struct mgmt_call *c, uint64_t id)
 {
     struct found *f = found_new(c);
+    if (f->vh == NULL) {
+        free_found(f);
+        mgmt_not_found(c); /* it went meanwhile */
+        return;
+    }
     const struct meta_queue *q = meta_queue_get(f->v, id);
     if (q != NULL)
         add_default(f, q);
@@ -360,6 +365,11 @@ void mgmt_reply_bindings_to(struct mgmt_call *c, uint64_t id)
 void mgmt_reply_bindings_from(struct mgmt_call *c, const struct meta_exchange *x)
 {
     struct found *f = found_new(c);
+    if (f->vh == NULL) {
+        free_found(f);
+        mgmt_not_found(c); /* it went meanwhile */
+        return;
+    }
     add_from(f, x);
     reply(c, f);
 }
@@ -391,6 +401,7 @@ static struct found *between(struct mgmt_call *c)
         return NULL;
     }
     struct found *f = found_new(c);
+    f->vh = vh;
     f->to = id;
     add_from(f, x);
     return f;

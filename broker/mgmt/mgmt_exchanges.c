@@ -156,10 +156,9 @@ void mgmt_serve_exchanges(struct mgmt_call *c)
 
 /* ---- one of them ---- */
 
-/* The exchange that the path names, or NULL: answered. */
-static const struct meta_exchange *named(struct mgmt_call *c)
+/* The exchange that the path names, or NULL: answered. `vh` is the path's, or NULL. */
+static const struct meta_exchange *named_in(struct mgmt_call *c, const struct meta_vhost *vh)
 {
-    const struct meta_vhost *vh = mgmt_vhost(c);
     const struct meta_exchange *x =
         vh != NULL ? meta_exchange_find(mgmt_meta(c), vh, mgmt_exchange_named(mgmt_arg(c, 1)))
                    : NULL;
@@ -168,11 +167,17 @@ static const struct meta_exchange *named(struct mgmt_call *c)
     return x;
 }
 
+static const struct meta_exchange *named(struct mgmt_call *c)
+{
+    return named_in(c, mgmt_vhost(c));
+}
+
 void mgmt_serve_exchange(struct mgmt_call *c)
 {
-    const struct meta_exchange *x = named(c);
+    const struct meta_vhost *vh = mgmt_vhost(c);
+    const struct meta_exchange *x = named_in(c, vh);
     if (x != NULL)
-        mgmt_reply_object(c, exchange(mgmt_meta(c), mgmt_vhost(c), x));
+        mgmt_reply_object(c, exchange(mgmt_meta(c), vh, x));
 }
 
 void mgmt_serve_bindings_from(struct mgmt_call *c)

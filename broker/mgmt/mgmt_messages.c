@@ -486,8 +486,12 @@ void mgmt_serve_queue_get(struct mgmt_call *c)
         return;
     struct slice name = mgmt_arg(c, 1);
     const struct meta_vhost *vh = mgmt_vhost(c);
-    const struct meta_queue *q = meta_queue_find(mgmt_meta(c), vh, name);
+    const struct meta_queue *q = vh != NULL ? meta_queue_find(mgmt_meta(c), vh, name) : NULL;
     struct meta_refusal why;
+    if (vh == NULL) {
+        mgmt_not_found(c); /* it went meanwhile */
+        return;
+    }
     if (q == NULL) {
         char room[META_TEXT_MAX + 16];
         struct text t = text_over(room, sizeof room);

@@ -130,17 +130,22 @@ void mgmt_serve_topic_permissions_of_vhost(struct mgmt_call *c)
 
 /* ---- /api/permissions/VHOST/USER ---- */
 
-static const struct meta_permission *found(const struct mgmt_call *c)
+static const struct meta_vhost *vhost_named(const struct mgmt_call *c)
 {
-    const struct meta_vhost *vh = meta_vhost_find(mgmt_meta(c), mgmt_arg(c, 0));
+    return meta_vhost_find(mgmt_meta(c), mgmt_arg(c, 0));
+}
+
+static const struct meta_permission *found(const struct mgmt_call *c, const struct meta_vhost *vh)
+{
     return vh != NULL ? meta_permission_find(mgmt_meta(c), vh, mgmt_arg(c, 1)) : NULL;
 }
 
 void mgmt_serve_permission(struct mgmt_call *c)
 {
-    const struct meta_permission *p = found(c);
+    const struct meta_vhost *vh = vhost_named(c);
+    const struct meta_permission *p = found(c, vh);
     if (p != NULL)
-        mgmt_reply_object(c, permission(meta_vhost_get(mgmt_meta(c), p->vhost_id), p));
+        mgmt_reply_object(c, permission(vh, p));
     else
         mgmt_not_found(c);
 }
@@ -170,12 +175,12 @@ void mgmt_serve_permission_put(struct mgmt_call *c)
         return;
     cmd.vhost_id = vh->vhost_id;
     cmd.permission.user = mgmt_arg(c, 1);
-    mgmt_change(c, &cmd, found(c) != NULL ? 204 : 201);
+    mgmt_change(c, &cmd, found(c, vh) != NULL ? 204 : 201);
 }
 
 void mgmt_serve_permission_delete(struct mgmt_call *c)
 {
-    const struct meta_permission *p = found(c);
+    const struct meta_permission *p = found(c, vhost_named(c));
     struct meta_cmd cmd = { .op = META_PERMISSION_CLEAR };
     if (p == NULL) {
         mgmt_not_found(c);
@@ -188,10 +193,9 @@ void mgmt_serve_permission_delete(struct mgmt_call *c)
 
 /* ---- /api/topic-permissions/VHOST/USER ---- */
 
-/* Those of the path's user in the path's vhost; NULL: there are none, which is answered. */
-static json_t *topics_found(struct mgmt_call *c)
+/* Those of the path's user in the vhost, or NULL: there are none. */
+static json_t *topics_found(const struct mgmt_call *c, const struct meta_vhost *vh)
 {
-    const struct meta_vhost *vh = meta_vhost_find(mgmt_meta(c), mgmt_arg(c, 0));
     json_t *all = json_array();
     if (vh != NULL)
         add(all, vh, mgmt_arg(c, 1), true);
@@ -203,7 +207,7 @@ static json_t *topics_found(struct mgmt_call *c)
 
 void mgmt_serve_topic_permission(struct mgmt_call *c)
 {
-    json_t *all = topics_found(c);
+    json_t *all = topics_found(c, vhost_named(c));
     if (all != NULL)
         mgmt_reply_list(c, all);
     else
@@ -222,7 +226,7 @@ void mgmt_serve_topic_permission_put(struct mgmt_call *c)
     const struct meta_vhost *vh = both(c);
     if (vh == NULL)
         return;
-    json_t *before = topics_found(c);
+    json_t *before = topics_found(c, vh);
     cmd.vhost_id = vh->vhost_id;
     cmd.topic_permission.user = mgmt_arg(c, 1);
     mgmt_change(c, &cmd, before != NULL ? 204 : 201);
@@ -231,8 +235,8 @@ void mgmt_serve_topic_permission_put(struct mgmt_call *c)
 
 void mgmt_serve_topic_permission_delete(struct mgmt_call *c)
 {
-    const struct meta_vhost *vh = meta_vhost_find(mgmt_meta(c), mgmt_arg(c, 0));
-    json_t *before = topics_found(c);
+    const struct meta_vhost *vh = vhost_named(c);
+    json_t *before = topics_found(c, vh);
     struct meta_cmd cmd = { .op = META_TOPIC_PERMISSION_CLEAR };
     if (before == NULL) {
         mgmt_not_found(c);
