@@ -3,6 +3,7 @@
 #include "control.h"
 #include "hosted.h"
 #include "io/mailbox.h"
+#include "mgmt/mgmt_access.h"
 #include "mgmt/mgmt_inner.h"
 
 #define QUEUE_NAME "aliveness-test"
@@ -127,6 +128,15 @@ static void declare(struct mgmt_test *t, const struct meta_vhost *vh)
 void mgmt_serve_aliveness(struct mgmt_call *c)
 {
     const struct meta_vhost *vh = mgmt_vhost(c);
+    struct slice name = slice_str(QUEUE_NAME);
+    if (vh == NULL) {
+        mgmt_not_found(c); /* it went meanwhile */
+        return;
+    }
+    if (!mgmt_may(c, ACCESS_CONFIGURE, ACCESS_QUEUE, name) ||
+        !mgmt_may(c, ACCESS_WRITE, ACCESS_EXCHANGE, slice_str("")) ||
+        !mgmt_may(c, ACCESS_READ, ACCESS_QUEUE, name))
+        return;
     struct mgmt_test *t = mem_zalloc(sizeof *t);
     t->call = c;
     declare(t, vh);

@@ -249,6 +249,13 @@ static bool may_see(const struct mgmt_call *c, const struct mgmt_connection *k)
     return slice_is(slice_of(c->user.name, c->user.name_len), k->user);
 }
 
+/* Others' connections are closed by administrators alone. */
+static bool may_close(const struct mgmt_call *c, struct slice user)
+{
+    return mgmt_has_tag(c, MGMT_ADMINISTRATOR) ||
+           slice_eq(slice_of(c->user.name, c->user.name_len), user);
+}
+
 static bool is_wanted(const struct mgmt_call *c, const struct wish *w,
                       const struct mgmt_connection *k)
 {
@@ -457,23 +464,36 @@ static void close_one(const struct mgmt_call *c, const struct mgmt_connection *k
     mailbox_post(f->shard->loop, &f->mail);
 }
 
+/* Those that the user may close; returns how many they are. */
 static uint32_t close_all(struct mgmt_call *c, struct client_source *s)
 {
     size_t count;
     const struct mgmt_connection *k = mgmt_ask_connection_list(s->ask, &count);
-    uint32_t closed = s->base.count;
-    for (uint32_t i = 0; i < closed; i++)
-        close_one(c, &k[s->rows[i].connection]);
+    uint32_t closed = 0;
+    for (uint32_t i = 0; i < s->base.count; i++) {
+        const struct mgmt_connection *one = &k[s->rows[i].connection];
+        if (!may_close(c, slice_str(one->user)))
+            continue;
+        close_one(c, one);
+        closed++;
+    }
     free_source(&s->base);
     return closed;
+}
+
+static void refuse_closing(struct mgmt_call *c)
+{
+    mgmt_refuse_access(c, "User not authorised to access object");
 }
 
 static void on_found_to_close(struct mgmt_call *c, struct client_source *s)
 {
     if (close_all(c, s) != 0)
         mgmt_reply_empty(c, 204);
-    else
+    else if (mgmt_has_tag(c, MGMT_ADMINISTRATOR))
         mgmt_not_found(c);
+    else
+        refuse_closing(c); /* nor is it said whether it is there */
 }
 
 static void on_user_to_close(struct mgmt_call *c, struct client_source *s)
@@ -490,5 +510,9 @@ void mgmt_serve_connection_delete(struct mgmt_call *c)
 
 void mgmt_serve_connections_of_user_delete(struct mgmt_call *c)
 {
+    if (!may_close(c, mgmt_arg(c, 0))) {
+        refuse_closing(c);
+        return;
+    }
     search(c, &(struct wish){ .what = MGMT_CONNECTIONS, .user = mgmt_arg(c, 0) }, on_user_to_close);
 }

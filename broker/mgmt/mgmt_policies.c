@@ -117,17 +117,18 @@ void mgmt_serve_policies(struct mgmt_call *c)
     mgmt_reply_list(c, all);
 }
 
-static const struct meta_policy *policy_named(const struct mgmt_call *c)
+static const struct meta_policy *policy_named(const struct mgmt_call *c,
+                                              const struct meta_vhost *vh)
 {
-    const struct meta_vhost *vh = mgmt_vhost(c);
     return vh != NULL ? meta_policy_find(mgmt_meta(c), vh, mgmt_arg(c, 1), is_operator(c)) : NULL;
 }
 
 void mgmt_serve_policy(struct mgmt_call *c)
 {
-    const struct meta_policy *p = policy_named(c);
+    const struct meta_vhost *vh = mgmt_vhost(c);
+    const struct meta_policy *p = policy_named(c, vh);
     if (p != NULL)
-        mgmt_reply_object(c, policy(mgmt_vhost(c), p));
+        mgmt_reply_object(c, policy(vh, p));
     else
         mgmt_not_found(c);
 }
@@ -166,7 +167,7 @@ void mgmt_serve_policy_put(struct mgmt_call *c)
     cmd.policy.definition = slice_str(text);
     cmd.policy.is_operator = is_operator(c);
     c->is_html = !is_operator(c);
-    mgmt_change(c, &cmd, policy_named(c) != NULL ? 204 : 201);
+    mgmt_change(c, &cmd, policy_named(c, mgmt_vhost(c)) != NULL ? 204 : 201);
     mem_free(text);
 }
 
@@ -176,7 +177,7 @@ void mgmt_serve_policy_delete(struct mgmt_call *c)
                             .vhost_id = c->vhost_id,
                             .name = mgmt_arg(c, 1) };
     cmd.policy.is_operator = is_operator(c);
-    if (policy_named(c) == NULL)
+    if (policy_named(c, mgmt_vhost(c)) == NULL)
         mgmt_not_found(c);
     else
         mgmt_change(c, &cmd, 204);
@@ -187,6 +188,16 @@ void mgmt_serve_policy_delete(struct mgmt_call *c)
 static const struct meta_vhost *vhost_of_parameter(const struct mgmt_call *c)
 {
     return meta_vhost_find(mgmt_meta(c), mgmt_arg(c, 1));
+}
+
+/* A policymaker sees and changes those of vhosts that he may enter; false: it was refused. */
+static bool may_see_parameters(struct mgmt_call *c)
+{
+    const struct meta_vhost *vh = vhost_of_parameter(c);
+    if (vh == NULL || mgmt_has_tag(c, MGMT_ADMINISTRATOR) || mgmt_may_enter(c, vh))
+        return true;
+    mgmt_refuse_access(c, "User not authorised to access object");
+    return false;
 }
 
 /* Operator policies are parameters to RabbitMQ, policies of users are not. */
@@ -214,38 +225,50 @@ static void add_all_parameters(json_t *all, const struct meta_vhost *vh, struct 
     json_decref(policies);
 }
 
-void mgmt_serve_parameters(struct mgmt_call *c)
+static void serve_parameters_of_vhost(struct mgmt_call *c)
 {
-    size_t count;
-    const struct meta_vhost *only = c->arg_count > 1 ? vhost_of_parameter(c) : NULL;
-    const struct meta_vhost **vhosts = mgmt_vhosts(c, &count);
-    json_t *all = json_array();
-    if (c->arg_count > 1 && only == NULL) {
-        mem_free(vhosts);
-        json_decref(all);
+    const struct meta_vhost *vh = vhost_of_parameter(c);
+    if (vh == NULL) {
         mgmt_not_found(c);
         return;
     }
-    for (size_t i = 0; i < count; i++) {
-        if (only == NULL || only == vhosts[i])
-            add_all_parameters(all, vhosts[i], mgmt_arg(c, 0));
+    if (!may_see_parameters(c))
+        return;
+    json_t *all = json_array();
+    add_all_parameters(all, vh, mgmt_arg(c, 0));
+    mgmt_reply_list(c, all);
+}
+
+void mgmt_serve_parameters(struct mgmt_call *c)
+{
+    if (c->arg_count > 1) {
+        serve_parameters_of_vhost(c);
+        return;
     }
+    size_t count;
+    const struct meta_vhost **vhosts = mgmt_vhosts(c, &count);
+    json_t *all = json_array();
+    for (size_t i = 0; i < count; i++)
+        add_all_parameters(all, vhosts[i], mgmt_arg(c, 0));
     mem_free(vhosts);
     mgmt_reply_list(c, all);
 }
 
-static const struct meta_parameter *parameter_named(const struct mgmt_call *c)
+static const struct meta_parameter *parameter_named(const struct mgmt_call *c,
+                                                    const struct meta_vhost *vh)
 {
-    const struct meta_vhost *vh = vhost_of_parameter(c);
     return vh != NULL ? meta_parameter_find(mgmt_meta(c), vh, mgmt_arg(c, 0), mgmt_arg(c, 2))
                       : NULL;
 }
 
 void mgmt_serve_parameter(struct mgmt_call *c)
 {
-    const struct meta_parameter *p = parameter_named(c);
+    if (!may_see_parameters(c))
+        return;
+    const struct meta_vhost *vh = vhost_of_parameter(c);
+    const struct meta_parameter *p = parameter_named(c, vh);
     if (p != NULL)
-        mgmt_reply_object(c, parameter(vhost_of_parameter(c), p));
+        mgmt_reply_object(c, parameter(vh, p));
     else
         mgmt_not_found(c);
 }
@@ -267,6 +290,8 @@ void mgmt_serve_parameter_put(struct mgmt_call *c)
         mgmt_refuse(c, 404, "not_found", "vhost_not_found");
         return;
     }
+    if (!may_see_parameters(c))
+        return;
     if (slice_is(mgmt_arg(c, 0), "policy")) {
         mgmt_bad_request(c, "policies may not be set using this method");
         return;
@@ -277,18 +302,21 @@ void mgmt_serve_parameter_put(struct mgmt_call *c)
     cmd.vhost_id = vh->vhost_id;
     cmd.parameter.component = mgmt_arg(c, 0);
     cmd.parameter.value = slice_str(value);
-    mgmt_change(c, &cmd, parameter_named(c) != NULL ? 204 : 201);
+    mgmt_change(c, &cmd, parameter_named(c, vh) != NULL ? 204 : 201);
     mem_free(value);
 }
 
 void mgmt_serve_parameter_delete(struct mgmt_call *c)
 {
     struct meta_cmd cmd = { .op = META_PARAMETER_CLEAR, .name = mgmt_arg(c, 2) };
-    if (parameter_named(c) == NULL) {
+    if (!may_see_parameters(c))
+        return;
+    const struct meta_vhost *vh = vhost_of_parameter(c);
+    if (parameter_named(c, vh) == NULL) {
         mgmt_not_found(c);
         return;
     }
-    cmd.vhost_id = vhost_of_parameter(c)->vhost_id;
+    cmd.vhost_id = vh->vhost_id;
     cmd.parameter.component = mgmt_arg(c, 0);
     mgmt_change(c, &cmd, 204);
 }

@@ -7,7 +7,7 @@ import json
 
 from harness import procs
 from harness.api import Api, quote
-from harness.case import Case
+from harness.case import Case, only
 from harness.waits import wait_until
 
 TARGETS = ("broker", "rabbitmq")
@@ -194,6 +194,71 @@ class Tags(ApiCase):
                         self.expect(got, 200)
                     else:
                         self.denied(got, reason if tag else "Not management user")
+
+
+    def listed(self, conn):
+        """What the management calls the connection, in a path."""
+        port, names = conn.sock.getsockname()[1], []
+
+        def is_there():
+            names[:] = [c["name"] for c in self.api.get("/api/connections").json
+                        if c.get("peer_port") == port]
+            return names
+
+        wait_until(is_there, "the connection is listed")
+        return quote(names[0])
+
+    def test_who_closes_connections(self):
+        conn = self.connect()
+        name = self.listed(conn)
+        for tag in ("management", "monitoring", "policymaker"):
+            _, api = self.user(tag)
+            self.denied(api.delete("/api/connections/" + name),
+                        "User not authorised to access object")
+        conn.channel()  # it is still there
+        self.expect(self.api.delete("/api/connections/" + name), 204)
+
+    @only("broker")
+    def test_who_closes_those_of_a_user(self):
+        conn = self.connect()
+        self.listed(conn)
+        _, api = self.user("monitoring")
+        self.denied(api.delete("/api/connections/username/guest"),
+                    "User not authorised to access object")
+        conn.channel()
+        self.expect(api.delete("/api/connections/username/" + api.user), 204)
+
+    def test_policymakers_stay_in_their_vhosts(self):
+        vhost = self.vhost()
+        _, api = self.user("policymaker", vhost)
+        reason = "User not authorised to access object"
+        for kind in ("vhost-limits", "operator_policy"):
+            path = "/api/parameters/%s/%%2F/limits" % kind
+            self.denied(api.put(path, {"value": {"max-connections": 1}}), reason)
+            self.denied(api.get(path), reason)
+            self.denied(api.delete(path), reason)
+            self.denied(api.get("/api/parameters/%s/%%2F" % kind), reason)
+        self.expect(api.get("/api/parameters/operator_policy/" + vhost), 200, [])
+
+    def test_administrators_see_every_vhost(self):
+        vhost = self.vhost()
+        _, api = self.user("administrator")
+        self.expect(api.get("/api/queues/" + vhost), 200, [])
+        policy = {"pattern": "^a", "definition": {"max-length": 1}}
+        self.expect(api.put("/api/policies/%s/p" % vhost, policy), 201)
+        self.expect(api.delete("/api/policies/%s/p" % vhost), 204)
+        self.denied(api.put("/api/queues/%s/q" % vhost, {}), "Access refused.")
+        self.denied(api.get("/api/aliveness-test/" + vhost), "Access refused.")
+
+    def test_operator_policies_are_for_administrators(self):
+        vhost = self.vhost()
+        _, api = self.user("policymaker", vhost)
+        path = "/api/operator-policies/%s/p" % vhost
+        policy = {"pattern": "^a", "definition": {"max-length": 1}}
+        self.denied(api.put(path, policy), "Not administrator user")
+        self.expect(self.api.put(path, policy), 201)
+        self.denied(api.get(path), "Not administrator user")
+        self.expect(api.get("/api/operator-policies/" + vhost), 200)
 
 
 class Policies(ApiCase):
