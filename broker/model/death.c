@@ -106,10 +106,13 @@ static struct amqp_field number_field(int64_t n)
 /* ---- former deaths ----------------------------------------------------------------------------
  */
 
+/* Not even a number need be the same as itself; tables are compared as they came, which is quick. */
 static bool is_same(const struct amqp_field *a, const struct amqp_field *b)
 {
     if (a == NULL || b == NULL)
         return a == b;
+    if (a->type == AMQP_FIELD_TABLE || a->type == AMQP_FIELD_ARRAY)
+        return a->type == b->type && slice_eq(a->bytes, b->bytes);
     return amqp_field_matches(a, b);
 }
 
@@ -144,44 +147,50 @@ static void free_deaths(struct deaths *d)
     mem_free(d->at);
 }
 
-static size_t first_of_kind(const struct deaths *d, const struct fields *t)
+/* Of each death the first one of its kind, and of those how many there are. */
+struct kinds {
+    size_t first[DEATHS_MAX];
+    int64_t size[DEATHS_MAX];
+};
+
+/* A client's deaths may have any number of fields: what makes the kind is looked up once. */
+static void find_kinds(const struct deaths *d, struct kinds *k)
 {
-    size_t i = 0;
-    while (!is_of_one_kind(&d->at[i], t))
-        i++;
-    return i;
+    const struct amqp_field *queues[DEATHS_MAX];
+    const struct amqp_field *reasons[DEATHS_MAX];
+    for (size_t i = 0; i < d->count; i++) {
+        queues[i] = find(&d->at[i], "queue");
+        reasons[i] = find(&d->at[i], "reason");
+        size_t j = 0;
+        while (j < i && !(is_same(queues[j], queues[i]) && is_same(reasons[j], reasons[i])))
+            j++;
+        k->first[i] = j;
+        k->size[i] = 0;
+        k->size[j]++;
+    }
 }
 
 /* Several of one kind become the first of them, which gets their number as its count if it has
  * none; and, as RabbitMQ does it, the order is turned round whenever there are two or more. */
 static void merge(struct deaths *d)
 {
+    struct kinds k;
     if (d->count < 2)
         return;
+    find_kinds(d, &k);
     struct deaths merged = { mem_array(DEATHS_MAX, sizeof(struct fields)), 0 };
     for (size_t i = d->count; i-- > 0;) {
         struct fields *t = &d->at[i];
-        if (first_of_kind(d, t) != i) {
+        if (k.first[i] != i) {
             mem_free(t->at);
-            *t = (struct fields){ 0 };
-            t->count = 0;
             continue;
         }
+        if (find(t, "count") == NULL)
+            set(t, "count", number_field(k.size[i]));
         merged.at[merged.count++] = *t;
     }
     mem_free(d->at);
     *d = merged;
-}
-
-static void count_kinds(struct deaths *d)
-{
-    for (size_t i = 0; d->count >= 2 && i < d->count; i++) {
-        int64_t n = 0;
-        for (size_t j = 0; j < d->count; j++)
-            n += is_of_one_kind(&d->at[i], &d->at[j]);
-        if (find(&d->at[i], "count") == NULL)
-            set(&d->at[i], "count", number_field(n));
-    }
 }
 
 static void count_one_more(struct fields *t)
@@ -276,7 +285,6 @@ static struct slice deaths_array(const struct fields *headers, struct fields *fr
     struct deaths former = { NULL, 0 };
     if (f != NULL && f->type == AMQP_FIELD_ARRAY) {
         former = read_deaths(f->bytes);
-        count_kinds(&former);
         merge(&former);
         sort_front(&former, fresh);
     }

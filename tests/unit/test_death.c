@@ -4,6 +4,8 @@
 #include "base/mem.h"
 #include "expect.h"
 
+#include <math.h>
+
 /* ---- messages and their headers as text ---- */
 
 static struct message *message(void (*fill)(struct wire_out *w), const char *expiration)
@@ -176,6 +178,29 @@ Test(death, any_number_of_empty_ones_is_one)
     struct message *m = dies(message(fill_many, NULL), "rejected", "q", "key");
     cr_expect(eq(uint, deaths_of(m, reasons, counts), 2));
     cr_expect(eq(i64, counts[1], 100));
+    message_unref(&m);
+}
+
+static void fill_no_numbers(struct wire_out *w)
+{
+    size_t array = amqp_array_begin(w, "x-death");
+    for (int i = 0; i < 3; i++) {
+        size_t one = amqp_table_begin(w, NULL);
+        amqp_table_put_double(w, "queue", NAN);
+        amqp_table_put_text(w, "reason", "expired");
+        amqp_table_end(w, one);
+    }
+    amqp_table_end(w, array);
+}
+
+Test(death, what_is_not_the_same_as_itself_is_of_its_own_kind)
+{
+    const char *reasons[8];
+    int64_t counts[8];
+    struct message *m = dies(message(fill_no_numbers, NULL), "rejected", "q", "key");
+    cr_expect(eq(uint, deaths_of(m, reasons, counts), 4));
+    cr_expect(eq(i64, counts[1], 1));
+    cr_expect(eq(i64, counts[3], 1));
     message_unref(&m);
 }
 
