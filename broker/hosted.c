@@ -256,7 +256,7 @@ static void take_settings(struct hosted *h, const struct meta_queue *q,
     *set = *settings;
     mem_free(h->names);
     h->names = NULL;
-    if (!set->has_dlx)
+    if (!set->has_dlx && !set->has_dlx_key)
         return;
     h->name = meta_queue_name(q);
     uint8_t *at = h->names = mem_alloc(h->name.len + set->dlx.len + set->dlx_key.len + 1);

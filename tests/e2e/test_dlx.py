@@ -1,7 +1,9 @@
 """Dead letters: why a message died, where it goes then, and what it says of its deaths."""
 
+import json
 import time
 
+from harness.admin import Admin
 from harness.case import Case
 from harness.waits import wait_until
 
@@ -319,6 +321,36 @@ class Cycles(Base):
         for _ in range(5):
             m = self.reject(q)
         self.assertEqual(self.short(m), [(4, "rejected", q)])
+
+
+class Policies(Base):
+    def setUp(self):
+        super().setUp()
+        self.admin = Admin(self.site)
+        self.addCleanup(self.policy, None)
+
+    def policy(self, definition):
+        if definition is None:
+            self.admin.ctl("clear_policy", "letters")
+        else:
+            self.admin.ctl("set_policy", "letters", "^policies-", json.dumps(definition))
+
+    def test_a_key_alone_then_an_exchange_too(self):
+        """What a policy said before is gone when the next one is looked at."""
+        dead, q = self.queue(), self.queue("policies-" + self.name())
+        for key in ("one", "two", "six"):
+            self.policy({"dead-letter-routing-key": key})
+            self.ch.publish("", q, b"m")
+            self.reject(q)
+        self.policy({"dead-letter-exchange": "", "dead-letter-routing-key": dead})
+
+        def is_dead_lettered():
+            self.ch.publish("", q, b"m")
+            self.reject(q)
+            return self.ready(dead) != 0
+
+        wait_until(is_dead_lettered, "a dead letter")
+        self.policy({"dead-letter-routing-key": dead})
 
 
 class Many(Base):
