@@ -13,6 +13,7 @@
 #include "io/random.h"
 #include "io/tls.h"
 #include "io/work.h"
+#include "listen.h"
 #include "live.h"
 #include "mgmt/ctl.h"
 #include "mgmt/mgmt_http.h"
@@ -218,17 +219,31 @@ static bool make_metadata(struct broker *b, struct err *err)
     return broker_bootstrap(b, err);
 }
 
+/* *tls stays NULL when nobody needs it. */
+static bool load_tls(const struct broker_conf *conf, bool is_served, struct tls_ctx **tls,
+                     struct err *err)
+{
+    if (!is_served && !listen_wants_tls(conf))
+        return true;
+    *tls = listen_tls(conf, err);
+    return *tls != NULL;
+}
+
 struct broker *broker_new(struct broker_conf **conf, broker_reload_fn reload, void *arg,
                           struct err *err)
 {
     struct broker *b = mem_zalloc(sizeof *b);
-    struct live *live = live_new(conf);
+    struct tls_ctx *tls = NULL;
+    bool has_certificates = load_tls(*conf, false, &tls, err);
+    struct live *live = live_new(conf, &tls);
     atomic_init(&b->live, live);
     atomic_init(&b->memory_limit, UINT64_MAX);
     atomic_init(&b->disk_limit, UINT64_MAX);
     b->name = mem_strdup(live->conf->node.name);
     b->reload = reload;
     b->reload_arg = arg;
+    if (!has_certificates)
+        goto fail;
     b->loop = loop_new("control", err);
     if (b->loop == NULL)
         goto fail;
@@ -437,14 +452,19 @@ static bool reload(struct broker *b, struct err *err)
     struct broker_conf *conf = b->reload(b->reload_arg, err);
     if (conf == NULL)
         return false;
-    if (!service_reload_tls(b->service, conf, err) || !mgmt_http_reload_tls(b->mgmt, conf, err)) {
+    struct live *was = broker_live(b);
+    struct tls_ctx *tls = NULL;
+    if (!load_tls(conf, was->tls != NULL, &tls, err)) {
         broker_conf_unref(&conf);
         return false;
     }
-    struct live *was = broker_live(b);
+    if (tls != NULL) {
+        service_set_tls(b->service, tls);
+        mgmt_http_set_tls(b->mgmt, tls);
+    }
     warn_of_fixed_keys(b, was->conf, conf);
     log_set_level(conf->log.level);
-    atomic_store_explicit(&b->live, live_new(&conf), memory_order_release);
+    atomic_store_explicit(&b->live, live_new(&conf, &tls), memory_order_release);
     epoch_retire(b->epoch, was, unref_live);
     return true;
 }

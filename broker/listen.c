@@ -81,6 +81,11 @@ struct tls_ctx *listen_tls(const struct broker_conf *conf, struct err *err)
     return tls;
 }
 
+bool listen_wants_tls(const struct broker_conf *conf)
+{
+    return conf->listen.amqps.count != 0 || conf->listen.management_tls.count != 0;
+}
+
 /* Doors are never opened: clients come through the ears. */
 static void on_nobody(int fd, const struct sock_addr *peer, void *arg)
 {
@@ -157,16 +162,13 @@ static bool add_all(struct listen *l, struct err *err)
         if (!add_address(l, &conf->listen.amqp.items[i], "amqp", NULL, err))
             return false;
     }
-    if (conf->listen.amqps.count == 0)
-        return true;
-    struct tls_ctx *tls = listen_tls(conf, err);
-    if (tls == NULL)
-        return false;
-    bool ok = true;
-    for (size_t i = 0; ok && i < conf->listen.amqps.count; i++)
-        ok = add_address(l, &conf->listen.amqps.items[i], "amqps", tls, err);
-    tls_ctx_unref(&tls);
-    return ok;
+    struct tls_ctx *tls = broker_live(l->broker)->tls;
+    CHECK(tls != NULL || conf->listen.amqps.count == 0);
+    for (size_t i = 0; i < conf->listen.amqps.count; i++) {
+        if (!add_address(l, &conf->listen.amqps.items[i], "amqps", tls, err))
+            return false;
+    }
+    return true;
 }
 
 struct listen *listen_new(struct broker *b, struct loop *loop, struct err *err)
@@ -227,22 +229,12 @@ static void on_tls(struct mail *mail)
     mem_free(n);
 }
 
-bool listen_reload_tls(struct listen *l, const struct broker_conf *conf, struct err *err)
+void listen_set_tls(struct listen *l, struct tls_ctx *tls)
 {
-    bool any = false;
-    for (size_t i = 0; i < l->count; i++)
-        any = any || l->ears[i].secure;
-    if (!any)
-        return true;
-    struct tls_ctx *tls = listen_tls(conf, err);
-    if (tls == NULL)
-        return false;
     for (size_t i = 0; i < l->count; i++) {
         if (l->ears[i].secure)
             tell(&l->ears[i], on_tls, tls_ctx_ref(tls));
     }
-    tls_ctx_unref(&tls);
-    return true;
 }
 
 void listen_free(struct listen **listen)

@@ -25,14 +25,15 @@ MUST_CHECK bool listen_address(const struct conf_address *a, const char *key, st
 /* Certificate and key as [tls] says; the error names them. */
 struct tls_ctx;
 MUST_CHECK struct tls_ctx *listen_tls(const struct broker_conf *conf, struct err *err);
+/* Does any address speak TLS? */
+bool listen_wants_tls(const struct broker_conf *conf);
 
 /* Accept no more; the control thread, while shards may run. *l becomes NULL: it is freed when all
  * of them have heard of it. */
 void listen_stop(struct listen **l);
 
-/* Read certificates and keys again, as `conf` says; clients that come from now on see them. */
-MUST_CHECK bool listen_reload_tls(struct listen *l, const struct broker_conf *conf,
-                                  struct err *err);
+/* Clients that come from now on see these certificates; borrowed. */
+void listen_set_tls(struct listen *l, struct tls_ctx *tls);
 
 /* After the shards have ended and were settled. */
 void listen_free(struct listen **l);

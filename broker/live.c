@@ -36,12 +36,14 @@ static struct slice list_mechanisms(struct live *l, bool certified)
     return text_view(&t);
 }
 
-struct live *live_new(struct broker_conf **conf)
+struct live *live_new(struct broker_conf **conf, struct tls_ctx **tls)
 {
     struct live *l = mem_zalloc(sizeof *l);
     atomic_init(&l->refs, 1);
     l->conf = *conf;
     *conf = NULL;
+    l->tls = *tls;
+    *tls = NULL;
     l->handshake.mechanisms = list_mechanisms(l, false);
     l->handshake.offer = (struct amqp_limits){
         .channel_max = (uint16_t)l->conf->limits.channel_max,
@@ -67,5 +69,6 @@ void live_unref(struct live **live)
     if (atomic_fetch_sub_explicit(&l->refs, 1, memory_order_acq_rel) > 1)
         return;
     broker_conf_unref(&l->conf);
+    tls_ctx_unref(&l->tls);
     mem_free(l);
 }

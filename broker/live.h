@@ -9,6 +9,7 @@
 
 #include "amqp/amqp_hs_server.h"
 #include "broker_conf.h"
+#include "io/tls.h"
 
 #define LIVE_PROPERTIES_BYTES 1024u
 #define LIVE_MECHANISMS_BYTES 64u
@@ -16,14 +17,15 @@
 struct live {
     atomic_uint refs;
     struct broker_conf *conf; /* a reference */
+    struct tls_ctx *tls;      /* the certificates in force, or NULL */
     struct amqp_hs_server_conf handshake;
     struct amqp_hs_server_conf handshake_certified; /* for clients that TLS knows */
     char mechanisms[2][LIVE_MECHANISMS_BYTES];
     uint8_t properties[LIVE_PROPERTIES_BYTES];
 };
 
-/* Takes the reference in *conf. */
-struct live *live_new(struct broker_conf **conf);
+/* Takes the references in *conf and in *tls, which may be NULL. */
+struct live *live_new(struct broker_conf **conf, struct tls_ctx **tls);
 struct live *live_ref(struct live *l);
 
 /* *l becomes NULL; the last one frees. Any thread. */

@@ -145,9 +145,10 @@ bool service_open(struct service *s, struct err *err)
     return s->listen != NULL;
 }
 
-bool service_reload_tls(struct service *s, const struct broker_conf *conf, struct err *err)
+void service_set_tls(struct service *s, struct tls_ctx *tls)
 {
-    return s->listen == NULL || listen_reload_tls(s->listen, conf, err);
+    if (s->listen != NULL)
+        listen_set_tls(s->listen, tls);
 }
 
 /* ---- orders ---- */

@@ -14,7 +14,6 @@
 #include <sys/queue.h>
 
 struct broker;
-struct broker_conf;
 struct service;
 
 enum service_order {
@@ -51,9 +50,9 @@ void service_free(struct service **s);
 /* Open the doors for the first time, before the shards run. */
 MUST_CHECK bool service_open(struct service *s, struct err *err);
 
-/* Take certificates and keys again. */
-MUST_CHECK bool service_reload_tls(struct service *s, const struct broker_conf *conf,
-                                   struct err *err);
+/* Clients that come from now on see these certificates; borrowed. */
+struct tls_ctx;
+void service_set_tls(struct service *s, struct tls_ctx *tls);
 
 /* Any thread; takes the ask, which was made with mem_zalloc. */
 void service_send(struct service *s, struct service_ask **ask);

@@ -81,15 +81,13 @@ static bool add_servers(struct mgmt_http *m, struct err *err)
     }
     m->plain_count = m->server_count;
     m->has_tls = secure->count != 0;
-    if (secure->count == 0)
-        return true;
-    struct tls_ctx *tls = listen_tls(mgmt_conf(m), err);
-    bool ok = tls != NULL;
-    for (size_t i = 0; ok && i < secure->count; i++)
-        ok = add_server(m, &secure->items[i], "management-tls", tls, err);
-    if (tls != NULL)
-        tls_ctx_unref(&tls);
-    return ok;
+    struct tls_ctx *tls = broker_live(m->broker)->tls;
+    CHECK(tls != NULL || !m->has_tls);
+    for (size_t i = 0; i < secure->count; i++) {
+        if (!add_server(m, &secure->items[i], "management-tls", tls, err))
+            return false;
+    }
+    return true;
 }
 
 struct mgmt_http *mgmt_http_new(struct broker *b, struct epoch *epoch, struct err *err)
@@ -192,18 +190,13 @@ static void on_tls(struct mail *mail)
     mem_free(n);
 }
 
-bool mgmt_http_reload_tls(struct mgmt_http *m, const struct broker_conf *conf, struct err *err)
+void mgmt_http_set_tls(struct mgmt_http *m, struct tls_ctx *tls)
 {
     if (m == NULL || !m->has_tls)
-        return true;
+        return;
     struct mgmt_notice *n = mem_zalloc(sizeof *n);
-    *n = (struct mgmt_notice){ { NULL, on_tls }, m, listen_tls(conf, err) };
-    if (n->tls == NULL) {
-        mem_free(n);
-        return false;
-    }
+    *n = (struct mgmt_notice){ { NULL, on_tls }, m, tls_ctx_ref(tls) };
     mailbox_post(m->loop, &n->mail);
-    return true;
 }
 
 bool mgmt_http_start(struct mgmt_http *m, struct err *err)

@@ -32,10 +32,9 @@ void mgmt_on_request(struct http_request *r, void *arg);
 /* Serve. */
 MUST_CHECK bool mgmt_http_start(struct mgmt_http *m, struct err *err);
 
-/* Read certificates and keys again, as `conf` says. The control thread. */
-struct broker_conf;
-MUST_CHECK bool mgmt_http_reload_tls(struct mgmt_http *m, const struct broker_conf *conf,
-                                     struct err *err);
+/* Clients that come from now on see these certificates; borrowed. The control thread. */
+struct tls_ctx;
+void mgmt_http_set_tls(struct mgmt_http *m, struct tls_ctx *tls);
 
 /* The node stops: no more requests. The control thread, once, while it serves. */
 void mgmt_http_close(struct mgmt_http *m);

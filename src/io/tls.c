@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /* Tickets of one server configuration are good for its other loops; the name only has to be
  * constant. Without it a server that verifies clients refuses every resumption. */
@@ -257,6 +258,7 @@ static struct tls_ctx *ctx_new(const struct tls_options *o, bool is_server, stru
     pthread_mutex_init(&ctx->lock, NULL);
     ctx->is_server = is_server;
     ctx->verify_peer = o->verify_peer;
+    ctx->has_ca_file = o->ca_file != NULL;
     ctx->nobody_may_come = o->nobody_may_come;
     ctx->bio = tls_bio_method_new();
     ctx->ssl = SSL_CTX_new(is_server ? TLS_server_method() : TLS_client_method());
@@ -291,6 +293,45 @@ struct tls_ctx *tls_server_ctx_new(const struct tls_options *o, struct err *err)
 struct tls_ctx *tls_client_ctx_new(const struct tls_options *o, struct err *err)
 {
     return ctx_new(o, false, err);
+}
+
+/* ---- how long certificates hold ---- */
+
+/* A time that cannot be read is long past, so that somebody looks. */
+static int64_t seconds_of(const ASN1_TIME *at)
+{
+    struct tm tm;
+    return ASN1_TIME_to_tm(at, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+}
+
+static void tell_term(const X509 *cert, tls_term_fn fn, void *arg)
+{
+    fn(&(struct tls_term){ .from_s = seconds_of(X509_get0_notBefore(cert)),
+                           .until_s = seconds_of(X509_get0_notAfter(cert)) },
+       arg);
+}
+
+static void tell_terms(const STACK_OF(X509) * certs, tls_term_fn fn, void *arg)
+{
+    for (int i = 0; i < sk_X509_num(certs); i++)
+        tell_term(sk_X509_value(certs, i), fn, arg);
+}
+
+void tls_ctx_terms(const struct tls_ctx *ctx, enum tls_whose whose, tls_term_fn fn, void *arg)
+{
+    CHECK(ctx != NULL && fn != NULL);
+    if (whose == TLS_TRUSTED) {
+        STACK_OF(X509) *certs =
+            ctx->has_ca_file ? X509_STORE_get1_all_certs(SSL_CTX_get_cert_store(ctx->ssl)) : NULL;
+        tell_terms(certs, fn, arg);
+        sk_X509_pop_free(certs, X509_free);
+        return;
+    }
+    STACK_OF(X509) *chain = NULL;
+    if (SSL_CTX_get0_certificate(ctx->ssl) != NULL)
+        tell_term(SSL_CTX_get0_certificate(ctx->ssl), fn, arg);
+    if (SSL_CTX_get0_chain_certs(ctx->ssl, &chain) == 1)
+        tell_terms(chain, fn, arg);
 }
 
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx)

@@ -11,6 +11,8 @@
 #include "base/err.h"
 #include "base/slice.h"
 
+#include <stdint.h>
+
 struct tls_ctx;
 
 struct tls_options {
@@ -28,6 +30,21 @@ MUST_CHECK struct tls_ctx *tls_server_ctx_new(const struct tls_options *o, struc
 MUST_CHECK struct tls_ctx *tls_client_ctx_new(const struct tls_options *o, struct err *err);
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx);
 void tls_ctx_unref(struct tls_ctx **ctx);
+
+/* From when until when a certificate holds; wall time, seconds. */
+struct tls_term {
+    int64_t from_s;
+    int64_t until_s;
+};
+
+enum tls_whose {
+    TLS_OWN,     /* the chain that is shown, the own one first */
+    TLS_TRUSTED, /* those of ca_file; none when there is no such file */
+};
+
+/* For each certificate that the context was made of. Any thread. */
+typedef void (*tls_term_fn)(const struct tls_term *term, void *arg);
+void tls_ctx_terms(const struct tls_ctx *ctx, enum tls_whose whose, tls_term_fn fn, void *arg);
 
 /* ---- for stream.c alone --------------------------------------------------------------------- */
 

@@ -26,6 +26,7 @@ struct tls_ctx {
     BIO_METHOD *bio; /* over a socket; never raises SIGPIPE */
     bool is_server;
     bool verify_peer;
+    bool has_ca_file;
     bool nobody_may_come;
     uint8_t alpn[1 + UINT8_MAX]; /* length and name, as it travels (RFC 7301, 3.1) */
     unsigned alpn_len;           /* 0: none */

@@ -1,6 +1,7 @@
 """Programs that others wrote for RabbitMQ's management: rabbitmqadmin, Nagios checks, monitors of
 Celery; and management over TLS."""
 
+import datetime
 import http.client
 import json
 import os
@@ -186,10 +187,10 @@ class Monitors(Case):
 
 
 class Tls(Case):
-    def certificate(self, folder, name):
+    def certificate(self, folder, name, days=2):
         key, cert = os.path.join(folder, "key.pem"), os.path.join(folder, "cert.pem")
         self.run_ok(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                     "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+                     "ec_paramgen_curve:prime256v1", "-nodes", "-days", str(days), "-subj",
                      "/CN=" + name, "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key,
                      "-out", cert])
         return key, cert
@@ -225,3 +226,46 @@ class Tls(Case):
             except ssl.SSLError:
                 return False
         wait_until(is_new, "the new certificate is shown")
+
+    def test_certificates_that_end_soon(self):
+        folder = self.folder("tls")
+        key, cert = self.certificate(folder, "server", days=10)
+        port = procs.free_port()
+        b = self.broker("rabbit2", {"listen": {"amqps": "127.0.0.1:%d" % port},
+                                    "tls": {"cert": cert, "key": key, "ca": cert}})
+        api = Api(int(b.conf["listen"]["management"].rpartition(":")[2]))
+
+        def ask(within):
+            return api.get("/api/health/checks/certificate-expiration/" + within)
+
+        def check(within, status=200):
+            got = ask(within)
+            self.assertEqual(got.status, status, (within, got))
+            return got.json
+        for within in ("9/days", "1/weeks", "0/months", "0/YEARS", "-1/years"):
+            self.assertEqual(check(within), {"status": "ok"}, within)
+        for within in ("11/days", "2/weeks", "1/months", "1/years", "99999999999999999/years"):
+            got = check(within, 503)
+            self.assertEqual((got["status"], got["reason"]), ("failed", "Certificates expiring"))
+            one, = got["expired"]
+            self.assertEqual((one["protocol"], one["interface"], one["port"], one["certfile"],
+                              one["cacertfile"]), ("amqp/ssl", "127.0.0.1", port, cert, cert))
+            ends = self.run_ok(["openssl", "x509", "-in", cert, "-noout", "-enddate"])
+            ends = ssl.cert_time_to_seconds(ends.strip().split("=")[1])
+            ends = datetime.datetime.fromtimestamp(ends, datetime.timezone.utc)
+            shown = "%s %d:%s" % (ends.strftime("%Y-%m-%d"), ends.hour, ends.strftime("%M:%S"))
+            self.assertEqual(one["certfile_expires_on"], [shown])
+            self.assertEqual(one["cacertfile_expires_on"], [shown])
+        self.assertEqual(check("soon/days", 400)["reason"], "Invalid expiration value.")
+        self.assertEqual(check("1/fortnights", 400)["reason"],
+                         "Time unit not recognised. Supported units: days, weeks, months, years.")
+        # The one that is served counts, not the one that lies on the disk.
+        self.certificate(folder, "server", days=100)
+        check("11/days", 503)
+        b.proc.popen.send_signal(signal.SIGHUP)
+        wait_until(lambda: ask("11/days").status == 200, "the new certificate is looked at")
+        check("4/months", 503)
+
+    def test_without_tls_no_certificate_ends(self):
+        got = Api(PORT).get("/api/health/checks/certificate-expiration/100/years").json
+        self.assertEqual(got, {"status": "ok"})

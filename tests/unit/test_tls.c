@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 static char folder[KIT_PATH_MAX];
@@ -536,4 +537,46 @@ Test(tls, remembers_a_bounded_number_of_servers)
     }
     cr_expect(eq(uint, client->known_count, TLS_SESSIONS_MAX));
     tls_ctx_unref(&client);
+}
+
+/* ---- how long certificates hold ------------------------------------------------------------- */
+
+struct terms {
+    unsigned count;
+    struct tls_term last;
+};
+
+static void on_term(const struct tls_term *term, void *arg)
+{
+    struct terms *t = arg;
+    t->count++;
+    t->last = *term;
+}
+
+Test(tls, tells_when_its_certificates_end)
+{
+    int64_t now = (int64_t)time(NULL);
+    struct tls_ctx *ctx = kit_tls_server(folder, false);
+    struct terms own = { 0 }, trusted = { 0 };
+    tls_ctx_terms(ctx, TLS_OWN, on_term, &own);
+    tls_ctx_terms(ctx, TLS_TRUSTED, on_term, &trusted);
+    cr_expect(eq(uint, own.count, 1));
+    cr_expect(eq(uint, trusted.count, 1));
+    /* made moments ago, two hours back and a day ahead */
+    cr_expect(own.last.from_s <= now - 7200 && own.last.from_s > now - 7260);
+    cr_expect(own.last.until_s <= now + 86400 && own.last.until_s > now + 86340);
+    cr_expect(trusted.last.until_s <= now + 86400 && trusted.last.until_s > now + 86340);
+    tls_ctx_unref(&ctx);
+}
+
+Test(tls, has_no_terms_without_certificates)
+{
+    struct err err;
+    struct tls_ctx *ctx = tls_client_ctx_new(&(struct tls_options){ .verify_peer = true }, &err);
+    struct terms own = { 0 }, trusted = { 0 };
+    tls_ctx_terms(ctx, TLS_OWN, on_term, &own);
+    tls_ctx_terms(ctx, TLS_TRUSTED, on_term, &trusted);
+    cr_expect(eq(uint, own.count, 0));
+    cr_expect(eq(uint, trusted.count, 0));
+    tls_ctx_unref(&ctx);
 }
