@@ -49,8 +49,8 @@ static void count_none(struct channel *ch, size_t held_before)
 
 static uint64_t most_bytes(const struct channel *ch)
 {
-    return ch->conn->live->conf->limits.memory_bytes / TX_SHARE /
-           broker_shard_count(ch->conn->shard->broker);
+    const struct broker *b = ch->conn->shard->broker;
+    return broker_memory_limit(b) / TX_SHARE / broker_shard_count(b);
 }
 
 void channel_tx_publish(struct channel *ch, struct message **m,

@@ -187,9 +187,9 @@ static void add_process(struct stats_view *v, const struct mgmt_http *m)
 {
     const struct broker_conf *conf = mgmt_conf(m);
     add(v, FAMILY_RSS, host_resident_bytes(""));
-    add(v, FAMILY_MEMORY_LIMIT, conf->limits.memory_bytes);
+    add(v, FAMILY_MEMORY_LIMIT, broker_memory_limit(m->broker));
     add(v, FAMILY_DISK, host_disk_free_bytes(conf->node.data_path));
-    add(v, FAMILY_DISK_LIMIT, conf->limits.disk_free_bytes);
+    add(v, FAMILY_DISK_LIMIT, broker_disk_limit(m->broker));
     add(v, FAMILY_FDS, host_files_open());
     add(v, FAMILY_MAX_FDS, host_files_max());
     add(v, FAMILY_MAX_SOCKETS, host_files_max());

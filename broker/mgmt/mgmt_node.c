@@ -226,10 +226,10 @@ static void put_resources(json_t *o, const struct mgmt_http *m)
     mgmt_counts_read(m->broker, &c);
     uint64_t sockets = c.sockets_accepted - c.sockets_ended;
     mgmt_json_put_u64(o, "mem_used", host_resident_bytes(""));
-    mgmt_json_put_u64(o, "mem_limit", conf->limits.memory_bytes);
+    mgmt_json_put_u64(o, "mem_limit", broker_memory_limit(m->broker));
     mgmt_json_put_bool(o, "mem_alarm", broker_has_alarm(m->broker));
     mgmt_json_put_u64(o, "disk_free", host_disk_free_bytes(conf->node.data_path));
-    mgmt_json_put_u64(o, "disk_free_limit", conf->limits.disk_free_bytes);
+    mgmt_json_put_u64(o, "disk_free_limit", broker_disk_limit(m->broker));
     mgmt_json_put_bool(o, "disk_free_alarm", false); /* messages are in memory only */
     mgmt_json_put_u64(o, "fd_total", host_files_max());
     mgmt_json_put_u64(o, "fd_used", host_files_open());

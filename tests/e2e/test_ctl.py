@@ -8,6 +8,7 @@ import threading
 import time
 
 from harness import procs
+from harness.api import Api
 from harness.case import Case
 from harness.servers import CTL_BIN, write
 from harness.waits import wait_until
@@ -431,6 +432,17 @@ class Operations(CtlCase):
                    self.said("status", broker=b), "the alarm")
         self.ctl("set_vm_memory_high_watermark", "0.4", broker=b)
         wait_until(lambda: "Memory alarm" not in self.said("status", broker=b), "its end")
+
+    def test_limits_set_at_run_time_are_those_that_the_api_shows(self):
+        b = self.broker()
+        self.ctl("set_vm_memory_high_watermark", "absolute", "123456789", broker=b)
+        self.ctl("set_disk_free_limit", "7654321", broker=b)
+        api = Api(int(b.conf["listen"]["management"].rpartition(":")[2]))
+        node, = api.get("/api/nodes").json
+        self.assertEqual((node["mem_limit"], node["disk_free_limit"]), (123456789, 7654321))
+        metrics = api.get("/metrics").body
+        self.assertRegex(metrics, r"(?m)^rabbitmq_resident_memory_limit_bytes 123456789$")
+        self.assertRegex(metrics, r"(?m)^rabbitmq_disk_space_available_limit_bytes 7654321$")
 
     def test_what_only_erlang_can(self):
         out = self.ctl("eval", "ok.", code=EX_UNAVAILABLE)

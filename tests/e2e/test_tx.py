@@ -362,3 +362,14 @@ class Memory(Case):
         ch.publish("", q, b"m" * (1 << 20))
         ch.call("tx.commit")
         self.assertEqual(other.declare(q, passive=True).message_count, 1)
+
+    def test_the_limit_set_at_run_time_counts(self):
+        self.server.ctl("set_vm_memory_high_watermark", "absolute", "640MB")
+        ch = self.connect(address=self.server.address).channel()
+        q = self.name()
+        ch.declare(q, auto_delete=False)
+        ch.call("tx.select")
+        for _ in range(40):
+            ch.publish("", q, b"m" * (1 << 20))
+        ch.call("tx.commit")
+        self.assertEqual(ch.declare(q, passive=True).message_count, 40)
