@@ -17,7 +17,7 @@
 
 struct dead_letter {
     struct message *message;
-    struct hosted *from; /* cannot go before its letters: see dead_letters_flush */
+    struct hosted *from; /* stays while it has letters */
     enum queue_death why;
     STAILQ_ENTRY(dead_letter) entry;
 };
@@ -50,6 +50,7 @@ static struct message *take_next(struct dead_letters *dl, struct hosted **from,
     STAILQ_REMOVE_HEAD(&dl->waiting, entry);
     struct message *m = l->message;
     *from = l->from;
+    l->from->letters--;
     *why = l->why;
     mem_free(l);
     return m;
@@ -188,17 +189,13 @@ static void on_turn(void *arg)
         loop_again(dl->shard->loop, &dl->task);
 }
 
-void dead_letters_flush(struct dead_letters *dl)
-{
-    (void)publish_some(dl, UINT32_MAX);
-}
-
 void dead_letters_add(struct dead_letters *dl, struct hosted *h, struct message **m,
                       enum queue_death why)
 {
     struct dead_letter *l = mem_alloc(sizeof *l);
     *l = (struct dead_letter){ .message = *m, .from = h, .why = why };
     *m = NULL;
+    h->letters++;
     STAILQ_INSERT_TAIL(&dl->waiting, l, entry);
     loop_at_turn_end(dl->shard->loop, &dl->task);
 }

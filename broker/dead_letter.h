@@ -22,7 +22,4 @@ void dead_letters_free(struct dead_letters **dl);
 void dead_letters_add(struct dead_letters *dl, struct hosted *h, struct message **m,
                       enum queue_death why);
 
-/* The queue goes: publish what waits, now. */
-void dead_letters_flush(struct dead_letters *dl);
-
 #endif

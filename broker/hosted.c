@@ -156,7 +156,7 @@ static void on_bury(void *arg)
 {
     struct shard *s = arg;
     struct hosted *h = STAILQ_FIRST(&s->hosting->dying);
-    if (h != NULL && queue_fini(&h->queue, FREED_A_TURN)) {
+    if (h != NULL && h->letters == 0 && queue_fini(&h->queue, FREED_A_TURN)) {
         STAILQ_REMOVE_HEAD(&s->hosting->dying, run_entry);
         free_hosted(h);
     }
@@ -164,15 +164,14 @@ static void on_bury(void *arg)
         loop_again(s->loop, &s->hosting->bury_task);
 }
 
-/* Its letters are written first. Small ones go at once, large ones in turns. */
+/* Small ones go at once; large ones in turns, and those whose letters are still to be published when
+ * that is done. */
 static void bury(struct shard *s, struct hosted *h)
 {
     CHECK(!h->will_run);
     port_cancel_all(s, &h->queue);
-    if (s->hosting->letters != NULL)
-        dead_letters_flush(s->hosting->letters);
     loop_task_cancel(s->loop, &h->go_on);
-    if (queue_fini(&h->queue, FREED_A_TURN)) {
+    if (h->letters == 0 && queue_fini(&h->queue, FREED_A_TURN)) {
         free_hosted(h);
         return;
     }

@@ -363,3 +363,17 @@ class Many(Base):
             self.ch.publish("", q, b"%d" % i)
         self.wait_ready(dead, 20000)
         self.assertEqual(self.ready(q), 10)
+
+    def test_letters_outlive_their_queue(self):
+        q, dead = self.pair()
+        for i in range(20000):
+            self.ch.publish("", q, b"%d" % i)
+        self.ch.barrier()
+        reader = self.conn.channel()
+        reader.consume(q)
+        for _ in range(20000):
+            last = reader.expect("basic.deliver").delivery_tag
+        reader.send("basic.nack", delivery_tag=last, multiple=True, requeue=False)
+        reader.call("queue.delete", queue=q)
+        self.wait_ready(dead, 20000)
+        self.assertEqual(self.ch.get(dead).body, b"0")
