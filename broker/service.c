@@ -164,6 +164,7 @@ static void close_for(struct service *s, struct service_ask *a)
         begin_closing(s);
 }
 
+/* False: it cannot be, and is refused. */
 static bool open_again(struct service *s, struct service_ask *a)
 {
     if (s->state == SERVICE_CLOSING) {
@@ -177,7 +178,6 @@ static bool open_again(struct service *s, struct service_ask *a)
     if (s->state == SERVICE_CLOSED)
         tell_shards(s, on_welcome_clients);
     s->state = SERVICE_OPEN;
-    answer(a, true);
     return true;
 }
 
@@ -203,6 +203,7 @@ static void start_app(struct service *s, struct service_ask *a)
     broker_set_app_running(s->broker, true);
     broker_set_drained(s->broker, false);
     log_info("broker", name_of(s), "the application runs again");
+    answer(a, true); /* whoever hears it finds everything open */
 }
 
 static void drain(struct service *s, struct service_ask *a)
@@ -219,6 +220,7 @@ static void revive(struct service *s, struct service_ask *a)
     } else if (open_again(s, a)) {
         broker_set_drained(s->broker, false);
         log_info("broker", name_of(s), "not under maintenance any more");
+        answer(a, true);
     }
 }
 
@@ -231,9 +233,9 @@ static void suspend(struct service *s, struct service_ask *a)
 
 static void resume(struct service *s, struct service_ask *a)
 {
-    if (s->state == SERVICE_OPEN)
-        (void)open_again(s, a);
-    else
+    if (s->state == SERVICE_OPEN && open_again(s, a))
+        answer(a, true);
+    else if (s->state != SERVICE_OPEN)
         refuse(a, "the node is closed for clients: start_app or revive opens it");
 }
 
