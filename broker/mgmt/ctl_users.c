@@ -66,7 +66,7 @@ static void make_hash(struct ctl *c, struct http_request *r, const json_t *args,
     m->ctl = c;
     m->request = r;
     m->is_new = is_new;
-    text_init(&m->name, META_NAME_MAX + 1);
+    text_init(&m->name, META_NAME_MAX + 2); /* too long a name stays too long */
     text_slice(&m->name, ctl_text(args, "user"));
     if (auth_make_hash(c->auth, broker_live(c->broker)->conf, ctl_text(args, "password"), on_hash,
                        m))

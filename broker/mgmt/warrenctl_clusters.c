@@ -170,7 +170,7 @@ static int to_node(struct warrenctl *w)
 static int list_quarantined(struct warrenctl *w)
 {
     static const char *const columns[] = { "id", "messages", "reason" };
-    int status = find_queue(w);
+    int status = w->arg_count != 0 ? find_queue(w) : EX_OK;
     if (status != EX_OK)
         return status;
     struct warrenctl_rows rows;
@@ -246,10 +246,9 @@ static const struct warrenctl_command rows[] = {
       .run = join_cluster },
     { .name = "list_quarantined",
       .group = WARRENCTL_REPLICATION,
-      .least = 1,
       .most = 1,
-      .usage = "[--vhost <vhost>] <queue>",
-      .help = "Lists what a queue has in quarantine",
+      .usage = "[--vhost <vhost>] [<queue>]",
+      .help = "Lists what queues have in quarantine",
       .run = list_quarantined },
     { .name = "move_master",
       .group = WARRENCTL_REPLICATION,

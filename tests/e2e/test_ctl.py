@@ -292,6 +292,11 @@ class Users(CtlCase):
         self.ctl("delete_user", "u1")
         self.ctl("authenticate_user", "u1", "other", code=65)
 
+    def test_a_name_that_is_too_long(self):
+        out = self.ctl("add_user", "n" * 256, "pw", code=EX_UNAVAILABLE)
+        self.assertIn("too long", out.stderr)
+        self.assertNotIn("nnnn", self.said("list_users"))
+
     def test_a_password_from_standard_input(self):
         out = procs.subprocess.run([CTL_BIN, "add_user", "u2"], input="secret\n", text=True,
                                    env=self.site.broker.env(), capture_output=True)
@@ -455,6 +460,11 @@ class Operations(CtlCase):
         self.assertEqual(out.stdout,
                          "Clustering node rabbit1@localhost with rabbit@elsewhere ...\n")
         self.assertIn("does not form clusters yet", out.stderr)
+
+    def test_nothing_is_in_quarantine(self):
+        self.assertEqual(self.said("-q", "list_quarantined"), "")
+        out = self.ctl("list_quarantined", "nosuch", code=EX_UNAVAILABLE)
+        self.assertIn("not_found", out.stderr)
 
     def test_report_and_environment(self):
         out = self.said("report")
