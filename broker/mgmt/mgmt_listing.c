@@ -6,7 +6,8 @@
 
 #include <stdlib.h>
 
-#define JSON_TYPE "application/json"
+#define JSON_TYPE    "application/json"
+#define PIECE_OCTETS ((size_t)1024 * 1024) /* rows of messages may be as large as those */
 
 /*
  *   start -- filter by name --+-- sorted by a column? -- all rows: COLLECTING their keys --+
@@ -129,6 +130,8 @@ static void send_piece(struct mgmt_listing *l)
         if (item != NULL)
             put_row(l, item);
         json_decref(item);
+        if (l->out.len >= PIECE_OCTETS)
+            l->piece = i + 1; /* the others when this has gone */
     }
     if (l->at + l->piece < l->count)
         flush(l);

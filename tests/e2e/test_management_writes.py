@@ -4,11 +4,13 @@ The same tests run against RabbitMQ's management plugin: --target rabbitmq.
 """
 
 import base64
+import unittest
 import urllib.parse
 
 from harness import procs
 from harness.api import Api, quote
 from harness.case import Case, only
+from harness.servers import is_instrumented
 from harness.waits import wait_until
 
 TARGETS = ("broker", "rabbitmq")
@@ -274,6 +276,27 @@ class Messages(ApiCase):
         self.assertEqual([m["payload"][:6] for m in got], ["%06d" % i for i in range(300)])
         self.assertEqual({len(m["payload"]) for m in got}, {12000})
         self.assertEqual(len(self.fetch(path, count=1000)), 300)
+
+
+    @only("broker")
+    @unittest.skipIf(is_instrumented(), "the tools take memory of their own")
+    def test_large_ones_are_sent_a_few_at_a_time(self):
+        def memory(which):
+            with open("/proc/%d/status" % broker.proc.pid) as f:
+                return [int(line.split()[1]) for line in f if line.startswith(which)][0] >> 10
+
+        broker = self.broker("own")
+        api = Api(int(broker.conf["listen"]["management"].rsplit(":", 1)[1]))
+        self.expect(api.put("/api/queues/%2F/large", {}), 201)
+        ch = self.channel(address=broker.address)
+        for _ in range(100):
+            ch.publish("", "large", b"m" * (1 << 20))
+        ch.barrier()
+        before = memory("VmRSS")
+        got = api.post("/api/queues/%2F/large/get", {
+            "count": 100, "ackmode": "ack_requeue_true", "encoding": "auto"})
+        self.assertEqual((got.status, len(got.json)), (200, 100))
+        self.assertLess(memory("VmHWM"), before + 60)
 
 
 class Vhosts(ApiCase):
