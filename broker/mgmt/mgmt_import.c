@@ -38,6 +38,7 @@ struct importing {
     unsigned section;
     size_t at; /* the next of its objects */
     unsigned flight;
+    bool has_hashed; /* in this turn */
     bool failed;
     char complaint[2 * META_TEXT_MAX];
     struct loop_task next;
@@ -115,6 +116,7 @@ static bool read_password(struct item *it)
     it->cmd.user.has_hash = true;
     if (password.len != 0) {
         struct password_hash made;
+        it->im->has_hashed = true;
         it->cmd.user.hashing = auth_make_hash_now(mgmt_conf(it->im->call->m), password, &made);
         text_slice(&it->octets, password_hash_slice(&made));
     } else {
@@ -386,6 +388,7 @@ static void take(struct importing *im, const struct section *section, const json
 static void on_next(void *arg)
 {
     struct importing *im = arg;
+    im->has_hashed = false;
     for (unsigned n = 0; n < FLIGHT_MAX && im->section < ARRAY_COUNT(sections) && !im->failed;
          n++) {
         const struct section *s = &sections[im->section];
@@ -396,6 +399,8 @@ static void on_next(void *arg)
             break; /* what it made is seen when it has come back */
         }
         take(im, s, json_array_get(list, im->at++));
+        if (im->has_hashed)
+            break; /* that takes its time: others first */
     }
     if (im->flight != 0)
         return;

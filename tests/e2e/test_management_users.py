@@ -4,6 +4,7 @@ The same tests run against RabbitMQ's management plugin: --target rabbitmq.
 """
 
 import json
+import threading
 
 from harness import procs
 from harness.api import Api, quote
@@ -387,6 +388,25 @@ class Definitions(ApiCase):
         for key in ("users", "vhosts", "permissions", "parameters", "policies", "queues",
                     "exchanges", "bindings"):
             self.assertEqual(self.keys(before, key), self.keys(after, key), key)
+
+    @only("broker")
+    def test_passwords_that_take_their_time(self):
+        broker = self.broker("own", {"auth": {"hash-rounds": "200000"}})
+        api = Api(int(broker.conf["listen"]["management"].rsplit(":", 1)[1]))
+        users = [{"name": "u%d" % i, "password": "p", "tags": ""} for i in range(30)]
+        done = []
+        t = threading.Thread(
+            target=lambda: done.append(api.post("/api/definitions", {"users": users}).status))
+        self.assertEqual(api.get("/api/whoami").status, 200)  # from here on it is known
+        t.start()
+        answered = 0
+        while not done:
+            self.assertEqual(api.get("/api/whoami").status, 200)
+            answered += 1
+        t.join()
+        self.assertEqual(done, [204])
+        self.assertGreater(answered, 10)
+        self.assertEqual(len(api.get("/api/users").json), 31)
 
     def test_of_one_vhost(self):
         vhost, other = self.vhost(), self.vhost()
