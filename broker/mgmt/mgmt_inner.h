@@ -4,6 +4,7 @@
 #ifndef WARREN_MGMT_INNER_H
 #define WARREN_MGMT_INNER_H
 
+#include "base/log.h"
 #include "broker.h"
 #include "io/http.h"
 #include "mgmt/mgmt_ask.h"
@@ -43,6 +44,7 @@ struct mgmt_http {
     unsigned calls;      /* requests under way */
     uint64_t logins;
     uint64_t logins_refused;
+    struct log_rate refusals;
     struct mgmt_rates *rates;        /* of queues, by qid */
     struct mgmt_rates *client_rates; /* of connections and channels */
     struct loop_timer sampler;

@@ -6,7 +6,8 @@
 
 #include <string.h>
 
-#define PASSWORD_MAX 1024u
+#define PASSWORD_MAX    1024u
+#define REFUSALS_LOGGED 50u /* a second */
 
 #define GET          HTTP_GET
 #define PUT          HTTP_PUT
@@ -371,6 +372,11 @@ static void go(struct mgmt_call *c)
 static void log_refusal(const struct mgmt_call *c, enum auth_verdict verdict)
 {
     char where[SOCK_ADDR_TEXT_MAX];
+    unsigned left_out = 0;
+    if (!log_rate_ok(&c->m->refusals, REFUSALS_LOGGED, 1000, &left_out))
+        return;
+    if (left_out != 0)
+        log_warn("mgmt", "-", "refused logins were not logged count=%u", left_out);
     log_warn("mgmt", sock_addr_text(http_request_peer(c->r), where), "login refused%s",
              auth_verdict_text(verdict));
 }
