@@ -454,14 +454,15 @@ const struct message *queue_head(const struct queue *q)
 /* ---- settling ---------------------------------------------------------------------------------
  */
 
-/* One less is out with the consumer: it may have room again. */
+/* One less is out with the consumer: it may have room again, if it was its own limit that kept it
+ * from more. Else its turn is its channel's to give, which may have others that wait longer. */
 static void give_back(struct consumer *c)
 {
     if (c == NULL)
         return;
     CHECK(c->out > 0);
-    c->out--;
-    queue_wake(c);
+    if (c->out-- == c->prefetch)
+        queue_wake(c);
 }
 
 bool queue_ack(struct queue *q, uint64_t qseq, struct consumer *c)

@@ -398,6 +398,19 @@ class Room(Base):
         for q in queues:
             self.assertGreater(got[:30].count(q), 2, "%s waits while others are served" % q)
 
+    def test_a_limit_of_the_channel_is_shared_by_consumers_of_one_queue(self):
+        q, ch = self.filled(10), self.conn.channel()
+        ch.call("basic.qos", prefetch_count=1, **{"global": True})
+        ch.consume(q, "first")
+        ch.consume(q, "second")
+        got = []
+        for _ in range(10):
+            m = ch.expect("basic.deliver")
+            got.append(m.consumer_tag)
+            ch.ack(m.delivery_tag)
+        self.assertGreater(got.count("first"), 2, got)
+        self.assertGreater(got.count("second"), 2, got)
+
     def test_what_was_got_does_not_count_against_the_channels_limit(self):
         q = self.filled(3)
         ch = self.conn.channel()

@@ -193,6 +193,25 @@ Test(queue, one_without_room_is_passed_over_until_it_is_woken)
     fini(&q);
 }
 
+/* Its channel's room is not the queue's to judge: others of that channel may have waited longer. */
+Test(queue, one_without_room_is_not_woken_by_what_it_acknowledges)
+{
+    struct queue q;
+    init(&q);
+    struct taker t = taker(1, 5, false);
+    consume(&q, &t);
+    publish(&q, 0);
+    publish(&q, 1);
+    t.room = 10;
+    cr_assert(queue_ack(&q, t.qseqs[0], &t.c));
+    queue_run(&q, now_ms);
+    cr_expect(eq(uint, t.count, 1));
+    queue_wake(&t.c);
+    queue_run(&q, now_ms);
+    cr_expect(eq(uint, t.count, 2));
+    fini(&q);
+}
+
 Test(queue, what_is_requeued_comes_again_before_the_rest_and_says_so)
 {
     struct queue q;
