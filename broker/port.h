@@ -119,6 +119,9 @@ void port_cancel_all(struct shard *s, struct queue *q);
  */
 uint64_t port_active_consumer(const struct queue *q);
 
+/* The same or, of another queue, its exclusive consumer; and whose it is. */
+uint64_t port_lone_consumer(const struct queue *q, struct port_channel_ref *of);
+
 void port_init(struct shard *s, uint32_t shard_count);
 void port_fini(struct shard *s);
 

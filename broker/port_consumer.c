@@ -240,6 +240,17 @@ uint64_t port_active_consumer(const struct queue *q)
     return q->active != NULL ? port_consumer_of(q->active)->id : 0;
 }
 
+uint64_t port_lone_consumer(const struct queue *q, struct port_channel_ref *of)
+{
+    struct consumer *c = q->active;
+    if (!q->is_single && q->has_exclusive)
+        c = queue_any_consumer(q);
+    if (c == NULL)
+        return 0;
+    *of = port_consumer_of(c)->ref;
+    return port_consumer_of(c)->id;
+}
+
 void port_cancel_all(struct shard *s, struct queue *q)
 {
     struct consumer *c;

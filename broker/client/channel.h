@@ -235,12 +235,15 @@ struct channel_consumer_view {
     struct slice tag;
     struct slice arguments; /* a field table without its length */
     uint64_t qid;
+    uint32_t shard; /* the queue's */
     bool no_ack;
     bool exclusive;
     uint16_t prefetch;
 };
 typedef void (*channel_consumer_fn)(const struct channel_consumer_view *v, void *arg);
 void channel_each_consumer(const struct channel *ch, channel_consumer_fn each, void *arg);
+/* What the channel calls this one, lent; empty: it has no such consumer. */
+struct slice channel_consumer_tag(const struct channel *ch, uint64_t consumer);
 void channel_requeue_all(struct channel *ch, enum port_settle how);
 
 /* Close it with 406 when its oldest delivery waits for longer than this (0: for ever) for an

@@ -661,10 +661,17 @@ void channel_each_consumer(const struct channel *ch, channel_consumer_fn each, v
                                               .tag = slice_of(cc->tag, cc->tag_bytes),
                                               .arguments = slice_of(cc->args, cc->args_bytes),
                                               .qid = cc->qid,
+                                              .shard = cc->shard,
                                               .no_ack = cc->no_ack,
                                               .exclusive = cc->exclusive,
                                               .prefetch = cc->prefetch },
              arg);
+}
+
+struct slice channel_consumer_tag(const struct channel *ch, uint64_t consumer)
+{
+    const struct channel_consumer *cc = idmap_get(&ch->consumers, consumer);
+    return cc != NULL ? slice_of(cc->tag, cc->tag_bytes) : slice_str("");
 }
 
 /* ---- what is not acknowledged in time

@@ -220,12 +220,12 @@ static void put_consumer_prefetch_count(const struct consumer_row *r)
 
 static void put_consumer_active(const struct consumer_row *r)
 {
-    ctl_row_bool(r->out, true);
+    ctl_row_bool(r->out, r->k->activity != MGMT_WAITING);
 }
 
 static void put_consumer_activity_status(const struct consumer_row *r)
 {
-    ctl_row_str(r->out, "up");
+    ctl_row_str(r->out, mgmt_activity_name(r->k->activity));
 }
 
 static void put_consumer_arguments(const struct consumer_row *r)

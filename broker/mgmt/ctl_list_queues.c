@@ -70,6 +70,35 @@ static void put_owner_pid(const struct row *r)
     ctl_row_slice(r->out, text_view(&t));
 }
 
+/* RabbitMQ shows the exclusive consumer alone, and not which of several is active. */
+static bool has_exclusive_consumer(const struct row *r)
+{
+    return r->f->lone != 0 && !r->f->lone_is_active;
+}
+
+static void put_exclusive_consumer_pid(const struct row *r)
+{
+    char room[CTL_PID_MAX];
+    struct text t = text_over(room, sizeof room);
+    if (has_exclusive_consumer(r))
+        ctl_pid_of_channel(r->ctl, r->f->lone_channel.connection, r->f->lone_channel.number, &t);
+    ctl_row_slice(r->out, text_view(&t));
+}
+
+static void put_exclusive_consumer_tag(const struct row *r)
+{
+    bool any = has_exclusive_consumer(r);
+    ctl_row_slice(r->out, slice_of(r->f->lone_tag, any ? r->f->lone_tag_bytes : 0));
+}
+
+static void put_head_message_timestamp(const struct row *r)
+{
+    if (r->f->has_timestamp)
+        ctl_row_u64(r->out, r->f->head_timestamp);
+    else
+        ctl_row_str(r->out, "");
+}
+
 static void put_leader(const struct row *r)
 {
     ctl_row_str(r->out, ctl_node_name(r->ctl));
@@ -118,9 +147,6 @@ NUMBER(consumers, r->f->consumers)
 NUMBER(memory, r->f->memory_bytes)
 WORD(state, "running")
 WORD(type, meta_queue_is_quorum(r->q) ? "quorum" : "classic")
-EMPTY(exclusive_consumer_pid)
-EMPTY(exclusive_consumer_tag)
-EMPTY(head_message_timestamp)
 EMPTY(slave_pids)
 EMPTY(synchronised_slave_pids)
 EMPTY(mirror_pids)

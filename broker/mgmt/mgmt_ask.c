@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "broker.h"
 #include "client/channel.h"
+#include "client/channel_port.h"
 #include "hosted.h"
 #include "io/mailbox.h"
 
@@ -13,6 +14,7 @@
 /* What a shard does of it in one turn: some tens of microseconds. */
 #define QUEUES_A_TURN      512u
 #define CONNECTIONS_A_TURN 64u
+#define CONSUMERS_A_TURN   1024u
 
 /* The part of one shard. */
 struct leg {
@@ -39,6 +41,7 @@ struct mgmt_ask {
     void *arg;
     enum mgmt_clients what;
     bool is_kept;
+    bool is_second;            /* what other shards know of what the first round found */
     struct mgmt_queue *queues; /* each is written by its shard alone */
     size_t queue_count;
     struct mgmt_connection *connections;
@@ -51,6 +54,9 @@ struct mgmt_ask {
     uint32_t legs_left;
     struct leg legs[];
 };
+
+static void on_tags(struct mail *mail);
+static void on_activity(struct mail *mail);
 
 /* ---- the answer is whole ---- */
 
@@ -96,6 +102,30 @@ static void gather(struct mgmt_ask *a)
     }
 }
 
+/* What is asked of the other side, when all have answered: queues know their consumers by number,
+ * consumers do not know whom their queue serves. NULL: nothing. */
+static mail_fn second_round(const struct mgmt_ask *a)
+{
+    if (a->is_second)
+        return NULL;
+    for (size_t i = 0; i < a->queue_count; i++) {
+        if (a->queues[i].lone != 0)
+            return on_tags;
+    }
+    return a->consumer_count != 0 ? on_activity : NULL;
+}
+
+static void send(struct mgmt_ask *a, mail_fn fn)
+{
+    a->legs_left = a->leg_count;
+    /* The last leg may come back, and the ask go, as soon as it is posted. */
+    for (uint32_t i = 0, count = a->leg_count; i < count; i++) {
+        a->legs[i].at = 0;
+        a->legs[i].mail.fn = fn;
+        mailbox_post(a->legs[i].shard->loop, &a->legs[i].mail);
+    }
+}
+
 static void on_leg_done(struct mail *mail)
 {
     struct leg *l = CONTAINER_OF(mail, struct leg, mail);
@@ -103,7 +133,14 @@ static void on_leg_done(struct mail *mail)
     CHECK(a->legs_left > 0);
     if (--a->legs_left != 0)
         return;
-    gather(a);
+    if (!a->is_second)
+        gather(a);
+    mail_fn more = second_round(a);
+    if (more != NULL) {
+        a->is_second = true;
+        send(a, more);
+        return;
+    }
     a->done(a, a->arg);
     if (!a->is_kept)
         free_ask(a);
@@ -113,6 +150,14 @@ static void finish_leg(struct leg *l)
 {
     l->mail.fn = on_leg_done;
     mailbox_post(l->ask->loop, &l->mail);
+}
+
+static void go_on(struct leg *l, size_t count)
+{
+    if (l->at < count)
+        mailbox_post(l->shard->loop, &l->mail);
+    else
+        finish_leg(l);
 }
 
 /* ---- queues, on their shard ---- */
@@ -141,6 +186,10 @@ static void look_at_queue(struct shard *s, struct mgmt_queue *out)
     out->redelivered = q->redelivered;
     out->acked = q->acked;
     out->used_ms = q->used_at_ms;
+    const struct message *head = queue_head(q);
+    out->has_timestamp = head != NULL && message_timestamp(head, &out->head_timestamp);
+    out->lone = port_lone_consumer(q, &out->lone_channel);
+    out->lone_is_active = q->is_single;
 }
 
 static void on_queues(struct mail *mail)
@@ -151,10 +200,29 @@ static void on_queues(struct mail *mail)
         if (a->queues[l->at].shard == l->shard->index)
             look_at_queue(l->shard, &a->queues[l->at]);
     }
-    if (l->at < a->queue_count)
-        mailbox_post(l->shard->loop, &l->mail);
-    else
-        finish_leg(l);
+    go_on(l, a->queue_count);
+}
+
+/* On the shard of the consumer's client. */
+static void look_at_tag(struct shard *s, struct mgmt_queue *out)
+{
+    const struct channel *ch = channel_find(s, &out->lone_channel);
+    struct slice tag = ch != NULL ? channel_consumer_tag(ch, out->lone) : slice_str("");
+    out->lone_tag_bytes = (uint8_t)tag.len;
+    if (tag.len != 0)
+        memcpy(out->lone_tag, tag.ptr, tag.len);
+}
+
+static void on_tags(struct mail *mail)
+{
+    struct leg *l = CONTAINER_OF(mail, struct leg, mail);
+    struct mgmt_ask *a = l->ask;
+    for (size_t n = 0; n < QUEUES_A_TURN && l->at < a->queue_count; n++, l->at++) {
+        struct mgmt_queue *q = &a->queues[l->at];
+        if (q->lone != 0 && shard_of_id(q->lone_channel.connection) == l->shard->index)
+            look_at_tag(l->shard, q);
+    }
+    go_on(l, a->queue_count);
 }
 
 /* ---- clients, on their shard ---- */
@@ -184,7 +252,9 @@ static void add_consumer(const struct channel_consumer_view *v, void *arg)
                                    .prefetch = v->prefetch,
                                    .no_ack = v->no_ack,
                                    .exclusive = v->exclusive,
+                                   .id = v->id,
                                    .qid = v->qid,
+                                   .shard = v->shard,
                                    .tag_bytes = (uint8_t)v->tag.len };
     if (v->arguments.len != 0) {
         out->arguments = mem_dup(v->arguments.ptr, v->arguments.len);
@@ -278,10 +348,35 @@ static void on_clients(struct mail *mail)
         if (c != NULL && connection_is_open(c))
             add_connection(l, c);
     }
-    if (l->at < l->id_count)
-        mailbox_post(l->shard->loop, &l->mail);
-    else
-        finish_leg(l);
+    go_on(l, l->id_count);
+}
+
+/* ---- consumers, on the shard of their queue ---- */
+
+const char *mgmt_activity_name(enum mgmt_activity a)
+{
+    static const char *const names[] = {
+        [MGMT_UP] = "up", [MGMT_ACTIVE] = "single_active", [MGMT_WAITING] = "waiting"
+    };
+    return names[a];
+}
+
+static void look_at_activity(struct shard *s, struct mgmt_consumer *out)
+{
+    const struct queue *q = shard_queue(s, out->qid);
+    if (q != NULL && q->is_single)
+        out->activity = port_active_consumer(q) == out->id ? MGMT_ACTIVE : MGMT_WAITING;
+}
+
+static void on_activity(struct mail *mail)
+{
+    struct leg *l = CONTAINER_OF(mail, struct leg, mail);
+    struct mgmt_ask *a = l->ask;
+    for (size_t n = 0; n < CONSUMERS_A_TURN && l->at < a->consumer_count; n++, l->at++) {
+        if (a->consumers[l->at].shard == l->shard->index)
+            look_at_activity(l->shard, &a->consumers[l->at]);
+    }
+    go_on(l, a->consumer_count);
 }
 
 /* ---- asking ---- */
@@ -294,19 +389,9 @@ static struct mgmt_ask *ask_new(struct broker *b, struct loop *loop, mgmt_ask_fn
     a->done = done;
     a->arg = arg;
     a->leg_count = count;
-    a->legs_left = count;
     for (uint32_t i = 0; i < count; i++)
         a->legs[i] = (struct leg){ .ask = a, .shard = broker_shard(b, i) };
     return a;
-}
-
-static void send(struct mgmt_ask *a, mail_fn fn)
-{
-    /* The last leg may come back, and the ask go, as soon as it is posted. */
-    for (uint32_t i = 0, count = a->leg_count; i < count; i++) {
-        a->legs[i].mail.fn = fn;
-        mailbox_post(a->legs[i].shard->loop, &a->legs[i].mail);
-    }
 }
 
 void mgmt_ask_queues(struct broker *b, struct loop *loop, struct mgmt_queue **queues, size_t count,

@@ -33,6 +33,14 @@ struct mgmt_queue {
     uint64_t redelivered;
     uint64_t acked;
     uint64_t used_ms; /* on the loops' clock */
+    bool has_timestamp;
+    uint64_t head_timestamp; /* of the next message */
+    /* The consumer that alone gets its messages: exclusive, or the active one of several. */
+    uint64_t lone; /* 0: there is none */
+    bool lone_is_active;
+    struct port_channel_ref lone_channel;
+    uint8_t lone_tag_bytes; /* 0: it is on its way out or in */
+    uint8_t lone_tag[255];
 };
 
 struct mgmt_connection {
@@ -71,13 +79,22 @@ struct mgmt_channel {
     struct channel_counts counts;
 };
 
+enum mgmt_activity {
+    MGMT_UP,
+    MGMT_ACTIVE,  /* the one of several that gets the messages */
+    MGMT_WAITING, /* for that one to go */
+};
+
 struct mgmt_consumer {
     uint64_t connection; /* of those in the same answer */
     uint16_t channel;
     uint16_t prefetch;
     bool no_ack;
     bool exclusive;
+    enum mgmt_activity activity;
     uint8_t tag_bytes;
+    uint32_t shard; /* the queue's */
+    uint64_t id;
     uint64_t qid;
     uint8_t tag[255];
     uint8_t *arguments; /* a table */
@@ -86,6 +103,9 @@ struct mgmt_consumer {
 
 /* Everybody has answered. The ask is freed afterwards, unless it is kept; `arg` is the caller's. */
 typedef void (*mgmt_ask_fn)(struct mgmt_ask *a, void *arg);
+
+/* As RabbitMQ calls it. */
+const char *mgmt_activity_name(enum mgmt_activity a);
 
 /* Takes *queues (of mem_array), with qid and shard filled in. */
 void mgmt_ask_queues(struct broker *b, struct loop *loop, struct mgmt_queue **queues, size_t count,

@@ -179,10 +179,10 @@ static json_t *consumer(const struct mgmt_http *m, const struct mgmt_connection 
     mgmt_json_put(queue, "name", mgmt_json_text(meta_queue_name(q)));
     mgmt_json_put(queue, "vhost", vhost_name(v, q->vhost_id));
     json_t *o = json_object();
-    mgmt_json_put(o, "arguments", json_object());
+    mgmt_json_put(o, "arguments", mgmt_json_table(slice_of(k->arguments, k->arguments_bytes)));
     mgmt_json_put_bool(o, "ack_required", !k->no_ack);
-    mgmt_json_put_bool(o, "active", true);
-    mgmt_json_put_str(o, "activity_status", "up");
+    mgmt_json_put_bool(o, "active", k->activity != MGMT_WAITING);
+    mgmt_json_put_str(o, "activity_status", mgmt_activity_name(k->activity));
     mgmt_json_put(o, "channel_details", channel_details(m, c, k->channel));
     mgmt_json_put(o, "consumer_tag", mgmt_json_text(slice_of(k->tag, k->tag_bytes)));
     mgmt_json_put_bool(o, "exclusive", k->exclusive);

@@ -41,11 +41,13 @@ static void put_messages(json_t *o, const struct mgmt_http *m, const struct mgmt
     mgmt_json_put_u64(o, "messages_ram", f->ready + f->unacked);
     mgmt_json_put_u64(o, "messages_ready_ram", f->ready);
     mgmt_json_put_u64(o, "messages_unacknowledged_ram", f->unacked);
+    mgmt_json_put_u64(o, "messages_persistent", f->persistent);
     mgmt_json_put_u64(o, "messages_paged_out", 0);
     mgmt_json_put_u64(o, "message_bytes", f->ready_bytes + f->unacked_bytes);
     mgmt_json_put_u64(o, "message_bytes_ready", f->ready_bytes);
     mgmt_json_put_u64(o, "message_bytes_unacknowledged", f->unacked_bytes);
     mgmt_json_put_u64(o, "message_bytes_ram", f->ready_bytes + f->unacked_bytes);
+    mgmt_json_put_u64(o, "message_bytes_persistent", f->persistent_bytes);
     mgmt_json_put_u64(o, "message_bytes_paged_out", 0);
     put_message_stats(o, f, rates);
 }
@@ -106,6 +108,13 @@ static void put_definition(json_t *o, const struct meta_version *v, const struct
     mgmt_json_put_str(o, "type", type_of(q));
 }
 
+static json_t *lone_tag(const struct mgmt_queue *f, bool is_that)
+{
+    if (!is_that || f->lone == 0)
+        return json_null();
+    return mgmt_json_text(slice_of(f->lone_tag, f->lone_tag_bytes));
+}
+
 static json_t *queue(const struct mgmt_http *m, const struct meta_version *v,
                      const struct meta_queue *q, const struct mgmt_queue *f)
 {
@@ -117,10 +126,12 @@ static json_t *queue(const struct mgmt_http *m, const struct meta_version *v,
     mgmt_json_put_u64(o, "consumers", f->consumers);
     mgmt_json_put(o, "consumer_utilisation", f->consumers != 0 ? json_real(1) : json_integer(0));
     mgmt_json_put(o, "consumer_capacity", f->consumers != 0 ? json_real(1) : json_integer(0));
-    mgmt_json_put(o, "exclusive_consumer_tag", json_null());
+    mgmt_json_put(o, "exclusive_consumer_tag", lone_tag(f, !f->lone_is_active));
     mgmt_json_put_u64(o, "reductions", 0);
-    mgmt_json_put(o, "single_active_consumer_tag", json_null());
+    mgmt_json_put(o, "single_active_consumer_tag", lone_tag(f, f->lone_is_active));
     mgmt_json_put(o, "head_message_timestamp", json_null());
+    if (f->has_timestamp)
+        mgmt_json_put_u64(o, "head_message_timestamp", f->head_timestamp);
     mgmt_json_put(o, "recoverable_slaves", json_null());
     mgmt_json_put_u64(o, "memory", f->memory_bytes);
     mgmt_json_put(o, "backing_queue_status", backing_status(f));

@@ -449,6 +449,14 @@ class Operations(CtlCase):
         self.assertRegex(metrics, r"(?m)^rabbitmq_resident_memory_limit_bytes 123456789$")
         self.assertRegex(metrics, r"(?m)^rabbitmq_disk_space_available_limit_bytes 7654321$")
 
+    def test_the_time_of_the_first_message(self):
+        ch = self.channel()
+        q = ch.queue()
+        mine = ("list_queues", "name", "head_message_timestamp", "messages_persistent")
+        self.assertIn([q, "", "0"], self.rows(*mine))
+        ch.publish("", q, b"x", props={"timestamp": 1700000000, "delivery_mode": 2})
+        wait_until(lambda: [q, "1700000000", "1"] in self.rows(*mine), "its time")
+
     def test_what_only_erlang_can(self):
         out = self.ctl("eval", "ok.", code=EX_UNAVAILABLE)
         self.assertIn("no Erlang program", out.stderr)

@@ -213,6 +213,21 @@ class Objects(ManagementCase):
         self.assertEqual(q["message_stats"]["publish"], 5)
         self.assertEqual(q["message_stats"]["deliver_get"], 2)
 
+    def test_what_stands_first_and_what_is_kept(self):
+        ch = self.channel()
+        q = ch.queue()
+        self.wait_queue(q, head_message_timestamp=None, messages_persistent=0)
+        ch.publish(key=q, body=b"123", props={"timestamp": 1700000000, "delivery_mode": 2})
+        ch.publish(key=q, body=b"12345", props={"delivery_mode": 2})
+        ch.publish(key=q, body=b"1", props={"timestamp": 5})
+        self.wait_queue(q, head_message_timestamp=1700000000, messages_persistent=2,
+                        message_bytes_persistent=8)
+        ch.get(q)
+        self.wait_queue(q, head_message_timestamp=None, messages_persistent=1,
+                        message_bytes_persistent=5)
+        ch.get(q)
+        self.wait_queue(q, head_message_timestamp=5, messages_persistent=0)
+
     def test_lists_of_queues(self):
         ch = self.channel()
         base = self.name("list")
@@ -333,6 +348,55 @@ class Clients(ManagementCase):
         self.assertFalse(mine[1]["confirm"])
         self.assertEqual(self.get("/api/channels/" + urllib.parse.quote(mine[1]["name"], safe="")),
                          mine[1])
+
+    @only("broker")
+    def test_whom_a_queue_serves_alone(self):
+        """Queues and their consumers are wherever they are: several of each, on three shards."""
+        b = self.broker("rabbit2", {"node": {"threads": 3}})
+        self.port = port_of(b)
+        chs = [self.connect(address=b.address).channel() for _ in range(4)]
+        for n in range(6):
+            single, exclusive, plain = "single%d" % n, "exclusive%d" % n, "plain%d" % n
+            chs[0].declare(single, arguments={"x-single-active-consumer": True})
+            chs[0].declare(exclusive)
+            chs[0].declare(plain)
+            first, second = chs[n % 4], chs[(n + 1) % 4]
+            first.consume(single, "first%d" % n)
+            second.consume(single, "second%d" % n, arguments={"x-priority": 0})
+            second.consume(exclusive, "only%d" % n, exclusive=True)
+            first.consume(plain, "any%d" % n)
+        consumers = {c["consumer_tag"]: c for c in self.get("/api/consumers")}
+        queues = {q["name"]: q for q in self.get("/api/queues")}
+        tags = ("exclusive_consumer_tag", "single_active_consumer_tag")
+        for n in range(6):
+            def activity(tag):
+                return [consumers[tag + str(n)][k] for k in ("active", "activity_status")]
+            self.assertEqual(activity("first"), [True, "single_active"])
+            self.assertEqual(activity("second"), [False, "waiting"])
+            self.assertEqual(activity("only"), [True, "up"])
+            self.assertEqual(consumers["second%d" % n]["arguments"], {"x-priority": 0})
+
+            def of(queue):
+                return [queues[queue + str(n)][k] for k in tags]
+            self.assertEqual(of("single"), [None, "first%d" % n])
+            self.assertEqual(of("exclusive"), ["only%d" % n, None])
+            self.assertEqual(of("plain"), [None, None])
+        chs[0].call("basic.cancel", consumer_tag="first0")
+        self.wait_queue("single0", single_active_consumer_tag="second0")
+        detail, = self.queue_of("single0")["consumer_details"]
+        self.assertEqual((detail["active"], detail["activity_status"]), (True, "single_active"))
+        rows = [line.split("\t") for line in b.ctl(
+            "-s", "list_consumers", "consumer_tag", "active", "activity_status").stdout.split("\n")]
+        self.assertIn(["second1", "false", "waiting"], rows)
+        self.assertIn(["only1", "true", "up"], rows)
+        rows = {r[0]: r[1:] for r in (line.split("\t") for line in b.ctl(
+            "-s", "list_queues", "name", "exclusive_consumer_tag",
+            "exclusive_consumer_pid").stdout.splitlines())}
+        self.assertEqual(rows["single1"], ["", ""])
+        self.assertEqual(rows["exclusive1"][0], "only1")
+        pids = [line.split("\t") for line in b.ctl(
+            "-s", "list_consumers", "consumer_tag", "channel_pid").stdout.splitlines()]
+        self.assertIn(["only1", rows["exclusive1"][1]], pids)
 
     @only("broker", "threads")
     def test_what_a_channel_has_not_committed(self):
