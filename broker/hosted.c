@@ -164,8 +164,8 @@ static void on_bury(void *arg)
         loop_again(s->loop, &s->hosting->bury_task);
 }
 
-/* Small ones go at once; large ones in turns, and those whose letters are still to be published when
- * that is done. */
+/* Small ones go at once; large ones in turns, and those whose letters are still to be published
+ * when that is done. */
 static void bury(struct shard *s, struct hosted *h)
 {
     CHECK(!h->will_run);

@@ -20,9 +20,9 @@ struct hosted {
     struct slice name; /* of one with a dead-letter exchange: its letters may outlive it */
     uint8_t *names;    /* what the settings' names and its own point into */
     bool auto_delete;
-    bool deleting;   /* promised to be deleted: gone for everybody already */
-    bool will_run;   /* see port_settled */
-    bool cycle_told; /* a cycle of dead letters was logged */
+    bool deleting;    /* promised to be deleted: gone for everybody already */
+    bool will_run;    /* see port_settled */
+    bool cycle_told;  /* a cycle of dead letters was logged */
     uint64_t letters; /* dead ones that wait to be published: until then it stays, see hosted.c */
     struct loop_task go_on;
     STAILQ_ENTRY(hosted) run_entry;

@@ -106,7 +106,8 @@ static struct amqp_field number_field(int64_t n)
 /* ---- former deaths ----------------------------------------------------------------------------
  */
 
-/* Not even a number need be the same as itself; tables are compared as they came, which is quick. */
+/* Not even a number need be the same as itself; tables are compared as they came, which is quick.
+ */
 static bool is_same(const struct amqp_field *a, const struct amqp_field *b)
 {
     if (a == NULL || b == NULL)
