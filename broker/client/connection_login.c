@@ -67,21 +67,25 @@ static void log_refusal(struct connection *c, enum auth_verdict verdict)
              user, sock_addr_text(&c->client, where), auth_verdict_text(verdict));
 }
 
-static void let_in(struct connection *c)
+static void let_in(struct connection *c, const struct meta_user *u)
 {
-    const struct meta_user *u = meta_user_find(broker_meta(c->shard->broker), user_of(c));
-    CHECK(u != NULL); /* auth looked, in this very turn */
     c->user_id = u->user_id;
     shard_count(c->shard, auth_ok, 1);
     connection_step(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_AUTH_OK });
 }
 
+/* auth has looked, but the user may have been deleted since then, even in this turn. */
 static void judged(struct connection *c, enum auth_verdict verdict)
 {
-    if (verdict == AUTH_OK) {
-        let_in(c);
+    const struct meta_user *u = NULL;
+    if (verdict == AUTH_OK)
+        u = meta_user_find(broker_meta(c->shard->broker), user_of(c));
+    if (u != NULL) {
+        let_in(c, u);
         return;
     }
+    if (verdict == AUTH_OK)
+        verdict = AUTH_REFUSED;
     log_refusal(c, verdict);
     if (verdict == AUTH_BUSY) {
         connection_error(c, AMQP_CONNECTION_FORCED, 0, "too many logins at a time, try again");
