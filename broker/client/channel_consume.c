@@ -298,7 +298,7 @@ static bool args_are_right(struct channel *ch, const struct meta_queue *q, struc
                            struct consume_args *out)
 {
     struct meta_refusal why;
-    const struct meta_vhost *vh = meta_vhost_get(channel_meta(ch), ch->conn->vhost_id);
+    const struct meta_vhost *vh = channel_vhost(ch, channel_meta(ch));
     if (consume_args_read(vh, q, args, out, &why))
         return true;
     channel_refuse(ch, &why, AMQP_BASIC_CONSUME);
@@ -310,7 +310,7 @@ static bool suits_prefetch(struct channel *ch, const struct meta_queue *q)
 {
     if (LIKELY(ch->channel_prefetch == 0) || !meta_queue_is_quorum(q))
         return true;
-    struct slice vhost = meta_vhost_name(meta_vhost_get(channel_meta(ch), ch->conn->vhost_id));
+    struct slice vhost = meta_vhost_name(channel_vhost(ch, channel_meta(ch)));
     channel_error(ch, AMQP_NOT_IMPLEMENTED, AMQP_BASIC_CONSUME,
                   "queue '%.*s' in vhost '%.*s' does not support global qos",
                   SLICE_ARG(meta_queue_name(q)), SLICE_ARG(vhost));
