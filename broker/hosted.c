@@ -123,6 +123,10 @@ static void wake(struct shard *s, const struct heap_item *due, uint64_t now_ms)
         return;
     if (!queue_on_time(&h->queue, now_ms))
         return;
+    if (meta_queue_get(broker_meta(s->broker), h->queue.qid) == NULL) {
+        queue_use(&h->queue, now_ms); /* one that nobody could find yet, or that is gone already */
+        return;
+    }
     h->deleting = true;
     shard_delete_queue(s, h->queue.qid);
 }
