@@ -205,6 +205,8 @@ void channel_take_body(struct channel *ch, const struct amqp_frame *f);
 void channel_pass_over_publish(struct channel *ch);
 void channel_pass_over_header(struct channel *ch, const struct amqp_frame *f);
 void channel_pass_over_body(struct channel *ch, const struct amqp_frame *f);
+/* The channel was closed amid a message, whose rest comes all the same. */
+void channel_pass_over_rest(struct channel *ch, enum content_stage stage, uint64_t left_bytes);
 void channel_drop_content(struct channel *ch);
 void channel_return(struct channel *ch, struct message *m); /* mandatory, and nobody wanted it */
 

@@ -690,9 +690,13 @@ void channel_judge_age(struct channel *ch, uint64_t timeout_ms)
     uint64_t age_ms = (uint64_t)(now_ds(ch) - e->at_ds) * 100;
     if (timeout_ms == 0 || age_ms <= timeout_ms)
         return;
+    enum content_stage stage = ch->content.stage;
+    uint64_t left_bytes = ch->content.left_bytes;
     channel_error(ch, AMQP_PRECONDITION_FAILED, 0,
                   "delivery acknowledgement on channel %u timed out. Timeout value used: %" PRIu64
                   " ms. This timeout value can be configured, see consumers doc guide to learn "
                   "more",
                   (unsigned)ch->number, timeout_ms);
+    if (stage != CONTENT_NONE)
+        channel_pass_over_rest(ch, stage, left_bytes);
 }

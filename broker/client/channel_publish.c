@@ -174,12 +174,12 @@ static void begin_body(struct channel *ch, const struct amqp_header *h,
         publish(ch, slice_of(NULL, 0));
 }
 
-static void pass_over_rest(struct channel *ch, uint64_t octets)
+void channel_pass_over_rest(struct channel *ch, enum content_stage stage, uint64_t left_bytes)
 {
-    CHECK(ch->state == CHANNEL_CLOSING);
+    CHECK(ch->state == CHANNEL_CLOSING && stage != CONTENT_NONE);
     channel_pass_over_publish(ch);
-    ch->content.stage = CONTENT_BODY;
-    ch->content.left_bytes = octets;
+    ch->content.stage = stage;
+    ch->content.left_bytes = left_bytes;
     ch->content.overrun = false;
 }
 
@@ -194,7 +194,7 @@ void channel_take_header(struct channel *ch, const struct amqp_frame *f)
     else if (header_is_good(ch, &h, &brief))
         begin_body(ch, &h, &brief);
     else if (connection_is_open(ch->conn) && h.body_size != 0)
-        pass_over_rest(ch, h.body_size); /* what was refused by its head comes all the same */
+        channel_pass_over_rest(ch, CONTENT_BODY, h.body_size); /* what was refused by its head comes all the same */
 }
 
 /* ---- the same on a channel that we have closed

@@ -1,5 +1,6 @@
 """A client that never acknowledges: its channel is closed, and others get what it had."""
 
+import wire
 from harness.case import Case
 from harness.waits import wait_until
 
@@ -71,6 +72,24 @@ class AckTimeout(Case):
         ch.consume(q, no_ack=True)
         ch.expect("basic.deliver")
         ch.conn.expect_silence(3.0)
+
+    def test_amid_a_message(self):
+        """The rest of a message that the client was sending is passed over, not out of place."""
+        q = self.filled()
+        self.conn.polite = False
+        for sent in range(1, 3):
+            ch = self.conn.channel()
+            ch.get(q, no_ack=False)
+            frames = [wire.method_frame(ch.number, "basic.publish", exchange="", routing_key=q),
+                      wire.header_frame(ch.number, 10000, None),
+                      wire.body_frames(ch.number, b"m" * 10000, 4096)]
+            for f in frames[:sent]:
+                self.conn.send(f)
+            self.late(ch)
+            for f in frames[sent:]:
+                self.conn.send(f)
+            ch.send("channel.close_ok")
+            self.ch.barrier()
 
     def test_other_channels_go_on(self):
         q = self.filled(2)
