@@ -9,10 +9,10 @@
 #define PASSWORD_MAX    1024u
 #define REFUSALS_LOGGED 50u /* a second */
 
-#define GET          HTTP_GET
-#define PUT          HTTP_PUT
-#define POST         HTTP_POST
-#define DELETE       HTTP_DELETE
+#define GET             HTTP_GET
+#define PUT             HTTP_PUT
+#define POST            HTTP_POST
+#define DELETE          HTTP_DELETE
 
 /* Everything that is served, for the requests and for the page. Of two paths that fit, the first
  * one counts; lines of one path stand together. */

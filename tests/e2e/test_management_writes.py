@@ -4,7 +4,6 @@ The same tests run against RabbitMQ's management plugin: --target rabbitmq.
 """
 
 import base64
-import unittest
 import urllib.parse
 
 from harness import procs
@@ -279,7 +278,6 @@ class Messages(ApiCase):
 
 
     @only("broker")
-    @unittest.skipIf(is_instrumented(), "the tools take memory of their own")
     def test_large_ones_are_sent_a_few_at_a_time(self):
         def memory(which):
             with open("/proc/%d/status" % broker.proc.pid) as f:
@@ -296,7 +294,8 @@ class Messages(ApiCase):
         got = api.post("/api/queues/%2F/large/get", {
             "count": 100, "ackmode": "ack_requeue_true", "encoding": "auto"})
         self.assertEqual((got.status, len(got.json)), (200, 100))
-        self.assertLess(memory("VmHWM"), before + 60)
+        most = 600 if is_instrumented() else 60  # the tools take memory of their own
+        self.assertLess(memory("VmHWM"), before + most)
 
 
 class Vhosts(ApiCase):
