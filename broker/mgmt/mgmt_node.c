@@ -147,51 +147,87 @@ static uint64_t exchange_count(const struct mgmt_http *m)
 
 static void put_versions(json_t *o, const struct mgmt_http *m)
 {
-    const char *node = mgmt_conf(m)->node.name;
     mgmt_json_put_str(o, "management_version", WARREN_VERSION);
     mgmt_json_put_str(o, "product_name", "Warren");
     mgmt_json_put_str(o, "product_version", WARREN_VERSION);
     mgmt_json_put_str(o, "rabbitmq_version", WARREN_VERSION); /* readers look for it */
     mgmt_json_put(o, "cluster_name", mgmt_cluster_name(m));
-    mgmt_json_put_str(o, "node", node);
     mgmt_json_put_str(o, "rates_mode", "basic");
     mgmt_json_put_bool(o, "disable_stats", false);
     mgmt_json_put_bool(o, "enable_queue_totals", false);
     mgmt_json_put_u64(o, "statistics_db_event_queue", 0);
 }
 
-static json_t *overview(const struct mgmt_http *m, const struct mgmt_totals *t)
+static void put_totals(json_t *o, const struct mgmt_totals *t, uint64_t exchanges)
 {
-    struct mgmt_counts now;
-    mgmt_counts_read(m->broker, &now);
-    json_t *o = json_object();
-    put_versions(o, m);
-    mgmt_json_put(o, "exchange_types", exchange_types());
-    mgmt_json_put(o, "listeners", mgmt_listeners(m));
-    mgmt_json_put(o, "message_stats", counted(m, &now, message_stats));
-    mgmt_json_put(o, "churn_rates", counted(m, &now, churn_rates));
     json_t *totals = json_object();
     mgmt_json_put_rated(totals, "messages", t->ready + t->unacked, 0);
     mgmt_json_put_rated(totals, "messages_ready", t->ready, 0);
     mgmt_json_put_rated(totals, "messages_unacknowledged", t->unacked, 0);
     mgmt_json_put(o, "queue_totals", totals);
     json_t *objects = json_object();
-    mgmt_json_put_u64(objects, "channels", now.channels_opened - now.channels_closed);
-    mgmt_json_put_u64(objects, "connections", now.connections_opened - now.connections_closed);
+    mgmt_json_put_u64(objects, "channels", t->channels);
+    mgmt_json_put_u64(objects, "connections", t->connections);
     mgmt_json_put_u64(objects, "consumers", t->consumers);
-    mgmt_json_put_u64(objects, "exchanges", exchange_count(m));
+    mgmt_json_put_u64(objects, "exchanges", exchanges);
     mgmt_json_put_u64(objects, "queues", t->queues);
     mgmt_json_put(o, "object_totals", objects);
+}
+
+static json_t *stats_of(const struct mgmt_totals *t)
+{
+    json_t *o = json_object();
+    mgmt_json_put_rated(o, "ack", t->acked, 0);
+    mgmt_json_put_rated(o, "deliver_get", t->delivered, 0);
+    mgmt_json_put_rated(o, "publish", t->published, 0);
+    mgmt_json_put_rated(o, "redeliver", t->redelivered, 0);
     return o;
 }
 
+/* What is in the vhosts that the user may enter, and nothing of the node. */
+static void put_own(json_t *o, const struct mgmt_call *c, const struct mgmt_totals *vhosts,
+                    size_t vhost_count)
+{
+    size_t count;
+    const struct meta_vhost **own = mgmt_vhosts(c, &count);
+    struct mgmt_totals sum = { 0 };
+    uint64_t exchanges = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct mgmt_totals one = mgmt_totals_of_vhost(vhosts, vhost_count, own[i]->vhost_id);
+        mgmt_totals_add(&sum, &one);
+        exchanges += own[i]->exchanges.count;
+    }
+    mem_free(own);
+    mgmt_json_put(o, "message_stats", stats_of(&sum));
+    put_totals(o, &sum, exchanges);
+}
+
+static void put_all(json_t *o, const struct mgmt_http *m, const struct mgmt_totals *all)
+{
+    struct mgmt_counts now;
+    mgmt_counts_read(m->broker, &now);
+    mgmt_json_put_str(o, "node", mgmt_conf(m)->node.name);
+    mgmt_json_put(o, "listeners", mgmt_listeners(m));
+    mgmt_json_put(o, "message_stats", counted(m, &now, message_stats));
+    put_totals(o, all, exchange_count(m));
+}
+
+/* As with RabbitMQ, who is no monitor sees what his vhosts hold. */
 static void on_overview(void *arg, const struct mgmt_totals *all, const struct mgmt_totals *vhosts,
                         size_t vhost_count)
 {
-    (void)vhosts;
-    (void)vhost_count;
     struct mgmt_call *c = arg;
-    mgmt_reply_object(c, overview(c->m, all));
+    struct mgmt_counts now;
+    json_t *o = json_object();
+    mgmt_counts_read(c->m->broker, &now);
+    put_versions(o, c->m);
+    mgmt_json_put(o, "exchange_types", exchange_types());
+    mgmt_json_put(o, "churn_rates", counted(c->m, &now, churn_rates));
+    if (mgmt_has_tag(c, MGMT_MONITORING))
+        put_all(o, c->m, all);
+    else
+        put_own(o, c, vhosts, vhost_count);
+    mgmt_reply_object(c, o);
 }
 
 void mgmt_serve_overview(struct mgmt_call *c)
@@ -251,7 +287,7 @@ static json_t *node(const struct mgmt_http *m)
     mgmt_json_put_str(o, "name", conf->node.name);
     mgmt_json_put_str(o, "type", conf->node.type == BROKER_NODE_RAM ? "ram" : "disc");
     mgmt_json_put_bool(o, "running", true);
-    mgmt_json_put_bool(o, "being_drained", false);
+    mgmt_json_put_bool(o, "being_drained", broker_is_drained(m->broker));
     mgmt_json_put(o, "cluster_links", json_array());
     mgmt_json_put(o, "enabled_plugins",
                   json_pack("[s,s]", "rabbitmq_management", "rabbitmq_prometheus"));

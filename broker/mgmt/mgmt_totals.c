@@ -51,7 +51,7 @@ static struct mgmt_totals *totals_of(struct sums *s, uint64_t vhost_id)
     return &s->list[s->count++];
 }
 
-static void add(struct mgmt_totals *to, const struct mgmt_totals *more)
+void mgmt_totals_add(struct mgmt_totals *to, const struct mgmt_totals *more)
 {
 #define X(name) to->name += more->name;
     MGMT_TOTALS(X)
@@ -65,28 +65,31 @@ static void add_queue(struct sums *s, const struct hosted *h)
     const struct queue *q = &h->queue;
     const struct qcount *ready = &q->store.counts.ready;
     const struct qcount *out = &q->store.counts.out;
-    add(totals_of(s, h->vhost_id),
-        &(struct mgmt_totals){
-            .queues = 1,
-            .consumers = q->consumer_count,
-            .ready = ready->count,
-            .unacked = out->count,
-            .ready_bytes = ready->bytes,
-            .unacked_bytes = out->bytes,
-            .memory_bytes =
-                sizeof *h + ready->bytes + out->bytes +
-                (ready->count + out->count) * (sizeof(struct message) + sizeof(struct qentry)),
-            .published = q->published,
-            .delivered = q->delivered,
-            .redelivered = q->redelivered,
-            .acked = q->acked,
-        });
+    mgmt_totals_add(totals_of(s, h->vhost_id),
+                    &(struct mgmt_totals){
+                        .queues = 1,
+                        .consumers = q->consumer_count,
+                        .ready = ready->count,
+                        .unacked = out->count,
+                        .ready_bytes = ready->bytes,
+                        .unacked_bytes = out->bytes,
+                        .memory_bytes = sizeof *h + ready->bytes + out->bytes +
+                                        (ready->count + out->count) *
+                                            (sizeof(struct message) + sizeof(struct qentry)),
+                        .published = q->published,
+                        .delivered = q->delivered,
+                        .redelivered = q->redelivered,
+                        .acked = q->acked,
+                    });
 }
 
 static void add_client(struct sums *s, const struct connection *c)
 {
     struct stream_totals octets = stream_totals(c->stream);
-    struct mgmt_totals more = { .in_bytes = octets.in_bytes, .out_bytes = octets.out_bytes };
+    struct mgmt_totals more = { .connections = 1,
+                                .channels = c->channel_count,
+                                .in_bytes = octets.in_bytes,
+                                .out_bytes = octets.out_bytes };
     for (uint32_t i = 0; i < c->channel_cap; i++) {
         const struct channel *ch = c->channels[i];
         if (ch == NULL)
@@ -94,7 +97,7 @@ static void add_client(struct sums *s, const struct connection *c)
         more.unconfirmed += ch->confirms ? confirm_waiting(&ch->confirm) : 0;
         more.prefetch += ch->channel_prefetch;
     }
-    add(totals_of(s, c->vhost_id), &more);
+    mgmt_totals_add(totals_of(s, c->vhost_id), &more);
 }
 
 static void on_answered(struct mail *mail);
@@ -147,8 +150,8 @@ static void finish(struct asking *a)
     for (uint32_t i = 0; i < a->leg_count; i++) {
         struct sums *s = &a->legs[i].sums;
         for (size_t n = 0; n < s->count; n++) {
-            add(totals_of(&all, s->list[n].vhost_id), &s->list[n]);
-            add(&total, &s->list[n]);
+            mgmt_totals_add(totals_of(&all, s->list[n].vhost_id), &s->list[n]);
+            mgmt_totals_add(&total, &s->list[n]);
         }
         mem_free(s->list);
     }

@@ -27,6 +27,8 @@ struct loop;
     X(delivered)                                                                                   \
     X(redelivered)                                                                                 \
     X(acked)                                                                                       \
+    X(connections)                                                                                 \
+    X(channels)                                                                                    \
     X(in_bytes)                                                                                    \
     X(out_bytes)                                                                                   \
     X(unconfirmed)                                                                                 \
@@ -44,6 +46,8 @@ typedef void (*mgmt_totals_fn)(void *arg, const struct mgmt_totals *all,
                                const struct mgmt_totals *vhosts, size_t vhost_count);
 
 void mgmt_ask_totals(struct broker *b, struct loop *loop, mgmt_totals_fn done, void *arg);
+
+void mgmt_totals_add(struct mgmt_totals *to, const struct mgmt_totals *more);
 
 /* Those of one vhost, all zero when it has no queue. */
 struct mgmt_totals mgmt_totals_of_vhost(const struct mgmt_totals *vhosts, size_t count,

@@ -229,6 +229,22 @@ class Tags(ApiCase):
         conn.channel()
         self.expect(api.delete("/api/connections/username/" + api.user), 204)
 
+    def test_what_of_the_overview_is_for_monitors(self):
+        vhost = self.vhost()
+        self.expect(self.api.put("/api/queues/%s/q" % vhost, {}), 201)
+        self.expect(self.api.put("/api/queues/%2F/" + self.name(), {}), 201)
+        _, api = self.user("management", vhost)
+        _, monitor = self.user("monitoring")
+        self.api.wait("/api/queues/%s/q" % vhost, messages=0)
+        few, all_ = api.get("/api/overview").json, monitor.get("/api/overview").json
+        self.assertIn("listeners", all_)
+        self.assertIn("node", all_)
+        self.assertNotIn("listeners", few)
+        self.assertNotIn("node", few)
+        self.assertEqual(few["object_totals"]["queues"], 1)
+        self.assertGreater(all_["object_totals"]["queues"], 1)
+        self.assertEqual(few["object_totals"]["connections"], 0)
+
     def test_policymakers_stay_in_their_vhosts(self):
         vhost = self.vhost()
         _, api = self.user("policymaker", vhost)
