@@ -1,5 +1,6 @@
 /* list_connections and list_channels. */
 #include "base/mem.h"
+#include "io/tls_about.h"
 #include "mgmt/ctl_columns.h"
 #include "mgmt/ctl_lister.h"
 #include "mgmt/mgmt_ask.h"
@@ -79,14 +80,26 @@ static void put_connection_vhost(const struct row *r)
 
 NUMBER(connection, port, sock_addr_port(&r->c->local))
 NUMBER(connection, peer_port, sock_addr_port(&r->c->client))
-BOOLEAN(connection, ssl, r->c->tls)
-WORD(connection, ssl_protocol, "")
-WORD(connection, ssl_key_exchange, "")
-WORD(connection, ssl_cipher, "")
-WORD(connection, ssl_hash, "")
-WORD(connection, peer_cert_subject, "")
-WORD(connection, peer_cert_issuer, "")
-WORD(connection, peer_cert_validity, "")
+BOOLEAN(connection, ssl, r->c->tls != NULL)
+
+static void put_tls(const struct row *r, const char *value)
+{
+    ctl_row_str(r->out, value != NULL ? value : "");
+}
+
+#define TLS_WORD(name, word)                                                                       \
+    static void put_connection_##name(const struct row *r)                                         \
+    {                                                                                              \
+        put_tls(r, r->c->tls != NULL ? r->c->tls->word : NULL);                                    \
+    }
+
+TLS_WORD(ssl_protocol, protocol)
+TLS_WORD(ssl_key_exchange, key_exchange)
+TLS_WORD(ssl_cipher, cipher)
+TLS_WORD(ssl_hash, hash)
+TLS_WORD(peer_cert_subject, subject)
+TLS_WORD(peer_cert_issuer, issuer)
+TLS_WORD(peer_cert_validity, validity)
 WORD(connection, state, r->c->blocked ? "blocked" : "running")
 NUMBER(connection, channels, r->c->channels)
 
@@ -108,8 +121,8 @@ NUMBER(connection, channel_max, r->c->channel_max)
 NUMBER(connection, recv_oct, r->c->in_bytes)
 NUMBER(connection, send_oct, r->c->out_bytes)
 NUMBER(connection, send_pend, r->c->pending_bytes)
-NUMBER(connection, recv_cnt, 0) /* packets are not counted */
-NUMBER(connection, send_cnt, 0)
+NUMBER(connection, recv_cnt, r->c->in_count)
+NUMBER(connection, send_cnt, r->c->out_count)
 NUMBER(connection, connected_at, r->c->connected_ms)
 
 static const char *const connection_names[] = {

@@ -7,6 +7,7 @@
 #include "client/channel_port.h"
 #include "hosted.h"
 #include "io/mailbox.h"
+#include "io/tls_about.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +66,7 @@ static void free_ask(void *ptr)
     struct mgmt_ask *a = ptr;
     for (size_t i = 0; i < a->connection_count; i++) {
         mem_free(a->connections[i].user);
+        tls_about_free(&a->connections[i].tls);
         mem_free(a->connections[i].client_properties);
     }
     for (size_t i = 0; i < a->consumer_count; i++)
@@ -297,7 +299,7 @@ static void add_connection(struct leg *l, const struct connection *c)
         .client = c->client,
         .local = *stream_local(c->stream),
         .user = mem_strdup(c->user),
-        .tls = stream_is_tls(c->stream),
+        .tls = stream_tls_about(c->stream),
         .blocked = c->blocked,
         .channel_max = c->hs.limits.channel_max,
         .heartbeat_s = c->hs.limits.heartbeat_s,
@@ -306,6 +308,8 @@ static void add_connection(struct leg *l, const struct connection *c)
         .connected_ms = c->connected_ms,
         .in_bytes = totals.in_bytes,
         .out_bytes = totals.out_bytes,
+        .in_count = totals.in_count,
+        .out_count = totals.out_count,
         .pending_bytes = stream_pending(c->stream),
         .client_properties_bytes = c->client_properties_bytes,
     };

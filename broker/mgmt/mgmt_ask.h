@@ -50,7 +50,7 @@ struct mgmt_connection {
     struct sock_addr local;
     char *user;
     char mechanism[32];
-    bool tls;
+    struct tls_about *tls; /* NULL: it speaks none */
     bool blocked;
     uint16_t channel_max;
     uint16_t heartbeat_s;
@@ -59,6 +59,8 @@ struct mgmt_connection {
     uint64_t connected_ms;
     uint64_t in_bytes;
     uint64_t out_bytes;
+    uint64_t in_count; /* reads and writes */
+    uint64_t out_count;
     uint64_t pending_bytes;
     uint8_t *client_properties; /* a table */
     uint32_t client_properties_bytes;

@@ -1,6 +1,7 @@
 #include "base/mem.h"
 #include "client/connection.h"
 #include "io/mailbox.h"
+#include "io/tls_about.h"
 #include "mgmt/mgmt_inner.h"
 
 #include <stdlib.h>
@@ -31,6 +32,28 @@ static void put_peer(json_t *o, const struct mgmt_connection *c)
 
 /* ---- connections ---- */
 
+static void put_word(json_t *o, const char *name, const char *value)
+{
+    bool any = value != NULL && value[0] != '\0';
+    mgmt_json_put(o, name, any ? mgmt_json_text(slice_str(value)) : json_null());
+}
+
+/* `t` is NULL for one that speaks no TLS: RabbitMQ has the names all the same. */
+static void put_tls(json_t *o, const struct tls_about *t)
+{
+    static const struct tls_about none = { 0 };
+    mgmt_json_put_bool(o, "ssl", t != NULL);
+    if (t == NULL)
+        t = &none;
+    put_word(o, "ssl_protocol", t->protocol);
+    put_word(o, "ssl_key_exchange", t->key_exchange);
+    put_word(o, "ssl_cipher", t->cipher);
+    put_word(o, "ssl_hash", t->hash);
+    put_word(o, "peer_cert_subject", t->subject);
+    put_word(o, "peer_cert_issuer", t->issuer);
+    put_word(o, "peer_cert_validity", t->validity);
+}
+
 static json_t *connection(const struct mgmt_http *m, const struct mgmt_connection *c)
 {
     char name[CLIENT_NAME_MAX], room[SOCK_ADDR_TEXT_MAX];
@@ -44,7 +67,7 @@ static json_t *connection(const struct mgmt_http *m, const struct mgmt_connectio
     mgmt_json_put_str(o, "type", "network");
     mgmt_json_put_str(o, "protocol", "AMQP 0-9-1");
     mgmt_json_put_str(o, "auth_mechanism", c->mechanism);
-    mgmt_json_put_bool(o, "ssl", c->tls);
+    put_tls(o, c->tls);
     put_peer(o, c);
     mgmt_json_put_str(o, "host", sock_addr_host(&c->local, room));
     mgmt_json_put_u64(o, "port", sock_addr_port(&c->local));
@@ -61,6 +84,8 @@ static json_t *connection(const struct mgmt_http *m, const struct mgmt_connectio
     mgmt_json_put(o, "client_properties",
                   mgmt_json_table(slice_of(c->client_properties, c->client_properties_bytes)));
     mgmt_json_put_u64(o, "send_pend", c->pending_bytes);
+    mgmt_json_put_u64(o, "recv_cnt", c->in_count);
+    mgmt_json_put_u64(o, "send_cnt", c->out_count);
     return o;
 }
 

@@ -534,6 +534,7 @@ static void read_now(struct stream *s)
         s->in_len += got;
         s->in->len_bytes = (uint32_t)(s->in_at - s->in->data + (ptrdiff_t)s->in_len);
         s->in_bytes += got;
+        s->in_count++;
         s->last_read_ms = loop_now_ms(s->loop);
         s->handlers->on_data(s, s->arg);
         if (s->state != STREAM_OPEN)

@@ -125,6 +125,8 @@ void stream_set_marks(struct stream *s, size_t high_bytes, size_t low_bytes);
 struct stream_totals {
     uint64_t in_bytes;
     uint64_t out_bytes;
+    uint64_t in_count;  /* reads that brought something */
+    uint64_t out_count; /* writes that took something */
 };
 struct stream_totals stream_totals(const struct stream *s);
 struct loop *stream_loop(const struct stream *s);
@@ -140,5 +142,7 @@ const char *stream_tls_common_name(const struct stream *s);
 /* The first DNS name that it bears beside, or NULL. */
 const char *stream_tls_dns_name(const struct stream *s);
 bool stream_is_tls(const struct stream *s);
+/* Of one that speaks TLS and has shaken hands; else NULL. The caller's, see tls_about.h. */
+struct tls_about *stream_tls_about(const struct stream *s);
 
 #endif

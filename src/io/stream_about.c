@@ -1,11 +1,12 @@
 /* What can be asked of a stream. */
 #include "io/stream_internal.h"
+#include "io/tls_about.h"
 
 #include <sys/socket.h>
 
 struct stream_totals stream_totals(const struct stream *s)
 {
-    return (struct stream_totals){ s->in_bytes, s->out_bytes };
+    return (struct stream_totals){ s->in_bytes, s->out_bytes, s->in_count, s->out_count };
 }
 
 struct loop *stream_loop(const struct stream *s)
@@ -51,4 +52,9 @@ const char *stream_tls_dns_name(const struct stream *s)
 bool stream_is_tls(const struct stream *s)
 {
     return s->tls != NULL;
+}
+
+struct tls_about *stream_tls_about(const struct stream *s)
+{
+    return s->tls != NULL ? tls_about_new(s->tls) : NULL;
 }

@@ -63,6 +63,8 @@ struct stream {
     struct tls_conn *tls;
     uint64_t in_bytes;
     uint64_t out_bytes;
+    uint64_t in_count;
+    uint64_t out_count;
     uint64_t last_read_ms;
     uint64_t last_write_ms;
     struct sock_addr peer;

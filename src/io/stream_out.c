@@ -50,6 +50,7 @@ static bool send_pending(struct stream *s)
         case TLS_OK:
             outq_sent(&s->out, n);
             s->out_bytes += n;
+            s->out_count++;
             s->last_write_ms = loop_now_ms(s->loop);
             continue;
         case TLS_WANT_WRITE:

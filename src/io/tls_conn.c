@@ -191,24 +191,24 @@ int tls_on_new_session(SSL *ssl, SSL_SESSION *session)
 
 /* ---- about the peer ------------------------------------------------------------------------- */
 
-static char *subject_of(X509 *cert)
+char *tls_name_text(const X509_NAME *name)
 {
     BIO *bio = BIO_new(BIO_s_mem());
     CHECK(bio != NULL);
-    char *subject = NULL;
+    char *out = NULL;
     /* Escapes control octets, so that it may be logged. */
-    if (X509_NAME_print_ex(bio, X509_get_subject_name(cert), 0,
+    if (X509_NAME_print_ex(bio, name, 0,
                            XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_UTF8_CONVERT) >= 0) {
         char *text = NULL;
         long len = BIO_get_mem_data(bio, &text);
         if (len > 0 && len <= SUBJECT_MAX) {
-            subject = mem_zalloc((size_t)len + 1);
-            memcpy(subject, text, (size_t)len);
+            out = mem_zalloc((size_t)len + 1);
+            memcpy(out, text, (size_t)len);
         }
     }
     BIO_free(bio);
     ERR_clear_error();
-    return subject;
+    return out;
 }
 
 /* All of them between commas, as RabbitMQ has it; NULL when there is none, or one that is no name:
@@ -326,7 +326,7 @@ enum tls_result tls_conn_handshake(struct tls_conn *c, struct err *err)
         return verdict(c, result, errno, err, "TLS handshake");
     c->is_open = true;
     X509 *cert = SSL_get0_peer_certificate(c->ssl);
-    c->subject = cert != NULL ? subject_of(cert) : NULL;
+    c->subject = cert != NULL ? tls_name_text(X509_get_subject_name(cert)) : NULL;
     c->common_name = cert != NULL ? common_name_of(cert) : NULL;
     c->dns_name = cert != NULL ? dns_name_of(cert) : NULL;
     return TLS_OK;
@@ -361,6 +361,11 @@ enum tls_result tls_conn_write(struct tls_conn *c, struct slice from, size_t *do
     enum tls_result r = verdict(c, result, errno, err, "TLS write");
     c->retry_len = r == TLS_WANT_WRITE || r == TLS_WANT_READ ? len : 0;
     return r;
+}
+
+SSL *tls_conn_ssl(const struct tls_conn *c)
+{
+    return c->ssl;
 }
 
 const char *tls_conn_subject(const struct tls_conn *c)

@@ -42,6 +42,12 @@ struct tls_ctx {
  * false. */
 bool tls_err_set(struct err *err, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
+/* A name as text on one line, or NULL when there is none or it is too long. The caller's. */
+char *tls_name_text(const X509_NAME *name);
+
+/* Lent. */
+SSL *tls_conn_ssl(const struct tls_conn *c);
+
 /* The method of a BIO whose data is a `struct tls_conn`. */
 BIO_METHOD *tls_bio_method_new(void);
 

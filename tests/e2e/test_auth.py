@@ -7,6 +7,7 @@ import time
 
 import wire
 from harness import procs
+from harness.api import Api
 from harness.case import Case, only
 from harness.client import Eof
 from harness.servers import write
@@ -285,6 +286,39 @@ class Certificates(AuthCase):
         conn.hello()
         conn.start_ok(mechanism="EXTERNAL", response=b"")
         return conn
+
+    @only("broker")
+    def test_management_shows_what_was_agreed_on(self):
+        b = self.secure({"default-user": "CN=shop,O=Example"}, tls={"verify": "optional"})
+        self.expect_agreed(b, "client", ssl.TLSVersion.TLSv1_2, "tlsv1.2", "ecdhe_ecdsa")
+        self.expect_agreed(b, "client", ssl.TLSVersion.TLSv1_3, "tlsv1.3", "any")
+        conn = self.connect(address=b.address, user="CN=shop,O=Example")
+        port = str(conn.sock.getsockname()[1])
+        self.assertEqual(self.agreed(b)[port], ["false"] + [""] * 7)
+
+    def agreed(self, b):
+        """What list_connections says of TLS, by the client's port."""
+        rows = b.ctl("-s", "list_connections", "peer_port", "ssl", "ssl_protocol",
+                     "ssl_key_exchange", "ssl_cipher", "ssl_hash", "peer_cert_subject",
+                     "peer_cert_issuer", "peer_cert_validity").stdout.splitlines()
+        return {r[0]: r[1:] for r in (row.split("\t") for row in rows)}
+
+    def expect_agreed(self, b, cert, version, protocol, exchange):
+        conn = self.external(cert, version=version)
+        conn.tune = conn.expect("connection.tune")
+        conn.tune_ok()
+        conn.open()
+        port = conn.sock.getsockname()[1]
+        row = self.agreed(b)[str(port)]
+        self.assertEqual(row[:7], ["true", protocol, exchange, "aes_256_gcm", "aead",
+                                   "CN=shop,O=Example", "CN=ca"])
+        self.assertRegex(row[7], r"^20..-..-..T..:..:..Z - 20..-..-..T..:..:..Z$")
+        api = Api(int(b.conf["listen"]["management"].rpartition(":")[2]), "CN=shop,O=Example")
+        mine, = [c for c in api.get("/api/connections").json if c["peer_port"] == port]
+        self.assertEqual([mine[k] for k in (
+            "ssl", "ssl_protocol", "ssl_key_exchange", "ssl_cipher", "ssl_hash",
+            "peer_cert_subject", "peer_cert_issuer", "peer_cert_validity")], [True] + row[1:])
+        self.assertGreater(min(mine["recv_cnt"], mine["send_cnt"]), 2)
 
     @only("broker")
     def test_the_distinguished_name_is_the_user(self):

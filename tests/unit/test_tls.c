@@ -1,5 +1,6 @@
 #include "base/mem.h"
 #include "io/tls.h"
+#include "io/tls_about.h"
 #include "io/tls_internal.h"
 #include "io_kit.h"
 
@@ -579,4 +580,50 @@ Test(tls, has_no_terms_without_certificates)
     cr_expect(eq(uint, own.count, 0));
     cr_expect(eq(uint, trusted.count, 0));
     tls_ctx_unref(&ctx);
+}
+
+/* ---- what was agreed on --------------------------------------------------------------------- */
+
+Test(tls, says_what_was_agreed_on_and_who_is_there)
+{
+    struct tls_ctx *server = kit_tls_server(folder, true);
+    char cert[KIT_PATH_MAX], key[KIT_PATH_MAX], ca[KIT_PATH_MAX];
+    struct err err;
+    struct tls_ctx *known =
+        tls_client_ctx_new(&(struct tls_options){ .cert_file = kit_path(cert, folder, "client.pem"),
+                                                  .key_file = kit_path(key, folder, "client.key"),
+                                                  .ca_file = kit_path(ca, folder, "ca.pem"),
+                                                  .verify_peer = true },
+                           &err);
+    struct pair p;
+    pair_open(&p, known, server, "localhost");
+    pair_shake(&p);
+    struct tls_about *a = tls_about_new(p.server.conn);
+    cr_expect(eq(str, a->protocol, "tlsv1.3"));
+    cr_expect(eq(str, a->key_exchange, "any"));
+    cr_expect(eq(str, a->cipher, "aes_256_gcm"));
+    cr_expect(eq(str, a->hash, "aead"));
+    cr_expect(eq(str, a->subject, "CN=client one"));
+    cr_expect(eq(str, a->issuer, "CN=Warren test CA"));
+    cr_expect(eq(sz, strlen(a->validity), strlen("2026-11-28T12:00:00Z - 2027-11-28T12:00:00Z")));
+    tls_about_free(&a);
+    tls_about_free(&a); /* nothing is left to free */
+    pair_close(&p);
+    tls_ctx_unref(&known);
+    tls_ctx_unref(&server);
+}
+
+Test(tls, says_that_nobody_has_shown_a_certificate)
+{
+    struct tls_ctx *server = kit_tls_server(folder, false), *client = kit_tls_client(folder);
+    struct pair p;
+    pair_open(&p, client, server, "localhost");
+    pair_shake(&p);
+    struct tls_about *a = tls_about_new(p.server.conn);
+    cr_expect(eq(str, a->protocol, "tlsv1.3"));
+    cr_expect(a->subject == NULL && a->issuer == NULL && a->validity == NULL);
+    tls_about_free(&a);
+    pair_close(&p);
+    tls_ctx_unref(&client);
+    tls_ctx_unref(&server);
 }
