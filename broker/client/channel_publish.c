@@ -194,7 +194,8 @@ void channel_take_header(struct channel *ch, const struct amqp_frame *f)
     else if (header_is_good(ch, &h, &brief))
         begin_body(ch, &h, &brief);
     else if (connection_is_open(ch->conn) && h.body_size != 0)
-        channel_pass_over_rest(ch, CONTENT_BODY, h.body_size); /* what was refused by its head comes all the same */
+        channel_pass_over_rest(ch, CONTENT_BODY,
+                               h.body_size); /* what was refused by its head comes all the same */
 }
 
 /* ---- the same on a channel that we have closed
