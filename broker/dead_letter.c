@@ -13,7 +13,8 @@
 #include "port.h"
 
 #define LETTERS_A_TURN 1024u
-#define KEYS_MAX       64u /* keys in header CC that are looked at */
+#define KEYS_MAX       64u       /* keys in header CC that are looked at */
+#define KEY_BYTES_MAX  UINT8_MAX /* of a routing key; arguments and policies may say more */
 
 struct dead_letter {
     struct message *message;
@@ -142,15 +143,16 @@ static void publish(struct dead_letters *dl, struct hosted *h, const struct mess
 {
     struct shard *s = dl->shard;
     const struct meta_version *v = broker_meta(s->broker);
-    if (!h->settings.has_dlx)
-        return;
     const struct queue_settings *set = &h->settings;
+    if (!set->has_dlx || set->dlx.len > META_NAME_MAX)
+        return; /* no exchange has such a name */
     struct message *out = death_message(
         m, &(struct death){ .reason = reason(why),
                             .queue = h->name,
                             .time_s = clock_wall_ms() / 1000,
                             .to_exchange = set->dlx,
-                            .to_key = set->has_dlx_key ? set->dlx_key : message_key(m),
+                            .to_key = set->has_dlx_key ? slice_head(set->dlx_key, KEY_BYTES_MAX)
+                                                       : message_key(m),
                             .keep_cc = !set->has_dlx_key });
     shard_message_made(s, out);
     if (route(dl, v, h->vhost_id, out)) {

@@ -323,6 +323,26 @@ class Cycles(Base):
         self.assertEqual(self.short(m), [(4, "rejected", q)])
 
 
+class Long(Base):
+    """Arguments and policies may be longer than the names that messages can have."""
+
+    def test_a_key_is_cut(self):
+        x = self.name("x")
+        self.ch.call("exchange.declare", exchange=x, type="fanout", auto_delete=True)
+        dead = self.queue()
+        self.ch.bind(dead, x)
+        q = self.queue(x_message_ttl=0, x_dead_letter_exchange=x,
+                       x_dead_letter_routing_key="k" * 300)
+        self.ch.publish("", q, b"m")
+        self.assertEqual(self.take(dead).routing_key, "k" * 255)
+
+    def test_no_exchange_has_a_long_name(self):
+        q = self.queue(x_message_ttl=0, x_dead_letter_exchange="x" * 300)
+        self.ch.publish("", q, b"m")
+        self.ch.barrier()
+        self.assertEqual(self.ready(q), 0)
+
+
 class Policies(Base):
     def setUp(self):
         super().setUp()
