@@ -26,11 +26,12 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#define TICK_MS      100u
-#define TICK_NEAR_MS 10u                 /* once messages take a quarter of what they may */
-#define LIMIT_LEAST  ((uint64_t)1 << 20) /* whoever sets less wants publishers to stand still */
-#define HASH_THREADS 2u
-#define HASHES_MAX   4096u /* that wait for those; see client/auth.c for what bounds them before */
+#define SETTLE_ROUNDS_MAX 100000
+#define TICK_MS           100u
+#define TICK_NEAR_MS      10u                 /* once messages take a quarter of what they may */
+#define LIMIT_LEAST       ((uint64_t)1 << 20) /* whoever sets less wants publishers to stand still */
+#define HASH_THREADS      2u
+#define HASHES_MAX        4096u /* that wait for those; see client/auth.c for what bounds them before */
 
 struct broker {
     _Atomic(struct live *) live; /* a reference; replaced by the control thread */
@@ -264,11 +265,12 @@ fail:
     return NULL;
 }
 
-/* What still travels between loops that do not run any more is delivered, so that nothing leaks. */
+/* What still travels between loops that do not run any more is delivered, so that nothing leaks. A
+ * question about a million queues takes some thousand rounds. */
 static void settle_loops(struct broker *b)
 {
     bool busy = true;
-    for (int round = 0; busy && round < 1000; round++) {
+    for (int round = 0; busy && round < SETTLE_ROUNDS_MAX; round++) {
         busy = loop_settle(b->loop);
         for (uint32_t i = 0; i < b->shard_count && b->shards[i] != NULL; i++)
             busy = loop_settle(b->shards[i]->loop) || busy;

@@ -198,7 +198,7 @@ static void put_rows(struct exporting *e)
 static void on_next(void *arg)
 {
     struct exporting *e = arg;
-    bool is_gone = e->is_streaming && http_reply_is_gone(e->call->r);
+    bool is_gone = http_reply_is_gone(e->call->r);
     if (!is_gone && e->is_streaming && http_reply_is_full(e->call->r))
         return; /* on_room */
     if (!is_gone && e->stage < LONG_LISTS) {

@@ -155,6 +155,7 @@ static void on_begin(struct mail *mail)
 static void on_close(struct mail *mail)
 {
     struct mgmt_notice *n = CONTAINER_OF(mail, struct mgmt_notice, mail);
+    n->m->is_shut = true;
     free_servers(n->m);
     loop_timer_stop(&n->m->sampler);
     mem_free(n);
@@ -166,6 +167,7 @@ static void on_reopen(struct mail *mail)
     struct mgmt_http *m = n->m;
     struct err err;
     mem_free(n);
+    m->is_shut = false;
     if (m->server_count != 0)
         return;
     mem_free(m->servers);

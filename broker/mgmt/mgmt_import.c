@@ -384,11 +384,22 @@ static void take(struct importing *im, const struct section *section, const json
     mem_free(it.text);
 }
 
+/* A node that stops does not wait for the end of it. */
+static void look_whether_shut(struct importing *im)
+{
+    if (!im->call->m->is_shut || im->failed)
+        return;
+    im->failed = true;
+    struct text t = text_over(im->complaint, sizeof im->complaint);
+    text_str(&t, "the application stops; what was done before stays");
+}
+
 /* A flight of commands; the next one begins when all have come back. */
 static void on_next(void *arg)
 {
     struct importing *im = arg;
     im->has_hashed = false;
+    look_whether_shut(im);
     for (unsigned n = 0; n < FLIGHT_MAX && im->section < ARRAY_COUNT(sections) && !im->failed;
          n++) {
         const struct section *s = &sections[im->section];

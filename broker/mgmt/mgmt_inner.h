@@ -40,6 +40,7 @@ struct mgmt_http {
     size_t plain_count; /* of those, the first: the others speak TLS */
     bool has_tls;       /* since it was bound */
     bool running;
+    bool is_shut;        /* nobody is served any more: what takes long ends */
     uint64_t started_ms; /* wall time */
     unsigned calls;      /* requests under way */
     uint64_t logins;

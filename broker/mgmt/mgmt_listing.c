@@ -215,7 +215,7 @@ static void show(struct mgmt_listing *l)
 static void go_on(struct mgmt_listing *l)
 {
     struct mgmt_call *c = l->call;
-    bool is_gone = l->is_streaming && http_reply_is_gone(c->r);
+    bool is_gone = http_reply_is_gone(c->r);
     if (!is_gone && l->at < l->count) {
         if (l->is_streaming && http_reply_is_full(c->r))
             return; /* on_room */

@@ -233,6 +233,10 @@ void mgmt_serve_user_delete(struct mgmt_call *c)
 static void delete_next(struct mgmt_call *c, uint64_t id)
 {
     (void)id;
+    if (c->m->is_shut) {
+        mgmt_refuse(c, 503, "service_unavailable", "the application stops");
+        return;
+    }
     const json_t *name = json_array_get(json_object_get(c->body, "users"), c->number++);
     if (name == NULL)
         mgmt_reply_empty(c, 204);

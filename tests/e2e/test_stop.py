@@ -1,6 +1,8 @@
 """The end of a broker's life as its clients see it."""
 
 import base64
+import json
+import re
 import socket
 
 import wire
@@ -75,6 +77,26 @@ class Stop(Case):
             sock.sendall(b"GET /api/whoami HTTP/1.1\r\nHost: x\r\nAuthorization: Basic " + token +
                          b"\r\n\r\n")
         self.assertEqual(Api(int(port)).get("/").status, 200)  # they have been read
+        self.assertEqual(server.stop(), 0)
+
+    @only("broker", "threads")
+    def test_an_import_is_left_where_it_is(self):
+        conf = {"node": {"threads": 3}} if self.target == "threads" else None
+        server = self.broker("own", conf)
+        host, port = server.conf["listen"]["management"].rsplit(":", 1)
+        doc = json.dumps({"global_parameters": [{"name": "p%d" % i, "value": i}
+                                                for i in range(600000)]}).encode()
+        sock = socket.create_connection((host, int(port)))
+        self.addCleanup(sock.close)
+        token = base64.b64encode(b"guest:guest")
+        sock.sendall(b"POST /api/definitions HTTP/1.1\r\nHost: x\r\nAuthorization: Basic " + token +
+                     b"\r\nContent-Length: %d\r\n\r\n" % len(doc) + doc)
+
+        def has_begun():
+            text = Api(int(port)).get("/metrics").body
+            return int(re.search(r"^warren_metadata_version (\d+)", text, re.M).group(1)) > 10
+
+        wait_until(has_begun, "the import has begun", LONG)
         self.assertEqual(server.stop(), 0)
 
     @only("broker", "threads")
