@@ -138,14 +138,24 @@ static bool route(struct dead_letters *dl, const struct meta_version *v, uint64_
     return exchange_route(v, &in, &dl->route, &why);
 }
 
+void dead_letters_count(struct hosted *h, enum shard_after_death after, enum queue_death why)
+{
+    atomic_uint_fast64_t *n = &h->shard->dead[h->settings.is_quorum][after][why];
+    /* One writer: no locked operation. */
+    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
 static void publish(struct dead_letters *dl, struct hosted *h, const struct message *m,
                     enum queue_death why)
 {
     struct shard *s = dl->shard;
     const struct meta_version *v = broker_meta(s->broker);
     const struct queue_settings *set = &h->settings;
-    if (!set->has_dlx || set->dlx.len > META_NAME_MAX)
-        return; /* no exchange has such a name */
+    if (!set->has_dlx || set->dlx.len > META_NAME_MAX) { /* no exchange has such a name */
+        dead_letters_count(h, SHARD_DEAD_DROPPED, why);
+        return;
+    }
     struct message *out = death_message(
         m, &(struct death){ .reason = reason(why),
                             .queue = h->name,
@@ -155,7 +165,9 @@ static void publish(struct dead_letters *dl, struct hosted *h, const struct mess
                                                        : message_key(m),
                             .keep_cc = !set->has_dlx_key });
     shard_message_made(s, out);
-    if (route(dl, v, h->vhost_id, out)) {
+    bool is_there = route(dl, v, h->vhost_id, out);
+    dead_letters_count(h, is_there ? SHARD_DEAD_SENT_ON : SHARD_DEAD_DROPPED, why);
+    if (is_there) {
         const struct port_channel_ref nobody = { 0 };
         for (size_t i = 0; i < dl->route.count; i++) {
             const struct meta_queue *to = dl->route.queues[i];

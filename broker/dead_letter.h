@@ -22,4 +22,7 @@ void dead_letters_free(struct dead_letters **dl);
 void dead_letters_add(struct dead_letters *dl, struct hosted *h, struct message **m,
                       enum queue_death why);
 
+/* For the counters of the shard: what became of it. */
+void dead_letters_count(struct hosted *h, enum shard_after_death after, enum queue_death why);
+
 #endif

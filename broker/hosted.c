@@ -54,10 +54,12 @@ static void on_dead(struct queue *q, struct message *m, enum queue_death why, vo
 {
     struct shard *s = arg;
     struct hosted *h = hosted_of(q);
-    if (h->settings.has_dlx)
+    if (h->settings.has_dlx) {
         dead_letters_add(s->hosting->letters, h, &m, why);
-    else
-        shard_message_drop(s, &m);
+        return;
+    }
+    dead_letters_count(h, SHARD_DEAD_DROPPED, why);
+    shard_message_drop(s, &m);
 }
 
 static struct message *count_returns(struct message *m, uint32_t returns, void *arg)

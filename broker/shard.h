@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "cluster/meta.h"
 #include "io/loop.h"
+#include "model/queue.h"
 
 #include <stdatomic.h>
 
@@ -73,6 +74,13 @@ struct shard_counters {
 #define shard_counter(shard, what)                                                                 \
     atomic_load_explicit(&(shard)->counters.what, memory_order_relaxed)
 
+/* Messages that died, by kind of queue, by what became of them, by cause. */
+enum shard_after_death {
+    SHARD_DEAD_DROPPED, /* there is no exchange for them */
+    SHARD_DEAD_SENT_ON,
+};
+#define SHARD_AFTER_DEATHS 2u
+
 struct shard {
     struct broker *broker;
     uint32_t index;
@@ -92,6 +100,7 @@ struct shard {
     atomic_int_fast64_t message_bytes;
     uint64_t tx_bytes; /* of it, and of more, what transactions that are not committed hold */
     struct shard_counters counters;
+    atomic_uint_fast64_t dead[2][SHARD_AFTER_DEATHS][QUEUE_DEATHS]; /* [is_quorum] */
     struct loop_task flush_task;
     STAILQ_HEAD(, hosted) to_run; /* got something back; see port_settled */
     struct hosting *hosting;      /* private to hosted.c */

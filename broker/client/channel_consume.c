@@ -674,9 +674,7 @@ struct slice channel_consumer_tag(const struct channel *ch, uint64_t consumer)
     return cc != NULL ? slice_of(cc->tag, cc->tag_bytes) : slice_str("");
 }
 
-/* ---- what is not acknowledged in time
- * ----------------------------------------------------------------------------------------------
- */
+/* ---- what is not acknowledged in time ---- */
 
 void channel_judge_age(struct channel *ch, uint64_t timeout_ms)
 {

@@ -63,6 +63,14 @@
     X(GOT_EMPTY, rabbitmq_global_messages_get_empty_total, COUNTER, "Gets that found nothing.")    \
     X(REDELIVERED, rabbitmq_global_messages_redelivered_total, COUNTER, "Messages redelivered.")   \
     X(ACKED, rabbitmq_global_messages_acknowledged_total, COUNTER, "Messages acknowledged.")       \
+    X(DEAD_EXPIRED, rabbitmq_global_messages_dead_lettered_expired_total, COUNTER,                 \
+      "Messages whose time in a queue was over.")                                                  \
+    X(DEAD_REJECTED, rabbitmq_global_messages_dead_lettered_rejected_total, COUNTER,               \
+      "Messages that a consumer did not want.")                                                    \
+    X(DEAD_MAXLEN, rabbitmq_global_messages_dead_lettered_maxlen_total, COUNTER,                   \
+      "Messages that a queue had no room for.")                                                    \
+    X(DEAD_LIMIT, rabbitmq_global_messages_dead_lettered_delivery_limit_total, COUNTER,            \
+      "Messages that came back too often.")                                                        \
     X(GLOBAL_CONSUMERS, rabbitmq_global_consumers, GAUGE, "Consumers.")                            \
     X(CHANNEL_PUBLISHED, rabbitmq_channel_messages_published_total, COUNTER,                       \
       "Messages published on channels.")                                                           \
@@ -250,6 +258,42 @@ static void add_messages(struct stats_view *v, const struct mgmt_counts *c)
     add_global(v, FAMILY_ACKED, true, c->acked);
 }
 
+static uint64_t dead_of(const struct mgmt_http *m, bool is_quorum, enum shard_after_death after,
+                        enum queue_death why)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < broker_shard_count(m->broker); i++)
+        n += atomic_load_explicit(&broker_shard(m->broker, i)->dead[is_quorum][after][why],
+                                  memory_order_relaxed);
+    return n;
+}
+
+/* Dropped ones are in RabbitMQ's figures too: those of a strategy that is disabled. */
+static void add_dead(struct stats_view *v, const struct mgmt_http *m)
+{
+    static const char *const types[] = { "rabbit_classic_queue", "rabbit_quorum_queue" };
+    static const char *const strategies[] = {
+        [SHARD_DEAD_DROPPED] = "disabled", [SHARD_DEAD_SENT_ON] = "at_most_once"
+    };
+    static const enum family families_of[] = { [QUEUE_REJECTED] = FAMILY_DEAD_REJECTED,
+                                               [QUEUE_EXPIRED] = FAMILY_DEAD_EXPIRED,
+                                               [QUEUE_MAXLEN] = FAMILY_DEAD_MAXLEN,
+                                               [QUEUE_DELIVERY_LIMIT] = FAMILY_DEAD_LIMIT };
+    for (unsigned type = 0; type < ARRAY_COUNT(types); type++) {
+        for (unsigned after = 0; after < SHARD_AFTER_DEATHS; after++) {
+            struct stats_label labels[] = {
+                { "queue_type", slice_str(types[type]) },
+                { "dead_letter_strategy", slice_str(strategies[after]) },
+            };
+            /* The last one, the limit of deliveries, is quorum queues' alone. */
+            unsigned causes = type != 0 ? QUEUE_DEATHS : QUEUE_DELIVERY_LIMIT;
+            for (unsigned why = 0; why < causes; why++)
+                stats_view_add(v, families_of[why], labels, ARRAY_COUNT(labels),
+                               (int64_t)dead_of(m, type != 0, after, why));
+        }
+    }
+}
+
 static void add_channels(struct stats_view *v, const struct mgmt_counts *c)
 {
     add(v, FAMILY_CHANNEL_PUBLISHED, c->published);
@@ -318,6 +362,7 @@ void mgmt_metrics_text(struct mgmt_call *c, const struct mgmt_totals *totals, bo
     add_threads(v, m);
     add_clients(v, m, &counts);
     add_messages(v, &counts);
+    add_dead(v, m);
     add_channels(v, &counts);
     add_queues(v, totals, &counts);
     if (with_queues)

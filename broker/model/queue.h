@@ -54,6 +54,7 @@ enum queue_death {
     QUEUE_MAXLEN,
     QUEUE_DELIVERY_LIMIT,
 };
+#define QUEUE_DEATHS 4u
 
 struct queue_ops {
     /* A message that left the queue for good; the reference is given. */

@@ -4,7 +4,8 @@ import json
 import time
 
 from harness.admin import Admin
-from harness.case import Case
+from harness.api import Api
+from harness.case import Case, only
 from harness.waits import wait_until
 
 THREADS = True
@@ -397,3 +398,54 @@ class Many(Base):
         reader.call("queue.delete", queue=q)
         self.wait_ready(dead, 20000)
         self.assertEqual(self.ch.get(dead).body, b"0")
+
+
+class Counted(Case):
+    @only("broker")
+    def test_deaths_are_counted_by_cause(self):
+        b = self.broker("rabbit2", {"node": {"threads": 2}})
+        api = Api(int(b.conf["listen"]["management"].rpartition(":")[2]))
+        ch = self.connect(address=b.address).channel()
+        to = {"x-dead-letter-exchange": "amq.fanout"}
+        nowhere = {"x-dead-letter-exchange": "nosuch"}
+        quorum = {"x-queue-type": "quorum"}
+
+        def dead(cause, kind, strategy):
+            name = ('rabbitmq_global_messages_dead_lettered_%s_total'
+                    '{queue_type="rabbit_%s_queue",dead_letter_strategy="%s"} ' % (
+                        cause, kind, strategy))
+            found = [line for line in api.get("/metrics").body.splitlines()
+                     if line.startswith(name)]
+            return int(found[0].rpartition(" ")[2]) if found else None
+
+        def publish(arguments, n=1, **args):
+            q = ch.declare(self.name(), arguments=arguments, **args).queue
+            for _ in range(n):
+                ch.publish(key=q)
+            return q
+
+        def reject(q, times=1, requeue=False):
+            for _ in range(times):
+                ch.send("basic.reject", delivery_tag=ch.get(q, no_ack=False).delivery_tag,
+                        requeue=requeue)
+        publish({"x-message-ttl": 0}, 2)
+        publish(dict(to, **{"x-message-ttl": 0}), 3)
+        publish({"x-max-length": 1}, 5)
+        publish(dict(to, **{"x-max-length": 1}), 6)
+        reject(publish({}, 6), 6)
+        reject(publish(to, 7), 7)
+        reject(publish(nowhere, 2), 2)
+        limit = dict(quorum, **{"x-delivery-limit": 1})
+        reject(publish(limit, durable=True), 2, True)
+        reject(publish(dict(limit, **to), durable=True), 2, True)
+        reject(publish(dict(quorum, **to), 2, durable=True), 2)
+        for cause, kind, strategy, n in (
+                ("expired", "classic", "disabled", 2), ("expired", "classic", "at_most_once", 3),
+                ("maxlen", "classic", "disabled", 4), ("maxlen", "classic", "at_most_once", 5),
+                ("rejected", "classic", "disabled", 8), ("rejected", "classic", "at_most_once", 7),
+                ("delivery_limit", "quorum", "disabled", 1),
+                ("delivery_limit", "quorum", "at_most_once", 1),
+                ("rejected", "quorum", "disabled", 0), ("rejected", "quorum", "at_most_once", 2)):
+            wait_until(lambda: dead(cause, kind, strategy) == n,
+                       "%s %s %s: %d" % (cause, kind, strategy, n))
+        self.assertIsNone(dead("delivery_limit", "classic", "disabled"))
