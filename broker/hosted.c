@@ -174,7 +174,9 @@ static void on_bury(void *arg)
  * when that is done. */
 static void bury(struct shard *s, struct hosted *h)
 {
-    CHECK(!h->will_run);
+    if (h->will_run)
+        STAILQ_REMOVE(&s->to_run, h, hosted, run_entry);
+    h->will_run = false;
     port_cancel_all(s, &h->queue);
     loop_task_cancel(s->loop, &h->go_on);
     if (h->letters == 0 && queue_fini(&h->queue, FREED_A_TURN)) {

@@ -79,12 +79,15 @@ static void on_flush(void *arg)
 struct notice_item *port_add_notice(struct shard *s, uint32_t to)
 {
     struct port_lane *lane = &s->lanes[to];
-    if (lane->notices != NULL && lane->notices->count == BATCH_ITEMS)
+    if (lane->notices != NULL && lane->notices->count == BATCH_ITEMS) {
+        lane->notices->has_more = true;
         port_send_lane(lane);
+    }
     if (lane->notices == NULL) {
         lane->notices = mem_alloc(sizeof *lane->notices);
         lane->notices->to = broker_shard(s->broker, to);
         lane->notices->count = 0;
+        lane->notices->has_more = false;
     }
     loop_at_turn_end(s->loop, &s->flush_task);
     return &lane->notices->items[lane->notices->count++];
@@ -165,6 +168,15 @@ static void on_publishes_back(struct mail *mail)
 /* ---- settling, and other word that needs no answer
  * ------------------------------------------------ */
 
+/* With port_settled. */
+static void run_later(struct shard *s, struct hosted *h)
+{
+    if (h->will_run)
+        return;
+    h->will_run = true;
+    STAILQ_INSERT_TAIL(&s->to_run, h, run_entry);
+}
+
 static void settle_here(struct shard *s, uint64_t qid, uint64_t qseq, uint64_t consumer,
                         enum port_settle how)
 {
@@ -188,10 +200,7 @@ static void settle_here(struct shard *s, uint64_t qid, uint64_t qseq, uint64_t c
         queue_requeue(q, qseq, c, how == PORT_REQUEUE_SEEN);
         break;
     }
-    if (!h->will_run) {
-        h->will_run = true;
-        STAILQ_INSERT_TAIL(&s->to_run, h, run_entry);
-    }
+    run_later(s, h);
 }
 
 void port_settled(struct shard *s)
@@ -231,9 +240,9 @@ static void abandon_here(struct shard *s, uint64_t qid, uint64_t consumer)
         shard_delete_queue(s, qid);
         return;
     }
-    struct queue *q = shard_queue(s, qid);
-    if (q != NULL)
-        queue_run(q, loop_now_ms(s->loop));
+    struct hosted *h = shard_hosted(s, qid);
+    if (h != NULL)
+        run_later(s, h);
 }
 
 void port_abandon(struct shard *s, uint32_t to_shard, uint64_t qid, uint64_t consumer)
@@ -272,7 +281,8 @@ static void on_notices(struct mail *mail)
     struct notice_batch *b = CONTAINER_OF(mail, struct notice_batch, mail);
     for (unsigned i = 0; i < b->count; i++)
         on_notice(b->to, &b->items[i]);
-    port_settled(b->to);
+    if (!b->has_more)
+        port_settled(b->to);
     mem_free(b);
 }
 
@@ -364,8 +374,8 @@ static void nobody_waits(struct shard *s, struct port_request *r)
         shard_message_drop(s, &r->message);
         if (!r->no_ack)
             port_settle(s, r->shard, r->qid, r->qseq, 0, PORT_REQUEUE_UNSEEN);
-        port_settled(s);
     }
+    port_settled(s);
     if (r->verdict == PORT_OK && (r->op == PORT_DELETE || (r->op == PORT_CANCEL && r->is_unused)))
         shard_delete_queue(s, r->qid);
 }

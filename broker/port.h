@@ -108,7 +108,8 @@ void port_settled(struct shard *s);
 void port_wake(struct shard *s, uint32_t to_shard, uint64_t consumer, uint32_t credit);
 
 /* The consumer's channel is gone: cancel without an answer; an auto-delete queue that is unused
- * then goes. */
+ * then goes. Others are handed nothing before port_settled, so that what the channel held can go
+ * back first: the next one that is active alone gets all in order. */
 void port_abandon(struct shard *s, uint32_t to_shard, uint64_t qid, uint64_t consumer);
 
 /* Of a queue that was deleted: tell its consumers' channels. */

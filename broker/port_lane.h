@@ -77,6 +77,7 @@ struct notice_batch {
     struct mail mail;
     struct shard *to;
     unsigned count;
+    bool has_more; /* what belongs to it follows: nothing is handed out before */
     struct notice_item items[BATCH_ITEMS];
 };
 

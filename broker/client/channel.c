@@ -47,6 +47,15 @@ static void leave_lists(struct channel *ch)
     ch->in_confirming = ch->in_assembling = ch->in_hungry = false;
 }
 
+void channel_let_go(struct channel *ch)
+{
+    channel_tx_end(ch);
+    if (ch->unacked.open <= RETURNED_AT_ONCE)
+        channel_requeue_all(ch, PORT_REQUEUE_SEEN);
+    else
+        returnings_add(ch->conn->shard->returnings, &ch->unacked);
+}
+
 /* What it holds of others goes back: consumers first, or they would be handed it again. */
 static void release(struct channel *ch)
 {
@@ -55,11 +64,8 @@ static void release(struct channel *ch)
         channel_done(ch);
     channel_release_consumers(ch);
     channel_reply_end(ch);
-    channel_tx_end(ch);
-    if (ch->unacked.open <= RETURNED_AT_ONCE)
-        channel_requeue_all(ch, PORT_REQUEUE_SEEN);
-    else
-        returnings_add(ch->conn->shard->returnings, &ch->unacked);
+    channel_let_go(ch);
+    port_settled(ch->conn->shard);
     channel_drop_content(ch);
     confirm_fini(&ch->confirm);
 }

@@ -146,6 +146,10 @@ void channel_frame(struct connection *c, const struct amqp_frame *f);
 /* Give back all it holds, without a word to the client, and free it. */
 void channel_end(struct channel *ch);
 
+/* The first steps of it, for all channels of a connection before the first one ends: they hold
+ * nothing any more then, and nobody has been handed anything of it. */
+void channel_let_go(struct channel *ch);
+
 /* The input moves: copy what the content in progress borrows from it. */
 void channel_park(struct channel *ch);
 
@@ -246,7 +250,7 @@ typedef void (*channel_consumer_fn)(const struct channel_consumer_view *v, void 
 void channel_each_consumer(const struct channel *ch, channel_consumer_fn each, void *arg);
 /* What the channel calls this one, lent; empty: it has no such consumer. */
 struct slice channel_consumer_tag(const struct channel *ch, uint64_t consumer);
-void channel_requeue_all(struct channel *ch, enum port_settle how);
+void channel_requeue_all(struct channel *ch, enum port_settle how); /* port_settled follows */
 
 /* Close it with 406 when its oldest delivery waits for longer than this (0: for ever) for an
  * acknowledgement. A queue may have a limit of its own. */

@@ -562,7 +562,6 @@ void channel_requeue_all(struct channel *ch, enum port_settle how)
     struct unacked_entry e;
     while (unacked_take_oldest(&ch->unacked, UINT64_MAX, &e))
         channel_settle(ch, &e, how);
-    port_settled(ch->conn->shard);
 }
 
 static void take_recover(struct channel *ch, uint32_t method, bool requeue)
@@ -572,6 +571,7 @@ static void take_recover(struct channel *ch, uint32_t method, bool requeue)
         return;
     }
     channel_requeue_all(ch, PORT_REQUEUE);
+    port_settled(ch->conn->shard);
     if (method == AMQP_BASIC_RECOVER)
         channel_send(ch, &(struct amqp_method){ .id = AMQP_BASIC_RECOVER_OK });
     channel_feed(ch);

@@ -60,6 +60,10 @@ static void end_channels(struct connection *c)
     }
     for (uint32_t i = 0; i < c->channel_cap; i++) {
         if (c->channels[i] != NULL)
+            channel_let_go(c->channels[i]);
+    }
+    for (uint32_t i = 0; i < c->channel_cap; i++) {
+        if (c->channels[i] != NULL)
             channel_end(c->channels[i]);
     }
     CHECK(c->channel_count == 0);

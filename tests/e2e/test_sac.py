@@ -81,6 +81,31 @@ class SingleActive(Base):
         b.conn.close()
         self.assertEqual(self.bodies(c, 2), [b"0", b"1"])
 
+    def test_the_order_is_kept_when_one_goes(self):
+        """The next one gets what the former had, and only then what came later."""
+        q = self.single()
+        bodies = [b"%d" % i for i in range(600)]
+        for how in ("channel", "connection", "socket"):
+            conn = self.connect()
+            conn.channel()  # what ends first must not hand out what the next one still holds
+            a = conn.channel()
+            a.call("basic.qos", prefetch_count=300)
+            a.consume(q)
+            b = self.consumer(q)
+            self.publish(q, *bodies)
+            self.assertEqual(self.bodies(a, 300), bodies[:300])
+            if how == "channel":
+                a.close()
+            elif how == "connection":
+                a.conn.close()
+            else:
+                a.conn.sock.close()
+            got = b.deliveries(600)
+            self.assertEqual([m.body for m in got], bodies, how)
+            self.assertEqual([m.redelivered for m in got], [True] * 300 + [False] * 300)
+            b.ack(600, multiple=True)
+            b.conn.close()
+
     def test_one_that_goes_without_being_active(self):
         q = self.single()
         a, b, c = self.consumer(q), self.consumer(q), self.consumer(q)
