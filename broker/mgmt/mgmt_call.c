@@ -12,7 +12,8 @@
 #include <string.h>
 
 #define JSON_TYPE     "application/json"
-#define LINE_OCTETS   79u /* where RabbitMQ's terms begin a new line */
+#define VALUES_MAX    ((size_t)256 * 1024) /* in a body of who is no administrator */
+#define LINE_OCTETS   79u                  /* where RabbitMQ's terms begin a new line */
 #define REASON_OCTETS (META_TEXT_MAX + 64u)
 
 /* ---- its life ---- */
@@ -256,11 +257,33 @@ const struct meta_vhost **mgmt_vhosts(const struct mgmt_call *c, size_t *count)
 
 /* ---- the body ---- */
 
+/* About: what stands outside of strings and begins a list or an object, or parts two values. Each
+ * value takes some hundred octets, where "[]," takes three. */
+static size_t count_values(struct slice text)
+{
+    bool in_string = false;
+    size_t count = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t c = text.ptr[i];
+        if (c == '"')
+            in_string = !in_string;
+        else if (in_string)
+            i += c == '\\';
+        else
+            count += c == '[' || c == '{' || c == ',';
+    }
+    return count;
+}
+
 bool mgmt_read_body(struct mgmt_call *c)
 {
     if (c->body != NULL)
         return true;
     struct slice body = http_request_body(c->r);
+    if (!mgmt_has_tag(c, MGMT_ADMINISTRATOR) && count_values(body) > VALUES_MAX) {
+        mgmt_refuse(c, 413, "bad_request", "too many values");
+        return false;
+    }
     if (body.len == 0)
         c->body = json_object();
     else

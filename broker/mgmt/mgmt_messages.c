@@ -9,6 +9,7 @@
 #include "mgmt/mgmt_shard.h"
 #include "model/exchange.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 /* ---- properties ---- */
@@ -224,6 +225,18 @@ static bool read_payload(struct publish *p, struct slice payload, struct slice e
     return false;
 }
 
+static bool fits(struct publish *p)
+{
+    uint64_t max = mgmt_conf(p->call->m)->limits.max_message_bytes;
+    if (p->payload.len <= max)
+        return true;
+    mgmt_bad_request(p->call,
+                     "406 PRECONDITION_FAILED - message size %zu is larger than configured max "
+                     "size %" PRIu64,
+                     p->payload.len, max);
+    return false;
+}
+
 /* What a channel would refuse. */
 static bool are_good(struct publish *p)
 {
@@ -262,7 +275,7 @@ static bool read_message(struct publish *p)
         return false;
     }
     return mgmt_may_publish(c, p->exchange, p->key) && are_good(p) &&
-           read_payload(p, payload, encoding);
+           read_payload(p, payload, encoding) && fits(p);
 }
 
 void mgmt_serve_exchange_publish(struct mgmt_call *c)

@@ -229,6 +229,16 @@ class Tags(ApiCase):
         conn.channel()
         self.expect(api.delete("/api/connections/username/" + api.user), 204)
 
+    @only("broker")
+    def test_bodies_of_many_values(self):
+        """A value takes far more memory than its text."""
+        vhost = self.vhost()
+        _, api = self.user("management", vhost)
+        path = "/api/queues/%s/q" % vhost
+        self.expect(api.put(path, '{"arguments": {"x": [%s]}}' % ",".join(["[]"] * 200000)), 413)
+        self.expect(api.put(path, json.dumps({"other": "[]," * 200000 + '"\\'})), 201)
+        self.expect(self.api.delete(path), 204)
+
     def test_what_of_the_overview_is_for_monitors(self):
         vhost = self.vhost()
         self.expect(self.api.put("/api/queues/%s/q" % vhost, {}), 201)

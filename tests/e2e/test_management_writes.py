@@ -265,6 +265,17 @@ class Messages(ApiCase):
         self.assertEqual([base64.b64decode(m["payload"]) for m in got[:4]], bodies[:4])
         self.assertEqual(got[4]["payload"], "a\0b")
 
+    @only("broker")
+    def test_larger_than_a_message_may_be(self):
+        broker = self.broker("own", {"limits": {"max-message": "64k"}})
+        api = Api(int(broker.conf["listen"]["management"].rsplit(":", 1)[1]))
+        whole = {"properties": {}, "routing_key": "q", "payload_encoding": "string"}
+        path = "/api/exchanges/%2F/amq.default/publish"
+        self.expect(api.post(path, dict(whole, payload="m" * 65536)), 200)
+        self.bad(api.post(path, dict(whole, payload="m" * 65537)),
+                 "406 PRECONDITION_FAILED - message size 65537 is larger than configured max "
+                 "size 65536")
+
     def test_many_and_large(self):
         name, path = self.queue()
         ch = self.channel()
