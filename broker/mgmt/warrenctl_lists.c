@@ -28,6 +28,7 @@ struct kind {
     const char *ends;         /* behind it */
     bool of_vhost;
     bool says_timeout;
+    bool is_empty; /* whatever the node has */
 };
 
 static const char *const queues_shown[] = { "name", "messages", NULL };
@@ -43,6 +44,14 @@ static const struct kind queues = { .what = "queues",
                                     .ends = " ...",
                                     .of_vhost = true,
                                     .says_timeout = true };
+/* Those of other nodes that do not run. */
+static const struct kind queues_away = { .columns = queue_columns,
+                                         .shown = queues_shown,
+                                         .banner = "Listing queues for vhost",
+                                         .ends = " ...",
+                                         .of_vhost = true,
+                                         .says_timeout = true,
+                                         .is_empty = true };
 static const struct kind exchanges = { .what = "exchanges",
                                        .columns = exchange_columns,
                                        .shown = exchanges_shown,
@@ -189,6 +198,18 @@ static int print_all(struct warrenctl *w, json_t *request, const char *const *co
     return EX_OK;
 }
 
+/* The node that is asked must be there all the same. */
+static int print_none(struct warrenctl *w, const char *const *columns, unsigned count)
+{
+    int status = warrenctl_do(w, "ping", json_object());
+    if (status != EX_OK)
+        return status;
+    struct warrenctl_rows rows;
+    warrenctl_rows_begin(&rows, w, columns, count, false);
+    warrenctl_rows_end(&rows);
+    return EX_OK;
+}
+
 static int list(struct warrenctl *w, const struct kind *k)
 {
     const char *columns[COLUMNS_MAX];
@@ -207,7 +228,8 @@ static int list(struct warrenctl *w, const struct kind *k)
             warrenctl_banner(w, "%s %s%s", k->banner, w->vhost, k->ends);
         else
             warrenctl_banner(w, "%s ...", k->banner);
-        status = print_all(w, request_of(w, k, columns, count), columns, count);
+        status = k->is_empty ? print_none(w, columns, count)
+                             : print_all(w, request_of(w, k, columns, count), columns, count);
     }
     text_fini(&words);
     text_fini(&bad);
@@ -216,20 +238,18 @@ static int list(struct warrenctl *w, const struct kind *k)
 
 /* ---- the commands ---- */
 
-/* Queues of nodes that are away are a cluster's matter; a single node's are all there. */
+/* As rabbitmqctl reads its options: --local goes before the others, and both of those are all. */
+static bool is_offline_alone(const struct warrenctl *w)
+{
+    return w->offline && warrenctl_option(w, "online") == NULL &&
+           warrenctl_option(w, "local") == NULL;
+}
+
+/* A single node has all queues: with --local and --online they are listed as without, and queues of
+ * nodes that are away are none. */
 static int list_queues(struct warrenctl *w)
 {
-    int status;
-    if (w->offline) {
-        warrenctl_banner(w, "Timeout: %" PRIu64 ".0 seconds ...",
-                         w->timeout_is_given ? w->timeout_s : WARRENCTL_TIMEOUT_S);
-        warrenctl_banner(w, "Listing queues for vhost %s ...", w->vhost);
-        status = warrenctl_do(w, "ping", json_object());
-        if (status == EX_OK && w->formatter == WARRENCTL_JSON)
-            puts("[\n]");
-    } else {
-        status = list(w, &queues);
-    }
+    int status = list(w, is_offline_alone(w) ? &queues_away : &queues);
     if (status == EX_OK)
         warrenctl_say_done(w);
     return status;

@@ -178,6 +178,22 @@ class Lists(CtlCase):
                          "Timeout: 60.0 seconds ...\nListing queues for vhost / ...\n...done.\n")
         self.assertEqual(self.said("list_queues", "--formatter", "json", broker=b), "[\n]\n")
 
+    def test_queues_by_where_they_are(self):
+        """One node has them all; queues of nodes that are away are none."""
+        b = self.broker()
+        self.connect(address=b.address).channel().declare("q")
+        for where in (["--local"], ["--online"], ["--online", "--offline"],
+                      ["--local", "--offline"], []):
+            self.assertEqual(self.rows("list_queues", *where, broker=b), [["q", "0"]], where)
+        self.assertEqual(self.said("list_queues", "--offline", broker=b),
+                         "Timeout: 60.0 seconds ...\nListing queues for vhost / ...\n...done.\n")
+        self.assertEqual(self.said("list_queues", "--offline", "--formatter", "json", broker=b),
+                         "[\n]\n")
+        self.assertEqual(self.said("-q", "list_queues", "--offline", "name", broker=b), "")
+        out = self.ctl("list_queues", "--offline", "bogus", broker=b, code=EX_USAGE)
+        self.assertIn("bogus", out.stderr)
+        self.ctl("-n", "nosuch", "list_queues", "--offline", code=EX_UNAVAILABLE)
+
     def test_arguments_keep_their_types(self):
         b = self.broker()
         ch = self.connect(address=b.address).channel()
