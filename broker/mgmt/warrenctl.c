@@ -345,8 +345,26 @@ static int no_such_command(const struct warrenctl *w)
     return EX_USAGE;
 }
 
+bool warrenctl_is_text(const char *word)
+{
+    json_t *text = json_string(word);
+    json_decref(text);
+    return text != NULL;
+}
+
+/* The first that is no UTF-8, or NULL: the node is asked in JSON, which has no words for it. */
+static const char *word_of_no_text(const struct warrenctl *w)
+{
+    for (unsigned i = 0; i < w->word_count; i++) {
+        if (!warrenctl_is_text(w->words[i]))
+            return w->words[i];
+    }
+    return NULL;
+}
+
 static int run_command(struct warrenctl *w, const struct text *bad)
 {
+    const char *no_text = word_of_no_text(w);
     const struct warrenctl_command *c = w->command;
     if (c == NULL)
         return no_such_command(w);
@@ -358,6 +376,8 @@ static int run_command(struct warrenctl *w, const struct text *bad)
     }
     if (bad->len != 0)
         return warrenctl_fail_usage(w, EX_USAGE, "Invalid options for this command:\n%s", bad->ptr);
+    if (no_text != NULL)
+        return warrenctl_fail_usage(w, EX_DATAERR, "'%s' is not encoded in UTF-8", no_text);
     if ((int)w->arg_count < c->least)
         return warrenctl_fail_usage(w, EX_USAGE, "not enough arguments.");
     if (c->most >= 0 && (int)w->arg_count > c->most)

@@ -96,6 +96,9 @@ int warrenctl_fail_usage(const struct warrenctl *w, int status, const char *fmt,
  * *status is what to exit with. */
 MUST_CHECK bool warrenctl_check_json(struct warrenctl *w, const char *text, int *status);
 
+/* Is it UTF-8, as what is sent must be? */
+bool warrenctl_is_text(const char *word);
+
 /* Words joined by a separator, into `room`. */
 void warrenctl_join(const char *const *words, unsigned count, const char *between,
                     struct text *out);

@@ -52,9 +52,18 @@ static const char *read_password(struct warrenctl *w, char room[PASSWORD_MAX], i
     if (hidden)
         tcsetattr(STDIN_FILENO, TCSANOW, &was);
     fputc('\n', stdout);
+    size_t len = there ? strcspn(room, "\r\n") : 0;
+    if (there && room[len] == '\0' && len == PASSWORD_MAX - 1) {
+        *status = warrenctl_fail(w, EX_DATAERR, "a password has at most %zu octets here",
+                                 (size_t)PASSWORD_MAX - 2);
+        return NULL;
+    }
     if (there) {
-        room[strcspn(room, "\r\n")] = '\0';
-        return room;
+        room[len] = '\0';
+        if (warrenctl_is_text(room))
+            return room;
+        *status = warrenctl_fail(w, EX_DATAERR, "the password is not encoded in UTF-8");
+        return NULL;
     }
     *status = warrenctl_fail(w, EX_DATAERR, "Password is not provided via argument or stdin");
     return NULL;

@@ -313,6 +313,19 @@ class Users(CtlCase):
         self.assertIn("too long", out.stderr)
         self.assertNotIn("nnnn", self.said("list_users"))
 
+    def test_words_that_are_no_text(self):
+        before = self.said("list_permissions")
+        for words in (["add_user", "\udcff", "pw"], ["add_user", "u9", "\udcff"],
+                      ["set_permissions", "guest", "\udcff", ".*", ".*"],
+                      ["set_user_tags", "guest", "\udcff"], ["list_queues", "-p", "\udcff"]):
+            out = self.ctl(*words, code=65)
+            self.assertIn("not encoded in UTF-8", out.stderr)
+        out = procs.subprocess.run([CTL_BIN, "add_user", "u9"], input=b"\xff\n",
+                                   env=self.site.broker.env(), capture_output=True)
+        self.assertEqual(out.returncode, 65, out.stderr)
+        self.assertEqual(self.said("list_permissions"), before)
+        self.assertNotIn("u9", self.said("list_users"))
+
     def test_a_password_from_standard_input(self):
         out = procs.subprocess.run([CTL_BIN, "add_user", "u2"], input="secret\n", text=True,
                                    env=self.site.broker.env(), capture_output=True)
