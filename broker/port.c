@@ -234,8 +234,10 @@ void port_wake(struct shard *s, uint32_t to_shard, uint64_t consumer, uint32_t c
             (struct notice_item){ .kind = NOTICE_WAKE, .consumer = consumer, .credit = credit };
 }
 
-static void abandon_here(struct shard *s, uint64_t qid, uint64_t consumer)
+void port_abandon_here(struct shard *s, uint64_t qid, uint64_t consumer)
 {
+    if (port_consumer_leave(s, consumer))
+        return;
     if (port_consumer_remove(s, qid, consumer)) {
         shard_delete_queue(s, qid);
         return;
@@ -248,7 +250,7 @@ static void abandon_here(struct shard *s, uint64_t qid, uint64_t consumer)
 void port_abandon(struct shard *s, uint32_t to_shard, uint64_t qid, uint64_t consumer)
 {
     if (is_here(s, to_shard))
-        abandon_here(s, qid, consumer);
+        port_abandon_here(s, qid, consumer);
     else
         *port_add_notice(s, to_shard) =
             (struct notice_item){ .kind = NOTICE_ABANDON, .qid = qid, .consumer = consumer };
@@ -265,7 +267,7 @@ static void on_notice(struct shard *s, const struct notice_item *n)
         port_consumer_wake(s, n->consumer, n->credit);
         return;
     case NOTICE_ABANDON:
-        abandon_here(s, n->qid, n->consumer);
+        port_abandon_here(s, n->qid, n->consumer);
         return;
     case NOTICE_CANCELLED:
         ch = channel_find(s, &n->to);

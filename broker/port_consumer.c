@@ -165,9 +165,12 @@ static void on_deliveries_back(struct mail *mail)
     }
     for (unsigned i = 0; i < b->count; i++) {
         struct port_consumer *pc = idmap_get(&b->from->consumers, b->items[i].consumer);
-        if (pc != NULL && pc->woken)
+        if (pc != NULL && pc->leaving)
+            port_abandon_here(b->from, pc->qid, pc->id);
+        else if (pc != NULL && pc->woken)
             resume(pc);
     }
+    port_settled(b->from);
     mem_free(b);
 }
 
@@ -220,10 +223,19 @@ bool port_consumer_remove(struct shard *s, uint64_t qid, uint64_t consumer)
     return true;
 }
 
+bool port_consumer_leave(struct shard *s, uint64_t consumer)
+{
+    struct port_consumer *pc = idmap_get(&s->consumers, consumer);
+    if (pc == NULL || pc->window_used == 0)
+        return false;
+    pc->leaving = pc->refused = true;
+    return true;
+}
+
 void port_consumer_wake(struct shard *s, uint64_t consumer, uint32_t credit)
 {
     struct port_consumer *pc = idmap_get(&s->consumers, consumer);
-    if (pc == NULL)
+    if (pc == NULL || pc->leaving)
         return;
     pc->next_credit = credit;
     resume(pc);

@@ -102,6 +102,7 @@ struct port_consumer {
     uint32_t next_credit;    /* once it is resumed */
     bool refused;            /* its channel sent one back and will wake it */
     bool woken;              /* it did, while others were still on their way */
+    bool leaving;            /* its channel is gone: it waits for the last that was sent to it */
     bool auto_ack;           /* towards another shard: no_ack, settled when the batch comes back */
 };
 
@@ -117,6 +118,10 @@ enum queue_consume_verdict port_consumer_add(struct shard *s, struct queue *q,
                                              const struct port_request *r);
 /* True when that leaves an auto-delete queue unused: it is marked as going. */
 bool port_consumer_remove(struct shard *s, uint64_t qid, uint64_t consumer);
+/* Its channel is gone. True when deliveries are still on their way to it: it is removed when they
+ * are back, by port_abandon_here, so that nobody is given what comes later before. */
+bool port_consumer_leave(struct shard *s, uint64_t consumer);
+void port_abandon_here(struct shard *s, uint64_t qid, uint64_t consumer);
 void port_consumer_wake(struct shard *s, uint64_t consumer, uint32_t credit);
 struct consumer *port_consumer_find(struct shard *s, uint64_t consumer);
 void port_on_deliveries(struct mail *mail);

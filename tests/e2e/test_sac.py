@@ -106,6 +106,18 @@ class SingleActive(Base):
             b.ack(600, multiple=True)
             b.conn.close()
 
+    def test_the_order_is_kept_though_some_are_on_their_way(self):
+        for _ in range(8):
+            q = self.single()
+            bodies = [b"%d" % i for i in range(2000)]
+            self.publish(q, *bodies)
+            a, b = self.channel(), self.channel()
+            a.send("basic.consume", queue=q, consumer_tag="a")
+            a.expect("basic.consume_ok")
+            b.consume(q)
+            a.conn.sock.close()
+            self.assertEqual([m.body for m in b.deliveries(2000)], bodies)
+
     def test_one_that_goes_without_being_active(self):
         q = self.single()
         a, b, c = self.consumer(q), self.consumer(q), self.consumer(q)
