@@ -150,11 +150,6 @@ uint64_t broker_disk_limit(const struct broker *b)
     return limit_or(&b->disk_limit, broker_live(b)->conf->limits.disk_free_bytes);
 }
 
-void broker_set_memory_limit(struct broker *b, uint64_t octets)
-{
-    atomic_store_explicit(&b->memory_limit, octets, memory_order_relaxed);
-}
-
 void broker_set_disk_limit(struct broker *b, uint64_t octets)
 {
     atomic_store_explicit(&b->disk_limit, octets, memory_order_relaxed);
@@ -360,9 +355,9 @@ uint64_t broker_message_bytes(const struct broker *b)
     return sum > 0 ? (uint64_t)sum : 0;
 }
 
-static void on_tick(void *arg)
+/* What messages take, which is judged by the limit. */
+static uint64_t look_at_memory(struct broker *b)
 {
-    struct broker *b = arg;
     uint64_t bytes = broker_message_bytes(b);
     uint64_t limit = broker_memory_limit(b);
     bool on = bytes > limit || limit < LIMIT_LEAST;
@@ -372,11 +367,42 @@ static void on_tick(void *arg)
         set_alarm(b, on, bytes);
     }
     atomic_store_explicit(&b->exhausted, on && bytes > b->ceiling_bytes, memory_order_relaxed);
+    return bytes;
+}
+
+struct new_limit {
+    struct mail mail;
+    struct broker *broker;
+    struct loop *reply_to;
+    struct mail *done;
+};
+
+static void on_new_limit(struct mail *mail)
+{
+    struct new_limit *n = CONTAINER_OF(mail, struct new_limit, mail);
+    (void)look_at_memory(n->broker);
+    mailbox_post(n->reply_to, n->done);
+    mem_free(n);
+}
+
+void broker_set_memory_limit(struct broker *b, uint64_t octets, struct loop *reply_to,
+                             struct mail *done)
+{
+    atomic_store_explicit(&b->memory_limit, octets, memory_order_relaxed);
+    struct new_limit *n = mem_zalloc(sizeof *n);
+    *n = (struct new_limit){ { NULL, on_new_limit }, b, reply_to, done };
+    mailbox_post(b->loop, &n->mail);
+}
+
+static void on_tick(void *arg)
+{
+    struct broker *b = arg;
+    uint64_t bytes = look_at_memory(b);
     epoch_reclaim(b->epoch);
     atomic_store_explicit(&b->epoch_waiting, epoch_waiting(b->epoch), memory_order_relaxed);
     /* What comes in between two looks is beyond the watermark: a fast network brings gigabytes a
      * second. */
-    loop_timer_start(&b->tick, bytes > limit / 4 ? TICK_NEAR_MS : TICK_MS);
+    loop_timer_start(&b->tick, bytes > broker_memory_limit(b) / 4 ? TICK_NEAR_MS : TICK_MS);
 }
 
 /* ---- stopping

@@ -14,6 +14,7 @@
 struct broker;
 struct control;
 struct loop;
+struct mail;
 struct shard;
 struct tally;
 struct work_pool;
@@ -85,8 +86,10 @@ void broker_has_left(struct broker *b);
 /* What the configuration says, or warrenctl said since. Any thread. */
 uint64_t broker_memory_limit(const struct broker *b);
 uint64_t broker_disk_limit(const struct broker *b);
-void broker_set_memory_limit(struct broker *b, uint64_t octets);
 void broker_set_disk_limit(struct broker *b, uint64_t octets);
+/* `done` comes to reply_to when whoever publishes from then on is judged by it. */
+void broker_set_memory_limit(struct broker *b, uint64_t octets, struct loop *reply_to,
+                             struct mail *done);
 
 /* Not between stop_app and start_app. */
 bool broker_app_is_running(const struct broker *b);

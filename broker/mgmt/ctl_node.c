@@ -103,13 +103,26 @@ static uint64_t octets_of(const json_t *args)
     return octets > 0 ? (uint64_t)octets : 0;
 }
 
+struct limit_set {
+    struct mail mail;
+    struct http_request *request;
+};
+
+static void on_limit_set(struct mail *mail)
+{
+    struct limit_set *l = CONTAINER_OF(mail, struct limit_set, mail);
+    ctl_done(l->request);
+    mem_free(l);
+}
+
 void ctl_serve_set_memory_limit(struct ctl *c, struct http_request *r, json_t *args)
 {
     uint64_t octets = octets_of(args);
-    broker_set_memory_limit(c->broker, octets);
     log_info("ctl", ctl_node_name(c), "memory high watermark set to %llu octets",
              (unsigned long long)octets);
-    ctl_done(r);
+    struct limit_set *l = mem_zalloc(sizeof *l);
+    *l = (struct limit_set){ { NULL, on_limit_set }, r };
+    broker_set_memory_limit(c->broker, octets, c->loop, &l->mail);
 }
 
 void ctl_serve_set_disk_limit(struct ctl *c, struct http_request *r, json_t *args)

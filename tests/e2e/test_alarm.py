@@ -3,6 +3,7 @@
 import unittest
 
 import wire
+from harness.admin import Admin
 from harness.case import Case, only
 from harness.servers import is_instrumented
 from harness.waits import LONG, Deadline, wait_until
@@ -128,3 +129,41 @@ class Alarm(Case):
         ch.barrier()
         self.expect_memory_below(broker, before + (48 << 10))
         self.assertEqual(ch.get(q).body, b"o" * octets)
+
+
+class Limit(Case):
+    """Set while it runs."""
+
+    def set_limit(self, *args):
+        Admin(self.site).ctl("set_vm_memory_high_watermark", *args)
+
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(self.set_limit, "absolute", "256MB")
+        self.set_limit("0.4")
+        self.q = self.name()
+        self.taker = self.channel()
+        self.taker.declare(self.q)
+
+    def publisher(self):
+        ch = self.channel()
+        ch.publish("", self.q, b"before")
+        ch.barrier()
+        self.assertEqual(self.taker.get(self.q).body, b"before")
+        return ch
+
+    def expect_blocked(self, ch):
+        self.assertEqual(ch.conn.expect("connection.blocked", 0).reason, "low on memory")
+
+    def test_it_holds_from_the_moment_the_command_ends(self):
+        before = self.publisher()
+        self.set_limit("0.000000001")
+        after = self.channel()
+        for ch in before, after:
+            ch.publish("", self.q, b"late")
+            self.expect_blocked(ch)
+        self.set_limit("0.4")
+        for ch in before, after:
+            ch.conn.expect("connection.unblocked", 0)
+            ch.barrier()
+        self.assertEqual(self.taker.call("queue.delete", queue=self.q).message_count, 2)
