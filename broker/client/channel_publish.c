@@ -41,7 +41,6 @@ static void unexpected(struct channel *ch)
 void channel_take_publish(struct channel *ch, const struct amqp_basic_publish *m)
 {
     struct content *ct = &ch->content;
-    ch->conn->publishes = true;
     ct->immediate = m->immediate;
     ct->look_closer =
         m->immediate || (m->exchange.len == 0 && m->routing_key.len == REPLY_TO_ADDRESS_BYTES);

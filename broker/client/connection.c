@@ -316,15 +316,9 @@ static void on_heart(void *arg)
 /* ---- memory alarm
  * ---------------------------------------------------------------------------------------- */
 
-/* As RabbitMQ: who does not publish is not disturbed; who does is told, and not read from. What it
- * has begun it may end: a client that is still writing a message does not hear what it is told. */
-static void block_if_due(struct connection *c)
+/* As RabbitMQ: who does not publish is not disturbed; who does is told, and not read from. */
+static void block(struct connection *c)
 {
-    if (c->blocked || c->contents != 0 || !connection_is_open(c))
-        return;
-    c->publishes = false;
-    if (!broker_has_alarm(c->shard->broker))
-        return;
     c->blocked = true;
     stream_pause(c->stream);
     if ((c->hs.capabilities & AMQP_CAP_CONNECTION_BLOCKED) == 0)
@@ -613,6 +607,17 @@ static size_t take_one(struct connection *c, struct slice in)
     UNREACHABLE("frame verdict");
 }
 
+/* What it has begun it may end: a client that is still writing a message does not hear what it is
+ * told. The next one waits where it is. */
+static bool publishes_next(const struct connection *c, struct slice in)
+{
+    struct amqp_frame f;
+    return c->contents == 0 && connection_is_open(c) &&
+           amqp_frame_cut(in, amqp_hs_server_frame_max(&c->hs), &f) == AMQP_CUT_FRAME &&
+           f.type == AMQP_FRAME_METHOD && f.channel != 0 &&
+           amqp_method_peek(f.payload) == AMQP_BASIC_PUBLISH;
+}
+
 /* The input is about to move: contents in progress must not point into it any more. */
 static void park_contents(struct connection *c)
 {
@@ -636,13 +641,15 @@ static void process(struct connection *c)
     c->copies = 0;
     while (frames < FRAMES_PER_TURN && c->copies < COPIES_PER_TURN && used < in.len &&
            may_go_on(c)) {
+        if (UNLIKELY(alarm) && publishes_next(c, slice_from(in, used))) {
+            block(c);
+            break;
+        }
         size_t n = take_one(c, slice_from(in, used));
         if (n == 0)
             break;
         used += n;
         frames++;
-        if (UNLIKELY(alarm) && c->publishes)
-            block_if_due(c); /* between two messages: the end of the input may never be one */
     }
     c->processing = false;
     if (c->stream == NULL)
@@ -652,8 +659,6 @@ static void process(struct connection *c)
     bool is_more = frames == FRAMES_PER_TURN || c->copies >= COPIES_PER_TURN;
     if (is_more)
         loop_again(c->shard->loop, &c->resume);
-    if (c->publishes)
-        block_if_due(c);
     if (c->ended && !is_more && may_go_on(c))
         client_went(c, NULL);
 }

@@ -61,7 +61,6 @@ struct connection {
     unsigned waiting;               /* answers that what follows must not overtake */
     unsigned contents;              /* channels in the middle of a message */
     size_t copies;                  /* this turn, of what was published: one for each queue */
-    bool publishes;                 /* has done so since it was last looked at for blocking */
     bool blocked;                   /* memory is short: it is not read from */
     bool said_blocked;
     bool knows_permission;
