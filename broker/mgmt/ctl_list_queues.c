@@ -99,9 +99,38 @@ static void put_head_message_timestamp(const struct row *r)
         ctl_row_str(r->out, "");
 }
 
+/* A quorum queue's members are nodes: here there is one. */
 static void put_leader(const struct row *r)
 {
-    ctl_row_str(r->out, ctl_node_name(r->ctl));
+    ctl_row_str(r->out, meta_queue_is_quorum(r->q) ? ctl_node_name(r->ctl) : "");
+}
+
+static void put_members(const struct row *r)
+{
+    json_t *nodes = json_pack("[s]", ctl_node_name(r->ctl));
+    char *text = json_dumps(nodes, JSON_COMPACT);
+    ctl_row_json(r->out, meta_queue_is_quorum(r->q) ? text : "\"\"");
+    mem_free(text);
+    json_decref(nodes);
+}
+
+static void put_online(const struct row *r)
+{
+    put_members(r);
+}
+
+/* Consumers take what comes as fast as it comes, as far as is known. */
+static void put_consumer_capacity(const struct row *r)
+{
+    if (r->f->consumers != 0)
+        ctl_row_double(r->out, 1);
+    else
+        ctl_row_u64(r->out, 0);
+}
+
+static void put_consumer_utilisation(const struct row *r)
+{
+    put_consumer_capacity(r);
 }
 
 static void put_policy(const struct row *r)
@@ -135,12 +164,12 @@ NUMBER(messages_unacknowledged, r->f->unacked)
 NUMBER(messages_ram, r->f->ready + r->f->unacked)
 NUMBER(messages_ready_ram, r->f->ready)
 NUMBER(messages_unacknowledged_ram, r->f->unacked)
-NUMBER(messages_persistent, r->f->persistent)
+NUMBER(messages_persistent, r->q->durable ? r->f->persistent : 0)
 NUMBER(message_bytes, r->f->ready_bytes + r->f->unacked_bytes)
 NUMBER(message_bytes_ready, r->f->ready_bytes)
 NUMBER(message_bytes_unacknowledged, r->f->unacked_bytes)
 NUMBER(message_bytes_ram, r->f->ready_bytes + r->f->unacked_bytes)
-NUMBER(message_bytes_persistent, r->f->persistent_bytes)
+NUMBER(message_bytes_persistent, r->q->durable ? r->f->persistent_bytes : 0)
 NUMBER(disk_reads, 0)
 NUMBER(disk_writes, 0)
 NUMBER(consumers, r->f->consumers)
@@ -151,10 +180,6 @@ EMPTY(slave_pids)
 EMPTY(synchronised_slave_pids)
 EMPTY(mirror_pids)
 EMPTY(synchronised_mirror_pids)
-EMPTY(members)
-EMPTY(online)
-NUMBER(consumer_utilisation, 0)
-NUMBER(consumer_capacity, 0)
 
 static const char *const names[] = {
 #define X(name) #name,

@@ -29,7 +29,8 @@ static void put_message_stats(json_t *o, const struct mgmt_queue *f, const doubl
         json_decref(stats); /* RabbitMQ has none before something happened */
 }
 
-static void put_messages(json_t *o, const struct mgmt_http *m, const struct mgmt_queue *f)
+static void put_messages(json_t *o, const struct mgmt_http *m, const struct meta_queue *q,
+                         const struct mgmt_queue *f)
 {
     const uint64_t figures[] = { f->published, f->delivered, f->redelivered,       f->acked,
                                  f->ready,     f->unacked,   f->ready + f->unacked };
@@ -41,13 +42,13 @@ static void put_messages(json_t *o, const struct mgmt_http *m, const struct mgmt
     mgmt_json_put_u64(o, "messages_ram", f->ready + f->unacked);
     mgmt_json_put_u64(o, "messages_ready_ram", f->ready);
     mgmt_json_put_u64(o, "messages_unacknowledged_ram", f->unacked);
-    mgmt_json_put_u64(o, "messages_persistent", f->persistent);
+    mgmt_json_put_u64(o, "messages_persistent", q->durable ? f->persistent : 0);
     mgmt_json_put_u64(o, "messages_paged_out", 0);
     mgmt_json_put_u64(o, "message_bytes", f->ready_bytes + f->unacked_bytes);
     mgmt_json_put_u64(o, "message_bytes_ready", f->ready_bytes);
     mgmt_json_put_u64(o, "message_bytes_unacknowledged", f->unacked_bytes);
     mgmt_json_put_u64(o, "message_bytes_ram", f->ready_bytes + f->unacked_bytes);
-    mgmt_json_put_u64(o, "message_bytes_persistent", f->persistent_bytes);
+    mgmt_json_put_u64(o, "message_bytes_persistent", q->durable ? f->persistent_bytes : 0);
     mgmt_json_put_u64(o, "message_bytes_paged_out", 0);
     put_message_stats(o, f, rates);
 }
@@ -115,6 +116,14 @@ static json_t *lone_tag(const struct mgmt_queue *f, bool is_that)
     return mgmt_json_text(slice_of(f->lone_tag, f->lone_tag_bytes));
 }
 
+/* Of a quorum queue: its members are nodes, and here there is one. */
+static void put_members(json_t *o, const char *node)
+{
+    mgmt_json_put_str(o, "leader", node);
+    mgmt_json_put(o, "members", json_pack("[s]", node));
+    mgmt_json_put(o, "online", json_pack("[s]", node));
+}
+
 static json_t *queue(const struct mgmt_http *m, const struct meta_version *v,
                      const struct meta_queue *q, const struct mgmt_queue *f)
 {
@@ -136,7 +145,9 @@ static json_t *queue(const struct mgmt_http *m, const struct meta_version *v,
     mgmt_json_put_u64(o, "memory", f->memory_bytes);
     mgmt_json_put(o, "backing_queue_status", backing_status(f));
     put_idle_since(o, m, f->used_ms);
-    put_messages(o, m, f);
+    if (meta_queue_is_quorum(q))
+        put_members(o, mgmt_conf(m)->node.name);
+    put_messages(o, m, q, f);
     return o;
 }
 

@@ -217,6 +217,20 @@ class Lists(CtlCase):
         self.assertEqual(self.rows("list_queues", *columns, broker=b),
                          [["2", "0", "1", "8", "5", "running", "classic"]])
 
+    def test_the_members_of_a_quorum_queue(self):
+        b = self.broker()
+        ch = self.connect(address=b.address).channel()
+        ch.declare("c")
+        ch.declare("q", durable=True, arguments={"x-queue-type": "quorum"})
+        node = "rabbit1@localhost"
+        rows = self.rows("list_queues", "name", "leader", "members", "online", broker=b)
+        self.assertEqual(sorted(rows), [["c", "", "", ""],
+                                        ["q", node, "[%s]" % node, "[%s]" % node]])
+        api = Api(int(b.conf["listen"]["management"].rpartition(":")[2]))
+        of = {q["name"]: [q.get(k) for k in ("leader", "members", "online")]
+              for q in api.get("/api/queues").json}
+        self.assertEqual(of, {"c": [None] * 3, "q": [node, [node], [node]]})
+
     def test_pids_name_the_node(self):
         b = self.broker()
         ch = self.connect(address=b.address).channel()
@@ -480,7 +494,9 @@ class Operations(CtlCase):
 
     def test_the_time_of_the_first_message(self):
         ch = self.channel()
-        q = ch.queue()
+        q = self.name()
+        ch.declare(q, durable=True)
+        self.addCleanup(lambda: self.channel().call("queue.delete", queue=q))
         mine = ("list_queues", "name", "head_message_timestamp", "messages_persistent")
         self.assertIn([q, "", "0"], self.rows(*mine))
         ch.publish("", q, b"x", props={"timestamp": 1700000000, "delivery_mode": 2})

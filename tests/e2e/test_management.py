@@ -215,7 +215,9 @@ class Objects(ManagementCase):
 
     def test_what_stands_first_and_what_is_kept(self):
         ch = self.channel()
-        q = ch.queue()
+        q = self.name()
+        ch.declare(q, durable=True)
+        self.addCleanup(lambda: self.channel().call("queue.delete", queue=q))
         self.wait_queue(q, head_message_timestamp=None, messages_persistent=0)
         ch.publish(key=q, body=b"123", props={"timestamp": 1700000000, "delivery_mode": 2})
         ch.publish(key=q, body=b"12345", props={"delivery_mode": 2})
@@ -227,6 +229,9 @@ class Objects(ManagementCase):
                         message_bytes_persistent=5)
         ch.get(q)
         self.wait_queue(q, head_message_timestamp=5, messages_persistent=0)
+        gone = ch.queue()  # nothing of a queue that does not last is
+        ch.publish(key=gone, body=b"1", props={"delivery_mode": 2})
+        self.wait_queue(gone, messages=1, messages_persistent=0, message_bytes_persistent=0)
 
     def test_lists_of_queues(self):
         ch = self.channel()
