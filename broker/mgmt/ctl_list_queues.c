@@ -122,10 +122,7 @@ static void put_online(const struct row *r)
 /* Consumers take what comes as fast as it comes, as far as is known. */
 static void put_consumer_capacity(const struct row *r)
 {
-    if (r->f->consumers != 0)
-        ctl_row_double(r->out, 1);
-    else
-        ctl_row_u64(r->out, 0);
+    ctl_row_json(r->out, r->f->consumers != 0 ? "1.0" : "0");
 }
 
 static void put_consumer_utilisation(const struct row *r)

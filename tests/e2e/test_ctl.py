@@ -223,6 +223,10 @@ class Lists(CtlCase):
         ch.declare("c")
         ch.declare("q", durable=True, arguments={"x-queue-type": "quorum"})
         node = "rabbit1@localhost"
+        self.assertEqual(self.rows("list_queues", "consumer_capacity", broker=b), [["0"]] * 2)
+        ch.consume("c")
+        rows = self.rows("list_queues", "name", "consumer_capacity", broker=b)
+        self.assertIn(["c", "1.0"], rows)
         rows = self.rows("list_queues", "name", "leader", "members", "online", broker=b)
         self.assertEqual(sorted(rows), [["c", "", "", ""],
                                         ["q", node, "[%s]" % node, "[%s]" % node]])
