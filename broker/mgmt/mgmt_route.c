@@ -252,6 +252,13 @@ static struct slice next_segment(const char **at)
     return slice_of(from, (size_t)(*at - from));
 }
 
+/* Names are short; how a binding is called has its key in it, escaped. */
+static bool is_arg(struct slice word, struct slice given)
+{
+    return word.len != 0 && word.ptr[0] == ':' &&
+           (given.len <= META_NAME_MAX || slice_is(word, ":props"));
+}
+
 /* Does the path fit, and what are its args? */
 static bool fits(struct mgmt_call *c, const char *path)
 {
@@ -263,7 +270,7 @@ static bool fits(struct mgmt_call *c, const char *path)
             return false;
         struct slice word = next_segment(&path);
         struct slice given = c->segments[i];
-        if (word.len != 0 && word.ptr[0] == ':' && given.len <= META_NAME_MAX)
+        if (is_arg(word, given))
             c->args[c->arg_count++] = given;
         else if (!slice_eq(word, given))
             return false;

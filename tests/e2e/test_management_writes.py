@@ -182,6 +182,16 @@ class Bindings(ApiCase):
         self.expect(self.api.delete(self.path + "/" + quote(where)), 404, NOT_FOUND)
         self.assertEqual([b["properties_key"] for b in self.api.get(self.path).json], ["~"])
 
+    def test_a_key_that_is_long_when_it_is_escaped(self):
+        name, _ = self.queue()
+        path = "/api/bindings/%%2F/e/amq.direct/q/%s" % quote(name)
+        self.expect(self.api.post(path, {"routing_key": "#\u00e9/" * 60}), 201)
+        one = self.api.get(path).json[0]
+        self.assertGreater(len(one["properties_key"]), 256)
+        path += "/" + quote(one["properties_key"])
+        self.expect(self.api.get(path), 200, one)
+        self.expect(self.api.delete(path), 204)
+
     def test_exchange_to_exchange(self):
         path = "/api/bindings/%%2F/e/amq.topic/e/%s" % self.x
         got = self.api.post(path, {"routing_key": "k/#"})
