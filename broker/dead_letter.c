@@ -12,9 +12,10 @@
 #include "model/exchange.h"
 #include "port.h"
 
-#define LETTERS_A_TURN 1024u
-#define KEYS_MAX       64u       /* keys in header CC that are looked at */
-#define KEY_BYTES_MAX  UINT8_MAX /* of a routing key; arguments and policies may say more */
+#define LETTERS_A_TURN    1024u
+#define DEATHS_WITH_ALARM 4u        /* without anybody's doing; see multiplies */
+#define KEYS_MAX          64u       /* keys in header CC that are looked at */
+#define KEY_BYTES_MAX     UINT8_MAX /* of a routing key; arguments and policies may say more */
 
 struct dead_letter {
     struct message *message;
@@ -105,6 +106,29 @@ static void tell_of_cycle(struct hosted *h, const struct meta_queue *to)
              SLICE_ARG(h->name), SLICE_ARG(name));
 }
 
+/* Queues that dead-letter to each other through a fanout make of one message as many as there are
+ * ways through them: a dozen of full ones, hundreds of millions. No publisher can be stopped for
+ * that, so when memory is short those that have come far go no further. */
+static bool multiplies(const struct dead_letters *dl, const struct message *m, enum queue_death why)
+{
+    return why != QUEUE_REJECTED && dl->route.count > 1 && broker_has_alarm(dl->shard->broker) &&
+           death_count(m) >= DEATHS_WITH_ALARM;
+}
+
+static void tell_of_many(const struct dead_letters *dl, struct hosted *h)
+{
+    if (h->cycle_told)
+        return;
+    h->cycle_told = true;
+    char id[32];
+    struct text t = text_over(id, sizeof id);
+    text_put(&t, "%llu", (unsigned long long)h->queue.qid);
+    log_warn("dead_letter", id,
+             "message dropped, dead-letter queues multiply it and memory is short; not reported "
+             "again; from='%.*s' to=%zu queues",
+             SLICE_ARG(h->name), dl->route.count);
+}
+
 static size_t read_keys(struct slice headers, struct slice *keys)
 {
     struct amqp_field f;
@@ -166,6 +190,10 @@ static void publish(struct dead_letters *dl, struct hosted *h, const struct mess
                             .keep_cc = !set->has_dlx_key });
     shard_message_made(s, out);
     bool is_there = route(dl, v, h->vhost_id, out);
+    if (is_there && multiplies(dl, out, why)) {
+        tell_of_many(dl, h);
+        is_there = false;
+    }
     dead_letters_count(h, is_there ? SHARD_DEAD_SENT_ON : SHARD_DEAD_DROPPED, why);
     if (is_there) {
         const struct port_channel_ref nobody = { 0 };

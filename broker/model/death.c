@@ -355,24 +355,44 @@ struct message *death_message(const struct message *m, const struct death *d)
     return out;
 }
 
-/* From the newest death back to the one in this queue. */
-bool death_is_cycle(const struct message *m, struct slice queue)
+/* The deaths that a message says of, the newest first; none when it says of none. */
+static struct amqp_table_iter each_death(const struct message *m)
 {
     struct amqp_props_brief props;
     struct amqp_field deaths;
     if (!peek(m, &props) || !amqp_table_find(props.headers, DEATHS, &deaths) ||
         deaths.type != AMQP_FIELD_ARRAY)
-        return false;
-    struct amqp_table_iter it = amqp_array_iter_init(deaths.bytes);
+        deaths.bytes = slice_of(NULL, 0);
+    return amqp_array_iter_init(deaths.bytes);
+}
+
+/* The next one that was nobody's doing. */
+static bool next_death(struct amqp_table_iter *it, struct amqp_field *one)
+{
+    return amqp_table_iter_next(it, one) && one->type == AMQP_FIELD_TABLE &&
+           !slice_is(amqp_table_longstr(one->bytes, "reason"), "rejected");
+}
+
+/* From the newest death back to the one in this queue. */
+bool death_is_cycle(const struct message *m, struct slice queue)
+{
+    struct amqp_table_iter it = each_death(m);
     struct amqp_field one;
-    while (amqp_table_iter_next(&it, &one)) {
-        if (one.type != AMQP_FIELD_TABLE ||
-            slice_is(amqp_table_longstr(one.bytes, "reason"), "rejected"))
-            return false;
+    while (next_death(&it, &one)) {
         if (slice_eq(amqp_table_longstr(one.bytes, "queue"), queue))
             return true;
     }
     return false;
+}
+
+unsigned death_count(const struct message *m)
+{
+    struct amqp_table_iter it = each_death(m);
+    struct amqp_field one;
+    unsigned n = 0;
+    while (next_death(&it, &one))
+        n++;
+    return n;
 }
 
 struct message *death_counted(const struct message *m, uint32_t returns)

@@ -26,6 +26,9 @@ struct message *death_message(const struct message *m, const struct death *d);
  * then? */
 bool death_is_cycle(const struct message *m, struct slice queue);
 
+/* In how many ways it has died, by the order of its header, since somebody rejected it. */
+unsigned death_count(const struct message *m);
+
 /* The same message with header x-delivery-count. */
 struct message *death_counted(const struct message *m, uint32_t returns);
 

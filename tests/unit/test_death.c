@@ -128,7 +128,9 @@ Test(death, a_cycle_is_one_that_nobody_rejected)
     m = dies(m, "rejected", "b", "key");
     cr_expect(not(death_is_cycle(m, slice_str("a"))));
     cr_expect(not(death_is_cycle(m, slice_str("b"))));
+    cr_expect(eq(uint, death_count(m), 0));
     m = dies(m, "expired", "c", "key");
+    cr_expect(eq(uint, death_count(m), 2), "the older ones are turned round");
     cr_expect(death_is_cycle(m, slice_str("c")));
     cr_expect(not(death_is_cycle(m, slice_str("b"))));
     message_unref(&m);
