@@ -191,7 +191,8 @@ static const struct conf_directive directives[] = {
               "of the memory this process may use, or a size." },
     { KEY(limits, "disk-free-limit"), AT(limits.disk_free_bytes), .type = CONF_SIZE,
       .fallback = "1G",
-      .help = "With less room on the data folder's disk publishers are blocked." },
+      .help = "With less room on the data folder's disk publishers are blocked. This version "
+              "keeps nothing there: the limit is shown, and nobody is blocked by it." },
     { KEY(limits, "channel-max"), AT(limits.channel_max), .type = CONF_U64, .fallback = "2047",
       .min = 1, .max = 65535, .help = "Channels of one connection." },
     { KEY(limits, "frame-max"), AT(limits.frame_max_bytes), .type = CONF_SIZE, .fallback = "131072",
