@@ -6,32 +6,18 @@ import time
 from harness.admin import Admin
 from harness.api import Api
 from harness.case import Case, only
+from harness.queues import QueueCase
 from harness.waits import wait_until
 
 THREADS = True
 
 
-class Base(Case):
-    def setUp(self):
-        super().setUp()
-        self.conn = self.connect()
-        self.ch = self.conn.channel()
-
-    def queue(self, name="", **arguments):
-        return self.ch.queue(queue=name,
-                             arguments={k.replace("_", "-"): v for k, v in arguments.items()})
-
+class Base(QueueCase):
     def pair(self, **arguments):
         """A queue, and the one its dead letters go to."""
         dead = self.queue()
         return self.queue(x_dead_letter_exchange="", x_dead_letter_routing_key=dead,
                           **arguments), dead
-
-    def ready(self, q):
-        return self.ch.declare(q, passive=True).message_count
-
-    def wait_ready(self, q, n):
-        wait_until(lambda: self.ready(q) == n, "%d messages ready" % n)
 
     def take(self, q):
         """The next message of a queue, when it is there."""

@@ -1,26 +1,11 @@
 """Queues that may not grow: x-max-length, x-max-length-bytes, x-overflow."""
 
-from harness.case import Case
-from harness.waits import wait_until
+from harness.queues import QueueCase
 
 THREADS = True
 
 
-class Base(Case):
-    def setUp(self):
-        super().setUp()
-        self.conn = self.connect()
-        self.ch = self.conn.channel()
-
-    def queue(self, **arguments):
-        return self.ch.queue(arguments={k.replace("_", "-"): v for k, v in arguments.items()})
-
-    def ready(self, q):
-        return self.ch.declare(q, passive=True).message_count
-
-    def wait_ready(self, q, n):
-        wait_until(lambda: self.ready(q) == n, "%d messages ready" % n)
-
+class Base(QueueCase):
     def fill(self, q, bodies):
         for body in bodies:
             self.ch.publish("", q, body)

@@ -1,26 +1,11 @@
 """Who comes first: messages with priorities, consumers with priorities."""
 
-from harness.case import Case
-from harness.waits import wait_until
+from harness.queues import QueueCase
 
 THREADS = True
 
 
-class Base(Case):
-    def setUp(self):
-        super().setUp()
-        self.conn = self.connect()
-        self.ch = self.conn.channel()
-
-    def queue(self, **arguments):
-        return self.ch.queue(arguments={k.replace("_", "-"): v for k, v in arguments.items()})
-
-    def ready(self, q):
-        return self.ch.declare(q, passive=True).message_count
-
-    def wait_ready(self, q, n):
-        wait_until(lambda: self.ready(q) == n, "%d messages ready" % n)
-
+class Base(QueueCase):
     def send(self, q, *priorities):
         """A message for each, whose body is its priority and its number."""
         for n, p in enumerate(priorities):

@@ -2,7 +2,7 @@
 
 import time
 
-from harness.case import Case
+from harness.queues import QueueCase
 from harness.waits import wait_until
 
 THREADS = True
@@ -10,21 +10,7 @@ THREADS = True
 LONG_TTL = 100000
 
 
-class Base(Case):
-    def setUp(self):
-        super().setUp()
-        self.conn = self.connect()
-        self.ch = self.conn.channel()
-
-    def queue(self, **arguments):
-        return self.ch.queue(arguments={k.replace("_", "-"): v for k, v in arguments.items()})
-
-    def ready(self, q):
-        return self.ch.declare(q, passive=True).message_count
-
-    def wait_ready(self, q, n):
-        wait_until(lambda: self.ready(q) == n, "%d messages ready" % n)
-
+class Base(QueueCase):
     def send(self, q, body, ttl=None):
         self.ch.publish("", q, body, props={} if ttl is None else {"expiration": str(ttl)})
 
