@@ -1,0 +1,127 @@
+/*
+ * journal: records of the whole node in one order, written in groups and synced in groups.
+ *
+ * Shards append; a thread of its own takes what was gathered while the last group was on its way to
+ * the disk, writes it, syncs it, and says how far everything is durable: no timer, and one sync
+ * serves everybody who waits. Segments are made, filled with zeros and named before they are
+ * needed, so that the way of a commit meets no allocation and no change of a folder. An error of a
+ * write or a sync is final: nothing is durable any more from then on, nothing is tried again, and
+ * whoever owns the journal is told.
+ *
+ * The parts without threads (append, pump, prepare) are what the simulator calls.
+ */
+#ifndef WARREN_JOURNAL_H
+#define WARREN_JOURNAL_H
+
+#include "io/disk.h"
+#include "store/record.h"
+#include "store/segs.h"
+
+enum journal_sync {
+    JOURNAL_SYNC_ALWAYS,   /* confirmed: on the medium */
+    JOURNAL_SYNC_INTERVAL, /* confirmed: with the system; on the medium within interval_ms */
+    JOURNAL_SYNC_NONE,     /* confirmed: with the system, which writes it when it likes */
+};
+
+struct journal;
+
+struct journal_setup {
+    struct disk *disk;
+    struct segs *segs;
+    uint32_t segment_bytes; /* of new segments; a multiple of 4096 */
+    uint32_t first_seg;     /* the number of the first new one */
+    uint32_t spare;         /* segments to keep ready; beyond them `reserve` for settlements */
+    uint32_t reserve;
+    enum journal_sync sync;
+    uint32_t interval_ms;
+    uint32_t slow_ms;     /* a sync that takes longer is warned of */
+    uint8_t store_id[16]; /* of the headers */
+    /* On the journal's thread (or in journal_pump): more is durable; a segment was sealed; it has
+     * failed, `err` says why. */
+    void (*on_durable)(void *arg);
+    void (*on_sealed)(uint32_t seg, void *arg);
+    void (*on_failed)(const struct err *err, void *arg);
+    void *arg;
+};
+
+/* Makes the first segments. */
+MUST_CHECK struct journal *journal_new(const struct journal_setup *setup, struct err *err);
+
+/* Its thread; without it journal_pump does the work. */
+MUST_CHECK bool journal_start(struct journal *j, struct err *err);
+
+/* Writes and syncs what was appended, ends the thread; the open segment is closed with END. */
+void journal_stop(struct journal *j);
+void journal_free(struct journal **j);
+
+/* ---- any thread ---------------------------------------------------------------------------------
+ */
+
+enum journal_need {
+    JOURNAL_LAZY, /* nobody waits for it: written soon, synced with what others wait for, or after a
+                     while */
+    JOURNAL_SOON, /* somebody waits */
+};
+
+/* One record, in parts that are copied; the first holds at least its head. Returns its place; *lsn
+ * (may be NULL) is what journal_durable must have reached for it to be safe. After a failure the
+ * record goes nowhere and *lsn is never reached. */
+struct place journal_append(struct journal *j, const struct slice *parts, size_t count,
+                            enum journal_need need, uint64_t *lsn);
+
+/* Wake the thread if it sleeps and there is something for it: at the end of a turn in which
+ * something was appended. */
+void journal_kick(struct journal *j);
+
+/* Everything that ends at or below this is as safe as `sync` says. */
+uint64_t journal_durable(const struct journal *j);
+
+/* Octets appended and not yet written. Publishers are to be held while it is above
+ * JOURNAL_BACKLOG_MAX. */
+#define JOURNAL_BACKLOG_MAX ((uint64_t)32 << 20)
+uint64_t journal_backlog(const struct journal *j);
+
+/* Spare segments cannot be made (the disk is full): only settlements and what drains may go on. */
+bool journal_is_short(const struct journal *j);
+bool journal_has_failed(const struct journal *j);
+
+/* ---- the store's threads ------------------------------------------------------------------------
+ */
+
+/* Make spare segments until there are enough. Blocks; on a pool. False with ERR_LIMIT when the disk
+ * is full, which is to be tried again later; other errors are final. */
+MUST_CHECK bool journal_prepare(struct journal *j, struct err *err);
+bool journal_wants_prepare(const struct journal *j);
+
+/* Nothing in this sealed segment is needed any more: it becomes a spare, or goes when there are
+ * enough. Blocks; on a pool. */
+MUST_CHECK bool journal_recycle(struct journal *j, uint32_t seg, struct err *err);
+
+/* ---- without a thread ---------------------------------------------------------------------------
+ */
+
+/* Write and sync one group. False when there was nothing to do. */
+bool journal_pump(struct journal *j, uint64_t now_ms);
+
+#define JOURNAL_LATENCY_BUCKETS 24u /* powers of two from 16 us */
+struct journal_stats {
+    uint64_t records;
+    uint64_t bytes;   /* of records */
+    uint64_t batches;
+    uint64_t syncs;
+    uint64_t slow_syncs;
+    uint64_t sync_us_sum;
+    uint64_t sync_us_max;
+    uint64_t sync_us[JOURNAL_LATENCY_BUCKETS];
+    uint32_t open_seg;
+    uint32_t spares;
+    uint64_t waits; /* times a group had to wait for a segment to be made */
+};
+void journal_stats(struct journal *j, struct journal_stats *out); /* any thread */
+
+/* "journal/0000001a.seg" and "journal/0000001a.idx"; spares are "journal/spare-NNNN". */
+#define JOURNAL_NAME_MAX 40u
+void journal_seg_name(uint32_t seg, char name[JOURNAL_NAME_MAX]);
+void journal_idx_name(uint32_t seg, char name[JOURNAL_NAME_MAX]);
+
+#endif

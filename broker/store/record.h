@@ -1,0 +1,179 @@
+/*
+ * record: the records of the journal, as octets and as structs. No I/O, no state.
+ *
+ *   segment  header (SEGMENT_HEADER_BYTES), then batches; END or nothing (zeros) behind the last
+ *   batch    a BATCH record, then the records that were written together and synced together
+ *   record   head, payload, zeros up to a multiple of PLACE_ALIGN
+ *
+ *   head     0 u32 length, head and payload, without the zeros behind; never 0
+ *            4 u32 check: low half of XXH3_64 over octets 8 .. length, seeded with the segment's
+ *              salt and the record's offset, so that nothing from an earlier life of the file passes
+ *            8 u8  type
+ *            9 u8  flags
+ *           10 u16 count, what of depends on the type
+ *
+ *   MSG      count targets: u64 qid, u64 qseq [, u64 expires: wall clock ms, with MSG_EXPIRES]
+ *            [, u32 returns, with MSG_RETURNS]; then u32 body octets, u32 properties' octets, u16
+ *            names' octets; names, properties, body. With MSG_LARGE instead of the body (and of the
+ *            properties, whose octets are counted with it): u64 id of the file in large/, see large.h
+ *   SETTLE   u64 qid; count ranges: u64 first, u64 last: these positions are done with; u16 number
+ *            of marks, each u64 qseq: all of that priority below it were handed out before
+ *   RETURNS  u64 qid; count times u64 qseq, u32: how often it was returned (quorum queues)
+ *   LARGE    u64 id: that file is durable
+ *   BATCH    u64 BATCH_MAGIC; u64 LSN: durable when the batch was written; u64 wall clock ms
+ *   END      nothing follows in this segment
+ *
+ * All integers little-endian. A position (qseq) of a queue (qid) is given once and never again, so
+ * the order of MSG and SETTLE means nothing: alive is what has a MSG and no SETTLE. Of two MSG of
+ * one position (one was moved) the later one counts.
+ */
+#ifndef WARREN_RECORD_H
+#define WARREN_RECORD_H
+
+#include "base/attr.h"
+#include "base/slice.h"
+#include "store/place.h"
+
+#include <stddef.h>
+
+#define RECORD_HEAD_BYTES    12u
+#define SEGMENT_HEADER_BYTES 64u
+#define STORE_FORMAT         1u
+#define BATCH_MAGIC          UINT64_C(0x31484354414257ab)
+
+enum record_type {
+    RECORD_MSG = 1,
+    RECORD_SETTLE,
+    RECORD_RETURNS,
+    RECORD_LARGE,
+    RECORD_BATCH,
+    RECORD_END,
+};
+
+enum msg_flags {
+    MSG_TRANSIENT = 1, /* here only because memory was short: gone after a restart */
+    MSG_MOVED = 2,     /* stood in an older segment */
+    MSG_EXPIRES = 4,
+    MSG_RETURNS = 8,
+    MSG_LARGE = 16,
+};
+
+/* What is inline at most: names, properties and body together. More goes to a file of its own. */
+#define MSG_INLINE_MAX  ((size_t)64 * 1024)
+#define MSG_TARGETS_MAX 1024u /* of one record; more take more records */
+
+struct msg_target {
+    uint64_t qid;
+    uint64_t qseq;
+    uint64_t expires_ms; /* wall clock; 0: never */
+    uint32_t returns;
+};
+
+struct settle_range {
+    uint64_t first;
+    uint64_t last; /* included */
+};
+
+struct segment_header {
+    uint32_t seg;
+    uint32_t bytes; /* of the whole file */
+    uint64_t salt;  /* random, new each time the file is used */
+    uint8_t store_id[16];
+};
+
+/* ---- writing: heads for journal_append, which fills in the check --------------------------------
+ */
+
+/* A MSG with `count` targets: the head and all that stands before the names, into `out`; the
+ * names, properties and body follow in that order as they are. Returns its octets. `rest_bytes`
+ * is how many follow. */
+size_t record_put_msg(uint8_t *out, unsigned flags, const struct msg_target *targets,
+                      unsigned count, size_t names_bytes, size_t props_bytes, size_t body_bytes);
+#define RECORD_MSG_ROOM(count) (RECORD_HEAD_BYTES + (size_t)(count) * 28 + 18)
+
+/* Whole records. */
+size_t record_put_settle(uint8_t *out, uint64_t qid, const struct settle_range *ranges,
+                         unsigned count, const uint64_t *marks, unsigned mark_count);
+#define RECORD_SETTLE_ROOM(count, marks)                                                           \
+    (RECORD_HEAD_BYTES + 10 + (size_t)(count) * 16 + (size_t)(marks) * 8)
+struct msg_return {
+    uint64_t qseq;
+    uint32_t returns;
+};
+size_t record_put_returns(uint8_t *out, uint64_t qid, const struct msg_return *items,
+                          unsigned count);
+#define RECORD_RETURNS_ROOM(count) (RECORD_HEAD_BYTES + 8 + (size_t)(count) * 12)
+
+/* ---- reading ------------------------------------------------------------------------------------
+ */
+
+/* A record that was cut off: everything is borrowed from the input. */
+struct record {
+    enum record_type type;
+    unsigned flags;
+    unsigned count;
+    struct place place;
+    uint32_t length; /* without the zeros behind it */
+    struct slice payload;
+};
+
+enum record_cut {
+    RECORD_CUT_OK,
+    RECORD_CUT_NONE, /* zeros, or the segment is at its end: no record was written here */
+    RECORD_CUT_BAD,  /* octets that are no record of this segment */
+};
+
+/* The record at `offset` of a segment whose octets are `whole`. Verifies the check. */
+MUST_CHECK enum record_cut record_cut(struct slice whole, const struct segment_header *h,
+                                      uint32_t offset, struct record *out);
+
+struct msg_record {
+    unsigned flags;
+    unsigned target_count; /* read them with msg_record_target */
+    struct slice targets;
+    struct slice names;
+    struct slice props;  /* empty with MSG_LARGE */
+    struct slice body;   /* the same */
+    uint64_t large_id;   /* with MSG_LARGE */
+    uint64_t body_bytes; /* also with MSG_LARGE */
+    uint32_t props_bytes;
+};
+
+/* False: malformed, though the check was right. */
+MUST_CHECK bool record_read_msg(const struct record *r, struct msg_record *out);
+struct msg_target msg_record_target(const struct msg_record *m, unsigned index);
+
+struct settle_record {
+    uint64_t qid;
+    unsigned range_count;
+    unsigned mark_count;
+    struct slice ranges;
+    struct slice marks;
+};
+MUST_CHECK bool record_read_settle(const struct record *r, struct settle_record *out);
+struct settle_range settle_record_range(const struct settle_record *s, unsigned index);
+uint64_t settle_record_mark(const struct settle_record *s, unsigned index);
+
+MUST_CHECK bool record_read_returns(const struct record *r, uint64_t *qid, struct slice *items);
+struct msg_return returns_item(struct slice items, unsigned index);
+
+struct batch_record {
+    uint64_t durable_lsn;
+    uint64_t wall_ms;
+};
+MUST_CHECK bool record_read_batch(const struct record *r, struct batch_record *out);
+MUST_CHECK bool record_read_large(const struct record *r, uint64_t *id);
+
+/* The header of a segment. False: not one of ours, or damaged. */
+void segment_header_put(uint8_t out[SEGMENT_HEADER_BYTES], const struct segment_header *h);
+MUST_CHECK bool segment_header_read(struct slice bytes, struct segment_header *out);
+
+/* For the journal's thread: the check of the record at this offset, written into its head. */
+void record_seal(uint8_t *record, uint32_t offset, uint64_t salt);
+
+static inline uint32_t record_padded(size_t length)
+{
+    return (uint32_t)((length + PLACE_ALIGN - 1) & ~(size_t)(PLACE_ALIGN - 1));
+}
+
+#endif

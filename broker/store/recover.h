@@ -1,0 +1,111 @@
+/*
+ * recover: what a journal says of the queues after a start: which messages are alive and where.
+ *
+ * Segments are read side by side; where one has an index file (seg_index.h) that agrees with it,
+ * that is read instead. What comes out needs no message to be read: runs of positions that lie in
+ * one segment, and single entries where runs would be short.
+ *
+ * What was never safe and what was safe and is lost are told apart: each batch says how far
+ * everything was durable when it was written. A record that cannot be read at or above the highest
+ * of these is a torn tail, which nobody was promised, and is cut off; one below it is lost data, and
+ * is reported with its segment and octets and, as far as its neighbours tell, queue and positions.
+ * After a torn tail END is written there, so that it is not taken for lost data the next time.
+ */
+#ifndef WARREN_RECOVER_H
+#define WARREN_RECOVER_H
+
+#include "io/disk.h"
+#include "store/record.h"
+#include "store/segs.h"
+
+/* Positions first .. last of one queue, all in one segment: every record of that queue there
+ * between these two is alive. */
+struct qrun {
+    uint64_t first;
+    uint64_t last; /* included */
+    uint64_t body_bytes;
+    uint64_t persistent_bytes;
+    uint32_t count; /* at most last - first + 1 */
+    uint32_t persistent_count;
+    uint32_t seg;
+    bool redelivered; /* all of them */
+    bool has_expiring;
+};
+
+struct recovered_entry {
+    uint64_t qseq;
+    uint64_t body_bytes;
+    uint64_t expires_ms; /* wall clock; 0: never */
+    struct place place;
+    uint32_t returns;
+    bool redelivered;
+};
+
+struct recovered_level { /* one priority of a queue */
+    uint8_t priority;
+    uint64_t next_new; /* above every position that was ever seen */
+    struct qrun *runs; /* in order, not overlapping each other or an entry */
+    size_t run_count;
+    struct recovered_entry *entries; /* in order */
+    size_t entry_count;
+};
+
+struct recovered_queue {
+    uint64_t qid;
+    struct recovered_level *levels;
+    size_t level_count;
+    uint32_t first_seg; /* segments between these two may hold messages of it, alive or not */
+    uint32_t last_seg;
+    uint32_t state_seg; /* the last that has SETTLE or RETURNS of it; 0: none */
+};
+
+/* A message that was safe and cannot be read. */
+struct recovered_damage {
+    uint32_t seg;
+    uint32_t from; /* octets of the segment */
+    uint32_t to;
+    uint64_t qid; /* 0: not known */
+    uint64_t first_qseq;
+    uint64_t last_qseq;
+};
+
+struct recovered_state_ref { /* a segment holds SETTLE or RETURNS of a queue */
+    uint32_t seg;
+    uint64_t qid;
+};
+
+struct recovered {
+    struct recovered_queue *queues; /* by qid */
+    size_t queue_count;
+    struct recovered_state_ref *state_refs;
+    size_t state_ref_count;
+    struct recovered_damage *damages;
+    size_t damage_count;
+    uint64_t *large_ids; /* that messages refer to, alive, in order; each once */
+    size_t large_count;
+    uint32_t next_seg; /* the number of the first new segment */
+    uint64_t record_count;
+    uint64_t message_count; /* alive */
+    uint64_t torn_bytes;    /* cut off at the end */
+    bool is_clean;          /* the journal was closed in order */
+};
+
+struct recover_setup {
+    struct disk *disk;
+    struct segs *segs;  /* filled: every segment that is there, with what is put and alive */
+    unsigned threads;   /* 0: all on the caller's */
+    bool look_only;     /* for --check-store: change nothing, and read everything, also behind an
+                           index file */
+    /* How far: octets read of octets altogether; NULL: nobody wants to know. Any thread. */
+    void (*progress)(uint64_t done_bytes, uint64_t all_bytes, void *arg);
+    void *arg;
+    /* Of queues that are gone messages are as good as settled; NULL: all are there. */
+    bool (*knows_queue)(uint64_t qid, void *arg);
+};
+
+/* False: the folder or a file cannot be read at all, or is of another format; damage is no error. */
+MUST_CHECK bool recover_run(const struct recover_setup *setup, struct recovered *out,
+                            struct err *err);
+void recovered_fini(struct recovered *r);
+
+#endif
