@@ -106,7 +106,7 @@ bool journal_pump(struct journal *j, uint64_t now_ms);
 #define JOURNAL_LATENCY_BUCKETS 24u /* powers of two from 16 us */
 struct journal_stats {
     uint64_t records;
-    uint64_t bytes;   /* of records */
+    uint64_t bytes; /* of records */
     uint64_t batches;
     uint64_t syncs;
     uint64_t slow_syncs;

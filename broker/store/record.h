@@ -7,21 +7,18 @@
  *
  *   head     0 u32 length, head and payload, without the zeros behind; never 0
  *            4 u32 check: low half of XXH3_64 over octets 8 .. length, seeded with the segment's
- *              salt and the record's offset, so that nothing from an earlier life of the file passes
- *            8 u8  type
- *            9 u8  flags
- *           10 u16 count, what of depends on the type
+ *              salt and the record's offset, so that nothing from an earlier life of the file
+ * passes 8 u8  type 9 u8  flags 10 u16 count, what of depends on the type
  *
  *   MSG      count targets: u64 qid, u64 qseq [, u64 expires: wall clock ms, with MSG_EXPIRES]
  *            [, u32 returns, with MSG_RETURNS]; then u32 body octets, u32 properties' octets, u16
  *            names' octets; names, properties, body. With MSG_LARGE instead of the body (and of the
- *            properties, whose octets are counted with it): u64 id of the file in large/, see large.h
- *   SETTLE   u64 qid; count ranges: u64 first, u64 last: these positions are done with; u16 number
- *            of marks, each u64 qseq: all of that priority below it were handed out before
- *   RETURNS  u64 qid; count times u64 qseq, u32: how often it was returned (quorum queues)
- *   LARGE    u64 id: that file is durable
- *   BATCH    u64 BATCH_MAGIC; u64 LSN: durable when the batch was written; u64 wall clock ms
- *   END      nothing follows in this segment
+ *            properties, whose octets are counted with it): u64 id of the file in large/, see
+ * large.h SETTLE   u64 qid; count ranges: u64 first, u64 last: these positions are done with; u16
+ * number of marks, each u64 qseq: all of that priority below it were handed out before RETURNS  u64
+ * qid; count times u64 qseq, u32: how often it was returned (quorum queues) LARGE    u64 id: that
+ * file is durable BATCH    u64 BATCH_MAGIC; u64 LSN: durable when the batch was written; u64 wall
+ * clock ms END      nothing follows in this segment
  *
  * All integers little-endian. A position (qseq) of a queue (qid) is given once and never again, so
  * the order of MSG and SETTLE means nothing: alive is what has a MSG and no SETTLE. Of two MSG of
@@ -89,20 +86,20 @@ struct segment_header {
  * is how many follow. */
 size_t record_put_msg(uint8_t *out, unsigned flags, const struct msg_target *targets,
                       unsigned count, size_t names_bytes, size_t props_bytes, size_t body_bytes);
-#define RECORD_MSG_ROOM(count) (RECORD_HEAD_BYTES + (size_t)(count) * 28 + 18)
+#define RECORD_MSG_ROOM(count) (RECORD_HEAD_BYTES + (size_t)(count)*28 + 18)
 
 /* Whole records. */
 size_t record_put_settle(uint8_t *out, uint64_t qid, const struct settle_range *ranges,
                          unsigned count, const uint64_t *marks, unsigned mark_count);
 #define RECORD_SETTLE_ROOM(count, marks)                                                           \
-    (RECORD_HEAD_BYTES + 10 + (size_t)(count) * 16 + (size_t)(marks) * 8)
+    (RECORD_HEAD_BYTES + 10 + (size_t)(count)*16 + (size_t)(marks)*8)
 struct msg_return {
     uint64_t qseq;
     uint32_t returns;
 };
 size_t record_put_returns(uint8_t *out, uint64_t qid, const struct msg_return *items,
                           unsigned count);
-#define RECORD_RETURNS_ROOM(count) (RECORD_HEAD_BYTES + 8 + (size_t)(count) * 12)
+#define RECORD_RETURNS_ROOM(count) (RECORD_HEAD_BYTES + 8 + (size_t)(count)*12)
 
 /* ---- reading ------------------------------------------------------------------------------------
  */

@@ -7,9 +7,10 @@
  *
  * What was never safe and what was safe and is lost are told apart: each batch says how far
  * everything was durable when it was written. A record that cannot be read at or above the highest
- * of these is a torn tail, which nobody was promised, and is cut off; one below it is lost data, and
- * is reported with its segment and octets and, as far as its neighbours tell, queue and positions.
- * After a torn tail END is written there, so that it is not taken for lost data the next time.
+ * of these is a torn tail, which nobody was promised, and is cut off; one below it is lost data,
+ * and is reported with its segment and octets and, as far as its neighbours tell, queue and
+ * positions. After a torn tail END is written there, so that it is not taken for lost data the next
+ * time.
  */
 #ifndef WARREN_RECOVER_H
 #define WARREN_RECOVER_H
@@ -92,10 +93,10 @@ struct recovered {
 
 struct recover_setup {
     struct disk *disk;
-    struct segs *segs;  /* filled: every segment that is there, with what is put and alive */
-    unsigned threads;   /* 0: all on the caller's */
-    bool look_only;     /* for --check-store: change nothing, and read everything, also behind an
-                           index file */
+    struct segs *segs; /* filled: every segment that is there, with what is put and alive */
+    unsigned threads;  /* 0: all on the caller's */
+    bool look_only;    /* for --check-store: change nothing, and read everything, also behind an
+                          index file */
     /* How far: octets read of octets altogether; NULL: nobody wants to know. Any thread. */
     void (*progress)(uint64_t done_bytes, uint64_t all_bytes, void *arg);
     void *arg;
@@ -103,7 +104,8 @@ struct recover_setup {
     bool (*knows_queue)(uint64_t qid, void *arg);
 };
 
-/* False: the folder or a file cannot be read at all, or is of another format; damage is no error. */
+/* False: the folder or a file cannot be read at all, or is of another format; damage is no error.
+ */
 MUST_CHECK bool recover_run(const struct recover_setup *setup, struct recovered *out,
                             struct err *err);
 void recovered_fini(struct recovered *r);

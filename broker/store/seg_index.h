@@ -28,10 +28,9 @@ struct seg_index; /* an open one: its directory in memory, its lists read when a
 MUST_CHECK struct seg_index *seg_index_open(struct disk *d, uint32_t seg, struct err *err);
 void seg_index_close(struct seg_index **ix);
 
-/* The entries of a queue with first <= qseq <= last, in order, at most `max` of them; *count says how
- * many. */
+/* The entries of a queue with first <= qseq <= last, in order, at most `max` of them; *count says
+ * how many. */
 MUST_CHECK bool seg_index_find(struct seg_index *ix, uint64_t qid, uint64_t first, uint64_t last,
-                               struct index_entry *out, size_t max, size_t *count,
-                               struct err *err);
+                               struct index_entry *out, size_t max, size_t *count, struct err *err);
 
 #endif

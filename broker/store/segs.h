@@ -14,11 +14,11 @@
 #include <stdatomic.h>
 
 enum seg_state {
-    SEG_NONE,     /* no such segment */
-    SEG_OPEN,     /* being written, or the next to be */
-    SEG_SEALED,   /* full and durable */
-    SEG_INDEXED,  /* the same, with an index file beside it (seg_index.h) */
-    SEG_LEAVING,  /* what is alive is being moved */
+    SEG_NONE,    /* no such segment */
+    SEG_OPEN,    /* being written, or the next to be */
+    SEG_SEALED,  /* full and durable */
+    SEG_INDEXED, /* the same, with an index file beside it (seg_index.h) */
+    SEG_LEAVING, /* what is alive is being moved */
 };
 
 struct seg {

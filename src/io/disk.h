@@ -49,8 +49,7 @@ struct disk_ops {
     bool (*rename)(struct disk *d, const char *from, const char *to, struct err *err);
     bool (*remove)(struct disk *d, const char *name, struct err *err);
     bool (*sync_folder)(struct disk *d, const char *name, struct err *err);
-    bool (*list)(struct disk *d, const char *folder, disk_name_fn each, void *arg,
-                 struct err *err);
+    bool (*list)(struct disk *d, const char *folder, disk_name_fn each, void *arg, struct err *err);
     /* Octets of the file system: free for us, and altogether. */
     bool (*space)(struct disk *d, uint64_t *free_bytes, uint64_t *total_bytes, struct err *err);
     void (*free_disk)(struct disk *d);
