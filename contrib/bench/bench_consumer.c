@@ -33,6 +33,8 @@ static void ack(struct bench_consumer *c, uint64_t tag, bool multiple)
     at[19] = multiple;
     stream_commit(s, ACK_BYTES);
     c->figures->acks++;
+    if (UNLIKELY(c->plan->options->ack_flush_ms != 0))
+        bench_acks_sent(&c->acks, clock_mono_ms());
 }
 
 static void ack_rest(struct bench_consumer *c)
@@ -106,6 +108,17 @@ static void track(struct bench_consumer *c, const struct bench_body *b)
                                  .redelivered = c->scan.redelivered,
                                  .resent = b->resent };
     bench_track_see(c->track, &c->order, &sight);
+    if (UNLIKELY(c->plan->options->ack_flush_ms != 0))
+        bench_acks_took(&c->acks, b->flow, b->sequence);
+}
+
+/* The connection speaks: what was acknowledged long enough ago is relied on. */
+static void rely_on_acks(struct bench_consumer *c, uint64_t now_ms)
+{
+    uint32_t flow;
+    uint64_t sequence;
+    while (bench_acks_ripe(&c->acks, now_ms, &flow, &sequence))
+        bench_track_settle(c->track, c->queue, flow, sequence);
 }
 
 static void take_message(struct bench_consumer *c, uint64_t now_us)
@@ -163,6 +176,7 @@ static size_t on_data(struct bench_conn *conn, struct slice in, void *arg)
             break;
     }
     end_streak(c, now_us);
+    rely_on_acks(c, now_us / 1000u);
     if (c->track->counts.received != received)
         bench_figures_gap(&c->figures->last_delivery_us, &c->figures->delivery_gap_us, now_us);
     return in.len - rest.len;
@@ -197,6 +211,7 @@ static void on_down(struct bench_conn *conn, const struct err *why, void *arg)
     (void)why;
     struct bench_consumer *c = arg;
     c->consuming = false;
+    bench_acks_drop(&c->acks);
 }
 
 static void on_failed(struct bench_conn *conn, const struct err *why, void *arg)
@@ -242,6 +257,7 @@ void bench_consumer_init(struct bench_consumer *c, const struct bench_plan *plan
         .arg = arg,
     };
     bench_order_init(&c->order, plan->flows);
+    bench_acks_init(&c->acks, o->ack_flush_ms);
     if (o->verify)
         c->filler = bench_filler_new();
     bench_conn_init(&c->conn, loop,
@@ -259,6 +275,7 @@ void bench_consumer_fini(struct bench_consumer *c)
 {
     bench_conn_fini(&c->conn);
     bench_order_fini(&c->order);
+    bench_acks_fini(&c->acks);
     buf_unref(&c->filler);
 }
 

@@ -7,6 +7,7 @@
 #ifndef WARREN_BENCH_CONSUMER_H
 #define WARREN_BENCH_CONSUMER_H
 
+#include "bench_acks.h"
 #include "bench_conn.h"
 #include "bench_figures.h"
 #include "bench_plan.h"
@@ -44,6 +45,7 @@ struct bench_consumer {
     bool consuming;
     uint32_t unacked; /* since the last ack */
     uint64_t last_tag;
+    struct bench_acks acks; /* with --ack-flush */
 };
 
 void bench_consumer_init(struct bench_consumer *c, const struct bench_plan *plan, uint32_t index,

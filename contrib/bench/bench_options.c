@@ -87,6 +87,10 @@ static const struct option options[] = {
       "publisher confirms, at most N messages unconfirmed; 0: no confirms (0)" },
     { "ack", "HOW", SPECIAL, 0, 0, 0, take_acks,
       "none; each; or a number N: one acknowledgement for N messages (none)" },
+    { "ack-flush", "TIME", DURATION, AT(ack_flush_ms), 0, DAY_MS, NULL,
+      "an acknowledgement counts as kept when its connection lived on for so long: the message "
+      "must "
+      "not come again; 0: not judged (0)" },
     { "prefetch", "N", COUNT, AT(prefetch), 0, 65535, NULL, "0: no limit (0)" },
     { "verify", NULL, FLAG, AT(verify), 0, 0, NULL, "compare every octet of the bodies" },
 
@@ -135,7 +139,7 @@ static const struct option options[] = {
     { "json", NULL, FLAG, AT(json), 0, 0, NULL, "one JSON object on stdout" },
     { "quiet", NULL, FLAG, AT(quiet), 0, 0, NULL, "no line each --interval" },
     { "tolerate", "WHAT,...", SPECIAL, 0, 0, 0, take_tolerate,
-      "lost, duplicated, reordered: exit 0 all the same" },
+      "lost, duplicated, reordered, acked-again: exit 0 all the same" },
     { "help", NULL, FLAG, AT(help), 0, 0, NULL, "this text" },
     { "version", NULL, FLAG, AT(version), 0, 0, NULL, "print it and exit" },
 };
@@ -334,8 +338,11 @@ static bool take_tolerate(struct bench_options *o, const char *value, struct err
             o->tolerate |= BENCH_DUPLICATED;
         else if (slice_is(one, "reordered"))
             o->tolerate |= BENCH_REORDERED;
+        else if (slice_is(one, "acked-again"))
+            o->tolerate |= BENCH_ACKED_AGAIN;
         else
-            return err_set(err, ERR_USAGE, "--tolerate %.*s: lost, duplicated or reordered",
+            return err_set(err, ERR_USAGE,
+                           "--tolerate %.*s: lost, duplicated, reordered or acked-again",
                            SLICE_ARG(one));
     }
     return true;
@@ -417,16 +424,38 @@ static bool take_option(struct bench_options *o, int argc, char **argv, int *at,
     return take(o, opt, value, err);
 }
 
+/* What a broker must keep through its own death, and how to find out that it did. */
+static void preset_verify(struct bench_options *o)
+{
+    o->mode = BENCH_RUN;
+    o->is_verify = true;
+    o->reconnect = true;
+    o->backoff_max_ms = 500;
+    o->persistent = true;
+    o->durable = true;
+    o->confirm = 100;
+    o->ack_every = 1;
+    o->prefetch = 100;
+    o->ack_flush_ms = 1000;
+    o->verify = true;
+    o->sizes[0] = 100;
+    o->warm_up_ms = 0;
+    o->drain_ms = 15000;
+}
+
 static bool take_mode(struct bench_options *o, const char *word, struct err *err)
 {
     if (strcmp(word, "run") == 0)
         o->mode = BENCH_RUN;
+    else if (strcmp(word, "verify") == 0)
+        preset_verify(o);
     else if (strcmp(word, "idle") == 0)
         o->mode = BENCH_IDLE;
     else if (strcmp(word, "churn") == 0)
         o->mode = BENCH_CHURN;
     else
-        return err_set(err, ERR_USAGE, "%s: run, idle or churn, then options; see --help", word);
+        return err_set(err, ERR_USAGE, "%s: run, verify, idle or churn, then options; see --help",
+                       word);
     return true;
 }
 
@@ -514,9 +543,12 @@ static void put_wrapped(struct text *out, const char *help)
 void bench_options_help(struct text *out)
 {
     text_str(out,
-             "usage: warren-bench [run|idle|churn] [OPTION...]\n\n"
+             "usage: warren-bench [run|verify|idle|churn] [OPTION...]\n\n"
              "run    publishers send, consumers receive; rates, latencies, and what was lost,\n"
              "       duplicated or reordered\n"
+             "verify the same while servers are killed and come back: --persistent --durable\n"
+             "       --confirm 100 --ack each --ack-flush 1s --prefetch 100 --reconnect\n"
+             "       --backoff-max 500ms --verify --size 100 --warm-up 0 --drain 15s\n"
              "idle   hold connections and show what they cost the server\n"
              "churn  connect, open a channel, publish one message with a confirm, close; again\n");
     for (size_t i = 0; i < ARRAY_COUNT(options); i++) {

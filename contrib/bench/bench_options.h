@@ -37,7 +37,8 @@ enum bench_fault {
     BENCH_LOST = 1,
     BENCH_DUPLICATED = 2,
     BENCH_REORDERED = 4,
-    BENCH_CORRUPT = 8,
+    BENCH_ACKED_AGAIN = 8,
+    BENCH_CORRUPT = 16,
 };
 
 struct bench_host {
@@ -47,6 +48,7 @@ struct bench_host {
 
 struct bench_options {
     enum bench_mode mode;
+    bool is_verify; /* BENCH_RUN under its other name, with the defaults that belong to it */
     bool help;
     bool version;
 
@@ -78,8 +80,9 @@ struct bench_options {
     bool mandatory;
     uint32_t confirm; /* window in messages; 0: no confirms */
     bool spread;
-    uint32_t ack_every; /* 0: no acks */
-    uint32_t prefetch;  /* 0: no limit */
+    uint32_t ack_every;    /* 0: no acks */
+    uint64_t ack_flush_ms; /* 0: what was acknowledged and comes again is not judged */
+    uint32_t prefetch;     /* 0: no limit */
     bool verify;
 
     enum bench_exchange exchange;

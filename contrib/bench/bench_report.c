@@ -171,12 +171,32 @@ static const char *const timing_names[BENCH_TIMINGS][2] = {
     [BENCH_CONFIRM_DUE] = { "confirm from due time", "confirm_from_due" },
 };
 
+static const struct {
+    uint32_t bit;
+    const char *name;
+} fault_names[] = {
+    { BENCH_LOST, "lost" },           { BENCH_DUPLICATED, "duplicated" },
+    { BENCH_REORDERED, "reordered" }, { BENCH_ACKED_AGAIN, "acked-again" },
+    { BENCH_CORRUPT, "corrupt" },
+};
+
+static void json_verdict(struct bench_report *r, const struct bench_result *b)
+{
+    uint32_t faults = bench_result_faults(b, r->o);
+    json_t *list = json_array();
+    for (size_t i = 0; i < ARRAY_COUNT(fault_names); i++)
+        if ((faults & fault_names[i].bit) != 0)
+            CHECK(json_array_append_new(list, json_string(fault_names[i].name)) == 0);
+    put(r->root, "ok", json_boolean(faults == 0));
+    put(r->root, "faults", list);
+}
+
 static void json_run(struct bench_report *r, const struct bench_plan *plan,
                      const struct bench_result *b)
 {
     const struct bench_figures *m = &b->measured, *t = &b->total;
     const struct bench_counts *c = &t->deliveries;
-    put(r->root, "mode", json_string("run"));
+    put(r->root, "mode", json_string(r->o->is_verify ? "verify" : "run"));
     put_count(r->root, "run", plan->run);
     put_real(r->root, "seconds", b->publish_s);
     put_real(r->root, "published_per_s", per(m->published, b->publish_s));
@@ -207,6 +227,7 @@ static void json_run(struct bench_report *r, const struct bench_plan *plan,
     put_count(all, "duplicated", c->duplicated);
     put_count(all, "duplicated_redelivered", c->duplicated_redelivered);
     put_count(all, "duplicated_resent", c->duplicated_resent);
+    put_count(all, "acked_again", c->acked_again);
     put_count(all, "reordered", c->reordered);
     put_count(all, "redelivered", c->redelivered);
     put_count(all, "misrouted", c->misrouted);
@@ -220,6 +241,7 @@ static void json_run(struct bench_report *r, const struct bench_plan *plan,
     put_real(all, "delivery_gap_ms", (double)t->delivery_gap_us / 1e3);
     put_real(all, "confirm_gap_ms", (double)t->confirm_gap_us / 1e3);
     put(r->root, "total", all);
+    json_verdict(r, b);
     put(r->root, "intervals", json_incref(r->intervals));
     finish_json(r);
 }
@@ -272,6 +294,7 @@ static void print_verdict(const struct bench_plan *plan, const struct bench_resu
     print_rare("twice because redelivered", c->duplicated_redelivered);
     print_rare("resent", t->resent);
     print_rare("twice because resent", c->duplicated_resent);
+    print_rare("acknowledged and here again", c->acked_again);
     print_rare("nacked", t->nacked);
     print_rare("returned", t->returned);
     print_rare("unconfirmed", b->unconfirmed);

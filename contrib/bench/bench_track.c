@@ -9,6 +9,7 @@ void bench_counts_add(struct bench_counts *into, const struct bench_counts *from
     into->duplicated += from->duplicated;
     into->duplicated_redelivered += from->duplicated_redelivered;
     into->duplicated_resent += from->duplicated_resent;
+    into->acked_again += from->acked_again;
     into->redelivered += from->redelivered;
     into->reordered += from->reordered;
     into->misrouted += from->misrouted;
@@ -40,6 +41,7 @@ void bench_track_init(struct bench_track *t, uint32_t queues, uint32_t flows,
     t->seen = sets_new(count, budget);
     t->resent = sets_new(count, budget);
     t->redelivered = sets_new(count, budget);
+    t->settled = sets_new(count, budget);
 }
 
 void bench_track_fini(struct bench_track *t)
@@ -48,6 +50,7 @@ void bench_track_fini(struct bench_track *t)
     sets_free(t->seen, count);
     sets_free(t->resent, count);
     sets_free(t->redelivered, count);
+    sets_free(t->settled, count);
     *t = (struct bench_track){ 0 };
 }
 
@@ -85,7 +88,9 @@ void bench_track_see(struct bench_track *t, struct bench_order *o, const struct 
         (void)bench_ids_add(&t->resent[pair], s->sequence);
     if (UNLIKELY(!bench_ids_add(&t->seen[pair], s->sequence))) {
         /* The copy that was resent may have overtaken the first one. */
-        count_again(&t->counts, s->redelivered, bench_ids_has(&t->resent[pair], s->sequence));
+        bool resent = bench_ids_has(&t->resent[pair], s->sequence);
+        count_again(&t->counts, s->redelivered, resent);
+        t->counts.acked_again += !resent && bench_ids_has(&t->settled[pair], s->sequence);
         return;
     }
     t->counts.unique++;
@@ -93,6 +98,12 @@ void bench_track_see(struct bench_track *t, struct bench_order *o, const struct 
         o->next[s->flow] = s->sequence + 1;
     else if (!s->redelivered && !s->resent)
         t->counts.reordered++;
+}
+
+void bench_track_settle(struct bench_track *t, uint32_t queue, uint32_t flow, uint64_t sequence)
+{
+    CHECK(queue < t->queues && flow < t->flows);
+    (void)bench_ids_add(&t->settled[(size_t)queue * t->flows + flow], sequence);
 }
 
 /* What both have seen. Which copy came second is unknown, so a mark on either excuses it. */
@@ -121,6 +132,7 @@ void bench_track_merge(struct bench_track *into, const struct bench_track *from)
         bench_ids_merge(&into->seen[i], &from->seen[i]);
         bench_ids_merge(&into->resent[i], &from->resent[i]);
         bench_ids_merge(&into->redelivered[i], &from->redelivered[i]);
+        bench_ids_merge(&into->settled[i], &from->settled[i]);
     }
 }
 
@@ -134,7 +146,8 @@ uint64_t bench_track_lost(const struct bench_track *t, uint32_t queue, uint32_t 
 bool bench_track_overfull(const struct bench_track *t)
 {
     for (size_t i = 0; i < (size_t)t->queues * t->flows; i++)
-        if (t->seen[i].overfull || t->resent[i].overfull || t->redelivered[i].overfull)
+        if (t->seen[i].overfull || t->resent[i].overfull || t->redelivered[i].overfull ||
+            t->settled[i].overfull)
             return true;
     return false;
 }

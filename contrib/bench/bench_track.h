@@ -20,6 +20,8 @@ struct bench_counts {
     uint64_t duplicated; /* came again, and nothing said that it might */
     uint64_t duplicated_redelivered;
     uint64_t duplicated_resent;
+    uint64_t acked_again; /* of those three and of these: came after an acknowledgement that was
+                             relied on, and its publisher had not sent it again */
     uint64_t redelivered; /* deliveries with the flag, first or second */
     uint64_t reordered;   /* new, unflagged, and behind a later one of its flow */
     uint64_t misrouted;   /* came to a queue that its key does not lead to */
@@ -34,6 +36,7 @@ struct bench_track {
     struct bench_ids *seen;        /* [queue * flows + flow] */
     struct bench_ids *resent;      /* those of `seen` that came with the mark */
     struct bench_ids *redelivered; /* the same */
+    struct bench_ids *settled;     /* whose acknowledgement is relied on */
     uint32_t queues;
     uint32_t flows;
     struct bench_counts counts;
@@ -63,7 +66,12 @@ struct bench_sight {
 /* A message was delivered. */
 void bench_track_see(struct bench_track *t, struct bench_order *o, const struct bench_sight *s);
 
-/* Add another thread's tracker of the same shape. */
+/* The acknowledgement of a message is relied on from now on (bench_acks): it must not come again.
+ */
+void bench_track_settle(struct bench_track *t, uint32_t queue, uint32_t flow, uint64_t sequence);
+
+/* Add another thread's tracker of the same shape. What one thread acknowledged and the other saw is
+ * not judged: nobody knows which was first. */
 void bench_track_merge(struct bench_track *into, const struct bench_track *from);
 
 /* Of the flow's ids 0 .. end - 1, those that never came to the queue and are not in `excused`

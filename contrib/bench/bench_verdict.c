@@ -110,6 +110,8 @@ uint32_t bench_result_faults(const struct bench_result *r, const struct bench_op
         faults |= BENCH_DUPLICATED;
     if (c->reordered != 0)
         faults |= BENCH_REORDERED;
+    if (c->acked_again != 0)
+        faults |= BENCH_ACKED_AGAIN;
     faults &= ~o->tolerate;
     if (c->corrupt != 0 || c->misrouted != 0 || r->inexact)
         faults |= BENCH_CORRUPT;

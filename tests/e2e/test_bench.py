@@ -226,6 +226,13 @@ class Reconnecting(Base):
         for what in ("lost", "missing_unpromised", "duplicated", "reordered"):
             self.assertEqual(total[what], 0, what)
 
+    def test_acknowledged_messages_stay_away(self):
+        total = self.run_and_cut("verify", "--rate", "2000", "--duration", "4s", "--ack-flush",
+                                 "300ms")
+        self.assertGreaterEqual(total["reconnects"], 4)
+        for what in ("lost", "duplicated", "reordered", "acked_again", "corrupt"):
+            self.assertEqual(total[what], 0, what)
+
     def test_without_confirms_nobody_promised_anything(self):
         total = self.run_and_cut("--rate", "2000", "--duration", "4s", "--ack", "each",
                                  "--prefetch", "50")

@@ -54,6 +54,16 @@ Test(bench_options, takes_values_in_both_forms)
     cr_expect(o.json);
 }
 
+Test(bench_options, change_what_verify_begins_with)
+{
+    cr_assert(PARSE("verify", "--confirm", "7"), "%s", err.text);
+    cr_expect(eq(int, (int)o.mode, BENCH_RUN));
+    cr_expect(o.is_verify && o.reconnect && o.persistent && o.durable);
+    cr_expect(eq(u32, o.ack_every, 1));
+    cr_expect(eq(u64, o.ack_flush_ms, 1000));
+    cr_expect(eq(u32, o.confirm, 7));
+}
+
 Test(bench_options, understands_hosts)
 {
     cr_assert(PARSE("--tls", "--host", "a:1,b,[::1]:99,::2,[fe80::1]"), "%s", err.text);
@@ -95,7 +105,7 @@ Test(bench_options, takes_a_fanout_for_all_queues)
 
 Test(bench_options, refuses_what_it_does_not_understand)
 {
-    expect_refused(PARSE("walk"), "run, idle or churn");
+    expect_refused(PARSE("walk"), "run, verify, idle or churn");
     expect_refused(PARSE("run", "idle"), "not an option");
     expect_refused(PARSE("--speed", "9"), "no such option");
     expect_refused(PARSE("--json=yes"), "takes no value");

@@ -57,6 +57,38 @@ Test(bench_track, counts_nothing_wrong_when_all_came_once)
     rig_fini(&r);
 }
 
+/* An acknowledgement that is relied on: neither the flag nor another consumer is an excuse. */
+Test(bench_track, counts_what_was_acknowledged_and_comes_again)
+{
+    struct rig r;
+    rig_init(&r);
+    for (uint64_t i = 0; i < 10; i++)
+        see(&r, 0, 1, i);
+    for (uint64_t i = 0; i < 5; i++)
+        bench_track_settle(&r.track, 0, 1, i);
+    for (uint64_t i = 3; i < 7; i++) {
+        struct bench_sight s = { .queue = 0, .flow = 1, .sequence = i, .redelivered = true };
+        bench_track_see(&r.track, &r.order, &s);
+    }
+    cr_expect_eq(r.track.counts.acked_again, 2);
+    cr_expect_eq(r.track.counts.duplicated_redelivered, 4);
+    rig_fini(&r);
+}
+
+/* Its publisher never had the confirm and sent it again: the broker has two, rightly. */
+Test(bench_track, does_not_blame_acknowledgements_for_what_was_resent)
+{
+    struct rig r;
+    rig_init(&r);
+    see(&r, 0, 1, 0);
+    bench_track_settle(&r.track, 0, 1, 0);
+    struct bench_sight s = { .queue = 0, .flow = 1, .sequence = 0, .resent = true };
+    bench_track_see(&r.track, &r.order, &s);
+    cr_expect_eq(r.track.counts.acked_again, 0);
+    cr_expect_eq(r.track.counts.duplicated_resent, 1);
+    rig_fini(&r);
+}
+
 /* Every queue must get its own copy. */
 Test(bench_track, counts_losses_for_each_queue)
 {
