@@ -101,6 +101,8 @@ struct broker_conf {
 
     struct {
         enum broker_sync sync;
+        uint64_t interval_ms; /* for BROKER_SYNC_INTERVAL */
+        uint64_t slow_ms;
         uint64_t segment_bytes;
     } store;
 

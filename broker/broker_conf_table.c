@@ -191,8 +191,8 @@ static const struct conf_directive directives[] = {
               "of the memory this process may use, or a size." },
     { KEY(limits, "disk-free-limit"), AT(limits.disk_free_bytes), .type = CONF_SIZE,
       .fallback = "1G",
-      .help = "With less room on the data folder's disk publishers are blocked. This version "
-              "keeps nothing there: the limit is shown, and nobody is blocked by it." },
+      .help = "With less room on the data folder's disk publishers are blocked "
+              "(connection.blocked); consumers go on, and what they take makes room." },
     { KEY(limits, "channel-max"), AT(limits.channel_max), .type = CONF_U64, .fallback = "2047",
       .min = 1, .max = 65535, .help = "Channels of one connection." },
     { KEY(limits, "frame-max"), AT(limits.frame_max_bytes), .type = CONF_SIZE, .fallback = "131072",
@@ -213,11 +213,21 @@ static const struct conf_directive directives[] = {
 
     { KEY(store, "sync"), AT(store.sync), .type = CONF_CHOICE, .choices = "always|interval|none",
       .fallback = "always",
-      .help = "When a persistent message counts as stored. always: when the disk has it. "
-              "interval: at the next sync, some hundred milliseconds. none: when the system has "
-              "it." },
+      .help = "When a persistent message is confirmed. always: when the disk has it, so that "
+              "neither a killed process nor a power failure loses it. interval: when the system "
+              "has it, which brings it to the disk within sync-interval; a power failure or a "
+              "crash of the system may lose that much. none: when the system has it, which "
+              "brings it to the disk when it likes." },
+    { KEY(store, "sync-interval"), AT(store.interval_ms), .type = CONF_DURATION,
+      .fallback = "200ms", .min = 1, .max = 60000,
+      .help = "How much a power failure may cost with sync = interval." },
+    { KEY(store, "slow-sync"), AT(store.slow_ms), .type = CONF_DURATION, .fallback = "500ms",
+      .min = 1, .max = 600000,
+      .help = "A sync that takes longer is counted and warned of: confirms wait for it." },
     { KEY(store, "segment-size"), AT(store.segment_bytes), .type = CONF_SIZE, .fallback = "16M",
-      .min = 1u << 20, .max = 1u << 30, .help = "Size of the journal's files." },
+      .min = 1u << 20, .max = 1u << 30,
+      .help = "Size of the journal's files, a multiple of 4k. They are made ahead of time and "
+              "used again. Files of another size that are there stay as they are." },
 
     { KEY(log, "target"), AT(log.target), .type = CONF_CHOICE, .choices = "stderr|file|syslog",
       .fallback = "stderr", .help = "Where log lines go; systemd's journal takes stderr." },
@@ -311,6 +321,15 @@ static bool close_limits(void *root, void *instance, struct err *err)
     return true;
 }
 
+static bool close_store(void *root, void *instance, struct err *err)
+{
+    struct broker_conf *c = root;
+    (void)instance;
+    if (c->store.segment_bytes % 4096 != 0)
+        return err_set(err, ERR_CONFIG, "segment-size: not a multiple of 4k");
+    return true;
+}
+
 #define SECTION(name) .kind = (name), .offset = 0
 
 static const struct conf_section sections[] = {
@@ -322,7 +341,7 @@ static const struct conf_section sections[] = {
     { SECTION("tls"), .close = close_tls, .help = "Certificates, for listen.amqps." },
     { SECTION("auth"), .close = close_auth, .help = "Who may log in, and how." },
     { SECTION("limits"), .close = close_limits, .help = "How much of everything." },
-    { SECTION("store"), .help = "The journal on disk." },
+    { SECTION("store"), .close = close_store, .help = "The journal on disk." },
     { SECTION("log"), .help = "Log lines." },
 };
 

@@ -112,6 +112,8 @@ Test(broker_conf, has_the_documented_defaults)
     cr_expect(eq(u64, conf->limits.heartbeat_s, 60));
     cr_expect(eq(u64, conf->limits.max_message_bytes, 128u << 20));
     cr_expect(eq(int, (int)conf->store.sync, BROKER_SYNC_ALWAYS));
+    cr_expect(eq(u64, conf->store.interval_ms, 200));
+    cr_expect(eq(u64, conf->store.slow_ms, 500));
     cr_expect(eq(u64, conf->store.segment_bytes, 16u << 20));
     cr_expect(eq(int, (int)conf->log.target, BROKER_LOG_STDERR));
     cr_expect(eq(int, (int)conf->log.level, LOG_LEVEL_INFO));
@@ -130,7 +132,7 @@ Test(broker_conf, takes_every_key)
                    "[tls]\ncert = /cert\nkey = /key\nca = /ca\nverify = peer\nmin-version = 1.3\n"
                    "[limits]\nmemory-high-watermark = 64M\ndisk-free-limit = 2G\n"
                    "channel-max = 65535\nframe-max = 4096\nheartbeat = off\nmax-message = 1M\n"
-                   "[store]\nsync = none\nsegment-size = 1M\n"
+                   "[store]\nsync = none\nsync-interval = 1s\nslow-sync = 2s\nsegment-size = 1M\n"
                    "[log]\ntarget = file\nfile = /l\nlevel = trace\n"),
               "%s", err.text);
     expect_text(conf->node.name, "r@h"); /* the command line wins */
@@ -152,6 +154,9 @@ Test(broker_conf, takes_every_key)
     cr_expect(eq(u64, conf->limits.channel_max, 65535));
     cr_expect(eq(u64, conf->limits.heartbeat_s, 0));
     cr_expect(eq(int, (int)conf->store.sync, BROKER_SYNC_NONE));
+    cr_expect(eq(u64, conf->store.interval_ms, 1000));
+    cr_expect(eq(u64, conf->store.slow_ms, 2000));
+    cr_expect(eq(u64, conf->store.segment_bytes, 1u << 20));
     cr_expect(eq(int, (int)conf->log.target, BROKER_LOG_FILE));
     expect_text(conf->log.file, "/l");
     cr_expect(eq(int, (int)conf->log.level, LOG_LEVEL_TRACE));
@@ -167,6 +172,8 @@ Test(broker_conf, refuses_what_it_cannot_do)
     refuses("[listen]\nproxy-protocol = 10.0.0.0/8, 10.0.0.0/33\n",
             "b.conf:1: [listen]: proxy-protocol: \"10.0.0.0/33\" is not a network such as "
             "10.0.0.0/8 or fd00::/8");
+    refuses("[store]\nsegment-size = 1048577\n",
+            "b.conf:1: [store]: segment-size: not a multiple of 4k");
     refuses("[tls]\nkey = /k\n", "b.conf:1: [tls]: key is of no use without cert");
     refuses("[tls]\ncert = /c\nverify = peer\n",
             "b.conf:1: [tls]: verify = peer needs ca: whose certificates count");
