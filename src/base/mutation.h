@@ -1,0 +1,33 @@
+/*
+ * mutation: the rules that safety rests on, each with a switch that breaks it.
+ *
+ * The switches exist in the simulator's build alone (SIM_MUTATIONS); elsewhere they are constants
+ * and cost nothing. A test turns each on in turn and fails if the simulator does not notice: a rule
+ * whose absence nobody notices is not tested. To add a rule is to add a line here and
+ * MUTATION(NAME) where it is kept.
+ */
+#ifndef WARREN_MUTATION_H
+#define WARREN_MUTATION_H
+
+#include <stdbool.h>
+
+/* What the broken code does. */
+#define MUTATIONS(X)                                                                               \
+    X(CONFIRM_BEFORE_SYNC, "says that a group is durable when it is written, not when it is "      \
+                           "synced")
+
+enum mutation {
+#define X(name, text) MUTATION_##name,
+    MUTATIONS(X)
+#undef X
+        MUTATION_COUNT
+};
+
+#ifdef SIM_MUTATIONS
+bool mutation_is_on(enum mutation m);
+#define MUTATION(name) mutation_is_on(MUTATION_##name)
+#else
+#define MUTATION(name) false
+#endif
+
+#endif
