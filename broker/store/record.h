@@ -1,24 +1,32 @@
 /*
  * record: the records of the journal, as octets and as structs. No I/O, no state.
  *
- *   segment  header (SEGMENT_HEADER_BYTES), then batches; END or nothing (zeros) behind the last
+ *   segment  header (SEGMENT_HEADER_BYTES), then batches; END or nothing behind the last
  *   batch    a BATCH record, then the records that were written together and synced together
  *   record   head, payload, zeros up to a multiple of PLACE_ALIGN
  *
+ *   header   0 u64 SEGMENT_MAGIC   8 u32 STORE_FORMAT   12 u32 octets of this header
+ *           16 u32 number         20 u32 octets of the file   24 u64 salt   32 id of the store
+ *           48 u64 zero           56 u64 XXH3_64 of what stands before
+ *
  *   head     0 u32 length, head and payload, without the zeros behind; never 0
  *            4 u32 check: low half of XXH3_64 over octets 8 .. length, seeded with the segment's
- *              salt and the record's offset, so that nothing from an earlier life of the file
- * passes 8 u8  type 9 u8  flags 10 u16 count, what of depends on the type
+ *              salt and the record's offset: nothing from an earlier life of the file passes
+ *            8 u8  type
+ *            9 u8  flags
+ *           10 u16 count, what of depends on the type
  *
  *   MSG      count targets: u64 qid, u64 qseq [, u64 expires: wall clock ms, with MSG_EXPIRES]
- *            [, u32 returns, with MSG_RETURNS]; then u32 body octets, u32 properties' octets, u16
- *            names' octets; names, properties, body. With MSG_LARGE instead of the body (and of the
- *            properties, whose octets are counted with it): u64 id of the file in large/, see
- * large.h SETTLE   u64 qid; count ranges: u64 first, u64 last: these positions are done with; u16
- * number of marks, each u64 qseq: all of that priority below it were handed out before RETURNS  u64
- * qid; count times u64 qseq, u32: how often it was returned (quorum queues) LARGE    u64 id: that
- * file is durable BATCH    u64 BATCH_MAGIC; u64 LSN: durable when the batch was written; u64 wall
- * clock ms END      nothing follows in this segment
+ *            [, u32 returns, with MSG_RETURNS]; then u32 body octets, u32 properties' octets,
+ *            u16 names' octets; names, properties, body. With MSG_LARGE instead of properties and
+ *            body u64 id of the file in large/ that has both, see large.h
+ *   SETTLE   u64 qid; count ranges: u64 first, u64 last: these positions are done with; u16 number
+ *            of marks, each u64 qseq: all of that priority below it were handed out before
+ *   RETURNS  u64 qid; count times u64 qseq, u32: how often it was returned (quorum queues)
+ *   LARGE    u64 id: that file is durable
+ *   BATCH    u64 BATCH_MAGIC; u64 LSN: what was on the medium when the batch was written; u64 wall
+ *            clock ms
+ *   END      nothing follows in this segment
  *
  * All integers little-endian. A position (qseq) of a queue (qid) is given once and never again, so
  * the order of MSG and SETTLE means nothing: alive is what has a MSG and no SETTLE. Of two MSG of
@@ -35,6 +43,7 @@
 
 #define RECORD_HEAD_BYTES    12u
 #define SEGMENT_HEADER_BYTES 64u
+#define SEGMENT_MAGIC        UINT64_C(0x4745534e45525257) /* "WRRENSEG" */
 #define STORE_FORMAT         1u
 #define BATCH_MAGIC          UINT64_C(0x31484354414257ab)
 
@@ -55,6 +64,12 @@ enum msg_flags {
     MSG_LARGE = 16,
 };
 
+enum settle_flags {
+    /* The marks run ahead of what was really handed out. They count when the journal was not closed
+     * in order: rather flagged without need than handed out twice without a flag. */
+    SETTLE_AHEAD = 1,
+};
+
 /* What is inline at most: names, properties and body together. More goes to a file of its own. */
 #define MSG_INLINE_MAX  ((size_t)64 * 1024)
 #define MSG_TARGETS_MAX 1024u /* of one record; more take more records */
@@ -71,6 +86,19 @@ struct settle_range {
     uint64_t last; /* included */
 };
 
+#define RECORD_LARGE_BYTES 20u
+#define RECORD_BATCH_BYTES 36u
+#define RECORD_END_BYTES   12u
+
+/* So that a record fits any segment; a queue with more takes more records. */
+#define SETTLE_RANGES_MAX 4096u
+#define RETURNS_MAX       4096u
+
+struct batch_record {
+    uint64_t durable_lsn;
+    uint64_t wall_ms;
+};
+
 struct segment_header {
     uint32_t seg;
     uint32_t bytes; /* of the whole file */
@@ -82,15 +110,16 @@ struct segment_header {
  */
 
 /* A MSG with `count` targets: the head and all that stands before the names, into `out`; the
- * names, properties and body follow in that order as they are. Returns its octets. `rest_bytes`
- * is how many follow. */
+ * names, properties and body follow in that order as they are, or with MSG_LARGE the names and
+ * the id (record_put_large_id). Returns the octets written to `out`. */
 size_t record_put_msg(uint8_t *out, unsigned flags, const struct msg_target *targets,
                       unsigned count, size_t names_bytes, size_t props_bytes, size_t body_bytes);
 #define RECORD_MSG_ROOM(count) (RECORD_HEAD_BYTES + (size_t)(count)*28 + 18)
 
 /* Whole records. */
-size_t record_put_settle(uint8_t *out, uint64_t qid, const struct settle_range *ranges,
-                         unsigned count, const uint64_t *marks, unsigned mark_count);
+size_t record_put_settle(uint8_t *out, unsigned flags, uint64_t qid,
+                         const struct settle_range *ranges, unsigned count, const uint64_t *marks,
+                         unsigned mark_count);
 #define RECORD_SETTLE_ROOM(count, marks)                                                           \
     (RECORD_HEAD_BYTES + 10 + (size_t)(count)*16 + (size_t)(marks)*8)
 struct msg_return {
@@ -100,6 +129,10 @@ struct msg_return {
 size_t record_put_returns(uint8_t *out, uint64_t qid, const struct msg_return *items,
                           unsigned count);
 #define RECORD_RETURNS_ROOM(count) (RECORD_HEAD_BYTES + 8 + (size_t)(count)*12)
+void record_put_large_id(uint8_t out[8], uint64_t id);
+size_t record_put_large(uint8_t out[RECORD_LARGE_BYTES], uint64_t id);
+size_t record_put_batch(uint8_t out[RECORD_BATCH_BYTES], const struct batch_record *b);
+size_t record_put_end(uint8_t out[RECORD_END_BYTES]);
 
 /* ---- reading ------------------------------------------------------------------------------------
  */
@@ -124,6 +157,10 @@ enum record_cut {
 MUST_CHECK enum record_cut record_cut(struct slice whole, const struct segment_header *h,
                                       uint32_t offset, struct record *out);
 
+/* The same when not the whole segment is at hand: `bytes` begin where the record does. */
+MUST_CHECK enum record_cut record_cut_one(struct slice bytes, const struct segment_header *h,
+                                          uint32_t offset, struct record *out);
+
 struct msg_record {
     unsigned flags;
     unsigned target_count; /* read them with msg_record_target */
@@ -141,6 +178,7 @@ MUST_CHECK bool record_read_msg(const struct record *r, struct msg_record *out);
 struct msg_target msg_record_target(const struct msg_record *m, unsigned index);
 
 struct settle_record {
+    unsigned flags;
     uint64_t qid;
     unsigned range_count;
     unsigned mark_count;
@@ -154,16 +192,16 @@ uint64_t settle_record_mark(const struct settle_record *s, unsigned index);
 MUST_CHECK bool record_read_returns(const struct record *r, uint64_t *qid, struct slice *items);
 struct msg_return returns_item(struct slice items, unsigned index);
 
-struct batch_record {
-    uint64_t durable_lsn;
-    uint64_t wall_ms;
-};
 MUST_CHECK bool record_read_batch(const struct record *r, struct batch_record *out);
 MUST_CHECK bool record_read_large(const struct record *r, uint64_t *id);
 
-/* The header of a segment. False: not one of ours, or damaged. */
-void segment_header_put(uint8_t out[SEGMENT_HEADER_BYTES], const struct segment_header *h);
+/* The header of a segment, SEGMENT_HEADER_BYTES. False: not one of ours, or damaged. */
+void segment_header_put(uint8_t *out, const struct segment_header *h);
 MUST_CHECK bool segment_header_read(struct slice bytes, struct segment_header *out);
+
+/* Of the record at `bytes`, written by one of the above: its length. */
+uint32_t record_length(const uint8_t *bytes);
+enum record_type record_type(const uint8_t *bytes);
 
 /* For the journal's thread: the check of the record at this offset, written into its head. */
 void record_seal(uint8_t *record, uint32_t offset, uint64_t salt);

@@ -85,6 +85,17 @@ static inline uint64_t wire_u64(struct wire *w)
     return __builtin_bswap64(v);
 }
 
+/* Our files count from the small end. */
+#define WIRE_LE_READER(bits)                                                                       \
+    static inline uint##bits##_t wire_u##bits##_le(struct wire *w)                                 \
+    {                                                                                              \
+        return __builtin_bswap##bits(wire_u##bits(w));                                             \
+    }
+WIRE_LE_READER(16)
+WIRE_LE_READER(32)
+WIRE_LE_READER(64)
+#undef WIRE_LE_READER
+
 /* Length in one octet, then as many octets (AMQP's short string, 4.2.5.3). */
 static inline struct slice wire_shortstr(struct wire *w)
 {
@@ -169,6 +180,16 @@ static inline void wire_put_u64(struct wire_out *w, uint64_t v)
     if (LIKELY(p != NULL))
         memcpy(p, &v, 8);
 }
+
+#define WIRE_LE_WRITER(bits)                                                                       \
+    static inline void wire_put_u##bits##_le(struct wire_out *w, uint##bits##_t v)                 \
+    {                                                                                              \
+        wire_put_u##bits(w, __builtin_bswap##bits(v));                                             \
+    }
+WIRE_LE_WRITER(16)
+WIRE_LE_WRITER(32)
+WIRE_LE_WRITER(64)
+#undef WIRE_LE_WRITER
 
 static inline void wire_put_bytes(struct wire_out *w, struct slice s)
 {
