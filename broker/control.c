@@ -3,9 +3,8 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "broker.h"
+#include "cluster/meta_wire.h"
 #include "effects.h"
-
-#include <stddef.h>
 
 #define EFFECTS_KEPT_MAX ((size_t)1024) /* room for more is given back */
 
@@ -53,75 +52,17 @@ void control_free(struct control **control)
 /* ---- commands that own their octets
  * -------------------------------------------------------------- */
 
-#define CMD_SLICES_MAX 4
-
-/* Where the slices of a command are, besides its name. */
-static const struct {
-    unsigned count;
-    size_t at[CMD_SLICES_MAX];
-} cmd_slices[] = {
-#define AT(member) offsetof(struct meta_cmd, member)
-    [META_VHOST_ADD] = { 0, { 0 } },
-    [META_VHOST_DELETE] = { 0, { 0 } },
-    [META_EXCHANGE_DECLARE] = { 2, { AT(exchange_declare.type), AT(exchange_declare.args) } },
-    [META_EXCHANGE_DELETE] = { 0, { 0 } },
-    [META_QUEUE_DECLARE] = { 1, { AT(queue_declare.args) } },
-    [META_QUEUE_DELETE] = { 0, { 0 } },
-    [META_BIND] = { 4, { AT(bind.source), AT(bind.destination), AT(bind.key), AT(bind.args) } },
-    [META_UNBIND] = { 4, { AT(bind.source), AT(bind.destination), AT(bind.key), AT(bind.args) } },
-    [META_OWNER_GONE] = { 0, { 0 } },
-    [META_VHOST_PUT] = { 3,
-                         { AT(vhost.description), AT(vhost.tags), AT(vhost.default_queue_type) } },
-    [META_VHOST_LIMITS_PUT] = { 2, { AT(limits.definition), AT(limits.limit) } },
-    [META_VHOST_LIMITS_CLEAR] = { 2, { AT(limits.definition), AT(limits.limit) } },
-    [META_USER_PUT] = { 3, { AT(user.hash), AT(user.tags), AT(user.limits) } },
-    [META_USER_DELETE] = { 0, { 0 } },
-    [META_USER_LIMITS_PUT] = { 2, { AT(limits.definition), AT(limits.limit) } },
-    [META_USER_LIMITS_CLEAR] = { 2, { AT(limits.definition), AT(limits.limit) } },
-    [META_PERMISSION_PUT] = { 4,
-                              { AT(permission.user), AT(permission.configure), AT(permission.write),
-                                AT(permission.read) } },
-    [META_PERMISSION_CLEAR] = { 1, { AT(permission.user) } },
-    [META_TOPIC_PERMISSION_PUT] = { 4,
-                                    { AT(topic_permission.user), AT(topic_permission.exchange),
-                                      AT(topic_permission.write), AT(topic_permission.read) } },
-    [META_TOPIC_PERMISSION_CLEAR] = { 2,
-                                      { AT(topic_permission.user),
-                                        AT(topic_permission.exchange) } },
-    [META_POLICY_PUT] = { 3, { AT(policy.pattern), AT(policy.definition), AT(policy.apply_to) } },
-    [META_POLICY_CLEAR] = { 0, { 0 } },
-    [META_PARAMETER_PUT] = { 2, { AT(parameter.component), AT(parameter.value) } },
-    [META_PARAMETER_CLEAR] = { 1, { AT(parameter.component) } },
-    [META_GLOBAL_PARAMETER_PUT] = { 1, { AT(parameter.value) } },
-    [META_GLOBAL_PARAMETER_CLEAR] = { 0, { 0 } },
-#undef AT
-};
-
-_Static_assert(ARRAY_COUNT(cmd_slices) == META_GLOBAL_PARAMETER_CLEAR + 1,
-               "each command says which slices it has");
-
-/* The slices of a command, whatever its kind; returns how many. */
-static unsigned slices_of(struct meta_cmd *cmd, struct slice *out[CMD_SLICES_MAX + 1])
-{
-    CHECK((unsigned)cmd->op < ARRAY_COUNT(cmd_slices));
-    unsigned n = 0;
-    out[n++] = &cmd->name;
-    for (unsigned i = 0; i < cmd_slices[cmd->op].count; i++)
-        out[n++] = (struct slice *)(void *)((uint8_t *)cmd + cmd_slices[cmd->op].at[i]);
-    return n;
-}
-
 struct control_op *control_op_new(const struct meta_cmd *cmd)
 {
     struct meta_cmd copy = *cmd;
-    struct slice *slices[CMD_SLICES_MAX + 1];
-    unsigned n = slices_of(&copy, slices);
+    struct slice *slices[META_CMD_SLICES];
+    unsigned n = meta_cmd_slices(&copy, slices);
     size_t octets = 0;
     for (unsigned i = 0; i < n; i++)
         octets += slices[i]->len;
     struct control_op *op = mem_zalloc(sizeof *op + octets);
     op->cmd = *cmd;
-    slices_of(&op->cmd, slices);
+    meta_cmd_slices(&op->cmd, slices);
     uint8_t *at = op->bytes;
     for (unsigned i = 0; i < n; i++) {
         if (slices[i]->len != 0)

@@ -226,6 +226,7 @@ void meta_result_init(struct meta_result *r)
 void meta_result_fini(struct meta_result *r)
 {
     mem_free(r->effects);
+    mem_free(r->orphans);
     *r = (struct meta_result){ .verdict = META_DONE };
 }
 
@@ -238,6 +239,17 @@ void meta_tell(struct meta_result *r, const struct meta_effect *effect)
     r->effects[r->effect_count++] = *effect;
 }
 
+void meta_tell_orphan(struct meta_result *r, const struct meta_exchange_def *d)
+{
+    if (r->orphan_count == r->orphan_cap) {
+        r->orphan_cap = r->orphan_cap != 0 ? r->orphan_cap * 2 : 4;
+        r->orphans = mem_realloc(r->orphans, r->orphan_cap * sizeof *r->orphans);
+    }
+    struct meta_orphan *o = &r->orphans[r->orphan_count++];
+    *o = (struct meta_orphan){ .vhost_id = d->vhost_id, .name_bytes = d->name_bytes };
+    memcpy(o->name, d->bytes, d->name_bytes);
+}
+
 static void result_clear(struct meta_result *r)
 {
     r->refusal.code = 0;
@@ -245,6 +257,9 @@ static void result_clear(struct meta_result *r)
     r->queue = NULL;
     r->id = 0;
     r->effect_count = 0;
+    r->lasts = false;
+    r->first_id = 0;
+    r->orphan_count = 0;
     if (r->effect_cap > EFFECTS_KEPT_MAX) {
         mem_free(r->effects);
         r->effects = NULL;
@@ -335,8 +350,70 @@ enum meta_verdict meta_apply(struct meta *m, const struct meta_cmd *cmd, struct 
 {
     if (meta_check(&m->draft, cmd, out) != META_CHANGE)
         return out->verdict;
+    out->lasts = meta_lasts(&m->draft, cmd);
+    out->first_id = m->last_id + 1;
     commands[cmd->op].change(m, cmd, out);
     m->is_changed = true;
     out->verdict = META_DONE;
     return META_DONE;
+}
+
+/* ---- once more ---- */
+
+static bool gives_ids(enum meta_op op)
+{
+    return op == META_VHOST_ADD || op == META_VHOST_PUT || op == META_EXCHANGE_DECLARE ||
+           op == META_QUEUE_DECLARE || op == META_USER_PUT;
+}
+
+/* What a damaged or foreign log might say must not break what we count on. */
+static bool id_is_free(const struct meta *m, uint64_t first_id)
+{
+    return first_id <= UINT64_MAX / 2 && meta_queue_get(&m->draft, first_id) == NULL &&
+           meta_vhost_get(&m->draft, first_id) == NULL;
+}
+
+static bool is_replayable(const struct meta *m, const struct meta_cmd *cmd, uint64_t first_id,
+                          struct meta_refusal *why)
+{
+    if (cmd->op == META_OWNER_GONE ||
+        (cmd->op == META_QUEUE_DECLARE && cmd->queue_declare.exclusive)) {
+        struct text t = meta_refuse(why, AMQP_INTERNAL_ERROR);
+        text_str(&t, "what belongs to a connection does not outlive it");
+        return false;
+    }
+    if (!gives_ids(cmd->op) || id_is_free(m, first_id))
+        return true;
+    struct text t = meta_refuse(why, AMQP_INTERNAL_ERROR);
+    text_put(&t, "id %llu is taken", (unsigned long long)first_id);
+    return false;
+}
+
+enum meta_verdict meta_replay(struct meta *m, const struct meta_cmd *cmd, uint64_t first_id,
+                              struct meta_result *out)
+{
+    result_clear(out);
+    if (!is_replayable(m, cmd, first_id, &out->refusal)) {
+        out->verdict = META_REFUSED;
+        return META_REFUSED;
+    }
+    uint64_t last_id = m->last_id;
+    if (gives_ids(cmd->op) && first_id != 0)
+        m->last_id = first_id - 1;
+    m->replays = true;
+    enum meta_verdict verdict = meta_apply(m, cmd, out);
+    m->replays = false;
+    meta_skip_ids(m, last_id);
+    return verdict;
+}
+
+void meta_skip_ids(struct meta *m, uint64_t id)
+{
+    if (m->last_id < id)
+        m->last_id = id;
+}
+
+uint64_t meta_last_id(const struct meta *m)
+{
+    return m->last_id;
 }

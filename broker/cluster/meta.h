@@ -362,6 +362,13 @@ struct meta_effect {
     struct slice name;              /* of a vhost or user that goes: borrowed from the command */
 };
 
+/* An exchange that went because the last binding from it did. */
+struct meta_orphan {
+    uint64_t vhost_id;
+    uint8_t name_bytes;
+    uint8_t name[META_NAME_MAX];
+};
+
 /* What came of a command. Init once, use for many. */
 struct meta_result {
     enum meta_verdict verdict;
@@ -372,6 +379,13 @@ struct meta_result {
     struct meta_effect *effects;    /* of meta_apply, in order; good until the next use */
     size_t effect_count;
     size_t effect_cap;
+
+    /* For a log of what outlives the node, of meta_apply; see meta_replay. */
+    bool lasts;                  /* something has changed, and it was something durable */
+    uint64_t first_id;           /* the first of the ids that were given, if any were */
+    struct meta_orphan *orphans; /* durable exchanges that went too; good until the next use */
+    size_t orphan_count;
+    size_t orphan_cap;
 };
 
 void meta_result_init(struct meta_result *r);
@@ -380,6 +394,13 @@ void meta_result_fini(struct meta_result *r);
 /* What would become of the command on this version. Any thread. */
 enum meta_verdict meta_check(const struct meta_version *v, const struct meta_cmd *cmd,
                              struct meta_result *out);
+
+/* Is the command about something durable, if it changes anything? Only these need a log, and those
+ * that make orphans. */
+bool meta_lasts(const struct meta_version *v, const struct meta_cmd *cmd);
+
+/* Is it durable, and both its ends are? */
+bool meta_binding_lasts(const struct meta_binding *b);
 
 /* May this connection use the queue (consume, get, purge, delete, bind)? 405 if another one has it
  * for itself alone. */
@@ -420,6 +441,18 @@ void meta_free(struct meta **meta);
 enum meta_verdict meta_apply(struct meta *meta, const struct meta_cmd *cmd,
                              struct meta_result *out);
 
+/* Apply once more what outlives the node: commands that lasted, in their order, each with the first
+ * id it gave then, and after each an EXCHANGE_DELETE for each of its orphans. Exchanges go by these
+ * alone, since bindings that do not last may have kept one: an exchange whose last binding goes
+ * stays. What comes out, when nothing else is applied, is what a version holds that is durable.
+ * A first id of 0 means the next one. REFUSED also when an id is taken already. */
+enum meta_verdict meta_replay(struct meta *meta, const struct meta_cmd *cmd, uint64_t first_id,
+                              struct meta_result *out);
+
+/* The next id is above this one. */
+void meta_skip_ids(struct meta *meta, uint64_t id);
+uint64_t meta_last_id(const struct meta *meta);
+
 /* Show what was applied since the last time; a no-op if nothing was. Effects must be carried out
  * after it (a shard that is told of a queue must find it). */
 void meta_publish(struct meta *meta);
@@ -445,5 +478,9 @@ struct meta_stats meta_stats(const struct meta *meta);
 /* A checksum of all that commands decide, equal on all nodes that applied the same ones. Walks
  * everything: for tests and for rare comparisons. The control thread, nothing unpublished. */
 uint64_t meta_digest(const struct meta *meta);
+
+/* The same of what is durable alone, and without a word on which ids come next: equal before and
+ * after a restart. */
+uint64_t meta_digest_lasting(const struct meta *meta);
 
 #endif

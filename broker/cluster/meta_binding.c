@@ -421,21 +421,25 @@ static void unbind_all_to(struct meta *m, uint64_t id, struct orphans *o)
 }
 
 /* One after the other, not by recursion: a chain of exchanges may be as long as somebody likes. */
-static void delete_orphans(struct meta *m, struct orphans *o)
+static void delete_orphans(struct meta *m, struct orphans *o, struct meta_result *out)
 {
+    if (m->replays)
+        o->count = 0; /* those that went have a command of their own */
     for (size_t i = 0; i < o->count; i++) {
         const struct meta_exchange_def *d = o->defs[i];
         const struct meta_exchange *x = meta_exchange_own(m, d);
         if (x == NULL)
             continue; /* it was found twice */
         uint64_t xid = d->xid;
+        if (d->durable)
+            meta_tell_orphan(out, d);
         meta_exchange_delete(m, x);
         unbind_all_to(m, xid, o);
     }
     mem_free(o->defs);
 }
 
-static void unbind(struct meta *m, const struct meta_cmd *cmd)
+static void unbind(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)
 {
     struct ends e = ends_of(&m->draft, meta_vhost_get(&m->draft, cmd->vhost_id), cmd);
     const struct meta_binding *b = find_named(&m->draft, &e, cmd);
@@ -445,23 +449,22 @@ static void unbind(struct meta *m, const struct meta_cmd *cmd)
     struct place at = place_of_destination(m, &id);
     place_remove(m, &at, b);
     unbind_at_source(m, b, &o);
-    delete_orphans(m, &o);
+    delete_orphans(m, &o, out);
 }
 
 void meta_binding_change(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)
 {
-    (void)out;
     if (cmd->op == META_BIND)
         bind(m, cmd);
     else
-        unbind(m, cmd);
+        unbind(m, cmd, out);
 }
 
-void meta_unbind_destination(struct meta *m, uint64_t id)
+void meta_unbind_destination(struct meta *m, uint64_t id, struct meta_result *out)
 {
     struct orphans o = { 0 };
     unbind_all_to(m, id, &o);
-    delete_orphans(m, &o);
+    delete_orphans(m, &o, out);
 }
 
 static bool unbind_at_destination(void *arg, const struct meta_binding *b)

@@ -29,31 +29,41 @@ static uint64_t thing(enum sort sort, const struct wire_out *head, struct slice 
     return hash_bytes(args, h);
 }
 
+struct binding_sum {
+    uint64_t sum;
+    uint64_t count;
+    bool lasting; /* those alone */
+};
+
 static bool add_binding(void *arg, const struct meta_binding *b)
 {
+    struct binding_sum *s = arg;
+    if (s->lasting && !meta_binding_lasts(b))
+        return true;
     uint8_t room[HEAD_MAX];
     struct wire_out w = wire_out_over(room, sizeof room);
     wire_put_u64(&w, b->source->xid);
     wire_put_u64(&w, meta_binding_destination(b));
     wire_put_u8(&w, b->to_exchange);
-    *(uint64_t *)arg += thing(SORT_BINDING, &w, meta_binding_key(b), meta_binding_args(b));
+    s->sum += thing(SORT_BINDING, &w, meta_binding_key(b), meta_binding_args(b));
+    s->count++;
     return true;
 }
 
-static uint64_t exchange_digest(const struct meta_exchange *x)
+static uint64_t exchange_digest(const struct meta_exchange *x, bool lasting)
 {
     const struct meta_exchange_def *d = x->def;
+    struct binding_sum bindings = { .lasting = lasting };
+    meta_bindings_from(x, add_binding, &bindings);
     uint8_t room[HEAD_MAX];
     struct wire_out w = wire_out_over(room, sizeof room);
     wire_put_u64(&w, d->xid);
     wire_put_u64(&w, d->vhost_id);
-    wire_put_u64(&w, x->binding_count);
+    wire_put_u64(&w, bindings.count);
     wire_put_u64(&w, x->alternate.ptr != NULL ? hash_bytes(x->alternate, 0) : 0);
     wire_put_u8(&w, (uint8_t)d->type);
     wire_put_u8(&w, (uint8_t)(d->durable | d->auto_delete << 1 | d->internal << 2));
-    uint64_t sum = thing(SORT_EXCHANGE, &w, meta_exchange_name(d), meta_exchange_args(d));
-    meta_bindings_from(x, add_binding, &sum);
-    return sum;
+    return bindings.sum + thing(SORT_EXCHANGE, &w, meta_exchange_name(d), meta_exchange_args(d));
 }
 
 /* Not the shard: that is a node's own affair. */
@@ -149,7 +159,7 @@ static uint64_t properties_digest(const struct meta_vhost *vh)
                  vh->tags, vh->default_queue_type);
 }
 
-static uint64_t vhost_digest(const struct meta_vhost *vh)
+static uint64_t vhost_digest(const struct meta_vhost *vh, bool lasting)
 {
     uint64_t sum = properties_digest(vh) + permissions_digest(vh) +
                    policies_digest(vh, vh->policy_order, SORT_POLICY) +
@@ -157,23 +167,35 @@ static uint64_t vhost_digest(const struct meta_vhost *vh)
                    parameters_digest(vh->vhost_id, &vh->parameters);
     struct pmap_iter it;
     pmap_iter(&it, &vh->exchanges);
-    for (const void *x; (x = pmap_next(&it)) != NULL;)
-        sum += exchange_digest(x);
+    for (const struct meta_exchange *x; (x = pmap_next(&it)) != NULL;)
+        if (!lasting || x->def->durable)
+            sum += exchange_digest(x, lasting);
     pmap_iter(&it, &vh->queues);
-    for (const void *q; (q = pmap_next(&it)) != NULL;)
-        sum += queue_digest(q);
+    for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;)
+        if (!lasting || q->durable)
+            sum += queue_digest(q);
     return sum;
 }
 
-uint64_t meta_digest(const struct meta *meta)
+static uint64_t digest(const struct meta *meta, bool lasting)
 {
-    uint64_t sum = hash_u64(meta->last_id);
+    uint64_t sum = 0;
     struct pmap_iter it;
     pmap_iter(&it, &meta->draft.vhosts);
     for (const void *vh; (vh = pmap_next(&it)) != NULL;)
-        sum += vhost_digest(vh);
+        sum += vhost_digest(vh, lasting);
     pmap_iter(&it, &meta->draft.users);
     for (const void *u; (u = pmap_next(&it)) != NULL;)
         sum += user_digest(u);
     return sum + parameters_digest(0, &meta->draft.global_parameters);
+}
+
+uint64_t meta_digest(const struct meta *meta)
+{
+    return digest(meta, false) + hash_u64(meta->last_id);
+}
+
+uint64_t meta_digest_lasting(const struct meta *meta)
+{
+    return digest(meta, true);
 }

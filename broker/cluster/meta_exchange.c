@@ -254,7 +254,7 @@ void meta_exchange_change(struct meta *m, const struct meta_cmd *cmd, struct met
     uint64_t xid = out->id;
     const struct meta_vhost *vh = meta_vhost_get(&m->draft, cmd->vhost_id);
     meta_exchange_delete(m, meta_exchange_find(&m->draft, vh, cmd->name));
-    meta_unbind_destination(m, xid);
+    meta_unbind_destination(m, xid, out);
 }
 
 void meta_exchange_drop(struct meta *m, const struct meta_exchange *x)

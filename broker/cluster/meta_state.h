@@ -53,6 +53,7 @@ struct meta {
     bool is_changed;        /* since the last publication */
     bool routes_changed;    /* the same, of what decides where messages go */
     bool rights_changed;    /* the same, of what users may do */
+    bool replays;           /* exchanges whose last binding goes stay */
     uint32_t shard_count;
     void (*retire)(void *arg, void *ptr, void (*free_fn)(void *ptr));
     void *retire_arg;
@@ -121,6 +122,7 @@ void meta_owner_gone(struct meta *m, const struct meta_cmd *cmd, struct meta_res
 void meta_tell(struct meta_result *r, const struct meta_effect *effect);
 void meta_exchange_add(struct meta *m, const struct meta_cmd *cmd);
 void meta_exchange_delete(struct meta *m, const struct meta_exchange *x);
+void meta_tell_orphan(struct meta_result *r, const struct meta_exchange_def *d);
 void meta_queue_delete(struct meta *m, const struct meta_queue *q, struct meta_result *out);
 
 /* The alternate exchange of an exchange: by its argument, else by the policy that counts. */
@@ -154,7 +156,7 @@ void meta_unbind_source(struct meta *m, struct meta_exchange *x);
 
 /* Take away all bindings to a queue or an exchange that goes, and with them the auto-delete
  * exchanges that have none left, and so on. */
-void meta_unbind_destination(struct meta *m, uint64_t id);
+void meta_unbind_destination(struct meta *m, uint64_t id, struct meta_result *out);
 
 /* ---- the end ---- */
 

@@ -1,0 +1,296 @@
+#include "cluster/meta_wire.h"
+
+#include "amqp/amqp_table.h"
+#include "base/check.h"
+
+#include <stddef.h>
+
+#define FIELDS_MAX 9u
+#define HEAD_BYTES 38u /* up to the name */
+
+enum kind {
+    NAME = 1, /* a short string */
+    WORDS,    /* any octets */
+    TABLE,    /* a field table */
+    BIT,
+    NUMBER,  /* int64_t */
+    HASHING, /* enum meta_hashing */
+};
+
+struct field {
+    enum kind kind;
+    size_t at;
+};
+
+/* What each operation is called in octets, which never changes, and what it has beside its name.
+ * A field more, in front or behind, is another format. */
+static const struct form {
+    uint8_t number;
+    struct field fields[FIELDS_MAX];
+} forms[] = {
+#define AT(member) offsetof(struct meta_cmd, member)
+#define LIMITS                                                                                     \
+    {                                                                                              \
+        { WORDS, AT(limits.definition) }, { WORDS, AT(limits.limit) }, { BIT, AT(limits.merge) },  \
+    }
+#define BINDING                                                                                    \
+    {                                                                                              \
+        { NAME, AT(bind.source) }, { NAME, AT(bind.destination) }, { NAME, AT(bind.key) },         \
+            { TABLE, AT(bind.args) }, { BIT, AT(bind.to_exchange) },                               \
+    }
+#define PERMISSION                                                                                 \
+    {                                                                                              \
+        { WORDS, AT(permission.user) }, { WORDS, AT(permission.configure) },                       \
+            { WORDS, AT(permission.write) }, { WORDS, AT(permission.read) },                       \
+    }
+#define TOPIC_PERMISSION                                                                           \
+    {                                                                                              \
+        { WORDS, AT(topic_permission.user) }, { WORDS, AT(topic_permission.exchange) },            \
+            { WORDS, AT(topic_permission.write) }, { WORDS, AT(topic_permission.read) },           \
+            { BIT, AT(topic_permission.every_exchange) },                                          \
+    }
+#define POLICY                                                                                     \
+    {                                                                                              \
+        { WORDS, AT(policy.pattern) }, { WORDS, AT(policy.definition) },                           \
+            { WORDS, AT(policy.apply_to) }, { NUMBER, AT(policy.priority) },                       \
+            { BIT, AT(policy.is_operator) },                                                       \
+    }
+#define PARAMETER                                                                                  \
+    {                                                                                              \
+        { WORDS, AT(parameter.component) }, { WORDS, AT(parameter.value) },                        \
+    }
+    [META_VHOST_ADD] = { 1, { { 0 } } },
+    [META_VHOST_DELETE] = { 2, { { 0 } } },
+    [META_EXCHANGE_DECLARE] = { 3,
+                                { { NAME, AT(exchange_declare.type) },
+                                  { TABLE, AT(exchange_declare.args) },
+                                  { BIT, AT(exchange_declare.passive) },
+                                  { BIT, AT(exchange_declare.durable) },
+                                  { BIT, AT(exchange_declare.auto_delete) },
+                                  { BIT, AT(exchange_declare.internal) } } },
+    [META_EXCHANGE_DELETE] = { 4, { { BIT, AT(exchange_delete.if_unused) } } },
+    [META_QUEUE_DECLARE] = { 5,
+                             { { TABLE, AT(queue_declare.args) },
+                               { BIT, AT(queue_declare.passive) },
+                               { BIT, AT(queue_declare.durable) },
+                               { BIT, AT(queue_declare.auto_delete) },
+                               { BIT, AT(queue_declare.exclusive) },
+                               { BIT, AT(queue_declare.server_named) } } },
+    [META_QUEUE_DELETE] = { 6, { { 0 } } },
+    [META_BIND] = { 7, BINDING },
+    [META_UNBIND] = { 8, BINDING },
+    [META_OWNER_GONE] = { 9, { { 0 } } },
+    [META_VHOST_PUT] = { 10,
+                         { { WORDS, AT(vhost.description) },
+                           { WORDS, AT(vhost.tags) },
+                           { WORDS, AT(vhost.default_queue_type) },
+                           { BIT, AT(vhost.has_description) },
+                           { BIT, AT(vhost.has_tags) },
+                           { BIT, AT(vhost.has_default_queue_type) },
+                           { BIT, AT(vhost.has_tracing) },
+                           { BIT, AT(vhost.tracing) } } },
+    [META_VHOST_LIMITS_PUT] = { 11, LIMITS },
+    [META_VHOST_LIMITS_CLEAR] = { 12, LIMITS },
+    [META_USER_PUT] = { 13,
+                        { { WORDS, AT(user.hash) },
+                          { WORDS, AT(user.tags) },
+                          { WORDS, AT(user.limits) },
+                          { HASHING, AT(user.hashing) },
+                          { BIT, AT(user.has_hash) },
+                          { BIT, AT(user.has_tags) },
+                          { BIT, AT(user.has_limits) },
+                          { BIT, AT(user.must_be_new) },
+                          { BIT, AT(user.must_exist) } } },
+    [META_USER_DELETE] = { 14, { { 0 } } },
+    [META_USER_LIMITS_PUT] = { 15, LIMITS },
+    [META_USER_LIMITS_CLEAR] = { 16, LIMITS },
+    [META_PERMISSION_PUT] = { 17, PERMISSION },
+    [META_PERMISSION_CLEAR] = { 18, PERMISSION },
+    [META_TOPIC_PERMISSION_PUT] = { 19, TOPIC_PERMISSION },
+    [META_TOPIC_PERMISSION_CLEAR] = { 20, TOPIC_PERMISSION },
+    [META_POLICY_PUT] = { 21, POLICY },
+    [META_POLICY_CLEAR] = { 22, POLICY },
+    [META_PARAMETER_PUT] = { 23, PARAMETER },
+    [META_PARAMETER_CLEAR] = { 24, PARAMETER },
+    [META_GLOBAL_PARAMETER_PUT] = { 25, PARAMETER },
+    [META_GLOBAL_PARAMETER_CLEAR] = { 26, PARAMETER },
+#undef AT
+};
+
+_Static_assert(ARRAY_COUNT(forms) == META_GLOBAL_PARAMETER_CLEAR + 1, "each command has a form");
+
+static const struct form *form_of(enum meta_op op)
+{
+    CHECK((unsigned)op < ARRAY_COUNT(forms));
+    return &forms[op];
+}
+
+static bool is_slice(enum kind kind)
+{
+    return kind == NAME || kind == WORDS || kind == TABLE;
+}
+
+static void *member(struct meta_cmd *cmd, const struct field *f)
+{
+    return (uint8_t *)cmd + f->at;
+}
+
+static const void *member_of(const struct meta_cmd *cmd, const struct field *f)
+{
+    return (const uint8_t *)cmd + f->at;
+}
+
+#define EACH_FIELD(f, form)                                                                        \
+    for (const struct field *f = (form)->fields; f < (form)->fields + FIELDS_MAX && f->kind != 0;  \
+         f++)
+
+unsigned meta_cmd_slices(struct meta_cmd *cmd, struct slice *out[META_CMD_SLICES])
+{
+    unsigned n = 0;
+    out[n++] = &cmd->name;
+    EACH_FIELD(f, form_of(cmd->op))
+    {
+        if (!is_slice(f->kind))
+            continue;
+        CHECK(n < META_CMD_SLICES);
+        out[n++] = member(cmd, f);
+    }
+    return n;
+}
+
+/* ---- writing ---- */
+
+static size_t field_size(const struct meta_cmd *cmd, const struct field *f)
+{
+    switch (f->kind) {
+    case NAME:
+    case WORDS:
+    case TABLE:
+        return 4 + ((const struct slice *)member_of(cmd, f))->len;
+    case BIT:
+    case HASHING:
+        return 1;
+    case NUMBER:
+        return 8;
+    }
+    UNREACHABLE("field");
+}
+
+size_t meta_wire_size(const struct meta_cmd *cmd)
+{
+    size_t size = HEAD_BYTES + 4 + cmd->name.len;
+    EACH_FIELD(f, form_of(cmd->op))
+    size += field_size(cmd, f);
+    return size;
+}
+
+static void put_field(struct wire_out *w, const struct meta_cmd *cmd, const struct field *f)
+{
+    const void *m = member_of(cmd, f);
+    switch (f->kind) {
+    case NAME:
+    case WORDS:
+    case TABLE:
+        wire_put_longstr(w, *(const struct slice *)m);
+        return;
+    case BIT:
+        wire_put_u8(w, *(const bool *)m);
+        return;
+    case HASHING:
+        wire_put_u8(w, (uint8_t) * (const enum meta_hashing *)m);
+        return;
+    case NUMBER:
+        wire_put_u64(w, (uint64_t) * (const int64_t *)m);
+        return;
+    }
+    UNREACHABLE("field");
+}
+
+void meta_wire_put(struct wire_out *w, const struct meta_cmd *cmd, uint64_t first_id)
+{
+    const struct form *form = form_of(cmd->op);
+    size_t mark = wire_put_hole_u32(w);
+    wire_put_u8(w, META_WIRE_FORMAT);
+    wire_put_u8(w, form->number);
+    wire_put_u64(w, first_id);
+    wire_put_u64(w, cmd->vhost_id);
+    wire_put_u64(w, cmd->conn);
+    wire_put_u64(w, cmd->qid);
+    wire_put_longstr(w, cmd->name);
+    EACH_FIELD(f, form)
+    put_field(w, cmd, f);
+    wire_fill_u32(w, mark);
+}
+
+/* ---- reading ---- */
+
+static const struct form *form_numbered(uint8_t number)
+{
+    for (unsigned i = 0; i < ARRAY_COUNT(forms); i++)
+        if (forms[i].number == number)
+            return &forms[i];
+    return NULL;
+}
+
+static bool take_slice(struct wire *w, enum kind kind, struct slice *out)
+{
+    *out = wire_longstr(w);
+    switch (kind) {
+    case NAME:
+        return out->len <= META_NAME_MAX;
+    case TABLE:
+        return amqp_table_check(*out);
+    case WORDS:
+    case BIT:
+    case NUMBER:
+    case HASHING:
+        return true;
+    }
+    UNREACHABLE("field");
+}
+
+static bool take_field(struct wire *w, struct meta_cmd *cmd, const struct field *f)
+{
+    void *m = member(cmd, f);
+    if (is_slice(f->kind))
+        return take_slice(w, f->kind, m);
+    if (f->kind == NUMBER) {
+        *(int64_t *)m = (int64_t)wire_u64(w);
+        return true;
+    }
+    uint8_t v = wire_u8(w);
+    if (f->kind == BIT) {
+        *(bool *)m = v == 1;
+        return v <= 1;
+    }
+    *(enum meta_hashing *)m = (enum meta_hashing)v;
+    return v <= META_HASHING_PBKDF2;
+}
+
+/* The names of what AMQP clients make are short strings; meta counts on it. Those of users, vhosts
+ * and the rest it judges itself. */
+static bool name_fits(const struct meta_cmd *cmd)
+{
+    return cmd->op > META_UNBIND || cmd->name.len <= META_NAME_MAX;
+}
+
+bool meta_wire_take(struct wire *w, struct meta_cmd *cmd, uint64_t *first_id)
+{
+    struct wire in = wire_over(wire_longstr(w));
+    if (w->ran_out || wire_left(&in) > META_WIRE_MAX || wire_u8(&in) != META_WIRE_FORMAT)
+        return false;
+    const struct form *form = form_numbered(wire_u8(&in));
+    if (form == NULL)
+        return false;
+    memset(cmd, 0, sizeof *cmd);
+    cmd->op = (enum meta_op)(form - forms);
+    *first_id = wire_u64(&in);
+    cmd->vhost_id = wire_u64(&in);
+    cmd->conn = wire_u64(&in);
+    cmd->qid = wire_u64(&in);
+    cmd->name = wire_longstr(&in);
+    EACH_FIELD(f, form)
+    if (!take_field(&in, cmd, f))
+        return false;
+    return !in.ran_out && wire_left(&in) == 0 && name_fits(cmd);
+}
