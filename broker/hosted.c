@@ -50,8 +50,11 @@ static void release_message(struct message *m, void *arg)
     shard_message_drop(arg, &m);
 }
 
-static void on_dead(struct queue *q, struct message *m, enum queue_death why, void *arg)
+static void on_dead(struct queue *q, struct message *m, enum queue_death why, uint64_t qseq,
+                    const struct qentry *e, void *arg)
 {
+    (void)qseq;
+    (void)e;
     struct shard *s = arg;
     struct hosted *h = hosted_of(q);
     if (h->settings.has_dlx) {

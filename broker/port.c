@@ -99,8 +99,9 @@ struct notice_item *port_add_notice(struct shard *s, uint32_t to)
 /* False when the queue is full. */
 static bool publish_here(struct shard *s, struct hosted *h, struct message **m)
 {
+    struct queue_put put;
     if (LIKELY(h != NULL && !h->deleting))
-        return queue_publish(&h->queue, m, loop_now_ms(s->loop));
+        return queue_publish(&h->queue, m, loop_now_ms(s->loop), &put) != QUEUE_REFUSED;
     shard_message_drop(s, m); /* the queue went while the message was on its way */
     return true;
 }

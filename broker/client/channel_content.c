@@ -117,14 +117,14 @@ static void put_frame_end(struct channel *ch)
 }
 
 /* Somewhere inside a body in parts. */
-struct place {
+struct spot {
     uint32_t part;
     size_t skip; /* octets of the part that come before it */
 };
 
 /* The next octets of the body; returns where the ones behind them begin. */
-static struct place put_parts(struct stream *s, const struct message *msg, struct place at,
-                              size_t octets)
+static struct spot put_parts(struct stream *s, const struct message *msg, struct spot at,
+                             size_t octets)
 {
     while (octets != 0) {
         struct buf *block = msg->parts[at.part];
@@ -133,7 +133,7 @@ static struct place put_parts(struct stream *s, const struct message *msg, struc
         octets -= run.len;
         at.skip += run.len;
         if (at.skip == block->len_bytes)
-            at = (struct place){ at.part + 1, 0 };
+            at = (struct spot){ at.part + 1, 0 };
     }
     return at;
 }
@@ -143,7 +143,7 @@ static void put_body(struct channel *ch, const struct message *msg)
 {
     struct stream *s = ch->conn->stream;
     size_t most = connection_frame_max(ch->conn) - AMQP_FRAME_OVERHEAD;
-    struct place at = { 0, 0 };
+    struct spot at = { 0, 0 };
     for (uint64_t done = 0; done < msg->body_bytes;) {
         size_t n = msg->body_bytes - done < most ? (size_t)(msg->body_bytes - done) : most;
         put_frame_head(ch, AMQP_FRAME_BODY, n);

@@ -58,7 +58,9 @@ static bool pass_through(struct shard *s, struct queue *q)
     shard_message_made(s, m);
     uint64_t now_ms = loop_now_ms(s->loop);
     struct queue_got got;
-    if (!queue_publish(q, &m, now_ms) || queue_get(q, true, now_ms, &got) != QUEUE_GOT)
+    struct queue_put put;
+    if (queue_publish(q, &m, now_ms, &put) == QUEUE_REFUSED ||
+        queue_get(q, true, now_ms, &got) != QUEUE_GOT)
         return false;
     shard_message_drop(s, &got.message);
     return true;

@@ -14,6 +14,7 @@
 struct qchunk {
     uint32_t live;
     uint64_t *expires_ms; /* of each entry; NULL: none expires */
+    uint32_t *returns;    /* the same; NULL: none came back */
     struct qentry entries[CHUNK_ENTRIES];
 };
 
@@ -25,29 +26,31 @@ struct qgrave {
     struct heap returned;
 };
 
-void qindex_init(struct qindex *ix, struct qcounts *counts)
+void qindex_init(struct qindex *ix, struct qcounts *counts, uint64_t base)
 {
-    *ix = (struct qindex){ .counts = counts };
+    *ix = (struct qindex){ .counts = counts, .base = base };
     heap_init(&ix->returned);
 }
 
-static void add(struct qcount *c, const struct message *m)
+static void add(struct qcount *c, const struct qentry *e)
 {
+    uint64_t bytes = qentry_body_bytes(e);
     c->count++;
-    c->bytes += m->body_bytes;
-    if (m->persistent) {
+    c->bytes += bytes;
+    if (e->persistent) {
         c->persistent++;
-        c->persistent_bytes += m->body_bytes;
+        c->persistent_bytes += bytes;
     }
 }
 
-static void subtract(struct qcount *c, const struct message *m)
+static void subtract(struct qcount *c, const struct qentry *e)
 {
+    uint64_t bytes = qentry_body_bytes(e);
     c->count--;
-    c->bytes -= m->body_bytes;
-    if (m->persistent) {
+    c->bytes -= bytes;
+    if (e->persistent) {
         c->persistent--;
-        c->persistent_bytes -= m->body_bytes;
+        c->persistent_bytes -= bytes;
     }
 }
 
@@ -103,6 +106,7 @@ static struct qchunk *chunk_for_new(struct qindex *ix)
 static void free_chunk(struct qchunk *c)
 {
     mem_free(c->expires_ms);
+    mem_free(c->returns);
     mem_free(c);
 }
 
@@ -137,6 +141,8 @@ static void drop_entry(struct qindex *ix, uint64_t qseq)
     uint64_t number = qseq / CHUNK_ENTRIES;
     struct qchunk *c = find_chunk(ix, qseq);
     c->entries[qseq % CHUNK_ENTRIES] = (struct qentry){ 0 };
+    if (UNLIKELY(c->returns != NULL))
+        c->returns[qseq % CHUNK_ENTRIES] = 0;
     c->live--;
     ix->live--;
     if (c->live == 0 && number != ix->next_new / CHUNK_ENTRIES)
@@ -148,13 +154,15 @@ static void drop_entry(struct qindex *ix, uint64_t qseq)
 /* ---- messages come and go
  * -------------------------------------------------------------------------- */
 
-static uint64_t append(struct qindex *ix, struct message **m, enum qentry_state state,
-                       uint64_t expires_ms)
+static uint64_t append(struct qindex *ix, struct qcount *count, struct message **m,
+                       enum qentry_state state, uint64_t expires_ms)
 {
     CHECK(*m != NULL);
     struct qchunk *c = chunk_for_new(ix);
     uint64_t qseq = ix->next_new++;
-    c->entries[qseq % CHUNK_ENTRIES] = (struct qentry){ .message = *m, .state = (uint8_t)state };
+    struct qentry *e = &c->entries[qseq % CHUNK_ENTRIES];
+    *e = (struct qentry){ .message = *m, .state = state, .persistent = (*m)->persistent };
+    add(count, e);
     if (expires_ms != 0 && c->expires_ms == NULL)
         c->expires_ms = mem_array(CHUNK_ENTRIES, sizeof *c->expires_ms);
     if (c->expires_ms != NULL)
@@ -167,15 +175,13 @@ static uint64_t append(struct qindex *ix, struct message **m, enum qentry_state 
 
 uint64_t qindex_push(struct qindex *ix, struct message **m, uint64_t expires_ms)
 {
-    add(&ix->counts->ready, *m);
-    return append(ix, m, QENTRY_READY, expires_ms);
+    return append(ix, &ix->counts->ready, m, QENTRY_READY, expires_ms);
 }
 
 uint64_t qindex_push_out(struct qindex *ix, struct message **m, uint64_t expires_ms)
 {
     CHECK(qindex_ready(ix) == 0);
-    add(&ix->counts->out, *m);
-    uint64_t qseq = append(ix, m, QENTRY_OUT, expires_ms);
+    uint64_t qseq = append(ix, &ix->counts->out, m, QENTRY_OUT, expires_ms);
     ix->next_fresh = qseq + 1;
     return qseq;
 }
@@ -200,9 +206,9 @@ struct qentry *qindex_take(struct qindex *ix, uint64_t *qseq)
         heap_pop(&ix->returned);
     else
         ix->next_fresh++;
-    e->state = (uint8_t)QENTRY_OUT;
-    subtract(&ix->counts->ready, e->message);
-    add(&ix->counts->out, e->message);
+    e->state = QENTRY_OUT;
+    subtract(&ix->counts->ready, e);
+    add(&ix->counts->out, e);
     return e;
 }
 
@@ -218,29 +224,52 @@ uint64_t qindex_expires_ms(const struct qindex *ix, uint64_t qseq)
     return c != NULL && c->expires_ms != NULL ? c->expires_ms[qseq % CHUNK_ENTRIES] : 0;
 }
 
-struct message *qindex_settle(struct qindex *ix, uint64_t qseq)
+uint32_t qindex_returns(const struct qindex *ix, uint64_t qseq)
+{
+    const struct qchunk *c = find_chunk(ix, qseq);
+    return c != NULL && c->returns != NULL ? c->returns[qseq % CHUNK_ENTRIES] : 0;
+}
+
+void qindex_set_returns(struct qindex *ix, uint64_t qseq, uint32_t returns)
+{
+    struct qchunk *c = find_chunk(ix, qseq);
+    if (c->returns == NULL)
+        c->returns = mem_array(CHUNK_ENTRIES, sizeof *c->returns);
+    c->returns[qseq % CHUNK_ENTRIES] = returns;
+}
+
+const struct qentry *qindex_set_place(struct qindex *ix, uint64_t qseq, struct place place)
+{
+    struct qentry *e = find_entry(ix, qseq);
+    if (e == NULL || e->state == QENTRY_NONE)
+        return NULL;
+    e->seg = place.seg;
+    e->offset8 = place.offset / PLACE_ALIGN & (((uint32_t)1 << 27) - 1);
+    return e;
+}
+
+struct qentry qindex_settle(struct qindex *ix, uint64_t qseq)
 {
     const struct qentry *e = qindex_out(ix, qseq);
     if (UNLIKELY(e == NULL))
-        return NULL;
-    struct message *m = e->message;
-    subtract(&ix->counts->out, m);
+        return (struct qentry){ .state = QENTRY_NONE };
+    struct qentry was = *e;
+    subtract(&ix->counts->out, &was);
     drop_entry(ix, qseq);
-    return m;
+    return was;
 }
 
-struct qentry qindex_shift(struct qindex *ix)
+struct qentry qindex_shift(struct qindex *ix, uint64_t *qseq)
 {
-    uint64_t qseq;
-    const struct qentry *e = qindex_peek(ix, &qseq);
+    const struct qentry *e = qindex_peek(ix, qseq);
     CHECK(e != NULL);
     struct qentry was = *e;
-    if (UNLIKELY(qseq < ix->next_fresh))
+    if (UNLIKELY(*qseq < ix->next_fresh))
         heap_pop(&ix->returned);
     else
         ix->next_fresh++;
-    subtract(&ix->counts->ready, was.message);
-    drop_entry(ix, qseq);
+    subtract(&ix->counts->ready, &was);
+    drop_entry(ix, *qseq);
     return was;
 }
 
@@ -250,32 +279,39 @@ void qindex_requeue(struct qindex *ix, uint64_t qseq, bool redelivered)
     CHECK(e != NULL);
     e->state = QENTRY_READY;
     e->redelivered = e->redelivered || redelivered;
-    e->returns += redelivered;
-    subtract(&ix->counts->out, e->message);
-    add(&ix->counts->ready, e->message);
+    subtract(&ix->counts->out, e);
+    add(&ix->counts->ready, e);
     heap_push(&ix->returned, qseq, 0);
 }
 
-void qindex_requeue_last(struct qindex *ix, uint64_t qseq)
+uint64_t qindex_requeue_last(struct qindex *ix, uint64_t qseq)
 {
-    const struct qentry *e = qindex_out(ix, qseq);
-    CHECK(e != NULL);
-    struct qentry was = *e;
+    uint32_t returns = qindex_returns(ix, qseq);
     uint64_t expires_ms = qindex_expires_ms(ix, qseq);
-    subtract(&ix->counts->out, was.message);
-    drop_entry(ix, qseq);
-    struct qentry *now = find_entry(ix, qindex_push(ix, &was.message, expires_ms));
-    now->redelivered = true;
-    now->returns = was.returns + 1;
+    struct qentry was = qindex_settle(ix, qseq);
+    CHECK(was.state == QENTRY_OUT);
+    uint64_t now = qindex_push(ix, &was.message, expires_ms);
+    find_entry(ix, now)->redelivered = true;
+    if (returns != 0)
+        qindex_set_returns(ix, now, returns);
+    return now;
 }
 
 /* ---- purging ----------------------------------------------------------------------------------
  */
 
 /* The next ready one. */
-static void free_next(struct qindex *ix, qindex_fn each, void *arg)
+static void free_next(struct qindex *ix, const struct qsink *to)
 {
-    each(qindex_shift(ix).message, arg);
+    uint64_t qseq;
+    struct qentry was = qindex_shift(ix, &qseq);
+    to->entry(&was, to->arg);
+}
+
+static void tell_gone(const struct qindex *ix, const struct qsink *to, uint64_t first,
+                      uint64_t last)
+{
+    to->range(ix->base + first, ix->base + last, to->arg);
 }
 
 /* Chunks that hold nothing but what was never out are unhooked: all behind the one that next_fresh
@@ -296,7 +332,7 @@ static void bury_chunks(struct qindex *ix, struct qgrave *g)
     ix->live -= (uint64_t)g->chunk_count * CHUNK_ENTRIES;
 }
 
-uint64_t qindex_purge(struct qindex *ix, qindex_fn each, void *arg)
+uint64_t qindex_purge(struct qindex *ix, const struct qsink *to)
 {
     uint64_t purged = qindex_ready(ix);
     if (purged == 0)
@@ -306,53 +342,58 @@ uint64_t qindex_purge(struct qindex *ix, qindex_fn each, void *arg)
         g->returned = ix->returned;
         heap_init(&ix->returned);
     }
-    while (ix->returned.count != 0)
-        free_next(ix, each, arg);
+    while (ix->returned.count != 0) {
+        uint64_t qseq = heap_min(&ix->returned)->key;
+        tell_gone(ix, to, qseq, qseq);
+        free_next(ix, to);
+    }
+    if (ix->next_fresh < ix->next_new)
+        tell_gone(ix, to, ix->next_fresh, ix->next_new - 1);
     uint64_t whole = (ix->next_fresh + CHUNK_ENTRIES - 1) / CHUNK_ENTRIES * CHUNK_ENTRIES;
     uint64_t last = ix->next_new / CHUNK_ENTRIES * CHUNK_ENTRIES;
     while (ix->next_fresh < ix->next_new && ix->next_fresh < whole)
-        free_next(ix, each, arg);
+        free_next(ix, to);
     bury_chunks(ix, g);
     trim(ix);
     if (ix->next_fresh < last)
         ix->next_fresh = last;
     while (ix->next_fresh < ix->next_new)
-        free_next(ix, each, arg);
+        free_next(ix, to);
     g->next = ix->graves;
     ix->graves = g;
     return purged;
 }
 
 /* Its entries in use; false when the budget is used up. */
-static void free_entries(struct qchunk *c, size_t *budget, qindex_fn each, void *arg)
+static void free_entries(struct qchunk *c, size_t *budget, const struct qsink *to)
 {
     for (size_t n = 0; n < CHUNK_ENTRIES; n++) {
         if (c->entries[n].state != QENTRY_NONE)
-            each(c->entries[n].message, arg);
+            to->entry(&c->entries[n], to->arg);
     }
     *budget -= *budget < CHUNK_ENTRIES ? *budget : CHUNK_ENTRIES;
     free_chunk(c);
 }
 
-static bool sweep_grave(struct qindex *ix, struct qgrave *g, size_t *budget, qindex_fn each,
-                        void *arg)
+static bool sweep_grave(struct qindex *ix, struct qgrave *g, size_t *budget, const struct qsink *to)
 {
     for (; g->chunk_count != 0 && *budget != 0; g->chunk_count--)
-        free_entries(g->chunks[g->chunk_count - 1], budget, each, arg);
+        free_entries(g->chunks[g->chunk_count - 1], budget, to);
     for (; g->returned.count != 0 && *budget != 0; --*budget) {
         uint64_t qseq = g->returned.items[--g->returned.count].key;
-        struct message *m = find_entry(ix, qseq)->message;
+        struct qentry was = *find_entry(ix, qseq);
         drop_entry(ix, qseq);
-        each(m, arg);
+        tell_gone(ix, to, qseq, qseq);
+        to->entry(&was, to->arg);
     }
     return g->chunk_count == 0 && g->returned.count == 0;
 }
 
-bool qindex_sweep(struct qindex *ix, size_t *budget, qindex_fn each, void *arg)
+bool qindex_sweep(struct qindex *ix, size_t *budget, const struct qsink *to)
 {
     struct qgrave *g;
     while ((g = ix->graves) != NULL) {
-        if (!sweep_grave(ix, g, budget, each, arg))
+        if (!sweep_grave(ix, g, budget, to))
             return false;
         ix->graves = g->next;
         mem_free(g->chunks);
@@ -362,18 +403,18 @@ bool qindex_sweep(struct qindex *ix, size_t *budget, qindex_fn each, void *arg)
     return true;
 }
 
-bool qindex_fini(struct qindex *ix, size_t *budget, qindex_fn each, void *arg)
+bool qindex_fini(struct qindex *ix, size_t *budget, const struct qsink *to)
 {
-    if (!qindex_sweep(ix, budget, each, arg))
+    if (!qindex_sweep(ix, budget, to))
         return false;
     for (trim(ix); ix->count != 0; trim(ix)) {
         if (*budget == 0)
             return false;
-        free_entries(*chunk_at(ix, 0), budget, each, arg);
+        free_entries(*chunk_at(ix, 0), budget, to);
         *chunk_at(ix, 0) = NULL;
     }
     mem_free(ix->chunks);
     heap_fini(&ix->returned);
-    qindex_init(ix, ix->counts);
+    qindex_init(ix, ix->counts, ix->base);
     return true;
 }

@@ -16,6 +16,7 @@
 
 #include "base/heap.h"
 #include "model/message.h"
+#include "store/place.h"
 
 enum qentry_state {
     QENTRY_NONE,
@@ -24,11 +25,28 @@ enum qentry_state {
 };
 
 struct qentry {
-    struct message *message; /* a reference of the index */
-    uint32_t returns;        /* how often it was requeued by somebody who may have seen it */
-    uint8_t state;           /* enum qentry_state */
-    bool redelivered;        /* has been out before, or may have been */
+    union {
+        struct message *message; /* a reference of the index */
+        uint64_t body_bytes;     /* absent */
+    };
+    uint32_t seg;             /* its place in the journal; 0: it has none */
+    uint32_t offset8 : 27;    /* of its record, in units of PLACE_ALIGN */
+    uint32_t state : 2;       /* enum qentry_state */
+    uint32_t redelivered : 1; /* has been out before, or may have been */
+    uint32_t absent : 1;      /* the message is not in memory, but at its place */
+    uint32_t persistent : 1;
 };
+_Static_assert(sizeof(struct qentry) == 16, "there are millions");
+
+static inline struct place qentry_place(const struct qentry *e)
+{
+    return (struct place){ e->seg, e->offset8 * PLACE_ALIGN };
+}
+
+static inline uint64_t qentry_body_bytes(const struct qentry *e)
+{
+    return e->absent ? e->body_bytes : e->message->body_bytes;
+}
 
 /* What lies in a queue; shared by all its indexes. */
 struct qcount {
@@ -43,11 +61,21 @@ struct qcounts {
     struct qcount out;
 };
 
+/* What becomes of entries that leave in numbers. */
+struct qsink {
+    /* All positions between these two are gone. */
+    void (*range)(uint64_t first, uint64_t last, void *arg);
+    /* One of them is freed; the reference in it is the callee's. */
+    void (*entry)(const struct qentry *e, void *arg);
+    void *arg;
+};
+
 struct qchunk;
 struct qgrave;
 
 struct qindex {
     struct qcounts *counts;
+    uint64_t base;          /* added to the positions that a sink is told of */
     struct qchunk **chunks; /* a ring; NULL where a chunk has gone already */
     size_t cap;
     size_t head;
@@ -61,7 +89,7 @@ struct qindex {
 };
 
 /* `counts`, zero at first, is the caller's and outlives the index. */
-void qindex_init(struct qindex *ix, struct qcounts *counts);
+void qindex_init(struct qindex *ix, struct qcounts *counts, uint64_t base);
 
 /* Append; takes the reference in *m. `expires_ms` is the moment, 0 for never. Returns its position.
  */
@@ -87,30 +115,37 @@ struct qentry *qindex_out(const struct qindex *ix, uint64_t qseq);
 /* When the entry at this position expires; 0: never. */
 uint64_t qindex_expires_ms(const struct qindex *ix, uint64_t qseq);
 
-/* What was out at this position is settled: removed. The reference is given to the caller; NULL
- * when nothing was. */
-MUST_CHECK struct message *qindex_settle(struct qindex *ix, uint64_t qseq);
+/* How often the one at this position came back, as was set for it; it is there. */
+uint32_t qindex_returns(const struct qindex *ix, uint64_t qseq);
+void qindex_set_returns(struct qindex *ix, uint64_t qseq, uint32_t returns);
 
-/* Take and settle at once: the next ready one, as it was. The reference in it is the caller's. */
-struct qentry qindex_shift(struct qindex *ix);
+/* The entry at this position has its record there. NULL: there is no entry. */
+const struct qentry *qindex_set_place(struct qindex *ix, uint64_t qseq, struct place place);
+
+/* What was out at this position is settled: removed. The reference in it is given to the caller;
+ * its state is QENTRY_NONE when nothing was. */
+MUST_CHECK struct qentry qindex_settle(struct qindex *ix, uint64_t qseq);
+
+/* Take and settle at once: the next ready one, as it was at *qseq. The reference in it is the
+ * caller's. */
+struct qentry qindex_shift(struct qindex *ix, uint64_t *qseq);
 
 /* It was out; it is ready again at its old place. */
 void qindex_requeue(struct qindex *ix, uint64_t qseq, bool redelivered);
 
-/* It was out; it is ready again, as the last of all. */
-void qindex_requeue_last(struct qindex *ix, uint64_t qseq);
+/* It was out; it is ready again, as the last of all, with no place in the journal. Returns its new
+ * position. */
+uint64_t qindex_requeue_last(struct qindex *ix, uint64_t qseq);
 
-/* Bury all that is ready; returns how many. A few are freed at once: `each` is given their
- * references. counts->ready means nothing then until the caller, who has purged all indexes that
- * share it, clears it. */
-typedef void (*qindex_fn)(struct message *m, void *arg);
-uint64_t qindex_purge(struct qindex *ix, qindex_fn each, void *arg);
+/* Bury all that is ready; returns how many. A few are freed at once. counts->ready means nothing
+ * then until the caller, who has purged all indexes that share it, clears it. */
+uint64_t qindex_purge(struct qindex *ix, const struct qsink *to);
 
 /* Free what is buried while *budget, lowered for each message, lasts. True when all is freed. */
-bool qindex_sweep(struct qindex *ix, size_t *budget, qindex_fn each, void *arg);
+bool qindex_sweep(struct qindex *ix, size_t *budget, const struct qsink *to);
 
 /* Remove all, ready and out, in the same way, and the memory; then it is as after init. False when
  * the budget did not last: to be called again, and nothing else. */
-bool qindex_fini(struct qindex *ix, size_t *budget, qindex_fn each, void *arg);
+bool qindex_fini(struct qindex *ix, size_t *budget, const struct qsink *to);
 
 #endif

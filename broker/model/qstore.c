@@ -16,7 +16,7 @@ struct qlevels {
 void qstore_init(struct qstore *st, uint8_t max_priority)
 {
     *st = (struct qstore){ 0 };
-    qindex_init(&st->first, &st->counts);
+    qindex_init(&st->first, &st->counts, 0);
     if (max_priority == 0)
         return;
     st->levels = mem_zalloc(sizeof *st->levels + (max_priority + 1u) * sizeof st->levels->at[0]);
@@ -52,7 +52,7 @@ static struct qindex *index_for(struct qstore *st, uint8_t *priority)
         *priority = l->max;
     if (l->at[*priority] == NULL) {
         l->at[*priority] = mem_alloc(sizeof(struct qindex));
-        qindex_init(l->at[*priority], &st->counts);
+        qindex_init(l->at[*priority], &st->counts, qseq_of(*priority, 0));
     }
     return l->at[*priority];
 }
@@ -130,17 +130,35 @@ uint64_t qstore_expires_ms(const struct qstore *st, uint64_t qseq)
     return qindex_expires_ms(index_of(st, qseq), qseq & POSITION_MASK);
 }
 
-struct message *qstore_settle_of_any(struct qstore *st, uint64_t qseq)
+uint32_t qstore_returns(const struct qstore *st, uint64_t qseq)
 {
-    struct qindex *ix = index_of(st, qseq);
-    return ix != NULL ? qindex_settle(ix, qseq & POSITION_MASK) : NULL;
+    return qindex_returns(index_of(st, qseq), qseq & POSITION_MASK);
 }
 
-struct qentry qstore_shift_of_any(struct qstore *st)
+void qstore_set_returns(struct qstore *st, uint64_t qseq, uint32_t returns)
+{
+    qindex_set_returns(index_of(st, qseq), qseq & POSITION_MASK, returns);
+}
+
+const struct qentry *qstore_set_place(struct qstore *st, uint64_t qseq, struct place place)
+{
+    struct qindex *ix = index_of(st, qseq);
+    return ix != NULL ? qindex_set_place(ix, qseq & POSITION_MASK, place) : NULL;
+}
+
+struct qentry qstore_settle_of_any(struct qstore *st, uint64_t qseq)
+{
+    struct qindex *ix = index_of(st, qseq);
+    return ix != NULL ? qindex_settle(ix, qseq & POSITION_MASK)
+                      : (struct qentry){ .state = QENTRY_NONE };
+}
+
+struct qentry qstore_shift_of_any(struct qstore *st, uint64_t *qseq)
 {
     unsigned priority = highest(st);
     struct qindex *ix = index_of(st, qseq_of(priority, 0));
-    struct qentry was = qindex_shift(ix);
+    struct qentry was = qindex_shift(ix, qseq);
+    *qseq = qseq_of(priority, *qseq);
     unmark_if_empty(st, priority, ix);
     return was;
 }
@@ -151,21 +169,22 @@ void qstore_requeue(struct qstore *st, uint64_t qseq, bool redelivered)
     qindex_requeue(index_of(st, qseq), qseq & POSITION_MASK, redelivered);
 }
 
-void qstore_requeue_last(struct qstore *st, uint64_t qseq)
+uint64_t qstore_requeue_last(struct qstore *st, uint64_t qseq)
 {
-    mark(st, (unsigned)(qseq >> POSITION_BITS));
-    qindex_requeue_last(index_of(st, qseq), qseq & POSITION_MASK);
+    unsigned priority = (unsigned)(qseq >> POSITION_BITS);
+    mark(st, priority);
+    return qseq_of(priority, qindex_requeue_last(index_of(st, qseq), qseq & POSITION_MASK));
 }
 
 /* ---- all of them ------------------------------------------------------------------------------
  */
 
-uint64_t qstore_purge(struct qstore *st, qindex_fn each, void *arg)
+uint64_t qstore_purge(struct qstore *st, const struct qsink *to)
 {
-    uint64_t n = qindex_purge(&st->first, each, arg);
+    uint64_t n = qindex_purge(&st->first, to);
     for (unsigned p = 1; st->levels != NULL && p <= st->levels->max; p++) {
         if (st->levels->at[p] != NULL)
-            n += qindex_purge(st->levels->at[p], each, arg);
+            n += qindex_purge(st->levels->at[p], to);
     }
     if (st->levels != NULL)
         memset(st->levels->ready, 0, sizeof st->levels->ready);
@@ -173,24 +192,24 @@ uint64_t qstore_purge(struct qstore *st, qindex_fn each, void *arg)
     return n;
 }
 
-bool qstore_sweep(struct qstore *st, size_t *budget, qindex_fn each, void *arg)
+bool qstore_sweep(struct qstore *st, size_t *budget, const struct qsink *to)
 {
-    bool done = qindex_sweep(&st->first, budget, each, arg);
+    bool done = qindex_sweep(&st->first, budget, to);
     for (unsigned p = 1; st->levels != NULL && p <= st->levels->max; p++) {
         if (st->levels->at[p] != NULL)
-            done = qindex_sweep(st->levels->at[p], budget, each, arg) && done;
+            done = qindex_sweep(st->levels->at[p], budget, to) && done;
     }
     return done;
 }
 
-bool qstore_fini(struct qstore *st, size_t *budget, qindex_fn each, void *arg)
+bool qstore_fini(struct qstore *st, size_t *budget, const struct qsink *to)
 {
-    if (!qindex_fini(&st->first, budget, each, arg))
+    if (!qindex_fini(&st->first, budget, to))
         return false;
     for (unsigned p = 1; st->levels != NULL && p <= st->levels->max; p++) {
         if (st->levels->at[p] == NULL)
             continue;
-        if (!qindex_fini(st->levels->at[p], budget, each, arg))
+        if (!qindex_fini(st->levels->at[p], budget, to))
             return false;
         mem_free(st->levels->at[p]);
         st->levels->at[p] = NULL;

@@ -31,9 +31,9 @@ uint64_t qstore_push_out_of_any(struct qstore *st, struct message **m, uint8_t p
                                 uint64_t expires_ms);
 struct qentry *qstore_peek_of_any(const struct qstore *st, uint64_t *qseq);
 struct qentry *qstore_take_of_any(struct qstore *st, uint64_t *qseq);
-struct qentry qstore_shift_of_any(struct qstore *st);
+struct qentry qstore_shift_of_any(struct qstore *st, uint64_t *qseq);
 struct qentry *qstore_out_of_any(const struct qstore *st, uint64_t qseq);
-MUST_CHECK struct message *qstore_settle_of_any(struct qstore *st, uint64_t qseq);
+MUST_CHECK struct qentry qstore_settle_of_any(struct qstore *st, uint64_t qseq);
 
 static inline uint64_t qstore_push(struct qstore *st, struct message **m, uint8_t priority,
                                    uint64_t expires_ms)
@@ -61,9 +61,10 @@ static inline struct qentry *qstore_take(struct qstore *st, uint64_t *qseq)
                                       : qstore_take_of_any(st, qseq);
 }
 
-static inline struct qentry qstore_shift(struct qstore *st)
+static inline struct qentry qstore_shift(struct qstore *st, uint64_t *qseq)
 {
-    return LIKELY(st->levels == NULL) ? qindex_shift(&st->first) : qstore_shift_of_any(st);
+    return LIKELY(st->levels == NULL) ? qindex_shift(&st->first, qseq)
+                                      : qstore_shift_of_any(st, qseq);
 }
 
 static inline struct qentry *qstore_out(const struct qstore *st, uint64_t qseq)
@@ -71,17 +72,20 @@ static inline struct qentry *qstore_out(const struct qstore *st, uint64_t qseq)
     return LIKELY(st->levels == NULL) ? qindex_out(&st->first, qseq) : qstore_out_of_any(st, qseq);
 }
 
-MUST_CHECK static inline struct message *qstore_settle(struct qstore *st, uint64_t qseq)
+MUST_CHECK static inline struct qentry qstore_settle(struct qstore *st, uint64_t qseq)
 {
     return LIKELY(st->levels == NULL) ? qindex_settle(&st->first, qseq)
                                       : qstore_settle_of_any(st, qseq);
 }
 
 uint64_t qstore_expires_ms(const struct qstore *st, uint64_t qseq);
+uint32_t qstore_returns(const struct qstore *st, uint64_t qseq);
+void qstore_set_returns(struct qstore *st, uint64_t qseq, uint32_t returns);
+const struct qentry *qstore_set_place(struct qstore *st, uint64_t qseq, struct place place);
 void qstore_requeue(struct qstore *st, uint64_t qseq, bool redelivered);
-void qstore_requeue_last(struct qstore *st, uint64_t qseq);
-uint64_t qstore_purge(struct qstore *st, qindex_fn each, void *arg);
-bool qstore_sweep(struct qstore *st, size_t *budget, qindex_fn each, void *arg);
-bool qstore_fini(struct qstore *st, size_t *budget, qindex_fn each, void *arg);
+uint64_t qstore_requeue_last(struct qstore *st, uint64_t qseq);
+uint64_t qstore_purge(struct qstore *st, const struct qsink *to);
+bool qstore_sweep(struct qstore *st, size_t *budget, const struct qsink *to);
+bool qstore_fini(struct qstore *st, size_t *budget, const struct qsink *to);
 
 #endif

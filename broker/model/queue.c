@@ -37,10 +37,40 @@ void queue_init(struct queue *q, uint64_t qid, const struct queue_ops *ops,
     queue_use(q, now_ms);
 }
 
-static void release(struct message *m, void *arg)
+static void release(const struct queue *q, struct message *m)
 {
-    const struct queue_ops *ops = arg;
-    ops->release(m, ops->arg);
+    q->ops->release(m, q->ops->arg);
+}
+
+/* ---- leaving ----------------------------------------------------------------------------------
+ */
+
+static void on_freed(const struct qentry *e, void *arg)
+{
+    struct queue *q = arg;
+    if (e->seg != 0)
+        q->ops->freed(q, e, q->ops->arg);
+    release(q, e->message);
+}
+
+static void on_gone_range(uint64_t first, uint64_t last, void *arg)
+{
+    struct queue *q = arg;
+    if (q->ops->gone_range != NULL)
+        q->ops->gone_range(q, first, last, q->ops->arg);
+}
+
+static struct qsink sink(struct queue *q)
+{
+    return (struct qsink){ .range = on_gone_range, .entry = on_freed, .arg = q };
+}
+
+/* It was taken out of the store. */
+static void leave(struct queue *q, uint64_t qseq, const struct qentry *e)
+{
+    if (e->seg != 0)
+        q->ops->gone(q, qseq, e, q->ops->arg);
+    release(q, e->message);
 }
 
 /* After a slice of many messages was freed. What is given back bit by bit keeps nobody waiting. */
@@ -56,7 +86,8 @@ static void tidy_up(struct queue *q, bool is_last)
 bool queue_fini(struct queue *q, size_t most)
 {
     CHECK(q->consumer_count == 0);
-    if (!qstore_fini(&q->store, &most, release, (void *)(uintptr_t)q->ops)) {
+    const struct qsink to = sink(q);
+    if (!qstore_fini(&q->store, &most, &to)) {
         tidy_up(q, false);
         return false;
     }
@@ -194,12 +225,15 @@ void queue_wake(struct consumer *c)
 
 static void die(struct queue *q, uint64_t qseq, enum queue_death why)
 {
-    q->ops->dead(q, qstore_settle(&q->store, qseq), why, q->ops->arg);
+    const struct qentry was = qstore_settle(&q->store, qseq);
+    q->ops->dead(q, was.message, why, qseq, &was, q->ops->arg);
 }
 
 static void head_dies(struct queue *q, enum queue_death why)
 {
-    q->ops->dead(q, qstore_shift(&q->store).message, why, q->ops->arg);
+    uint64_t qseq;
+    const struct qentry was = qstore_shift(&q->store, &qseq);
+    q->ops->dead(q, was.message, why, qseq, &was, q->ops->arg);
 }
 
 static bool is_above(uint64_t value, int64_t limit)
@@ -250,28 +284,41 @@ static bool expire(struct queue *q, uint64_t now_ms)
 /* ---- handing out ------------------------------------------------------------------------------
  */
 
-/* Those of a quorum queue say how often they came back. */
-static void deliver(struct queue *q, struct consumer *c, uint64_t qseq, const struct qentry *e)
+static void deliver(struct queue *q, struct consumer *c, uint64_t qseq, const struct qentry *e,
+                    uint32_t returns)
 {
-    if (LIKELY(!q->settings->is_quorum || e->returns == 0)) {
+    if (LIKELY(returns == 0)) {
         c->ops->deliver(c, qseq, e->message, e->redelivered);
         return;
     }
-    struct message *m = q->ops->counted(e->message, e->returns, q->ops->arg);
+    struct message *m = q->ops->counted(e->message, returns, q->ops->arg);
     c->ops->deliver(c, qseq, m, e->redelivered);
-    release(m, (void *)(uintptr_t)q->ops);
+    release(q, m);
+}
+
+/* Those of a quorum queue say how often they came back. */
+static uint32_t head_returns(const struct queue *q)
+{
+    uint64_t qseq;
+    if (LIKELY(!q->settings->is_quorum))
+        return 0;
+    (void)qstore_peek(&q->store, &qseq);
+    return qstore_returns(&q->store, qseq);
 }
 
 static void hand_out(struct queue *q, struct consumer *c)
 {
-    uint64_t qseq = 0;
-    struct qentry e = c->no_ack ? qstore_shift(&q->store) : *qstore_take(&q->store, &qseq);
+    uint64_t qseq;
+    uint32_t returns = head_returns(q);
+    struct qentry e = c->no_ack ? qstore_shift(&q->store, &qseq) : *qstore_take(&q->store, &qseq);
     q->delivered++;
     q->redelivered += e.redelivered;
     c->out += !c->no_ack;
-    deliver(q, c, qseq, &e);
+    deliver(q, c, qseq, &e, returns);
     if (c->no_ack)
-        release(e.message, (void *)(uintptr_t)q->ops);
+        leave(q, qseq, &e);
+    else if (e.seg != 0)
+        q->ops->out(q, qseq, q->ops->arg);
 }
 
 /* Hand out, and drop what has expired, `most` of both. False when there is more. */
@@ -310,7 +357,8 @@ static void sweep(struct queue *q)
     size_t budget = SWEEP_MAX;
     if (!q->has_buried)
         return;
-    q->has_buried = !qstore_sweep(&q->store, &budget, release, (void *)(uintptr_t)q->ops);
+    const struct qsink to = sink(q);
+    q->has_buried = !qstore_sweep(&q->store, &budget, &to);
     tidy_up(q, !q->has_buried);
     if (q->has_buried)
         ask_to_go_on(q);
@@ -355,33 +403,35 @@ static struct arrival judge(const struct queue *q, const struct message *m, uint
     return a;
 }
 
-/* Nothing waits and a consumer has room: the message goes by without being stored, or is stored as
- * out already. */
-static bool pass_on(struct queue *q, struct message **m, struct arrival a)
+/* Nothing waits and this consumer has room: the message goes by without being stored, or is stored
+ * as out already. */
+static enum queue_publish_verdict pass_on(struct queue *q, struct consumer *c, struct message **m,
+                                          struct arrival a, struct queue_put *put)
 {
-    struct consumer *c = queue_is_empty(q) && !q->running ? next_consumer(q) : NULL;
-    if (c == NULL)
-        return false;
+    struct message *borrowed = *m;
+    enum queue_publish_verdict verdict = c->no_ack ? QUEUE_PASSED : QUEUE_KEPT;
     q->delivered++;
     if (c->no_ack) {
-        c->ops->deliver(c, 0, *m, false);
-        release(*m, (void *)(uintptr_t)q->ops);
         *m = NULL;
+        c->ops->deliver(c, 0, borrowed, false);
+        release(q, borrowed);
     } else {
-        struct message *borrowed = *m;
         q->has_timed |= a.expires_ms != 0;
-        uint64_t qseq = qstore_push_out(&q->store, m, a.priority, a.expires_ms);
+        put->qseq = qstore_push_out(&q->store, m, a.priority, a.expires_ms);
+        put->expires_ms = a.expires_ms;
         c->out++;
-        c->ops->deliver(c, qseq, borrowed, false);
+        c->ops->deliver(c, put->qseq, borrowed, false);
     }
     end_of_turn(q, c);
-    return true;
+    return verdict;
 }
 
-static void keep(struct queue *q, struct message **m, struct arrival a, uint64_t now_ms)
+static void keep(struct queue *q, struct message **m, struct arrival a, uint64_t now_ms,
+                 struct queue_put *put)
 {
     q->has_timed |= a.expires_ms != 0;
-    qstore_push(&q->store, m, a.priority, a.expires_ms);
+    put->qseq = qstore_push(&q->store, m, a.priority, a.expires_ms);
+    put->expires_ms = a.expires_ms;
     if (q->goes_on && !q->running) {
         (void)shorten(q, RUN_FOR_ONE);
         (void)hand_out_some(q, now_ms, RUN_FOR_ONE);
@@ -395,31 +445,41 @@ static void refuse(struct queue *q, struct message **m)
     struct message *refused = *m;
     *m = NULL;
     if (q->settings->overflow == QUEUE_REJECT_PUBLISH_DLX)
-        q->ops->dead(q, refused, QUEUE_MAXLEN, q->ops->arg);
+        q->ops->dead(q, refused, QUEUE_MAXLEN, 0, NULL, q->ops->arg);
     else
-        release(refused, (void *)(uintptr_t)q->ops);
+        release(q, refused);
 }
 
-bool queue_publish(struct queue *q, struct message **m, uint64_t now_ms)
+enum queue_publish_verdict queue_publish(struct queue *q, struct message **m, uint64_t now_ms,
+                                         struct queue_put *put)
 {
     struct arrival a = { 0, 0 };
     if (UNLIKELY(!q->is_plain || message_props_matter(*m))) {
         if (refuses(q, *m)) {
             refuse(q, m);
-            return false;
+            return QUEUE_REFUSED;
         }
         a = judge(q, *m, now_ms);
     }
     q->published++;
-    if (pass_on(q, m, a))
-        return true;
+    struct consumer *c = queue_is_empty(q) && !q->running ? next_consumer(q) : NULL;
+    if (c != NULL)
+        return pass_on(q, c, m, a, put);
     if (UNLIKELY(q->settings->message_ttl_ms == 0 && !q->settings->has_dlx)) {
-        q->ops->dead(q, *m, QUEUE_EXPIRED, q->ops->arg);
+        q->ops->dead(q, *m, QUEUE_EXPIRED, 0, NULL, q->ops->arg);
         *m = NULL;
-        return true;
+        return QUEUE_PASSED;
     }
-    keep(q, m, a, now_ms);
-    return true;
+    keep(q, m, a, now_ms, put);
+    return QUEUE_KEPT;
+}
+
+enum queue_placed queue_set_place(struct queue *q, uint64_t qseq, struct place place)
+{
+    const struct qentry *e = qstore_set_place(&q->store, qseq, place);
+    if (e == NULL)
+        return QUEUE_PLACED_GONE;
+    return e->state == QENTRY_OUT ? QUEUE_PLACED_OUT : QUEUE_PLACED_READY;
 }
 
 enum queue_get_verdict queue_get(struct queue *q, bool no_ack, uint64_t now_ms,
@@ -434,11 +494,16 @@ enum queue_get_verdict queue_get(struct queue *q, bool no_ack, uint64_t now_ms,
     out->redelivered = e->redelivered;
     q->delivered++;
     q->redelivered += e->redelivered;
-    out->message = q->settings->is_quorum /* here RabbitMQ says it the first time too */
-                       ? q->ops->counted(e->message, e->returns, q->ops->arg)
-                       : message_ref(e->message);
-    if (no_ack)
-        release(qstore_settle(&q->store, out->qseq), (void *)(uintptr_t)q->ops);
+    out->message =
+        q->settings->is_quorum /* here RabbitMQ says it the first time too */
+            ? q->ops->counted(e->message, qstore_returns(&q->store, out->qseq), q->ops->arg)
+            : message_ref(e->message);
+    if (no_ack) {
+        const struct qentry was = qstore_settle(&q->store, out->qseq);
+        leave(q, out->qseq, &was);
+    } else if (e->seg != 0) {
+        q->ops->out(q, out->qseq, q->ops->arg);
+    }
     (void)expire(q, now_ms); /* so that what is told to be left is alive */
     note_time(q);
     return QUEUE_GOT;
@@ -467,12 +532,12 @@ static void give_back(struct consumer *c)
 
 bool queue_ack(struct queue *q, uint64_t qseq, struct consumer *c)
 {
-    struct message *m = qstore_settle(&q->store, qseq);
-    if (m == NULL)
+    const struct qentry was = qstore_settle(&q->store, qseq);
+    if (was.state == QENTRY_NONE)
         return false;
     give_back(c);
     q->acked++;
-    release(m, (void *)(uintptr_t)q->ops);
+    leave(q, qseq, &was);
     return true;
 }
 
@@ -486,34 +551,63 @@ bool queue_reject(struct queue *q, uint64_t qseq, struct consumer *c)
     return true;
 }
 
+static void note_return(struct queue *q, uint64_t qseq, const struct qentry *e, uint32_t returns)
+{
+    qstore_set_returns(&q->store, qseq, returns);
+    if (e->seg != 0)
+        q->ops->returned(q, qseq, returns, q->ops->arg);
+}
+
 bool queue_requeue(struct queue *q, uint64_t qseq, struct consumer *c, bool redelivered)
 {
     const struct qentry *e = qstore_out(&q->store, qseq);
     if (e == NULL)
         return false;
     give_back(c);
-    if (redelivered && q->settings->is_quorum &&
-        is_above((uint64_t)e->returns + 1, q->settings->delivery_limit))
-        die(q, qseq, QUEUE_DELIVERY_LIMIT);
-    else
-        qstore_requeue(&q->store, qseq, redelivered);
+    if (redelivered && q->settings->is_quorum) {
+        uint32_t returns = qstore_returns(&q->store, qseq) + 1;
+        if (is_above(returns, q->settings->delivery_limit)) {
+            die(q, qseq, QUEUE_DELIVERY_LIMIT);
+            return true;
+        }
+        note_return(q, qseq, e, returns);
+    }
+    qstore_requeue(&q->store, qseq, redelivered);
     return true;
+}
+
+/* Its record names the old position: it is written anew. */
+static void goes_last(struct queue *q, uint64_t qseq, const struct qentry *e)
+{
+    struct queue_item item = { .message = e->message,
+                               .expires_ms = qstore_expires_ms(&q->store, qseq),
+                               .returns = qstore_returns(&q->store, qseq) + 1,
+                               .redelivered = true };
+    const struct qentry was = *e;
+    qstore_set_returns(&q->store, qseq, item.returns);
+    if (was.seg != 0)
+        q->ops->gone(q, qseq, &was, q->ops->arg);
+    item.qseq = qstore_requeue_last(&q->store, qseq);
+    if (was.seg != 0)
+        (void)qstore_set_place(&q->store, item.qseq, q->ops->again(q, &item, q->ops->arg));
 }
 
 bool queue_return(struct queue *q, uint64_t qseq, struct consumer *c)
 {
     if (LIKELY(!q->settings->is_quorum || q->settings->delivery_limit >= 0))
         return queue_requeue(q, qseq, c, true);
-    if (qstore_out(&q->store, qseq) == NULL)
+    const struct qentry *e = qstore_out(&q->store, qseq);
+    if (e == NULL)
         return false;
     give_back(c);
-    qstore_requeue_last(&q->store, qseq);
+    goes_last(q, qseq, e);
     return true;
 }
 
 uint64_t queue_purge(struct queue *q)
 {
-    uint64_t n = qstore_purge(&q->store, release, (void *)(uintptr_t)q->ops);
+    const struct qsink to = sink(q);
+    uint64_t n = qstore_purge(&q->store, &to);
     if (n != 0) {
         q->has_buried = true;
         ask_to_go_on(q);

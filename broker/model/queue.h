@@ -56,17 +56,47 @@ enum queue_death {
 };
 #define QUEUE_DEATHS 4u
 
+/* A message with its position. */
+struct queue_item {
+    uint64_t qseq;
+    struct message *message;
+    uint64_t expires_ms; /* 0: never */
+    struct place place;
+    uint32_t returns;
+    bool redelivered;
+};
+
 struct queue_ops {
-    /* A message that left the queue for good; the reference is given. */
+    /* A reference that the queue no longer needs is given. */
     void (*release)(struct message *m, void *arg);
-    /* The same, for one that may be dead-lettered. */
-    void (*dead)(struct queue *q, struct message *m, enum queue_death why, void *arg);
+    /* A message that left the queue and may be dead-lettered; the reference is given. It was at
+     * this position (`gone` is not called for it); `e` is NULL for one that never had any. */
+    void (*dead)(struct queue *q, struct message *m, enum queue_death why, uint64_t qseq,
+                 const struct qentry *e, void *arg);
     /* A message like m that says how often it was returned: a new reference. */
     struct message *(*counted)(struct message *m, uint32_t returns, void *arg);
     /* Call queue_on_time at this moment; earlier moments that were asked for still count. */
     void (*wake_at)(struct queue *q, uint64_t at_ms, void *arg);
     /* There is more to do than one run may: call queue_go_on when others had their turn. */
     void (*go_on)(struct queue *q, void *arg);
+
+    /* What the journal is to know. All but gone_range are only called for messages that have a
+     * place in it, and may be NULL where none ever has. Entries, and the messages in them, are
+     * borrowed. */
+
+    /* One has left for good. */
+    void (*gone)(struct queue *q, uint64_t qseq, const struct qentry *e, void *arg);
+    /* All that was ready at these positions, included, has left (a purge). May be NULL. */
+    void (*gone_range)(struct queue *q, uint64_t first, uint64_t last, void *arg);
+    /* One of those, or of a queue that ends, is freed: at once or in a later turn. */
+    void (*freed)(struct queue *q, const struct qentry *e, void *arg);
+    /* One was handed out and stays until it is settled. */
+    void (*out)(struct queue *q, uint64_t qseq, void *arg);
+    /* One of a quorum queue came back, so often by now. */
+    void (*returned)(struct queue *q, uint64_t qseq, uint32_t returns, void *arg);
+    /* One has a new position; `gone` was called for its old one. Returns its new place, if it has
+     * one. */
+    struct place (*again)(struct queue *q, const struct queue_item *item, void *arg);
     void *arg;
 };
 
@@ -139,9 +169,29 @@ void queue_set(struct queue *q, const struct queue_settings *settings, uint64_t 
  * more than `most`: then to be called again, and nothing else. */
 bool queue_fini(struct queue *q, size_t most);
 
-/* Takes the reference in *m; hands on what can be handed on. False when the queue is full and
- * refuses it. */
-bool queue_publish(struct queue *q, struct message **m, uint64_t now_ms);
+enum queue_publish_verdict {
+    QUEUE_REFUSED, /* the queue is full */
+    QUEUE_PASSED,  /* handed to a consumer that acknowledges nothing, or dead already */
+    QUEUE_KEPT,    /* it came to a position, which it may have left again by now */
+};
+
+struct queue_put {
+    uint64_t qseq;
+    uint64_t expires_ms; /* the moment, 0: never */
+};
+
+/* Takes the reference in *m; hands on what can be handed on. *put is set for one that was kept. */
+enum queue_publish_verdict queue_publish(struct queue *q, struct message **m, uint64_t now_ms,
+                                         struct queue_put *put);
+
+enum queue_placed {
+    QUEUE_PLACED_GONE, /* it has left: nobody knows of the place */
+    QUEUE_PLACED_READY,
+    QUEUE_PLACED_OUT, /* it was handed out before it had a place: queue_ops.out was not called */
+};
+
+/* The message at this position has its record there. */
+enum queue_placed queue_set_place(struct queue *q, uint64_t qseq, struct place place);
 
 enum queue_consume_verdict {
     QUEUE_CONSUME_OK,

@@ -4,11 +4,23 @@
 #include "expect.h"
 #include "queue_kit.h"
 
-static void drop(struct message *m, void *arg)
+static void drop(const struct qentry *e, void *arg)
 {
     unsigned *dropped = arg;
+    struct message *m = e->message;
     message_unref(&m);
     (*dropped)++;
+}
+
+static void ignore_range(uint64_t first, uint64_t last, void *arg)
+{
+    (void)arg;
+    cr_assert(le(u64, first, last));
+}
+
+static struct qsink sink(unsigned *dropped)
+{
+    return (struct qsink){ .range = ignore_range, .entry = drop, .arg = dropped };
 }
 
 static uint64_t push(struct qindex *ix, uint64_t number)
@@ -20,13 +32,14 @@ static uint64_t push(struct qindex *ix, uint64_t number)
 static void fini(struct qindex *ix, unsigned *dropped)
 {
     size_t budget = SIZE_MAX;
-    cr_assert(qindex_fini(ix, &budget, drop, dropped));
+    const struct qsink to = sink(dropped);
+    cr_assert(qindex_fini(ix, &budget, &to));
 }
 
 static void settle(struct qindex *ix, uint64_t qseq)
 {
-    struct message *m = qindex_settle(ix, qseq);
-    message_unref(&m);
+    struct qentry was = qindex_settle(ix, qseq);
+    message_unref(&was.message);
 }
 
 Test(qindex, hands_out_in_order_of_arrival)
@@ -34,7 +47,7 @@ Test(qindex, hands_out_in_order_of_arrival)
     struct qcounts counts = { 0 };
     struct qindex ix;
     unsigned dropped = 0;
-    qindex_init(&ix, &counts);
+    qindex_init(&ix, &counts, 0);
     for (uint64_t n = 0; n < 300; n++)
         push(&ix, n);
     for (uint64_t n = 0; n < 300; n++) {
@@ -55,7 +68,7 @@ Test(qindex, requeued_ones_come_first_and_in_their_old_order)
     struct qindex ix;
     unsigned dropped = 0;
     uint64_t qseq;
-    qindex_init(&ix, &counts);
+    qindex_init(&ix, &counts, 0);
     for (uint64_t n = 0; n < 6; n++)
         push(&ix, n);
     for (int n = 0; n < 4; n++)
@@ -80,7 +93,7 @@ Test(qindex, knows_only_what_is_out)
     struct qindex ix;
     unsigned dropped = 0;
     uint64_t qseq;
-    qindex_init(&ix, &counts);
+    qindex_init(&ix, &counts, 0);
     push(&ix, 0);
     cr_expect(eq(ptr, qindex_out(&ix, 0), NULL));
     qindex_take(&ix, &qseq);
@@ -100,7 +113,7 @@ Test(qindex, an_old_straggler_holds_one_chunk_only)
     struct qindex ix;
     unsigned dropped = 0;
     uint64_t qseq;
-    qindex_init(&ix, &counts);
+    qindex_init(&ix, &counts, 0);
     push(&ix, 0);
     qindex_take(&ix, &qseq);
     for (uint64_t n = 1; n < 100000; n++) {
@@ -127,9 +140,10 @@ Test(qindex, agrees_with_a_model_through_random_histories)
         struct qindex ix;
         struct rng r;
         unsigned dropped = 0;
+        const struct qsink to = sink(&dropped);
         uint64_t next = 0, ready = 0, out = 0, settled = 0, qseq;
         rng_init(&r, seed);
-        qindex_init(&ix, &counts);
+        qindex_init(&ix, &counts, 0);
         memset(state, QENTRY_NONE, sizeof state);
         for (int step = 0; step < 6000; step++) {
             uint64_t pick = next != 0 ? rng_below(&r, next) : 0;
@@ -171,7 +185,7 @@ Test(qindex, agrees_with_a_model_through_random_histories)
                 break;
             default:
                 if (rng_chance(&r, 10)) {
-                    cr_assert(eq(u64, qindex_purge(&ix, drop, &dropped), ready));
+                    cr_assert(eq(u64, qindex_purge(&ix, &to), ready));
                     for (uint64_t n = 0; n < next; n++)
                         state[n] = state[n] == QENTRY_READY ? QENTRY_NONE : state[n];
                     ready = 0;
@@ -179,7 +193,7 @@ Test(qindex, agrees_with_a_model_through_random_histories)
                 }
                 if (rng_chance(&r, 20)) {
                     size_t budget = rng_below(&r, 200);
-                    (void)qindex_sweep(&ix, &budget, drop, &dropped);
+                    (void)qindex_sweep(&ix, &budget, &to);
                 }
             }
             cr_assert(eq(u64, counts.ready.count, ready));
@@ -199,30 +213,31 @@ Test(qindex, a_purge_buries_and_sweeps_in_slices)
     struct qcounts counts = { 0 };
     struct qindex ix;
     unsigned dropped = 0;
+    const struct qsink to = sink(&dropped);
     uint64_t qseq;
-    qindex_init(&ix, &counts);
+    qindex_init(&ix, &counts, 0);
     for (uint64_t n = 0; n < MESSAGES; n++)
         push(&ix, n);
     for (uint64_t n = 0; n < 2 * OUT; n++)
         qindex_take(&ix, &qseq);
     for (uint64_t n = 0; n < OUT; n++)
         qindex_requeue(&ix, 2 * n, true);
-    cr_expect(eq(u64, qindex_purge(&ix, drop, &dropped), MESSAGES - OUT));
+    cr_expect(eq(u64, qindex_purge(&ix, &to), MESSAGES - OUT));
     counts.ready = (struct qcount){ 0 };
     cr_expect(lt(uint, dropped, 256));
     cr_expect(eq(ptr, qindex_peek(&ix, &qseq), NULL));
     cr_expect(eq(u64, push(&ix, 7), MESSAGES));
     cr_expect(eq(u64, kit_number(qindex_peek(&ix, &qseq)->message), 7));
     size_t budget = 500;
-    cr_expect(not(qindex_sweep(&ix, &budget, drop, &dropped)));
+    cr_expect(not(qindex_sweep(&ix, &budget, &to)));
     cr_expect(lt(uint, dropped, 1000));
     budget = SIZE_MAX;
-    cr_expect(qindex_sweep(&ix, &budget, drop, &dropped));
+    cr_expect(qindex_sweep(&ix, &budget, &to));
     cr_expect(eq(uint, dropped, MESSAGES - OUT));
     cr_expect(ne(ptr, qindex_out(&ix, 1), NULL), "what was out is still out");
     settle(&ix, 1);
     budget = 100;
-    while (!qindex_fini(&ix, &budget, drop, &dropped))
+    while (!qindex_fini(&ix, &budget, &to))
         budget = 100;
     cr_expect(eq(uint, dropped, MESSAGES));
 }
@@ -232,7 +247,7 @@ Test(qindex, keeps_moments_only_where_there_are_any)
     struct qcounts counts = { 0 };
     struct qindex ix;
     unsigned dropped = 0;
-    qindex_init(&ix, &counts);
+    qindex_init(&ix, &counts, 0);
     for (uint64_t n = 0; n < 200; n++) {
         struct message *m = kit_message(n);
         qindex_push(&ix, &m, n == 100 ? 4711 : 0);

@@ -36,8 +36,11 @@ static unsigned deaths;
 static uint64_t dead[256];
 static enum queue_death death_reason;
 
-static void die(struct queue *q, struct message *m, enum queue_death why, void *arg)
+static void die(struct queue *q, struct message *m, enum queue_death why, uint64_t qseq,
+                const struct qentry *e, void *arg)
 {
+    (void)qseq;
+    (void)e;
     (void)q;
     (void)arg;
     dead[deaths++ % ARRAY_COUNT(dead)] = kit_number(m);
@@ -110,7 +113,8 @@ static void consume(struct queue *q, struct taker *t)
 static void publish(struct queue *q, uint64_t number)
 {
     struct message *m = kit_message(number);
-    queue_publish(q, &m, now_ms);
+    struct queue_put put;
+    cr_assert(ne(int, queue_publish(q, &m, now_ms, &put), QUEUE_REFUSED));
     cr_assert(eq(ptr, m, NULL));
 }
 

@@ -28,8 +28,11 @@ static void release(struct message *m, void *arg)
     seen.released++;
 }
 
-static void die(struct queue *q, struct message *m, enum queue_death why, void *arg)
+static void die(struct queue *q, struct message *m, enum queue_death why, uint64_t qseq,
+                const struct qentry *e, void *arg)
 {
+    (void)qseq;
+    (void)e;
     (void)q;
     (void)arg;
     cr_assert(lt(uint, seen.deaths, SEEN_MAX));
@@ -124,13 +127,15 @@ static void open_queue(void)
 static bool publish(uint64_t number, uint64_t now_ms)
 {
     struct message *m = kit_message(number);
-    return queue_publish(&q, &m, now_ms);
+    struct queue_put put;
+    return queue_publish(&q, &m, now_ms, &put) != QUEUE_REFUSED;
 }
 
 static bool publish_with(uint64_t number, uint8_t priority, const char *expiration, uint64_t now_ms)
 {
     struct message *m = kit_message_with(number, priority, expiration);
-    return queue_publish(&q, &m, now_ms);
+    struct queue_put put;
+    return queue_publish(&q, &m, now_ms, &put) != QUEUE_REFUSED;
 }
 
 /* The number of the next message, which is gone then; UINT64_MAX when there is none. */
