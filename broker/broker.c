@@ -20,6 +20,7 @@
 #include "service.h"
 #include "shard.h"
 #include "stats/tally.h"
+#include "store/store.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -107,6 +108,18 @@ struct auth *broker_auth_new(const struct broker *b, struct loop *loop)
 bool broker_has_alarm(const struct broker *b)
 {
     return atomic_load_explicit(&b->alarm, memory_order_relaxed);
+}
+
+unsigned broker_alarms(const struct broker *b)
+{
+    return broker_has_alarm(b) ? BROKER_ALARM_MEMORY : 0;
+}
+
+bool broker_store_stats(const struct broker *b, struct store_stats *out)
+{
+    (void)b;
+    *out = (struct store_stats){ 0 };
+    return false;
 }
 
 uint64_t broker_epoch_waiting(const struct broker *b)

@@ -96,8 +96,14 @@ bool broker_app_is_running(const struct broker *b);
 /* Between drain and revive. */
 bool broker_is_drained(const struct broker *b);
 
-/* Memory is short: publishers must wait. */
+/* What is short. Publishers must wait while anything is. Any thread. */
+enum broker_alarm { BROKER_ALARM_MEMORY = 1, BROKER_ALARM_DISK = 2 };
+unsigned broker_alarms(const struct broker *b);
 bool broker_has_alarm(const struct broker *b);
+
+/* What the store counts; false: the node keeps nothing on disk. Any thread. */
+struct store_stats;
+bool broker_store_stats(const struct broker *b, struct store_stats *out);
 
 /* So short that even what publishers have begun must be refused. */
 bool broker_is_exhausted(const struct broker *b);

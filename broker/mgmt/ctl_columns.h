@@ -25,11 +25,13 @@
     X(messages_ready_ram)                                                                          \
     X(messages_unacknowledged_ram)                                                                 \
     X(messages_ram)                                                                                \
+    X(messages_paged_out)                                                                          \
     X(messages_persistent)                                                                         \
     X(message_bytes)                                                                               \
     X(message_bytes_ready)                                                                         \
     X(message_bytes_unacknowledged)                                                                \
     X(message_bytes_ram)                                                                           \
+    X(message_bytes_paged_out)                                                                     \
     X(message_bytes_persistent)                                                                    \
     X(head_message_timestamp)                                                                      \
     X(disk_reads)                                                                                  \

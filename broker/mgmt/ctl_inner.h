@@ -71,6 +71,7 @@ typedef void (*ctl_fn)(struct ctl *c, struct http_request *r, json_t *args);
     X(drain)                                                                                       \
     X(environment)                                                                                 \
     X(find_queue)                                                                                  \
+    X(journal_status)                                                                              \
     X(list)                                                                                        \
     X(list_global_parameters)                                                                      \
     X(list_parameters)                                                                             \

@@ -1,9 +1,11 @@
 /* `warrenctl status` and `cluster_status`: the answers have the shape of rabbitmqctl's JSON. */
+#include "base/mem.h"
 #include "io/clock.h"
 #include "io/host.h"
 #include "live.h"
 #include "mgmt/ctl_inner.h"
 #include "mgmt/mgmt_json.h"
+#include "mgmt/mgmt_store.h"
 #include "shard.h"
 
 #include <openssl/crypto.h>
@@ -46,11 +48,7 @@ static json_t *listeners(const struct ctl *c)
 
 static json_t *alarms(const struct ctl *c)
 {
-    json_t *list = json_array();
-    if (broker_has_alarm(c->broker))
-        json_array_append_new(
-            list, json_pack("{s:s, s:s}", "node", conf_of(c)->node.name, "resource", "memory"));
-    return list;
+    return mgmt_alarms(c->broker, conf_of(c)->node.name);
 }
 
 static uint64_t open_connections(const struct broker *b)
@@ -151,9 +149,48 @@ static json_t *active_plugins(void)
                      "rabbitmq_prometheus");
 }
 
-void ctl_serve_status(struct ctl *c, struct http_request *r, json_t *args)
+/* Some figures of the queues come from the shards. */
+struct asking {
+    struct ctl *ctl;
+    struct http_request *request;
+};
+
+static void ask_totals(struct ctl *c, struct http_request *r, mgmt_totals_fn done)
+{
+    struct asking *a = mem_zalloc(sizeof *a);
+    *a = (struct asking){ c, r };
+    mgmt_ask_totals(c->broker, c->loop, done, a);
+}
+
+static void on_journal(void *arg, const struct mgmt_totals *all, const struct mgmt_totals *vhosts,
+                       size_t vhost_count)
+{
+    (void)vhosts;
+    (void)vhost_count;
+    struct asking *a = arg;
+    json_t *journal = mgmt_store_journal(a->ctl->broker, all);
+    if (json_is_null(journal)) {
+        json_decref(journal);
+        ctl_refuse(a->request, "refused", "this node keeps nothing on disk");
+    } else {
+        ctl_reply(a->request, journal);
+    }
+    mem_free(a);
+}
+
+void ctl_serve_journal_status(struct ctl *c, struct http_request *r, json_t *args)
 {
     (void)args;
+    ask_totals(c, r, on_journal);
+}
+
+static void on_status(void *arg, const struct mgmt_totals *all, const struct mgmt_totals *vhosts,
+                      size_t vhost_count)
+{
+    (void)vhosts;
+    (void)vhost_count;
+    struct asking *a = arg;
+    struct ctl *c = a->ctl;
     const struct broker_conf *conf = conf_of(c);
     json_t *o = json_object();
     mgmt_json_put(o, "active_plugins", active_plugins());
@@ -174,7 +211,15 @@ void ctl_serve_status(struct ctl *c, struct http_request *r, json_t *args)
     mgmt_json_put_u64(o, "threads", broker_shard_count(c->broker));
     mgmt_json_put(o, "totals", totals(c));
     mgmt_json_put_u64(o, "uptime", clock_wall_ms() / 1000u - c->started_s);
-    ctl_reply(r, o);
+    mgmt_json_put(o, "journal", mgmt_store_journal(c->broker, all));
+    ctl_reply(a->request, o);
+    mem_free(a);
+}
+
+void ctl_serve_status(struct ctl *c, struct http_request *r, json_t *args)
+{
+    (void)args;
+    ask_totals(c, r, on_status);
 }
 
 /* As set_cluster_name says; a JSON string. */

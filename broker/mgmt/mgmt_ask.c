@@ -164,12 +164,30 @@ static void go_on(struct leg *l, size_t count)
 
 /* ---- queues, on their shard ---- */
 
+void mgmt_disk_of(const struct hosted *h, struct mgmt_disk *out)
+{
+    const struct qcount *ready = &h->queue.store.counts.ready;
+    const struct qcount *out_now = &h->queue.store.counts.out;
+    *out = (struct mgmt_disk){ 0 };
+    uint64_t here = ready->count + out_now->count - out->paged_out;
+    out->memory_bytes = sizeof *h + ready->bytes + out_now->bytes - out->paged_out_bytes +
+                        here * (sizeof(struct message) + sizeof(struct qentry));
+}
+
 static void look_at_queue(struct shard *s, struct mgmt_queue *out)
 {
-    const struct queue *q = shard_queue(s, out->qid);
-    out->found = q != NULL;
-    if (q == NULL)
+    const struct hosted *h = shard_hosted(s, out->qid);
+    out->found = h != NULL;
+    if (h == NULL)
         return;
+    const struct queue *q = &h->queue;
+    struct mgmt_disk disk;
+    mgmt_disk_of(h, &disk);
+    out->paged_out = disk.paged_out;
+    out->paged_out_bytes = disk.paged_out_bytes;
+    out->disk_reads = disk.reads;
+    out->disk_writes = disk.writes;
+    out->memory_bytes = disk.memory_bytes;
     const struct qcount *ready = &q->store.counts.ready;
     const struct qcount *out_now = &q->store.counts.out;
     out->exclusive = q->has_exclusive;
@@ -180,9 +198,6 @@ static void look_at_queue(struct shard *s, struct mgmt_queue *out)
     out->unacked_bytes = out_now->bytes;
     out->persistent = ready->persistent + out_now->persistent;
     out->persistent_bytes = ready->persistent_bytes + out_now->persistent_bytes;
-    out->memory_bytes =
-        sizeof(struct hosted) + ready->bytes + out_now->bytes +
-        (ready->count + out_now->count) * (sizeof(struct message) + sizeof(struct qentry));
     out->published = q->published;
     out->delivered = q->delivered;
     out->redelivered = q->redelivered;

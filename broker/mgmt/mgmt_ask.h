@@ -27,6 +27,10 @@ struct mgmt_queue {
     uint64_t unacked_bytes;
     uint64_t persistent; /* ready or not */
     uint64_t persistent_bytes;
+    uint64_t paged_out; /* of those ready: their bodies are on disk alone */
+    uint64_t paged_out_bytes;
+    uint64_t disk_reads; /* messages */
+    uint64_t disk_writes;
     uint64_t memory_bytes; /* about */
     uint64_t published;
     uint64_t delivered;
@@ -108,6 +112,18 @@ typedef void (*mgmt_ask_fn)(struct mgmt_ask *a, void *arg);
 
 /* As RabbitMQ calls it. */
 const char *mgmt_activity_name(enum mgmt_activity a);
+
+/* What a queue has on disk alone, and what it read and wrote; about how much memory it takes. On
+ * its shard. */
+struct hosted;
+struct mgmt_disk {
+    uint64_t paged_out;
+    uint64_t paged_out_bytes;
+    uint64_t reads;
+    uint64_t writes;
+    uint64_t memory_bytes;
+};
+void mgmt_disk_of(const struct hosted *h, struct mgmt_disk *out);
 
 /* Takes *queues (of mem_array), with qid and shard filled in. */
 void mgmt_ask_queues(struct broker *b, struct loop *loop, struct mgmt_queue **queues, size_t count,

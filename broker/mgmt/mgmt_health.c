@@ -3,6 +3,7 @@
 #include "io/tls.h"
 #include "live.h"
 #include "mgmt/mgmt_inner.h"
+#include "mgmt/mgmt_store.h"
 
 #include <string.h>
 #include <strings.h>
@@ -20,15 +21,26 @@ static json_t *ill(const char *reason)
 
 /* ---- alarms ---- */
 
+static json_t *alarmed(unsigned alarms)
+{
+    switch (alarms & (BROKER_ALARM_MEMORY | BROKER_ALARM_DISK)) {
+    case 0:
+        return well();
+    case BROKER_ALARM_MEMORY:
+        return ill("resource alarm(s) in effect:[memory]");
+    case BROKER_ALARM_DISK:
+        return ill("resource alarm(s) in effect:[disk]");
+    }
+    return ill("resource alarm(s) in effect:[memory,disk]");
+}
+
 /* The deprecated check: 200 in any case, and the answer says it. */
 void mgmt_serve_node_check(struct mgmt_call *c)
 {
     if (c->arg_count != 0 && !mgmt_is_this_node(c, 0))
         mgmt_not_found(c);
-    else if (broker_has_alarm(c->m->broker))
-        mgmt_reply(c, 200, ill("resource alarm(s) in effect:[memory]"));
     else
-        mgmt_reply(c, 200, well());
+        mgmt_reply(c, 200, alarmed(broker_alarms(c->m->broker)));
 }
 
 static void serve_alarms(struct mgmt_call *c, const char *reason)
@@ -37,11 +49,8 @@ static void serve_alarms(struct mgmt_call *c, const char *reason)
         mgmt_reply(c, 200, well());
         return;
     }
-    json_t *alarm = json_object();
-    mgmt_json_put_str(alarm, "node", mgmt_conf(c->m)->node.name);
-    mgmt_json_put_str(alarm, "resource", "memory");
     json_t *o = ill(reason);
-    mgmt_json_put(o, "alarms", json_pack("[o]", alarm));
+    mgmt_json_put(o, "alarms", mgmt_alarms(c->m->broker, mgmt_conf(c->m)->node.name));
     mgmt_reply(c, 503, o);
 }
 

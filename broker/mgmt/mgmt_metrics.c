@@ -6,6 +6,7 @@
 #include "io/random.h"
 #include "mgmt/mgmt_export.h"
 #include "mgmt/mgmt_inner.h"
+#include "mgmt/mgmt_store.h"
 #include "stats/stats_text.h"
 
 #include <stdlib.h>
@@ -119,19 +120,33 @@ enum family {
 #define X(id, name, type, help) FAMILY_##id,
     FAMILIES(X)
 #undef X
-#define X(name, kind, group, value, help) FAMILY_##name,
-        MGMT_QUEUE_FAMILIES(X)
+#define X(name, kind, unit, value, help) FAMILY_##name,
+        MGMT_STORE_FAMILIES(X)
 #undef X
-            FAMILY_COUNT
+            FAMILY_SYNCS,
+#define X(name, kind, group, value, help) FAMILY_##name,
+    MGMT_QUEUE_FAMILIES(X)
+#undef X
+        FAMILY_COUNT
 };
 
 static const struct stats_family families[] = {
 #define X(id, metric, kind, text) { .name = #metric, .type = STATS_##kind, .help = (text) },
     FAMILIES(X)
 #undef X
+#define X(metric, kind, scale, value, text)                                                        \
+    { .name = #metric, .type = STATS_##kind, .help = (text), .unit = (scale) },
+        MGMT_STORE_FAMILIES(X)
+#undef X
+            { .name = "warren_journal_sync_seconds",
+              .type = STATS_HISTOGRAM,
+              .unit = 1e-6,
+              .help = "How long syncs of the journal took.",
+              .le = mgmt_store_sync_bounds,
+              .le_count = ARRAY_COUNT(mgmt_store_sync_bounds) },
 #define X(metric, kind, group, value, text)                                                        \
     { .name = "rabbitmq_" #metric, .type = STATS_##kind, .help = (text) },
-        MGMT_QUEUE_FAMILIES(X)
+    MGMT_QUEUE_FAMILIES(X)
 #undef X
 };
 
@@ -201,9 +216,10 @@ static void add_process(struct stats_view *v, const struct mgmt_http *m)
     add(v, FAMILY_FDS, host_files_open());
     add(v, FAMILY_MAX_FDS, host_files_max());
     add(v, FAMILY_MAX_SOCKETS, host_files_max());
-    add(v, FAMILY_DISK_ALARM, 0);
+    unsigned alarms = broker_alarms(m->broker);
+    add(v, FAMILY_DISK_ALARM, (alarms & BROKER_ALARM_DISK) != 0);
     add(v, FAMILY_FDS_ALARM, 0);
-    add(v, FAMILY_MEMORY_ALARM, broker_has_alarm(m->broker));
+    add(v, FAMILY_MEMORY_ALARM, (alarms & BROKER_ALARM_MEMORY) != 0);
     add(v, FAMILY_MESSAGE_MEMORY, broker_message_bytes(m->broker));
     add(v, FAMILY_EPOCH, broker_epoch_waiting(m->broker));
 }
@@ -335,6 +351,13 @@ static void add_queue_families(struct stats_view *v, const struct mgmt_totals *f
 #undef X
 }
 
+static void add_store(struct stats_view *v, const struct store_stats *s)
+{
+#define X(name, kind, unit, value, help) add(v, FAMILY_##name, (value));
+    MGMT_STORE_FAMILIES(X)
+#undef X
+}
+
 static void add_metadata(struct stats_view *v, const struct mgmt_http *m)
 {
     const struct meta_version *meta = broker_meta(m->broker);
@@ -355,8 +378,15 @@ void mgmt_metrics_text(struct mgmt_call *c, const struct mgmt_totals *totals, bo
     struct mgmt_http *m = c->m;
     struct mgmt_counts counts;
     mgmt_counts_read(m->broker, &counts);
+    struct store_stats store;
+    bool has_store = broker_store_stats(m->broker, &store);
     struct stats *s = stats_new(families, ARRAY_COUNT(families), random_u64());
+    struct stats_set *set = stats_set_new(s);
+    if (has_store)
+        mgmt_store_sync_hist(&store, stats_hist_get(set, FAMILY_SYNCS, NULL, 0));
     struct stats_view *v = stats_view_new(s);
+    if (has_store)
+        add_store(v, &store);
     add_identity(v, m);
     add_process(v, m);
     add_threads(v, m);
@@ -370,6 +400,7 @@ void mgmt_metrics_text(struct mgmt_call *c, const struct mgmt_totals *totals, bo
     add_metadata(v, m);
     stats_text_prometheus(v, out);
     stats_view_free(&v);
+    stats_set_free(&set);
     stats_free(&s);
 }
 

@@ -22,18 +22,23 @@
     X(queue_consumer_capacity, GAUGE, METRICS, f->consumers != 0, "Consumer capacity.")            \
     X(queue_consumer_utilisation, GAUGE, METRICS, f->consumers != 0, "The same.")                  \
     X(queue_process_memory_bytes, GAUGE, METRICS, f->memory_bytes, "Memory of a queue, about.")    \
-    X(queue_messages_ram, GAUGE, METRICS, f->ready + f->unacked, "Messages in memory.")            \
-    X(queue_messages_ram_bytes, GAUGE, METRICS, f->ready_bytes + f->unacked_bytes,                 \
-      "Octets of their bodies.")                                                                   \
-    X(queue_messages_ready_ram, GAUGE, METRICS, f->ready, "Ready messages in memory.")             \
+    X(queue_messages_ram, GAUGE, METRICS, f->ready + f->unacked - f->paged_out,                    \
+      "Messages in memory.")                                                                       \
+    X(queue_messages_ram_bytes, GAUGE, METRICS,                                                    \
+      f->ready_bytes + f->unacked_bytes - f->paged_out_bytes, "Octets of their bodies.")           \
+    X(queue_messages_ready_ram, GAUGE, METRICS, f->ready - f->paged_out,                           \
+      "Ready messages in memory.")                                                                 \
     X(queue_messages_unacked_ram, GAUGE, METRICS, f->unacked, "Delivered ones in memory.")         \
     X(queue_messages_bytes, GAUGE, METRICS, f->ready_bytes + f->unacked_bytes,                     \
       "Octets of bodies, ready and unacknowledged.")                                               \
     X(queue_messages_ready_bytes, GAUGE, METRICS, f->ready_bytes, "Octets of those ready.")        \
     X(queue_messages_unacked_bytes, GAUGE, METRICS, f->unacked_bytes,                              \
       "Octets of those delivered.")                                                                \
-    X(queue_messages_paged_out, GAUGE, METRICS, 0, "Messages that are on disk alone.")             \
-    X(queue_messages_paged_out_bytes, GAUGE, METRICS, 0, "Octets of their bodies.")                \
+    X(queue_messages_paged_out, GAUGE, METRICS, f->paged_out, "Messages that are on disk alone.")  \
+    X(queue_messages_paged_out_bytes, GAUGE, METRICS, f->paged_out_bytes,                          \
+      "Octets of their bodies.")                                                                   \
+    X(queue_disk_reads_total, COUNTER, METRICS, f->disk_reads, "Messages read from disk.")         \
+    X(queue_disk_writes_total, COUNTER, METRICS, f->disk_writes, "Messages written to disk.")      \
     X(queue_messages_published_total, COUNTER, METRICS, f->published, "Messages published to it.")
 
 /* Everything but what is said of queues, or, with totals, everything. */

@@ -3,6 +3,7 @@
 #include "io/host.h"
 #include "live.h"
 #include "mgmt/mgmt_inner.h"
+#include "mgmt/mgmt_store.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -263,10 +264,11 @@ static void put_resources(json_t *o, const struct mgmt_http *m)
     uint64_t sockets = c.sockets_accepted - c.sockets_ended;
     mgmt_json_put_u64(o, "mem_used", host_resident_bytes(""));
     mgmt_json_put_u64(o, "mem_limit", broker_memory_limit(m->broker));
-    mgmt_json_put_bool(o, "mem_alarm", broker_has_alarm(m->broker));
+    unsigned alarms = broker_alarms(m->broker);
+    mgmt_json_put_bool(o, "mem_alarm", (alarms & BROKER_ALARM_MEMORY) != 0);
     mgmt_json_put_u64(o, "disk_free", host_disk_free_bytes(conf->node.data_path));
     mgmt_json_put_u64(o, "disk_free_limit", broker_disk_limit(m->broker));
-    mgmt_json_put_bool(o, "disk_free_alarm", false); /* messages are in memory only */
+    mgmt_json_put_bool(o, "disk_free_alarm", (alarms & BROKER_ALARM_DISK) != 0);
     mgmt_json_put_u64(o, "fd_total", host_files_max());
     mgmt_json_put_u64(o, "fd_used", host_files_open());
     mgmt_json_put_u64(o, "proc_total", PROCESSES_MAX);
@@ -302,6 +304,7 @@ static json_t *node(const struct mgmt_http *m)
     mgmt_json_put(o, "exchange_types", exchange_types());
     mgmt_json_put(o, "auth_mechanisms", auth_mechanisms(&mgmt_conf(m)->auth.mechanisms));
     put_resources(o, m);
+    mgmt_store_put_io(o, m->broker);
     return o;
 }
 

@@ -39,17 +39,20 @@ static void put_messages(json_t *o, const struct mgmt_http *m, const struct meta
     mgmt_json_put_rated(o, "messages", f->ready + f->unacked, rates[6]);
     mgmt_json_put_rated(o, "messages_ready", f->ready, rates[4]);
     mgmt_json_put_rated(o, "messages_unacknowledged", f->unacked, rates[5]);
-    mgmt_json_put_u64(o, "messages_ram", f->ready + f->unacked);
-    mgmt_json_put_u64(o, "messages_ready_ram", f->ready);
+    mgmt_json_put_u64(o, "messages_ram", f->ready + f->unacked - f->paged_out);
+    mgmt_json_put_u64(o, "messages_ready_ram", f->ready - f->paged_out);
     mgmt_json_put_u64(o, "messages_unacknowledged_ram", f->unacked);
     mgmt_json_put_u64(o, "messages_persistent", q->durable ? f->persistent : 0);
-    mgmt_json_put_u64(o, "messages_paged_out", 0);
+    mgmt_json_put_u64(o, "messages_paged_out", f->paged_out);
     mgmt_json_put_u64(o, "message_bytes", f->ready_bytes + f->unacked_bytes);
     mgmt_json_put_u64(o, "message_bytes_ready", f->ready_bytes);
     mgmt_json_put_u64(o, "message_bytes_unacknowledged", f->unacked_bytes);
-    mgmt_json_put_u64(o, "message_bytes_ram", f->ready_bytes + f->unacked_bytes);
+    mgmt_json_put_u64(o, "message_bytes_ram",
+                      f->ready_bytes + f->unacked_bytes - f->paged_out_bytes);
     mgmt_json_put_u64(o, "message_bytes_persistent", q->durable ? f->persistent_bytes : 0);
-    mgmt_json_put_u64(o, "message_bytes_paged_out", 0);
+    mgmt_json_put_u64(o, "message_bytes_paged_out", f->paged_out_bytes);
+    mgmt_json_put_u64(o, "disk_reads", f->disk_reads);
+    mgmt_json_put_u64(o, "disk_writes", f->disk_writes);
     put_message_stats(o, f, rates);
 }
 

@@ -6,6 +6,7 @@
 #include "client/channel.h"
 #include "hosted.h"
 #include "io/mailbox.h"
+#include "mgmt/mgmt_ask.h"
 #include "shard.h"
 
 #define QUEUES_A_TURN  512u
@@ -65,22 +66,25 @@ static void add_queue(struct sums *s, const struct hosted *h)
     const struct queue *q = &h->queue;
     const struct qcount *ready = &q->store.counts.ready;
     const struct qcount *out = &q->store.counts.out;
-    mgmt_totals_add(totals_of(s, h->vhost_id),
-                    &(struct mgmt_totals){
-                        .queues = 1,
-                        .consumers = q->consumer_count,
-                        .ready = ready->count,
-                        .unacked = out->count,
-                        .ready_bytes = ready->bytes,
-                        .unacked_bytes = out->bytes,
-                        .memory_bytes = sizeof *h + ready->bytes + out->bytes +
-                                        (ready->count + out->count) *
-                                            (sizeof(struct message) + sizeof(struct qentry)),
-                        .published = q->published,
-                        .delivered = q->delivered,
-                        .redelivered = q->redelivered,
-                        .acked = q->acked,
-                    });
+    struct mgmt_disk disk;
+    mgmt_disk_of(h, &disk);
+    mgmt_totals_add(totals_of(s, h->vhost_id), &(struct mgmt_totals){
+                                                   .queues = 1,
+                                                   .consumers = q->consumer_count,
+                                                   .ready = ready->count,
+                                                   .unacked = out->count,
+                                                   .ready_bytes = ready->bytes,
+                                                   .unacked_bytes = out->bytes,
+                                                   .paged_out = disk.paged_out,
+                                                   .paged_out_bytes = disk.paged_out_bytes,
+                                                   .disk_reads = disk.reads,
+                                                   .disk_writes = disk.writes,
+                                                   .memory_bytes = disk.memory_bytes,
+                                                   .published = q->published,
+                                                   .delivered = q->delivered,
+                                                   .redelivered = q->redelivered,
+                                                   .acked = q->acked,
+                                               });
 }
 
 static void add_client(struct sums *s, const struct connection *c)

@@ -22,6 +22,10 @@ struct loop;
     X(unacked)                                                                                     \
     X(ready_bytes)                                                                                 \
     X(unacked_bytes)                                                                               \
+    X(paged_out)                                                                                   \
+    X(paged_out_bytes)                                                                             \
+    X(disk_reads)                                                                                  \
+    X(disk_writes)                                                                                 \
     X(memory_bytes)                                                                                \
     X(published)                                                                                   \
     X(delivered)                                                                                   \

@@ -105,16 +105,23 @@ static int alarms_of(struct warrenctl *w, const char *none, bool is_check)
                           &status);
     if (o == NULL)
         return status;
-    bool any = json_array_size(json_object_get(o, "alarms")) != 0;
+    char room[1024];
+    struct text lines = text_over(room, sizeof room);
+    size_t index;
+    json_t *alarm;
+    json_array_foreach(json_object_get(o, "alarms"), index, alarm)
+    {
+        text_str(&lines, index != 0 ? "\n" : "");
+        warrenctl_alarm_text(alarm, &lines);
+    }
     json_decref(o);
-    if (!any)
+    if (lines.len == 0)
         say(w, none, w->node_name);
     else if (is_check)
-        return warrenctl_fail(w, EX_UNAVAILABLE,
-                              "Node %s reported alarms:\nMemory alarm on node %s", w->node_name,
-                              w->node_name);
+        return warrenctl_fail(w, EX_UNAVAILABLE, "Node %s reported alarms:\n%s", w->node_name,
+                              room);
     else
-        say(w, "Memory alarm on node %s", w->node_name);
+        say(w, "%s", room);
     return EX_OK;
 }
 

@@ -48,6 +48,23 @@ static int status(struct warrenctl *w)
     return EX_OK;
 }
 
+static int journal_status(struct warrenctl *w)
+{
+    int code = warrenctl_connect(w);
+    if (code != EX_OK)
+        return code;
+    warrenctl_banner(w, "Status of the journal of node %s ...", w->node_name);
+    json_t *o = warrenctl_ask(w, "journal_status", json_object(), &code);
+    if (o == NULL)
+        return code;
+    if (w->formatter == WARRENCTL_JSON)
+        warrenctl_print_json(o);
+    else
+        warrenctl_print_journal(o);
+    json_decref(o);
+    return EX_OK;
+}
+
 static int cluster_status(struct warrenctl *w)
 {
     int code = warrenctl_connect(w);
@@ -462,6 +479,12 @@ static const struct warrenctl_command rows[] = {
       .usage = "",
       .help = "Empties a stopped node, whatever the cluster says",
       .run = force_reset },
+    { .name = "journal_status",
+      .group = WARRENCTL_MONITORING,
+      .usage = "[--timeout <timeout>]",
+      .help = "Shows the journal on disk: its size, what of it is alive, how long syncs take, and "
+              "what the last start found",
+      .run = journal_status },
     { .name = "ping",
       .group = WARRENCTL_MONITORING,
       .usage = "[--timeout <timeout>]",

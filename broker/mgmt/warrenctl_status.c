@@ -38,6 +38,13 @@ static void print_lines_or_none(const json_t *list)
         puts("(none)");
 }
 
+void warrenctl_alarm_text(const json_t *alarm, struct text *out)
+{
+    bool is_memory = strcmp(text_of(alarm, "resource"), "memory") == 0;
+    text_put(out, "%s alarm on node %s", is_memory ? "Memory" : "Free disk space",
+             text_of(alarm, "node"));
+}
+
 static void print_alarms(const json_t *alarms)
 {
     size_t index;
@@ -45,10 +52,10 @@ static void print_alarms(const json_t *alarms)
     heading("Alarms");
     json_array_foreach(alarms, index, item)
     {
-        if (strcmp(text_of(item, "resource"), "memory") == 0)
-            printf("Memory alarm on node %s\n", text_of(item, "node"));
-        else
-            printf("Free disk space alarm on node %s\n", text_of(item, "node"));
+        char room[320];
+        struct text t = text_over(room, sizeof room);
+        warrenctl_alarm_text(item, &t);
+        puts(room);
     }
     if (json_array_size(alarms) == 0)
         puts("(none)");
@@ -125,6 +132,107 @@ static void print_disk(const json_t *o)
     fputs(" gb\n", stdout);
 }
 
+/* ---- the journal ---- */
+
+static void print_bytes(const char *name, const json_t *o, const char *key)
+{
+    printf("%s: ", name);
+    print_gb(number_of(o, key));
+    puts(" gb");
+}
+
+static void print_count(const char *name, const json_t *o, const char *key)
+{
+    printf("%s: %" PRIu64 "\n", name, number_of(o, key));
+}
+
+/* "16.384 ms", "32 us" */
+static void put_us(struct text *t, uint64_t us)
+{
+    if (us < 1000)
+        text_put(t, "%" PRIu64 " us", us);
+    else
+        text_put(t, "%.1f ms", (double)us / 1e3);
+}
+
+static void print_latency(const json_t *syncs)
+{
+    size_t index;
+    json_t *item;
+    uint64_t all = number_of(syncs, "count"), so_far = 0;
+    json_array_foreach(json_object_get(syncs, "latency"), index, item)
+    {
+        char room[64];
+        struct text t = text_over(room, sizeof room);
+        so_far += number_of(item, "count");
+        if (json_is_null(json_object_get(item, "below_us")))
+            text_str(&t, "any time");
+        else
+            put_us(&t, number_of(item, "below_us"));
+        printf("  < %-10s %10" PRIu64 "  %6.2f %%\n", room, number_of(item, "count"),
+               100.0 * (double)so_far / (double)all);
+    }
+}
+
+static void print_syncs(const json_t *syncs)
+{
+    char mean[64], most[64];
+    struct text a = text_over(mean, sizeof mean), b = text_over(most, sizeof most);
+    uint64_t count = number_of(syncs, "count");
+    put_us(&a, count != 0 ? number_of(syncs, "sum_us") / count : 0);
+    put_us(&b, number_of(syncs, "max_us"));
+    printf("Syncs: %" PRIu64 ", of them slow: %" PRIu64 "; mean %s, longest %s\n", count,
+           number_of(syncs, "slow"), mean, most);
+    print_latency(syncs);
+}
+
+static void print_recovery(const json_t *r)
+{
+    if (json_is_null(r)) {
+        puts("Last recovery: none, the data folder was new");
+        return;
+    }
+    printf("Last recovery: %" PRIu64 " messages in %.1f s; the journal %s\n",
+           number_of(r, "messages"), (double)number_of(r, "took_ms") / 1e3,
+           json_is_true(json_object_get(r, "closed_in_order"))
+               ? "had been closed in order"
+               : "had not been closed (a kill or a crash)");
+    if (number_of(r, "damages") != 0)
+        printf("Lost data was found in %" PRIu64 " places: see the log, and warren-broker "
+               "--check-store\n",
+               number_of(r, "damages"));
+}
+
+void warrenctl_print_journal(const json_t *o)
+{
+    if (json_is_null(o)) {
+        puts("(none)");
+        return;
+    }
+    printf("State: %s, sync: %s\n", text_of(o, "state"), text_of(o, "sync"));
+    printf("Segments: %" PRIu64 ", spare: %" PRIu64 "\n", number_of(o, "segments"),
+           number_of(o, "spare_segments"));
+    print_bytes("Size", o, "bytes");
+    print_bytes("Alive", o, "bytes_alive");
+    print_bytes("Dead", o, "bytes_dead");
+    print_count("Messages", o, "messages");
+    printf("Large messages: %" PRIu64 ", in files of ", number_of(o, "large_files"));
+    print_gb(number_of(o, "large_bytes"));
+    printf(" gb\nPaged out: %" PRIu64 " messages, bodies of ", number_of(o, "messages_paged_out"));
+    print_gb(number_of(o, "message_bytes_paged_out"));
+    printf(" gb\nWaiting to be written: %" PRIu64 " bytes\n", number_of(o, "backlog_bytes"));
+    printf("Written since the start: %" PRIu64 " records, %" PRIu64 " groups, ",
+           number_of(o, "records_written"), number_of(o, "groups_written"));
+    print_gb(number_of(o, "bytes_written"));
+    puts(" gb");
+    printf("Segments evacuated: %" PRIu64 ", recycled: %" PRIu64 "\n",
+           number_of(o, "segments_evacuated"), number_of(o, "segments_recycled"));
+    print_syncs(json_object_get(o, "syncs"));
+    print_recovery(json_object_get(o, "recovery"));
+    if (number_of(o, "messages_lost") != 0)
+        print_count("Messages that could not be read back", o, "messages_lost");
+}
+
 static void print_totals(const json_t *o)
 {
     const json_t *t = json_object_get(o, "totals");
@@ -175,6 +283,8 @@ void warrenctl_print_status(const json_t *o)
     printf("Sockets: %" PRIu64 ", limit: %" PRIu64 "\n", number_of(fd, "sockets_used"),
            number_of(fd, "sockets_limit"));
     print_disk(o);
+    heading("Journal");
+    warrenctl_print_journal(json_object_get(o, "journal"));
     print_totals(o);
     heading("Listeners");
     print_listeners(json_object_get(o, "listeners"), false);

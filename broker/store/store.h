@@ -121,6 +121,18 @@ unsigned store_alarms(const struct store *st);
 /* Look at the disk now: the limit is another one. `done` (may be NULL) goes to `to` afterwards. */
 void store_look_at_space(struct store *st, struct loop *to, struct mail *done);
 
+/* What the last start found. */
+struct store_recovery {
+    uint64_t at_ms; /* wall clock; 0: the folder was new */
+    uint64_t took_ms;
+    uint64_t read_bytes;
+    uint64_t records;
+    uint64_t messages; /* alive */
+    uint64_t damages;  /* places where something that was safe is lost */
+    uint64_t torn_bytes;
+    bool is_clean; /* the journal had been closed in order */
+};
+
 struct store_stats {
     struct journal_stats journal;
     struct segs_sums segs;
@@ -141,6 +153,7 @@ struct store_stats {
     uint64_t lost_messages; /* that could not be read back */
     uint64_t large_files;
     uint64_t large_bytes;
+    struct store_recovery recovery;
 };
 void store_stats(struct store *st, struct store_stats *out);
 
