@@ -28,17 +28,16 @@ struct seg {
     atomic_int_fast64_t put_bytes;
     atomic_int_fast64_t alive_count; /* entries */
     atomic_int_fast64_t alive_bytes;
-    uint32_t bytes; /* of the file */
+    atomic_uint bytes; /* of the file */
 };
-
-#define SEGS_MAX ((size_t)1 << 20) /* at a time */
 
 struct segs;
 
 struct segs *segs_new(void);
 void segs_free(struct segs **s);
 
-/* Good for ever; its content is the segment's only while that exists. */
+/* Never NULL, and good for ever; its content is the segment's only while that exists. One that does
+ * not exist is like any other that does not. */
 struct seg *segs_get(struct segs *s, uint32_t seg);
 enum seg_state segs_state(struct segs *s, uint32_t seg);
 
@@ -46,7 +45,11 @@ enum seg_state segs_state(struct segs *s, uint32_t seg);
 uint32_t segs_first(const struct segs *s);
 uint32_t segs_end(const struct segs *s);
 
-/* A segment comes; numbers rise. It goes. The journal's and the store's threads. */
+/* The lowest that exists above `after` (0: of all); 0 when there is none. Numbers may lie far
+ * apart: a segment stays as long as anything in it is alive, however many come and go meanwhile. */
+uint32_t segs_next(const struct segs *s, uint32_t after);
+
+/* A segment comes. It goes. The journal's and the store's threads. */
 void segs_add(struct segs *s, uint32_t seg, enum seg_state state, uint32_t bytes);
 void segs_remove(struct segs *s, uint32_t seg);
 

@@ -3,10 +3,11 @@
  *
  * The store writes and reads through this alone, so that the simulator can put its own disk in
  * place of the machine's. Every operation blocks: on a work pool, on the journal's thread, or at
- * start and end, never on a shard. Names are relative to the disk's folder, with '/' between
- * ("journal/00000001.seg"). Errors name the path and the cause; their code is ERR_LIMIT for a disk
- * or quota that is full, ERR_NOT_FOUND, ERR_REFUSED for a file system that may only be read (or
- * rights that are missing), and ERR_IO for all else.
+ * start and end, never on a shard. Any thread; one file may be read and written by several at a
+ * time. Names are relative to the disk's folder, with '/' between ("journal/00000001.seg"); the
+ * folder itself, to list and to sync, is "". Errors name the path and the cause; their code is
+ * ERR_LIMIT for a disk or quota that is full, ERR_NOT_FOUND, ERR_REFUSED for a file system that may
+ * only be read (or rights that are missing), and ERR_IO for all else.
  */
 #ifndef WARREN_DISK_H
 #define WARREN_DISK_H

@@ -1,0 +1,174 @@
+#include "base/mem.h"
+#include "expect.h"
+#include "io/disk.h"
+#include "io/random.h"
+#include "io_kit.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+static char folder[KIT_PATH_MAX];
+static char path[KIT_PATH_MAX];
+static struct disk *disk;
+static struct err err;
+
+static void set_up(void)
+{
+    kit_folder_make(folder);
+    disk = disk_new(folder, &err);
+    cr_assert(disk != NULL, "%s", err.text);
+}
+
+static void tear_down(void)
+{
+    disk_free(&disk);
+    kit_folder_remove(folder);
+}
+
+TestSuite(disk, .init = set_up, .fini = tear_down, .timeout = 60);
+
+static struct disk_file *open_file(const char *name, enum disk_open how)
+{
+    struct disk_file *f = disk->ops->open(disk, name, how, &err);
+    cr_assert(f != NULL, "%s", err.text);
+    return f;
+}
+
+static void expect_error(enum err_code code, const char *part)
+{
+    cr_expect(eq(int, err.code, code), "%s", err.text);
+    cr_expect(strstr(err.text, part) != NULL, "\"%s\" should contain \"%s\"", err.text, part);
+}
+
+Test(disk, writes_many_parts_and_reads_them)
+{
+    enum { PARTS = 3000 };
+    struct slice parts[PARTS];
+    uint8_t *octets = mem_alloc(PARTS * 7), *got = mem_alloc(PARTS * 7 + 10);
+    random_octets(octets, PARTS * 7);
+    size_t len = 0, n;
+    for (size_t i = 0; i < PARTS; i++) {
+        parts[i] = slice_of(octets + len, i % 8); /* empty ones, too */
+        len += i % 8;
+    }
+    struct disk_file *f = open_file("a", DISK_CREATE);
+    cr_assert(disk->ops->write(f, 100, parts, PARTS, &err), "%s", err.text);
+    cr_assert(disk->ops->write(f, 100, parts, 0, &err));
+    cr_assert(disk->ops->sync(f, &err));
+    cr_assert(disk->ops->read(f, 100, got, len + 10, &n, &err));
+    cr_expect(eq(sz, n, len), "as far as the file goes");
+    cr_expect(memcmp(got, octets, len) == 0);
+    cr_assert(disk->ops->read(f, 0, got, 100, &n, &err));
+    cr_expect(eq(sz, n, 100));
+    cr_expect(eq(u8, got[99], 0));
+    uint64_t size;
+    cr_assert(disk->ops->size(f, &size, &err));
+    cr_expect(eq(u64, size, 100 + len));
+    cr_assert(disk->ops->truncate(f, 50, &err));
+    cr_assert(disk->ops->size(f, &size, &err));
+    cr_expect(eq(u64, size, 50));
+    disk->ops->close(&f);
+    cr_expect(f == NULL);
+
+    f = open_file("a", DISK_READ);
+    cr_expect(not(disk->ops->write(f, 0, parts + 1, 1, &err)));
+    expect_error(ERR_IO, "/a: ");
+    disk->ops->close(&f);
+    mem_free(octets);
+    mem_free(got);
+}
+
+/* The system takes less than it was given where a file comes to its greatest length. */
+Test(disk, goes_on_after_a_short_write)
+{
+    struct rlimit limit = { 5000, 5000 };
+    uint8_t octets[4000];
+    struct slice parts[] = { slice_of(octets, 4000), slice_of(octets, 4000) };
+    memset(octets, 7, sizeof octets);
+    signal(SIGXFSZ, SIG_IGN);
+    struct disk_file *f = open_file("a", DISK_CREATE);
+    setrlimit(RLIMIT_FSIZE, &limit);
+    cr_expect(not(disk->ops->write(f, 0, parts, 2, &err)));
+    expect_error(ERR_IO, "cannot write ");
+    uint64_t size;
+    cr_assert(disk->ops->size(f, &size, &err));
+    cr_expect(eq(u64, size, 5000), "it tried the rest and learned why not");
+    disk->ops->close(&f);
+}
+
+static void note_name(const char *name, void *arg)
+{
+    strcat(arg, name);
+    strcat(arg, " ");
+}
+
+Test(disk, keeps_folders_and_names)
+{
+    char names[200] = "";
+    struct disk_file *f;
+    cr_assert(disk->ops->make_folder(disk, "sub", &err));
+    cr_assert(disk->ops->make_folder(disk, "sub", &err), "one that is there is no error");
+    f = open_file("sub/x", DISK_CREATE);
+    disk->ops->close(&f);
+    struct stat st;
+    cr_assert(stat(kit_path(path, folder, "sub/x"), &st) == 0);
+    cr_expect(eq(uint, st.st_mode & 07777u, 0600));
+    f = open_file("sub/y", DISK_CREATE);
+    disk->ops->close(&f);
+    cr_assert(disk->ops->rename(disk, "sub/x", "sub/y", &err));
+    cr_assert(disk->ops->sync_folder(disk, "sub", &err), "%s", err.text);
+    cr_assert(disk->ops->sync_folder(disk, "", &err), "%s", err.text);
+    cr_assert(disk->ops->list(disk, "sub", note_name, names, &err));
+    expect_text(names, "y ");
+    names[0] = '\0';
+    cr_assert(disk->ops->list(disk, "", note_name, names, &err));
+    expect_text(names, "sub ");
+    cr_assert(disk->ops->remove(disk, "sub/y", &err));
+
+    uint64_t free_bytes, total;
+    cr_assert(disk->ops->space(disk, &free_bytes, &total, &err));
+    cr_expect(le(u64, free_bytes, total));
+    cr_expect(gt(u64, total, 0));
+}
+
+Test(disk, says_what_is_wrong)
+{
+    struct disk_file *f;
+    cr_expect(disk->ops->open(disk, "no", DISK_READ, &err) == NULL);
+    expect_error(ERR_NOT_FOUND, "/no: ");
+    cr_expect(disk->ops->open(disk, "no", DISK_WRITE, &err) == NULL);
+    expect_error(ERR_NOT_FOUND, "cannot open ");
+    f = open_file("a", DISK_CREATE);
+    disk->ops->close(&f);
+    cr_expect(disk->ops->open(disk, "a", DISK_CREATE, &err) == NULL);
+    expect_error(ERR_IO, "cannot create ");
+    cr_expect(not(disk->ops->make_folder(disk, "a", &err)));
+    expect_error(ERR_IO, "/a: ");
+    cr_expect(not(disk->ops->rename(disk, "no", "b", &err)));
+    expect_error(ERR_NOT_FOUND, "/no: ");
+    cr_expect(not(disk->ops->remove(disk, "no", &err)));
+    expect_error(ERR_NOT_FOUND, folder);
+    cr_expect(not(disk->ops->list(disk, "no", note_name, NULL, &err)));
+    expect_error(ERR_NOT_FOUND, "/no: ");
+    cr_expect(not(disk->ops->sync_folder(disk, "no", &err)));
+    expect_error(ERR_NOT_FOUND, "/no: ");
+    cr_expect(disk_new(kit_path(path, folder, "no"), &err) == NULL);
+    expect_error(ERR_NOT_FOUND, path);
+}
+
+Test(disk, tells_a_full_disk_and_a_forbidden_one)
+{
+    struct disk *dev = disk_new("/dev", &err), *proc = disk_new("/proc", &err);
+    struct slice x = slice_of("x", 1);
+    struct disk_file *f = dev->ops->open(dev, "full", DISK_WRITE, &err);
+    cr_assert(f != NULL, "%s", err.text);
+    cr_expect(not(dev->ops->write(f, 0, &x, 1, &err)));
+    expect_error(ERR_LIMIT, "/dev/full: ");
+    dev->ops->close(&f);
+    cr_expect(proc->ops->open(proc, "sys/kernel/version", DISK_WRITE, &err) == NULL);
+    expect_error(ERR_REFUSED, "/proc/sys/kernel/version: ");
+    disk_free(&dev);
+    disk_free(&proc);
+    disk_free(&proc);
+}
