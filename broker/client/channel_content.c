@@ -10,7 +10,8 @@
 /* Small enough to be copied, with its frames, into the output in one go? */
 static bool is_small(const struct channel *ch, const struct message *msg)
 {
-    return msg->parts == NULL && msg->body_bytes + msg->props_bytes <= BODY_IN_PLACE_BYTES &&
+    return !message_is_in_parts(msg) &&
+           (size_t)msg->body_bytes + msg->props_bytes <= BODY_IN_PLACE_BYTES &&
            msg->body_bytes <= connection_frame_max(ch->conn) - AMQP_FRAME_OVERHEAD;
 }
 
@@ -127,7 +128,7 @@ static struct spot put_parts(struct stream *s, const struct message *msg, struct
                              size_t octets)
 {
     while (octets != 0) {
-        struct buf *block = msg->parts[at.part];
+        struct buf *block = message_more(msg)->parts[at.part];
         struct slice run = slice_head(slice_from(buf_slice(block), at.skip), octets);
         stream_write_shared(s, block, run);
         octets -= run.len;
@@ -147,7 +148,7 @@ static void put_body(struct channel *ch, const struct message *msg)
     for (uint64_t done = 0; done < msg->body_bytes;) {
         size_t n = msg->body_bytes - done < most ? (size_t)(msg->body_bytes - done) : most;
         put_frame_head(ch, AMQP_FRAME_BODY, n);
-        if (msg->parts != NULL)
+        if (message_is_in_parts(msg))
             at = put_parts(s, msg, at, n);
         else
             stream_write(s, slice_head(slice_from(message_body(msg), (size_t)done), n));

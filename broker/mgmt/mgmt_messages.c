@@ -356,10 +356,13 @@ static void free_gets(struct mgmt_source *s)
 /* The first octets of a body. */
 static void put_body(const struct message *m, uint64_t max, struct text *out)
 {
-    if (m->parts == NULL)
+    if (!message_is_in_parts(m)) {
         text_slice(out, slice_head(message_body(m), (size_t)max));
-    for (uint32_t i = 0; m->parts != NULL && i < m->part_count && out->len < max; i++) {
-        const struct buf *b = m->parts[i];
+        return;
+    }
+    const struct message_more *more = message_more(m);
+    for (uint32_t i = 0; i < more->part_count && out->len < max; i++) {
+        const struct buf *b = more->parts[i];
         text_slice(out, slice_head(slice_of(b->data, b->len_bytes), (size_t)max - out->len));
     }
 }

@@ -17,50 +17,70 @@ static uint8_t *put_short(uint8_t *at, struct slice s)
     return put(at + 1, s);
 }
 
+/* With room for what comes before it, if it has that. */
+static struct message *allocate(size_t bytes, bool has_more)
+{
+    size_t before = has_more ? sizeof(struct message_more) : 0;
+    struct message *m =
+        (struct message *)((uintptr_t)mem_alloc(before + sizeof *m + bytes) + before);
+    m->has_more = has_more;
+    if (has_more)
+        *message_more(m) = (struct message_more){ 0 };
+    return m;
+}
+
+/* `inline_body` is the body, or empty when it is in parts. */
 static struct message *make(struct slice exchange, struct slice key, struct slice props,
-                            struct slice body, bool persistent)
+                            struct slice inline_body, uint64_t body_bytes, bool persistent)
 {
     CHECK(exchange.len <= UINT8_MAX && key.len <= UINT8_MAX && props.len <= UINT32_MAX);
+    CHECK(body_bytes <= UINT32_MAX);
+    bool has_more = body_bytes != inline_body.len || body_bytes >= MESSAGE_LARGE_BYTES;
     size_t names = 2 + exchange.len + key.len;
-    struct message *m = mem_alloc(sizeof *m + names + props.len + body.len);
+    struct message *m = allocate(names + props.len + inline_body.len, has_more);
     atomic_init(&m->refs, 1);
     m->props_bytes = (uint32_t)props.len;
-    m->body_bytes = body.len;
-    m->parts = NULL;
-    m->part_count = 0;
+    m->body_bytes = (uint32_t)body_bytes;
     m->names_bytes = (uint16_t)names;
     m->persistent = persistent;
-    put(put(put_short(put_short(m->bytes, exchange), key), props), body);
+    put(put(put_short(put_short(m->bytes, exchange), key), props), inline_body);
     return m;
 }
 
 struct message *message_new(struct slice exchange, struct slice key, struct slice props,
                             struct slice body, bool persistent)
 {
-    return make(exchange, key, props, body, persistent);
+    return make(exchange, key, props, body, body.len, persistent);
 }
 
 struct message *message_new_parts(struct slice exchange, struct slice key, struct slice props,
                                   struct buf **parts, uint32_t part_count, uint64_t body_bytes,
                                   bool persistent)
 {
-    struct message *m = make(exchange, key, props, slice_of(NULL, 0), persistent);
-    m->parts = parts;
-    m->part_count = part_count;
-    m->body_bytes = body_bytes;
+    CHECK(part_count != 0 && body_bytes != 0);
+    struct message *m = make(exchange, key, props, slice_of(NULL, 0), body_bytes, persistent);
+    message_more(m)->parts = parts;
+    message_more(m)->part_count = part_count;
     return m;
 }
 
 struct message *message_with_props(const struct message *of, struct slice exchange,
                                    struct slice key, struct slice props)
 {
-    if (of->parts == NULL)
-        return make(exchange, key, props, message_body(of), of->persistent);
-    struct buf **parts = mem_dup(of->parts, of->part_count * sizeof(struct buf *));
-    for (uint32_t i = 0; i < of->part_count; i++)
+    if (!message_is_in_parts(of))
+        return make(exchange, key, props, message_body(of), of->body_bytes, of->persistent);
+    const struct message_more *more = message_more(of);
+    struct buf **parts = mem_dup(more->parts, more->part_count * sizeof(struct buf *));
+    for (uint32_t i = 0; i < more->part_count; i++)
         buf_ref(parts[i]);
-    return message_new_parts(exchange, key, props, parts, of->part_count, of->body_bytes,
+    return message_new_parts(exchange, key, props, parts, more->part_count, of->body_bytes,
                              of->persistent);
+}
+
+void message_set_large_id(struct message *m, uint64_t id)
+{
+    CHECK(m->has_more);
+    message_more(m)->large_id = id;
 }
 
 /* There may be a sign before the digits, which a minus must not change anything by. */
@@ -96,10 +116,15 @@ bool message_timestamp(const struct message *m, uint64_t *seconds)
 
 static void free_message(struct message *m)
 {
-    for (uint32_t i = 0; i < m->part_count; i++)
-        buf_unref(&m->parts[i]);
-    mem_free(m->parts);
-    mem_free(m);
+    if (LIKELY(!m->has_more)) {
+        mem_free(m);
+        return;
+    }
+    struct message_more *more = message_more(m);
+    for (uint32_t i = 0; i < more->part_count; i++)
+        buf_unref(&more->parts[i]);
+    mem_free(more->parts);
+    mem_free(more);
 }
 
 size_t message_unref(struct message **message)

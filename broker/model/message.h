@@ -5,6 +5,10 @@
  * body that came in several frames is a chain of blocks instead, so that memory is taken only for
  * octets that have arrived. Immutable once published. Any thread may hold, take and drop
  * references.
+ *
+ * There are millions of small ones, so what only others need stands before those:
+ *
+ *   [ struct message_more ] [ struct message: names, properties' flags and list, body if inline ]
  */
 #ifndef WARREN_MESSAGE_H
 #define WARREN_MESSAGE_H
@@ -17,14 +21,25 @@
 
 struct message {
     atomic_uint refs;
+    uint32_t body_bytes;
     uint32_t props_bytes;
-    uint64_t body_bytes;
-    struct buf **parts; /* body_parts of them; NULL when the body is in `bytes` */
-    uint32_t part_count;
     uint16_t names_bytes;
     bool persistent; /* delivery-mode 2 */
-    uint8_t bytes[]; /* names, property flags and list, body if inline */
+    bool has_more;   /* it is large, or its body is in parts */
+    uint8_t bytes[];
 };
+_Static_assert(sizeof(struct message) == 16, "there are millions");
+
+struct message_more {
+    struct buf **parts; /* NULL: the body is inline */
+    uint64_t large_id;
+    uint32_t part_count;
+    uint32_t unused[3];
+};
+_Static_assert(sizeof(struct message_more) % 16 == 0, "what stands behind it stays aligned");
+
+/* From here on it is large. */
+#define MESSAGE_LARGE_BYTES ((uint32_t)64 * 1024)
 
 /* One reference; all is copied. `props` is the header's payload behind the body size (flags and
  * list, see amqp_props). */
@@ -39,6 +54,25 @@ struct message *message_new_parts(struct slice exchange, struct slice key, struc
 /* Another message with the body of `of`: in parts, which are shared, or inline, then copied. */
 struct message *message_with_props(const struct message *of, struct slice exchange,
                                    struct slice key, struct slice props);
+
+static inline struct message_more *message_more(const struct message *m)
+{
+    return (struct message_more *)((uintptr_t)m - sizeof(struct message_more));
+}
+
+static inline bool message_is_in_parts(const struct message *m)
+{
+    return UNLIKELY(m->has_more) && message_more(m)->parts != NULL;
+}
+
+/* The id of the file that a large one has of its own in the store; 0: none. Set by its maker,
+ * before others have it. */
+static inline uint64_t message_large_id(const struct message *m)
+{
+    return m->has_more ? message_more(m)->large_id : 0;
+}
+
+void message_set_large_id(struct message *m, uint64_t id);
 
 static inline struct message *message_ref(struct message *m)
 {
@@ -83,7 +117,7 @@ static inline bool message_props_matter(const struct message *m)
 /* Its timestamp property; false when it has none. */
 bool message_timestamp(const struct message *m, uint64_t *seconds);
 
-/* The body, when it is inline (parts is NULL). */
+/* The body, when it is inline. */
 static inline struct slice message_body(const struct message *m)
 {
     return slice_of(m->bytes + m->names_bytes + m->props_bytes, m->body_bytes);
@@ -92,8 +126,11 @@ static inline struct slice message_body(const struct message *m)
 /* Octets of memory that it stands for, for watermarks. */
 static inline size_t message_cost_bytes(const struct message *m)
 {
-    return sizeof *m + m->names_bytes + m->props_bytes + (size_t)m->body_bytes +
-           m->part_count * (sizeof(struct buf) + sizeof(struct buf *));
+    size_t bytes = sizeof *m + m->names_bytes + m->props_bytes + m->body_bytes;
+    if (UNLIKELY(m->has_more))
+        bytes += sizeof(struct message_more) +
+                 message_more(m)->part_count * (sizeof(struct buf) + sizeof(struct buf *));
+    return bytes;
 }
 
 #endif

@@ -45,6 +45,28 @@ Test(message, only_the_last_reference_frees_parts_and_all)
         message_new_parts(slice_str(""), slice_str("q"), slice_of("\0\0", 2), parts, 2, 11, false);
     struct message *other = message_ref(m);
     cr_expect(eq(sz, message_unref(&m), 0));
-    cr_expect(slice_is(buf_slice(other->parts[1]), "second"));
+    cr_expect(slice_is(buf_slice(message_more(other)->parts[1]), "second"));
     cr_expect(lt(sz, 11, message_unref(&other)));
+}
+
+Test(message, a_large_one_carries_the_id_of_its_file)
+{
+    uint8_t *body = mem_zalloc(MESSAGE_LARGE_BYTES);
+    body[0] = 'b';
+    struct slice names = slice_str("q"), props = slice_of("\0\0", 2);
+    struct message *m = message_new(names, names, props, slice_of(body, MESSAGE_LARGE_BYTES), true);
+    cr_expect(eq(u64, message_large_id(m), 0));
+    message_set_large_id(m, 4711);
+    cr_expect(eq(u64, message_large_id(m), 4711));
+    cr_expect(slice_eq(message_body(m), slice_of(body, MESSAGE_LARGE_BYTES)));
+    cr_expect(not(message_is_in_parts(m)));
+    struct message *copy = message_with_props(m, names, names, props);
+    cr_expect(eq(u64, message_large_id(copy), 0), "it has a file of its own, or none");
+    message_unref(&m);
+    message_unref(&copy);
+    m = message_new(names, names, props, slice_of(body, MESSAGE_LARGE_BYTES - 1), true);
+    cr_expect(eq(u64, message_large_id(m), 0));
+    cr_expect(eq(sz, sizeof *m, 16), "a small one pays nothing for it");
+    message_unref(&m);
+    mem_free(body);
 }
