@@ -1,0 +1,76 @@
+/*
+ * index_state: what an index file says of a segment beyond its messages: what was settled, how far
+ * queues were handed out, returns, large messages, and where octets were lost. No I/O.
+ *
+ *   group    u8 kind, varint qid, varint count, then so many:
+ *   RANGE    varint first less the last before, varint last less first
+ *   MARK     varint qseq
+ *   AHEAD    the same, for marks that run ahead (SETTLE_AHEAD)
+ *   RETURNS  varint qseq, varint returns
+ *   PROVEN   varint id of a large message that is durable; qid is 0
+ *   LARGE    varint qseq, id, offset, length, body octets; u8 flags: a MSG_LARGE record's target
+ *   GAP      varint from, varint to: octets that cannot be read and were durable; qid is 0
+ */
+#ifndef WARREN_INDEX_STATE_H
+#define WARREN_INDEX_STATE_H
+
+#include "store/index_file.h"
+
+enum index_state_kind {
+    INDEX_RANGE = 1,
+    INDEX_MARK,
+    INDEX_AHEAD,
+    INDEX_RETURNS,
+    INDEX_PROVEN,
+    INDEX_LARGE,
+    INDEX_GAP,
+};
+
+/* One item. What a kind does not have is zero. */
+struct index_state {
+    enum index_state_kind kind;
+    uint64_t qid;
+    uint64_t first; /* or the only position, or an octet */
+    uint64_t last;
+    uint64_t large_id;
+    uint32_t offset;
+    uint32_t length;
+    uint32_t body_bytes;
+    uint32_t returns;
+    uint8_t flags; /* of the MSG */
+};
+
+/* ---- making -----------------------------------------------------------------------------------
+ */
+
+struct index_states;
+
+struct index_states *index_states_new(void);
+void index_states_free(struct index_states **s);
+
+void index_states_settle(struct index_states *s, const struct settle_record *r);
+void index_states_returns(struct index_states *s, uint64_t qid, struct slice items);
+/* PROVEN, LARGE and GAP. */
+void index_states_add(struct index_states *s, const struct index_state *item);
+
+/* All of it, in memory that the caller frees (mem_free). NULL with *len 0: there is nothing. */
+uint8_t *index_states_take(struct index_states *s, size_t *len);
+
+/* ---- reading ----------------------------------------------------------------------------------
+ */
+
+struct index_state_reader {
+    struct wire w;
+    struct index_state now;
+    uint64_t left; /* of the group */
+};
+
+static inline struct index_state_reader index_state_over(struct slice state)
+{
+    return (struct index_state_reader){ .w = wire_over(state) };
+}
+
+/* The next item; false at the end, or where the octets make no sense: then w.ran_out is set. */
+MUST_CHECK bool index_state_next(struct index_state_reader *r, struct index_state *out);
+
+#endif
