@@ -18,12 +18,13 @@
 #include "io/loop.h"
 #include "io/mailbox.h"
 #include "store/journal.h"
-#include "store/large.h"
+#include "store/large_files.h"
 #include "store/loader.h"
 #include "store/recover.h"
 #include "store/segs.h"
 
 struct epoch;
+struct round;
 struct store;
 struct store_ask;
 
@@ -81,6 +82,9 @@ MUST_CHECK bool store_start(struct store *st, struct err *err);
 /* The shards' loops have ended, or append nothing more. What was appended is written and synced,
  * the journal is closed in order; threads end. What was asked for comes back, as mail. */
 void store_stop(struct store *st);
+
+/* Any thread: what it asks for need not be done any more, only answered. */
+bool store_is_stopping(const struct store *st);
 
 /* For loops that do not run any more: deliver what is under way, see loop_settle. */
 bool store_settle(struct store *st);
@@ -160,50 +164,42 @@ void store_stats(struct store *st, struct store_stats *out);
 /* ---- what the manager asks of a shard -----------------------------------------------------------
  */
 
-/* One record of a segment that is to be emptied. */
+/* One message of one queue in a segment that is to be emptied; alive or not. */
 struct store_moving {
-    uint32_t offset;
-    uint32_t length;
-};
-
-/* All records of one queue there. */
-struct store_moving_entry {
+    uint64_t qid;
     uint64_t qseq;
     uint64_t body_bytes;
     uint64_t expires_ms; /* wall clock; 0: never */
-    uint32_t offset;
     uint32_t returns;
-    bool is_persistent;
-    bool is_moved; /* MSG_MOVED: stood elsewhere before */
+    uint32_t offset; /* of the record */
 };
 
+/* All that stands there of one queue. */
 struct store_moving_queue {
     uint64_t qid;
-    uint32_t first; /* of `entries` */
+    uint32_t first; /* of `items` */
     uint32_t count; /* in order of qseq */
 };
 
-/* 1. if `bytes` is set: what is alive of `records` moves to the journal's end (MSG_MOVED);
+/* 1. if `bytes` is set: what is alive of `items` moves to the journal's end (MSG_MOVED), those that
+ *    one record names in one record again;
  * 2. the state of each queue that has SETTLE or RETURNS in one of `segs` is carried there;
- * 3. store_answer with the highest LSN of what was appended (0: nothing). */
+ * 3. store_answer. Begun in a later turn than that in which it came: what the shard appended before
+ *    is counted by then. */
+#define STORE_ASK_SEGS 16u
 struct store_ask {
     struct mail mail;
     uint32_t shard;
-    uint32_t segs[16];
+    uint32_t segs[STORE_ASK_SEGS];
     uint32_t seg_count;
-    struct slice bytes; /* the whole of segs[0]; borrowed until the answer */
-    struct segment_header header;
-    const struct store_moving *records; /* those that name a queue of this shard */
-    size_t record_count;
+    struct slice bytes; /* the whole of segs[0]; borrowed until the answer, as is all below */
+    const struct segment_header *header;
+    const struct store_moving *items;
     const struct store_moving_queue *queues; /* of this shard */
     size_t queue_count;
-    const struct store_moving_entry *entries;
-    /* The shard's, zero at first. */
-    size_t at_queue;
-    size_t at_record;
-    size_t at_seg;
-    size_t at_state;
-    uint64_t lsn;
+    const uint32_t *order; /* which of `items` are this shard's, as they stand in the segment */
+    size_t order_count;
+    struct round *round; /* the manager's */
 };
 
 /* On the shard's loop, once for each ask. */

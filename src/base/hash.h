@@ -21,4 +21,14 @@ static inline uint64_t hash_u64(uint64_t x)
     return x ^ (x >> 32);
 }
 
+/* ---- in parts: the same as hash_bytes over all of them ---- */
+
+struct hash_parts;
+
+struct hash_parts *hash_parts_new(uint64_t seed);
+void hash_parts_add(struct hash_parts *h, struct slice bytes);
+
+/* The result; *h is freed and becomes NULL. */
+uint64_t hash_parts_end(struct hash_parts **h);
+
 #endif

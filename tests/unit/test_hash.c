@@ -37,3 +37,20 @@ Test(hash, mixes_numbers)
     cr_expect(used > 128, "%u of 256 slots", used); /* chance gives 162 */
     cr_expect(hash_u64(1) != hash_u64(2));
 }
+
+/* However the octets are cut. */
+Test(hash, of_parts_is_that_of_the_whole)
+{
+    uint8_t bytes[5000];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * 7 + i / 256);
+    for (size_t n = 0; n <= sizeof bytes; n += n < 300 ? 1 : 97) {
+        for (size_t cut = 1; cut < 3000; cut = cut * 3 + 1) {
+            struct hash_parts *h = hash_parts_new(n % 3);
+            for (size_t at = 0; at < n; at += cut)
+                hash_parts_add(h, slice_of(bytes + at, n - at < cut ? n - at : cut));
+            cr_assert(eq(u64, hash_parts_end(&h), hash_bytes(slice_of(bytes, n), n % 3)));
+            cr_assert(h == NULL);
+        }
+    }
+}
