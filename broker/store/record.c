@@ -137,10 +137,10 @@ size_t record_put_batch(uint8_t out[RECORD_BATCH_BYTES], const struct batch_reco
     return put_done(&w);
 }
 
-size_t record_put_end(uint8_t out[RECORD_END_BYTES])
+size_t record_put_end(uint8_t out[RECORD_END_BYTES], unsigned flags)
 {
     struct wire_out w = wire_out_over(out, RECORD_END_BYTES);
-    put_head(&w, RECORD_END, 0, 0, RECORD_END_BYTES);
+    put_head(&w, RECORD_END, flags, 0, RECORD_END_BYTES);
     return put_done(&w);
 }
 

@@ -26,7 +26,7 @@
  *   LARGE    u64 id: that file is durable
  *   BATCH    u64 BATCH_MAGIC; u64 LSN: what was on the medium when the batch was written; u64 wall
  *            clock ms
- *   END      nothing follows in this segment
+ *   END      nothing follows in this segment; flags: END_CLOSED
  *
  * All integers little-endian. A position (qseq) of a queue (qid) is given once and never again, so
  * the order of MSG and SETTLE means nothing: alive is what has a MSG and no SETTLE. Of two MSG of
@@ -68,6 +68,10 @@ enum settle_flags {
     /* The marks run ahead of what was really handed out. They count when the journal was not closed
      * in order: rather flagged without need than handed out twice without a flag. */
     SETTLE_AHEAD = 1,
+};
+
+enum end_flags {
+    END_CLOSED = 1, /* the journal was closed in order: nothing is missing behind it */
 };
 
 /* What is inline at most: names, properties and body together. More goes to a file of its own. */
@@ -132,7 +136,7 @@ size_t record_put_returns(uint8_t *out, uint64_t qid, const struct msg_return *i
 void record_put_large_id(uint8_t out[8], uint64_t id);
 size_t record_put_large(uint8_t out[RECORD_LARGE_BYTES], uint64_t id);
 size_t record_put_batch(uint8_t out[RECORD_BATCH_BYTES], const struct batch_record *b);
-size_t record_put_end(uint8_t out[RECORD_END_BYTES]);
+size_t record_put_end(uint8_t out[RECORD_END_BYTES], unsigned flags);
 
 /* ---- reading ------------------------------------------------------------------------------------
  */

@@ -56,7 +56,7 @@ struct place seg_kit_batch(struct seg_kit *k, uint64_t durable_lsn)
 struct place seg_kit_end(struct seg_kit *k)
 {
     uint8_t record[RECORD_END_BYTES];
-    return put(k, record, record_put_end(record));
+    return put(k, record, record_put_end(record, 0));
 }
 
 struct place seg_kit_msg_to(struct seg_kit *k, unsigned flags, const struct msg_target *targets,

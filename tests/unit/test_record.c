@@ -128,7 +128,7 @@ Test(record, gives_back_settlements_returns_and_the_small_ones)
     cr_expect(eq(u64, b.wall_ms, 46));
     cr_expect(not(record_read_large(&r, &id)));
 
-    record_put_end(bytes);
+    record_put_end(bytes, 0);
     place_at(SEG_BYTES - 16, bytes);
     cr_assert(eq(int, cut(SEG_BYTES - 16, &r), RECORD_CUT_OK));
     cr_expect(eq(int, r.type, RECORD_END));
