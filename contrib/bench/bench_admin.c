@@ -5,6 +5,7 @@
 
 #define CHANNEL   1u
 #define AHEAD_MAX 64u /* requests under way */
+#define TRIES_MAX 20u /* of one job: what it asks for is refused, not delayed */
 
 /* Where the texts and tables of one request are composed. */
 struct request {
@@ -209,6 +210,14 @@ static void on_failed(struct bench_conn *c, const struct err *why, void *arg)
     done(a, why);
 }
 
+/* A queue that is gone costs the connection each time that it is asked for. */
+static void on_down(struct bench_conn *c, const struct err *why, void *arg)
+{
+    struct bench_admin *a = arg;
+    if (a->job != BENCH_ADMIN_NONE && !a->broken && ++a->tries == TRIES_MAX)
+        on_failed(c, why, a);
+}
+
 static void on_closed(struct bench_conn *c, void *arg)
 {
     (void)c;
@@ -218,6 +227,7 @@ static void on_closed(struct bench_conn *c, void *arg)
 static const struct bench_conn_handlers conn_handlers = {
     .on_ready = on_ready,
     .on_data = on_data,
+    .on_down = on_down,
     .on_failed = on_failed,
     .on_closed = on_closed,
 };
@@ -245,6 +255,7 @@ void bench_admin_do(struct bench_admin *a, enum bench_admin_job job)
 {
     CHECK(a->job == BENCH_ADMIN_NONE && !a->broken);
     a->job = job;
+    a->tries = 0;
     if (job == BENCH_ADMIN_CLOSE) {
         bench_conn_close(&a->conn);
     } else if (!a->used) {

@@ -30,6 +30,7 @@ struct bench_admin {
     enum bench_admin_job job;
     bool used; /* it was connected once */
     bool broken;
+    unsigned tries; /* of this job that cost the connection */
     uint64_t sent;
     uint64_t answered;
     uint64_t total;

@@ -237,7 +237,7 @@ static void json_run(struct bench_report *r, const struct bench_plan *plan,
     put_count(all, "reconnects", t->reconnects);
     put_count(all, "blocked", t->blocked);
     put_count(all, "left", b->left);
-    put(all, "exact", json_boolean(!b->inexact));
+    put(all, "exact", json_boolean(!b->inexact && !b->uncounted));
     put_real(all, "delivery_gap_ms", (double)t->delivery_gap_us / 1e3);
     put_real(all, "confirm_gap_ms", (double)t->confirm_gap_us / 1e3);
     put(r->root, "total", all);
@@ -314,6 +314,8 @@ static void print_verdict(const struct bench_plan *plan, const struct bench_resu
                      "first one lost", b->lost_queue, b->lost_flow, b->lost_sequence);
     if (b->inexact)
         (void)printf("the counts are not exact: give more --ids-memory\n");
+    if (b->uncounted)
+        (void)printf("queues without consumers could not be counted: losses there are not known\n");
 }
 
 void bench_report_run(struct bench_report *r, const struct bench_plan *plan,

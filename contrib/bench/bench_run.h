@@ -43,8 +43,9 @@ struct bench_result {
     uint32_t lost_flow;          /* the first one lost, when there is one */
     uint32_t lost_queue;
     uint64_t lost_sequence;
-    uint64_t left; /* in the queues, at the end */
-    bool inexact;  /* the memory for ids did not suffice */
+    uint64_t left;  /* in the queues, at the end */
+    bool inexact;   /* the memory for ids did not suffice */
+    bool uncounted; /* queues without consumers could not be asked what they hold */
 };
 
 /* Called for each interval while the run goes on, from the main loop. */

@@ -93,8 +93,11 @@ void bench_verdict(const struct bench_plan *plan, struct bench_worker *workers, 
         for (unsigned i = 0; i < count; i++)
             judge_worker(plan, track, &workers[i], out);
     }
-    if (left == NULL)
+    if (left == NULL) {
+        for (uint32_t q = 0; q < plan->options->queues; q++)
+            out->uncounted |= plan->options->publishers != 0 && !bench_plan_is_consumed(plan, q);
         return;
+    }
     for (uint32_t q = 0; q < plan->options->queues; q++)
         out->left += left[q];
     out->lost += bench_verdict_short(plan, workers, count, left);
@@ -113,7 +116,7 @@ uint32_t bench_result_faults(const struct bench_result *r, const struct bench_op
     if (c->acked_again != 0)
         faults |= BENCH_ACKED_AGAIN;
     faults &= ~o->tolerate;
-    if (c->corrupt != 0 || c->misrouted != 0 || r->inexact)
+    if (c->corrupt != 0 || c->misrouted != 0 || r->inexact || r->uncounted)
         faults |= BENCH_CORRUPT;
     return faults;
 }

@@ -1,0 +1,74 @@
+"""A disk that fails when the test says so: tests/store/faulty_disk.c under a broker."""
+
+import errno
+import mmap
+import os
+import struct
+
+from harness.servers import BUILD, Broker
+
+LIBRARY = os.path.join(BUILD, "tests", "store", "faulty_disk.so")
+
+FIELDS = ("after", "code", "delay_ms", "calls")
+FAULTS = ("sync", "write")
+FAULT = struct.Struct("=4i")
+MATCH_BYTES = 64
+
+
+class Faults:
+    """The library's control file. `sync` and `write` are done to as fail(), slow() and heal() say."""
+
+    def __init__(self, path):
+        self.path = path
+        with open(path, "wb") as f:
+            f.write(FAULT.pack(-1, 0, 0, 0) * len(FAULTS) + b"\0" * MATCH_BYTES)
+        with open(path, "r+b") as f:
+            self.map = mmap.mmap(f.fileno(), 0)
+
+    def _set(self, fault, field, value):
+        at = FAULTS.index(fault) * FAULT.size + FIELDS.index(field) * 4
+        self.map[at:at + 4] = struct.pack("=i", value)
+
+    def calls(self, fault):
+        at = FAULTS.index(fault) * FAULT.size + FIELDS.index("calls") * 4
+        return struct.unpack("=i", self.map[at:at + 4])[0]
+
+    def only(self, part):
+        """Files with this in their path."""
+        at = len(FAULTS) * FAULT.size
+        self.map[at:at + MATCH_BYTES] = part.encode().ljust(MATCH_BYTES, b"\0")
+
+    def fail(self, fault, after=0, code=errno.EIO):
+        """So many are well yet."""
+        self._set(fault, "code", code)
+        self._set(fault, "after", after)
+
+    def halve(self):
+        """Each write takes half of what it gets, or the first of several pieces."""
+        self.fail("write", code=0)
+
+    def slow(self, fault, ms):
+        self._set(fault, "delay_ms", ms)
+
+    def heal(self):
+        for fault in FAULTS:
+            self._set(fault, "after", -1)
+            self._set(fault, "delay_ms", 0)
+
+
+class FaultyBroker(Broker):
+    """A broker on such a disk."""
+
+    def __init__(self, folder, name="rabbit1", conf=None):
+        super().__init__(folder, name, conf)
+        os.makedirs(self.path("data"), exist_ok=True)
+        self.faults = Faults(self.path("faults"))
+
+    def env(self):
+        env = super().env()
+        env["LD_PRELOAD"] = LIBRARY
+        env["FAULTY_DISK_CONTROL"] = self.path("faults")
+        env["FAULTY_DISK_FOLDER"] = self.path("data")
+        # The sanitizer wants to be first; the library only calls on what comes after it.
+        env["ASAN_OPTIONS"] = env["ASAN_OPTIONS"] + ":verify_asan_link_order=0"
+        return env
