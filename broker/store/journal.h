@@ -36,6 +36,9 @@ struct journal_setup {
     uint32_t interval_ms;
     uint32_t slow_ms;     /* a sync that takes longer is warned of */
     uint8_t store_id[16]; /* of the headers */
+    /* The simulator's; NULL: the machine's clock and chance. */
+    uint64_t (*wall_ms)(void *arg);
+    uint64_t (*random)(void *arg);
     /* On the journal's thread (or in journal_pump): more is durable; a segment was sealed; it has
      * failed, `err` says why. */
     void (*on_durable)(void *arg);
@@ -44,14 +47,17 @@ struct journal_setup {
     void *arg;
 };
 
-/* Makes the first segments. */
+/* Makes the first segment; the others are left to journal_prepare. Spares that an earlier life of
+ * the store left are taken over. */
 MUST_CHECK struct journal *journal_new(const struct journal_setup *setup, struct err *err);
 
 /* Its thread; without it journal_pump does the work. */
 MUST_CHECK bool journal_start(struct journal *j, struct err *err);
 
-/* Writes and syncs what was appended, ends the thread; the open segment is closed with END. */
+/* Writes and syncs what was appended, ends the thread; the open segment is closed with END. What is
+ * appended afterwards goes nowhere. */
 void journal_stop(struct journal *j);
+/* Stopped, or never started. NULL is allowed. */
 void journal_free(struct journal **j);
 
 /* ---- any thread ---------------------------------------------------------------------------------
@@ -65,9 +71,13 @@ enum journal_need {
 
 /* One record, in parts that are copied; the first holds at least its head. Returns its place; *lsn
  * (may be NULL) is what journal_durable must have reached for it to be safe. After a failure the
- * record goes nowhere and *lsn is never reached. */
+ * record goes nowhere: its place is none and *lsn UINT64_MAX, which is never reached. It is no
+ * longer than journal_record_max. */
 struct place journal_append(struct journal *j, const struct slice *parts, size_t count,
                             enum journal_need need, uint64_t *lsn);
+
+/* The longest record that fits into a segment. */
+size_t journal_record_max(const struct journal *j);
 
 /* Wake the thread if it sleeps and there is something for it: at the end of a turn in which
  * something was appended. */
@@ -75,6 +85,16 @@ void journal_kick(struct journal *j);
 
 /* Everything that ends at or below this is as safe as `sync` says. */
 uint64_t journal_durable(const struct journal *j);
+
+/* Everything that ends at or below this is on the medium, whatever `sync` says. */
+uint64_t journal_synced(const struct journal *j);
+
+/* Above every record that was appended so far. */
+uint64_t journal_end(struct journal *j);
+
+/* Have everything appended so far synced soon, also where `sync` would not. Then journal_synced has
+ * moved and on_durable is called. */
+void journal_want_sync(struct journal *j);
 
 /* Octets appended and not yet written. Publishers are to be held while it is above
  * JOURNAL_BACKLOG_MAX. */
@@ -93,8 +113,10 @@ bool journal_has_failed(const struct journal *j);
 MUST_CHECK bool journal_prepare(struct journal *j, struct err *err);
 bool journal_wants_prepare(const struct journal *j);
 
-/* Nothing in this sealed segment is needed any more: it becomes a spare, or goes when there are
- * enough. Blocks; on a pool. */
+/* Nothing in this sealed segment is needed any more, and what was moved out of it is synced: it
+ * becomes a spare, or goes when there are enough. When this returns true it is gone durably. False
+ * with ERR_LIMIT: nothing has happened, to be tried again; other errors are final. Blocks; on a
+ * pool. */
 MUST_CHECK bool journal_recycle(struct journal *j, uint32_t seg, struct err *err);
 
 /* ---- without a thread ---------------------------------------------------------------------------
@@ -103,7 +125,9 @@ MUST_CHECK bool journal_recycle(struct journal *j, uint32_t seg, struct err *err
 /* Write and sync one group. False when there was nothing to do. */
 bool journal_pump(struct journal *j, uint64_t now_ms);
 
-#define JOURNAL_LATENCY_BUCKETS 24u /* powers of two from 16 us */
+/* Bucket i counts the syncs that took up to 16 << i us (and more than the one before); the last
+ * one all that took longer. */
+#define JOURNAL_LATENCY_BUCKETS 24u
 struct journal_stats {
     uint64_t records;
     uint64_t bytes; /* of records */
@@ -114,14 +138,17 @@ struct journal_stats {
     uint64_t sync_us_max;
     uint64_t sync_us[JOURNAL_LATENCY_BUCKETS];
     uint32_t open_seg;
-    uint32_t spares;
-    uint64_t waits; /* times a group had to wait for a segment to be made */
+    uint32_t spares; /* that are ready */
+    uint64_t waits;  /* times a group had to wait for a segment to be made */
 };
 void journal_stats(struct journal *j, struct journal_stats *out); /* any thread */
 
-/* "journal/0000001a.seg" and "journal/0000001a.idx"; spares are "journal/spare-NNNN". */
+/* "journal/0000001a.seg" and "journal/0000001a.idx". A segment that is none any more, or not yet,
+ * is "journal/spare-0000001a", after a number it had or will have. */
+#define JOURNAL_FOLDER   "journal"
 #define JOURNAL_NAME_MAX 40u
 void journal_seg_name(uint32_t seg, char name[JOURNAL_NAME_MAX]);
 void journal_idx_name(uint32_t seg, char name[JOURNAL_NAME_MAX]);
+void journal_spare_name(uint32_t seg, char name[JOURNAL_NAME_MAX]);
 
 #endif

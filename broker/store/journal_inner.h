@@ -1,0 +1,137 @@
+/*
+ * journal_inner: what the parts of the journal know of each other.
+ *
+ *     append  ->  gathering group  ->  the thread (or pump): seal, write, sync  ->  durable
+ *                 chunks of memory                 |
+ *                                     ready segments, made by journal_prepare
+ *
+ * Two locks: `lock` for the gathering group, the list of ready segments and the figures, held for
+ * as long as a copy takes; `making` for those who make, take back and rename files, held while the
+ * disk works. Who holds `making` may take `lock`, not the other way round.
+ */
+#ifndef WARREN_JOURNAL_INNER_H
+#define WARREN_JOURNAL_INNER_H
+
+#include "base/log.h"
+#include "io/lock.h"
+#include "store/journal.h"
+
+#include <sys/queue.h>
+
+#define END_ROOM       16u /* the padded lengths of these records */
+#define BATCH_ROOM     40u
+#define CHUNK_BYTES    ((uint32_t)256 * 1024)
+#define IDLE_MAX       32u /* chunks that are kept for the next groups */
+#define LAZY_WRITE_US  UINT64_C(2000)
+#define LAZY_SYNC_MS   100u
+#define SLOW_WINDOW_MS 10000u
+
+_Static_assert(END_ROOM == ((RECORD_END_BYTES + 7) & ~7u), "as record_padded has it");
+_Static_assert(BATCH_ROOM == ((RECORD_BATCH_BYTES + 7) & ~7u), "as record_padded has it");
+
+/* Whole records that stand one behind the other in one segment. */
+struct chunk {
+    struct chunk *next;
+    uint32_t seg;
+    uint32_t offset; /* of the first, in the segment */
+    uint32_t len;
+    uint32_t cap;
+    uint8_t data[];
+};
+
+struct group {
+    struct chunk *first;
+    struct chunk *last;
+    uint64_t bytes;
+    bool is_wanted;  /* somebody waits for it */
+    bool wants_sync; /* it, and what was written before it, is to be synced in any case */
+};
+
+/* A segment's file that may be written, or was. */
+struct segment {
+    TAILQ_ENTRY(segment) entry;
+    struct disk_file *file;
+    struct segment_header header;
+};
+
+TAILQ_HEAD(segment_list, segment);
+
+enum nap { /* of the thread: what wakes it */
+           NAP_NONE,
+           NAP_IDLE, /* whatever is appended */
+           NAP_LAZY, /* what somebody waits for */
+};
+
+struct journal {
+    struct journal_setup setup;
+
+    struct lock lock;
+    struct bell bell;
+    struct group gathering;
+    struct chunk *idle;
+    unsigned idle_count;
+    struct place next; /* where the next record will stand */
+    bool in_batch;     /* the gathering group has a BATCH in that segment */
+    bool is_closed;    /* nothing more is taken */
+    bool is_stopping;
+    bool is_running; /* it has a thread */
+    enum nap nap;
+    struct segment_list ready; /* in order, the numbers behind the last that was taken */
+    struct err failure;
+    struct journal_stats figures;
+
+    atomic_bool has_failed;
+    atomic_bool wake; /* the thread naps and there is something for it */
+    atomic_uint_least64_t durable_lsn;
+    atomic_uint_least64_t synced_lsn;
+    atomic_uint_least64_t backlog_bytes;
+    atomic_uint ready_count;
+    atomic_bool is_full; /* of the disk, when a segment was to be made last */
+
+    struct lock making;
+    uint32_t next_made; /* the number of the next segment to be made */
+    uint32_t *stock;    /* the numbers in the names of files that can become segments */
+    size_t stock_count;
+    size_t stock_room;
+
+    /* The thread's, or the pump's. */
+    struct thread *thread;
+    struct segment *open;
+    struct segment_list full; /* written to their end, not yet synced */
+    struct slice *parts;
+    size_t parts_room;
+    uint64_t written_lsn;
+    uint64_t lazy_until_us; /* what nobody waits for is written then; 0: nothing gathered */
+    uint64_t sync_by_ms;    /* what was written is synced then at the latest; 0: all is */
+    bool is_dirty;          /* `open` has what is not synced */
+    bool told_failure;
+    struct log_rate slow_rate;
+};
+
+/* ---- journal.c ------------------------------------------------------------------------------ */
+
+/* The first error stays. Wakes the thread, which tells the owner. Any thread. */
+void journal_fail(struct journal *j, const struct err *err);
+
+/* Take what was gathered; the next append begins a new group. */
+struct group journal_take_group(struct journal *j);
+/* Its memory goes back: it is written, and counted as such, or lost. */
+void journal_drop_group(struct journal *j, struct group *g, bool is_written);
+
+/* The last records: no more are taken. */
+void journal_close_gathering(struct journal *j);
+
+/* ---- journal_segments.c --------------------------------------------------------------------- */
+
+/* Take over what an earlier life left, and make the first segment ready. */
+MUST_CHECK bool journal_make_first(struct journal *j, struct err *err);
+/* The next segment; made now if none is ready. */
+MUST_CHECK struct segment *journal_next_segment(struct journal *j, struct err *err);
+void journal_segment_free(struct journal *j, struct segment **s);
+
+/* ---- journal_thread.c ----------------------------------------------------------------------- */
+
+/* One group on its way, as far as there is one. False when there was nothing to do. */
+bool journal_step(struct journal *j, uint64_t now_ms);
+
+#endif
