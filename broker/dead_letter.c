@@ -3,6 +3,7 @@
 #include "amqp/amqp_props.h"
 #include "amqp/amqp_table.h"
 #include "base/check.h"
+#include "base/idmap.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -11,22 +12,32 @@
 #include "model/death.h"
 #include "model/exchange.h"
 #include "port.h"
+#include "store/segs.h"
 
 #define LETTERS_A_TURN    1024u
+#define LOOK_BACK         64u       /* letters, for one that has a place only now */
 #define DEATHS_WITH_ALARM 4u        /* without anybody's doing; see multiplies */
 #define KEYS_MAX          64u       /* keys in header CC that are looked at */
 #define KEY_BYTES_MAX     UINT8_MAX /* of a routing key; arguments and policies may say more */
 
 struct dead_letter {
-    struct message *message;
-    struct hosted *from; /* stays while it has letters */
+    struct message *message; /* NULL: it is on its way to queues of other shards */
+    struct hosted *from;     /* stays while it has letters */
     enum queue_death why;
-    STAILQ_ENTRY(dead_letter) entry;
+    struct dead_from stood;
+    uint64_t body_bytes;
+    uint64_t number; /* for answers of other shards; 0: none is awaited */
+    uint32_t away;   /* answers to come */
+    TAILQ_ENTRY(dead_letter) entry;
 };
+
+TAILQ_HEAD(dead_letter_list, dead_letter);
 
 struct dead_letters {
     struct shard *shard;
-    STAILQ_HEAD(, dead_letter) waiting;
+    struct dead_letter_list waiting;
+    struct idmap away; /* those that are on their way, by number */
+    uint64_t last_number;
     struct loop_task task;
     struct route_out route;
 };
@@ -37,39 +48,80 @@ struct dead_letters *dead_letters_new(struct shard *s)
 {
     struct dead_letters *dl = mem_zalloc(sizeof *dl);
     dl->shard = s;
-    STAILQ_INIT(&dl->waiting);
+    TAILQ_INIT(&dl->waiting);
+    idmap_init(&dl->away);
     loop_task_init(&dl->task, on_turn, dl);
     route_out_init(&dl->route);
     return dl;
 }
 
-static struct message *take_next(struct dead_letters *dl, struct hosted **from,
-                                 enum queue_death *why)
+static struct dead_letter *take_next(struct dead_letters *dl)
 {
-    struct dead_letter *l = STAILQ_FIRST(&dl->waiting);
-    if (l == NULL)
-        return NULL;
-    STAILQ_REMOVE_HEAD(&dl->waiting, entry);
-    struct message *m = l->message;
-    *from = l->from;
+    struct dead_letter *l = TAILQ_FIRST(&dl->waiting);
+    if (l != NULL)
+        TAILQ_REMOVE(&dl->waiting, l, entry);
+    return l;
+}
+
+static void free_letter(struct dead_letters *dl, struct dead_letter *l)
+{
+    if (l->message != NULL)
+        shard_message_drop(dl->shard, &l->message);
     l->from->letters--;
-    *why = l->why;
     mem_free(l);
-    return m;
 }
 
 void dead_letters_free(struct dead_letters **letters)
 {
     struct dead_letters *dl = *letters;
     *letters = NULL;
-    struct hosted *from;
-    enum queue_death why;
-    struct message *m;
-    while ((m = take_next(dl, &from, &why)) != NULL)
-        shard_message_drop(dl->shard, &m);
+    struct dead_letter *l;
+    while ((l = take_next(dl)) != NULL)
+        free_letter(dl, l);
+    while ((l = idmap_first(&dl->away)) != NULL) {
+        idmap_take(&dl->away, l->number);
+        free_letter(dl, l);
+    }
+    idmap_fini(&dl->away);
     loop_task_cancel(dl->shard->loop, &dl->task);
     route_out_fini(&dl->route);
     mem_free(dl);
+}
+
+/* Its letter is written wherever it went, or goes nowhere. */
+static void done(struct dead_letters *dl, struct dead_letter *l)
+{
+    if (!place_is_none(l->stood.place)) {
+        ledger_settle(dl->shard->ledger, l->from, l->stood.qseq, l->stood.qseq);
+        ledger_leave(dl->shard->ledger, l->stood.place.seg, 1, segs_cost(l->body_bytes));
+    }
+    free_letter(dl, l);
+}
+
+void dead_letters_on_published(struct dead_letters *dl, uint64_t number)
+{
+    struct dead_letter *l = idmap_get(&dl->away, number);
+    if (l == NULL || --l->away != 0)
+        return;
+    idmap_take(&dl->away, number);
+    done(dl, l);
+}
+
+bool dead_letters_placed(struct dead_letters *dl, const struct hosted *h,
+                         const struct dead_from *stood)
+{
+    unsigned n = 0;
+    struct dead_letter *l;
+    TAILQ_FOREACH_REVERSE(l, &dl->waiting, dead_letter_list, entry)
+    {
+        if (l->from == h && l->stood.qseq == stood->qseq && place_is_none(l->stood.place)) {
+            l->stood.place = stood->place;
+            return true;
+        }
+        if (++n == LOOK_BACK)
+            break;
+    }
+    return false;
 }
 
 /* ---- publishing -------------------------------------------------------------------------------
@@ -170,15 +222,36 @@ void dead_letters_count(struct hosted *h, enum shard_after_death after, enum que
                           memory_order_relaxed);
 }
 
-static void publish(struct dead_letters *dl, struct hosted *h, const struct message *m,
-                    enum queue_death why)
+/* `number` is 0 when nothing has to wait for it. Returns how many queues answer later. */
+static uint32_t hand_out(struct dead_letters *dl, struct hosted *h, struct message *out,
+                         enum queue_death why, uint64_t number)
+{
+    struct shard *s = dl->shard;
+    const struct port_channel_ref nobody = { 0 };
+    uint32_t away = 0;
+    for (size_t i = 0; i < dl->route.count; i++) {
+        const struct meta_queue *to = dl->route.queues[i];
+        if (why != QUEUE_REJECTED && death_is_cycle(out, meta_queue_name(to))) {
+            tell_of_cycle(h, to);
+            continue;
+        }
+        struct message *one = message_ref(out);
+        away += port_publish(s, to, &one, &nobody, number) == PORT_LATER;
+    }
+    (void)port_published(s, &nobody, number);
+    return number != 0 ? away : 0;
+}
+
+static uint32_t publish(struct dead_letters *dl, struct hosted *h, const struct message *m,
+                        enum queue_death why, uint64_t number)
 {
     struct shard *s = dl->shard;
     const struct meta_version *v = broker_meta(s->broker);
     const struct queue_settings *set = &h->settings;
+    uint32_t away = 0;
     if (!set->has_dlx || set->dlx.len > META_NAME_MAX) { /* no exchange has such a name */
         dead_letters_count(h, SHARD_DEAD_DROPPED, why);
-        return;
+        return 0;
     }
     struct message *out = death_message(
         m, &(struct death){ .reason = reason(why),
@@ -195,33 +268,34 @@ static void publish(struct dead_letters *dl, struct hosted *h, const struct mess
         is_there = false;
     }
     dead_letters_count(h, is_there ? SHARD_DEAD_SENT_ON : SHARD_DEAD_DROPPED, why);
-    if (is_there) {
-        const struct port_channel_ref nobody = { 0 };
-        for (size_t i = 0; i < dl->route.count; i++) {
-            const struct meta_queue *to = dl->route.queues[i];
-            if (why != QUEUE_REJECTED && death_is_cycle(out, meta_queue_name(to))) {
-                tell_of_cycle(h, to);
-                continue;
-            }
-            struct message *one = message_ref(out);
-            (void)port_publish(s, to, &one, &nobody, 0);
-        }
-    }
+    if (is_there)
+        away = hand_out(dl, h, out, why, number);
     shard_message_drop(s, &out);
+    return away;
+}
+
+static void publish_letter(struct dead_letters *dl, struct dead_letter *l)
+{
+    if (!place_is_none(l->stood.place))
+        l->number = ++dl->last_number;
+    l->away = publish(dl, l->from, l->message, l->why, l->number);
+    if (l->away == 0) {
+        done(dl, l);
+        return;
+    }
+    shard_message_drop(dl->shard, &l->message);
+    idmap_put(&dl->away, l->number, l);
 }
 
 static bool publish_some(struct dead_letters *dl, unsigned most)
 {
-    struct hosted *from;
-    enum queue_death why;
-    struct message *m;
+    struct dead_letter *l;
     for (unsigned n = 0; n < most; n++) {
-        if ((m = take_next(dl, &from, &why)) == NULL)
+        if ((l = take_next(dl)) == NULL)
             return true;
-        publish(dl, from, m, why);
-        shard_message_drop(dl->shard, &m);
+        publish_letter(dl, l);
     }
-    return STAILQ_EMPTY(&dl->waiting);
+    return TAILQ_EMPTY(&dl->waiting);
 }
 
 static void on_turn(void *arg)
@@ -232,12 +306,14 @@ static void on_turn(void *arg)
 }
 
 void dead_letters_add(struct dead_letters *dl, struct hosted *h, struct message **m,
-                      enum queue_death why)
+                      enum queue_death why, const struct dead_from *stood)
 {
     struct dead_letter *l = mem_alloc(sizeof *l);
-    *l = (struct dead_letter){ .message = *m, .from = h, .why = why };
+    *l = (struct dead_letter){
+        .message = *m, .from = h, .why = why, .stood = *stood, .body_bytes = (*m)->body_bytes
+    };
     *m = NULL;
     h->letters++;
-    STAILQ_INSERT_TAIL(&dl->waiting, l, entry);
+    TAILQ_INSERT_TAIL(&dl->waiting, l, entry);
     loop_at_turn_end(dl->shard->loop, &dl->task);
 }

@@ -4,7 +4,8 @@
  * A queue's dead message waits until the queue's own work is done, at the end of the turn, or of
  * later ones when there are many; then it is published again from the queue's shard, in the order
  * of the deaths. It needs nobody's permission and is confirmed to nobody; without the exchange, or
- * when it would go round in a circle, it is dropped.
+ * when it would go round in a circle, it is dropped. In the journal the old message is settled
+ * after the new one was written, on whatever shard that is: a crash may leave both, never none.
  */
 #ifndef WARREN_DEAD_LETTER_H
 #define WARREN_DEAD_LETTER_H
@@ -18,9 +19,23 @@ struct dead_letters *dead_letters_new(struct shard *s);
 /* What waits is dropped. */
 void dead_letters_free(struct dead_letters **dl);
 
-/* A message died in `h`; takes the reference. */
+/* Where a dead message stood. */
+struct dead_from {
+    uint64_t qseq;
+    struct place place; /* in the journal; none: it need not be settled */
+};
+
+/* A message died in `h`; takes the reference. It is settled once its letter is written. */
 void dead_letters_add(struct dead_letters *dl, struct hosted *h, struct message **m,
-                      enum queue_death why);
+                      enum queue_death why, const struct dead_from *stood);
+
+/* One that died before its queue knew the place is there: true when it waits to be published, and
+ * is settled then. */
+MUST_CHECK bool dead_letters_placed(struct dead_letters *dl, const struct hosted *h,
+                                    const struct dead_from *stood);
+
+/* A queue of another shard has taken the letter of this number. */
+void dead_letters_on_published(struct dead_letters *dl, uint64_t number);
 
 /* For the counters of the shard: what became of it. */
 void dead_letters_count(struct hosted *h, enum shard_after_death after, enum queue_death why);

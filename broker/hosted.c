@@ -11,6 +11,7 @@
 #include "model/death.h"
 #include "policy.h"
 #include "port.h"
+#include "store/segs.h"
 
 /* Queues whose moment has come, and messages freed of queues that were deleted, in one turn. */
 #define WAKES_A_TURN 256u
@@ -50,19 +51,82 @@ static void release_message(struct message *m, void *arg)
     shard_message_drop(arg, &m);
 }
 
+/* ---- what the journal is to know of */
+
+static void on_gone(struct queue *q, uint64_t qseq, const struct qentry *e, void *arg)
+{
+    struct shard *s = arg;
+    ledger_settle(s->ledger, hosted_of(q), qseq, qseq);
+    ledger_leave(s->ledger, e->seg, 1, segs_cost(qentry_body_bytes(e)));
+}
+
+static void on_gone_range(struct queue *q, uint64_t first, uint64_t last, void *arg)
+{
+    struct shard *s = arg;
+    ledger_settle(s->ledger, hosted_of(q), first, last);
+}
+
+static void on_freed(struct queue *q, const struct qentry *e, void *arg)
+{
+    struct shard *s = arg;
+    (void)q;
+    ledger_leave(s->ledger, e->seg, 1, segs_cost(qentry_body_bytes(e)));
+}
+
+static void on_out(struct queue *q, uint64_t qseq, void *arg)
+{
+    struct shard *s = arg;
+    ledger_out(s->ledger, hosted_of(q), qseq);
+}
+
+static void on_returned(struct queue *q, uint64_t qseq, uint32_t returns, void *arg)
+{
+    struct shard *s = arg;
+    ledger_returned(s->ledger, hosted_of(q), qseq, returns);
+}
+
+static struct place on_again(struct queue *q, const struct queue_item *item, void *arg)
+{
+    struct shard *s = arg;
+    return ledger_again(s->ledger, hosted_of(q), item);
+}
+
+void hosted_note_state(struct hosted *h, uint32_t seg)
+{
+    (void)h;
+    (void)seg;
+}
+
+/* ---- what they ask for besides */
+
 static void on_dead(struct queue *q, struct message *m, enum queue_death why, uint64_t qseq,
                     const struct qentry *e, void *arg)
 {
-    (void)qseq;
-    (void)e;
     struct shard *s = arg;
     struct hosted *h = hosted_of(q);
+    struct place place = { 0, 0 };
+    if (e != NULL)
+        place = qentry_place(e);
     if (h->settings.has_dlx) {
-        dead_letters_add(s->hosting->letters, h, &m, why);
+        dead_letters_add(s->hosting->letters, h, &m, why, &(struct dead_from){ qseq, place });
         return;
     }
+    if (!place_is_none(place))
+        on_gone(q, qseq, e, s);
     dead_letters_count(h, SHARD_DEAD_DROPPED, why);
-    shard_message_drop(s, &m);
+    if (m != NULL)
+        shard_message_drop(s, &m);
+}
+
+bool hosted_dead_is_placed(struct hosted *h, uint64_t qseq, struct place place)
+{
+    return h->letters != 0 &&
+           dead_letters_placed(h->shard->hosting->letters, h, &(struct dead_from){ qseq, place });
+}
+
+void hosted_on_letter_published(struct shard *s, uint64_t number)
+{
+    dead_letters_on_published(s->hosting->letters, number);
 }
 
 static struct message *count_returns(struct message *m, uint32_t returns, void *arg)
@@ -180,6 +244,7 @@ static void bury(struct shard *s, struct hosted *h)
     if (h->will_run)
         STAILQ_REMOVE(&s->to_run, h, hosted, run_entry);
     h->will_run = false;
+    ledger_forget(s->ledger, h);
     port_cancel_all(s, &h->queue);
     loop_task_cancel(s->loop, &h->go_on);
     if (h->letters == 0 && queue_fini(&h->queue, FREED_A_TURN)) {
@@ -200,6 +265,12 @@ void hosted_init(struct shard *s)
                                   .counted = count_returns,
                                   .wake_at = wake_queue_at,
                                   .go_on = queue_goes_on,
+                                  .gone = on_gone,
+                                  .gone_range = on_gone_range,
+                                  .freed = on_freed,
+                                  .out = on_out,
+                                  .returned = on_returned,
+                                  .again = on_again,
                                   .arg = s };
     heap_init(&ho->wakes);
     loop_timer_init(&ho->timer, s->loop, on_timer, s);
@@ -301,6 +372,7 @@ void shard_post_queue_created(struct shard *s, const struct meta_queue *q)
     h->shard = s;
     h->vhost_id = q->vhost_id;
     h->auto_delete = q->auto_delete;
+    h->book.durable = q->durable && q->owner == 0;
     struct queue_settings settings;
     policy_settings(broker_meta(s->broker), q, &settings);
     take_settings(h, q, &settings);

@@ -9,6 +9,7 @@
 #ifndef WARREN_HOSTED_H
 #define WARREN_HOSTED_H
 
+#include "ledger.h"
 #include "model/queue.h"
 #include "shard.h"
 
@@ -26,6 +27,7 @@ struct hosted {
     uint64_t letters; /* dead ones that wait to be published: until then it stays, see hosted.c */
     struct loop_task go_on;
     STAILQ_ENTRY(hosted) run_entry;
+    struct ledger_queue book; /* what it writes into the journal */
 };
 
 void hosted_init(struct shard *s);
@@ -36,6 +38,16 @@ void hosted_fini(struct shard *s);
 /* The queue, or NULL when it is not here or about to go. */
 struct hosted *shard_hosted(struct shard *s, uint64_t qid);
 struct queue *shard_queue(struct shard *s, uint64_t qid);
+
+/* A message that died before it had a place has one: true when its dead letter is to come, with
+ * which it is settled. */
+MUST_CHECK bool hosted_dead_is_placed(struct hosted *h, uint64_t qseq, struct place place);
+
+/* A queue of another shard has taken a dead letter of this number, see dead_letter.h. */
+void hosted_on_letter_published(struct shard *s, uint64_t number);
+
+/* SETTLE or RETURNS of it were written into this segment. */
+void hosted_note_state(struct hosted *h, uint32_t seg);
 
 /* Ask the control thread to delete a queue of this node, with nobody waiting for it. */
 void shard_delete_queue(struct shard *s, uint64_t qid);

@@ -5,7 +5,9 @@
 #include "broker.h"
 #include "client/channel_port.h"
 #include "control.h"
+#include "ledger.h"
 #include "port_lane.h"
+#include "promise.h"
 
 static void on_flush(void *arg);
 
@@ -96,13 +98,38 @@ struct notice_item *port_add_notice(struct shard *s, uint32_t to)
 /* ---- publishing
  * --------------------------------------------------------------------------------------- */
 
-/* False when the queue is full. */
-static bool publish_here(struct shard *s, struct hosted *h, struct message **m)
+/* False when the queue is full. `awaited`: somebody wants to know when it is durable. */
+static bool publish_here(struct shard *s, struct hosted *h, struct message **m, bool awaited)
 {
     struct queue_put put;
-    if (LIKELY(h != NULL && !h->deleting))
+    if (UNLIKELY(h == NULL || h->deleting)) {
+        shard_message_drop(s, m); /* the queue went while the message was on its way */
+        return true;
+    }
+    if (!ledger_wants(h, *m))
         return queue_publish(&h->queue, m, loop_now_ms(s->loop), &put) != QUEUE_REFUSED;
-    shard_message_drop(s, m); /* the queue went while the message was on its way */
+    /* A reference more: the queue may be done with it before it is written down. */
+    struct message *mine = message_ref(*m);
+    enum queue_publish_verdict verdict = queue_publish(&h->queue, m, loop_now_ms(s->loop), &put);
+    if (LIKELY(verdict == QUEUE_KEPT))
+        ledger_add(s->ledger, h, &mine, &put, awaited);
+    else
+        shard_message_drop(s, &mine);
+    return verdict != QUEUE_REFUSED;
+}
+
+/* Dead letters are nobody's: who settles them afterwards is content when they are written. */
+static bool is_awaited(const struct port_channel_ref *from, uint64_t number)
+{
+    return number != 0 && from->connection != 0;
+}
+
+bool port_published(struct shard *s, const struct port_channel_ref *from, uint64_t number)
+{
+    uint64_t lsn = ledger_write(s->ledger);
+    if (lsn == 0 || !is_awaited(from, number))
+        return false;
+    promise_publish(s->promises, s->index, lsn, from, number);
     return true;
 }
 
@@ -127,7 +154,7 @@ enum port_published port_publish(struct shard *s, const struct meta_queue *to, s
 {
     struct hosted *h = find_here(s, to->shard, to->qid);
     if (LIKELY(h != NULL))
-        return publish_here(s, h, m) ? PORT_TAKEN : PORT_REFUSED;
+        return publish_here(s, h, m, is_awaited(from, number)) ? PORT_TAKEN : PORT_REFUSED;
     *add_publish(s, to->shard) = (struct publish_item){
         .message = *m,
         .qid = to->qid,
@@ -142,26 +169,52 @@ enum port_published port_publish(struct shard *s, const struct meta_queue *to, s
     return PORT_LATER;
 }
 
+/* Items from..to - 1 are one message: each waits for its record. */
+static void write_down(struct publish_batch *b, unsigned from, unsigned to)
+{
+    uint64_t lsn = ledger_write(b->to->ledger);
+    for (unsigned i = from; i < to; i++)
+        b->items[i].lsn = b->items[i].refused ? 0 : lsn;
+}
+
 static void on_publishes(struct mail *mail)
 {
     struct publish_batch *b = CONTAINER_OF(mail, struct publish_batch, mail);
+    unsigned first = 0;
     for (unsigned i = 0; i < b->count; i++) {
         struct publish_item *it = &b->items[i];
-        it->refused = !publish_here(b->to, shard_hosted(b->to, it->qid), &it->message);
+        bool is_last = i + 1 == b->count || b->items[i + 1].message != it->message;
+        it->refused = !publish_here(b->to, shard_hosted(b->to, it->qid), &it->message,
+                                    is_awaited(&it->from, it->number));
+        if (!is_last)
+            continue;
+        write_down(b, first, i + 1);
+        first = i + 1;
     }
     b->mail.fn = on_publishes_back;
     mailbox_post(b->from->loop, &b->mail);
 }
 
+static void tell_published(struct shard *s, const struct publish_item *it)
+{
+    struct channel *ch = channel_find(s, &it->from);
+    if (ch != NULL)
+        channel_on_published(ch, it->number, !it->refused);
+}
+
 static void on_publishes_back(struct mail *mail)
 {
     struct publish_batch *b = CONTAINER_OF(mail, struct publish_batch, mail);
+    struct shard *s = b->from;
     for (unsigned i = 0; i < b->count; i++) {
         const struct publish_item *it = &b->items[i];
-        struct channel *ch = channel_find(b->from, &it->from);
-        if (ch != NULL && it->number != 0)
-            channel_on_published(ch, it->number, !it->refused);
-        connection_on_forwarded(b->from, it->from.connection, it->octets);
+        if (it->number != 0 && it->from.connection == 0)
+            hosted_on_letter_published(s, it->number);
+        else if (it->number != 0 && it->lsn != 0)
+            promise_publish(s->promises, b->to->index, it->lsn, &it->from, it->number);
+        else if (it->number != 0)
+            tell_published(s, it);
+        connection_on_forwarded(s, it->from.connection, it->octets);
     }
     mem_free(b);
 }
@@ -333,6 +386,7 @@ static enum port_verdict consume(struct shard *s, struct hosted *h, struct port_
     r->consumer_timeout_ms = h->settings.consumer_timeout_ms;
     if (is_here(s, shard_of_id(r->from.connection)) && channel_find(s, &r->from) == NULL)
         return PORT_NO_QUEUE; /* it asked by mail, and went meanwhile */
+    ledger_expect_out(s->ledger, h);
     return port_consumer_add(s, &h->queue, r) == QUEUE_CONSUME_OK ? PORT_OK : PORT_EXCLUSIVE;
 }
 

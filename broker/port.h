@@ -78,12 +78,17 @@ void port_serve(struct shard *s, struct port_request *r);
 enum port_published {
     PORT_TAKEN,
     PORT_REFUSED, /* the queue is full */
-    PORT_LATER,   /* channel_on_published tells */
+    PORT_LATER,   /* channel_on_published tells, or channel_on_durable */
 };
 
-/* Hand a message to a queue; takes the reference. `number` is the publish's number for confirms. */
+/* Hand a message to a queue; takes the reference. `number` is the publish's number for confirms, 0
+ * if nobody waits for it. Follow the calls for all queues of a message by port_published. */
 enum port_published port_publish(struct shard *s, const struct meta_queue *to, struct message **m,
                                  const struct port_channel_ref *from, uint64_t number);
+
+/* The message is with all its queues. True when those that took it at once are to be waited for:
+ * channel_on_durable tells when it is safe there. */
+bool port_published(struct shard *s, const struct port_channel_ref *from, uint64_t number);
 
 enum port_settle {
     PORT_ACK,

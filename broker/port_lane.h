@@ -18,7 +18,9 @@ struct publish_item {
     uint64_t qid;
     uint64_t number;
     uint64_t octets; /* what the publisher's connection was charged */
-    bool refused;    /* filled in by the queue's shard */
+    uint64_t lsn;    /* filled in by the queue's shard: safe once that is durable; 0: nothing to
+                        wait for */
+    bool refused;    /* the same */
     struct port_channel_ref from;
 };
 

@@ -9,8 +9,10 @@
 #include "client/returning.h"
 #include "hosted.h"
 #include "io/random.h"
+#include "ledger.h"
 #include "model/message.h"
 #include "port.h"
+#include "promise.h"
 
 struct shard *shard_new(struct broker *broker, uint32_t index, uint32_t shard_count,
                         struct loop *loop)
@@ -23,12 +25,36 @@ struct shard *shard_new(struct broker *broker, uint32_t index, uint32_t shard_co
     idmap_init(&s->queues);
     idmap_init(&s->consumers);
     idmap_init(&s->connections);
+    TAILQ_INIT(&s->held);
     port_init(s, shard_count);
+    s->ledger = ledger_new(s);
+    s->promises = promises_new(s, shard_count);
     s->auth = broker_auth_new(broker, loop);
     hosted_init(s);
     s->patrol = patrol_new(s);
     s->returnings = returnings_new(s);
     return s;
+}
+
+void shard_open_journal(struct shard *s, struct journal *journal, struct segs *segs)
+{
+    promises_start(s->promises, journal);
+    ledger_start(s->ledger, journal, segs);
+}
+
+void shard_close_journal(struct shard *s)
+{
+    ledger_write_marks(s->ledger);
+    ledger_stop(s->ledger);
+}
+
+void shard_journal_moved(struct shard *s)
+{
+    struct connection *c;
+    if (TAILQ_EMPTY(&s->held) || ledger_is_behind(s->ledger))
+        return;
+    while ((c = TAILQ_FIRST(&s->held)) != NULL)
+        connection_release(c);
 }
 
 void shard_free(struct shard **shard)
@@ -40,6 +66,8 @@ void shard_free(struct shard **shard)
     returnings_free(&s->returnings);
     hosted_fini(s);
     port_fini(s);
+    ledger_free(&s->ledger);
+    promises_free(&s->promises);
     auth_free(&s->auth);
     idmap_fini(&s->queues);
     idmap_fini(&s->consumers);

@@ -21,8 +21,10 @@ struct broker;
 struct channel;
 struct hosted;
 struct hosting;
+struct ledger;
 struct message;
 struct patrol;
+struct promises;
 struct queue;
 struct returnings;
 struct connection;
@@ -102,15 +104,26 @@ struct shard {
     struct shard_counters counters;
     atomic_uint_fast64_t dead[2][SHARD_AFTER_DEATHS][QUEUE_DEATHS]; /* [is_quorum] */
     struct loop_task flush_task;
-    STAILQ_HEAD(, hosted) to_run; /* got something back; see port_settled */
-    struct hosting *hosting;      /* private to hosted.c */
-    struct patrol *patrol;        /* private to client/patrol.c */
+    STAILQ_HEAD(, hosted) to_run;  /* got something back; see port_settled */
+    struct hosting *hosting;       /* private to hosted.c */
+    struct ledger *ledger;         /* what its queues write into the journal */
+    struct promises *promises;     /* what it says when that is durable */
+    TAILQ_HEAD(, connection) held; /* publishers that wait for the disk */
+    struct patrol *patrol;         /* private to client/patrol.c */
     struct returnings *returnings;
 };
 
 /* A shard of `broker`, whose loop does not run yet. */
 struct shard *shard_new(struct broker *broker, uint32_t index, uint32_t shard_count,
                         struct loop *loop);
+
+/* From now on its queues write into the journal. Its loop does not run yet. */
+struct journal;
+struct segs;
+void shard_open_journal(struct shard *s, struct journal *journal, struct segs *segs);
+
+/* And no longer: its loop has ended. What is in memory is of no meaning from now on. */
+void shard_close_journal(struct shard *s);
 
 /* Its loop has ended, its connections are gone. */
 void shard_free(struct shard **shard);
@@ -121,6 +134,9 @@ void shard_stop_clients(struct shard *s);
 
 /* Clients are let in again. */
 void shard_welcome_clients(struct shard *s);
+
+/* The journal's thread has made more durable, and that concerned this shard. */
+void shard_journal_moved(struct shard *s);
 
 /* A client is gone. */
 void shard_client_gone(struct shard *s);

@@ -271,6 +271,7 @@ void channel_tx_publish(struct channel *ch, struct message **m,
 void channel_tx_settle(struct channel *ch, uint64_t tag, const struct unacked_entry *e,
                        enum port_settle how);
 void channel_tx_on_published(struct channel *ch, bool ok);
+void channel_tx_on_durable(struct channel *ch, uint32_t count);
 
 /* How many are kept; 0 without a transaction. */
 uint64_t channel_tx_messages(const struct channel *ch);

@@ -28,6 +28,8 @@ void channel_on_served(struct channel *ch, uint64_t consumer);
 void channel_on_answer(struct channel *ch, struct port_request *r);
 /* `ok` is false when a queue refused it. */
 void channel_on_published(struct channel *ch, uint64_t number, bool ok);
+/* `count` publishes, the first with this number, are safe in queues that took them. */
+void channel_on_durable(struct channel *ch, uint64_t first, uint32_t count);
 
 /* An answer for whoever consumes under this address of direct reply-to; the message is borrowed. */
 struct reply_address;

@@ -437,8 +437,9 @@ static void hand_over(struct channel *ch, struct message *m, const struct meta_q
         away += done == PORT_LATER;
         refused += done == PORT_REFUSED;
     }
+    bool waits = port_published(s, &from, number);
     if (ch->confirms)
-        confirm_begin(&ch->confirm, away + refused);
+        confirm_begin(&ch->confirm, away + refused + waits);
     for (; UNLIKELY(refused != 0) && ch->confirms; refused--)
         confirm_answer(&ch->confirm, number, false);
     ch->conn->forwarded_bytes += away * cost;
@@ -491,6 +492,17 @@ void channel_on_published(struct channel *ch, uint64_t number, bool ok)
         return;
     }
     confirm_answer(&ch->confirm, number, ok);
+    confirms_are_due(ch);
+}
+
+void channel_on_durable(struct channel *ch, uint64_t first, uint32_t count)
+{
+    if (UNLIKELY(ch->tx != NULL)) {
+        channel_tx_on_durable(ch, count);
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        confirm_answer(&ch->confirm, first + i, true);
     confirms_are_due(ch);
 }
 

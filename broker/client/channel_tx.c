@@ -2,7 +2,9 @@
 #include "base/mem.h"
 #include "broker.h"
 #include "client/channel.h"
+#include "ledger.h"
 #include "live.h"
+#include "promise.h"
 
 #include <inttypes.h>
 
@@ -17,7 +19,8 @@ struct channel_tx {
     struct tx kept;
     size_t counted_bytes; /* of kept.held_bytes, what no message stands for */
     size_t done;          /* publishes that were handed over */
-    uint64_t waiting;     /* queues that have not taken theirs yet */
+    uint64_t waiting;     /* queues that have not taken theirs yet, and the journal */
+    uint64_t number;      /* of its last publish, for port_publish */
     bool committing;
     bool failed; /* a queue did not take one */
     struct loop_task go_on;
@@ -157,19 +160,21 @@ static void hand_over(struct channel *ch, const struct tx_publish *p)
     struct port_channel_ref from = channel_ref(ch);
     size_t cost = message_cost_bytes(p->message);
     size_t taken = 0;
+    tx->number++;
     for (size_t i = 0; i < p->qid_count; i++) {
         const struct meta_queue *q = meta_queue_get(v, tx->kept.qids[p->first_qid + i]);
         if (q == NULL)
             continue;
         taken++;
         struct message *one = message_ref(p->message);
-        enum port_published done = port_publish(s, q, &one, &from, 1);
+        enum port_published done = port_publish(s, q, &one, &from, tx->number);
         tx->failed = tx->failed || done == PORT_REFUSED;
         if (done == PORT_LATER) {
             tx->waiting++;
             ch->conn->forwarded_bytes += cost;
         }
     }
+    tx->waiting += port_published(s, &from, tx->number);
     if (taken != 0)
         return;
     channel_count(ch, unroutable, 1);
@@ -187,7 +192,20 @@ static void settle_all(struct channel *ch)
     channel_settled(ch);
 }
 
-/* All is handed over: the client is told once every queue has taken what is for it. */
+/* What was settled here is safe once the journal says so. */
+static void await_settled(struct channel *ch)
+{
+    struct channel_tx *tx = ch->tx;
+    struct shard *s = ch->conn->shard;
+    uint64_t lsn = ledger_flush(s->ledger);
+    if (lsn == 0)
+        return;
+    struct port_channel_ref to = channel_ref(ch);
+    tx->waiting++;
+    promise_publish(s->promises, s->index, lsn, &to, ++tx->number);
+}
+
+/* All is handed over: the client is told once every queue has taken what is for it, for good. */
 static void end_if_done(struct channel *ch)
 {
     struct channel_tx *tx = ch->tx;
@@ -226,6 +244,7 @@ static void commit_some(struct channel *ch)
     settle_all(ch);
     count_none(ch, held);
     tx->kept.held_bytes = 0;
+    await_settled(ch);
     end_if_done(ch);
 }
 
@@ -247,6 +266,14 @@ void channel_tx_on_published(struct channel *ch, bool ok)
     CHECK(tx->waiting > 0);
     tx->waiting--;
     tx->failed = tx->failed || !ok;
+    end_if_done(ch);
+}
+
+void channel_tx_on_durable(struct channel *ch, uint32_t count)
+{
+    struct channel_tx *tx = ch->tx;
+    CHECK(tx->waiting >= count);
+    tx->waiting -= count;
     end_if_done(ch);
 }
 

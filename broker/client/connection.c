@@ -9,6 +9,7 @@
 #include "client/preamble.h"
 #include "control.h"
 #include "io/clock.h"
+#include "ledger.h"
 #include "live.h"
 
 #include <inttypes.h>
@@ -93,6 +94,8 @@ static void end_connection(struct connection *c)
     loop_task_cancel(c->shard->loop, &c->turn_end);
     loop_timer_fini(&c->deadline);
     loop_timer_fini(&c->heart);
+    if (c->held)
+        TAILQ_REMOVE(&c->shard->held, c, held_entry);
     idmap_take(&c->shard->connections, c->id);
     shard_count(c->shard, sockets_ended, 1);
     if (c->connected_ms != 0)
@@ -296,7 +299,7 @@ static void on_heart(void *arg)
     uint64_t now = loop_now_ms(c->shard->loop);
     uint64_t interval = c->hs.limits.heartbeat_s * 1000u;
     uint64_t heard = stream_last_read_ms(c->stream);
-    if (stream_is_paused(c->stream))
+    if (stream_is_paused(c->stream) || c->held)
         heard = now; /* it is we who do not listen */
     if (heard < c->unblocked_at_ms)
         heard = c->unblocked_at_ms;
@@ -339,6 +342,24 @@ void connection_alarm_ended(struct connection *c)
         connection_send(c, 0, &(struct amqp_method){ .id = AMQP_CONNECTION_UNBLOCKED });
     c->said_blocked = false;
     stream_resume(c->stream);
+    loop_again(c->shard->loop, &c->resume);
+}
+
+/* ---- the disk does not keep up
+ * ----------------------------------------------------------------------------------------
+ */
+
+static void hold(struct connection *c)
+{
+    c->held = true;
+    TAILQ_INSERT_TAIL(&c->shard->held, c, held_entry);
+}
+
+void connection_release(struct connection *c)
+{
+    CHECK(c->held);
+    c->held = false;
+    TAILQ_REMOVE(&c->shard->held, c, held_entry);
     loop_again(c->shard->loop, &c->resume);
 }
 
@@ -514,7 +535,7 @@ void connection_on_forwarded(struct shard *s, uint64_t connection, uint64_t octe
 
 static bool may_go_on(const struct connection *c)
 {
-    return c->stream != NULL && c->waiting == 0 && !c->blocked &&
+    return c->stream != NULL && c->waiting == 0 && !c->blocked && !c->held &&
            c->forwarded_bytes <= FORWARDED_MAX && stream_pending(c->stream) < OUTPUT_SLACK_BYTES;
 }
 
@@ -636,6 +657,8 @@ static void process(struct connection *c)
     c->processing = true;
     struct slice in = stream_peek(c->stream);
     bool alarm = broker_has_alarm(c->shard->broker);
+    bool behind = ledger_is_behind(c->shard->ledger);
+    ledger_begin(c->shard->ledger);
     size_t used = 0;
     int frames = 0;
     c->copies = 0;
@@ -643,6 +666,10 @@ static void process(struct connection *c)
            may_go_on(c)) {
         if (UNLIKELY(alarm) && publishes_next(c, slice_from(in, used))) {
             block(c);
+            break;
+        }
+        if (UNLIKELY(behind) && publishes_next(c, slice_from(in, used))) {
+            hold(c);
             break;
         }
         size_t n = take_one(c, slice_from(in, used));

@@ -62,6 +62,7 @@ struct connection {
     unsigned contents;              /* channels in the middle of a message */
     size_t copies;                  /* this turn, of what was published: one for each queue */
     bool blocked;                   /* memory is short: it is not read from */
+    bool held;                      /* the disk is behind: what it publishes waits */
     bool said_blocked;
     bool knows_permission;
     bool in_vhost_tally;
@@ -71,6 +72,7 @@ struct connection {
     bool processing;
     bool ended; /* the client has said its last: it goes when that is worked off */
     bool past_preamble;
+    TAILQ_ENTRY(connection) held_entry; /* of its shard's */
     struct loop_task resume;
     struct loop_task turn_end;
     struct loop_timer deadline; /* handshake, then closing */
@@ -105,6 +107,9 @@ void connection_force_out(struct connection *c, const char *why);
 
 /* Memory is no longer short. (That it became so is noticed at the next publish.) */
 void connection_alarm_ended(struct connection *c);
+
+/* The disk has caught up. */
+void connection_release(struct connection *c);
 
 /* For log lines: "c281474976710657". */
 struct connection_id_text {

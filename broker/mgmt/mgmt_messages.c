@@ -174,6 +174,7 @@ static void hand_on(struct publish *p, const struct route_out *to)
         struct message *copy = message_ref(m);
         (void)port_publish(p->shard, to->queues[i], &copy, &nobody, 0);
     }
+    (void)port_published(p->shard, &nobody, 0);
     if (to->count == 0)
         shard_count(p->shard, unroutable, 1);
     shard_message_drop(p->shard, &m);

@@ -1,0 +1,112 @@
+/*
+ * ledger: what the queues of a shard put into the journal.
+ *
+ * A message that goes to several queues here is one record; what a turn settles of a queue is
+ * gathered to ranges, and written at the turn's end, when nobody waits for it. A dead message is
+ * settled only after its dead letter was written: after a crash it may be in both queues, never in
+ * none. Queues that do not outlive the node write nothing.
+ *
+ * Which messages may have been shown to somebody is said by marks that run ahead of what was handed
+ * out, so that they are durable long before it counts, and are renewed now and then; when the node
+ * is stopped in order, they are written as they are.
+ */
+#ifndef WARREN_LEDGER_H
+#define WARREN_LEDGER_H
+
+#include "model/queue.h"
+#include "store/record.h"
+
+#include <sys/queue.h>
+
+struct hosted;
+struct journal;
+struct ledger;
+struct segs;
+struct shard;
+
+/* All positions of a priority below these have been handed out; may be, says the journal. */
+struct ledger_mark {
+    uint64_t handed;
+    uint64_t written;
+};
+
+/* What is kept of each queue; zero at first, but for `durable`, and zero again when it is deleted:
+ * then nothing of it needs to be settled. */
+struct ledger_queue {
+    bool durable; /* it outlives the node: it writes */
+    bool is_due;  /* has something to write at the turn's end */
+    bool expects_out;
+    uint64_t writes; /* messages recorded */
+    uint16_t mark_count;
+    uint32_t range_count;
+    uint32_t range_cap;
+    uint32_t return_count;
+    uint32_t return_cap;
+    struct settle_range *ranges;
+    struct msg_return *returns;
+    struct ledger_mark *marks; /* by priority */
+    TAILQ_ENTRY(hosted) due_entry;
+};
+
+struct ledger *ledger_new(struct shard *s);
+void ledger_free(struct ledger **l);
+
+/* Before the shard's loop runs; both are borrowed. Until then, and after the end, nothing is
+ * written: queues may be freed without being settled. */
+void ledger_start(struct ledger *l, struct journal *journal, struct segs *segs);
+void ledger_stop(struct ledger *l);
+
+/* Is this message, in this queue, one to be written? Quorum queues keep all. */
+bool ledger_wants(const struct hosted *h, const struct message *m);
+
+/* The queue has kept a message; it is written with ledger_write, together with further queues' that
+ * get the same. Takes the reference. `awaited`: somebody is to be told when it is safe.
+ */
+void ledger_add(struct ledger *l, struct hosted *h, struct message **m, const struct queue_put *put,
+                bool awaited);
+
+/* Write what was added. Returns the LSN to wait for; 0: nothing was added. */
+uint64_t ledger_write(struct ledger *l);
+
+/* A message came to a new position: write it anew. None: it is of those that are not written. */
+struct place ledger_again(struct ledger *l, struct hosted *h, const struct queue_item *item);
+
+/* Write also what the turn has settled so far, for somebody who waits for that; returns the LSN of
+ * the last of it, 0: nothing. */
+uint64_t ledger_flush(struct ledger *l);
+
+/* Something may be written in this turn: then let its end begin with that, before what was written
+ * to clients is sent. */
+void ledger_begin(struct ledger *l);
+
+/* Messages of the queue are done with. Those with a place leave their segment, too. */
+void ledger_settle(struct ledger *l, struct hosted *h, uint64_t first, uint64_t last);
+void ledger_leave(struct ledger *l, uint32_t seg, int64_t count, int64_t cost_bytes);
+
+/* It was handed out. */
+void ledger_out(struct ledger *l, struct hosted *h, uint64_t qseq);
+
+/* As it was found at the start. */
+struct recovered_queue;
+void ledger_restore(struct ledger *l, struct hosted *h, const struct recovered_queue *found);
+
+/* Somebody comes who will be handed messages: the mark should be there before. */
+void ledger_expect_out(struct ledger *l, struct hosted *h);
+
+void ledger_returned(struct ledger *l, struct hosted *h, uint64_t qseq, uint32_t returns);
+
+/* The marks to write when a segment with older ones goes: one for each priority that has any.
+ * *ahead: they run ahead. */
+#define LEDGER_MARKS_MAX 256u
+unsigned ledger_marks(const struct hosted *h, bool *ahead, uint64_t out[LEDGER_MARKS_MAX]);
+
+/* The node stops in order: the marks of all queues as they are, and all that is gathered. */
+void ledger_write_marks(struct ledger *l);
+
+/* The queue is deleted, or the shard ends. */
+void ledger_forget(struct ledger *l, struct hosted *h);
+
+/* Publishers are to wait: the disk does not keep up. shard_journal_moved follows. */
+bool ledger_is_behind(struct ledger *l);
+
+#endif
