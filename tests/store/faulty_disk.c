@@ -1,6 +1,6 @@
 /*
- * faulty_disk: a library for LD_PRELOAD under which a program's disk fails, dawdles or takes half of
- * what it is given.
+ * faulty_disk: a library for LD_PRELOAD under which a program's disk fails, dawdles or takes half
+ * of what it is given.
  *
  * FAULTY_DISK_FOLDER says which files are concerned: those whose path begins so. What is to happen
  * stands in the file FAULTY_DISK_CONTROL (struct control, little more than a row of numbers), which
@@ -11,6 +11,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,7 +19,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #define MATCH_MAX 64
@@ -70,9 +70,8 @@ static int is_concerned(int fd)
 
 static void dawdle(int32_t ms)
 {
-    struct timespec t = { ms / 1000, (long)(ms % 1000) * 1000000 };
-    while (ms > 0 && nanosleep(&t, &t) != 0 && errno == EINTR)
-        ;
+    if (ms > 0)
+        (void)poll(NULL, 0, ms);
 }
 
 /* 0: all is well; otherwise fail: with errno `*code`, or by half when that is 0. */
