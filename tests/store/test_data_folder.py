@@ -84,25 +84,38 @@ class Refusals(Base):
     def test_a_newer_format(self):
         b = self.filled(50)
         b.stop()
-        path = os.path.join(node_folder(b), "format")
-        with open(path, encoding="ascii") as f:
-            text = f.read()
-        with open(path, "w", encoding="ascii") as f:
-            f.write(text.replace("1", "99", 1))
+        self.set_format(b, 99)
         b.dead.append(b.proc)
-        self.refused(b, r"(?i)format|version", r"99")
+        self.refused(b, r"newer version", r"format 99", r"that version")
+        self.set_format(b, 0)
+        b.dead.append(b.proc)
+        self.refused(b, r"older version")
         # With the right one, everything is as it was.
-        with open(path, "w", encoding="ascii") as f:
-            f.write(text)
+        self.set_format(b, 1)
+        b.dead.append(b.proc)
         b.start()
         self.assertEqual(len(drain(b.address, "q")), 50)
+
+    @staticmethod
+    def set_format(broker, number):
+        """As data_dir.h draws it."""
+        with open(os.path.join(node_folder(broker), "store"), "r+b") as f:
+            f.seek(8)
+            f.write(number.to_bytes(4, "little"))
 
     def test_somebody_elses_folder(self):
         b = self.node(start=False)
         os.makedirs(node_folder(b))
-        with open(os.path.join(node_folder(b), "format"), "w", encoding="ascii") as f:
+        with open(os.path.join(node_folder(b), "store"), "w", encoding="ascii") as f:
             f.write("something else\n")
-        self.refused(b, r"(?i)format|version|not")
+        self.refused(b, r"not written by Warren")
+
+    def test_another_nodes_folder(self):
+        b = self.filled(50)
+        b.stop()
+        other = self.own(Broker(self.folder("other"), "hare"))
+        shutil.copytree(node_folder(b), node_folder(other))
+        self.refused(other, r"belongs to the node .rabbit1@localhost", r"hare@localhost")
 
 
 class CheckStore(Base):
