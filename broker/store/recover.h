@@ -9,8 +9,10 @@
  * everything was durable when it was written. A record that cannot be read at or above the highest
  * of these is a torn tail, which nobody was promised, and is cut off; one below it is lost data,
  * and is reported with its segment and octets and, as far as its neighbours tell, queue and
- * positions. After a torn tail END is written there, so that it is not taken for lost data the next
- * time.
+ * positions. Whatever can be read counts, also behind a hole: a record says nothing that later ones
+ * could make wrong. What was read is synced before anything is built on it; a torn hole is filled
+ * and behind the last record END is written, so that neither is taken for lost data the next time.
+ * A segment that was made ready and never written becomes a spare (journal.h).
  */
 #ifndef WARREN_RECOVER_H
 #define WARREN_RECOVER_H
@@ -60,14 +62,23 @@ struct recovered_queue {
     uint32_t state_seg; /* the last that has SETTLE or RETURNS of it; 0: none */
 };
 
-/* A message that was safe and cannot be read. */
+/* Octets that were safe and cannot be read. One row for each range of positions that is missing
+ * because of it, or one alone with qid 0 when that is not known. A position that never had a record
+ * (its message went straight to a consumer) may be among them. */
 struct recovered_damage {
     uint32_t seg;
-    uint32_t from; /* octets of the segment */
+    uint32_t from; /* octets of the segment; a large message that has no good file: its record */
     uint32_t to;
     uint64_t qid; /* 0: not known */
     uint64_t first_qseq;
     uint64_t last_qseq;
+};
+
+/* A MSG_LARGE record of which something is alive. */
+struct recovered_large {
+    uint64_t id;
+    struct place place;
+    uint32_t alive; /* positions */
 };
 
 struct recovered_state_ref { /* a segment holds SETTLE or RETURNS of a queue */
@@ -82,18 +93,20 @@ struct recovered {
     size_t state_ref_count;
     struct recovered_damage *damages;
     size_t damage_count;
-    uint64_t *large_ids; /* that messages refer to, alive, in order; each once */
+    struct recovered_large *larges; /* by id */
     size_t large_count;
     uint32_t next_seg; /* the number of the first new segment */
     uint64_t record_count;
-    uint64_t message_count; /* alive */
-    uint64_t torn_bytes;    /* cut off at the end */
+    uint64_t message_count; /* alive; one in three queues counts three times */
+    uint64_t torn_bytes;    /* at the end, that are no records: cut off, nobody was promised them */
+    uint64_t durable_lsn;   /* the highest that was seen */
     bool is_clean;          /* the journal was closed in order */
 };
 
 struct recover_setup {
     struct disk *disk;
     struct segs *segs; /* filled: every segment that is there, with what is put and alive */
+    const uint8_t *store_id; /* 16 octets that each segment has to have; NULL: all the same */
     unsigned threads;  /* 0: all on the caller's */
     bool look_only;    /* for --check-store: change nothing, and read everything, also behind an
                           index file */
@@ -104,8 +117,9 @@ struct recover_setup {
     bool (*knows_queue)(uint64_t qid, void *arg);
 };
 
-/* False: the folder or a file cannot be read at all, or is of another format; damage is no error.
- */
+/* False: the folder or a file cannot be read at all, or written where that is needed (ERR_LIMIT: no,
+ * that only costs an index file), or a segment belongs to another store (ERR_REFUSED); damage is no
+ * error. */
 MUST_CHECK bool recover_run(const struct recover_setup *setup, struct recovered *out,
                             struct err *err);
 void recovered_fini(struct recovered *r);

@@ -1,0 +1,63 @@
+/*
+ * evacuate: which segment to empty so that disk use stays within bounds, and what stands in it.
+ *
+ * The bound: files take at most EVACUATE_FACTOR times what is alive, and EVACUATE_SLACK segments
+ * beside. Above it the segment with the smallest share that is alive is emptied, which costs least
+ * and gives most. To choose is pure; to read a segment blocks, on a pool.
+ */
+#ifndef WARREN_EVACUATE_H
+#define WARREN_EVACUATE_H
+
+#include "io/disk.h"
+#include "store/record.h"
+#include "store/store.h"
+
+#define EVACUATE_FACTOR 2u
+#define EVACUATE_SLACK  16u /* small nodes need no work at all */
+
+/* One segment as the table has it. */
+struct evacuate_seg {
+    uint32_t seg;
+    bool may_go; /* it is sealed, nothing else is done with it, and it is not damaged */
+    uint64_t bytes;
+    int64_t put_bytes;
+    int64_t alive_bytes;
+};
+
+/* Octets of the file that are for something. Counts are of entries, and a message has one in each
+ * of its queues; so it is the share of what was put, or what the entries stand for, whichever is
+ * less. */
+uint64_t evacuate_alive_bytes(const struct evacuate_seg *s);
+
+/* The segment to empty next; 0: there is no need, or none that would help. `segment_bytes` is what
+ * the slack is counted in. When the disk is short of room whatever gives some is needed. */
+uint32_t evacuate_choose(const struct evacuate_seg *segs, size_t count, uint64_t segment_bytes,
+                         bool is_short);
+
+/* ---- what stands in it ------------------------------------------------------------------------
+ */
+
+/* A whole segment, read and sorted. */
+struct evacuation {
+    uint32_t seg;
+    uint8_t *bytes;
+    size_t len;
+    struct segment_header header;
+    struct store_moving *items; /* by queue, then by position; a position once */
+    size_t count;
+    struct store_moving_queue *queues; /* in order of qid */
+    size_t queue_count;
+    uint32_t bad_offset; /* 0: every record is good; else the first octet of what is not */
+};
+
+/* False: it cannot be read at all. */
+MUST_CHECK bool evacuate_read(struct disk *d, uint32_t seg, struct evacuation *out,
+                              struct err *err);
+
+/* Items of some queues (by number in `queues`, marked) in the order in which they stand in the
+ * segment: their numbers. Returns how many; *out is from mem. */
+size_t evacuate_order(const struct evacuation *e, const bool *is_marked, uint32_t **out);
+
+void evacuation_fini(struct evacuation *e);
+
+#endif

@@ -1,0 +1,396 @@
+#include "store/large_files.h"
+
+#include "base/check.h"
+#include "base/idmap.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "io/work.h"
+#include "model/message.h"
+#include "store/large.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define GROUP_FILES   16u
+#define GROUP_BYTES   ((uint64_t)64 << 20)
+#define GROUP_REMOVED 256u
+
+enum large_state {
+    LARGE_WAITING, /* to be written */
+    LARGE_WRITING,
+    LARGE_THERE,
+    LARGE_DOOMED, /* nobody wants it: to be removed */
+};
+
+struct large_file {
+    uint64_t id;
+    uint64_t body_bytes;
+    uint64_t lsn;      /* of its LARGE; 0: none since the start */
+    uint64_t done_lsn; /* that the last queue is done with it */
+    uint32_t targets;
+    enum large_state state;
+    struct large_write *writes; /* waiting */
+    bool ok;                    /* out of the job */
+    STAILQ_ENTRY(large_file) entry;
+};
+
+STAILQ_HEAD(files, large_file);
+
+struct large_files {
+    struct disk *disk;
+    struct loop *loop;
+    struct work_pool *pool;
+    struct journal *journal;
+    const char *node;
+    void (*on_failed)(const struct err *err, void *arg);
+    void *arg;
+    struct idmap files;   /* all but doomed ones */
+    struct files waiting; /* LARGE_WAITING */
+    struct files doomed;  /* LARGE_DOOMED */
+    struct work_job work;
+    bool busy;
+    bool is_full; /* the disk was, at the last try */
+    bool ending;
+    struct log_rate complaints;
+    struct files writing; /* the job's */
+    uint64_t removing[GROUP_REMOVED];
+    size_t removing_count;
+    struct err err;
+    struct large_files_stats stats;
+};
+
+static void count_file(struct large_files *l, const struct large_file *f, bool is_more)
+{
+    if (is_more) {
+        atomic_fetch_add_explicit(&l->stats.files, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&l->stats.bytes, f->body_bytes, memory_order_relaxed);
+    } else {
+        atomic_fetch_sub_explicit(&l->stats.files, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&l->stats.bytes, f->body_bytes, memory_order_relaxed);
+    }
+}
+
+/* ---- on the pool ------------------------------------------------------------------------------
+ */
+
+/* In one job, so that a file which is wanted again is never removed after it was written anew. */
+static void run_job(struct work_job *job)
+{
+    struct large_files *l = CONTAINER_OF(job, struct large_files, work);
+    struct err gone = { 0 };
+    size_t removed = 0;
+    for (size_t i = 0; i < l->removing_count; i++)
+        removed += large_remove(l->disk, l->removing[i], &gone);
+    (void)removed; /* of what stays the next start will find that nobody refers to it */
+    struct large_file *f;
+    bool any = false;
+    l->err = (struct err){ 0 };
+    STAILQ_FOREACH (f, &l->writing, entry) {
+        f->ok = l->err.code == ERR_NONE && large_write(l->disk, f->id, f->writes->message, &l->err);
+        any = any || f->ok;
+    }
+    if (any && !large_sync(l->disk, &l->err)) {
+        STAILQ_FOREACH (f, &l->writing, entry)
+            f->ok = false;
+    }
+}
+
+/* ---- groups -----------------------------------------------------------------------------------
+ */
+
+static void answer(struct large_file *f, bool is_safe)
+{
+    for (struct large_write *w; (w = f->writes) != NULL;) {
+        f->writes = w->next;
+        w->is_safe = is_safe;
+        w->lsn = f->lsn;
+        mailbox_post(w->reply_to, &w->mail);
+    }
+}
+
+static void say_it_is_there(struct large_files *l, struct large_file *f)
+{
+    uint8_t record[RECORD_LARGE_BYTES];
+    struct slice part = slice_of(record, record_put_large(record, f->id));
+    journal_append(l->journal, &part, 1, JOURNAL_SOON, &f->lsn);
+}
+
+static void doom(struct large_files *l, struct large_file *f)
+{
+    CHECK(f->state == LARGE_THERE && f->targets == 0);
+    f->state = LARGE_DOOMED;
+    idmap_take(&l->files, f->id);
+    STAILQ_INSERT_TAIL(&l->doomed, f, entry);
+}
+
+static void is_there(struct large_files *l, struct large_file *f)
+{
+    f->state = LARGE_THERE;
+    say_it_is_there(l, f);
+    answer(f, true);
+    if (f->targets == 0)
+        doom(l, f);
+}
+
+/* It is written from its beginning the next time: nothing is believed of what was written. */
+static void put_back(struct large_files *l, struct files *failed)
+{
+    STAILQ_CONCAT(failed, &l->waiting);
+    STAILQ_CONCAT(&l->waiting, failed);
+    l->is_full = true;
+    unsigned left_out;
+    if (log_rate_ok(&l->complaints, 1, 10000, &left_out))
+        log_warn("store", l->node, "large messages wait for room on the disk: %s", l->err.text);
+}
+
+static void take_results(struct large_files *l, bool is_cancelled)
+{
+    struct files failed = STAILQ_HEAD_INITIALIZER(failed);
+    for (struct large_file *f; (f = STAILQ_FIRST(&l->writing)) != NULL;) {
+        STAILQ_REMOVE_HEAD(&l->writing, entry);
+        if (f->ok && !is_cancelled) {
+            is_there(l, f);
+            continue;
+        }
+        f->state = LARGE_WAITING;
+        STAILQ_INSERT_TAIL(&failed, f, entry);
+    }
+    journal_kick(l->journal);
+    l->is_full = false;
+    if (STAILQ_EMPTY(&failed))
+        return;
+    put_back(l, &failed);
+    if (!is_cancelled && l->err.code != ERR_LIMIT)
+        l->on_failed(&l->err, l->arg);
+}
+
+static void on_job_done(struct work_job *job)
+{
+    struct large_files *l = CONTAINER_OF(job, struct large_files, work);
+    l->busy = false;
+    l->removing_count = 0;
+    take_results(l, job->cancelled);
+    if (!l->is_full)
+        large_files_go_on(l);
+}
+
+static void choose_to_remove(struct large_files *l)
+{
+    uint64_t durable = journal_durable(l->journal);
+    for (struct large_file *f; l->removing_count < GROUP_REMOVED;) {
+        f = STAILQ_FIRST(&l->doomed);
+        if (f == NULL || f->done_lsn > durable)
+            return;
+        STAILQ_REMOVE_HEAD(&l->doomed, entry);
+        l->removing[l->removing_count++] = f->id;
+        count_file(l, f, false);
+        mem_free(f);
+    }
+}
+
+static void choose_to_write(struct large_files *l)
+{
+    uint64_t bytes = 0;
+    struct large_file *f;
+    for (unsigned n = 0; n < GROUP_FILES && (f = STAILQ_FIRST(&l->waiting)) != NULL; n++) {
+        bytes += f->body_bytes;
+        if (n != 0 && bytes > GROUP_BYTES)
+            return;
+        STAILQ_REMOVE_HEAD(&l->waiting, entry);
+        f->state = LARGE_WRITING;
+        f->ok = false;
+        STAILQ_INSERT_TAIL(&l->writing, f, entry);
+    }
+}
+
+void large_files_go_on(struct large_files *l)
+{
+    if (l->busy || l->ending || journal_has_failed(l->journal))
+        return;
+    choose_to_remove(l);
+    choose_to_write(l);
+    if (l->removing_count == 0 && STAILQ_EMPTY(&l->writing))
+        return;
+    struct err err = { 0 };
+    l->busy = work_submit(l->pool, l->loop, &l->work, &err);
+    if (!l->busy)
+        take_results(l, true); /* the pool has ended */
+}
+
+bool large_files_wait(const struct large_files *l)
+{
+    return !STAILQ_EMPTY(&l->waiting) || !STAILQ_EMPTY(&l->doomed);
+}
+
+/* ---- who wants them ---------------------------------------------------------------------------
+ */
+
+static struct large_file *add_file(struct large_files *l, uint64_t id, uint64_t body_bytes,
+                                   enum large_state state)
+{
+    struct large_file *f = mem_zalloc(sizeof *f);
+    f->id = id;
+    f->body_bytes = body_bytes;
+    f->state = state;
+    idmap_put(&l->files, id, f);
+    count_file(l, f, true);
+    return f;
+}
+
+void large_files_write(struct large_files *l, struct large_write *w)
+{
+    struct large_file *f = idmap_get(&l->files, w->id);
+    w->is_safe = false;
+    if (l->ending) {
+        mailbox_post(w->reply_to, &w->mail);
+        return;
+    }
+    if (f == NULL) {
+        f = add_file(l, w->id, w->message->body_bytes, LARGE_WAITING);
+        STAILQ_INSERT_TAIL(&l->waiting, f, entry);
+    }
+    f->targets += w->targets;
+    w->next = f->writes;
+    f->writes = w;
+    if (f->state == LARGE_THERE)
+        answer(f, true);
+    else
+        large_files_go_on(l);
+}
+
+void large_files_drop(struct large_files *l, uint64_t id, uint32_t targets, uint64_t lsn)
+{
+    struct large_file *f = idmap_get(&l->files, id);
+    if (f == NULL || f->targets < targets) {
+        log_warn("store", l->node, "a large message was let go of that is not known id=%016" PRIx64,
+                 id);
+        return;
+    }
+    f->targets -= targets;
+    if (lsn > f->done_lsn)
+        f->done_lsn = lsn;
+    if (f->targets == 0 && f->state == LARGE_THERE)
+        doom(l, f);
+}
+
+/* Those that were moved are known to be there without it, see recover.h. */
+void large_files_leave(struct large_files *l, const uint32_t *segs, size_t count)
+{
+    size_t at = 0;
+    for (struct large_file *f; (f = idmap_next(&l->files, &at)) != NULL;) {
+        for (size_t i = 0; f->state == LARGE_THERE && i < count; i++) {
+            if (place_of_lsn(f->lsn).seg == segs[i]) {
+                say_it_is_there(l, f);
+                break;
+            }
+        }
+    }
+}
+
+/* ---- start and end ----------------------------------------------------------------------------
+ */
+
+struct large_files *large_files_new(const struct large_files_setup *setup)
+{
+    struct large_files *l = mem_zalloc(sizeof *l);
+    l->disk = setup->disk;
+    l->loop = setup->loop;
+    l->pool = setup->pool;
+    l->journal = setup->journal;
+    l->node = setup->node;
+    l->on_failed = setup->on_failed;
+    l->arg = setup->arg;
+    idmap_init(&l->files);
+    STAILQ_INIT(&l->waiting);
+    STAILQ_INIT(&l->doomed);
+    STAILQ_INIT(&l->writing);
+    work_job_init(&l->work, run_job, on_job_done);
+    return l;
+}
+
+struct listing {
+    struct large_files *files;
+    struct idmap unwanted;
+};
+
+static void on_name(const char *name, void *arg)
+{
+    struct listing *li = arg;
+    uint64_t id;
+    if (large_id_of(name, &id) && idmap_get(&li->files->files, id) == NULL)
+        idmap_put(&li->unwanted, id, li);
+}
+
+static void remove_unwanted(struct large_files *l, struct idmap *unwanted)
+{
+    struct err err = { 0 };
+    size_t failed = 0;
+    for (size_t i = 0; i < unwanted->cap; i++) {
+        if (unwanted->slots[i].value != NULL)
+            failed += !large_remove(l->disk, unwanted->slots[i].id, &err);
+    }
+    if (unwanted->count != 0)
+        log_info("store", l->node,
+                 "files of large messages nobody refers to were removed count=%zu",
+                 unwanted->count - failed);
+    if (failed != 0)
+        log_warn("store", l->node, "some of them could not be removed count=%zu: %s", failed,
+                 err.text);
+}
+
+bool large_files_restore(struct large_files *l, const struct recovered *r, struct err *err)
+{
+    for (size_t i = 0; i < r->large_count; i++) {
+        struct large_file *f = idmap_get(&l->files, r->larges[i].id);
+        if (f == NULL)
+            f = add_file(l, r->larges[i].id, 0, LARGE_THERE);
+        f->targets += r->larges[i].alive;
+    }
+    /* Where their LARGE stand nobody remembers: they are written anew. */
+    size_t at = 0;
+    for (struct large_file *f; (f = idmap_next(&l->files, &at)) != NULL;)
+        say_it_is_there(l, f);
+    struct listing li = { .files = l };
+    idmap_init(&li.unwanted);
+    bool ok = l->disk->ops->make_folder(l->disk, LARGE_FOLDER, err) &&
+              l->disk->ops->list(l->disk, LARGE_FOLDER, on_name, &li, err);
+    if (ok)
+        remove_unwanted(l, &li.unwanted);
+    idmap_fini(&li.unwanted);
+    return ok;
+}
+
+const struct large_files_stats *large_files_stats(const struct large_files *l)
+{
+    return &l->stats;
+}
+
+void large_files_stop(struct large_files *l)
+{
+    l->ending = true;
+    size_t at = 0;
+    for (struct large_file *f; (f = idmap_next(&l->files, &at)) != NULL;) {
+        if (f->state == LARGE_WAITING)
+            answer(f, false);
+    }
+}
+
+void large_files_free(struct large_files **large)
+{
+    struct large_files *l = *large;
+    *large = NULL;
+    if (l == NULL)
+        return;
+    CHECK(!l->busy);
+    for (struct large_file *f; (f = idmap_first(&l->files)) != NULL;) {
+        CHECK(f->writes == NULL);
+        idmap_take(&l->files, f->id);
+        mem_free(f);
+    }
+    for (struct large_file *f; (f = STAILQ_FIRST(&l->doomed)) != NULL;) {
+        STAILQ_REMOVE_HEAD(&l->doomed, entry);
+        mem_free(f);
+    }
+    idmap_fini(&l->files);
+    mem_free(l);
+}
