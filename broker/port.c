@@ -350,6 +350,7 @@ static void get_one(struct shard *s, struct queue *q, struct port_request *r)
     struct queue_got got;
     switch (queue_get(q, r->no_ack, loop_now_ms(s->loop), &got)) {
     case QUEUE_GET_LATER:
+    case QUEUE_GET_AWAY:
         r->again = true;
         return;
     case QUEUE_GOT:

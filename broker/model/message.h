@@ -80,6 +80,12 @@ static inline struct message *message_ref(struct message *m)
     return m;
 }
 
+/* The caller's reference is the only one. */
+static inline bool message_is_sole(const struct message *m)
+{
+    return atomic_load_explicit(&m->refs, memory_order_acquire) == 1;
+}
+
 /* Drop the reference in *m, which becomes NULL. Returns message_cost_bytes if it was the last one
  * and the message is gone, else 0. */
 size_t message_unref(struct message **m);

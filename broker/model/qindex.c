@@ -3,26 +3,15 @@
 #include "base/check.h"
 #include "base/mem.h"
 
-/* Small enough to be made anew whenever an empty queue gets a message: a million queues that were
- * used once must not hold a chunk each. */
-#define CHUNK_ENTRIES 64u
-#define RING_FIRST    4u
-
 /* So many requeued ones are freed by the purge itself. */
 #define PURGE_AT_ONCE 256u
 
-struct qchunk {
-    uint32_t live;
-    uint64_t *expires_ms; /* of each entry; NULL: none expires */
-    uint32_t *returns;    /* the same; NULL: none came back */
-    struct qentry entries[CHUNK_ENTRIES];
-};
-
-/* What a purge took away: whole chunks, and positions in chunks that stay. */
+/* What a purge took away: whole chunks, runs, and positions in chunks that stay. */
 struct qgrave {
     struct qgrave *next;
     struct qchunk **chunks;
     size_t chunk_count;
+    struct qruns runs;
     struct heap returned;
 };
 
@@ -32,9 +21,20 @@ void qindex_init(struct qindex *ix, struct qcounts *counts, uint64_t base)
     heap_init(&ix->returned);
 }
 
-static void add(struct qcount *c, const struct qentry *e)
+struct qaway *qindex_away(struct qindex *ix)
 {
-    uint64_t bytes = qentry_body_bytes(e);
+    if (ix->away == NULL) {
+        ix->away = mem_zalloc(sizeof *ix->away);
+        ix->away->first = UINT64_MAX;
+    }
+    return ix->away;
+}
+
+/* ---- counting ---------------------------------------------------------------------------------
+ */
+
+static inline void add(struct qcount *c, const struct qentry *e, uint64_t bytes)
+{
     c->count++;
     c->bytes += bytes;
     if (e->persistent) {
@@ -43,9 +43,8 @@ static void add(struct qcount *c, const struct qentry *e)
     }
 }
 
-static void subtract(struct qcount *c, const struct qentry *e)
+static inline void subtract(struct qcount *c, const struct qentry *e, uint64_t bytes)
 {
-    uint64_t bytes = qentry_body_bytes(e);
     c->count--;
     c->bytes -= bytes;
     if (e->persistent) {
@@ -54,101 +53,77 @@ static void subtract(struct qcount *c, const struct qentry *e)
     }
 }
 
-/* ---- chunks -----------------------------------------------------------------------------------
+void qcount_add(struct qcount *c, const struct qentry *e)
+{
+    add(c, e, qentry_body_bytes(e));
+}
+
+void qcount_subtract(struct qcount *c, const struct qentry *e)
+{
+    subtract(c, e, qentry_body_bytes(e));
+}
+
+void qcount_add_run(struct qcount *c, const struct qrun *r)
+{
+    c->count += r->count;
+    c->bytes += r->body_bytes;
+    c->persistent += r->persistent_count;
+    c->persistent_bytes += r->persistent_bytes;
+}
+
+void qcount_subtract_run(struct qcount *c, const struct qrun *r)
+{
+    c->count -= r->count;
+    c->bytes -= r->body_bytes;
+    c->persistent -= r->persistent_count;
+    c->persistent_bytes -= r->persistent_bytes;
+}
+
+/* ---- entries ----------------------------------------------------------------------------------
  */
-
-static struct qchunk **chunk_at(const struct qindex *ix, size_t index)
-{
-    return &ix->chunks[(ix->head + index) & (ix->cap - 1)];
-}
-
-static void grow(struct qindex *ix)
-{
-    size_t cap = ix->cap != 0 ? ix->cap * 2 : RING_FIRST;
-    struct qchunk **chunks = mem_array(cap, sizeof(struct qchunk *));
-    for (size_t i = 0; i < ix->count; i++)
-        chunks[i] = *chunk_at(ix, i);
-    mem_free(ix->chunks);
-    ix->chunks = chunks;
-    ix->cap = cap;
-    ix->head = 0;
-}
 
 static struct qchunk *find_chunk(const struct qindex *ix, uint64_t qseq)
 {
-    uint64_t number = qseq / CHUNK_ENTRIES;
-    if (number < ix->first_chunk || number - ix->first_chunk >= ix->count)
-        return NULL;
-    return *chunk_at(ix, (size_t)(number - ix->first_chunk));
+    return qchunks_find(&ix->chunks, qseq / QCHUNK_ENTRIES);
 }
 
 static struct qentry *find_entry(const struct qindex *ix, uint64_t qseq)
 {
     struct qchunk *c = find_chunk(ix, qseq);
-    return c != NULL ? &c->entries[qseq % CHUNK_ENTRIES] : NULL;
+    return c != NULL ? &c->entries[qseq % QCHUNK_ENTRIES] : NULL;
+}
+
+struct qentry *qindex_entry(const struct qindex *ix, uint64_t qseq)
+{
+    struct qentry *e = find_entry(ix, qseq);
+    return e != NULL && e->state != QENTRY_NONE ? e : NULL;
 }
 
 static struct qchunk *chunk_for_new(struct qindex *ix)
 {
-    uint64_t number = ix->next_new / CHUNK_ENTRIES;
-    if (ix->count == 0)
-        ix->first_chunk = number;
-    if (number - ix->first_chunk < ix->count && *chunk_at(ix, ix->count - 1) != NULL)
-        return *chunk_at(ix, ix->count - 1);
-    if (ix->count == ix->cap)
-        grow(ix);
-    struct qchunk *c = mem_zalloc(sizeof *c);
-    *chunk_at(ix, ix->count) = c;
-    ix->count++;
-    return c;
-}
-
-static void free_chunk(struct qchunk *c)
-{
-    mem_free(c->expires_ms);
-    mem_free(c->returns);
-    mem_free(c);
-}
-
-/* Gone chunks at the front, and a ring that is empty but large, hold no memory. */
-static void trim(struct qindex *ix)
-{
-    while (ix->count != 0 && *chunk_at(ix, 0) == NULL) {
-        ix->head = (ix->head + 1) & (ix->cap - 1);
-        ix->first_chunk++;
-        ix->count--;
-    }
-    if (ix->count != 0 || ix->cap <= RING_FIRST)
-        return;
-    mem_free(ix->chunks);
-    ix->chunks = NULL;
-    ix->cap = 0;
-    ix->head = 0;
-}
-
-static void drop_chunk(struct qindex *ix, uint64_t number)
-{
-    struct qchunk **place = chunk_at(ix, (size_t)(number - ix->first_chunk));
-    free_chunk(*place);
-    *place = NULL;
-    trim(ix);
+    uint64_t number = ix->next_new / QCHUNK_ENTRIES;
+    struct qchunk *c = qchunks_find(&ix->chunks, number);
+    return LIKELY(c != NULL) ? c : qchunks_add(&ix->chunks, number);
 }
 
 /* A chunk without entries goes; the one that the next message goes into only with the last message
  * of all. */
-static void drop_entry(struct qindex *ix, uint64_t qseq)
+void qindex_drop(struct qindex *ix, uint64_t qseq)
 {
-    uint64_t number = qseq / CHUNK_ENTRIES;
+    uint64_t number = qseq / QCHUNK_ENTRIES;
+    uint64_t last = ix->next_new / QCHUNK_ENTRIES;
     struct qchunk *c = find_chunk(ix, qseq);
-    c->entries[qseq % CHUNK_ENTRIES] = (struct qentry){ 0 };
+    size_t at = qseq % QCHUNK_ENTRIES;
+    c->absent -= c->entries[at].absent;
+    c->entries[at] = (struct qentry){ 0 };
     if (UNLIKELY(c->returns != NULL))
-        c->returns[qseq % CHUNK_ENTRIES] = 0;
+        c->returns[at] = 0;
     c->live--;
     ix->live--;
-    if (c->live == 0 && number != ix->next_new / CHUNK_ENTRIES)
-        drop_chunk(ix, number);
-    if (ix->live == 0 && ix->count != 0)
-        drop_chunk(ix, ix->first_chunk);
+    if (c->live == 0 && number != last)
+        qchunks_drop(&ix->chunks, number);
+    if (ix->live == 0 && ix->chunks.count != 0)
+        qchunks_drop(&ix->chunks, last);
 }
 
 /* ---- messages come and go
@@ -160,13 +135,11 @@ static uint64_t append(struct qindex *ix, struct qcount *count, struct message *
     CHECK(*m != NULL);
     struct qchunk *c = chunk_for_new(ix);
     uint64_t qseq = ix->next_new++;
-    struct qentry *e = &c->entries[qseq % CHUNK_ENTRIES];
+    struct qentry *e = &c->entries[qseq % QCHUNK_ENTRIES];
     *e = (struct qentry){ .message = *m, .state = state, .persistent = (*m)->persistent };
-    add(count, e);
-    if (expires_ms != 0 && c->expires_ms == NULL)
-        c->expires_ms = mem_array(CHUNK_ENTRIES, sizeof *c->expires_ms);
-    if (c->expires_ms != NULL)
-        c->expires_ms[qseq % CHUNK_ENTRIES] = expires_ms;
+    add(count, e, (*m)->body_bytes);
+    if (UNLIKELY(expires_ms != 0 || c->expires_ms != NULL))
+        qchunk_set_expires(c, qseq % QCHUNK_ENTRIES, expires_ms);
     c->live++;
     ix->live++;
     *m = NULL;
@@ -175,41 +148,106 @@ static uint64_t append(struct qindex *ix, struct qcount *count, struct message *
 
 uint64_t qindex_push(struct qindex *ix, struct message **m, uint64_t expires_ms)
 {
+    ix->ready++;
     return append(ix, &ix->counts->ready, m, QENTRY_READY, expires_ms);
 }
 
 uint64_t qindex_push_out(struct qindex *ix, struct message **m, uint64_t expires_ms)
 {
-    CHECK(qindex_ready(ix) == 0);
+    CHECK(ix->ready == 0);
     uint64_t qseq = append(ix, &ix->counts->out, m, QENTRY_OUT, expires_ms);
     ix->next_fresh = qseq + 1;
     return qseq;
 }
 
-/* Returned positions are all below next_fresh, so they come first. */
-struct qentry *qindex_peek(const struct qindex *ix, uint64_t *qseq)
+/* The first position from next_fresh on that is not void, whose entry is *e unless it is in a run.
+ * There is one. */
+static uint64_t find_fresh(const struct qindex *ix, struct qentry **e)
 {
-    if (qindex_ready(ix) == 0)
-        return NULL;
+    uint64_t from = ix->next_fresh;
+    uint64_t found = UINT64_MAX;
+    *e = NULL;
+    size_t i = qchunks_lower(&ix->chunks, from / QCHUNK_ENTRIES);
+    for (; i < ix->chunks.count && found == UINT64_MAX; i++) {
+        const struct qslot *slot = qchunks_at(&ix->chunks, i);
+        uint64_t first = slot->number * QCHUNK_ENTRIES;
+        for (size_t at = from > first ? (size_t)(from - first) : 0; at < QCHUNK_ENTRIES; at++) {
+            if (slot->chunk->entries[at].state == QENTRY_NONE)
+                continue;
+            found = first + at;
+            *e = &slot->chunk->entries[at];
+            break;
+        }
+    }
+    if (ix->away != NULL) {
+        i = qruns_lower(&ix->away->runs, from);
+        if (i < ix->away->runs.count && qruns_at(&ix->away->runs, i)->first < found) {
+            *e = NULL;
+            uint64_t first = qruns_at(&ix->away->runs, i)->first;
+            found = first > from ? first : from;
+        }
+    }
+    CHECK(found != UINT64_MAX);
+    return found;
+}
+
+/* Returned positions are all below next_fresh, so they come first. */
+static inline struct qentry *find_head(const struct qindex *ix, uint64_t *qseq)
+{
     const struct heap_item *back = heap_min(&ix->returned);
     *qseq = back != NULL ? back->key : ix->next_fresh;
     struct qentry *e = find_entry(ix, *qseq);
-    CHECK(e != NULL && e->state == QENTRY_READY);
+    if (UNLIKELY(e == NULL || e->state != QENTRY_READY)) {
+        CHECK(back == NULL);
+        *qseq = find_fresh(ix, &e);
+    }
     return e;
+}
+
+enum qhead qindex_head(const struct qindex *ix, uint64_t *qseq, struct qentry **e)
+{
+    if (ix->ready == 0)
+        return QHEAD_EMPTY;
+    *e = find_head(ix, qseq);
+    if (UNLIKELY(*e == NULL))
+        return QHEAD_IN_RUN;
+    return LIKELY(!(*e)->absent) ? QHEAD_HERE : QHEAD_ABSENT;
+}
+
+/* The one at the head is not ready any more. */
+static inline void advance(struct qindex *ix, uint64_t qseq)
+{
+    if (UNLIKELY(qseq < ix->next_fresh))
+        heap_pop(&ix->returned);
+    else
+        ix->next_fresh = qseq + 1;
+    ix->ready--;
 }
 
 struct qentry *qindex_take(struct qindex *ix, uint64_t *qseq)
 {
-    struct qentry *e = qindex_peek(ix, qseq);
-    CHECK(e != NULL);
-    if (*qseq < ix->next_fresh)
-        heap_pop(&ix->returned);
-    else
-        ix->next_fresh++;
+    CHECK(ix->ready != 0);
+    struct qentry *e = find_head(ix, qseq);
+    CHECK(e != NULL && !e->absent);
+    advance(ix, *qseq);
     e->state = QENTRY_OUT;
-    subtract(&ix->counts->ready, e);
-    add(&ix->counts->out, e);
+    subtract(&ix->counts->ready, e, e->message->body_bytes);
+    add(&ix->counts->out, e, e->message->body_bytes);
     return e;
+}
+
+struct qentry qindex_shift(struct qindex *ix, uint64_t *qseq)
+{
+    CHECK(ix->ready != 0);
+    const struct qentry *e = find_head(ix, qseq);
+    CHECK(e != NULL);
+    struct qentry was = *e;
+    advance(ix, *qseq);
+    qcount_subtract(&ix->counts->ready, &was);
+    if (UNLIKELY(was.absent))
+        qcount_subtract(&ix->counts->away, &was);
+    qindex_drop(ix, *qseq);
+    return was;
 }
 
 struct qentry *qindex_out(const struct qindex *ix, uint64_t qseq)
@@ -221,30 +259,25 @@ struct qentry *qindex_out(const struct qindex *ix, uint64_t qseq)
 uint64_t qindex_expires_ms(const struct qindex *ix, uint64_t qseq)
 {
     const struct qchunk *c = find_chunk(ix, qseq);
-    return c != NULL && c->expires_ms != NULL ? c->expires_ms[qseq % CHUNK_ENTRIES] : 0;
+    return c != NULL && c->expires_ms != NULL ? c->expires_ms[qseq % QCHUNK_ENTRIES] : 0;
 }
 
 uint32_t qindex_returns(const struct qindex *ix, uint64_t qseq)
 {
     const struct qchunk *c = find_chunk(ix, qseq);
-    return c != NULL && c->returns != NULL ? c->returns[qseq % CHUNK_ENTRIES] : 0;
+    return c != NULL && c->returns != NULL ? c->returns[qseq % QCHUNK_ENTRIES] : 0;
 }
 
 void qindex_set_returns(struct qindex *ix, uint64_t qseq, uint32_t returns)
 {
-    struct qchunk *c = find_chunk(ix, qseq);
-    if (c->returns == NULL)
-        c->returns = mem_array(CHUNK_ENTRIES, sizeof *c->returns);
-    c->returns[qseq % CHUNK_ENTRIES] = returns;
+    qchunk_set_returns(find_chunk(ix, qseq), qseq % QCHUNK_ENTRIES, returns);
 }
 
 const struct qentry *qindex_set_place(struct qindex *ix, uint64_t qseq, struct place place)
 {
-    struct qentry *e = find_entry(ix, qseq);
-    if (e == NULL || e->state == QENTRY_NONE)
-        return NULL;
-    e->seg = place.seg;
-    e->offset8 = place.offset / PLACE_ALIGN & (((uint32_t)1 << 27) - 1);
+    struct qentry *e = qindex_entry(ix, qseq);
+    if (e != NULL)
+        qentry_set_place(e, place);
     return e;
 }
 
@@ -254,22 +287,8 @@ struct qentry qindex_settle(struct qindex *ix, uint64_t qseq)
     if (UNLIKELY(e == NULL))
         return (struct qentry){ .state = QENTRY_NONE };
     struct qentry was = *e;
-    subtract(&ix->counts->out, &was);
-    drop_entry(ix, qseq);
-    return was;
-}
-
-struct qentry qindex_shift(struct qindex *ix, uint64_t *qseq)
-{
-    const struct qentry *e = qindex_peek(ix, qseq);
-    CHECK(e != NULL);
-    struct qentry was = *e;
-    if (UNLIKELY(*qseq < ix->next_fresh))
-        heap_pop(&ix->returned);
-    else
-        ix->next_fresh++;
-    subtract(&ix->counts->ready, &was);
-    drop_entry(ix, *qseq);
+    subtract(&ix->counts->out, &was, was.message->body_bytes);
+    qindex_drop(ix, qseq);
     return was;
 }
 
@@ -279,8 +298,9 @@ void qindex_requeue(struct qindex *ix, uint64_t qseq, bool redelivered)
     CHECK(e != NULL);
     e->state = QENTRY_READY;
     e->redelivered = e->redelivered || redelivered;
-    subtract(&ix->counts->out, e);
-    add(&ix->counts->ready, e);
+    qcount_subtract(&ix->counts->out, e);
+    qcount_add(&ix->counts->ready, e);
+    ix->ready++;
     heap_push(&ix->returned, qseq, 0);
 }
 
@@ -297,16 +317,20 @@ uint64_t qindex_requeue_last(struct qindex *ix, uint64_t qseq)
     return now;
 }
 
+/* Rare: the heap is made anew without it. */
+void qindex_forget_returned(struct qindex *ix, uint64_t qseq)
+{
+    struct heap old = ix->returned;
+    heap_init(&ix->returned);
+    for (size_t i = 0; i < old.count; i++) {
+        if (old.items[i].key != qseq)
+            heap_push(&ix->returned, old.items[i].key, 0);
+    }
+    heap_fini(&old);
+}
+
 /* ---- purging ----------------------------------------------------------------------------------
  */
-
-/* The next ready one. */
-static void free_next(struct qindex *ix, const struct qsink *to)
-{
-    uint64_t qseq;
-    struct qentry was = qindex_shift(ix, &qseq);
-    to->entry(&was, to->arg);
-}
 
 static void tell_gone(const struct qindex *ix, const struct qsink *to, uint64_t first,
                       uint64_t last)
@@ -314,27 +338,64 @@ static void tell_gone(const struct qindex *ix, const struct qsink *to, uint64_t 
     to->range(ix->base + first, ix->base + last, to->arg);
 }
 
-/* Chunks that hold nothing but what was never out are unhooked: all behind the one that next_fresh
- * is in, up to the one that is being filled. */
-static void bury_chunks(struct qindex *ix, struct qgrave *g)
+static void free_entry(struct qindex *ix, uint64_t qseq, const struct qsink *to)
 {
-    uint64_t from = (ix->next_fresh + CHUNK_ENTRIES - 1) / CHUNK_ENTRIES;
-    uint64_t to = ix->next_new / CHUNK_ENTRIES;
-    if (from >= to)
+    const struct qentry was = *find_entry(ix, qseq);
+    qindex_drop(ix, qseq);
+    to->entry(&was, to->arg);
+}
+
+/* Those of one chunk from this position on. All are ready. */
+static void free_part(struct qindex *ix, uint64_t from, const struct qsink *to)
+{
+    uint64_t end = (from / QCHUNK_ENTRIES + 1) * QCHUNK_ENTRIES;
+    for (; from < end; from++) {
+        if (qindex_entry(ix, from) != NULL)
+            free_entry(ix, from, to);
+    }
+}
+
+/* Chunks that hold nothing but what was never out are unhooked: all from this number on, but for
+ * the one that is being filled. */
+static void bury_chunks(struct qindex *ix, struct qgrave *g, uint64_t from)
+{
+    size_t first = qchunks_lower(&ix->chunks, from);
+    size_t end = qchunks_lower(&ix->chunks, ix->next_new / QCHUNK_ENTRIES);
+    if (first >= end)
         return;
-    g->chunk_count = (size_t)(to - from);
+    g->chunk_count = end - first;
     g->chunks = mem_array(g->chunk_count, sizeof(struct qchunk *));
     for (size_t i = 0; i < g->chunk_count; i++) {
-        struct qchunk **place = chunk_at(ix, (size_t)(from - ix->first_chunk) + i);
-        g->chunks[i] = *place;
-        *place = NULL;
+        g->chunks[i] = qchunks_at(&ix->chunks, first + i)->chunk;
+        ix->live -= g->chunks[i]->live;
     }
-    ix->live -= (uint64_t)g->chunk_count * CHUNK_ENTRIES;
+    qchunks_close(&ix->chunks, first, g->chunk_count);
+}
+
+static void bury_fresh(struct qindex *ix, struct qgrave *g, const struct qsink *to)
+{
+    uint64_t from = ix->next_fresh;
+    if (from == ix->next_new)
+        return;
+    tell_gone(ix, to, from, ix->next_new - 1);
+    if (ix->away != NULL) {
+        g->runs = ix->away->runs;
+        ix->away->runs = (struct qruns){ 0 };
+    }
+    ix->next_fresh = ix->next_new;
+    bury_chunks(ix, g, (from + QCHUNK_ENTRIES - 1) / QCHUNK_ENTRIES);
+    if (from % QCHUNK_ENTRIES != 0)
+        free_part(ix, from, to);
+    uint64_t last = ix->next_new / QCHUNK_ENTRIES * QCHUNK_ENTRIES;
+    if (last > from)
+        free_part(ix, last, to);
+    else if (from % QCHUNK_ENTRIES == 0)
+        free_part(ix, from, to);
 }
 
 uint64_t qindex_purge(struct qindex *ix, const struct qsink *to)
 {
-    uint64_t purged = qindex_ready(ix);
+    uint64_t purged = ix->ready;
     if (purged == 0)
         return 0;
     struct qgrave *g = mem_zalloc(sizeof *g);
@@ -343,50 +404,52 @@ uint64_t qindex_purge(struct qindex *ix, const struct qsink *to)
         heap_init(&ix->returned);
     }
     while (ix->returned.count != 0) {
-        uint64_t qseq = heap_min(&ix->returned)->key;
+        uint64_t qseq = heap_pop(&ix->returned).key;
         tell_gone(ix, to, qseq, qseq);
-        free_next(ix, to);
+        free_entry(ix, qseq, to);
     }
-    if (ix->next_fresh < ix->next_new)
-        tell_gone(ix, to, ix->next_fresh, ix->next_new - 1);
-    uint64_t whole = (ix->next_fresh + CHUNK_ENTRIES - 1) / CHUNK_ENTRIES * CHUNK_ENTRIES;
-    uint64_t last = ix->next_new / CHUNK_ENTRIES * CHUNK_ENTRIES;
-    while (ix->next_fresh < ix->next_new && ix->next_fresh < whole)
-        free_next(ix, to);
-    bury_chunks(ix, g);
-    trim(ix);
-    if (ix->next_fresh < last)
-        ix->next_fresh = last;
-    while (ix->next_fresh < ix->next_new)
-        free_next(ix, to);
+    bury_fresh(ix, g, to);
+    ix->ready = 0;
+    if (ix->away != NULL)
+        ix->away->first = UINT64_MAX;
     g->next = ix->graves;
     ix->graves = g;
     return purged;
 }
 
-/* Its entries in use; false when the budget is used up. */
+/* Its entries in use. */
 static void free_entries(struct qchunk *c, size_t *budget, const struct qsink *to)
 {
-    for (size_t n = 0; n < CHUNK_ENTRIES; n++) {
+    for (size_t n = 0; n < QCHUNK_ENTRIES; n++) {
         if (c->entries[n].state != QENTRY_NONE)
             to->entry(&c->entries[n], to->arg);
     }
-    *budget -= *budget < CHUNK_ENTRIES ? *budget : CHUNK_ENTRIES;
-    free_chunk(c);
+    *budget -= *budget < QCHUNK_ENTRIES ? *budget : QCHUNK_ENTRIES;
+    qchunk_free(c);
+}
+
+/* From the end, which moves nothing. */
+static void free_runs(struct qruns *r, size_t *budget, const struct qsink *to)
+{
+    for (; r->count != 0 && *budget != 0; --*budget) {
+        to->run(qruns_at(r, r->count - 1), to->arg);
+        r->count--;
+    }
+    if (r->count == 0)
+        qruns_fini(r);
 }
 
 static bool sweep_grave(struct qindex *ix, struct qgrave *g, size_t *budget, const struct qsink *to)
 {
     for (; g->chunk_count != 0 && *budget != 0; g->chunk_count--)
         free_entries(g->chunks[g->chunk_count - 1], budget, to);
+    free_runs(&g->runs, budget, to);
     for (; g->returned.count != 0 && *budget != 0; --*budget) {
         uint64_t qseq = g->returned.items[--g->returned.count].key;
-        struct qentry was = *find_entry(ix, qseq);
-        drop_entry(ix, qseq);
         tell_gone(ix, to, qseq, qseq);
-        to->entry(&was, to->arg);
+        free_entry(ix, qseq, to);
     }
-    return g->chunk_count == 0 && g->returned.count == 0;
+    return g->chunk_count == 0 && g->runs.count == 0 && g->returned.count == 0;
 }
 
 bool qindex_sweep(struct qindex *ix, size_t *budget, const struct qsink *to)
@@ -407,13 +470,18 @@ bool qindex_fini(struct qindex *ix, size_t *budget, const struct qsink *to)
 {
     if (!qindex_sweep(ix, budget, to))
         return false;
-    for (trim(ix); ix->count != 0; trim(ix)) {
+    if (ix->away != NULL)
+        free_runs(&ix->away->runs, budget, to);
+    while (ix->chunks.count != 0) {
         if (*budget == 0)
             return false;
-        free_entries(*chunk_at(ix, 0), budget, to);
-        *chunk_at(ix, 0) = NULL;
+        free_entries(qchunks_at(&ix->chunks, ix->chunks.count - 1)->chunk, budget, to);
+        qchunks_close(&ix->chunks, ix->chunks.count - 1, 1);
     }
-    mem_free(ix->chunks);
+    if (ix->away != NULL && ix->away->runs.count != 0)
+        return false;
+    mem_free(ix->chunks.room);
+    mem_free(ix->away);
     heap_fini(&ix->returned);
     qindex_init(ix, ix->counts, ix->base);
     return true;

@@ -8,6 +8,9 @@
  * constant time, but for requeued ones: logarithmic in how many of those wait. A purge takes
  * constant time for each 64 messages: what it took away is buried, and freed by qindex_sweep.
  *
+ * What is ready can be *away*: its message is not in memory (the entry is absent), or not even its
+ * entry (a run), see qaway.h. What is out never is.
+ *
  * Moments at which messages expire are kept only in chunks that have such messages. Knows nothing
  * of consumers. One thread. Empty, it holds next to no memory.
  */
@@ -15,38 +18,8 @@
 #define WARREN_QINDEX_H
 
 #include "base/heap.h"
-#include "model/message.h"
-#include "store/place.h"
-
-enum qentry_state {
-    QENTRY_NONE,
-    QENTRY_READY,
-    QENTRY_OUT,
-};
-
-struct qentry {
-    union {
-        struct message *message; /* a reference of the index */
-        uint64_t body_bytes;     /* absent */
-    };
-    uint32_t seg;             /* its place in the journal; 0: it has none */
-    uint32_t offset8 : 27;    /* of its record, in units of PLACE_ALIGN */
-    uint32_t state : 2;       /* enum qentry_state */
-    uint32_t redelivered : 1; /* has been out before, or may have been */
-    uint32_t absent : 1;      /* the message is not in memory, but at its place */
-    uint32_t persistent : 1;
-};
-_Static_assert(sizeof(struct qentry) == 16, "there are millions");
-
-static inline struct place qentry_place(const struct qentry *e)
-{
-    return (struct place){ e->seg, e->offset8 * PLACE_ALIGN };
-}
-
-static inline uint64_t qentry_body_bytes(const struct qentry *e)
-{
-    return e->absent ? e->body_bytes : e->message->body_bytes;
-}
+#include "model/qchunks.h"
+#include "model/qruns.h"
 
 /* What lies in a queue; shared by all its indexes. */
 struct qcount {
@@ -59,32 +32,42 @@ struct qcount {
 struct qcounts {
     struct qcount ready;
     struct qcount out;
+    struct qcount away; /* of the ready ones */
 };
 
-/* What becomes of entries that leave in numbers. */
+/* What becomes of messages that leave in numbers. */
 struct qsink {
-    /* All positions between these two are gone. */
+    /* All that was ready between these two positions is gone. */
     void (*range)(uint64_t first, uint64_t last, void *arg);
-    /* One of them is freed; the reference in it is the callee's. */
+    /* One of them is freed; the reference in it, if it is not absent, is the callee's. */
     void (*entry)(const struct qentry *e, void *arg);
+    /* The same for a run. */
+    void (*run)(const struct qrun *r, void *arg);
     void *arg;
 };
 
-struct qchunk;
 struct qgrave;
+
+/* What an index has only once something of it was away. */
+struct qaway {
+    struct qruns runs;   /* all at or behind next_fresh */
+    uint64_t first;      /* nothing that is away comes before; UINT64_MAX: nothing is */
+    uint64_t page_from;  /* where paging out goes on; 0: from the beginning */
+    uint64_t spill_from; /* the same for what is looked for to be spilled */
+    uint64_t mark;       /* everything before had been out, in another life of the node */
+};
 
 struct qindex {
     struct qcounts *counts;
-    uint64_t base;          /* added to the positions that a sink is told of */
-    struct qchunk **chunks; /* a ring; NULL where a chunk has gone already */
-    size_t cap;
-    size_t head;
-    size_t count;
-    uint64_t first_chunk; /* number of the chunk at head */
-    uint64_t next_new;    /* the position the next message gets */
-    uint64_t next_fresh;  /* no ready entry from here on has been out; all before were shown */
-    uint64_t live;        /* entries in chunks of the ring */
-    struct heap returned; /* positions that were requeued */
+    uint64_t base; /* added to the positions that others are told of */
+    struct qchunks chunks;
+    struct qaway *away; /* NULL: nothing ever was */
+    uint64_t next_new;  /* the position the next message gets */
+    uint64_t
+        next_fresh; /* nothing that is there from here on has been out; positions may be void */
+    uint64_t ready; /* how many */
+    uint64_t live;  /* entries in chunks */
+    struct heap returned; /* positions that were requeued: ready, and all before next_fresh */
     struct qgrave *graves;
 };
 
@@ -100,14 +83,27 @@ uint64_t qindex_push_out(struct qindex *ix, struct message **m, uint64_t expires
 
 static inline uint64_t qindex_ready(const struct qindex *ix)
 {
-    return ix->returned.count + (ix->next_new - ix->next_fresh);
+    return ix->ready;
 }
 
-/* The next ready one in order, or NULL; *qseq is its position. Borrowed until the next change. */
-struct qentry *qindex_peek(const struct qindex *ix, uint64_t *qseq);
+/* Where the next ready one is. */
+enum qhead {
+    QHEAD_EMPTY,  /* there is none */
+    QHEAD_HERE,   /* in memory */
+    QHEAD_ABSENT, /* its entry is, its message is not */
+    QHEAD_IN_RUN, /* neither */
+};
 
-/* The one that qindex_peek shows goes out; the same pointer, still borrowed. */
+/* The next ready one in order: its position and, HERE and ABSENT, its entry, borrowed until the
+ * next change. */
+enum qhead qindex_head(const struct qindex *ix, uint64_t *qseq, struct qentry **e);
+
+/* The one at the head, which is HERE, goes out; the same entry, still borrowed. */
 struct qentry *qindex_take(struct qindex *ix, uint64_t *qseq);
+
+/* Take and settle at once: the one at the head, which is HERE or ABSENT, as it was at *qseq. The
+ * reference in it is the caller's. */
+struct qentry qindex_shift(struct qindex *ix, uint64_t *qseq);
 
 /* The entry at a position if it is out, else NULL. */
 struct qentry *qindex_out(const struct qindex *ix, uint64_t qseq);
@@ -126,10 +122,6 @@ const struct qentry *qindex_set_place(struct qindex *ix, uint64_t qseq, struct p
  * its state is QENTRY_NONE when nothing was. */
 MUST_CHECK struct qentry qindex_settle(struct qindex *ix, uint64_t qseq);
 
-/* Take and settle at once: the next ready one, as it was at *qseq. The reference in it is the
- * caller's. */
-struct qentry qindex_shift(struct qindex *ix, uint64_t *qseq);
-
 /* It was out; it is ready again at its old place. */
 void qindex_requeue(struct qindex *ix, uint64_t qseq, bool redelivered);
 
@@ -137,8 +129,8 @@ void qindex_requeue(struct qindex *ix, uint64_t qseq, bool redelivered);
  * position. */
 uint64_t qindex_requeue_last(struct qindex *ix, uint64_t qseq);
 
-/* Bury all that is ready; returns how many. A few are freed at once. counts->ready means nothing
- * then until the caller, who has purged all indexes that share it, clears it. */
+/* Bury all that is ready; returns how many. A few are freed at once. counts->ready and ->away mean
+ * nothing then until the caller, who has purged all indexes that share them, clears them. */
 uint64_t qindex_purge(struct qindex *ix, const struct qsink *to);
 
 /* Free what is buried while *budget, lowered for each message, lasts. True when all is freed. */
@@ -147,5 +139,19 @@ bool qindex_sweep(struct qindex *ix, size_t *budget, const struct qsink *to);
 /* Remove all, ready and out, in the same way, and the memory; then it is as after init. False when
  * the budget did not last: to be called again, and nothing else. */
 bool qindex_fini(struct qindex *ix, size_t *budget, const struct qsink *to);
+
+/* ---- for qaway ----------------------------------------------------------------------------------
+ */
+
+struct qaway *qindex_away(struct qindex *ix);                        /* made if need be */
+struct qentry *qindex_entry(const struct qindex *ix, uint64_t qseq); /* NULL: none is there */
+void qindex_drop(struct qindex *ix, uint64_t qseq);                  /* the entry; counts nothing */
+/* One that was requeued is not ready any more. */
+void qindex_forget_returned(struct qindex *ix, uint64_t qseq);
+
+void qcount_add(struct qcount *c, const struct qentry *e);
+void qcount_subtract(struct qcount *c, const struct qentry *e);
+void qcount_add_run(struct qcount *c, const struct qrun *r);
+void qcount_subtract_run(struct qcount *c, const struct qrun *r);
 
 #endif

@@ -10,6 +10,8 @@
 struct qlevels {
     uint64_t ready[WORDS]; /* a bit for each priority that has something ready */
     uint8_t max;
+    uint8_t page_at;     /* where paging out goes on */
+    uint8_t spill_at;    /* the same for what is to be spilled */
     struct qindex *at[]; /* max + 1; NULL: never used. The first is the store's own */
 };
 
@@ -99,14 +101,14 @@ uint64_t qstore_push_out_of_any(struct qstore *st, struct message **m, uint8_t p
     return qseq_of(priority, qindex_push_out(ix, m, expires_ms));
 }
 
-struct qentry *qstore_peek_of_any(const struct qstore *st, uint64_t *qseq)
+enum qhead qstore_head_of_any(const struct qstore *st, uint64_t *qseq, struct qentry **e)
 {
     if (st->counts.ready.count == 0)
-        return NULL;
+        return QHEAD_EMPTY;
     unsigned priority = highest(st);
-    struct qentry *e = qindex_peek(index_of(st, qseq_of(priority, 0)), qseq);
+    enum qhead head = qindex_head(index_of(st, qseq_of(priority, 0)), qseq, e);
     *qseq = qseq_of(priority, *qseq);
-    return e;
+    return head;
 }
 
 struct qentry *qstore_take_of_any(struct qstore *st, uint64_t *qseq)
@@ -189,6 +191,7 @@ uint64_t qstore_purge(struct qstore *st, const struct qsink *to)
     if (st->levels != NULL)
         memset(st->levels->ready, 0, sizeof st->levels->ready);
     st->counts.ready = (struct qcount){ 0 };
+    st->counts.away = (struct qcount){ 0 };
     return n;
 }
 
@@ -218,4 +221,189 @@ bool qstore_fini(struct qstore *st, size_t *budget, const struct qsink *to)
     st->levels = NULL;
     st->counts = (struct qcounts){ 0 };
     return true;
+}
+
+/* ---- what is away -----------------------------------------------------------------------------
+ */
+
+static unsigned max_priority(const struct qstore *st)
+{
+    return st->levels != NULL ? st->levels->max : 0;
+}
+
+static struct qindex *level(const struct qstore *st, unsigned priority)
+{
+    return index_of(st, qseq_of(priority, 0));
+}
+
+void qstore_page_out(struct qstore *st, struct qpaging *p,
+                     void (*release)(struct message *m, void *arg), void *arg)
+{
+    if (st->levels == NULL) {
+        qindex_page_out(&st->first, p, release, arg);
+        return;
+    }
+    for (; st->levels->page_at <= st->levels->max; st->levels->page_at++) {
+        struct qindex *ix = st->levels->at[st->levels->page_at];
+        if (ix == NULL)
+            continue;
+        qindex_page_out(ix, p, release, arg);
+        if (!p->is_done)
+            return;
+        if (st->levels->page_at == UINT8_MAX)
+            break;
+    }
+    st->levels->page_at = 0;
+    p->is_done = true;
+}
+
+size_t qstore_unplaced(struct qstore *st, uint64_t keep_count, struct queue_item *out, size_t max,
+                       bool *is_done)
+{
+    if (st->levels == NULL)
+        return qindex_unplaced(&st->first, keep_count, out, max, is_done);
+    size_t n = 0;
+    for (; st->levels->spill_at <= st->levels->max; st->levels->spill_at++) {
+        struct qindex *ix = st->levels->at[st->levels->spill_at];
+        if (ix == NULL)
+            continue;
+        n += qindex_unplaced(ix, keep_count, out + n, max - n, is_done);
+        if (!*is_done)
+            return n;
+        if (st->levels->spill_at == UINT8_MAX)
+            break;
+    }
+    st->levels->spill_at = 0;
+    *is_done = true;
+    return n;
+}
+
+bool qstore_wants(struct qstore *st, const struct qwindow *w, uint64_t after, struct qwant *out)
+{
+    struct qwindow rest = *w;
+    unsigned p = max_priority(st);
+    unsigned asked = (unsigned)(after >> POSITION_BITS);
+    if (after != 0 && asked < p)
+        p = asked;
+    for (;; p--) {
+        struct qindex *ix = level(st, p);
+        if (ix != NULL && qindex_wants(ix, &rest, asked == p ? after & POSITION_MASK : 0, out))
+            return true;
+        uint64_t ready = ix != NULL ? qindex_ready(ix) : 0;
+        if (p == 0 || ready >= rest.count)
+            return false;
+        rest.count -= ready;
+    }
+}
+
+bool qstore_is_low(const struct qstore *st, uint64_t count)
+{
+    const struct qindex *ix = st->counts.ready.count != 0 ? level(st, highest(st)) : NULL;
+    return ix != NULL && ix->away != NULL && ix->away->first < ix->next_fresh + count;
+}
+
+bool qstore_loaded(struct qstore *st, struct queue_item *it, const struct qsink *to)
+{
+    unsigned priority = (unsigned)(it->qseq >> POSITION_BITS);
+    struct qindex *ix = index_of(st, it->qseq);
+    bool is_taken = ix != NULL && qindex_loaded(ix, it, to);
+    if (ix != NULL)
+        unmark_if_empty(st, priority, ix);
+    return is_taken;
+}
+
+void qstore_loaded_run(struct qstore *st, uint32_t seg, uint64_t first, uint64_t last,
+                       struct queue_item *items, size_t count, const struct qsink *to)
+{
+    for (unsigned p = 0; p <= max_priority(st); p++) {
+        struct qindex *ix = level(st, p);
+        uint64_t end = qseq_of(p, POSITION_MASK);
+        size_t here = 0;
+        while (here < count && items[here].qseq <= end)
+            here++;
+        if (ix != NULL && first <= end && last >= qseq_of(p, 0)) {
+            qindex_loaded_run(ix, seg, first, last < end ? last : end, items, here, to);
+            unmark_if_empty(st, p, ix);
+        }
+        items += here;
+        count -= here;
+    }
+}
+
+void qstore_lost(struct qstore *st, uint64_t first, uint64_t last, const struct qsink *to)
+{
+    for (unsigned p = 0; p <= max_priority(st); p++) {
+        struct qindex *ix = level(st, p);
+        uint64_t end = qseq_of(p, POSITION_MASK);
+        if (ix != NULL && first <= end && last >= qseq_of(p, 0)) {
+            qindex_lost(ix, first, last < end ? last : end, to);
+            unmark_if_empty(st, p, ix);
+        }
+    }
+}
+
+bool qstore_at(const struct qstore *st, uint64_t qseq, struct place place)
+{
+    const struct qindex *ix = index_of(st, qseq);
+    return ix != NULL && qindex_at(ix, qseq & POSITION_MASK, place);
+}
+
+bool qstore_has_runs_in(const struct qstore *st, uint32_t seg)
+{
+    for (unsigned p = 0; p <= max_priority(st); p++) {
+        const struct qindex *ix = level(st, p);
+        if (ix != NULL && qindex_has_runs_in(ix, seg))
+            return true;
+    }
+    return false;
+}
+
+bool qstore_dead_ranges(const struct qstore *st, qrange_fn each, void *arg, struct qrun *sparse)
+{
+    for (unsigned p = 0; p <= max_priority(st); p++) {
+        const struct qindex *ix = level(st, p);
+        if (ix != NULL && !qindex_dead_ranges(ix, each, arg, sparse))
+            return false;
+    }
+    return true;
+}
+
+void qstore_marks(const struct qstore *st, void (*each)(uint64_t mark, void *arg), void *arg)
+{
+    for (unsigned p = 0; p <= max_priority(st); p++) {
+        const struct qindex *ix = level(st, p);
+        uint64_t at = ix != NULL ? qindex_mark(ix) : 0;
+        if (at != 0)
+            each(qseq_of(p, at), arg);
+    }
+}
+
+void qstore_each_returned(const struct qstore *st,
+                          void (*each)(uint64_t qseq, uint32_t returns, void *arg), void *arg)
+{
+    for (unsigned p = 0; p <= max_priority(st); p++) {
+        const struct qindex *ix = level(st, p);
+        if (ix != NULL)
+            qindex_each_returned(ix, each, arg);
+    }
+}
+
+bool qstore_restore(struct qstore *st, const struct recovered_queue *from, int64_t to_loop_ms,
+                    bool *has_expiring)
+{
+    bool has_all = true;
+    *has_expiring = false;
+    for (size_t i = 0; i < from->level_count; i++) {
+        const struct recovered_level *l = &from->levels[i];
+        uint8_t priority = l->priority;
+        if (priority > max_priority(st)) {
+            has_all = has_all && l->run_count + l->entry_count == 0;
+            continue;
+        }
+        struct qindex *ix = index_for(st, &priority);
+        *has_expiring |= qindex_restore(ix, l, to_loop_ms);
+        if (qindex_ready(ix) != 0)
+            mark(st, priority);
+    }
+    return has_all;
 }

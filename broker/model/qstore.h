@@ -9,7 +9,8 @@
 #ifndef WARREN_QSTORE_H
 #define WARREN_QSTORE_H
 
-#include "model/qindex.h"
+#include "model/qaway.h"
+#include "model/qjournal.h"
 
 struct qlevels;
 
@@ -29,7 +30,7 @@ uint64_t qstore_push_of_any(struct qstore *st, struct message **m, uint8_t prior
                             uint64_t expires_ms);
 uint64_t qstore_push_out_of_any(struct qstore *st, struct message **m, uint8_t priority,
                                 uint64_t expires_ms);
-struct qentry *qstore_peek_of_any(const struct qstore *st, uint64_t *qseq);
+enum qhead qstore_head_of_any(const struct qstore *st, uint64_t *qseq, struct qentry **e);
 struct qentry *qstore_take_of_any(struct qstore *st, uint64_t *qseq);
 struct qentry qstore_shift_of_any(struct qstore *st, uint64_t *qseq);
 struct qentry *qstore_out_of_any(const struct qstore *st, uint64_t qseq);
@@ -49,10 +50,10 @@ static inline uint64_t qstore_push_out(struct qstore *st, struct message **m, ui
                                       : qstore_push_out_of_any(st, m, priority, expires_ms);
 }
 
-static inline struct qentry *qstore_peek(const struct qstore *st, uint64_t *qseq)
+static inline enum qhead qstore_head(const struct qstore *st, uint64_t *qseq, struct qentry **e)
 {
-    return LIKELY(st->levels == NULL) ? qindex_peek(&st->first, qseq)
-                                      : qstore_peek_of_any(st, qseq);
+    return LIKELY(st->levels == NULL) ? qindex_head(&st->first, qseq, e)
+                                      : qstore_head_of_any(st, qseq, e);
 }
 
 static inline struct qentry *qstore_take(struct qstore *st, uint64_t *qseq)
@@ -87,5 +88,34 @@ uint64_t qstore_requeue_last(struct qstore *st, uint64_t qseq);
 uint64_t qstore_purge(struct qstore *st, const struct qsink *to);
 bool qstore_sweep(struct qstore *st, size_t *budget, const struct qsink *to);
 bool qstore_fini(struct qstore *st, size_t *budget, const struct qsink *to);
+
+/* ---- what is away, see qaway.h. Positions are whole ones ----------------------------------------
+ */
+
+void qstore_page_out(struct qstore *st, struct qpaging *p,
+                     void (*release)(struct message *m, void *arg), void *arg);
+size_t qstore_unplaced(struct qstore *st, uint64_t keep_count, struct queue_item *out, size_t max,
+                       bool *is_done);
+
+/* The highest priority first; of those above that of `after` nothing is wanted. */
+bool qstore_wants(struct qstore *st, const struct qwindow *w, uint64_t after, struct qwant *out);
+
+/* Something that is away may come among the next so many. */
+bool qstore_is_low(const struct qstore *st, uint64_t count);
+bool qstore_loaded(struct qstore *st, struct queue_item *it, const struct qsink *to);
+void qstore_loaded_run(struct qstore *st, uint32_t seg, uint64_t first, uint64_t last,
+                       struct queue_item *items, size_t count, const struct qsink *to);
+void qstore_lost(struct qstore *st, uint64_t first, uint64_t last, const struct qsink *to);
+bool qstore_at(const struct qstore *st, uint64_t qseq, struct place place);
+bool qstore_has_runs_in(const struct qstore *st, uint32_t seg);
+bool qstore_dead_ranges(const struct qstore *st, qrange_fn each, void *arg, struct qrun *sparse);
+void qstore_marks(const struct qstore *st, void (*each)(uint64_t mark, void *arg), void *arg);
+void qstore_each_returned(const struct qstore *st,
+                          void (*each)(uint64_t qseq, uint32_t returns, void *arg), void *arg);
+
+/* *has_expiring: some may expire. False: there were priorities that the store has not; what they
+ * had is left out. */
+MUST_CHECK bool qstore_restore(struct qstore *st, const struct recovered_queue *from,
+                               int64_t to_loop_ms, bool *has_expiring);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "model/queue_inner.h"
 
 /* However long a queue and however fast its consumers, others have their turn after so many. */
 #define RUN_MAX 4096u
@@ -15,6 +16,9 @@
 
 /* So many of what was purged are freed a turn. */
 #define SWEEP_MAX 1024u
+
+/* While fewer are in memory at the head and others are away, these are wanted. */
+#define STOCK_LOW 512u
 
 #define NEVER     UINT64_MAX
 
@@ -50,7 +54,14 @@ static void on_freed(const struct qentry *e, void *arg)
     struct queue *q = arg;
     if (e->seg != 0)
         q->ops->freed(q, e, q->ops->arg);
-    release(q, e->message);
+    if (!e->absent)
+        release(q, e->message);
+}
+
+static void on_freed_run(const struct qrun *r, void *arg)
+{
+    struct queue *q = arg;
+    q->ops->freed_run(q, r, q->ops->arg);
 }
 
 static void on_gone_range(uint64_t first, uint64_t last, void *arg)
@@ -60,9 +71,10 @@ static void on_gone_range(uint64_t first, uint64_t last, void *arg)
         q->ops->gone_range(q, first, last, q->ops->arg);
 }
 
-static struct qsink sink(struct queue *q)
+struct qsink queue_sink(struct queue *q)
 {
-    return (struct qsink){ .range = on_gone_range, .entry = on_freed, .arg = q };
+    return (
+        struct qsink){ .range = on_gone_range, .entry = on_freed, .run = on_freed_run, .arg = q };
 }
 
 /* It was taken out of the store. */
@@ -86,7 +98,7 @@ static void tidy_up(struct queue *q, bool is_last)
 bool queue_fini(struct queue *q, size_t most)
 {
     CHECK(q->consumer_count == 0);
-    const struct qsink to = sink(q);
+    const struct qsink to = queue_sink(q);
     if (!qstore_fini(&q->store, &most, &to)) {
         tidy_up(q, false);
         return false;
@@ -108,12 +120,25 @@ static void ask_to_go_on(struct queue *q)
 /* ---- time -------------------------------------------------------------------------------------
  */
 
-static uint64_t head_expires_ms(const struct queue *q)
+/* NEVER when nobody knows: it is wanted then. */
+static uint64_t head_expires_ms(struct queue *q)
 {
     uint64_t qseq;
     uint64_t at = 0;
-    if (q->has_timed && qstore_peek(&q->store, &qseq) != NULL)
+    struct qentry *e;
+    if (!q->has_timed)
+        return NEVER;
+    switch (qstore_head(&q->store, &qseq, &e)) {
+    case QHEAD_EMPTY:
+        break;
+    case QHEAD_HERE:
+    case QHEAD_ABSENT:
         at = qstore_expires_ms(&q->store, qseq);
+        break;
+    case QHEAD_IN_RUN:
+        q->ops->want(q, q->ops->arg);
+        break;
+    }
     return at != 0 ? at : NEVER;
 }
 
@@ -229,11 +254,30 @@ static void die(struct queue *q, uint64_t qseq, enum queue_death why)
     q->ops->dead(q, was.message, why, qseq, &was, q->ops->arg);
 }
 
-static void head_dies(struct queue *q, enum queue_death why)
+/* The head can be handed out. If not, it will be, later. */
+static bool head_is_here(struct queue *q)
 {
     uint64_t qseq;
+    struct qentry *e;
+    if (LIKELY(q->store.counts.away.count == 0) || qstore_head(&q->store, &qseq, &e) == QHEAD_HERE)
+        return true;
+    q->ops->want(q, q->ops->arg);
+    return false;
+}
+
+/* False: it would have to be dead-lettered (or counted) and is away. It is wanted then. */
+static bool head_dies(struct queue *q, enum queue_death why)
+{
+    uint64_t qseq;
+    struct qentry *e;
+    enum qhead head = qstore_head(&q->store, &qseq, &e);
+    if (UNLIKELY(head == QHEAD_IN_RUN || (head == QHEAD_ABSENT && q->settings->has_dlx))) {
+        q->ops->want(q, q->ops->arg);
+        return false;
+    }
     const struct qentry was = qstore_shift(&q->store, &qseq);
-    q->ops->dead(q, was.message, why, qseq, &was, q->ops->arg);
+    q->ops->dead(q, was.absent ? NULL : was.message, why, qseq, &was, q->ops->arg);
+    return true;
 }
 
 static bool is_above(uint64_t value, int64_t limit)
@@ -248,7 +292,7 @@ static bool is_too_long(const struct queue *q)
            is_above(ready->bytes, q->settings->max_length_bytes);
 }
 
-/* Drop what is too much, up to `most`. False when there is more. */
+/* Drop what is too much, up to `most`. False when there is more; what is away is waited for. */
 static bool shorten(struct queue *q, unsigned most)
 {
     if (LIKELY(q->is_plain) || q->settings->overflow != QUEUE_DROP_HEAD)
@@ -256,7 +300,8 @@ static bool shorten(struct queue *q, unsigned most)
     for (unsigned n = 0; is_too_long(q); n++) {
         if (n == most)
             return false;
-        head_dies(q, QUEUE_MAXLEN);
+        if (!head_dies(q, QUEUE_MAXLEN))
+            return true;
     }
     return true;
 }
@@ -270,13 +315,14 @@ static bool refuses(const struct queue *q, const struct message *m)
             is_above(ready->bytes + m->body_bytes, q->settings->max_length_bytes));
 }
 
-/* Drop what has expired at the head. False when there is more. */
+/* Drop what has expired at the head. False when there is more; what is away is waited for. */
 static bool expire(struct queue *q, uint64_t now_ms)
 {
     for (unsigned n = 0; head_expires_ms(q) <= now_ms; n++) {
         if (n == RUN_MAX)
             return false;
-        head_dies(q, QUEUE_EXPIRED);
+        if (!head_dies(q, QUEUE_EXPIRED))
+            return true;
     }
     return true;
 }
@@ -300,9 +346,10 @@ static void deliver(struct queue *q, struct consumer *c, uint64_t qseq, const st
 static uint32_t head_returns(const struct queue *q)
 {
     uint64_t qseq;
+    struct qentry *e;
     if (LIKELY(!q->settings->is_quorum))
         return 0;
-    (void)qstore_peek(&q->store, &qseq);
+    (void)qstore_head(&q->store, &qseq, &e);
     return qstore_returns(&q->store, qseq);
 }
 
@@ -321,18 +368,20 @@ static void hand_out(struct queue *q, struct consumer *c)
         q->ops->out(q, qseq, q->ops->arg);
 }
 
-/* Hand out, and drop what has expired, `most` of both. False when there is more. */
+/* Hand out, and drop what has expired, `most` of both. False when there is more; what is away is
+ * waited for. */
 static bool hand_out_some(struct queue *q, uint64_t now_ms, unsigned most)
 {
     unsigned n = 0;
     q->running = true;
     for (; n < most && !queue_is_empty(q); n++) {
         if (UNLIKELY(q->has_timed) && head_expires_ms(q) <= now_ms) {
-            head_dies(q, QUEUE_EXPIRED);
+            if (!head_dies(q, QUEUE_EXPIRED))
+                break;
             continue;
         }
         struct consumer *c = next_consumer(q);
-        if (c == NULL)
+        if (c == NULL || !head_is_here(q))
             break;
         hand_out(q, c);
         end_of_turn(q, c);
@@ -340,6 +389,8 @@ static bool hand_out_some(struct queue *q, uint64_t now_ms, unsigned most)
     q->running = false;
     if (q->store.counts.ready.count + q->store.counts.out.count == 0)
         q->has_timed = false;
+    if (UNLIKELY(q->store.counts.away.count != 0) && n != 0 && qstore_is_low(&q->store, STOCK_LOW))
+        q->ops->want(q, q->ops->arg);
     return n < most || queue_is_empty(q);
 }
 
@@ -357,7 +408,7 @@ static void sweep(struct queue *q)
     size_t budget = SWEEP_MAX;
     if (!q->has_buried)
         return;
-    const struct qsink to = sink(q);
+    const struct qsink to = queue_sink(q);
     q->has_buried = !qstore_sweep(&q->store, &budget, &to);
     tidy_up(q, !q->has_buried);
     if (q->has_buried)
@@ -490,6 +541,8 @@ enum queue_get_verdict queue_get(struct queue *q, bool no_ack, uint64_t now_ms,
         return QUEUE_GET_LATER;
     if (queue_is_empty(q))
         return QUEUE_GET_EMPTY;
+    if (!head_is_here(q))
+        return QUEUE_GET_AWAY;
     struct qentry *e = qstore_take(&q->store, &out->qseq);
     out->redelivered = e->redelivered;
     q->delivered++;
@@ -512,8 +565,8 @@ enum queue_get_verdict queue_get(struct queue *q, bool no_ack, uint64_t now_ms,
 const struct message *queue_head(const struct queue *q)
 {
     uint64_t qseq;
-    const struct qentry *e = qstore_peek(&q->store, &qseq);
-    return e != NULL ? e->message : NULL;
+    struct qentry *e;
+    return qstore_head(&q->store, &qseq, &e) == QHEAD_HERE ? e->message : NULL;
 }
 
 /* ---- settling ---------------------------------------------------------------------------------
@@ -606,7 +659,7 @@ bool queue_return(struct queue *q, uint64_t qseq, struct consumer *c)
 
 uint64_t queue_purge(struct queue *q)
 {
-    const struct qsink to = sink(q);
+    const struct qsink to = queue_sink(q);
     uint64_t n = qstore_purge(&q->store, &to);
     if (n != 0) {
         q->has_buried = true;

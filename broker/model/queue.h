@@ -56,21 +56,12 @@ enum queue_death {
 };
 #define QUEUE_DEATHS 4u
 
-/* A message with its position. */
-struct queue_item {
-    uint64_t qseq;
-    struct message *message;
-    uint64_t expires_ms; /* 0: never */
-    struct place place;
-    uint32_t returns;
-    bool redelivered;
-};
-
 struct queue_ops {
     /* A reference that the queue no longer needs is given. */
     void (*release)(struct message *m, void *arg);
     /* A message that left the queue and may be dead-lettered; the reference is given. It was at
-     * this position (`gone` is not called for it); `e` is NULL for one that never had any. */
+     * this position (`gone` is not called for it); `e` is NULL for one that never had any. `m` is
+     * NULL when it is not in memory, which happens only where there is no dead-letter exchange. */
     void (*dead)(struct queue *q, struct message *m, enum queue_death why, uint64_t qseq,
                  const struct qentry *e, void *arg);
     /* A message like m that says how often it was returned: a new reference. */
@@ -90,6 +81,7 @@ struct queue_ops {
     void (*gone_range)(struct queue *q, uint64_t first, uint64_t last, void *arg);
     /* One of those, or of a queue that ends, is freed: at once or in a later turn. */
     void (*freed)(struct queue *q, const struct qentry *e, void *arg);
+    void (*freed_run)(struct queue *q, const struct qrun *r, void *arg);
     /* One was handed out and stays until it is settled. */
     void (*out)(struct queue *q, uint64_t qseq, void *arg);
     /* One of a quorum queue came back, so often by now. */
@@ -97,6 +89,9 @@ struct queue_ops {
     /* One has a new position; `gone` was called for its old one. Returns its new place, if it has
      * one. */
     struct place (*again)(struct queue *q, const struct queue_item *item, void *arg);
+    /* The next messages are not in memory, or soon will not be: see queue_wants. It is called again
+     * and again until they are. */
+    void (*want)(struct queue *q, void *arg);
     void *arg;
 };
 
@@ -225,6 +220,7 @@ enum queue_get_verdict {
     QUEUE_GOT,
     QUEUE_GET_EMPTY,
     QUEUE_GET_LATER, /* many have expired that were not dropped yet: ask again in another turn */
+    QUEUE_GET_AWAY,  /* it is not in memory, but wanted: ask again after queue_loaded */
 };
 
 struct queue_got {
@@ -271,7 +267,58 @@ static inline bool queue_is_empty(const struct queue *q)
     return q->store.counts.ready.count == 0;
 }
 
-/* The next message, borrowed, or NULL. */
+/* The next message, borrowed, or NULL when there is none or it is not in memory. */
 const struct message *queue_head(const struct queue *q);
+
+/* ---- what is not in memory, see qaway.h ---------------------------------------------------------
+ *
+ * While the head is away nothing is handed out, dead-lettered or got; what is published goes to the
+ * end. After queue_loaded, queue_loaded_run and queue_lost call queue_run.
+ */
+
+static inline uint64_t queue_away(const struct queue *q)
+{
+    return q->store.counts.away.count;
+}
+
+/* Octets of bodies in memory that are ready. */
+static inline uint64_t queue_ready_bytes_here(const struct queue *q)
+{
+    return q->store.counts.ready.bytes - q->store.counts.away.bytes;
+}
+
+void queue_page_out(struct queue *q, struct qpaging *p);
+
+/* Messages that memory could be had from if they had a place. */
+size_t queue_unplaced(struct queue *q, uint64_t keep_count, struct queue_item *out, size_t max,
+                      bool *is_done);
+
+/* What to read next. `after` is the last position (qwant.last) that is being read already, or 0. */
+MUST_CHECK bool queue_wants(struct queue *q, const struct qwindow *w, uint64_t after,
+                            struct qwant *out);
+
+/* Messages that were read; their references are taken. What is not away any more, or stands
+ * elsewhere now, is dropped. */
+void queue_loaded(struct queue *q, struct queue_item *items, size_t count);
+void queue_loaded_run(struct queue *q, uint32_t seg, uint64_t first, uint64_t last,
+                      struct queue_item *items, size_t count);
+void queue_lost(struct queue *q, uint64_t first, uint64_t last);
+
+/* ---- what the journal asks, see qaway.h ---------------------------------------------------------
+ */
+
+bool queue_at(const struct queue *q, uint64_t qseq, struct place place);
+bool queue_has_runs_in(const struct queue *q, uint32_t seg);
+MUST_CHECK bool queue_dead_ranges(const struct queue *q, qrange_fn each, void *arg,
+                                  struct qrun *sparse);
+void queue_marks(const struct queue *q, void (*each)(uint64_t mark, void *arg), void *arg);
+void queue_each_returned(const struct queue *q,
+                         void (*each)(uint64_t qseq, uint32_t returns, void *arg), void *arg);
+
+/* A queue that was just made has what it had before the start. Moments are wall clock, `to_loop_ms`
+ * is added. Call queue_run when messages can be read. False: some was of priorities that the queue
+ * has not, and is left out. */
+MUST_CHECK bool queue_restore(struct queue *q, const struct recovered_queue *from,
+                              int64_t to_loop_ms);
 
 #endif

@@ -29,6 +29,14 @@ static uint64_t push(struct qindex *ix, uint64_t number)
     return qindex_push(ix, &m, 0);
 }
 
+/* The entry of the next ready one, which is in memory, or NULL. */
+static struct qentry *peek(const struct qindex *ix, uint64_t *qseq)
+{
+    struct qentry *e = NULL;
+    cr_assert(eq(int, qindex_head(ix, qseq, &e), e != NULL ? QHEAD_HERE : QHEAD_EMPTY));
+    return e;
+}
+
 static void fini(struct qindex *ix, unsigned *dropped)
 {
     size_t budget = SIZE_MAX;
@@ -82,7 +90,7 @@ Test(qindex, requeued_ones_come_first_and_in_their_old_order)
         cr_assert(eq(u64, qseq, order[n]));
         cr_assert(eq(int, e->redelivered, again[n]));
     }
-    cr_expect(eq(ptr, qindex_peek(&ix, &qseq), NULL));
+    cr_expect(eq(ptr, peek(&ix, &qseq), NULL));
     fini(&ix, &dropped);
     cr_expect(eq(uint, dropped, 6));
 }
@@ -121,12 +129,10 @@ Test(qindex, an_old_straggler_holds_one_chunk_only)
         qindex_take(&ix, &qseq);
         settle(&ix, qseq);
     }
-    size_t held = 0;
-    for (size_t i = 0; i < ix.count; i++)
-        held += ix.chunks[(ix.head + i) & (ix.cap - 1)] != NULL;
-    cr_expect(le(sz, held, 2));
+    cr_expect(le(sz, ix.chunks.count, 2));
+    cr_expect(le(sz, ix.chunks.cap, 16), "nor does a row of them grow");
     settle(&ix, 0);
-    cr_expect(eq(sz, ix.count, 0));
+    cr_expect(eq(sz, ix.chunks.count, 0));
     fini(&ix, &dropped);
 }
 
@@ -225,9 +231,9 @@ Test(qindex, a_purge_buries_and_sweeps_in_slices)
     cr_expect(eq(u64, qindex_purge(&ix, &to), MESSAGES - OUT));
     counts.ready = (struct qcount){ 0 };
     cr_expect(lt(uint, dropped, 256));
-    cr_expect(eq(ptr, qindex_peek(&ix, &qseq), NULL));
+    cr_expect(eq(ptr, peek(&ix, &qseq), NULL));
     cr_expect(eq(u64, push(&ix, 7), MESSAGES));
-    cr_expect(eq(u64, kit_number(qindex_peek(&ix, &qseq)->message), 7));
+    cr_expect(eq(u64, kit_number(peek(&ix, &qseq)->message), 7));
     size_t budget = 500;
     cr_expect(not(qindex_sweep(&ix, &budget, &to)));
     cr_expect(lt(uint, dropped, 1000));

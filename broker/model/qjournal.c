@@ -1,0 +1,205 @@
+#include "model/qjournal.h"
+
+#include "base/check.h"
+
+/* ---- what is there ----------------------------------------------------------------------------
+ */
+
+bool qindex_at(const struct qindex *ix, uint64_t qseq, struct place place)
+{
+    const struct qentry *e = qindex_entry(ix, qseq);
+    if (e != NULL)
+        return place_eq(qentry_place(e), place);
+    if (ix->away == NULL)
+        return false;
+    size_t i = qruns_lower(&ix->away->runs, qseq);
+    return i < ix->away->runs.count && qruns_at(&ix->away->runs, i)->first <= qseq &&
+           qruns_at(&ix->away->runs, i)->seg == place.seg;
+}
+
+bool qindex_has_runs_in(const struct qindex *ix, uint32_t seg)
+{
+    for (size_t i = 0; ix->away != NULL && i < ix->away->runs.count; i++) {
+        if (qruns_at(&ix->away->runs, i)->seg == seg)
+            return true;
+    }
+    return false;
+}
+
+/* Goes over what is there, in order, in stretches of positions. */
+struct walk {
+    const struct qindex *ix;
+    size_t slot;
+    size_t at;
+    size_t run;
+};
+
+/* The next stretch of entries: whole chunks at once. False: there is none. */
+static bool next_stretch(struct walk *w, uint64_t *first, uint64_t *last)
+{
+    const struct qchunks *r = &w->ix->chunks;
+    for (; w->slot < r->count; w->slot++, w->at = 0) {
+        const struct qslot *slot = qchunks_at(r, w->slot);
+        uint64_t base = slot->number * QCHUNK_ENTRIES;
+        if (slot->chunk->live == QCHUNK_ENTRIES) {
+            *first = base;
+            *last = base + QCHUNK_ENTRIES - 1;
+            return true;
+        }
+        const struct qentry *e = slot->chunk->entries;
+        while (w->at < QCHUNK_ENTRIES && e[w->at].state == QENTRY_NONE)
+            w->at++;
+        if (w->at == QCHUNK_ENTRIES)
+            continue;
+        size_t end = w->at;
+        while (end < QCHUNK_ENTRIES && e[end].state != QENTRY_NONE)
+            end++;
+        *first = base + w->at;
+        *last = base + end - 1;
+        return true;
+    }
+    return false;
+}
+
+static void pass_stretch(struct walk *w, uint64_t last)
+{
+    w->at = last % QCHUNK_ENTRIES + 1;
+    if (w->at == QCHUNK_ENTRIES) {
+        w->slot++;
+        w->at = 0;
+    }
+}
+
+static bool next_there(struct walk *w, uint64_t *first, uint64_t *last, const struct qrun **run)
+{
+    bool has_entries = next_stretch(w, first, last);
+    *run = NULL;
+    if (w->ix->away != NULL && w->run < w->ix->away->runs.count) {
+        const struct qrun *r = qruns_at(&w->ix->away->runs, w->run);
+        if (!has_entries || r->first < *first) {
+            *run = r;
+            *first = r->first;
+            *last = r->last;
+            w->run++;
+            return true;
+        }
+    }
+    if (has_entries)
+        pass_stretch(w, *last);
+    return has_entries;
+}
+
+bool qindex_dead_ranges(const struct qindex *ix, qrange_fn each, void *arg, struct qrun *sparse)
+{
+    struct walk w = { .ix = ix };
+    uint64_t at = 0, first, last;
+    const struct qrun *run;
+    while (next_there(&w, &first, &last, &run)) {
+        if (run != NULL && !qrun_is_dense(run)) {
+            *sparse = *run;
+            sparse->first += ix->base;
+            sparse->last += ix->base;
+            return false;
+        }
+        if (at < first)
+            each(ix->base + at, ix->base + first - 1, arg);
+        at = last + 1;
+    }
+    if (at < ix->next_new)
+        each(ix->base + at, ix->base + ix->next_new - 1, arg);
+    return true;
+}
+
+uint64_t qindex_mark(const struct qindex *ix)
+{
+    return ix->away != NULL && ix->away->mark > ix->next_fresh ? ix->away->mark : ix->next_fresh;
+}
+
+void qindex_each_returned(const struct qindex *ix,
+                          void (*each)(uint64_t qseq, uint32_t returns, void *arg), void *arg)
+{
+    for (size_t i = 0; i < ix->chunks.count; i++) {
+        const struct qslot *slot = qchunks_at(&ix->chunks, i);
+        for (size_t at = 0; slot->chunk->returns != NULL && at < QCHUNK_ENTRIES; at++) {
+            if (slot->chunk->returns[at] != 0)
+                each(ix->base + slot->number * QCHUNK_ENTRIES + at, slot->chunk->returns[at], arg);
+        }
+    }
+}
+
+/* ---- after a start ----------------------------------------------------------------------------
+ */
+
+static uint64_t to_loop(uint64_t wall_ms, int64_t to_loop_ms)
+{
+    if (wall_ms == 0)
+        return 0;
+    if (to_loop_ms < 0 && wall_ms <= (uint64_t)-to_loop_ms)
+        return 1; /* long ago */
+    return wall_ms + (uint64_t)to_loop_ms;
+}
+
+static void restore_entry(struct qindex *ix, uint64_t qseq, const struct recovered_entry *from,
+                          uint64_t expires_ms)
+{
+    uint64_t number = qseq / QCHUNK_ENTRIES;
+    struct qchunk *c = qchunks_find(&ix->chunks, number);
+    if (c == NULL)
+        c = qchunks_add(&ix->chunks, number);
+    size_t at = qseq % QCHUNK_ENTRIES;
+    struct qentry *e = &c->entries[at];
+    if (e->state != QENTRY_NONE)
+        return;
+    *e = (struct qentry){ .body_bytes = from->body_bytes,
+                          .state = QENTRY_READY,
+                          .redelivered = from->redelivered,
+                          .absent = true,
+                          .persistent = true };
+    qentry_set_place(e, from->place);
+    qcount_add(&ix->counts->ready, e);
+    qcount_add(&ix->counts->away, e);
+    qchunk_set_expires(c, at, expires_ms);
+    qchunk_set_returns(c, at, from->returns);
+    c->live++;
+    c->absent++;
+    ix->live++;
+    ix->ready++;
+}
+
+bool qindex_restore(struct qindex *ix, const struct recovered_level *from, int64_t to_loop_ms)
+{
+    const uint64_t mask = (UINT64_C(1) << 56) - 1;
+    struct qaway *away = qindex_away(ix);
+    bool has_expiring = false;
+    CHECK(ix->next_new == 0);
+    for (size_t i = 0; i < from->entry_count; i++) {
+        const struct recovered_entry *e = &from->entries[i];
+        uint64_t qseq = e->qseq & mask;
+        restore_entry(ix, qseq, e, to_loop(e->expires_ms, to_loop_ms));
+        has_expiring |= e->expires_ms != 0;
+        if (e->redelivered && qseq >= away->mark)
+            away->mark = qseq + 1;
+        if (qseq >= ix->next_new)
+            ix->next_new = qseq + 1;
+    }
+    for (size_t i = 0; i < from->run_count; i++) {
+        struct qrun run = from->runs[i];
+        run.first &= mask;
+        run.last &= mask;
+        if (run.count == 0)
+            continue;
+        qruns_add(&away->runs, &run);
+        qcount_add_run(&ix->counts->ready, &run);
+        qcount_add_run(&ix->counts->away, &run);
+        ix->ready += run.count;
+        has_expiring |= run.has_expiring;
+        if (run.redelivered && run.last >= away->mark)
+            away->mark = run.last + 1;
+        if (run.last >= ix->next_new)
+            ix->next_new = run.last + 1;
+    }
+    if ((from->next_new & mask) > ix->next_new)
+        ix->next_new = from->next_new & mask;
+    away->first = ix->ready != 0 ? 0 : UINT64_MAX;
+    return has_expiring;
+}
