@@ -168,7 +168,10 @@ void mgmt_disk_of(const struct hosted *h, struct mgmt_disk *out)
 {
     const struct qcount *ready = &h->queue.store.counts.ready;
     const struct qcount *out_now = &h->queue.store.counts.out;
-    *out = (struct mgmt_disk){ .writes = h->book.writes };
+    const struct qcount *away = &h->queue.store.counts.away;
+    *out = (struct mgmt_disk){ .paged_out = away->count,
+                               .paged_out_bytes = away->bytes,
+                               .writes = h->book.writes };
     uint64_t here = ready->count + out_now->count - out->paged_out;
     out->memory_bytes = sizeof *h + ready->bytes + out_now->bytes - out->paged_out_bytes +
                         here * (sizeof(struct message) + sizeof(struct qentry));
