@@ -6,27 +6,31 @@
 
 struct start {
     struct control *control;
-    const struct meta *meta;
     const struct broker_conf *conf;
+    uint64_t vhost_id;
 };
 
 /* What the node starts with goes through commands, as everything does. */
-static bool apply(const struct start *s, const struct meta_cmd *cmd, const char *key,
-                  struct err *err)
+static bool apply_for(const struct start *s, const struct meta_cmd *cmd, uint64_t *id,
+                      const char *key, struct err *err)
 {
     struct meta_refusal why;
-    return control_apply_now(s->control, cmd, &why) ||
+    return control_apply_now(s->control, cmd, id, &why) ||
            err_set(err, ERR_CONFIG, "[auth] %s: %s", key, why.text);
 }
 
-static bool make_vhost(const struct start *s, struct err *err)
+static bool apply(const struct start *s, const struct meta_cmd *cmd, const char *key,
+                  struct err *err)
 {
-    return apply(s,
-                 &(struct meta_cmd){ .op = META_VHOST_PUT,
-                                     .name = slice_str(s->conf->auth.default_vhost),
-                                     .vhost = { .description = slice_str("Default virtual host"),
-                                                .has_description = true } },
-                 "default-vhost", err);
+    return apply_for(s, cmd, NULL, key, err);
+}
+
+static bool make_vhost(struct start *s, struct err *err)
+{
+    struct meta_cmd cmd = { .op = META_VHOST_PUT, .name = slice_str(s->conf->auth.default_vhost) };
+    cmd.vhost.description = slice_str("Default virtual host");
+    cmd.vhost.has_description = true;
+    return apply_for(s, &cmd, &s->vhost_id, "default-vhost", err);
 }
 
 static bool make_user(const struct start *s, struct slice name, struct err *err)
@@ -43,9 +47,7 @@ static bool make_user(const struct start *s, struct slice name, struct err *err)
 
 static bool permit(const struct start *s, struct slice name, struct err *err)
 {
-    const struct meta_vhost *vh =
-        meta_vhost_find(meta_current(s->meta), slice_str(s->conf->auth.default_vhost));
-    struct meta_cmd cmd = { .op = META_PERMISSION_PUT, .vhost_id = vh->vhost_id };
+    struct meta_cmd cmd = { .op = META_PERMISSION_PUT, .vhost_id = s->vhost_id };
     cmd.permission.user = name;
     cmd.permission.configure = slice_str(s->conf->auth.default_configure);
     cmd.permission.write = slice_str(s->conf->auth.default_write);
@@ -72,10 +74,9 @@ static bool make_cluster_id(const struct start *s, struct err *err)
                  "the cluster's id", err);
 }
 
-bool bootstrap(struct control *control, const struct meta *meta, const struct broker_conf *conf,
-               struct err *err)
+bool bootstrap(struct control *control, const struct broker_conf *conf, struct err *err)
 {
-    const struct start s = { control, meta, conf };
+    struct start s = { control, conf, 0 };
     if (!make_vhost(&s, err) || !make_cluster_id(&s, err))
         return false;
     if (conf->auth.default_user == NULL)

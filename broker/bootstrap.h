@@ -8,11 +8,10 @@
 #include "broker_conf.h"
 
 struct control;
-struct meta;
 
-/* On the control thread, at start; hashes a password on it. False when the metadata refuse what
- * [auth] default-... say. */
-MUST_CHECK bool bootstrap(struct control *control, const struct meta *meta,
-                          const struct broker_conf *conf, struct err *err);
+/* On the control thread, at a first start or in the course of a reset: commands that are shown with
+ * the rest of their group (control_apply_now). Hashes a password. False when the metadata refuse
+ * what [auth] default-... say. */
+MUST_CHECK bool bootstrap(struct control *control, const struct broker_conf *conf, struct err *err);
 
 #endif

@@ -8,6 +8,7 @@
 #include "client/connection.h"
 #include "control.h"
 #include "io/cookie.h"
+#include "io/disk.h"
 #include "io/epoch.h"
 #include "io/mailbox.h"
 #include "io/random.h"
@@ -43,6 +44,7 @@ struct broker {
     struct loop *loop; /* control */
     struct epoch *epoch;
     struct meta *meta;
+    struct disk *disk; /* the node's folder */
     struct control *control;
     struct work_pool *hashing; /* passwords */
     struct tally *tallies[BROKER_TALLIES];
@@ -88,6 +90,11 @@ const struct meta_version *broker_meta(const struct broker *b)
 struct live *broker_live(const struct broker *b)
 {
     return atomic_load_explicit(&b->live, memory_order_acquire);
+}
+
+const char *broker_name(const struct broker *b)
+{
+    return b->name;
 }
 
 struct slice broker_cookie(const struct broker *b)
@@ -213,10 +220,10 @@ static void on_tick(void *arg);
 
 bool broker_bootstrap(struct broker *b, struct err *err)
 {
-    return bootstrap(b->control, b->meta, broker_live(b)->conf, err);
+    return bootstrap(b->control, broker_live(b)->conf, err);
 }
 
-static bool make_metadata(struct broker *b, struct err *err)
+static void make_metadata(struct broker *b)
 {
     b->epoch = epoch_new();
     b->meta =
@@ -225,7 +232,17 @@ static bool make_metadata(struct broker *b, struct err *err)
                                        .retire = retire,
                                        .retire_arg = b->epoch });
     b->control = control_new(b, b->loop, b->meta);
-    return broker_bootstrap(b, err);
+}
+
+/* What is on disk, or what a new node has. */
+static bool read_metadata(struct broker *b, struct err *err)
+{
+    bool is_new;
+    b->disk = disk_new(broker_live(b)->conf->node.data_path, err);
+    if (b->disk == NULL)
+        return false;
+    return control_open(b->control, b->disk, b->epoch, &is_new, err) &&
+           (!is_new || (broker_bootstrap(b, err) && control_show_now(b->control, err)));
 }
 
 /* *tls stays NULL when nobody needs it. */
@@ -262,9 +279,9 @@ struct broker *broker_new(struct broker_conf **conf, broker_reload_fn reload, vo
     work_pool_give_way(b->hashing);
     for (unsigned i = 0; i < BROKER_TALLIES; i++)
         b->tallies[i] = tally_new();
-    if (!make_metadata(b, err) ||
-        !cookie_read_or_make(live->conf->cluster.cookie_file, &b->cookie, err) ||
-        !make_shards(b, err))
+    make_metadata(b);
+    if (!cookie_read_or_make(live->conf->cluster.cookie_file, &b->cookie, err) ||
+        !make_shards(b, err) || !read_metadata(b, err))
         goto fail;
     return b;
 
@@ -290,6 +307,7 @@ static void settle_loops(struct broker *b)
 static void free_loops(struct broker *b)
 {
     work_pool_free(&b->hashing);
+    control_stop(b->control);
     settle_loops(b);
     service_free(&b->service);
     ctl_free(&b->ctl);
@@ -302,6 +320,7 @@ static void free_loops(struct broker *b)
     mem_free(b->shards);
     loop_timer_fini(&b->tick);
     control_free(&b->control);
+    disk_free(&b->disk);
     loop_free(&b->loop);
     meta_free(&b->meta);
     epoch_free(&b->epoch);
@@ -416,6 +435,31 @@ static void on_tick(void *arg)
     /* What comes in between two looks is beyond the watermark: a fast network brings gigabytes a
      * second. */
     loop_timer_start(&b->tick, bytes > broker_memory_limit(b) / 4 ? TICK_NEAR_MS : TICK_MS);
+}
+
+/* ---- failing
+ * --------------------------------------------------------------------------------------------- */
+
+struct failure {
+    struct mail mail;
+    struct broker *broker;
+    struct err why;
+};
+
+static void on_failure(struct mail *mail)
+{
+    struct failure *f = CONTAINER_OF(mail, struct failure, mail);
+    log_error("broker", f->broker->name, "the node stops, it cannot keep anything any more: %s",
+              f->why.text);
+    broker_stop(f->broker);
+    mem_free(f);
+}
+
+void broker_fail(struct broker *b, const struct err *why)
+{
+    struct failure *f = mem_zalloc(sizeof *f);
+    *f = (struct failure){ { NULL, on_failure }, b, *why };
+    mailbox_post(b->loop, &f->mail);
 }
 
 /* ---- stopping

@@ -56,6 +56,9 @@ struct auth *broker_auth_new(const struct broker *b, struct loop *loop);
 /* The secret of the cluster. */
 struct slice broker_cookie(const struct broker *b);
 
+/* For log lines. */
+const char *broker_name(const struct broker *b);
+
 /* The configuration in force. A shard may use it until its turn ends, or take a reference. */
 struct live *broker_live(const struct broker *b);
 
@@ -73,11 +76,13 @@ void broker_shard_is_idle(struct shard *s);
 struct service *broker_service(const struct broker *b); /* any thread */
 void broker_set_app_running(struct broker *b, bool running);
 void broker_set_drained(struct broker *b, bool drained);
-/* What a new node has. */
+/* What a new node has; see bootstrap.h. */
 MUST_CHECK bool broker_bootstrap(struct broker *b, struct err *err);
 struct mgmt_http *broker_mgmt(const struct broker *b);
 /* As TERM does. */
 void broker_stop(struct broker *b);
+/* What is to be kept cannot be kept any more: say so, and leave. Any thread. */
+void broker_fail(struct broker *b, const struct err *why);
 /* There is nobody left to wait for. */
 void broker_has_left(struct broker *b);
 

@@ -150,3 +150,11 @@ void effects_after_publication(struct broker *b, const struct meta_effect *effec
     for (size_t i = 0; i < count; i++)
         carry_out(b, &effects[i]);
 }
+
+void effects_of_start(struct broker *b, const struct meta_version *v)
+{
+    struct pmap_iter it;
+    pmap_iter(&it, &v->queues);
+    for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;)
+        shard_post_queue_created(broker_shard(b, q->shard), q);
+}

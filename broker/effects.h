@@ -17,4 +17,7 @@ struct broker;
 void effects_before_publication(struct broker *b, const struct meta_effect *effects, size_t count);
 void effects_after_publication(struct broker *b, const struct meta_effect *effects, size_t count);
 
+/* At a start, before the shards run: each hears of the queues that were there before. */
+void effects_of_start(struct broker *b, const struct meta_version *v);
+
 #endif

@@ -256,7 +256,8 @@ static bool clear_all(struct service *s, struct names *n, enum meta_op op, struc
     struct meta_refusal why;
     bool ok = true;
     for (size_t i = 0; i < n->count; i++) {
-        if (ok && !control_apply_now(c, &(struct meta_cmd){ .op = op, .name = n->items[i] }, &why))
+        if (ok &&
+            !control_apply_now(c, &(struct meta_cmd){ .op = op, .name = n->items[i] }, NULL, &why))
             ok = err_set(err, ERR_REFUSED, "%s", why.text);
         mem_free((void *)(uintptr_t)n->items[i].ptr);
     }
@@ -300,16 +301,41 @@ static bool forget_everything(struct service *s, struct err *err)
     return clear_all(s, &globals, META_GLOBAL_PARAMETER_CLEAR, err) && ok;
 }
 
+/* All of it is one group: a node that is killed on the way has its old definitions or the new ones.
+ */
+static void make_new(struct control_op *op)
+{
+    struct service_ask *a = op->arg;
+    struct service *s = a->service;
+    a->ok = forget_everything(s, &a->err) && broker_bootstrap(s->broker, &a->err);
+    op->verdict = a->ok ? META_DONE : META_REFUSED;
+}
+
+static void on_made_new(struct control_op *op)
+{
+    struct service_ask *a = op->arg;
+    bool ok = a->ok && op->verdict == META_DONE;
+    if (a->ok && !ok)
+        err_set(&a->err, ERR_IO, "%s", op->refusal.text);
+    if (ok)
+        log_info("broker", name_of(a->service),
+                 "reset: a new node, without messages and definitions");
+    control_op_free(&op);
+    answer(a, ok);
+}
+
 static void reset(struct service *s, struct service_ask *a)
 {
     if (broker_app_is_running(s->broker) || s->state != SERVICE_CLOSED) {
         refuse(a, "the application runs: stop it with stop_app");
         return;
     }
-    bool ok = forget_everything(s, &a->err) && broker_bootstrap(s->broker, &a->err);
-    if (ok)
-        log_info("broker", name_of(s), "reset: a new node, without messages and definitions");
-    answer(a, ok);
+    struct control_op *op = control_op_new(&(struct meta_cmd){ .op = META_OWNER_GONE });
+    op->many = make_new;
+    op->done = on_made_new;
+    op->reply_to = s->loop;
+    op->arg = a;
+    control_send(broker_control(s->broker), &op);
 }
 
 static void on_ask(struct mail *mail)
