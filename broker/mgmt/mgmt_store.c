@@ -25,7 +25,7 @@ json_t *mgmt_alarms(const struct broker *b, const char *node)
 
 /* ---- how long syncs take ---- */
 
-#define BUCKET_FIRST_US 16u /* bucket n: below this times 2 to the nth */
+#define BUCKET_FIRST_US 16u /* bucket n: up to this times 2 to the nth */
 
 /* 2 to the nth is what a double holds exactly, so these are what they say. */
 #define BOUND(n) (16e-6 * (double)(1u << (n)))
@@ -44,7 +44,7 @@ void mgmt_store_sync_hist(const struct store_stats *s, struct hist *out)
     atomic_store_explicit(&out->max, s->journal.sync_us_max, memory_order_relaxed);
 }
 
-/* Those that have something in them; "below_us" is null for the last one, which has no bound. */
+/* Those that have something in them; "up_to_us" is null for the last one, which has no bound. */
 static json_t *latency(const struct journal_stats *j)
 {
     json_t *list = json_array();
@@ -53,9 +53,9 @@ static json_t *latency(const struct journal_stats *j)
             continue;
         json_t *o = json_object();
         if (i + 1 < JOURNAL_LATENCY_BUCKETS)
-            mgmt_json_put_u64(o, "below_us", (uint64_t)BUCKET_FIRST_US << i);
+            mgmt_json_put_u64(o, "up_to_us", (uint64_t)BUCKET_FIRST_US << i);
         else
-            mgmt_json_put(o, "below_us", json_null());
+            mgmt_json_put(o, "up_to_us", json_null());
         mgmt_json_put_u64(o, "count", j->sync_us[i]);
         json_array_append_new(list, o);
     }

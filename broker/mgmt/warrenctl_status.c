@@ -165,11 +165,11 @@ static void print_latency(const json_t *syncs)
         char room[64];
         struct text t = text_over(room, sizeof room);
         so_far += number_of(item, "count");
-        if (json_is_null(json_object_get(item, "below_us")))
+        if (json_is_null(json_object_get(item, "up_to_us")))
             text_str(&t, "any time");
         else
-            put_us(&t, number_of(item, "below_us"));
-        printf("  < %-10s %10" PRIu64 "  %6.2f %%\n", room, number_of(item, "count"),
+            put_us(&t, number_of(item, "up_to_us"));
+        printf("  up to %-10s %10" PRIu64 "  %6.2f %%\n", room, number_of(item, "count"),
                100.0 * (double)so_far / (double)all);
     }
 }
