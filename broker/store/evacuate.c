@@ -66,7 +66,8 @@ static void add_item(struct reader *r, const struct record *rec, const struct ms
                                                   .body_bytes = m->body_bytes,
                                                   .expires_ms = t->expires_ms,
                                                   .returns = t->returns,
-                                                  .offset = rec->place.offset };
+                                                  .offset = rec->place.offset,
+.is_persistent = (m->flags & MSG_TRANSIENT) == 0 };
 }
 
 static void add_record(struct reader *r, const struct record *rec)

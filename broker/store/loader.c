@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "io/work.h"
 #include "model/message.h"
+#include "store/evacuate.h"
 #include "store/journal.h"
 #include "store/reading.h"
 #include "store/seg_index.h"
@@ -182,20 +183,57 @@ static bool is_passing(const struct err *err)
     return err->code != ERR_NOT_FOUND && err->code != ERR_PROTOCOL;
 }
 
+/* What the segment itself says, when no index can be had, which a damaged segment gets none of. */
+static bool find_by_scan(struct slot *s, const struct load *load, struct index_entry *found,
+                         size_t max, size_t *count, struct err *err)
+{
+    struct evacuation e;
+    if (!evacuate_read(s->loader->disk, s->seg, &e, err))
+        return false;
+    for (size_t i = 0; i < e.count && *count < max; i++) {
+        const struct store_moving *it = &e.items[i];
+        if (it->qid == load->qid && it->qseq >= load->first && it->qseq <= load->last)
+            found[(*count)++] = (struct index_entry){
+                .qseq = it->qseq,
+                .offset = it->offset,
+                .body_bytes = (uint32_t)it->body_bytes,
+                .length = record_length(e.bytes + it->offset),
+                .msg_flags = it->is_persistent ? 0 : MSG_TRANSIENT,
+            };
+    }
+    evacuation_fini(&e);
+    return true;
+}
+
+static bool find(struct slot *s, const struct load *load, struct index_entry *found, size_t max,
+                 size_t *count, struct err *err)
+{
+    *count = 0;
+    open_index(s, err);
+    if (s->index != NULL &&
+        seg_index_find(s->index, load->qid, load->first, load->last, found, max, count, err))
+        return true;
+    *count = 0;
+    return find_by_scan(s, load, found, max, count, err);
+}
+
 static void load_run(struct slot *s, struct load *load)
 {
     struct err err = { 0 };
-    struct index_entry *found = mem_array(LOAD_COUNT_MAX, sizeof *found);
-    size_t count = 0;
-    if (seg_index_find(s->index, load->qid, load->first, load->last, found, LOAD_COUNT_MAX, &count,
-                       &err)) {
-        reading_list(load, s->seg, found, count);
+    size_t max = load->only_index ? LOAD_INDEX_MAX : LOAD_COUNT_MAX;
+    struct index_entry *found = mem_array(max, sizeof *found);
+    size_t count;
+    if (!find(s, load, found, max, &count, &err)) {
+        all_lost(s, load, &err);
+        mem_free(found);
+        return;
+    }
+    reading_list(load, s->seg, found, count, max);
+    if (!load->only_index) {
         put_in_order(load);
         reading_read(s->loader->disk, s->file, &s->header, load, load->count, found);
-        load->is_done = true;
-    } else {
-        all_lost(s, load, &err);
     }
+    load->is_done = true;
     mem_free(found);
 }
 
@@ -211,12 +249,10 @@ static void run_job(struct work_job *job)
     struct load *load = s->load;
     struct err err = { 0 };
     open_file(s, &err);
-    if (s->file != NULL && load->by_index)
-        open_index(s, &err);
     load->must_wait = s->file == NULL && is_passing(&err);
     if (load->must_wait)
         reading_why(load, err.text);
-    else if (s->file == NULL || (load->by_index && s->index == NULL))
+    else if (s->file == NULL)
         all_lost(s, load, &err);
     else if (load->by_index)
         load_run(s, load);

@@ -18,6 +18,7 @@
 
 #define LOAD_COUNT_MAX  ((size_t)256)
 #define LOAD_BYTES_MAX  ((uint64_t)1 << 20)
+#define LOAD_INDEX_MAX  ((size_t)8192)
 #define LOAD_WHY_MAX    160u
 #define LOADER_OPEN_MAX 64u
 
@@ -31,6 +32,7 @@ struct load_item {
     struct place place;
     uint64_t expires_ms; /* found: wall clock; 0: never */
     uint32_t returns;
+    bool is_persistent;      /* found by index */
     struct message *message; /* a reference; NULL: it is lost */
 };
 
@@ -43,6 +45,8 @@ struct load {
      * in order of qseq, and `is_all` tells whether there are no more. load_fini frees them. */
     struct load_item *items;
     size_t count;
+    bool only_index; /* without items: not the messages, only where they stand; then a load may be
+                        LOAD_INDEX_MAX long */
     uint32_t seg;
     uint64_t first;
     uint64_t last;

@@ -63,19 +63,22 @@ struct disk_file *reading_open(struct disk *d, const char *name, uint32_t seg,
     return NULL;
 }
 
-void reading_list(struct load *load, uint32_t seg, const struct index_entry *found, size_t count)
+void reading_list(struct load *load, uint32_t seg, const struct index_entry *found, size_t count,
+                  size_t max)
 {
     uint64_t bytes = 0;
     size_t n = 0;
     load->items = mem_array(count + 1, sizeof *load->items);
     for (; n < count && (n == 0 || bytes + found[n].body_bytes <= LOAD_BYTES_MAX); n++) {
-        bytes += found[n].body_bytes;
-        load->items[n] = (struct load_item){ .qseq = found[n].qseq,
-                                             .body_bytes = found[n].body_bytes,
-                                             .place = { seg, found[n].offset } };
+        bytes += load->only_index ? 0 : found[n].body_bytes;
+        load->items[n] =
+            (struct load_item){ .qseq = found[n].qseq,
+                                .body_bytes = found[n].body_bytes,
+                                .place = { seg, found[n].offset },
+                                .is_persistent = (found[n].msg_flags & MSG_TRANSIENT) == 0 };
     }
     load->count = n;
-    load->is_all = n == count && count < LOAD_COUNT_MAX;
+    load->is_all = n == count && count < max;
 }
 
 /* ---- one record -------------------------------------------------------------------------------

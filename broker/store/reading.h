@@ -13,8 +13,9 @@
 MUST_CHECK struct disk_file *reading_open(struct disk *d, const char *name, uint32_t seg,
                                           struct segment_header *header, struct err *err);
 
-/* Items for what the index says, as many as a load may have. */
-void reading_list(struct load *load, uint32_t seg, const struct index_entry *found, size_t count);
+/* Items for what the index says, as many as a load may have. `max` were asked of the index. */
+void reading_list(struct load *load, uint32_t seg, const struct index_entry *found, size_t count,
+                  size_t max);
 
 /* Read those from load->at on, in order of place, up to `end`; then `at` is there. With `found`
  * (for each item) lengths are known. What cannot be read is counted as lost. */

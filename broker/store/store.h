@@ -172,6 +172,7 @@ struct store_moving {
     uint64_t expires_ms; /* wall clock; 0: never */
     uint32_t returns;
     uint32_t offset; /* of the record */
+    bool is_persistent;
 };
 
 /* All that stands there of one queue. */
