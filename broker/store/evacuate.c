@@ -61,13 +61,14 @@ static void add_item(struct reader *r, const struct record *rec, const struct ms
         r->room = r->room != 0 ? 2 * r->room : 4096;
         e->items = mem_realloc(e->items, r->room * sizeof *e->items);
     }
-    e->items[e->count++] = (struct store_moving){ .qid = t->qid,
-                                                  .qseq = t->qseq,
-                                                  .body_bytes = m->body_bytes,
-                                                  .expires_ms = t->expires_ms,
-                                                  .returns = t->returns,
-                                                  .offset = rec->place.offset,
-.is_persistent = (m->flags & MSG_TRANSIENT) == 0 };
+    e->items[e->count++] =
+        (struct store_moving){ .qid = t->qid,
+                               .qseq = t->qseq,
+                               .body_bytes = m->body_bytes,
+                               .expires_ms = t->expires_ms,
+                               .returns = t->returns,
+                               .offset = rec->place.offset,
+                               .is_persistent = (m->flags & MSG_TRANSIENT) == 0 };
 }
 
 static void add_record(struct reader *r, const struct record *rec)

@@ -389,7 +389,7 @@ static bool is_written(const struct loader *l, const struct load *load)
         uint64_t lsn = place_lsn(load->items[i].place);
         last = lsn > last ? lsn : last;
     }
-    return last < journal_durable(l->journal);
+    return l->journal == NULL || last < journal_durable(l->journal);
 }
 
 static void begin(struct loader *l, struct load *load)

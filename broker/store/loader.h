@@ -81,7 +81,7 @@ struct loader;
 struct loader_setup {
     struct disk *disk;
     struct segs *segs;
-    struct journal *journal; /* what is not durable yet is waited for */
+    struct journal *journal; /* what is not durable yet is waited for; NULL: all is */
     struct loop *loop;       /* all below is called there */
     unsigned threads;
     const char *node; /* for log lines; borrowed */
