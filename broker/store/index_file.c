@@ -42,6 +42,7 @@ void index_header_put(uint8_t out[INDEX_HEADER_BYTES], const struct index_header
     wire_put_u32_le(&w, h->state_check);
     wire_put_u32_le(&w, h->dir_check);
     wire_put_u32_le(&w, h->row_count);
+    wire_put_u32_le(&w, h->is_closed);
     CHECK(!w.overflow && wire_out_len(&w) <= HEADER_CHECKED);
     struct wire_out end = wire_out_over(room + HEADER_CHECKED, 8);
     wire_put_u64_le(&end, hash_bytes(slice_of(room, HEADER_CHECKED), h->segment.salt));
@@ -68,6 +69,7 @@ bool index_header_read(struct slice bytes, struct index_header *out)
     out->state_check = wire_u32_le(&w);
     out->dir_check = wire_u32_le(&w);
     out->row_count = wire_u32_le(&w);
+    out->is_closed = wire_u32_le(&w) != 0;
     struct wire end = wire_over(slice_from(slice_head(bytes, INDEX_HEADER_BYTES), HEADER_CHECKED));
     uint64_t check = wire_u64_le(&end);
     if (w.ran_out || end.ran_out || magic != INDEX_MAGIC || version != INDEX_VERSION ||

@@ -46,6 +46,7 @@ struct index_header {
     uint32_t state_check;
     uint32_t dir_check;
     uint32_t row_count;
+    bool is_closed; /* END_CLOSED */
 };
 
 enum index_row_flags {

@@ -215,6 +215,7 @@ static void gather(struct index_make *m, struct gathering *g, struct slice whole
                            : &(struct scan_gap){ .from = r.place.offset, .to = s.offset });
     }
     m->header.end = s.offset;
+    m->header.is_closed = found == SCAN_END && (r.flags & END_CLOSED) != 0;
     m->is_ended = found == SCAN_END || scan_is_full(&m->header.segment, s.offset);
     m->rest = m->is_ended ? (struct scan_gap){ s.offset, s.offset, true } : gap;
 }

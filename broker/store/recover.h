@@ -105,11 +105,11 @@ struct recovered {
 
 struct recover_setup {
     struct disk *disk;
-    struct segs *segs; /* filled: every segment that is there, with what is put and alive */
+    struct segs *segs;       /* filled: every segment that is there, with what is put and alive */
     const uint8_t *store_id; /* 16 octets that each segment has to have; NULL: all the same */
-    unsigned threads;  /* 0: all on the caller's */
-    bool look_only;    /* for --check-store: change nothing, and read everything, also behind an
-                          index file */
+    unsigned threads;        /* 0: all on the caller's */
+    bool look_only; /* for --check-store: change nothing, and read everything, also behind an
+                       index file */
     /* How far: octets read of octets altogether; NULL: nobody wants to know. Any thread. */
     void (*progress)(uint64_t done_bytes, uint64_t all_bytes, void *arg);
     void *arg;
@@ -117,9 +117,9 @@ struct recover_setup {
     bool (*knows_queue)(uint64_t qid, void *arg);
 };
 
-/* False: the folder or a file cannot be read at all, or written where that is needed (ERR_LIMIT: no,
- * that only costs an index file), or a segment belongs to another store (ERR_REFUSED); damage is no
- * error. */
+/* False: the folder or a file cannot be read at all, or written where that is needed (ERR_LIMIT:
+ * no, that only costs an index file), or a segment belongs to another store (ERR_REFUSED); damage
+ * is no error. */
 MUST_CHECK bool recover_run(const struct recover_setup *setup, struct recovered *out,
                             struct err *err);
 void recovered_fini(struct recovered *r);

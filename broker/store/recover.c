@@ -1,0 +1,141 @@
+#include "base/log.h"
+#include "base/mem.h"
+#include "store/journal.h"
+#include "store/recover_inner.h"
+#include "store/seg_file.h"
+
+#include <stdlib.h>
+
+static int by_number(const void *a, const void *b)
+{
+    const struct found_seg *x = a;
+    const struct found_seg *y = b;
+    return (x->seg > y->seg) - (x->seg < y->seg);
+}
+
+struct listing {
+    struct recovery *r;
+    size_t cap;
+};
+
+static void note_name(const char *name, void *arg)
+{
+    struct listing *l = arg;
+    struct recovery *r = l->r;
+    uint32_t seg = seg_file_number(name);
+    if (seg == 0)
+        return;
+    RECOVER_GROW(r->segs, r->seg_count, l->cap);
+    r->segs[r->seg_count++] = (struct found_seg){ .seg = seg };
+}
+
+static bool list_segments(struct recovery *r, struct err *err)
+{
+    struct listing l = { .r = r };
+    r->out->next_seg = 1;
+    if (!r->disk->ops->list(r->disk, JOURNAL_FOLDER, note_name, &l, err))
+        return err->code == ERR_NOT_FOUND; /* a new store */
+    if (r->seg_count == 0)
+        return true;
+    qsort(r->segs, r->seg_count, sizeof *r->segs, by_number);
+    uint32_t last = r->segs[r->seg_count - 1].seg;
+    r->out->next_seg = last + 1;
+    return last != UINT32_MAX ||
+           err_set(err, ERR_LIMIT, "the journal has no numbers left for new segments");
+}
+
+static void fill_segs(struct recovery *r)
+{
+    for (size_t i = 0; i < r->seg_count; i++) {
+        const struct found_seg *s = &r->segs[i];
+        if (s->is_unused)
+            continue;
+        r->out->record_count += s->ix != NULL ? seg_index_header(s->ix)->record_count : 0;
+        if (r->setup->segs == NULL)
+            continue;
+        segs_add(r->setup->segs, s->seg, s->is_indexed ? SEG_INDEXED : SEG_SEALED,
+                 (uint32_t)s->file_bytes);
+        if (s->ix == NULL)
+            continue;
+        const struct index_header *h = seg_index_header(s->ix);
+        segs_put(r->setup->segs, s->seg, (int64_t)h->put_count, (int64_t)h->put_cost);
+        segs_drop(r->setup->segs, s->seg, (int64_t)h->put_count - s->alive_count,
+                  (int64_t)h->put_cost - s->alive_cost);
+    }
+}
+
+static void free_found(struct recovery *r)
+{
+    for (size_t i = 0; i < r->seg_count; i++) {
+        struct found_seg *s = &r->segs[i];
+        if (s->is_made)
+            index_make_fini(&s->make);
+        seg_index_close(&s->ix);
+        seg_index_close(&s->old);
+        mem_free(s->lost);
+    }
+    struct found_queue *q;
+    while ((q = idmap_first(&r->by_qid)) != NULL) {
+        (void)idmap_take(&r->by_qid, q->qid);
+        ranges_fini(&q->settled);
+        mem_free(q->returns);
+        mem_free(q->levels);
+        mem_free(q);
+    }
+    idmap_fini(&r->by_qid);
+    mem_free(r->segs);
+    mem_free(r->queues);
+    mem_free(r->rows);
+    mem_free(r->larges);
+    mem_free(r->proven);
+}
+
+/* *again: a list of an index file cannot be read, so without index files it may work. */
+static bool run(const struct recover_setup *setup, bool distrusts, struct recovered *out,
+                bool *again, struct err *err)
+{
+    struct recovery r = { .setup = setup, .disk = setup->disk, .out = out, .distrusts = distrusts };
+    *out = (struct recovered){ 0 };
+    idmap_init(&r.by_qid);
+    atomic_init(&r.done_bytes, 0);
+    bool is_read = list_segments(&r, err) && recover_read(&r, err) && recover_judge(&r, err);
+    bool ok = is_read && recover_gather(&r, err) && recover_larges(&r, err) &&
+              recover_merge(&r, err) && recover_damages(&r, err);
+    if (ok) {
+        recover_larges_out(&r);
+        fill_segs(&r);
+    }
+    *again = is_read && !ok && !distrusts;
+    free_found(&r);
+    if (!ok)
+        recovered_fini(out);
+    return ok;
+}
+
+bool recover_run(const struct recover_setup *setup, struct recovered *out, struct err *err)
+{
+    bool again;
+    if (run(setup, false, out, &again, err))
+        return true;
+    if (!again)
+        return false;
+    log_warn("store", "journal", "%s; all segments are read", err->text);
+    return run(setup, true, out, &again, err);
+}
+
+void recovered_fini(struct recovered *r)
+{
+    for (size_t i = 0; i < r->queue_count; i++) {
+        struct recovered_queue *q = &r->queues[i];
+        for (size_t j = 0; j < q->level_count; j++) {
+            mem_free(q->levels[j].runs);
+            mem_free(q->levels[j].entries);
+        }
+        mem_free(q->levels);
+    }
+    mem_free(r->queues);
+    mem_free(r->state_refs);
+    mem_free(r->damages);
+    mem_free(r->larges);
+    *r = (struct recovered){ 0 };
+}

@@ -1,0 +1,141 @@
+/*
+ * recover_inner: what the parts of recovery share.
+ *
+ *   recover_read    each segment, or its index file, on its own
+ *   recover_judge   torn or lost; tails are cut off, index files written
+ *   recover_queue   who has what: rows, settled ranges, marks, by queue
+ *   recover_large   messages with files of their own
+ *   recover_merge   a queue's rows to runs and entries
+ *   recover_damage  what lay in octets that are lost
+ */
+#ifndef WARREN_RECOVER_INNER_H
+#define WARREN_RECOVER_INNER_H
+
+#include "base/idmap.h"
+#include "store/index_make.h"
+#include "store/ranges.h"
+#include "store/recover.h"
+#include "store/seg_index.h"
+
+#include <stdatomic.h>
+
+/* Positions that become one run, at least: fewer are cheaper as entries. */
+#define RECOVER_RUN_LEAST 64u
+
+struct octets {
+    uint32_t from;
+    uint32_t to;
+};
+
+struct found_seg {
+    uint32_t seg;
+    uint64_t file_bytes;
+    struct segment_header header;
+    bool has_header;     /* or it was mended */
+    bool header_is_hurt; /* in the file */
+    bool is_unused;      /* nothing was ever written to it */
+    bool is_indexed;     /* a good index file is there, in the end */
+    bool is_made;        /* `make` holds something */
+    struct index_make make;
+    struct seg_index *ix;  /* of the file or of what was made; NULL: nothing can be read of it */
+    struct seg_index *old; /* look_only: that of the file, beside what was read */
+    struct octets *lost;
+    size_t lost_count;
+    int64_t alive_count;
+    int64_t alive_cost;
+    bool has_failed;
+    struct err err;
+};
+
+struct found_row {
+    const struct index_row *row;
+    struct found_seg *seg;
+};
+
+struct found_level {
+    uint8_t priority;
+    uint64_t next_new;
+    uint64_t exact_mark;
+    uint64_t ahead_mark;
+};
+
+struct found_queue {
+    uint64_t qid;
+    bool is_known;
+    struct found_row *rows; /* among recovery.rows, by position */
+    size_t row_count;
+    struct ranges settled;
+    struct msg_return *returns; /* by position, each once */
+    size_t return_count;
+    size_t return_cap;
+    struct found_level *levels; /* by priority, in the end */
+    size_t level_count;
+    uint32_t first_seg;
+    uint32_t last_seg;
+    uint32_t state_seg;
+};
+
+struct found_large {
+    uint64_t id;
+    struct place place;
+    uint64_t qid;
+    uint64_t qseq;
+    uint32_t length;
+    uint32_t body_bytes;
+    uint32_t alive;
+    bool is_proven;
+};
+
+struct recovery {
+    const struct recover_setup *setup;
+    struct disk *disk;
+    struct recovered *out;
+    bool distrusts;         /* index files are not read, and made anew */
+    struct found_seg *segs; /* by number */
+    size_t seg_count;
+    uint64_t durable_lsn;
+    struct idmap by_qid;
+    struct found_queue **queues; /* those that are known, by qid, in the end */
+    size_t queue_count;
+    size_t queue_cap;
+    struct found_row *rows;
+    size_t row_count;
+    struct found_large *larges; /* by place, in the end */
+    size_t large_count;
+    size_t large_cap;
+    uint64_t *proven; /* ids */
+    size_t proven_count;
+    size_t proven_cap;
+    uint64_t all_bytes;
+    atomic_uint_fast64_t done_bytes;
+};
+
+/* Room for one more in an array that grows by doubling. */
+#define RECOVER_GROW(array, count, cap)                                                            \
+    do {                                                                                           \
+        if ((count) == (cap)) {                                                                    \
+            (cap) = (cap) != 0 ? 2 * (cap) : 8;                                                    \
+            (array) = mem_realloc((array), (cap) * sizeof *(array));                               \
+        }                                                                                          \
+    } while (0)
+
+bool recover_read(struct recovery *r, struct err *err);
+bool recover_judge(struct recovery *r, struct err *err);
+/* Of what `make` holds, with what was lost; opens it. */
+bool recover_write_index(struct recovery *r, struct found_seg *s, struct err *err);
+bool recover_gather(struct recovery *r, struct err *err);
+/* Before the merge: those that are not proven, or have no file, are as good as settled. */
+bool recover_larges(struct recovery *r, struct err *err);
+bool recover_merge(struct recovery *r, struct err *err);
+bool recover_damages(struct recovery *r, struct err *err);
+/* After the merge. */
+void recover_larges_out(struct recovery *r);
+
+/* The level of a priority; made when there is none. Before the levels are sorted. */
+struct found_level *recover_level(struct found_queue *q, uint64_t qseq);
+void recover_add_lost(struct found_seg *s, uint32_t from, uint32_t to);
+void recover_add_damage(struct recovery *r, const struct recovered_damage *d);
+struct found_large *recover_large_at(struct recovery *r, uint64_t qid, uint64_t qseq,
+                                     struct place place);
+
+#endif

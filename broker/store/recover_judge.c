@@ -1,0 +1,281 @@
+/*
+ * recover_judge: what of a segment was safe and is lost, and what was never safe.
+ */
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "store/journal.h"
+#include "store/recover_inner.h"
+#include "store/seg_file.h"
+
+#include <stdio.h>
+
+/* A hole is filled with SETTLE records of no queue, of any length that a hole can have. */
+#define FILL_LEAST record_padded(RECORD_SETTLE_ROOM(0, 0))
+#define FILL_MOST  record_padded(RECORD_SETTLE_ROOM(SETTLE_RANGES_MAX, 0))
+
+_Static_assert(RECORD_SETTLE_ROOM(0, 0) == 22 && PLACE_ALIGN == 8,
+               "a range is two steps of a fill, a mark is one");
+
+static uint64_t lsn_of(const struct found_seg *s, uint32_t offset)
+{
+    return place_lsn((struct place){ s->seg, offset });
+}
+
+void recover_add_lost(struct found_seg *s, uint32_t from, uint32_t to)
+{
+    s->lost = mem_realloc(s->lost, (s->lost_count + 1) * sizeof *s->lost);
+    s->lost[s->lost_count++] = (struct octets){ from, to };
+}
+
+/* ---- index files --------------------------------------------------------------------------------
+ */
+
+bool recover_write_index(struct recovery *r, struct found_seg *s, struct err *err)
+{
+    char name[JOURNAL_NAME_MAX];
+    size_t len;
+    for (size_t i = 0; i < s->lost_count; i++)
+        index_make_lost(&s->make, s->lost[i].from, s->lost[i].to);
+    s->lost_count = 0; /* they come back with what the index says */
+    uint8_t *bytes = index_make_take(&s->make, &len);
+    index_make_fini(&s->make);
+    s->is_made = false;
+    journal_idx_name(s->seg, name);
+    if (!r->setup->look_only) {
+        s->is_indexed = seg_file_write(r->disk, name, slice_of(bytes, len), err);
+        /* Without one it is only slower, and takes memory. A disk that cannot be written for other
+         * reasons is nothing to start on. */
+        if (!s->is_indexed && err->code != ERR_LIMIT) {
+            mem_free(bytes);
+            return false;
+        }
+    }
+    if (s->is_indexed) {
+        mem_free(bytes);
+        s->ix = seg_index_open(r->disk, s->seg, err);
+    } else {
+        s->ix = seg_index_over(&bytes, len, s->seg, err);
+    }
+    if (s->ix == NULL)
+        return false;
+    seg_index_let_go(s->ix);
+    return true;
+}
+
+/* ---- judging ------------------------------------------------------------------------------------
+ */
+
+/* Of from .. to what was safe is lost. Returns where the torn part begins; `to`: there is none. */
+static uint32_t judge(struct recovery *r, struct found_seg *s, uint32_t from, uint32_t to)
+{
+    uint32_t torn = to;
+    if (r->durable_lsn <= lsn_of(s, from))
+        torn = from;
+    else if (r->durable_lsn < lsn_of(s, to))
+        torn = (uint32_t)r->durable_lsn;
+    if (torn > from)
+        recover_add_lost(s, from, torn);
+    return torn;
+}
+
+static bool is_empty(const struct found_seg *s)
+{
+    return s->is_made && s->make.header.record_count == 0 && s->make.gap_count == 0 &&
+           !s->make.is_ended;
+}
+
+static void judge_segment(struct recovery *r, struct found_seg *s)
+{
+    uint32_t bytes = s->has_header ? s->header.bytes : (uint32_t)s->file_bytes;
+    if (s->ix != NULL)
+        return; /* its index says what was lost */
+    if (!s->is_made || is_empty(s)) {
+        s->is_unused = r->durable_lsn <= lsn_of(s, SEGMENT_HEADER_BYTES);
+        if (!s->is_unused)
+            (void)judge(r, s, SEGMENT_HEADER_BYTES,
+                        bytes > SEGMENT_HEADER_BYTES ? bytes : SEGMENT_HEADER_BYTES + 1);
+        return;
+    }
+    for (size_t i = 0; i < s->make.gap_count; i++) {
+        struct scan_gap *gap = &s->make.gaps[i];
+        uint32_t torn = judge(r, s, gap->from, gap->to);
+        r->out->torn_bytes += gap->to - torn;
+        gap->from = torn; /* what is left of it is to be filled */
+    }
+    if (s->make.is_ended)
+        return;
+    uint32_t torn = judge(r, s, s->make.rest.from, s->make.rest.to);
+    if (!s->make.rest.is_blank)
+        r->out->torn_bytes += s->make.rest.to - torn;
+    s->make.rest.from = torn;
+}
+
+/* ---- cutting ------------------------------------------------------------------------------------
+ */
+
+static size_t put_fill(uint8_t *out, uint32_t bytes)
+{
+    const uint64_t mark = 0;
+    uint32_t steps = (bytes - FILL_LEAST) / PLACE_ALIGN;
+    struct settle_range none[SETTLE_RANGES_MAX];
+    memset(none, 0, sizeof none);
+    return record_put_settle(out, 0, 0, none, steps / 2, &mark, steps % 2);
+}
+
+static bool write_record(struct disk_file *f, const struct found_seg *s, uint32_t offset,
+                         uint8_t *record, struct err *err)
+{
+    record_seal(record, offset, s->header.salt);
+    struct slice part = slice_of(record, record_padded(record_length(record)));
+    return f->disk->ops->write(f, offset, &part, 1, err);
+}
+
+static bool fill_hole(struct disk_file *f, const struct found_seg *s, const struct scan_gap *gap,
+                      struct err *err)
+{
+    uint8_t *record = mem_zalloc(FILL_MOST + PLACE_ALIGN);
+    bool ok = true;
+    /* Records end at multiples of 8 and none is shorter than a fill: what is left never is. */
+    for (uint32_t at = gap->from; ok && gap->to - at >= FILL_LEAST;) {
+        uint32_t left = gap->to - at;
+        uint32_t n = left <= FILL_MOST ? left : FILL_MOST;
+        if (n < left && left - n < FILL_LEAST)
+            n -= FILL_LEAST;
+        memset(record, 0, n);
+        CHECK(record_padded(put_fill(record, n)) == n);
+        ok = write_record(f, s, at, record, err);
+        at += n;
+    }
+    mem_free(record);
+    return ok;
+}
+
+/* BATCH says that all before it is durable, which it is by now. */
+static bool write_end(struct disk_file *f, struct found_seg *s, struct err *err)
+{
+    const uint32_t batch_bytes = record_padded(RECORD_BATCH_BYTES);
+    uint32_t at = s->make.rest.from;
+    uint8_t record[RECORD_BATCH_BYTES + PLACE_ALIGN] = { 0 };
+    bool ok = true;
+    if (!scan_is_full(&s->header, at + batch_bytes)) {
+        struct batch_record b = { .durable_lsn = lsn_of(s, at) };
+        record_put_batch(record, &b);
+        ok = write_record(f, s, at, record, err);
+        at += batch_bytes;
+        memset(record, 0, sizeof record);
+    }
+    record_put_end(record, 0);
+    return ok && write_record(f, s, at, record, err);
+}
+
+static bool mend_file(struct disk_file *f, const struct found_seg *s, struct err *err)
+{
+    uint8_t bytes[SEGMENT_HEADER_BYTES];
+    struct slice part = slice_of(bytes, sizeof bytes);
+    segment_header_put(bytes, &s->header);
+    return f->disk->ops->write(f, 0, &part, 1, err);
+}
+
+static bool is_torn_inside(const struct found_seg *s)
+{
+    for (size_t i = 0; s->is_made && i < s->make.gap_count; i++)
+        if (s->make.gaps[i].from < s->make.gaps[i].to)
+            return true;
+    return false;
+}
+
+static bool has_tail(const struct found_seg *s)
+{
+    return s->is_made && !s->make.is_ended && !scan_is_full(&s->header, s->make.rest.from);
+}
+
+/* What was read becomes durable: first all that was there, then that the journal ends here. In the
+ * order of segments, since a later END speaks for those before it. */
+static bool cut_segment(struct recovery *r, struct found_seg *s, struct err *err)
+{
+    char name[JOURNAL_NAME_MAX];
+    bool mends = s->header_is_hurt && s->has_header;
+    bool tail = has_tail(s);
+    bool unsynced = s->seg >= place_of_lsn(r->durable_lsn).seg;
+    if (s->is_unused || (!mends && !tail && !unsynced && !is_torn_inside(s)))
+        return true;
+    journal_seg_name(s->seg, name);
+    struct disk_file *f = r->disk->ops->open(r->disk, name, DISK_WRITE, err);
+    if (f == NULL)
+        return false;
+    bool ok = !mends || mend_file(f, s, err);
+    for (size_t i = 0; ok && s->is_made && i < s->make.gap_count; i++)
+        ok = fill_hole(f, s, &s->make.gaps[i], err);
+    ok = ok && r->disk->ops->sync(f, err);
+    if (tail)
+        ok = ok && write_end(f, s, err) && r->disk->ops->sync(f, err);
+    r->disk->ops->close(&f);
+    return ok;
+}
+
+/* A file made ready is worth keeping; on a full disk it is all there is. */
+static bool put_away(struct recovery *r, const struct found_seg *s, struct err *err)
+{
+    char name[JOURNAL_NAME_MAX], spare[JOURNAL_NAME_MAX];
+    struct err ignored;
+    journal_idx_name(s->seg, name);
+    (void)r->disk->ops->remove(r->disk, name, &ignored);
+    journal_seg_name(s->seg, name);
+    journal_spare_name(s->seg, spare);
+    return r->disk->ops->rename(r->disk, name, spare, err);
+}
+
+static bool make_good(struct recovery *r, struct err *err)
+{
+    bool renamed = false;
+    for (size_t i = 0; i < r->seg_count; i++)
+        if (!cut_segment(r, &r->segs[i], err))
+            return false;
+    for (size_t i = 0; i < r->seg_count; i++) {
+        if (!r->segs[i].is_unused)
+            continue;
+        if (!put_away(r, &r->segs[i], err))
+            return false;
+        renamed = true;
+    }
+    return !renamed || r->disk->ops->sync_folder(r->disk, "journal", err);
+}
+
+static uint64_t durable_of(const struct found_seg *s)
+{
+    if (s->ix != NULL)
+        return seg_index_header(s->ix)->durable_lsn;
+    return s->is_made ? s->make.header.durable_lsn : 0;
+}
+
+static bool judge_clean(const struct recovery *r)
+{
+    for (size_t i = r->seg_count; i > 0; i--) {
+        const struct found_seg *s = &r->segs[i - 1];
+        if (s->is_unused)
+            continue;
+        return s->ix != NULL ? seg_index_header(s->ix)->is_closed
+                             : s->is_made && s->make.header.is_closed;
+    }
+    return true;
+}
+
+bool recover_judge(struct recovery *r, struct err *err)
+{
+    for (size_t i = 0; i < r->seg_count; i++)
+        if (durable_of(&r->segs[i]) > r->durable_lsn)
+            r->durable_lsn = durable_of(&r->segs[i]);
+    r->out->durable_lsn = r->durable_lsn;
+    for (size_t i = 0; i < r->seg_count; i++)
+        judge_segment(r, &r->segs[i]);
+    r->out->is_clean = judge_clean(r);
+    if (!r->setup->look_only && !make_good(r, err))
+        return false;
+    for (size_t i = 0; i < r->seg_count; i++) {
+        struct found_seg *s = &r->segs[i];
+        if (s->is_made && !s->is_unused && !recover_write_index(r, s, err))
+            return false;
+    }
+    return true;
+}
