@@ -17,6 +17,7 @@
 #define TICK_CALM_MS  1000u
 #define CALM_AFTER_MS 10000u
 #define DAMAGES_TOLD  100u
+#define TOLD_AFTER_MS 1000u /* of a recovery that takes long */
 
 /* ---- what others call the manager by ----------------------------------------------------------
  */
@@ -184,6 +185,7 @@ struct recovering {
     bool (*knows_queue)(uint64_t qid, void *arg);
     void *arg;
     struct log_rate told;
+    uint64_t began_ms;
     atomic_uint_fast64_t bytes;
 };
 
@@ -192,7 +194,8 @@ static void on_progress(uint64_t done, uint64_t all, void *arg)
     struct recovering *r = arg;
     unsigned left_out;
     atomic_store(&r->bytes, all);
-    if (done < all && log_rate_ok(&r->told, 1, 1000, &left_out))
+    if (done < all && clock_mono_ms() > r->began_ms + TOLD_AFTER_MS &&
+        log_rate_ok(&r->told, 1, TOLD_AFTER_MS, &left_out))
         log_info("store", r->store->node, "reading the journal done=%" PRIu64 " of=%" PRIu64, done,
                  all);
 }
@@ -234,7 +237,6 @@ static void tell_recovery(const struct store *st)
 
 static bool recover(struct store *st, struct recovering *how, struct err *err)
 {
-    uint64_t began = clock_mono_ms();
     struct recover_setup setup = { .disk = st->disk,
                                    .segs = st->segs,
                                    .threads = st->set.threads,
@@ -246,7 +248,7 @@ static bool recover(struct store *st, struct recovering *how, struct err *err)
         return false;
     const struct recovered *r = &st->recovered;
     st->recovery = (struct store_recovery){ .at_ms = st->dir.is_new ? 0 : clock_wall_ms(),
-                                            .took_ms = clock_mono_ms() - began,
+                                            .took_ms = clock_mono_ms() - how->began_ms,
                                             .read_bytes = atomic_load(&how->bytes),
                                             .records = r->record_count,
                                             .messages = r->message_count,
@@ -306,7 +308,9 @@ static void list_sealed(struct store *st)
 bool store_recover(struct store *st, bool (*knows)(uint64_t qid, void *arg), void *arg,
                    struct err *err)
 {
-    struct recovering how = { .store = st, .knows_queue = knows, .arg = arg };
+    struct recovering how = {
+        .store = st, .knows_queue = knows, .arg = arg, .began_ms = clock_mono_ms()
+    };
     if (!recover(st, &how, err))
         return false;
     list_sealed(st);
