@@ -8,6 +8,11 @@
  * write or a sync is final: nothing is durable any more from then on, nothing is tried again, and
  * whoever owns the journal is told.
  *
+ * Of the disk it believes two things, as all who write a log do: what was synced stays, and a
+ * sector that is written while the power goes holds the old octets or the new ones. Groups follow
+ * each other without a gap, so that the end of one and the beginning of the next may share a
+ * sector.
+ *
  * The parts without threads (append, pump, prepare) are what the simulator calls.
  */
 #ifndef WARREN_JOURNAL_H

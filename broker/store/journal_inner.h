@@ -25,6 +25,7 @@
 #define LAZY_WRITE_US  UINT64_C(2000)
 #define LAZY_SYNC_MS   100u
 #define SLOW_WINDOW_MS 10000u
+#define UNSYNCED_MAX   ((uint64_t)4 << 20) /* so that no sync keeps others waiting for long */
 
 _Static_assert(END_ROOM == ((RECORD_END_BYTES + 7) & ~7u), "as record_padded has it");
 _Static_assert(BATCH_ROOM == ((RECORD_BATCH_BYTES + 7) & ~7u), "as record_padded has it");
@@ -103,7 +104,8 @@ struct journal {
     uint64_t written_lsn;
     uint64_t lazy_until_us; /* what nobody waits for is written then; 0: nothing gathered */
     uint64_t sync_by_ms;    /* what was written is synced then at the latest; 0: all is */
-    bool is_dirty;          /* `open` has what is not synced */
+    uint64_t unsynced_bytes;
+    bool is_dirty; /* `open` has what is not synced */
     bool told_failure;
     struct log_rate slow_rate;
 };

@@ -56,6 +56,7 @@ static bool write_piece(struct journal *j, struct chunk **next, const struct bat
     for (; c != NULL && c->seg == first->seg; c = c->next) {
         seal(j, c, batch);
         add_part(j, count++, slice_of(c->data, c->len));
+        j->unsynced_bytes += c->len;
         j->written_lsn = place_lsn((struct place){ c->seg, c->offset + c->len });
     }
     *next = c;
@@ -164,6 +165,7 @@ static bool sync_all(struct journal *j, struct err *err)
     if (!sync_full(j, err) || (j->is_dirty && !sync_segment(j, j->open, err)))
         return false;
     j->is_dirty = false;
+    j->unsynced_bytes = 0;
     j->sync_by_ms = 0;
     set_synced(j, j->written_lsn);
     seal_full(j);
@@ -204,7 +206,7 @@ static bool settle(struct journal *j, const struct group *g, uint64_t now_ms, st
     case JOURNAL_SYNC_INTERVAL:
         set_durable(j, j->written_lsn);
         set_sync_by(j, now_ms + j->setup.interval_ms);
-        return !is_due || sync_all(j, err);
+        return (!is_due && j->unsynced_bytes < UNSYNCED_MAX) || sync_all(j, err);
     case JOURNAL_SYNC_NONE:
         set_durable(j, j->written_lsn);
         return is_due ? sync_all(j, err) : sync_only_full(j, err);
@@ -268,7 +270,8 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 /* The lock is held. When to do something, 0: when somebody says so; up to now: now. */
 static uint64_t next_deed_us(struct journal *j, uint64_t now_us)
 {
-    if (j->is_stopping || j->gathering.is_wanted || (journal_has_failed(j) && !j->told_failure))
+    bool is_news = journal_has_failed(j) && !j->told_failure;
+    if (j->is_stopping || j->gathering.is_wanted || j->gathering.wants_sync || is_news)
         return now_us;
     if (j->gathering.first == NULL)
         j->lazy_until_us = 0;

@@ -1,7 +1,7 @@
 /*
  * bench-journal: what the journal costs beside the bare disk under it.
  *
- * usage: bench-journal FOLDER [SECONDS]
+ * usage: bench-journal FOLDER [SECONDS [grow]]
  *
  * For one writer that waits for each record: how long from append to durable, beside a bare pwrite
  * and fdatasync of the same octets into a file that was used before. For writers with more under
@@ -35,6 +35,7 @@ struct bench {
     struct bell moved; /* more is durable */
     struct bell work;  /* for the keeper */
     bool is_ending;
+    bool grows;
     uint32_t sealed_last;
 };
 
@@ -94,7 +95,7 @@ static void keep(void *arg)
     while (!b->is_ending) {
         uint32_t last = b->sealed_last;
         lock_give(&b->lock);
-        for (; next <= last; next++)
+        for (; !b->grows && next <= last; next++)
             must(journal_recycle(b->journal, next, &err), &err);
         must(journal_prepare(b->journal, &err), &err);
         lock_take(&b->lock);
@@ -180,7 +181,8 @@ static void one_at_a_time(struct bench *b, size_t bytes)
 /* As a publisher does whose confirms come in groups: half a window at a time. */
 static void in_windows(struct bench *b, size_t bytes, unsigned window)
 {
-    uint64_t lsns[2] = { 0, 0 }, count = 0, append_ns = 0;
+    uint64_t lsns[2] = { 0, 0 }, starts[2] = { now_ns(), now_ns() }, count = 0, append_ns = 0;
+    struct hist *h = mem_zalloc(sizeof *h);
     uint64_t start = clock_mono_us(), cpu = cpu_us(), end = start + b->run_us;
     struct message m;
     unsigned half = window > 1 ? window / 2 : 1;
@@ -193,13 +195,18 @@ static void in_windows(struct bench *b, size_t bytes, unsigned window)
         append_ns += now_ns() - from;
         count += half;
         journal_kick(b->journal);
+        starts[turn] = from;
         wait_durable(b, lsns[turn ^ 1]);
+        hist_record(h, now_ns() - starts[turn ^ 1]);
     }
     uint64_t us = clock_mono_us() - start;
-    printf("journal, window %-18u %6zu octets   %9.0f records/s   %5.2f us of CPU and %4.0f ns of "
-           "append each\n",
+    printf("journal, window %-5u %5zu octets %9.0f records/s, each %5.2f us of CPU, %4.0f ns of "
+           "append; "
+           "durable after p50 %6.2f ms p99 %6.2f ms\n",
            window, bytes, (double)count * 1e6 / (double)us,
-           (double)(cpu_us() - cpu) / (double)count, (double)append_ns / (double)count);
+           (double)(cpu_us() - cpu) / (double)count, (double)append_ns / (double)count,
+           (double)hist_percentile(h, 0.5) / 1e6, (double)hist_percentile(h, 0.99) / 1e6);
+    mem_free(h);
 }
 
 static void print_stats(struct bench *b)
@@ -216,10 +223,11 @@ int main(int argc, char **argv)
     struct bench b = { .folder = argc > 1 ? argv[1] : NULL };
     struct err err;
     if (b.folder == NULL) {
-        fprintf(stderr, "usage: bench-journal FOLDER [SECONDS]\n");
+        fprintf(stderr, "usage: bench-journal FOLDER [SECONDS [grow]]\n");
         return 2;
     }
     b.run_us = (argc > 2 ? strtoull(argv[2], NULL, 10) : 2) * 1000000;
+    b.grows = argc > 3 && strcmp(argv[3], "grow") == 0;
     b.disk = disk_new(b.folder, &err);
     must(b.disk != NULL, &err);
     b.segs = segs_new();

@@ -398,6 +398,24 @@ Test(journal, has_a_thread_that_syncs_in_time)
     journal_stop(kit.journal);
 }
 
+Test(journal, has_a_thread_that_syncs_when_asked)
+{
+    uint64_t lsn;
+    kit.setup.sync = JOURNAL_SYNC_NONE;
+    journal_kit_open(&kit);
+    cr_assert(journal_start(kit.journal, &kit.err), "%s", kit.err.text);
+    for (uint64_t i = 0; i < 20; i++) {
+        append(i, 10, &lsn);
+        journal_kick(kit.journal);
+        wait_durable(lsn);
+        journal_want_sync(kit.journal);
+        uint64_t until = clock_mono_ms() + 20000;
+        while (journal_synced(kit.journal) < lsn)
+            cr_assert(lt(u64, clock_mono_ms(), until));
+    }
+    journal_stop(kit.journal);
+}
+
 #define WRITERS    4u
 #define EACH       3000u
 #define SEGS_TOTAL 200u
