@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "cluster/meta_mutation.h"
 
 #define NEW_LOG      "meta/log.new"
 #define RESERVE      ((uint64_t)256 << 10) /* for what takes things away, when the disk is full */
@@ -134,6 +135,12 @@ static bool write_at(struct meta_log *log, struct disk_file *file, uint64_t offs
     return log->disk->ops->write(file, offset, &bytes, 1, err);
 }
 
+static bool sync_file(struct meta_log *log, struct disk_file *file, struct err *err)
+{
+    return META_MUTATION(NO_SYNC) || log->disk->ops->sync(file, err) ||
+           META_MUTATION(IGNORE_FAILED_SYNC);
+}
+
 static bool write_zeros(struct meta_log *log, struct disk_file *file, uint64_t offset, uint64_t len,
                         struct err *err)
 {
@@ -172,7 +179,7 @@ static bool write_group(struct meta_log *log, struct gathered *g, struct err *er
     meta_group_seal(g->bytes, &group, log->head.salt, log->end);
     size_t length = meta_group_length(g->len);
     if (!write_at(log, log->file, log->end, slice_of(g->bytes, length), err) ||
-        !log->disk->ops->sync(log->file, err))
+        !sync_file(log, log->file, err))
         return false;
     log->end += length;
     if (log->size < log->end)
@@ -201,8 +208,10 @@ static struct disk_file *make_file(struct meta_log *log, const struct meta_file_
     meta_file_put_head(octets, head);
     meta_file_name(META_FILE_LOG, head->generation, name);
     if (write_at(log, file, 0, slice_of(octets, sizeof octets), err) &&
-        write_zeros(log, file, META_FILE_START, log->fill_bytes, err) && ops->sync(file, err) &&
-        ops->rename(log->disk, NEW_LOG, name, err) && ops->sync_folder(log->disk, "meta", err))
+        write_zeros(log, file, META_FILE_START, log->fill_bytes, err) &&
+        (META_MUTATION(HEAD_NOT_SYNCED) || ops->sync(file, err)) &&
+        ops->rename(log->disk, NEW_LOG, name, err) &&
+        (META_MUTATION(NAME_NOT_SYNCED) || ops->sync_folder(log->disk, "meta", err)))
         return file;
     ops->close(&file);
     (void)!ops->remove(log->disk, NEW_LOG, &none);
@@ -335,6 +344,8 @@ static bool repeat_last(struct meta_log *log, const struct meta_restored *re, st
     if (ok) {
         struct gathered again = { bytes, length, g.items.len, g.count };
         log->next_number = g.number;
+        if (META_MUTATION(OVERWRITE_LAST))
+            log->end = re->last;
         ok = write_group(log, &again, err);
         bytes = again.bytes;
     }
@@ -355,14 +366,10 @@ static bool open_last(struct meta_log *log, const struct meta_restored *re, stru
         return false;
     if (log->size < log->end)
         return err_set(err, ERR_IO, "%s became shorter while it was read", name);
-    if (re->torn_bytes != 0) {
-        log->size = log->end;
-        if (!ops->truncate(log->file, log->end, err))
-            return false;
-    }
-    if (re->end != re->last)
-        return repeat_last(log, re, err);
-    return ops->sync(log->file, err);
+    /* Not cut short: on a full disk the room would be gone. */
+    if (!write_zeros(log, log->file, log->end, re->torn_bytes, err) || !ops->sync(log->file, err))
+        return false;
+    return re->end == re->last || META_MUTATION(TRUST_LAST) || repeat_last(log, re, err);
 }
 
 /* Ids of things that do not last are in no log: so each start has a range of its own. */
@@ -371,6 +378,8 @@ static bool begin_ids(struct meta_log *log, struct meta *meta, const struct meta
 {
     bool is_first = re->generation == 0;
     log->next_id = is_first ? 1 : (re->next_id / IDS_A_START + 1) * IDS_A_START;
+    if (META_MUTATION(IDS_AGAIN))
+        log->next_id = re->next_id;
     meta_skip_ids(meta, log->next_id - 1);
     struct meta_item ids = { .id = log->next_id };
     add_item(&log->gather, &ids);

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "cluster/meta_dump.h"
+#include "cluster/meta_mutation.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +32,7 @@ static bool write_at(struct writer *w, const void *bytes, size_t len)
     if (!ops->write(w->file, w->offset, &part, 1, w->err))
         return false;
     w->offset += len;
-    if (w->offset - w->synced < SYNC_BYTES)
+    if (w->offset - w->synced < SYNC_BYTES || META_MUTATION(SNAPSHOT_NOT_SYNCED))
         return true;
     w->synced = w->offset;
     return ops->sync(w->file, w->err);
@@ -86,7 +87,7 @@ static bool write_all(struct writer *w)
     meta_file_put_head(head, &w->s->head);
     return write_at(w, head, sizeof head) && put_item(w, &ids) &&
            meta_dump(w->s->version, put_command, w) && flush(w, META_GROUP_LAST) &&
-           w->s->disk->ops->sync(w->file, w->err);
+           (META_MUTATION(SNAPSHOT_NOT_SYNCED) || w->s->disk->ops->sync(w->file, w->err));
 }
 
 static bool write_file(struct meta_snapshot *s, struct err *err)
@@ -119,7 +120,8 @@ bool meta_snapshot_write(struct meta_snapshot *s, struct err *err)
         remove_unfinished(s->disk);
         return false;
     }
-    return ops->rename(s->disk, UNFINISHED, name, err) && ops->sync_folder(s->disk, "meta", err) &&
+    return ops->rename(s->disk, UNFINISHED, name, err) &&
+           (META_MUTATION(SNAPSHOT_NAME_NOT_SYNCED) || ops->sync_folder(s->disk, "meta", err)) &&
            meta_snapshot_clean(s->disk, s->head.generation, err);
 }
 

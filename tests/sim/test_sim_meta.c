@@ -1,8 +1,11 @@
 /* The metadata's log on a disk that loses what was not synced: whatever a crash at any operation
  * leaves, what was acknowledged is there, and nothing but that and the group that was on its way.
  */
+#include "cluster/meta_mutation.h"
 #include "meta_life.h"
 #include "sim_disk.h"
+
+#include <stdlib.h>
 
 #define LIVES 6
 
@@ -34,50 +37,113 @@ static struct sim_faults chance_faults(struct rng *r)
     return f;
 }
 
+/* What is wrong, or NULL. */
+static const char *wrong;
+
 /* A start may crash as well; then the next one must find the same. */
-static void start(struct life *l, struct sim_disk *sim, struct rng *r, uint64_t seed)
+static bool start(struct life *l, struct sim_disk *sim, struct rng *r)
 {
     for (int tries = 0;; tries++) {
         struct sim_faults none = { 0 }, some = { .crash_at = 1 + rng_below(r, 20) };
         sim_disk_arm(sim, tries < 2 && rng_below(r, 3) == 0 ? &some : &none);
-        bool ok = life_begin(l, sim_disk_of(sim), rng_u64(r));
-        if (ok)
-            return;
-        cr_assert(sim_disk_is_down(sim), "seed %d: %s", (int)seed, l->err.text);
+        if (life_begin(l, sim_disk_of(sim), rng_u64(r)))
+            return true;
+        bool crashed = sim_disk_is_down(sim);
         life_end(l);
+        if (!crashed) {
+            wrong = "it does not start";
+            return false;
+        }
         sim_disk_reboot(sim, (enum sim_survival)rng_below(r, SIM_SURVIVALS));
     }
+}
+
+/* A queue that does not last, as many are. */
+static void make_passing(struct life *l)
+{
+    char name[24];
+    snprintf(name, sizeof name, "passing-%d", (int)rng_below(&l->rng, 1000000));
+    struct meta_cmd c = q_declare(name);
+    c.vhost_id = life_some_vhost(l);
+    (void)life_apply(l, &c);
+}
+
+static void one_life(struct life *l, struct sim_disk *sim, struct rng *r, uint64_t *begun,
+                     uint64_t *last_id)
+{
+    if (!start(l, sim, r))
+        return;
+    uint64_t digest = meta_digest_lasting(l->meta);
+    if (digest != l->safe && digest != *begun)
+        wrong = "what was acknowledged is not what is there";
+    if (meta_last_id(l->meta) < *last_id)
+        wrong = "ids are given again";
+    l->safe = digest;
+    struct sim_faults faults = chance_faults(r);
+    sim_disk_arm(sim, &faults);
+    live(l);
+    make_passing(l);
+    *begun = l->begun;
+    *last_id = meta_last_id(l->meta);
+    life_end(l);
+    sim_disk_reboot(sim, (enum sim_survival)rng_below(r, SIM_SURVIVALS));
 }
 
 static void run(struct life *l, uint64_t seed)
 {
     struct rng r;
+    uint64_t begun = 0, last_id = 0;
     rng_init(&r, seed);
     struct sim_disk *sim = sim_disk_new(seed, NULL, NULL);
     l->least_bytes = 3000 + rng_below(&r, 4000);
     l->safe = 0; /* of nothing */
-    uint64_t begun = 0, last_id = 0;
-    for (int i = 0; i < LIVES; i++) {
-        start(l, sim, &r, seed);
-        uint64_t digest = meta_digest_lasting(l->meta);
-        cr_assert(digest == l->safe || digest == begun, "seed %d, life %d", (int)seed, i);
-        cr_assert(meta_last_id(l->meta) >= last_id, "seed %d, life %d", (int)seed, i);
-        l->safe = digest;
-        struct sim_faults faults = chance_faults(&r);
-        sim_disk_arm(sim, &faults);
-        live(l);
-        begun = l->begun;
-        last_id = meta_last_id(l->meta);
-        life_end(l);
-        sim_disk_reboot(sim, (enum sim_survival)rng_below(&r, SIM_SURVIVALS));
-    }
+    wrong = NULL;
+    for (int i = 0; i < LIVES && wrong == NULL; i++)
+        one_life(l, sim, &r, &begun, &last_id);
     sim_disk_free(&sim);
 }
+
+/* ---- rules that are broken on purpose ---- */
+
+static enum meta_mutation mutation = META_MUTATION_COUNT;
+
+bool meta_mutation_is_on(enum meta_mutation m)
+{
+    return m == mutation;
+}
+
+static const char *const mutations[] = {
+#define X(name, text) text,
+    META_MUTATIONS(X)
+#undef X
+};
+
+#define SEEDS          300u
+#define MUTATION_SEEDS 3000u /* at most: most are found at once */
 
 Test(sim_meta, keeps_what_it_acknowledged, .timeout = 120)
 {
     struct life *l = mem_zalloc(sizeof *l);
-    for (uint64_t seed = 1; seed <= 300; seed++)
+    const char *more = getenv("SIM_META_SEEDS");
+    uint64_t seeds = more != NULL ? strtoull(more, NULL, 10) : SEEDS;
+    for (uint64_t seed = 1; seed <= seeds; seed++) {
         run(l, seed);
+        cr_assert(wrong == NULL, "seed %d: %s: %s", (int)seed, wrong, l->err.text);
+    }
+    mem_free(l);
+}
+
+Test(sim_meta, notices_every_rule_that_is_broken, .timeout = 120)
+{
+    struct life *l = mem_zalloc(sizeof *l);
+    for (unsigned m = 0; m < META_MUTATION_COUNT; m++) {
+        mutation = (enum meta_mutation)m;
+        uint64_t seed = 0;
+        do
+            run(l, ++seed);
+        while (wrong == NULL && seed < MUTATION_SEEDS);
+        cr_expect(wrong != NULL, "nobody notices code that %s", mutations[m]);
+        cr_log_info("%s: %d seeds", mutations[m], (int)seed);
+    }
     mem_free(l);
 }
