@@ -19,8 +19,10 @@ struct journal *journal_new(const struct journal_setup *setup, struct err *err)
     lock_init(&j->lock);
     lock_init(&j->making);
     bell_init(&j->bell);
+    bell_init(&j->sync_bell);
     TAILQ_INIT(&j->ready);
     TAILQ_INIT(&j->full);
+    TAILQ_INIT(&j->synced);
     if (!journal_make_first(j, err)) {
         journal_free(&j);
         return NULL;
@@ -52,8 +54,10 @@ void journal_free(struct journal **journal)
     }
     free_segments(j, &j->ready);
     free_segments(j, &j->full);
+    free_segments(j, &j->synced);
     if (j->open != NULL)
         journal_segment_free(j, &j->open);
+    bell_fini(&j->sync_bell);
     bell_fini(&j->bell);
     lock_fini(&j->making);
     lock_fini(&j->lock);

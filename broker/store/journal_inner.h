@@ -25,7 +25,7 @@
 #define LAZY_WRITE_US  UINT64_C(2000)
 #define LAZY_SYNC_MS   100u
 #define SLOW_WINDOW_MS 10000u
-#define UNSYNCED_MAX   ((uint64_t)4 << 20) /* so that no sync keeps others waiting for long */
+#define UNSYNCED_MAX   ((uint64_t)4 << 20) /* so that no sync takes long */
 
 _Static_assert(END_ROOM == ((RECORD_END_BYTES + 7) & ~7u), "as record_padded has it");
 _Static_assert(BATCH_ROOM == ((RECORD_BATCH_BYTES + 7) & ~7u), "as record_padded has it");
@@ -95,17 +95,27 @@ struct journal {
     size_t stock_count;
     size_t stock_room;
 
+    /* What was written and is not synced: under `lock`, since where confirms do not wait for syncs
+     * these have a thread of their own. The thread that writes changes `open` and `written_lsn`,
+     * and may look at these two without it. */
+    struct thread *syncer;
+    struct bell sync_bell;
+    bool syncer_naps; /* until somebody rings */
+    struct segment *open;
+    struct segment_list full;   /* written to their end, not yet synced */
+    struct segment_list synced; /* the same, and synced: to be sealed by the thread that writes */
+    uint64_t written_lsn;
+    uint64_t unsynced_bytes;
+    uint64_t sync_by_ms; /* what was written is synced then at the latest; 0: all is */
+    bool is_dirty;       /* `open` has what is not synced */
+    bool must_sync;      /* now, whatever the time */
+    bool has_news;       /* more is synced than was told */
+
     /* The thread's, or the pump's. */
     struct thread *thread;
-    struct segment *open;
-    struct segment_list full; /* written to their end, not yet synced */
     struct slice *parts;
     size_t parts_room;
-    uint64_t written_lsn;
     uint64_t lazy_until_us; /* what nobody waits for is written then; 0: nothing gathered */
-    uint64_t sync_by_ms;    /* what was written is synced then at the latest; 0: all is */
-    uint64_t unsynced_bytes;
-    bool is_dirty; /* `open` has what is not synced */
     bool told_failure;
     struct log_rate slow_rate;
 };
@@ -130,6 +140,29 @@ MUST_CHECK bool journal_make_first(struct journal *j, struct err *err);
 /* The next segment; made now if none is ready. */
 MUST_CHECK struct segment *journal_next_segment(struct journal *j, struct err *err);
 void journal_segment_free(struct journal *j, struct segment **s);
+
+/* ---- journal_sync.c ------------------------------------------------------------------------- */
+
+enum journal_due {
+    JOURNAL_DUE_NOTHING,
+    JOURNAL_DUE_FULL, /* the segments that are full */
+    JOURNAL_DUE_ALL,
+};
+
+/* The lock is held: what is to be synced now. */
+enum journal_due journal_due(const struct journal *j, uint64_t now_ms);
+/* On the thread that writes: a group was written (or none, and it is time), and is wanted so. Syncs
+ * what is due, or has it synced. */
+MUST_CHECK bool journal_settle(struct journal *j, const struct group *g, uint64_t now_ms,
+                               struct err *err);
+/* Sync all that was written, and tell. */
+MUST_CHECK bool journal_sync_all(struct journal *j, struct err *err);
+/* Tell the owner what was synced. */
+void journal_tell_synced(struct journal *j);
+void journal_seal(struct journal *j, struct segment **s);
+
+MUST_CHECK bool journal_start_syncer(struct journal *j, struct err *err);
+void journal_end_syncer(struct journal *j);
 
 /* ---- journal_thread.c ----------------------------------------------------------------------- */
 

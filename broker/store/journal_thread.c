@@ -4,9 +4,6 @@
 #include "base/mem.h"
 #include "io/clock.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 static const struct disk_ops *ops_of(const struct journal *j)
 {
     return j->setup.disk->ops;
@@ -38,10 +35,15 @@ static void add_part(struct journal *j, size_t index, struct slice part)
 
 static bool turn_page(struct journal *j, struct err *err)
 {
+    struct segment *next = journal_next_segment(j, err);
+    if (next == NULL)
+        return false;
+    lock_take(&j->lock);
     TAILQ_INSERT_TAIL(&j->full, j->open, entry);
     j->is_dirty = false; /* those in `full` always are */
-    j->open = journal_next_segment(j, err);
-    return j->open != NULL;
+    j->open = next;
+    lock_give(&j->lock);
+    return true;
 }
 
 /* All chunks from *next on that stand in one segment, in one write. */
@@ -56,11 +58,8 @@ static bool write_piece(struct journal *j, struct chunk **next, const struct bat
     for (; c != NULL && c->seg == first->seg; c = c->next) {
         seal(j, c, batch);
         add_part(j, count++, slice_of(c->data, c->len));
-        j->unsynced_bytes += c->len;
-        j->written_lsn = place_lsn((struct place){ c->seg, c->offset + c->len });
     }
     *next = c;
-    j->is_dirty = true;
     return ops_of(j)->write(j->open->file, first->offset, j->parts, count, err);
 }
 
@@ -73,153 +72,21 @@ static bool write_group(struct journal *j, const struct group *g, struct err *er
     for (struct chunk *next = g->first; next != NULL;)
         if (!write_piece(j, &next, &batch, err))
             return false;
-    return true;
-}
-
-/* ---- syncing -------------------------------------------------------------------------------- */
-
-static void count_sync(struct journal *j, uint64_t us, bool is_slow)
-{
-    size_t bucket = 0;
-    while (bucket < JOURNAL_LATENCY_BUCKETS - 1 && us > (uint64_t)16 << bucket)
-        bucket++;
     lock_take(&j->lock);
-    j->figures.syncs++;
-    j->figures.slow_syncs += is_slow;
-    j->figures.sync_us_sum += us;
-    j->figures.sync_us[bucket]++;
-    if (us > j->figures.sync_us_max)
-        j->figures.sync_us_max = us;
+    j->written_lsn = place_lsn((struct place){ g->last->seg, g->last->offset + g->last->len });
+    j->unsynced_bytes += g->bytes;
+    j->is_dirty = true;
     lock_give(&j->lock);
-}
-
-static bool sync_segment(struct journal *j, struct segment *s, struct err *err)
-{
-    uint64_t start_us = clock_mono_us();
-    bool ok = ops_of(j)->sync(s->file, err);
-    uint64_t us = clock_mono_us() - start_us;
-    bool is_slow = us > (uint64_t)j->setup.slow_ms * 1000;
-    unsigned left_out = 0;
-    count_sync(j, us, is_slow);
-    if (is_slow && log_rate_ok(&j->slow_rate, 1, SLOW_WINDOW_MS, &left_out))
-        log_warn("journal", "-",
-                 "the disk took long for a sync ms=%" PRIu64 " segment=%" PRIu32 " left_out=%u",
-                 us / 1000, s->header.seg, left_out);
-    return ok;
-}
-
-static void let_know(struct journal *j)
-{
-    if (j->setup.on_durable != NULL)
-        j->setup.on_durable(j->setup.arg);
-}
-
-/* Written: where that is all that `sync` promises. */
-static void set_durable(struct journal *j, uint64_t lsn)
-{
-    if (lsn == journal_durable(j))
-        return;
-    atomic_store_explicit(&j->durable_lsn, lsn, memory_order_release);
-    let_know(j);
-}
-
-static void set_synced(struct journal *j, uint64_t lsn)
-{
-    if (lsn == journal_synced(j))
-        return;
-    atomic_store_explicit(&j->synced_lsn, lsn, memory_order_release);
-    if (lsn > journal_durable(j))
-        atomic_store_explicit(&j->durable_lsn, lsn, memory_order_release);
-    let_know(j);
-}
-
-static void seal_segment(struct journal *j, struct segment **segment)
-{
-    uint32_t seg = (*segment)->header.seg;
-    journal_segment_free(j, segment);
-    atomic_store_explicit(&segs_get(j->setup.segs, seg)->state, SEG_SEALED, memory_order_release);
-    if (j->setup.on_sealed != NULL)
-        j->setup.on_sealed(seg, j->setup.arg);
-}
-
-static bool sync_full(struct journal *j, struct err *err)
-{
-    struct segment *s;
-    TAILQ_FOREACH (s, &j->full, entry)
-        if (!sync_segment(j, s, err))
-            return false;
-    return true;
-}
-
-static void seal_full(struct journal *j)
-{
-    for (struct segment *s; (s = TAILQ_FIRST(&j->full)) != NULL;) {
-        TAILQ_REMOVE(&j->full, s, entry);
-        seal_segment(j, &s);
-    }
-}
-
-/* Of several files none says anything alone: what is durable moves when all have been synced. */
-static bool sync_all(struct journal *j, struct err *err)
-{
-    if (!sync_full(j, err) || (j->is_dirty && !sync_segment(j, j->open, err)))
-        return false;
-    j->is_dirty = false;
-    j->unsynced_bytes = 0;
-    j->sync_by_ms = 0;
-    set_synced(j, j->written_lsn);
-    seal_full(j);
-    return true;
-}
-
-/* Without syncs of its own: what a segment holds is to be on the medium when it counts as sealed,
- * for what was moved into it stood safely elsewhere before. */
-static bool sync_only_full(struct journal *j, struct err *err)
-{
-    if (TAILQ_EMPTY(&j->full))
-        return true;
-    if (!sync_full(j, err))
-        return false;
-    struct place open = { j->open->header.seg, 0 };
-    set_synced(j, place_lsn(open));
-    seal_full(j);
     return true;
 }
 
 /* ---- steps ---------------------------------------------------------------------------------- */
-
-static void set_sync_by(struct journal *j, uint64_t at_ms)
-{
-    if (j->sync_by_ms == 0)
-        j->sync_by_ms = at_ms;
-}
-
-static bool settle(struct journal *j, const struct group *g, uint64_t now_ms, struct err *err)
-{
-    bool is_due = g->wants_sync || (j->sync_by_ms != 0 && now_ms >= j->sync_by_ms);
-    switch (j->setup.sync) {
-    case JOURNAL_SYNC_ALWAYS:
-        if (g->is_wanted || is_due)
-            return sync_all(j, err);
-        set_sync_by(j, now_ms + LAZY_SYNC_MS);
-        return true;
-    case JOURNAL_SYNC_INTERVAL:
-        set_durable(j, j->written_lsn);
-        set_sync_by(j, now_ms + j->setup.interval_ms);
-        return (!is_due && j->unsynced_bytes < UNSYNCED_MAX) || sync_all(j, err);
-    case JOURNAL_SYNC_NONE:
-        set_durable(j, j->written_lsn);
-        return is_due ? sync_all(j, err) : sync_only_full(j, err);
-    }
-    UNREACHABLE("journal sync");
-}
 
 static void tell_failure(struct journal *j)
 {
     /* What was gathered goes nowhere, and nobody is to wait for it to become less. */
     struct group g = journal_take_group(j);
     journal_drop_group(j, &g, false);
-    j->sync_by_ms = 0;
     if (j->told_failure)
         return;
     j->told_failure = true;
@@ -233,7 +100,17 @@ static bool write_and_settle(struct journal *j, struct group *g, uint64_t now_ms
     bool has_records = g->first != NULL;
     bool ok = !has_records || write_group(j, g, err);
     journal_drop_group(j, g, has_records);
-    return ok && settle(j, &written, now_ms, err);
+    return ok && journal_settle(j, &written, now_ms, err);
+}
+
+static bool is_time(struct journal *j, uint64_t now_ms)
+{
+    if (j->syncer != NULL)
+        return false; /* it has a clock of its own */
+    lock_take(&j->lock);
+    bool is_due = journal_due(j, now_ms) != JOURNAL_DUE_NOTHING;
+    lock_give(&j->lock);
+    return is_due;
 }
 
 bool journal_step(struct journal *j, uint64_t now_ms)
@@ -244,8 +121,9 @@ bool journal_step(struct journal *j, uint64_t now_ms)
         tell_failure(j);
         return is_news;
     }
+    journal_tell_synced(j);
     struct group g = journal_take_group(j);
-    if (g.first == NULL && !g.wants_sync && (j->sync_by_ms == 0 || now_ms < j->sync_by_ms))
+    if (g.first == NULL && !g.wants_sync && !is_time(j, now_ms))
         return false;
     if (!write_and_settle(j, &g, now_ms, &err)) {
         journal_fail(j, &err);
@@ -270,14 +148,16 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 /* The lock is held. When to do something, 0: when somebody says so; up to now: now. */
 static uint64_t next_deed_us(struct journal *j, uint64_t now_us)
 {
-    bool is_news = journal_has_failed(j) && !j->told_failure;
+    bool has_failed = journal_has_failed(j);
+    bool is_news = has_failed ? !j->told_failure : j->has_news || !TAILQ_EMPTY(&j->synced);
     if (j->is_stopping || j->gathering.is_wanted || j->gathering.wants_sync || is_news)
         return now_us;
     if (j->gathering.first == NULL)
         j->lazy_until_us = 0;
     else if (j->lazy_until_us == 0)
         j->lazy_until_us = now_us + LAZY_WRITE_US;
-    return earlier(j->lazy_until_us, j->sync_by_ms * 1000);
+    bool has_clock = j->syncer == NULL && !has_failed;
+    return earlier(j->lazy_until_us, has_clock ? j->sync_by_ms * 1000 : 0);
 }
 
 static void nap(struct journal *j)
@@ -311,22 +191,27 @@ static void run(void *arg)
     lock_give(&j->lock);
 }
 
-bool journal_start(struct journal *j, struct err *err)
-{
-    CHECK(!j->is_running && !j->is_closed);
-    j->thread = thread_start("journal", run, j, err);
-    j->is_running = j->thread != NULL;
-    return j->is_running;
-}
-
-static void end_thread(struct journal *j)
+static void end_threads(struct journal *j)
 {
     lock_take(&j->lock);
     j->is_stopping = true;
     lock_give(&j->lock);
     bell_ring(&j->bell);
     thread_join(&j->thread);
+    journal_end_syncer(j);
     j->is_running = false;
+}
+
+bool journal_start(struct journal *j, struct err *err)
+{
+    CHECK(!j->is_running && !j->is_closed);
+    if (j->setup.sync != JOURNAL_SYNC_ALWAYS && !journal_start_syncer(j, err))
+        return false;
+    j->thread = thread_start("journal", run, j, err);
+    j->is_running = j->thread != NULL;
+    if (!j->is_running)
+        end_threads(j);
+    return j->is_running;
 }
 
 static void write_the_rest(struct journal *j)
@@ -339,7 +224,7 @@ static void write_the_rest(struct journal *j)
 static void sync_the_rest(struct journal *j)
 {
     struct err err;
-    if (journal_has_failed(j) || sync_all(j, &err))
+    if (journal_has_failed(j) || journal_sync_all(j, &err))
         return;
     journal_fail(j, &err);
     tell_failure(j);
@@ -348,12 +233,12 @@ static void sync_the_rest(struct journal *j)
 void journal_stop(struct journal *j)
 {
     if (j->is_running)
-        end_thread(j);
+        end_threads(j);
     write_the_rest(j);
     sync_the_rest(j);
     journal_close_gathering(j);
     write_the_rest(j);
     sync_the_rest(j);
     if (!journal_has_failed(j))
-        seal_segment(j, &j->open);
+        journal_seal(j, &j->open);
 }

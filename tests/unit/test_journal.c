@@ -462,12 +462,14 @@ static void *keep_house(void *arg)
     return NULL;
 }
 
-Test(journal, keeps_the_order_of_several_writers)
+static void write_in_order(enum journal_sync sync)
 {
     struct writer writers[WRITERS];
     pthread_t keeper;
     uint64_t next[WRITERS] = { 0 };
     kit.setup.segment_bytes = 65536;
+    kit.setup.sync = sync;
+    kit.setup.interval_ms = 3;
     journal_kit_open(&kit);
     cr_assert(journal_start(kit.journal, &kit.err), "%s", kit.err.text);
     cr_assert(pthread_create(&keeper, NULL, keep_house, NULL) == 0);
@@ -492,4 +494,21 @@ Test(journal, keeps_the_order_of_several_writers)
     }
     for (size_t i = 0; i < WRITERS; i++)
         cr_expect(eq(u64, next[i], EACH));
+}
+
+Test(journal, keeps_the_order_of_several_writers)
+{
+    write_in_order(JOURNAL_SYNC_ALWAYS);
+}
+
+Test(journal, keeps_their_order_when_another_thread_syncs)
+{
+    write_in_order(JOURNAL_SYNC_INTERVAL);
+    cr_expect(eq(uint, kit.sealed_calls, segs_end(kit.segs) - 1));
+}
+
+Test(journal, keeps_their_order_without_syncs)
+{
+    write_in_order(JOURNAL_SYNC_NONE);
+    cr_expect(eq(uint, kit.sealed_calls, segs_end(kit.segs) - 1));
 }

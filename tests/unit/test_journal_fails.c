@@ -272,6 +272,33 @@ Test(journal_fails, on_its_thread_when_a_pool_met_the_error)
     journal_stop(kit.journal);
 }
 
+Test(journal_fails, on_its_thread_when_the_one_for_syncs_met_the_error)
+{
+    static const enum journal_sync modes[] = { JOURNAL_SYNC_INTERVAL, JOURNAL_SYNC_NONE };
+    for (size_t i = 0; i < ARRAY_COUNT(modes); i++) {
+        uint64_t lsn;
+        kit.failed_calls = 0;
+        kit.setup.sync = modes[i];
+        kit.setup.interval_ms = 1;
+        journal_kit_open(&kit);
+        cr_assert(journal_prepare(kit.journal, &kit.err));
+        uint64_t synced = journal_synced(kit.journal);
+        cr_assert(journal_start(kit.journal, &kit.err));
+        kit_disk_fail(kit.disk, KIT_SYNC, 1, ERR_IO);
+        for (uint64_t q = 0; q < 10; q++) {
+            append(q, 1500, &lsn);
+            journal_kick(kit.journal);
+        }
+        wait_failed();
+        journal_stop(kit.journal);
+        cr_expect(eq(uint, kit.failed_calls, 1));
+        cr_expect(eq(u64, journal_synced(kit.journal), synced));
+        kit_disk_fail(kit.disk, KIT_SYNC, 0, ERR_IO);
+        journal_kit_leave(&kit);
+        kit.setup.first_seg += 20;
+    }
+}
+
 static void dawdle(void *arg)
 {
     (void)arg;
