@@ -21,11 +21,13 @@
 #include "service.h"
 #include "shard.h"
 #include "stats/tally.h"
+#include "storage.h"
 #include "store/store.h"
 
 #include <inttypes.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 #define SETTLE_ROUNDS_MAX 100000
@@ -44,13 +46,13 @@ struct broker {
     struct loop *loop; /* control */
     struct epoch *epoch;
     struct meta *meta;
-    struct disk *disk; /* the node's folder */
     struct control *control;
     struct work_pool *hashing; /* passwords */
     struct tally *tallies[BROKER_TALLIES];
     struct shard **shards;
     uint32_t shard_count;
     uint32_t started; /* shards whose loop runs */
+    struct storage *storage;
     struct service *service;
     struct mgmt_http *mgmt;
     struct ctl *ctl;
@@ -60,6 +62,9 @@ struct broker {
     atomic_uint_least64_t epoch_waiting; /* as of the last tick */
     struct loop_timer tick;
     bool stopping;
+    atomic_bool failed;
+    bool failure_told;
+    char leaving_text[ERR_TEXT_MAX + 64]; /* set before `stopping` by a failure */
     atomic_bool app_stopped;
     atomic_bool drained;
     atomic_uint_least64_t memory_limit; /* set while it runs; UINT64_MAX: the configuration's */
@@ -95,6 +100,26 @@ struct live *broker_live(const struct broker *b)
 const char *broker_name(const struct broker *b)
 {
     return b->name;
+}
+
+struct store *broker_store(const struct broker *b)
+{
+    return b->storage != NULL ? storage_store(b->storage) : NULL;
+}
+
+struct storage *broker_storage(const struct broker *b)
+{
+    return b->storage;
+}
+
+struct loop *broker_loop(const struct broker *b)
+{
+    return b->loop;
+}
+
+const char *broker_leaving_text(const struct broker *b)
+{
+    return b->leaving_text;
 }
 
 struct slice broker_cookie(const struct broker *b)
@@ -234,15 +259,18 @@ static void make_metadata(struct broker *b)
     b->control = control_new(b, b->loop, b->meta);
 }
 
-/* What is on disk, or what a new node has. */
-static bool read_metadata(struct broker *b, struct err *err)
+/* What is on disk, or what a new node has. Queues that come of it wait as mail until the shards'
+ * loops run. */
+static bool open_storage(struct broker *b, struct err *err)
 {
     bool is_new;
-    b->disk = disk_new(broker_live(b)->conf->node.data_path, err);
-    if (b->disk == NULL)
+    b->storage = storage_open(b, b->epoch, NULL, err);
+    if (b->storage == NULL ||
+        !control_open(b->control, store_disk(broker_store(b)), b->epoch, &is_new, err))
         return false;
-    return control_open(b->control, b->disk, b->epoch, &is_new, err) &&
-           (!is_new || (broker_bootstrap(b, err) && control_show_now(b->control, err)));
+    if (is_new && !(broker_bootstrap(b, err) && control_show_now(b->control, err)))
+        return false;
+    return storage_recover(b->storage, err);
 }
 
 /* *tls stays NULL when nobody needs it. */
@@ -275,13 +303,15 @@ struct broker *broker_new(struct broker_conf **conf, broker_reload_fn reload, vo
         goto fail;
     loop_timer_init(&b->tick, b->loop, on_tick, b);
     b->service = service_new(b, b->loop);
+    snprintf(b->leaving_text, sizeof b->leaving_text, "%s",
+             "broker forced connection closure with reason 'shutdown'");
     b->hashing = work_pool_new("password", HASH_THREADS, HASHES_MAX);
     work_pool_give_way(b->hashing);
     for (unsigned i = 0; i < BROKER_TALLIES; i++)
         b->tallies[i] = tally_new();
     make_metadata(b);
     if (!cookie_read_or_make(live->conf->cluster.cookie_file, &b->cookie, err) ||
-        !make_shards(b, err) || !read_metadata(b, err))
+        !make_shards(b, err) || !open_storage(b, err))
         goto fail;
     return b;
 
@@ -299,6 +329,8 @@ static void settle_loops(struct broker *b)
         busy = loop_settle(b->loop);
         for (uint32_t i = 0; i < b->shard_count && b->shards[i] != NULL; i++)
             busy = loop_settle(b->shards[i]->loop) || busy;
+        if (b->storage != NULL)
+            busy = storage_settle(b->storage) || busy;
         if (b->mgmt != NULL)
             busy = loop_settle(mgmt_http_loop(b->mgmt)) || busy;
     }
@@ -308,19 +340,22 @@ static void free_loops(struct broker *b)
 {
     work_pool_free(&b->hashing);
     control_stop(b->control);
+    if (b->storage != NULL)
+        storage_stop(b->storage);
     settle_loops(b);
     service_free(&b->service);
     ctl_free(&b->ctl);
     mgmt_http_free(&b->mgmt);
+    control_free(&b->control); /* it has the store's disk */
+    storage_free(&b->storage); /* it has the shards' loops */
     for (uint32_t i = 0; i < b->shard_count && b->shards[i] != NULL; i++) {
         struct loop *loop = b->shards[i]->loop;
         shard_free(&b->shards[i]);
         loop_free(&loop);
     }
     mem_free(b->shards);
+    b->shard_count = 0;
     loop_timer_fini(&b->tick);
-    control_free(&b->control);
-    disk_free(&b->disk);
     loop_free(&b->loop);
     meta_free(&b->meta);
     epoch_free(&b->epoch);
@@ -438,7 +473,8 @@ static void on_tick(void *arg)
 }
 
 /* ---- failing
- * --------------------------------------------------------------------------------------------- */
+ * ---------------------------------------------------------------------------------------------
+ */
 
 struct failure {
     struct mail mail;
@@ -449,9 +485,15 @@ struct failure {
 static void on_failure(struct mail *mail)
 {
     struct failure *f = CONTAINER_OF(mail, struct failure, mail);
-    log_error("broker", f->broker->name, "the node stops, it cannot keep anything any more: %s",
-              f->why.text);
-    broker_stop(f->broker);
+    struct broker *b = f->broker;
+    if (!b->failure_told) {
+        b->failure_told = true;
+        log_error("broker", b->name, "the node stops, it cannot keep anything any more: %s",
+                  f->why.text);
+        snprintf(b->leaving_text, sizeof b->leaving_text,
+                 "broker forced connection closure with reason 'the journal has failed'");
+        broker_stop(b);
+    }
     mem_free(f);
 }
 
@@ -459,6 +501,7 @@ void broker_fail(struct broker *b, const struct err *why)
 {
     struct failure *f = mem_zalloc(sizeof *f);
     *f = (struct failure){ { NULL, on_failure }, b, *why };
+    atomic_store(&b->failed, true);
     mailbox_post(b->loop, &f->mail);
 }
 
@@ -593,6 +636,8 @@ bool broker_start(struct broker *b, struct err *err)
     b->ctl = ctl_new(b, b->mgmt, err);
     if (b->ctl == NULL)
         return false;
+    if (!storage_start(b->storage, err))
+        return false;
     for (; b->started < b->shard_count; b->started++) {
         if (!loop_start(b->shards[b->started]->loop, err)) {
             stop_loops(b);
@@ -604,17 +649,17 @@ bool broker_start(struct broker *b, struct err *err)
         return false;
     }
     loop_timer_start(&b->tick, TICK_MS);
-    log_warn("broker", b->name,
-             "this version keeps messages and definitions in memory alone, whatever [store] says: "
-             "nothing outlives the process");
+    storage_hand_out(b->storage);
     log_info("broker", b->name, "started version=%s threads=%u memory_limit=%" PRIu64,
              WARREN_VERSION, b->shard_count, broker_live(b)->conf->limits.memory_bytes);
     return true;
 }
 
-void broker_run(struct broker *b)
+bool broker_run(struct broker *b)
 {
     loop_run(b->loop);
     stop_loops(b);
+    storage_stop(b->storage);
     log_info("broker", b->name, "stopped");
+    return !atomic_load(&b->failed);
 }

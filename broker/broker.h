@@ -20,6 +20,8 @@ struct tally;
 struct work_pool;
 struct live;
 struct mgmt_http;
+struct storage;
+struct store;
 struct service;
 
 /* How to read the configuration again, for a reload; NULL with *err set when it is not valid. */
@@ -32,8 +34,9 @@ MUST_CHECK struct broker *broker_new(struct broker_conf **conf, broker_reload_fn
 /* Start the shards and listen. On failure nothing listens. */
 MUST_CHECK bool broker_start(struct broker *b, struct err *err);
 
-/* Until TERM or INT asked for an orderly stop, and it is over. */
-void broker_run(struct broker *b);
+/* Until TERM or INT asked for an orderly stop, and it is over; or until it had to give up, which it
+ * has logged: then false. */
+MUST_CHECK bool broker_run(struct broker *b);
 void broker_free(struct broker **b);
 
 struct shard *broker_shard(const struct broker *b, uint32_t index);
@@ -52,6 +55,18 @@ struct tally *broker_tally(const struct broker *b, enum broker_tally_kind kind);
 
 /* Who judges logins on another loop than a shard's: the caller frees it, see client/auth.h. */
 struct auth *broker_auth_new(const struct broker *b, struct loop *loop);
+
+/* What is on disk. NULL before it is opened. Any thread. */
+struct store *broker_store(const struct broker *b);
+struct storage *broker_storage(const struct broker *b);
+struct loop *broker_loop(const struct broker *b); /* the control thread's */
+
+/* The node cannot keep what it is given any more: it says so, sends its clients away and ends. Any
+ * thread. */
+void broker_fail(struct broker *b, const struct err *why);
+
+/* What clients are told when the node sends them away. */
+const char *broker_leaving_text(const struct broker *b);
 
 /* The secret of the cluster. */
 struct slice broker_cookie(const struct broker *b);

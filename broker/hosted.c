@@ -11,6 +11,7 @@
 #include "model/death.h"
 #include "policy.h"
 #include "port.h"
+#include "storage.h"
 #include "store/segs.h"
 
 /* Queues whose moment has come, and messages freed of queues that were deleted, in one turn. */
@@ -73,6 +74,14 @@ static void on_freed(struct queue *q, const struct qentry *e, void *arg)
     ledger_leave(s->ledger, e->seg, 1, segs_cost(qentry_body_bytes(e)));
 }
 
+static void on_freed_run(struct queue *q, const struct qrun *r, void *arg)
+{
+    struct shard *s = arg;
+    (void)q;
+    ledger_leave(s->ledger, r->seg, (int64_t)r->count,
+                 (int64_t)(r->count * (uint64_t)segs_cost(0) + r->body_bytes));
+}
+
 static void on_out(struct queue *q, uint64_t qseq, void *arg)
 {
     struct shard *s = arg;
@@ -95,6 +104,12 @@ void hosted_note_state(struct hosted *h, uint32_t seg)
 {
     (void)h;
     (void)seg;
+}
+
+static void on_want(struct queue *q, void *arg)
+{
+    (void)q;
+    (void)arg;
 }
 
 /* ---- what they ask for besides */
@@ -268,9 +283,11 @@ void hosted_init(struct shard *s)
                                   .gone = on_gone,
                                   .gone_range = on_gone_range,
                                   .freed = on_freed,
+                                  .freed_run = on_freed_run,
                                   .out = on_out,
                                   .returned = on_returned,
                                   .again = on_again,
+                                  .want = on_want,
                                   .arg = s };
     heap_init(&ho->wakes);
     loop_timer_init(&ho->timer, s->loop, on_timer, s);
@@ -353,6 +370,23 @@ struct arrival {
     uint64_t qid;
 };
 
+/* What the journal had of it at the start. */
+static void restore(struct hosted *h)
+{
+    struct storage *st = broker_storage(h->shard->broker);
+    const struct recovered_queue *found =
+        h->book.durable && st != NULL ? storage_found(st, h->queue.qid) : NULL;
+    if (found == NULL)
+        return;
+    uint64_t now_ms = loop_now_ms(h->shard->loop);
+    if (!queue_restore(&h->queue, found, (int64_t)(now_ms - clock_wall_ms())))
+        log_warn("queue", "-",
+                 "messages of priorities that the queue does not have are left out qid=%llu",
+                 (unsigned long long)h->queue.qid);
+    ledger_restore(h->shard->ledger, h, found);
+    queue_run(&h->queue, now_ms);
+}
+
 static void on_created(struct mail *mail)
 {
     struct arrival *a = CONTAINER_OF(mail, struct arrival, mail);
@@ -361,6 +395,7 @@ static void on_created(struct mail *mail)
     loop_task_init(&h->go_on, on_go_on, h);
     queue_init(&h->queue, a->qid, &s->hosting->ops, &h->settings, loop_now_ms(s->loop));
     idmap_put(&s->queues, a->qid, h);
+    restore(h);
     shard_count(s, queues_created, 1);
     mem_free(a);
 }

@@ -163,12 +163,13 @@ static struct pid_file *take_folder(const struct broker_conf *conf, const struct
     return pid_file_take(path, err);
 }
 
-static void serve(struct broker *b, struct daemon *d)
+static int serve(struct broker *b, struct daemon *d)
 {
     daemon_ready(d);
     daemon_notify("READY=1");
-    broker_run(b);
+    bool ok = broker_run(b);
     daemon_notify("STOPPING=1");
+    return ok ? EX_OK : EX_SOFTWARE;
 }
 
 /* Takes the reference in *conf. */
@@ -195,7 +196,7 @@ static int run(struct broker_conf **conf, struct arguments *a)
     b = broker_new(conf, load_again, a, &err);
     if (b == NULL || !broker_start(b, &err))
         goto fail;
-    serve(b, &d);
+    status = serve(b, &d);
     goto out;
 
 fail:

@@ -135,7 +135,7 @@ void connection_stop(struct connection *c, bool now)
     if (now)
         hang_up(c);
     else
-        connection_force_out(c, "broker forced connection closure with reason 'shutdown'");
+        connection_force_out(c, broker_leaving_text(c->shard->broker));
 }
 
 static void client_went(struct connection *c, const struct err *why)

@@ -1,0 +1,209 @@
+#include "storage.h"
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "broker.h"
+#include "io/mailbox.h"
+#include "ledger.h"
+#include "live.h"
+#include "promise.h"
+#include "shard.h"
+#include "store/store.h"
+
+#include <stdlib.h>
+
+struct storage {
+    struct broker *broker;
+    struct store *store;
+    uint32_t handing_out; /* shards that have not got all yet */
+    bool started;
+};
+
+/* ---- what the store asks of the node ----------------------------------------------------------
+ */
+
+static void on_durable(void *arg)
+{
+    const struct storage *st = arg;
+    for (uint32_t i = 0; i < broker_shard_count(st->broker); i++)
+        promises_on_durable(broker_shard(st->broker, i)->promises);
+}
+
+static void on_failed(const struct err *err, void *arg)
+{
+    const struct storage *st = arg;
+    broker_fail(st->broker, err);
+}
+
+static void on_alarm(void *arg)
+{
+    (void)arg;
+}
+
+static void on_ask(struct store_ask *ask, void *arg)
+{
+    (void)ask; /* without an answer no segment is put to use again */
+    (void)arg;
+}
+
+static uint32_t shard_of(uint64_t qid, void *arg)
+{
+    const struct storage *st = arg;
+    const struct meta_queue *q = meta_queue_get(broker_meta(st->broker), qid);
+    return q != NULL ? q->shard : UINT32_MAX;
+}
+
+static uint64_t disk_limit(void *arg)
+{
+    const struct storage *st = arg;
+    return broker_disk_limit(st->broker);
+}
+
+static bool knows_queue(uint64_t qid, void *arg)
+{
+    return shard_of(qid, arg) != UINT32_MAX;
+}
+
+/* ---- start ------------------------------------------------------------------------------------
+ */
+
+struct storage *storage_open(struct broker *b, struct epoch *epoch, struct disk *disk,
+                             struct err *err)
+{
+    struct storage *st = mem_zalloc(sizeof *st);
+    const struct broker_conf *conf = broker_live(b)->conf;
+    uint32_t count = broker_shard_count(b);
+    struct loop **loops = mem_array(count, sizeof(struct loop *));
+    for (uint32_t i = 0; i < count; i++)
+        loops[i] = broker_shard(b, i)->loop;
+    st->broker = b;
+    st->store =
+        store_open(&(struct store_setup){ .folder = conf->node.data_path,
+                                          .node = conf->node.name,
+                                          .disk = disk,
+                                          .shard_count = count,
+                                          .shard_loops = loops,
+                                          .epoch = epoch,
+                                          .sync = (enum journal_sync)conf->store.sync,
+                                          .interval_ms = (uint32_t)conf->store.interval_ms,
+                                          .segment_bytes = (uint32_t)conf->store.segment_bytes,
+                                          .slow_ms = (uint32_t)conf->store.slow_ms,
+                                          .threads = count,
+                                          .on_durable = on_durable,
+                                          .on_failed = on_failed,
+                                          .on_alarm = on_alarm,
+                                          .on_ask = on_ask,
+                                          .shard_of = shard_of,
+                                          .disk_limit = disk_limit,
+                                          .arg = st },
+                   err);
+    mem_free(loops);
+    if (st->store == NULL) {
+        mem_free(st);
+        return NULL;
+    }
+    return st;
+}
+
+bool storage_recover(struct storage *st, struct err *err)
+{
+    if (!store_recover(st->store, knows_queue, st, err))
+        return false;
+    for (uint32_t i = 0; i < broker_shard_count(st->broker); i++)
+        shard_open_journal(broker_shard(st->broker, i), store_journal(st->store),
+                           store_segs(st->store));
+    return true;
+}
+
+bool storage_start(struct storage *st, struct err *err)
+{
+    st->started = store_start(st->store, err);
+    return st->started;
+}
+
+/* ---- what was found ---------------------------------------------------------------------------
+ */
+
+static int by_qid(const void *key, const void *item)
+{
+    uint64_t qid = *(const uint64_t *)key;
+    const struct recovered_queue *q = item;
+    return (qid > q->qid) - (qid < q->qid);
+}
+
+const struct recovered_queue *storage_found(const struct storage *st, uint64_t qid)
+{
+    const struct recovered *r = store_recovered(st->store);
+    if (r == NULL || r->queue_count == 0)
+        return NULL;
+    return bsearch(&qid, r->queues, r->queue_count, sizeof *r->queues, by_qid);
+}
+
+struct handed {
+    struct mail mail;
+    struct storage *storage;
+    struct loop *back;
+};
+
+static void on_handed_out(struct mail *mail)
+{
+    struct handed *r = CONTAINER_OF(mail, struct handed, mail);
+    struct storage *st = r->storage;
+    if (--st->handing_out == 0)
+        store_forget_recovered(st->store);
+    mem_free(r);
+}
+
+/* On a shard: whatever was posted before has been read. */
+static void on_shard(struct mail *mail)
+{
+    struct handed *r = CONTAINER_OF(mail, struct handed, mail);
+    r->mail.fn = on_handed_out;
+    mailbox_post(r->back, &r->mail);
+}
+
+void storage_hand_out(struct storage *st)
+{
+    st->handing_out = broker_shard_count(st->broker);
+    for (uint32_t i = 0; i < broker_shard_count(st->broker); i++) {
+        struct handed *r = mem_zalloc(sizeof *r);
+        *r = (struct handed){ { NULL, on_shard }, st, broker_loop(st->broker) };
+        mailbox_post(broker_shard(st->broker, i)->loop, &r->mail);
+    }
+}
+
+/* ---- end --------------------------------------------------------------------------------------
+ */
+
+void storage_stop(struct storage *st)
+{
+    if (!st->started)
+        return;
+    st->started = false;
+    for (uint32_t i = 0; i < broker_shard_count(st->broker); i++)
+        shard_close_journal(broker_shard(st->broker, i));
+    store_stop(st->store);
+}
+
+bool storage_settle(struct storage *st)
+{
+    return store_settle(st->store);
+}
+
+void storage_free(struct storage **storage)
+{
+    struct storage *st = *storage;
+    *storage = NULL;
+    if (st == NULL)
+        return;
+    for (uint32_t i = 0; i < broker_shard_count(st->broker); i++)
+        ledger_stop(broker_shard(st->broker, i)->ledger);
+    store_free(&st->store);
+    mem_free(st);
+}
+
+struct store *storage_store(const struct storage *st)
+{
+    return st->store;
+}

@@ -1,0 +1,47 @@
+/*
+ * storage: the node's store, between the broker and its shards.
+ *
+ * It opens the store, gives each shard's queues what was found of them, hands its questions to the
+ * shards, and tells the broker when it has failed. On the control thread.
+ */
+#ifndef WARREN_STORAGE_H
+#define WARREN_STORAGE_H
+
+#include "base/attr.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct broker;
+struct disk;
+struct epoch;
+struct recovered_queue;
+struct storage;
+struct store;
+
+/* Take the node's folder; `disk` is taken, NULL: the machine's. The shards are there; their loops
+ * do not run. */
+MUST_CHECK struct storage *storage_open(struct broker *b, struct epoch *epoch, struct disk *disk,
+                                        struct err *err);
+
+/* The metadata is as it was: read the journal. From here on the shards write. */
+MUST_CHECK bool storage_recover(struct storage *st, struct err *err);
+
+/* Its threads, before the shards' loops run... */
+MUST_CHECK bool storage_start(struct storage *st, struct err *err);
+/* ...and, since they do: what was found is forgotten once all queues have it. */
+void storage_hand_out(struct storage *st);
+
+/* The shards' loops have ended. All is written. */
+void storage_stop(struct storage *st);
+bool storage_settle(struct storage *st);
+void storage_free(struct storage **st);
+
+struct store *storage_store(const struct storage *st); /* any thread */
+
+/* What was found of a queue, or NULL. Any thread, until a shard has had the mail that was posted to
+ * it before storage_hand_out. */
+const struct recovered_queue *storage_found(const struct storage *st, uint64_t qid);
+
+#endif
