@@ -52,6 +52,8 @@ static void reserve(struct qchunks *r, size_t more)
 void qchunks_open(struct qchunks *r, size_t index, size_t count)
 {
     CHECK(index <= r->count);
+    if (count == 0)
+        return;
     if (index < r->count - index && r->first >= count) {
         r->first -= count;
         memmove(r->room + r->first, r->room + r->first + count, index * sizeof *r->room);
@@ -79,6 +81,8 @@ static void shrink(struct qchunks *r)
 void qchunks_close(struct qchunks *r, size_t index, size_t count)
 {
     CHECK(index + count <= r->count);
+    if (count == 0)
+        return;
     struct qslot *at = qchunks_at(r, index);
     size_t behind = r->count - index - count;
     if (index < behind) {

@@ -106,24 +106,34 @@ static struct qchunk *chunk_for_new(struct qindex *ix)
     return LIKELY(c != NULL) ? c : qchunks_add(&ix->chunks, number);
 }
 
+/* The chunk that the entry of this position is in. */
+static struct qchunk *chunk_of(struct qentry *e, uint64_t qseq)
+{
+    return CONTAINER_OF(e - qseq % QCHUNK_ENTRIES, struct qchunk, entries[0]);
+}
+
 /* A chunk without entries goes; the one that the next message goes into only with the last message
  * of all. */
-void qindex_drop(struct qindex *ix, uint64_t qseq)
+static void drop_entry(struct qindex *ix, struct qentry *e, uint64_t qseq)
 {
     uint64_t number = qseq / QCHUNK_ENTRIES;
     uint64_t last = ix->next_new / QCHUNK_ENTRIES;
-    struct qchunk *c = find_chunk(ix, qseq);
-    size_t at = qseq % QCHUNK_ENTRIES;
-    c->absent -= c->entries[at].absent;
-    c->entries[at] = (struct qentry){ 0 };
+    struct qchunk *c = chunk_of(e, qseq);
+    c->absent -= e->absent;
+    *e = (struct qentry){ 0 };
     if (UNLIKELY(c->returns != NULL))
-        c->returns[at] = 0;
+        c->returns[qseq % QCHUNK_ENTRIES] = 0;
     c->live--;
     ix->live--;
-    if (c->live == 0 && number != last)
+    if (UNLIKELY(c->live == 0 && number != last))
         qchunks_drop(&ix->chunks, number);
-    if (ix->live == 0 && ix->chunks.count != 0)
+    if (UNLIKELY(ix->live == 0 && ix->chunks.count != 0))
         qchunks_drop(&ix->chunks, last);
+}
+
+void qindex_drop(struct qindex *ix, uint64_t qseq)
+{
+    drop_entry(ix, find_entry(ix, qseq), qseq);
 }
 
 /* ---- messages come and go
@@ -239,14 +249,14 @@ struct qentry *qindex_take(struct qindex *ix, uint64_t *qseq)
 struct qentry qindex_shift(struct qindex *ix, uint64_t *qseq)
 {
     CHECK(ix->ready != 0);
-    const struct qentry *e = find_head(ix, qseq);
+    struct qentry *e = find_head(ix, qseq);
     CHECK(e != NULL);
-    struct qentry was = *e;
+    const struct qentry was = *e;
     advance(ix, *qseq);
-    qcount_subtract(&ix->counts->ready, &was);
+    subtract(&ix->counts->ready, &was, qentry_body_bytes(&was));
     if (UNLIKELY(was.absent))
         qcount_subtract(&ix->counts->away, &was);
-    qindex_drop(ix, *qseq);
+    drop_entry(ix, e, *qseq);
     return was;
 }
 
@@ -283,12 +293,12 @@ const struct qentry *qindex_set_place(struct qindex *ix, uint64_t qseq, struct p
 
 struct qentry qindex_settle(struct qindex *ix, uint64_t qseq)
 {
-    const struct qentry *e = qindex_out(ix, qseq);
+    struct qentry *e = qindex_out(ix, qseq);
     if (UNLIKELY(e == NULL))
         return (struct qentry){ .state = QENTRY_NONE };
-    struct qentry was = *e;
+    const struct qentry was = *e;
     subtract(&ix->counts->out, &was, was.message->body_bytes);
-    qindex_drop(ix, qseq);
+    drop_entry(ix, e, qseq);
     return was;
 }
 
@@ -340,8 +350,9 @@ static void tell_gone(const struct qindex *ix, const struct qsink *to, uint64_t 
 
 static void free_entry(struct qindex *ix, uint64_t qseq, const struct qsink *to)
 {
-    const struct qentry was = *find_entry(ix, qseq);
-    qindex_drop(ix, qseq);
+    struct qentry *e = find_entry(ix, qseq);
+    const struct qentry was = *e;
+    drop_entry(ix, e, qseq);
     to->entry(&was, to->arg);
 }
 

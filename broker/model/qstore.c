@@ -281,13 +281,11 @@ size_t qstore_unplaced(struct qstore *st, uint64_t keep_count, struct queue_item
 bool qstore_wants(struct qstore *st, const struct qwindow *w, uint64_t after, struct qwant *out)
 {
     struct qwindow rest = *w;
-    unsigned p = max_priority(st);
-    unsigned asked = (unsigned)(after >> POSITION_BITS);
-    if (after != 0 && asked < p)
-        p = asked;
-    for (;; p--) {
+    unsigned asked = after != 0 ? (unsigned)(after >> POSITION_BITS) : UINT8_MAX;
+    for (unsigned p = max_priority(st);; p--) {
         struct qindex *ix = level(st, p);
-        if (ix != NULL && qindex_wants(ix, &rest, asked == p ? after & POSITION_MASK : 0, out))
+        uint64_t behind = after != 0 && asked == p ? after & POSITION_MASK : 0;
+        if (ix != NULL && p <= asked && qindex_wants(ix, &rest, behind, out))
             return true;
         uint64_t ready = ix != NULL ? qindex_ready(ix) : 0;
         if (p == 0 || ready >= rest.count)

@@ -208,3 +208,164 @@ Test(queue_away, what_cannot_be_read_leaves_and_is_told)
     expect_segments();
     close_queue();
 }
+
+static unsigned seen_returns;
+
+static void on_returned(uint64_t qseq, uint32_t returns, void *arg)
+{
+    (void)arg;
+    cr_assert(eq(uint, returns, w.messages[qseq].returns));
+    seen_returns++;
+}
+
+/* Counts of a quorum queue live in their entries: these stay when their messages go. */
+Test(queue_away, what_came_back_is_known_while_it_is_away)
+{
+    start(1000);
+    settings.is_quorum = true;
+    open_queue();
+    publish_placed(400);
+    for (unsigned n = 0; n < 300; n++)
+        get();
+    for (unsigned n = 0; n < 300; n += 3) {
+        cr_assert(queue_requeue(&q, n, NULL, true));
+        w.messages[n] = (struct known_message){ .state = KNOWN_READY,
+                                                .qseq = n,
+                                                .persistent = true,
+                                                .redelivered = true,
+                                                .returns = 1,
+                                                .place = w.messages[n].place };
+    }
+    make_durable();
+    w.is_indexed[w.seg] = true;
+    page_out_all(1);
+    cr_expect(lt(u64, 150, queue_away(&q)));
+    queue_each_returned(&q, on_returned, NULL);
+    cr_expect(eq(uint, seen_returns, 100));
+    /* One of them cannot be read: it is not waited for. */
+    w.loses = true;
+    queue_lost(&q, 99, 99);
+    w.loses = false;
+    expect_counts();
+    cr_expect(not(queue_at(&q, 99, w.messages[99].place)));
+    while (get() != NULL)
+        ;
+    expect_segments();
+    close_queue();
+}
+
+/* Two loads at a time: the second asks for what comes behind the first. */
+Test(queue_away, what_was_asked_for_is_not_wanted_again)
+{
+    start(150);
+    open_queue();
+    publish_placed(700);
+    make_durable();
+    page_out_all(1);
+    static struct qwant wants[64];
+    unsigned n = 0;
+    uint64_t after = 0;
+    while (queue_wants(&q, &window, after, &wants[n])) {
+        cr_assert(lt(u64, after, wants[n].first));
+        after = wants[n].last;
+        n++;
+    }
+    cr_expect(lt(uint, 1, n));
+    cr_expect(ge(u64, after, window.count / 2));
+    cr_expect(lt(u64, after, window.count + window.max_count));
+    while (n-- > 0) /* the last one first */
+        answer(&wants[n]);
+    cr_expect(not(queue_wants(&q, &window, 0, &wants[0])));
+    expect_counts();
+    while (get() != NULL)
+        ;
+    close_queue();
+}
+
+Test(queue_away, higher_priorities_are_wanted_first)
+{
+    start(1000);
+    settings.max_priority = 2;
+    open_queue();
+    for (unsigned n = 0; n < 60; n++)
+        publish(n % 3, true, true);
+    make_durable();
+    while (!page_out(1, false, 1000).is_done)
+        ;
+    cr_expect(eq(u64, queue_away(&q), 57));
+    struct qwant wa;
+    const struct qwindow narrow = { .count = 30, .max_count = 100, .max_bytes = 1 << 20 };
+    cr_assert(queue_wants(&q, &narrow, 0, &wa));
+    cr_expect(eq(u64, wa.first >> 56, 2));
+    cr_expect(eq(sz, wa.count, 19));
+    cr_assert(queue_wants(&q, &narrow, wa.last, &wa));
+    cr_expect(eq(u64, wa.first >> 56, 1));
+    cr_expect(eq(sz, wa.count, 9), "the window ends there");
+    cr_expect(not(queue_wants(&q, &narrow, wa.last, &wa)));
+    while (get() != NULL)
+        ;
+    close_queue();
+}
+
+static void keep_mark(uint64_t mark, void *arg)
+{
+    *(uint64_t *)arg = mark;
+}
+
+/* Moments on disk are wall clock; those that came while the node was down have come. */
+Test(queue_away, a_queue_that_is_restored_has_what_it_had)
+{
+    struct recovered_entry entries[] = {
+        { .qseq = 5,
+          .body_bytes = 8,
+          .place = { 1, 64 },
+          .expires_ms = 10000,
+          .redelivered = true },
+        { .qseq = 70, .body_bytes = 8, .place = { 1, 128 }, .expires_ms = 4000 },
+        { .qseq = 1000, .body_bytes = 8, .place = { 1, 192 }, .returns = 2 },
+    };
+    struct qrun runs[] = { { .first = 71,
+                             .last = 170,
+                             .count = 100,
+                             .body_bytes = 800,
+                             .persistent_count = 100,
+                             .persistent_bytes = 800,
+                             .seg = 2 } };
+    struct recovered_level levels[] = {
+        { .priority = 0,
+          .next_new = 2000,
+          .entries = entries,
+          .entry_count = ARRAY_COUNT(entries),
+          .runs = runs,
+          .run_count = ARRAY_COUNT(runs) },
+        { .priority = 7, .next_new = UINT64_C(7) << 56 | 1, .entries = entries, .entry_count = 1 },
+    };
+    struct recovered_queue from = { .qid = 1, .levels = levels, .level_count = 1 };
+    start(1000);
+    settings.max_priority = 1;
+    open_queue();
+    cr_assert(queue_restore(&q, &from, -5000));
+    cr_expect(eq(u64, queue_ready(&q), 103));
+    cr_expect(eq(u64, queue_away(&q), 103));
+    cr_expect(eq(u64, q.store.counts.ready.bytes, 824));
+    cr_expect(eq(u64, qstore_expires_ms(&q.store, 5), 5000));
+    cr_expect(eq(u64, qstore_expires_ms(&q.store, 70), 1), "long ago");
+    cr_expect(eq(uint, qstore_returns(&q.store, 1000), 2));
+    cr_expect(queue_at(&q, 100, (struct place){ 2, 8 }));
+    cr_expect(not(queue_at(&q, 171, (struct place){ 2, 8 })));
+    struct qwant wa;
+    cr_assert(queue_wants(&q, &window, 0, &wa));
+    cr_expect(eq(sz, wa.count, 2), "up to the run");
+    cr_assert(queue_wants(&q, &window, wa.last, &wa));
+    cr_expect(eq(uint, wa.run_seg, 2));
+    cr_expect(eq(u64, wa.first, 71));
+    uint64_t mark = 0;
+    queue_marks(&q, keep_mark, &mark);
+    cr_expect(eq(u64, mark, 6));
+    w.ends = true;
+    cr_assert(queue_fini(&q, SIZE_MAX));
+    open_queue();
+    from.level_count = 2;
+    cr_expect(not(queue_restore(&q, &from, 0)), "there is no priority 7 any more");
+    cr_assert(queue_fini(&q, SIZE_MAX));
+}
