@@ -35,7 +35,9 @@ struct journal_setup {
     struct segs *segs;
     uint32_t segment_bytes; /* of new segments; a multiple of 4096 */
     uint32_t first_seg;     /* the number of the first new one */
-    uint32_t spare;         /* segments to keep ready; beyond them `reserve` for settlements */
+    /* So many segments at most are kept ready, beside `reserve` for settlements; new files are made
+     * when fewer than half of them are left. */
+    uint32_t spare;
     uint32_t reserve;
     enum journal_sync sync;
     uint32_t interval_ms;

@@ -90,10 +90,10 @@ struct journal {
     atomic_bool is_full; /* of the disk, when a segment was to be made last */
 
     struct lock making;
-    uint32_t next_made; /* the number of the next segment to be made */
-    uint32_t *stock;    /* the numbers in the names of files that can become segments */
-    size_t stock_count;
-    size_t stock_room;
+    uint32_t next_made;      /* the number of the next segment to be made */
+    uint32_t *stock;         /* the numbers in the names of files that can become segments */
+    atomic_uint stock_count; /* read by anybody */
+    unsigned stock_room;
 
     /* What was written and is not synced: under `lock`, since where confirms do not wait for syncs
      * these have a thread of their own. The thread that writes changes `open` and `written_lsn`,

@@ -34,13 +34,25 @@ void journal_segment_free(struct journal *j, struct segment **segment)
 
 /* ---- making segments: `making` is held ------------------------------------------------------ */
 
+static unsigned stock_now(const struct journal *j)
+{
+    return atomic_load_explicit(&j->stock_count, memory_order_relaxed);
+}
+
+static void set_stock(struct journal *j, unsigned count)
+{
+    atomic_store_explicit(&j->stock_count, count, memory_order_relaxed);
+}
+
 static void add_stock(struct journal *j, uint32_t number)
 {
-    if (j->stock_count == j->stock_room) {
+    unsigned count = stock_now(j);
+    if (count == j->stock_room) {
         j->stock_room = j->stock_room != 0 ? j->stock_room * 2 : 16;
         j->stock = mem_realloc(j->stock, j->stock_room * sizeof *j->stock);
     }
-    j->stock[j->stock_count++] = number;
+    j->stock[count] = number;
+    set_stock(j, count + 1);
 }
 
 static bool fill_with_zeros(struct journal *j, struct disk_file *f, struct err *err)
@@ -93,8 +105,9 @@ static bool write_header(struct journal *j, struct segment *s, struct err *err)
 static struct segment *make_one(struct journal *j, struct err *err)
 {
     char from[JOURNAL_NAME_MAX], to[JOURNAL_NAME_MAX];
-    bool has_stock = j->stock_count != 0;
-    journal_spare_name(has_stock ? j->stock[j->stock_count - 1] : j->next_made, from);
+    unsigned stock = stock_now(j);
+    bool has_stock = stock != 0;
+    journal_spare_name(has_stock ? j->stock[stock - 1] : j->next_made, from);
     journal_seg_name(j->next_made, to);
     struct segment *s = mem_zalloc(sizeof *s);
     s->file =
@@ -104,7 +117,7 @@ static struct segment *make_one(struct journal *j, struct err *err)
         journal_segment_free(j, &s);
         return NULL;
     }
-    j->stock_count -= has_stock;
+    set_stock(j, stock - has_stock);
     j->next_made++;
     return s;
 }
@@ -140,7 +153,7 @@ static bool make_some(struct journal *j, unsigned most, struct err *err)
             TAILQ_INSERT_TAIL(&made, s, entry);
             count++;
         }
-    } while (ok && count < most && j->stock_count != 0);
+    } while (ok && count < most && stock_now(j) != 0);
     struct err sync_err;
     if (count != 0 && !ops_of(j)->sync_folder(j->setup.disk, JOURNAL_FOLDER, &sync_err)) {
         *err = sync_err;
@@ -167,9 +180,25 @@ static unsigned ready_wanted(const struct journal *j)
     return j->setup.spare + j->setup.reserve;
 }
 
+/* Only below this are new files made. Those that are in use come back: if all that is wanted were
+ * made at once, as many would be too many a moment later and be removed, all the time. */
+static unsigned ready_least(const struct journal *j)
+{
+    return j->setup.reserve + (j->setup.spare + 1) / 2;
+}
+
+/* How many to make now. */
+static unsigned ready_lacking(const struct journal *j)
+{
+    unsigned ready = ready_now(j), wanted = ready_wanted(j);
+    if (ready < wanted && stock_now(j) != 0)
+        return wanted - ready;
+    return ready < ready_least(j);
+}
+
 bool journal_wants_prepare(const struct journal *j)
 {
-    return ready_now(j) < ready_wanted(j) && !journal_has_failed(j);
+    return ready_lacking(j) != 0 && !journal_has_failed(j);
 }
 
 bool journal_prepare(struct journal *j, struct err *err)
@@ -177,8 +206,9 @@ bool journal_prepare(struct journal *j, struct err *err)
     bool ok = true;
     while (ok && journal_wants_prepare(j)) {
         lock_take(&j->making);
-        unsigned ready = ready_now(j), wanted = ready_wanted(j);
-        ok = ready >= wanted || make_some(j, ready != 0 ? wanted - ready : 1, err);
+        unsigned lacking = ready_lacking(j);
+        /* The first one at once, if there is none: somebody may wait for it. */
+        ok = lacking == 0 || make_some(j, ready_now(j) != 0 ? lacking : 1, err);
         lock_give(&j->making);
     }
     if (!ok && err->code != ERR_LIMIT)
@@ -251,9 +281,9 @@ static bool has_length(struct journal *j, const char *name, bool *fits, struct e
 /* Those of another length, or not filled to their end, go. */
 static bool sift_stock(struct journal *j, struct err *err)
 {
-    size_t count = j->stock_count;
-    j->stock_count = 0;
-    for (size_t i = 0; i < count; i++) {
+    unsigned count = stock_now(j);
+    set_stock(j, 0);
+    for (unsigned i = 0; i < count; i++) {
         char name[JOURNAL_NAME_MAX];
         bool fits = false;
         journal_spare_name(j->stock[i], name);
@@ -261,7 +291,7 @@ static bool sift_stock(struct journal *j, struct err *err)
             (!fits && !ops_of(j)->remove(j->setup.disk, name, err)))
             return false;
         if (fits)
-            j->stock[j->stock_count++] = j->stock[i];
+            add_stock(j, j->stock[i]);
     }
     return true;
 }
@@ -278,8 +308,8 @@ bool journal_make_first(struct journal *j, struct err *err)
     bool ok = ops_of(j)->make_folder(j->setup.disk, JOURNAL_FOLDER, err) &&
               ops_of(j)->sync_folder(j->setup.disk, "", err) &&
               ops_of(j)->list(j->setup.disk, JOURNAL_FOLDER, note_spare, j, err);
-    if (j->stock_count != 0) /* a folder is listed in no order; here everything goes in one */
-        qsort(j->stock, j->stock_count, sizeof *j->stock, by_number);
+    if (stock_now(j) != 0) /* a folder is listed in no order; here everything goes in one */
+        qsort(j->stock, stock_now(j), sizeof *j->stock, by_number);
     ok = ok && sift_stock(j, err) && make_some(j, 1, err);
     lock_give(&j->making);
     if (ok)
@@ -292,7 +322,7 @@ static bool put_away(struct journal *j, uint32_t seg, struct err *err)
 {
     char name[JOURNAL_NAME_MAX], spare[JOURNAL_NAME_MAX];
     journal_seg_name(seg, name);
-    if (ready_now(j) + j->stock_count >= ready_wanted(j) ||
+    if (ready_now(j) + stock_now(j) >= ready_wanted(j) ||
         segs_get(j->setup.segs, seg)->bytes != j->setup.segment_bytes)
         return ops_of(j)->remove(j->setup.disk, name, err);
     journal_spare_name(seg, spare);

@@ -10,7 +10,7 @@
 #define POOL_THREADS  3u /* spares, an index or an evacuation, large files */
 #define POOL_WAITING  64u
 #define LOAD_THREADS  4u
-#define SPARES        3u
+#define SPARES        8u
 #define RESERVE       2u
 #define TICK_BUSY_MS  10u /* something is waited for that nobody calls about */
 #define TICK_MS       100u

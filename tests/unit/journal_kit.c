@@ -39,7 +39,7 @@ void journal_kit_init(struct journal_kit *k)
         .segs = k->segs,
         .segment_bytes = SEG_BYTES,
         .first_seg = 1,
-        .spare = 2,
+        .spare = 3,
         .reserve = 1,
         .slow_ms = 10000,
         .interval_ms = 200,

@@ -269,6 +269,28 @@ Test(journal, uses_files_again_and_never_takes_old_octets_for_new)
     cr_expect(eq(u64, stats().waits, 0));
 }
 
+/* A segment is needed for a while after it is full, sometimes longer: the same files go round. */
+Test(journal, makes_no_new_files_while_the_old_ones_come_back)
+{
+    uint64_t lsn = 0, qseq = 0;
+    uint32_t oldest = 1;
+    unsigned created = 0;
+    kit.setup.spare = 8;
+    journal_kit_open(&kit);
+    for (uint32_t open = 2; open < 200; open++) {
+        cr_assert(journal_prepare(kit.journal, &kit.err), "%s", kit.err.text);
+        while (place_of_lsn(lsn).seg < open)
+            append(qseq++, 2500, &lsn);
+        cr_assert(journal_pump(kit.journal, 0));
+        for (uint32_t lag = 2 + open % 7 / 2; oldest + lag <= open; oldest++)
+            cr_assert(journal_recycle(kit.journal, oldest, &kit.err), "%s", kit.err.text);
+        if (open == 40)
+            created = kit.disk->counts[KIT_CREATE];
+    }
+    cr_expect(eq(uint, kit.disk->counts[KIT_CREATE], created));
+    cr_expect(eq(u64, stats().waits, 0));
+}
+
 Test(journal, keeps_no_more_spares_than_wanted)
 {
     uint64_t lsn = 0, qseq = 0;
@@ -280,12 +302,12 @@ Test(journal, keeps_no_more_spares_than_wanted)
                    0600);
     for (uint32_t seg = 1; seg <= 10; seg++)
         cr_assert(journal_recycle(kit.journal, seg, &kit.err), "%s", kit.err.text);
-    cr_expect(eq(sz, journal_kit_count_files(&kit, ""), 4));
-    cr_expect(eq(sz, journal_kit_count_files(&kit, "spare-"), 3));
+    cr_expect(eq(sz, journal_kit_count_files(&kit, ""), 5));
+    cr_expect(eq(sz, journal_kit_count_files(&kit, "spare-"), 4));
     cr_assert(journal_prepare(kit.journal, &kit.err), "%s", kit.err.text);
-    cr_expect(eq(sz, journal_kit_count_files(&kit, ".seg"), 4));
-    cr_expect(eq(sz, journal_kit_count_files(&kit, ""), 4));
-    cr_expect(eq(uint, stats().spares, 3));
+    cr_expect(eq(sz, journal_kit_count_files(&kit, ".seg"), 5));
+    cr_expect(eq(sz, journal_kit_count_files(&kit, ""), 5));
+    cr_expect(eq(uint, stats().spares, 4));
     journal_kit_read(&kit, 12, &found);
     cr_expect(found.has_file);
     cr_expect(eq(sz, found.count, 0));
