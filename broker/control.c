@@ -8,6 +8,7 @@
 #include "cluster/meta_wire.h"
 #include "definitions.h"
 #include "effects.h"
+#include "live.h"
 
 #define EFFECTS_KEPT_MAX ((size_t)1024) /* room for more is given back */
 #define GROUP_MAX        4096u          /* commands */
@@ -340,15 +341,18 @@ void control_send(struct control *c, struct control_op **op)
 bool control_open(struct control *c, struct disk *disk, struct epoch *epoch, bool *is_new,
                   struct err *err)
 {
-    c->definitions = definitions_open(&(struct definitions_setup){ .loop = c->loop,
-                                                                   .meta = c->meta,
-                                                                   .epoch = epoch,
-                                                                   .disk = disk,
-                                                                   .node = broker_name(c->broker),
-                                                                   .on_safe = on_safe,
-                                                                   .on_failed = on_failed,
-                                                                   .arg = c },
-                                      is_new, err);
+    c->definitions = definitions_open(
+        &(struct definitions_setup){ .loop = c->loop,
+                                     .meta = c->meta,
+                                     .epoch = epoch,
+                                     .disk = disk,
+                                     .node = broker_name(c->broker),
+                                     .slow_ms =
+                                         (uint64_t)broker_live(c->broker)->conf->store.slow_ms,
+                                     .on_safe = on_safe,
+                                     .on_failed = on_failed,
+                                     .arg = c },
+        is_new, err);
     if (c->definitions == NULL)
         return false;
     effects_of_start(c->broker, meta_current(c->meta));

@@ -13,7 +13,8 @@
 
 #include <inttypes.h>
 
-#define REST_MS 1000u /* without a command: then the last group is closed */
+#define REST_MS 1000u  /* without a command: then the last group is closed */
+#define WARN_MS 10000u /* at most one warning of a slow disk in so long */
 
 struct definitions {
     struct definitions_setup setup;
@@ -22,7 +23,10 @@ struct definitions {
     struct loop_timer rest;
     bool has_failed;
 
+    struct log_rate slow; /* warnings */
+
     struct work_job job; /* the group on its way */
+    uint64_t sent_ms;
     bool is_on_its_way;
     bool is_closing; /* it is an empty one, for nobody */
     bool has_run;
@@ -68,6 +72,7 @@ static void send_off(struct definitions *d, bool is_closing)
     d->is_on_its_way = true;
     d->is_closing = is_closing;
     d->has_run = false;
+    d->sent_ms = clock_mono_ms();
     loop_timer_stop(&d->rest);
     if (!is_closing)
         meta_log_begin(d->log);
@@ -77,12 +82,23 @@ static void send_off(struct definitions *d, bool is_closing)
     on_group_back(&d->job);
 }
 
+static void warn_if_slow(struct definitions *d)
+{
+    unsigned left_out;
+    uint64_t ms = clock_mono_ms() - d->sent_ms;
+    if (ms > d->setup.slow_ms && log_rate_ok(&d->slow, 1, WARN_MS, &left_out))
+        log_warn("definitions", d->setup.node,
+                 "the disk is slow, changes of definitions wait for it ms=%" PRIu64 " left_out=%u",
+                 ms, left_out);
+}
+
 static void on_group_back(struct work_job *job)
 {
     struct definitions *d = CONTAINER_OF(job, struct definitions, job);
     if (!d->has_run)
         run_group(job); /* the pool ended before it came to it */
     d->is_on_its_way = false;
+    warn_if_slow(d);
     if (!d->ok) {
         fail(d, &d->err);
         return;

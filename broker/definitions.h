@@ -21,6 +21,7 @@ struct definitions_setup {
     struct epoch *epoch;
     struct disk *disk; /* borrowed */
     const char *node;  /* for the log; borrowed */
+    uint64_t slow_ms;  /* a group that takes longer is warned of */
     /* The group is safe: publish what is in it, and nothing else. No other is to be sent off before
      * this has returned. */
     void (*on_safe)(void *arg);
