@@ -6,6 +6,9 @@
 /* What malloc adds to a block, about. */
 #define BLOCK_BYTES 16u
 
+/* To pass a chunk of which nothing is in memory costs as much as so many entries. */
+#define PASS_COST 8u
+
 /* Chunks that one look for what has no place may pass. */
 #define LOOK_CHUNKS 1024u
 
@@ -128,7 +131,7 @@ static bool may_be_runs(const struct qindex *ix, const struct qslot *slot, const
 {
     const struct qchunk *c = slot->chunk;
     if (p->is_indexed == NULL || c->absent != QCHUNK_ENTRIES || has_returns(c) ||
-        slot->number * QCHUNK_ENTRIES < ix->next_fresh)
+        slot->number * QCHUNK_ENTRIES < ix->next_fresh || !p->is_indexed(c->entries[0].seg, p->arg))
         return false;
     size_t new_runs = 0;
     for (size_t at = 0; at < QCHUNK_ENTRIES;) {
@@ -173,7 +176,8 @@ void qindex_page_out(struct qindex *ix, struct qpaging *p,
     for (; index < ix->chunks.count && p->budget != 0; index++) {
         const struct qslot slot = *qchunks_at(&ix->chunks, index);
         uint64_t first = slot.number * QCHUNK_ENTRIES;
-        p->budget -= p->budget < QCHUNK_ENTRIES ? p->budget : QCHUNK_ENTRIES;
+        size_t cost = slot.chunk->absent != slot.chunk->live ? QCHUNK_ENTRIES : PASS_COST;
+        p->budget -= p->budget < cost ? p->budget : cost;
         for (size_t at = from > first ? (size_t)(from - first) : 0;
              slot.chunk->absent != slot.chunk->live && at < QCHUNK_ENTRIES; at++) {
             struct qentry *e = &slot.chunk->entries[at];

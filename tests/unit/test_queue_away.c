@@ -369,3 +369,167 @@ Test(queue_away, a_queue_that_is_restored_has_what_it_had)
     cr_expect(not(queue_restore(&q, &from, 0)), "there is no priority 7 any more");
     cr_assert(queue_fini(&q, SIZE_MAX));
 }
+
+Test(queue_away, what_is_not_durable_stays)
+{
+    start(1000);
+    open_queue();
+    publish_placed(10);
+    make_durable();
+    w.durable_lsn--; /* where the last record begins, which is not durable then */
+    publish_placed(10);
+    page_out_all(1);
+    cr_expect(eq(u64, queue_away(&q), 8));
+    publish(0, false, false);
+    make_durable();
+    page_out_all(1);
+    cr_expect(eq(u64, queue_away(&q), 19), "one is the head, one has no place");
+    close_queue();
+}
+
+Test(queue_away, what_stands_elsewhere_by_now_is_not_taken)
+{
+    start(1000);
+    open_queue();
+    publish_placed(3);
+    make_durable();
+    page_out_all(1);
+    items[0] = (struct queue_item){ .qseq = 1,
+                                    .message = make(1),
+                                    .place = { 1, w.messages[1].place.offset + 8 } };
+    queue_loaded(&q, items, 1);
+    cr_expect(eq(u64, queue_away(&q), 2));
+    items[0] = (struct queue_item){ .qseq = 1, .message = make(1), .place = w.messages[1].place };
+    queue_loaded(&q, items, 1);
+    cr_expect(eq(u64, queue_away(&q), 1));
+    close_queue();
+}
+
+static void get_and_requeue(unsigned count)
+{
+    for (unsigned n = 0; n < count; n++)
+        get();
+    for (unsigned n = 0; n < count; n++) {
+        cr_assert(queue_requeue(&q, n, NULL, true));
+        w.messages[n].state = KNOWN_READY;
+        w.messages[n].redelivered = true;
+    }
+}
+
+/* What came back stands in a heap of positions: its entries stay. */
+Test(queue_away, what_came_back_is_in_no_run)
+{
+    start(1000);
+    open_queue();
+    publish_placed(400);
+    get_and_requeue(200);
+    make_durable();
+    w.is_indexed[w.seg] = true;
+    page_out_all(1);
+    cr_expect(eq(u64, queue_away(&q), 399));
+    cr_assert(eq(sz, q.store.first.away->runs.count, 1));
+    cr_expect(ge(u64, qruns_at(&q.store.first.away->runs, 0)->first, 200));
+    while (get() != NULL)
+        ;
+    cr_expect(eq(u64, queue_unacked(&q), 400));
+    close_queue();
+}
+
+/* They are buried with their entries, which are freed in turns: a load that is late must not raise
+ * them. */
+Test(queue_away, a_late_load_does_not_touch_what_was_purged)
+{
+    start(1000);
+    open_queue();
+    publish_placed(500);
+    get_and_requeue(400);
+    make_durable();
+    page_out_all(1);
+    struct qwant wa;
+    cr_assert(queue_wants(&q, &window, 0, &wa));
+    cr_expect(eq(u64, queue_purge(&q), 500));
+    cr_assert(q.has_buried);
+    for (unsigned n = 0; n < w.count; n++)
+        w.messages[n].state = KNOWN_GONE;
+    answer(&wa);
+    queue_lost(&q, 300, 350);
+    publish_placed(5);
+    page_out_all(1);
+    cr_expect(eq(u64, queue_ready(&q), 5));
+    cr_expect(eq(u64, queue_away(&q), 0));
+    expect_counts();
+    while (q.has_buried)
+        queue_go_on(&q, 0);
+    expect_counts();
+    expect_segments();
+    for (unsigned n = 0; n < 5; n++)
+        cr_expect(ne(ptr, get(), NULL));
+    close_queue();
+}
+
+Test(queue_away, counts_of_returns_are_in_no_run)
+{
+    start(1000);
+    settings.is_quorum = true;
+    open_queue();
+    publish_placed(100);
+    for (unsigned n = 0; n < 100; n++) {
+        struct known_message *k = get();
+        cr_assert(queue_return(&q, k->qseq, NULL));
+        k->state = KNOWN_READY;
+        k->redelivered = true;
+        k->returns = 1;
+    }
+    make_durable();
+    w.is_indexed[w.seg] = true;
+    page_out_all(1);
+    cr_expect(eq(u64, queue_away(&q), 99));
+    cr_expect(eq(sz, q.store.first.away->runs.count, 0));
+    close_queue();
+}
+
+Test(queue_away, large_bodies_are_in_no_run)
+{
+    enum { LARGE = 506 };
+    start(1000);
+    w.has_large = true;
+    open_queue();
+    publish_placed(640);
+    make_durable();
+    w.is_indexed[w.seg] = true;
+    page_out_all(1);
+    cr_expect(eq(sz, q.store.first.away->runs.count, 2));
+    cr_expect(lt(sz, MESSAGE_LARGE_BYTES, bytes_of(LARGE)));
+    cr_expect(ne(ptr, qchunks_find(&q.store.first.chunks, LARGE / QCHUNK_ENTRIES), NULL));
+    close_queue();
+}
+
+/* Each run says of all its messages at once whether they have been out. */
+Test(queue_away, runs_keep_what_was_out_apart)
+{
+    static struct recovered_entry entries[256];
+    start(1000);
+    open_queue();
+    for (unsigned n = 0; n < 256; n++) {
+        struct known_message *k = &w.messages[w.count++];
+        *k = (struct known_message){
+            .state = KNOWN_READY, .qseq = n, .persistent = true, .redelivered = n < 160
+        };
+        entries[n] = (struct recovered_entry){
+            .qseq = n, .body_bytes = bytes_of(n), .place = append(k), .redelivered = n < 160
+        };
+    }
+    struct recovered_level level = { .next_new = 256, .entries = entries, .entry_count = 256 };
+    const struct recovered_queue from = { .qid = 1, .levels = &level, .level_count = 1 };
+    cr_assert(queue_restore(&q, &from, 0));
+    make_durable();
+    w.is_indexed[w.seg] = true;
+    page_out_all(1);
+    cr_assert(eq(sz, q.store.first.away->runs.count, 2));
+    cr_expect(eq(u64, qruns_at(&q.store.first.away->runs, 0)->last, 159));
+    unsigned n = 0;
+    while (get() != NULL)
+        n++;
+    cr_expect(eq(uint, n, 256));
+    close_queue();
+}
