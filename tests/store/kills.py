@@ -5,9 +5,12 @@ import os
 import random
 import signal
 import statistics
+import threading
 import time
 
+import wire
 from harness import procs
+from harness.client import Conn, Eof
 from harness.servers import BUILD, answers
 from harness.waits import LONG, SCALE
 
@@ -22,6 +25,7 @@ LOADS = {
                "--prefetch", "20"],
     "one-by-one": ["--publishers", "4", "--confirm", "1", "--size", "200", "--ack", "each",
                    "--prefetch", "1"],
+    "quorum": ["--queue-arg", "x-queue-type=quorum", "--rate", "300", "--size", "300"],
     "backlog": ["--consumers", "0", "--rate", "200", "--size", "500", "--queues", "2", "--spread"],
 }
 
@@ -48,6 +52,57 @@ class Witness:
             raise AssertionError("warren-bench %s ended with %d: %s" % (self.name, status, text))
         self.proc.tolerated = True
         return json.loads(text[text.index("{"):])
+
+
+class Definitions(threading.Thread):
+    """Declares durable queues and deletes some, and remembers what was answered."""
+
+    BROKEN = (OSError, Eof, TimeoutError, AssertionError, wire.WireError)
+
+    def __init__(self, address):
+        super().__init__(daemon=True)
+        self.address = address
+        self.there, self.gone = set(), set()  # what was answered; what was not is in neither
+        self.ends = threading.Event()
+        self.start()
+
+    def run(self):
+        number = 0
+        while not self.ends.is_set():
+            try:
+                conn = Conn(self.address)
+                ch = conn.channel()
+                while not self.ends.wait(0.01):
+                    number += 1
+                    self.step(ch, number)
+                conn.close()
+            except self.BROKEN:
+                self.ends.wait(0.02)
+
+    def step(self, ch, number):
+        name = "defs.%d" % number
+        ch.declare(name, durable=True)
+        self.there.add(name)
+        ch.bind(name, "amq.topic", name)
+        if number % 8:
+            self.there.discard(name)
+            ch.call("queue.delete", queue=name)
+            self.gone.add(name)
+
+    def judge(self, broker):
+        """What is wrong, as texts."""
+        self.ends.set()
+        self.join(LONG)
+        out = broker.ctl("-q", "list_queues", "--no-table-headers", "name", seconds=LONG)
+        names = set(out.stdout.split("\n"))
+        wrong = []
+        if self.there - names:
+            wrong.append("declared and lost: %s" % sorted(self.there - names)[:5])
+        if self.gone & names:
+            wrong.append("deleted and back: %s" % sorted(self.gone & names)[:5])
+        if len(self.there) < 3:
+            wrong.append("hardly anything was declared: %d" % len(self.there))
+        return wrong
 
 
 class Kills:
@@ -94,7 +149,9 @@ class Kills:
 
 
 def run(broker, folder, rounds, seed, loads=None, say=lambda line: None):
-    """Everything: {load: warren-bench's JSON}, and the Kills for their times."""
+    """Everything: {load: warren-bench's JSON}, the Kills for their times, and what is wrong with
+    definitions."""
+    definitions = Definitions(broker.address)
     witnesses = [Witness(n, LOADS[n], broker.address, folder) for n in loads or LOADS]
     kills = Kills(broker, seed, say)
     try:
@@ -106,8 +163,10 @@ def run(broker, folder, rounds, seed, loads=None, say=lambda line: None):
                         w.name, w.proc.log_tail()))
         for w in witnesses:
             w.stop()
-        return {w.name: w.verdict() for w in witnesses}, kills
+        wrong = definitions.judge(broker)
+        return {w.name: w.verdict() for w in witnesses}, kills, wrong
     except BaseException:
+        definitions.ends.set()
         for w in witnesses:
             w.proc.kill()
         raise
