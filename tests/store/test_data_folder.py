@@ -53,14 +53,21 @@ class Base(Case):
         return sorted(os.path.join(journal, f) for f in os.listdir(journal) if f.endswith(".seg"))
 
 
+class Stranger(Broker):
+    """Whose pid file is elsewhere, so that the folder must defend itself."""
+
+    def argv(self, *more):
+        return super().argv("--pid-file", self.path("pid"), *more)
+
+
 class Refusals(Base):
     def test_two_nodes_on_one_folder(self):
         b = self.filled(50)
-        other = Broker(self.folder("other"), b.name)
+        other = Stranger(self.folder("other"), b.name)
         self.own(other)
         os.symlink(b.path("data"), other.path("data"))
-        log = self.refused(other, r"(?i)in use|another|lock")
-        self.assertIn("data", log)
+        log = self.refused(other, r"(?i)in use by another")
+        self.assertIn(str(b.proc.pid), log)
         # The first one has not noticed.
         self.assertEqual(len(drain(b.address, "q")), 50)
 
@@ -114,7 +121,8 @@ class Refusals(Base):
         b = self.filled(50)
         b.stop()
         other = self.own(Broker(self.folder("other"), "hare"))
-        shutil.copytree(node_folder(b), node_folder(other))
+        shutil.copytree(node_folder(b), node_folder(other),
+                        ignore=shutil.ignore_patterns("*.sock", "*.pid"))
         self.refused(other, r"belongs to the node .rabbit1@localhost", r"hare@localhost")
 
 
@@ -136,7 +144,7 @@ class CheckStore(Base):
         b = self.filled()
         b.proc.kill()
         copy = os.path.join(self.folder("copy"), "data")
-        shutil.copytree(node_folder(b), copy)
+        shutil.copytree(node_folder(b), copy, ignore=shutil.ignore_patterns("*.sock", "*.pid"))
         self.check_store(b)
         for folder, _, files in os.walk(copy):
             for name in files:
