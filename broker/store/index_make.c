@@ -126,14 +126,15 @@ static bool take_msg(struct index_make *m, struct gathering *g, const struct rec
         item.returns = t.returns;
         add_item(g, t.qid, &item);
         if (msg.flags & MSG_LARGE)
-            index_states_add(m->states, &(struct index_state){ .kind = INDEX_LARGE,
-                                                               .qid = t.qid,
-                                                               .first = t.qseq,
-                                                               .large_id = msg.large_id,
-                                                               .offset = item.offset,
-                                                               .length = item.length,
-                                                               .body_bytes = item.body_bytes,
-                                                               .flags = item.flags });
+            index_states_add(m->states,
+                             &(struct index_state){ .kind = INDEX_LARGE,
+                                                    .qid = t.qid,
+                                                    .first = t.qseq,
+                                                    .large_id = msg.large_id,
+                                                    .offset = item.offset,
+                                                    .length = item.length,
+                                                    .large_bytes = msg.body_bytes + msg.props_bytes,
+                                                    .flags = item.flags });
     }
     m->header.put_count += msg.target_count;
     m->header.put_cost += msg.target_count * (uint64_t)segs_cost(msg.body_bytes);

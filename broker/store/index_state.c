@@ -171,7 +171,7 @@ static void put_other(struct wire_out *w, const struct index_state *item)
         index_put_varint(w, item->large_id);
         index_put_varint(w, item->offset);
         index_put_varint(w, item->length);
-        index_put_varint(w, item->body_bytes);
+        index_put_varint(w, item->large_bytes);
         wire_put_u8(w, item->flags);
     }
 }
@@ -239,12 +239,11 @@ static bool read_large(struct index_state_reader *r)
     r->now.large_id = index_varint(&r->w);
     uint64_t offset = index_varint(&r->w);
     uint64_t length = index_varint(&r->w);
-    uint64_t body_bytes = index_varint(&r->w);
+    r->now.large_bytes = index_varint(&r->w);
     r->now.flags = wire_u8(&r->w);
     r->now.offset = (uint32_t)offset;
     r->now.length = (uint32_t)length;
-    r->now.body_bytes = (uint32_t)body_bytes;
-    return offset <= SEGMENT_BYTES_MAX && length <= SEGMENT_BYTES_MAX && body_bytes <= UINT32_MAX;
+    return offset <= SEGMENT_BYTES_MAX && length <= SEGMENT_BYTES_MAX;
 }
 
 static bool read_item(struct index_state_reader *r)

@@ -8,7 +8,8 @@
  *   AHEAD    the same, for marks that run ahead (SETTLE_AHEAD)
  *   RETURNS  varint qseq, varint returns
  *   PROVEN   varint id of a large message that is durable; qid is 0
- *   LARGE    varint qseq, id, offset, length, body octets; u8 flags: a MSG_LARGE record's target
+ *   LARGE    varint qseq, id, offset, length, octets of the file's properties and body; u8 flags: a
+ *            MSG_LARGE record's target
  *   GAP      varint from, varint to: octets that cannot be read and were durable; qid is 0
  */
 #ifndef WARREN_INDEX_STATE_H
@@ -35,7 +36,7 @@ struct index_state {
     uint64_t large_id;
     uint32_t offset;
     uint32_t length;
-    uint32_t body_bytes;
+    uint64_t large_bytes; /* properties and body */
     uint32_t returns;
     uint8_t flags; /* of the MSG */
 };

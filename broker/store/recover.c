@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+#define DISTRUST_MAX 64u
+
 static int by_number(const void *a, const void *b)
 {
     const struct found_seg *x = a;
@@ -90,22 +92,33 @@ static void free_found(struct recovery *r)
     mem_free(r->proven);
 }
 
-/* *again: a list of an index file cannot be read, so without index files it may work. */
-static bool run(const struct recover_setup *setup, bool distrusts, struct recovered *out,
-                bool *again, struct err *err)
+/* Segments whose index files opened well, and then had a list that could not be read: they are read
+ * themselves the next time. */
+struct distrust {
+    uint32_t segs[DISTRUST_MAX];
+    size_t count;
+};
+
+static bool run(const struct recover_setup *setup, struct distrust *d, struct recovered *out,
+                struct err *err)
 {
-    struct recovery r = { .setup = setup, .disk = setup->disk, .out = out, .distrusts = distrusts };
+    struct recovery r = { .setup = setup,
+                          .disk = setup->disk,
+                          .out = out,
+                          .distrusted = d->segs,
+                          .distrusted_count = d->count };
     *out = (struct recovered){ 0 };
     idmap_init(&r.by_qid);
     atomic_init(&r.done_bytes, 0);
-    bool is_read = list_segments(&r, err) && recover_read(&r, err) && recover_judge(&r, err);
-    bool ok = is_read && recover_gather(&r, err) && recover_larges(&r, err) &&
-              recover_merge(&r, err) && recover_damages(&r, err);
+    bool ok = list_segments(&r, err) && recover_read(&r, err) && recover_judge(&r, err) &&
+              recover_gather(&r, err) && recover_larges(&r, err) && recover_merge(&r, err) &&
+              recover_damages(&r, err);
     if (ok) {
         recover_larges_out(&r);
         fill_segs(&r);
+    } else if (r.bad_index != 0 && d->count < DISTRUST_MAX) {
+        d->segs[d->count++] = r.bad_index;
     }
-    *again = is_read && !ok && !distrusts;
     free_found(&r);
     if (!ok)
         recovered_fini(out);
@@ -114,13 +127,14 @@ static bool run(const struct recover_setup *setup, bool distrusts, struct recove
 
 bool recover_run(const struct recover_setup *setup, struct recovered *out, struct err *err)
 {
-    bool again;
-    if (run(setup, false, out, &again, err))
-        return true;
-    if (!again)
-        return false;
-    log_warn("store", "journal", "%s; all segments are read", err->text);
-    return run(setup, true, out, &again, err);
+    struct distrust d = { .count = 0 };
+    for (size_t tries = 0;; tries++) {
+        if (run(setup, &d, out, err))
+            return true;
+        if (d.count == tries)
+            return false;
+        log_warn("store", "journal", "%s; it is made again", err->text);
+    }
 }
 
 void recovered_fini(struct recovered *r)

@@ -42,8 +42,8 @@ static void tell(struct hole *h, uint64_t qid, uint64_t first, uint64_t last)
  */
 
 /* All positions within `among` that a record is known of. */
-static bool add_known(const struct found_row *fr, struct settle_range among, struct ranges *known,
-                      struct err *err)
+static bool add_known(struct hole *h, const struct found_row *fr, struct settle_range among,
+                      struct ranges *known, struct err *err)
 {
     struct index_cursor c;
     const struct index_item *e;
@@ -55,6 +55,8 @@ static bool add_known(const struct found_row *fr, struct settle_range among, str
          ok = index_cursor_next(&c, err))
         ranges_add(known, e->qseq, e->qseq);
     index_cursor_fini(&c);
+    if (!ok)
+        h->r->bad_index = fr->seg->seg;
     return ok;
 }
 
@@ -87,7 +89,7 @@ static bool tell_range(struct hole *h, const struct found_queue *q, struct settl
     for (; range != NULL && range < end && range->first <= among.last; range++)
         ranges_add(&known, range->first, range->last);
     for (size_t i = 0; ok && i < q->row_count; i++)
-        ok = add_known(&q->rows[i], among, &known, err);
+        ok = add_known(h, &q->rows[i], among, &known, err);
     ranges_tidy(&known);
     if (ok)
         tell_missing(h, q->qid, among, &known);
@@ -166,6 +168,8 @@ static bool note_here(const struct hole *h, const struct index_row *row, struct 
         if ((e->flags & MSG_MOVED) == 0)
             note(s, e->qseq, e->offset < h->at.from);
     index_cursor_fini(&c);
+    if (!ok)
+        h->r->bad_index = h->seg->seg;
     return ok;
 }
 
@@ -213,11 +217,11 @@ static bool tell_hole(struct recovery *r, struct found_seg *s, struct octets at,
     bool ok = true;
     if (s->old != NULL && tell_by_index(&h, err) && h.told != 0)
         return true;
-    if (h.told == 0)
+    if (h.told == 0) /* or what its index says cannot be read: by neighbours all the same */
         for (size_t i = 0; ok && i < r->queue_count; i++)
             ok = tell_queue(&h, r->queues[i], err);
-    if (ok && h.told == 0)
-        tell(&h, 0, 0, 0);
+    h.told = 0; /* neighbours need not tell all there was */
+    tell(&h, 0, 0, 0);
     return ok;
 }
 

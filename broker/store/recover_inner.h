@@ -80,8 +80,8 @@ struct found_large {
     struct place place;
     uint64_t qid;
     uint64_t qseq;
-    uint32_t length;
-    uint32_t body_bytes;
+    uint64_t bytes;  /* of properties and body */
+    uint32_t length; /* of the record */
     uint32_t alive;
     bool is_proven;
 };
@@ -90,7 +90,9 @@ struct recovery {
     const struct recover_setup *setup;
     struct disk *disk;
     struct recovered *out;
-    bool distrusts;         /* index files are not read, and made anew */
+    const uint32_t *distrusted; /* segments whose index files are to be made anew */
+    size_t distrusted_count;
+    uint32_t bad_index;     /* a list of this segment's cannot be read */
     struct found_seg *segs; /* by number */
     size_t seg_count;
     uint64_t durable_lsn;

@@ -11,8 +11,10 @@
 #include <stdio.h>
 
 /* A hole is filled with SETTLE records of no queue, of any length that a hole can have. */
-#define FILL_LEAST record_padded(RECORD_SETTLE_ROOM(0, 0))
-#define FILL_MOST  record_padded(RECORD_SETTLE_ROOM(SETTLE_RANGES_MAX, 0))
+#define FILL_LEAST    record_padded(RECORD_SETTLE_ROOM(0, 0))
+#define FILL_MOST     record_padded(RECORD_SETTLE_ROOM(SETTLE_RANGES_MAX, 0))
+
+#define REWRITE_BYTES ((uint32_t)1 << 20)
 
 _Static_assert(RECORD_SETTLE_ROOM(0, 0) == 22 && PLACE_ALIGN == 8,
                "a range is two steps of a fill, a mark is one");
@@ -177,6 +179,42 @@ static bool mend_file(struct disk_file *f, const struct found_seg *s, struct err
     return f->disk->ops->write(f, 0, &part, 1, err);
 }
 
+/* The same octets once more. A sync that failed has left them in the system's memory, where they
+ * count as written although they are not: only what is written anew is sure to go out with the next
+ * sync. */
+static bool rewrite(struct disk_file *f, uint32_t from, uint32_t to, struct err *err)
+{
+    uint8_t *bytes = mem_alloc(REWRITE_BYTES);
+    bool ok = true;
+    while (ok && from < to) {
+        size_t n = to - from < REWRITE_BYTES ? to - from : REWRITE_BYTES;
+        size_t got = 0;
+        ok = f->disk->ops->read(f, from, bytes, n, &got, err);
+        struct slice part = slice_of(bytes, got);
+        if (!ok || got == 0)
+            break;
+        ok = f->disk->ops->write(f, from, &part, 1, err);
+        from += (uint32_t)got;
+    }
+    mem_free(bytes);
+    return ok;
+}
+
+static bool rewrite_unsynced(struct recovery *r, const struct found_seg *s, struct disk_file *f,
+                             struct err *err)
+{
+    struct place durable = place_of_lsn(r->durable_lsn);
+    uint32_t from = s->seg == durable.seg && durable.offset > SEGMENT_HEADER_BYTES
+                        ? durable.offset
+                        : SEGMENT_HEADER_BYTES;
+    uint32_t to = 0;
+    if (s->ix != NULL)
+        to = seg_index_header(s->ix)->end;
+    else if (s->is_made)
+        to = s->make.header.end;
+    return rewrite(f, from, to, err);
+}
+
 static bool is_torn_inside(const struct found_seg *s)
 {
     for (size_t i = 0; s->is_made && i < s->make.gap_count; i++)
@@ -204,7 +242,7 @@ static bool cut_segment(struct recovery *r, struct found_seg *s, struct err *err
     struct disk_file *f = r->disk->ops->open(r->disk, name, DISK_WRITE, err);
     if (f == NULL)
         return false;
-    bool ok = !mends || mend_file(f, s, err);
+    bool ok = (!mends || mend_file(f, s, err)) && (!unsynced || rewrite_unsynced(r, s, f, err));
     for (size_t i = 0; ok && s->is_made && i < s->make.gap_count; i++)
         ok = fill_hole(f, s, &s->make.gaps[i], err);
     ok = ok && r->disk->ops->sync(f, err);

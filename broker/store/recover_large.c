@@ -6,13 +6,10 @@
  * second is lost data.
  */
 #include "base/mem.h"
+#include "store/large.h"
 #include "store/recover_inner.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
-
-#define NAME_MAX_BYTES 40u
 
 static int by_id(const void *a, const void *b)
 {
@@ -42,17 +39,19 @@ static int by_place(const void *a, const void *b)
     return (x->qseq > y->qseq) - (x->qseq < y->qseq);
 }
 
-/* Its octets are all there; what they say is looked at when they are read. */
+/* Its octets are all there; what they say is looked at when they are read, or by who only looks. */
 static bool has_file(struct recovery *r, const struct found_large *l)
 {
-    char name[NAME_MAX_BYTES];
+    char name[LARGE_NAME_MAX];
     struct err ignored;
     uint64_t bytes = 0;
-    (void)snprintf(name, sizeof name, "large/%016" PRIx64, l->id);
+    if (r->setup->look_only)
+        return large_check(r->disk, l->id, l->bytes, &ignored);
+    large_name(l->id, name);
     struct disk_file *f = r->disk->ops->open(r->disk, name, DISK_READ, &ignored);
     if (f == NULL)
         return false;
-    bool ok = r->disk->ops->size(f, &bytes, &ignored) && bytes >= l->body_bytes;
+    bool ok = r->disk->ops->size(f, &bytes, &ignored) && bytes == LARGE_HEADER_BYTES + l->bytes;
     r->disk->ops->close(&f);
     return ok;
 }

@@ -232,13 +232,15 @@ static void close_stream(struct stream *st)
     mem_free(st);
 }
 
-static bool open_stream(struct streams *s, const struct found_row *fr, struct err *err)
+static bool open_stream(struct merge *m, struct streams *s, const struct found_row *fr,
+                        struct err *err)
 {
     struct stream *st = mem_zalloc(sizeof *st);
     st->seg = fr->seg;
     if (!index_cursor_init(&st->cursor, fr->seg->ix, fr->row, err)) {
+        m->r->bad_index = fr->seg->seg;
         close_stream(st);
-        return false; /* a list of an index file, see recover_run */
+        return false;
     }
     RECOVER_GROW(s->heap, s->count, s->cap);
     s->heap[s->count++] = st;
@@ -312,8 +314,10 @@ static bool look_at(struct merge *m, struct streams *s, struct stream *st, struc
 static bool take_first(struct merge *m, struct streams *s, struct err *err)
 {
     struct stream *st = s->heap[0];
-    if (!look_at(m, s, st, err))
+    if (!look_at(m, s, st, err)) {
+        m->r->bad_index = st->seg->seg;
         return false;
+    }
     if (index_cursor_peek(&st->cursor) == NULL) {
         close_stream(st);
         s->heap[0] = s->heap[--s->count];
@@ -353,7 +357,7 @@ static bool merge_rows(struct merge *m, struct streams *s, const struct found_ro
         else if (stands_alone(s, row, end) && is_whole(m, row))
             put_whole(m, row++);
         else
-            ok = open_stream(s, row++, err);
+            ok = open_stream(m, s, row++, err);
         if (!ok)
             return false;
     }

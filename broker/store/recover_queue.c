@@ -94,7 +94,7 @@ static void take_large(struct recovery *r, struct found_seg *s, const struct ind
                                                         .qid = i->qid,
                                                         .qseq = i->first,
                                                         .length = i->length,
-                                                        .body_bytes = i->body_bytes,
+                                                        .bytes = i->large_bytes,
                                                         .is_proven = (i->flags & MSG_MOVED) != 0 };
 }
 

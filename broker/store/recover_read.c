@@ -143,7 +143,10 @@ static bool agrees(const struct found_seg *s, const struct seg_index *ix)
 static struct seg_index *open_index(struct recovery *r, struct found_seg *s)
 {
     struct err ignored;
-    struct seg_index *ix = r->distrusts ? NULL : seg_index_open(r->disk, s->seg, &ignored);
+    for (size_t i = 0; i < r->distrusted_count; i++)
+        if (r->distrusted[i] == s->seg)
+            return NULL;
+    struct seg_index *ix = seg_index_open(r->disk, s->seg, &ignored);
     uint8_t *state = NULL;
     size_t len;
     if (ix == NULL)

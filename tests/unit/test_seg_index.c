@@ -174,7 +174,7 @@ Test(seg_index, tells_the_state_that_stands_in_the_segment)
     cr_expect(s[6].kind == INDEX_RETURNS && s[6].qid == 3 && s[6].first == 7 && s[6].returns == 2);
     cr_expect(s[7].kind == INDEX_PROVEN && s[7].large_id == 77);
     cr_expect(s[8].kind == INDEX_LARGE && s[8].qid == 4 && s[8].first == 8 && s[8].large_id == 77 &&
-              s[8].offset == at.offset && s[8].body_bytes == 100000);
+              s[8].offset == at.offset && s[8].large_bytes == 100002);
     mem_free(bytes);
     seg_index_close(&ix);
     seg_kit_fini(&k);
