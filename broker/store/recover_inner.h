@@ -96,6 +96,7 @@ struct recovery {
     struct found_seg *segs; /* by number */
     size_t seg_count;
     uint64_t durable_lsn;
+    uint64_t safe_lsn; /* at most durable_lsn, and known before segments are read */
     struct idmap by_qid;
     struct found_queue **queues; /* those that are known, by qid, in the end */
     size_t queue_count;

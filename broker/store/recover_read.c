@@ -8,6 +8,7 @@
 #define PAGE_BYTES       4096u
 #define AT_ONCE_MAX      ((uint64_t)256 << 20) /* octets of segments in memory at a time */
 #define HEADER_SALT_AT   24u
+#define BEGIN_BYTES      (SEGMENT_HEADER_BYTES + RECORD_BATCH_BYTES)
 #define HEADER_SALT_BITS 64u
 
 static void seg_name(const struct found_seg *s, char name[JOURNAL_NAME_MAX])
@@ -18,10 +19,22 @@ static void seg_name(const struct found_seg *s, char name[JOURNAL_NAME_MAX])
 /* ---- headers ------------------------------------------------------------------------------------
  */
 
+/* What its first batch says was durable. */
+static uint64_t first_durable(const struct found_seg *s, struct slice bytes)
+{
+    struct record record;
+    struct batch_record batch;
+    return s->has_header &&
+                   record_cut(bytes, &s->header, SEGMENT_HEADER_BYTES, &record) == RECORD_CUT_OK &&
+                   record_read_batch(&record, &batch)
+               ? batch.durable_lsn
+               : 0;
+}
+
 static bool read_header(struct recovery *r, struct found_seg *s, struct err *err)
 {
     char name[JOURNAL_NAME_MAX];
-    uint8_t bytes[SEGMENT_HEADER_BYTES];
+    uint8_t bytes[BEGIN_BYTES];
     size_t got = 0;
     seg_name(s, name);
     struct disk_file *f = r->disk->ops->open(r->disk, name, DISK_READ, err);
@@ -34,9 +47,12 @@ static bool read_header(struct recovery *r, struct found_seg *s, struct err *err
         ok = err_set(err, ERR_REFUSED, "%s: is larger than a segment can be", name);
     if (!ok)
         return false;
-    s->has_header =
-        got == sizeof bytes && seg_file_header(slice_of(bytes, sizeof bytes), s->seg, &s->header);
+    s->has_header = got >= SEGMENT_HEADER_BYTES &&
+                    seg_file_header(slice_of(bytes, SEGMENT_HEADER_BYTES), s->seg, &s->header);
     s->header_is_hurt = !s->has_header;
+    uint64_t durable = first_durable(s, slice_of(bytes, got));
+    if (durable > r->safe_lsn)
+        r->safe_lsn = durable;
     return true;
 }
 
@@ -139,6 +155,13 @@ static bool agrees(const struct found_seg *s, const struct seg_index *ix)
                               memcmp(h->store_id, s->header.store_id, sizeof h->store_id) == 0);
 }
 
+/* All that was written to it is durable. An index must not outlive what it speaks of: only then one
+ * is believed, or made before what was read has been synced. */
+static bool is_safe(const struct recovery *r, const struct found_seg *s, uint32_t end)
+{
+    return place_lsn((struct place){ s->seg, end }) <= r->safe_lsn;
+}
+
 /* Its index file, if it is good; also for a segment whose header is not. */
 static struct seg_index *open_index(struct recovery *r, struct found_seg *s)
 {
@@ -189,16 +212,20 @@ static bool read_segment(struct recovery *r, struct found_seg *s, struct err *er
 {
     struct seg_index *ix = open_index(r, s);
     if (ix != NULL && !r->setup->look_only) {
-        s->ix = ix;
-        s->is_indexed = true;
-        return true;
+        if (is_safe(r, s, seg_index_header(ix)->end)) {
+            s->ix = ix;
+            s->is_indexed = true;
+            return true;
+        }
+        seg_index_close(&ix);
     }
     s->old = ix;
     if (!scan_segment(r, s, err))
         return false;
     /* Most are ended and whole: their index is written at once, so that what was made of them need
      * not wait in memory until all are read. */
-    if (s->is_made && s->make.is_ended && s->make.gap_count == 0 && !r->setup->look_only)
+    if (s->is_made && s->make.is_ended && s->make.gap_count == 0 && !r->setup->look_only &&
+        is_safe(r, s, s->make.header.end))
         return recover_write_index(r, s, err);
     return true;
 }

@@ -20,7 +20,8 @@ struct index_entry {
     uint8_t msg_flags;
 };
 
-/* Read the segment and write its index file. Blocks. ERR_IO when the segment holds a bad record. */
+/* Read the segment, which is durable, and write its index file. Blocks. ERR_IO when it holds a bad
+ * record. */
 MUST_CHECK bool seg_index_build(struct disk *d, uint32_t seg, struct err *err);
 
 /* An open one: its directory in memory, its lists read when asked for. One thread at a time. */
