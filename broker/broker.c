@@ -149,9 +149,12 @@ unsigned broker_alarms(const struct broker *b)
 
 bool broker_store_stats(const struct broker *b, struct store_stats *out)
 {
-    (void)b;
-    *out = (struct store_stats){ 0 };
-    return false;
+    if (broker_store(b) == NULL) {
+        *out = (struct store_stats){ 0 };
+        return false;
+    }
+    store_stats(broker_store(b), out);
+    return true;
 }
 
 uint64_t broker_epoch_waiting(const struct broker *b)

@@ -259,6 +259,7 @@ static void bury(struct shard *s, struct hosted *h)
     if (h->will_run)
         STAILQ_REMOVE(&s->to_run, h, hosted, run_entry);
     h->will_run = false;
+    hosted_loaded(h);
     ledger_forget(s->ledger, h);
     port_cancel_all(s, &h->queue);
     loop_task_cancel(s->loop, &h->go_on);
@@ -321,6 +322,27 @@ void hosted_fini(struct shard *s)
     heap_fini(&ho->wakes);
     mem_free(ho);
     s->hosting = NULL;
+}
+
+void hosted_post_when_loaded(struct hosted *h, struct mail *mail)
+{
+    mail->next = h->when_loaded;
+    h->when_loaded = mail;
+}
+
+void hosted_loaded(struct hosted *h)
+{
+    struct mail *first = NULL; /* the last of the list came first */
+    for (struct mail *m = h->when_loaded, *next; m != NULL; m = next) {
+        next = m->next;
+        m->next = first;
+        first = m;
+    }
+    h->when_loaded = NULL;
+    for (struct mail *next; first != NULL; first = next) {
+        next = first->next;
+        mailbox_post(h->shard->loop, first);
+    }
 }
 
 struct hosted *shard_hosted(struct shard *s, uint64_t qid)

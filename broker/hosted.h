@@ -9,6 +9,7 @@
 #ifndef WARREN_HOSTED_H
 #define WARREN_HOSTED_H
 
+#include "io/mailbox.h"
 #include "ledger.h"
 #include "model/queue.h"
 #include "shard.h"
@@ -28,6 +29,7 @@ struct hosted {
     struct loop_task go_on;
     STAILQ_ENTRY(hosted) run_entry;
     struct ledger_queue book; /* what it writes into the journal */
+    struct mail *when_loaded; /* a list of those to be posted then */
 };
 
 void hosted_init(struct shard *s);
@@ -48,6 +50,12 @@ void hosted_on_letter_published(struct shard *s, uint64_t number);
 
 /* SETTLE or RETURNS of it were written into this segment. */
 void hosted_note_state(struct hosted *h, uint32_t seg);
+
+/* Post the mail to the shard when messages of the queue have come back into memory, or it goes. */
+void hosted_post_when_loaded(struct hosted *h, struct mail *mail);
+
+/* They have. */
+void hosted_loaded(struct hosted *h);
 
 /* Ask the control thread to delete a queue of this node, with nobody waiting for it. */
 void shard_delete_queue(struct shard *s, uint64_t qid);

@@ -350,8 +350,10 @@ static void get_one(struct shard *s, struct queue *q, struct port_request *r)
     struct queue_got got;
     switch (queue_get(q, r->no_ack, loop_now_ms(s->loop), &got)) {
     case QUEUE_GET_LATER:
+        r->later = true;
+        return;
     case QUEUE_GET_AWAY:
-        r->again = true;
+        r->away = true;
         return;
     case QUEUE_GOT:
         r->message = got.message;
@@ -470,11 +472,14 @@ static void on_request(struct mail *mail)
     struct shard *s = broker_shard(r->asker->broker, r->shard);
     enum port_op op = r->op;
     uint64_t qid = r->qid;
-    r->again = false;
+    r->later = r->away = false;
     r->verdict = serve(s, r);
-    if (r->again) {
-        r->mail.fn = on_request; /* in the next turn; its channel waits for the answer */
-        mailbox_post(s->loop, &r->mail);
+    if (UNLIKELY(r->later || r->away)) {
+        r->mail.fn = on_request; /* its channel waits for the answer */
+        if (r->away)
+            hosted_post_when_loaded(shard_hosted(s, qid), &r->mail);
+        else
+            mailbox_post(s->loop, &r->mail);
         return;
     }
     if (r->asker == s) {

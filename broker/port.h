@@ -65,7 +65,8 @@ struct port_request {
     struct message *message;     /* GET: a reference, or NULL */
     uint64_t qseq;               /* GET */
     bool redelivered;            /* GET */
-    bool again;                  /* private to port.c */
+    bool later; /* GET: many have expired: ask again in another turn (by port_ask this is done) */
+    bool away;  /* GET: not in memory: ask again after hosted_post_when_loaded (the same) */
 };
 
 /* Ask; channel_on_answer gets the request back, before this returns when the queue is at hand. */

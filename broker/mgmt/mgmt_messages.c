@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/units.h"
+#include "hosted.h"
 #include "io/http_text.h"
 #include "mgmt/mgmt_access.h"
 #include "mgmt/mgmt_inner.h"
@@ -332,6 +333,8 @@ struct gets {
     bool no_ack;
     bool as_base64;
     bool is_gone; /* the queue */
+    bool later;   /* see struct port_request */
+    bool away;
     uint64_t truncate;
     struct got *list;
     size_t cap;
@@ -423,7 +426,7 @@ static void settle(struct gets *g)
     port_settled(g->shard);
 }
 
-/* One more; false when there is none. */
+/* One more; false when there is none, or not now. */
 static bool get_one(struct gets *g)
 {
     struct port_request r = {
@@ -431,6 +434,8 @@ static bool get_one(struct gets *g)
     };
     port_serve(g->shard, &r);
     g->is_gone = r.verdict != PORT_OK && g->base.count == 0;
+    g->later = r.later;
+    g->away = r.away;
     if (r.verdict != PORT_OK || r.message == NULL)
         return false;
     if (g->base.count == g->cap) {
@@ -447,7 +452,11 @@ static void on_shard_get(struct mail *mail)
     bool more = true;
     for (unsigned n = 0; more && n < GETS_A_TURN && g->base.count < g->wanted; n++)
         more = get_one(g);
-    if (more && g->base.count < g->wanted) {
+    if (g->away) {
+        hosted_post_when_loaded(shard_hosted(g->shard, g->qid), &g->mail);
+        return;
+    }
+    if ((more || g->later) && g->base.count < g->wanted) {
         mailbox_post(g->shard->loop, &g->mail);
         return;
     }

@@ -47,7 +47,9 @@ def samples(text):
             typed.add(line.split()[2])
         elif not line.startswith("#"):
             key, value = line.rsplit(" ", 1)
-            assert key.split("{")[0] in typed, line
+            name = key.split("{")[0]
+            family = re.sub("_(bucket|sum|count)$", "", name)  # of a histogram
+            assert name in typed or family in typed, line
             out[key] = float(value)
     return out
 
