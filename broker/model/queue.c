@@ -120,6 +120,13 @@ static void ask_to_go_on(struct queue *q)
 /* ---- time -------------------------------------------------------------------------------------
  */
 
+/* The head is needed and not in memory. Until it is there is nothing to wake up for. */
+static void want(struct queue *q)
+{
+    q->waits = true;
+    q->ops->want(q, q->ops->arg);
+}
+
 /* NEVER when nobody knows: it is wanted then. */
 static uint64_t head_expires_ms(struct queue *q)
 {
@@ -136,7 +143,7 @@ static uint64_t head_expires_ms(struct queue *q)
         at = qstore_expires_ms(&q->store, qseq);
         break;
     case QHEAD_IN_RUN:
-        q->ops->want(q, q->ops->arg);
+        want(q);
         break;
     }
     return at != 0 ? at : NEVER;
@@ -154,7 +161,7 @@ static void note_time(struct queue *q)
 {
     if (LIKELY(!q->has_timed && q->settings->expires_ms < 0))
         return;
-    uint64_t head = q->goes_on ? NEVER : head_expires_ms(q);
+    uint64_t head = q->goes_on || q->waits ? NEVER : head_expires_ms(q);
     uint64_t unused = unused_at_ms(q);
     uint64_t at = head < unused ? head : unused;
     if (at >= q->wake_at_ms)
@@ -261,7 +268,7 @@ static bool head_is_here(struct queue *q)
     struct qentry *e;
     if (LIKELY(q->store.counts.away.count == 0) || qstore_head(&q->store, &qseq, &e) == QHEAD_HERE)
         return true;
-    q->ops->want(q, q->ops->arg);
+    want(q);
     return false;
 }
 
@@ -272,7 +279,7 @@ static bool head_dies(struct queue *q, enum queue_death why)
     struct qentry *e;
     enum qhead head = qstore_head(&q->store, &qseq, &e);
     if (UNLIKELY(head == QHEAD_IN_RUN || (head == QHEAD_ABSENT && q->settings->has_dlx))) {
-        q->ops->want(q, q->ops->arg);
+        want(q);
         return false;
     }
     const struct qentry was = qstore_shift(&q->store, &qseq);
@@ -398,6 +405,7 @@ void queue_run(struct queue *q, uint64_t now_ms)
 {
     if (q->running || q->goes_on)
         return;
+    q->waits = false;
     if (!shorten(q, RUN_MAX) || !hand_out_some(q, now_ms, RUN_MAX))
         ask_to_go_on(q);
     note_time(q);

@@ -141,6 +141,7 @@ struct queue {
     bool had_consumers;
     bool running;    /* inside queue_run: it does not call itself */
     bool goes_on;    /* asked for queue_go_on */
+    bool waits;      /* for its head, which somebody needs, to be in memory */
     bool is_plain;   /* settings ask for nothing when a message comes */
     bool is_single;  /* settings->single_active */
     bool has_timed;  /* messages may be here that expire */

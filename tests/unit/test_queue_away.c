@@ -172,6 +172,32 @@ Test(queue_away, what_is_away_expires)
     close_queue();
 }
 
+/* It has expired, its letter cannot be written yet: to wake up for it at once, and again, would be
+ * to spin. */
+Test(queue_away, no_moment_is_asked_for_while_a_dead_letter_is_read)
+{
+    start(100);
+    settings.message_ttl_ms = 1000;
+    settings.has_dlx = true;
+    open_queue();
+    publish_placed(70);
+    make_durable();
+    while (!page_out(1, false, 1000).is_done)
+        ;
+    cr_expect(eq(u64, q.wake_at_ms, 1000));
+    cr_expect(not(queue_on_time(&q, 1000)));
+    cr_expect(eq(u64, queue_ready(&q), 69));
+    cr_expect(eq(u64, q.wake_at_ms, UINT64_MAX));
+    cr_expect(lt(uint, 0, w.wanted));
+    struct queue_got got;
+    cr_expect(eq(int, queue_get(&q, true, 1001, &got), QUEUE_GET_AWAY));
+    cr_expect(eq(u64, q.wake_at_ms, UINT64_MAX));
+    while (load_some())
+        queue_run(&q, 1000);
+    cr_expect(eq(u64, queue_ready(&q), 0));
+    close_queue();
+}
+
 Test(queue_away, what_cannot_be_read_leaves_and_is_told)
 {
     start(200);
