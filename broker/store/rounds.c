@@ -326,7 +326,8 @@ static void go_on(struct store *st, struct round *r)
 
 void rounds_look(struct store *st)
 {
-    if (atomic_load(&st->stopping) || journal_has_failed(st->journal))
+    if (!atomic_load(&st->handed_out) || atomic_load(&st->stopping) ||
+        journal_has_failed(st->journal))
         return;
     go_on(st, &st->dead);
     go_on(st, &st->leave);

@@ -331,6 +331,7 @@ void store_forget_recovered(struct store *st)
 {
     recovered_fini(&st->recovered);
     st->recovered = (struct recovered){ 0 };
+    atomic_store(&st->handed_out, true);
 }
 
 /* ---- start and end ----------------------------------------------------------------------------

@@ -74,6 +74,8 @@ uint32_t store_incarnation(const struct store *st);
 MUST_CHECK bool store_recover(struct store *st, bool (*knows_queue)(uint64_t qid, void *arg),
                               void *arg, struct err *err);
 const struct recovered *store_recovered(const struct store *st);
+
+/* Every queue has what was found of it: from now on shards are asked to give up segments. */
 void store_forget_recovered(struct store *st);
 
 /* The threads: journal, manager. */

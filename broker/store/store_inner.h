@@ -121,6 +121,7 @@ struct store {
     struct log_rate complaints;
     /* Any thread. */
     atomic_bool stopping;
+    atomic_bool handed_out; /* every queue has what was found of it */
     atomic_bool pressed;
     atomic_uint alarms;
     atomic_uint_fast64_t large_ids;
