@@ -18,6 +18,7 @@
 #include "live.h"
 #include "mgmt/ctl.h"
 #include "mgmt/mgmt_http.h"
+#include "pager.h"
 #include "service.h"
 #include "shard.h"
 #include "stats/tally.h"
@@ -56,7 +57,8 @@ struct broker {
     struct service *service;
     struct mgmt_http *mgmt;
     struct ctl *ctl;
-    atomic_bool alarm;
+    atomic_uint alarms; /* enum broker_alarm */
+    atomic_bool pressed;
     atomic_bool exhausted;
     uint64_t ceiling_bytes; /* of messages, while there is an alarm: above it, it is exhausted */
     atomic_uint_least64_t epoch_waiting; /* as of the last tick */
@@ -139,12 +141,24 @@ struct auth *broker_auth_new(const struct broker *b, struct loop *loop)
 
 bool broker_has_alarm(const struct broker *b)
 {
-    return atomic_load_explicit(&b->alarm, memory_order_relaxed);
+    return broker_alarms(b) != 0;
 }
 
 unsigned broker_alarms(const struct broker *b)
 {
-    return broker_has_alarm(b) ? BROKER_ALARM_MEMORY : 0;
+    return atomic_load_explicit(&b->alarms, memory_order_relaxed);
+}
+
+const char *broker_alarm_text(const struct broker *b)
+{
+    switch (broker_alarms(b)) {
+    case BROKER_ALARM_DISK:
+        return "low on disk";
+    case BROKER_ALARM_DISK | BROKER_ALARM_MEMORY:
+        return "low on memory & disk";
+    default:
+        return "low on memory";
+    }
 }
 
 bool broker_store_stats(const struct broker *b, struct store_stats *out)
@@ -201,6 +215,8 @@ uint64_t broker_disk_limit(const struct broker *b)
 void broker_set_disk_limit(struct broker *b, uint64_t octets)
 {
     atomic_store_explicit(&b->disk_limit, octets, memory_order_relaxed);
+    if (broker_store(b) != NULL)
+        store_look_at_space(broker_store(b), NULL, NULL);
 }
 
 struct mgmt_http *broker_mgmt(const struct broker *b)
@@ -211,6 +227,11 @@ struct mgmt_http *broker_mgmt(const struct broker *b)
 struct service *broker_service(const struct broker *b)
 {
     return b->service;
+}
+
+bool broker_is_pressed(const struct broker *b)
+{
+    return atomic_load_explicit(&b->pressed, memory_order_relaxed);
 }
 
 bool broker_is_exhausted(const struct broker *b)
@@ -399,9 +420,21 @@ static void on_alarm_notice(struct mail *mail)
     mem_free(n);
 }
 
-static void set_alarm(struct broker *b, bool on, uint64_t bytes)
+/* Whoever waits is told when the last alarm has ended. */
+static void set_alarm(struct broker *b, enum broker_alarm kind, bool on)
 {
-    atomic_store(&b->alarm, on);
+    unsigned was = broker_alarms(b);
+    unsigned now = on ? was | (unsigned)kind : was & ~(unsigned)kind;
+    atomic_store(&b->alarms, now);
+    for (uint32_t i = 0; was != 0 && now == 0 && i < b->shard_count; i++) {
+        struct alarm_notice *n = mem_zalloc(sizeof *n);
+        *n = (struct alarm_notice){ { NULL, on_alarm_notice }, b->shards[i] };
+        mailbox_post(b->shards[i]->loop, &n->mail);
+    }
+}
+
+static void tell_of_memory(struct broker *b, bool on, uint64_t bytes)
+{
     if (on)
         log_warn("broker", b->name,
                  "memory high watermark reached, publishers are blocked used=%" PRIu64
@@ -410,11 +443,28 @@ static void set_alarm(struct broker *b, bool on, uint64_t bytes)
     else
         log_info("broker", b->name, "memory is below the high watermark again used=%" PRIu64,
                  bytes);
-    for (uint32_t i = 0; !on && i < b->shard_count; i++) {
-        struct alarm_notice *n = mem_zalloc(sizeof *n);
-        *n = (struct alarm_notice){ { NULL, on_alarm_notice }, b->shards[i] };
-        mailbox_post(b->shards[i]->loop, &n->mail);
-    }
+}
+
+struct disk_notice {
+    struct mail mail;
+    struct broker *broker;
+};
+
+static void on_disk_changed(struct mail *mail)
+{
+    struct disk_notice *n = CONTAINER_OF(mail, struct disk_notice, mail);
+    struct broker *b = n->broker;
+    if (broker_store(b) != NULL)
+        set_alarm(b, BROKER_ALARM_DISK,
+                  (store_alarms(broker_store(b)) & (STORE_DISK_LOW | STORE_JOURNAL_SHORT)) != 0);
+    mem_free(n);
+}
+
+void broker_disk_changed(struct broker *b)
+{
+    struct disk_notice *n = mem_zalloc(sizeof *n);
+    *n = (struct disk_notice){ { NULL, on_disk_changed }, b };
+    mailbox_post(b->loop, &n->mail);
 }
 
 uint64_t broker_message_bytes(const struct broker *b)
@@ -425,18 +475,34 @@ uint64_t broker_message_bytes(const struct broker *b)
     return sum > 0 ? (uint64_t)sum : 0;
 }
 
+/* From one half of what they may take on messages leave memory, until they take a tenth less. */
+static void judge_pressure(struct broker *b, uint64_t bytes, uint64_t limit)
+{
+    uint64_t most = limit / PAGER_SHARE;
+    bool was = broker_is_pressed(b);
+    bool is = bytes > (was ? most - most / 10 : most);
+    if (is == was)
+        return;
+    atomic_store_explicit(&b->pressed, is, memory_order_relaxed);
+    store_set_pressed(broker_store(b), is);
+    for (uint32_t i = 0; is && i < b->shard_count; i++)
+        pager_press(b->shards[i]);
+}
+
 /* What messages take, which is judged by the limit. */
 static uint64_t look_at_memory(struct broker *b)
 {
     uint64_t bytes = broker_message_bytes(b);
     uint64_t limit = broker_memory_limit(b);
     bool on = bytes > limit || limit < LIMIT_LEAST;
-    if (on != broker_has_alarm(b)) {
+    if (on != ((broker_alarms(b) & BROKER_ALARM_MEMORY) != 0)) {
         /* Publishers that are stopped may end what they have begun, in this quarter more. */
         b->ceiling_bytes = bytes + limit / 4;
-        set_alarm(b, on, bytes);
+        set_alarm(b, BROKER_ALARM_MEMORY, on);
+        tell_of_memory(b, on, bytes);
     }
     atomic_store_explicit(&b->exhausted, on && bytes > b->ceiling_bytes, memory_order_relaxed);
+    judge_pressure(b, bytes, limit);
     return bytes;
 }
 

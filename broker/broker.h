@@ -116,10 +116,19 @@ bool broker_app_is_running(const struct broker *b);
 /* Between drain and revive. */
 bool broker_is_drained(const struct broker *b);
 
+/* Messages take so much memory that those that can be read back are to leave it. */
+bool broker_is_pressed(const struct broker *b);
+
+/* The store's alarms are others now, see store_alarms. Any thread. */
+void broker_disk_changed(struct broker *b);
+
 /* What is short. Publishers must wait while anything is. Any thread. */
 enum broker_alarm { BROKER_ALARM_MEMORY = 1, BROKER_ALARM_DISK = 2 };
 unsigned broker_alarms(const struct broker *b);
 bool broker_has_alarm(const struct broker *b);
+
+/* What a publisher is told it waits for, in RabbitMQ's words. */
+const char *broker_alarm_text(const struct broker *b);
 
 /* What the store counts; false: the node keeps nothing on disk. Any thread. */
 struct store_stats;

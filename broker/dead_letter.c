@@ -93,7 +93,7 @@ static void done(struct dead_letters *dl, struct dead_letter *l)
 {
     if (!place_is_none(l->stood.place)) {
         ledger_settle(dl->shard->ledger, l->from, l->stood.qseq, l->stood.qseq);
-        ledger_leave(dl->shard->ledger, l->stood.place.seg, 1, segs_cost(l->body_bytes));
+        ledger_leave_one(dl->shard->ledger, l->stood.place, l->body_bytes);
     }
     free_letter(dl, l);
 }

@@ -58,7 +58,7 @@ static void on_gone(struct queue *q, uint64_t qseq, const struct qentry *e, void
 {
     struct shard *s = arg;
     ledger_settle(s->ledger, hosted_of(q), qseq, qseq);
-    ledger_leave(s->ledger, e->seg, 1, segs_cost(qentry_body_bytes(e)));
+    ledger_leave_one(s->ledger, qentry_place(e), qentry_body_bytes(e));
 }
 
 static void on_gone_range(struct queue *q, uint64_t first, uint64_t last, void *arg)
@@ -71,7 +71,7 @@ static void on_freed(struct queue *q, const struct qentry *e, void *arg)
 {
     struct shard *s = arg;
     (void)q;
-    ledger_leave(s->ledger, e->seg, 1, segs_cost(qentry_body_bytes(e)));
+    ledger_leave_one(s->ledger, qentry_place(e), qentry_body_bytes(e));
 }
 
 static void on_freed_run(struct queue *q, const struct qrun *r, void *arg)
@@ -102,14 +102,13 @@ static struct place on_again(struct queue *q, const struct queue_item *item, voi
 
 void hosted_note_state(struct hosted *h, uint32_t seg)
 {
-    (void)h;
-    (void)seg;
+    mover_note_state(h, seg);
 }
 
 static void on_want(struct queue *q, void *arg)
 {
-    (void)q;
     (void)arg;
+    pager_want(hosted_of(q));
 }
 
 /* ---- what they ask for besides */
@@ -261,6 +260,7 @@ static void bury(struct shard *s, struct hosted *h)
     h->will_run = false;
     hosted_loaded(h);
     ledger_forget(s->ledger, h);
+    pager_forget(h);
     port_cancel_all(s, &h->queue);
     loop_task_cancel(s->loop, &h->go_on);
     if (h->letters == 0 && queue_fini(&h->queue, FREED_A_TURN)) {
@@ -406,6 +406,7 @@ static void restore(struct hosted *h)
                  "messages of priorities that the queue does not have are left out qid=%llu",
                  (unsigned long long)h->queue.qid);
     ledger_restore(h->shard->ledger, h, found);
+    mover_restore(h, found);
     queue_run(&h->queue, now_ms);
 }
 

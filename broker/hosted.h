@@ -12,6 +12,8 @@
 #include "io/mailbox.h"
 #include "ledger.h"
 #include "model/queue.h"
+#include "mover.h"
+#include "pager.h"
 #include "shard.h"
 
 struct hosted {
@@ -30,6 +32,8 @@ struct hosted {
     STAILQ_ENTRY(hosted) run_entry;
     struct ledger_queue book; /* what it writes into the journal */
     struct mail *when_loaded; /* a list of those to be posted then */
+    struct pager_queue pager;
+    struct mover_queue mover;
 };
 
 void hosted_init(struct shard *s);

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "hosted.h"
 #include "io/clock.h"
+#include "larges.h"
 #include "promise.h"
 #include "shard.h"
 #include "store/journal.h"
@@ -126,6 +127,13 @@ void ledger_leave(struct ledger *l, uint32_t seg, int64_t count, int64_t cost_by
     c->gone_bytes += cost_bytes;
 }
 
+void ledger_leave_one(struct ledger *l, struct place place, uint64_t body_bytes)
+{
+    ledger_leave(l, place.seg, 1, segs_cost(body_bytes));
+    if (UNLIKELY(body_bytes >= LARGE_BODY_LEAST))
+        larges_gone(l->shard->larges, place, 1);
+}
+
 /* ---- appending --------------------------------------------------------------------------------
  */
 
@@ -198,6 +206,7 @@ static void place_one(struct ledger *l, unsigned index, struct place p)
     struct hosted *h = l->queues[index];
     h->book.writes++;
     uint64_t qseq = l->targets[index].qseq;
+    mover_note_message(&h->mover, p.seg);
     switch (queue_set_place(&h->queue, qseq, p)) {
     case QUEUE_PLACED_READY:
         return;
@@ -208,7 +217,7 @@ static void place_one(struct ledger *l, unsigned index, struct place p)
         if (hosted_dead_is_placed(h, qseq, p))
             return;
         ledger_settle(l, h, qseq, qseq);
-        ledger_leave(l, p.seg, 1, segs_cost(l->message->body_bytes));
+        ledger_leave_one(l, p, l->message->body_bytes);
         return;
     }
     UNREACHABLE("placed");
@@ -277,8 +286,10 @@ struct place ledger_again(struct ledger *l, struct hosted *h, const struct queue
     }
     l->target_count = 1;
     p = append_message(l, &lsn);
-    if (!place_is_none(p))
+    if (!place_is_none(p)) {
         count_put(l, p.seg, 1);
+        mover_note_message(&h->mover, p.seg);
+    }
     l->target_count = 0;
     l->flags = 0;
     l->message = NULL;
@@ -557,6 +568,7 @@ static void on_turn_end(void *arg)
 {
     struct ledger *l = arg;
     (void)write_all(l);
+    larges_settled(l->shard->larges);
     for (unsigned i = 0; i < SEG_COUNTERS; i++)
         count_now(l, &l->counters[i]);
     if (l->appended && l->journal != NULL)

@@ -82,6 +82,7 @@ void ledger_begin(struct ledger *l);
 /* Messages of the queue are done with. Those with a place leave their segment, too. */
 void ledger_settle(struct ledger *l, struct hosted *h, uint64_t first, uint64_t last);
 void ledger_leave(struct ledger *l, uint32_t seg, int64_t count, int64_t cost_bytes);
+void ledger_leave_one(struct ledger *l, struct place place, uint64_t body_bytes);
 
 /* It was handed out. */
 void ledger_out(struct ledger *l, struct hosted *h, uint64_t qseq);

@@ -9,6 +9,7 @@
 #include "client/returning.h"
 #include "hosted.h"
 #include "io/random.h"
+#include "larges.h"
 #include "ledger.h"
 #include "model/message.h"
 #include "port.h"
@@ -28,6 +29,9 @@ struct shard *shard_new(struct broker *broker, uint32_t index, uint32_t shard_co
     TAILQ_INIT(&s->held);
     port_init(s, shard_count);
     s->ledger = ledger_new(s);
+    s->pager = pager_new(s);
+    s->mover = mover_new(s);
+    s->larges = larges_new(s);
     s->promises = promises_new(s, shard_count);
     s->auth = broker_auth_new(broker, loop);
     hosted_init(s);
@@ -67,6 +71,9 @@ void shard_free(struct shard **shard)
     hosted_fini(s);
     port_fini(s);
     ledger_free(&s->ledger);
+    pager_free(&s->pager);
+    mover_free(&s->mover);
+    larges_free(&s->larges);
     promises_free(&s->promises);
     auth_free(&s->auth);
     idmap_fini(&s->queues);

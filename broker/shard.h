@@ -21,12 +21,16 @@ struct broker;
 struct channel;
 struct hosted;
 struct hosting;
+struct larges;
 struct ledger;
 struct message;
+struct mover;
+struct pager;
 struct patrol;
 struct promises;
 struct queue;
 struct returnings;
+struct store;
 struct connection;
 struct port_lane;
 
@@ -106,6 +110,10 @@ struct shard {
     struct loop_task flush_task;
     STAILQ_HEAD(, hosted) to_run;  /* got something back; see port_settled */
     struct hosting *hosting;       /* private to hosted.c */
+    struct store *store;           /* NULL: nothing is on disk */
+    struct pager *pager;           /* its messages leave memory, and come back */
+    struct mover *mover;           /* and move when segments are given up */
+    struct larges *larges;         /* files of large ones */
     struct ledger *ledger;         /* what its queues write into the journal */
     struct promises *promises;     /* what it says when that is durable */
     TAILQ_HEAD(, connection) held; /* publishers that wait for the disk */

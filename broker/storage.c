@@ -5,8 +5,10 @@
 #include "base/mem.h"
 #include "broker.h"
 #include "io/mailbox.h"
+#include "larges.h"
 #include "ledger.h"
 #include "live.h"
+#include "mover.h"
 #include "promise.h"
 #include "shard.h"
 #include "store/store.h"
@@ -38,13 +40,14 @@ static void on_failed(const struct err *err, void *arg)
 
 static void on_alarm(void *arg)
 {
-    (void)arg;
+    const struct storage *st = arg;
+    broker_disk_changed(st->broker);
 }
 
 static void on_ask(struct store_ask *ask, void *arg)
 {
-    (void)ask; /* without an answer no segment is put to use again */
-    (void)arg;
+    const struct storage *st = arg;
+    mover_on_ask(broker_shard(st->broker, ask->shard)->mover, ask);
 }
 
 static uint32_t shard_of(uint64_t qid, void *arg)
@@ -110,9 +113,13 @@ bool storage_recover(struct storage *st, struct err *err)
 {
     if (!store_recover(st->store, knows_queue, st, err))
         return false;
-    for (uint32_t i = 0; i < broker_shard_count(st->broker); i++)
-        shard_open_journal(broker_shard(st->broker, i), store_journal(st->store),
-                           store_segs(st->store));
+    const struct recovered *found = store_recovered(st->store);
+    for (uint32_t i = 0; i < broker_shard_count(st->broker); i++) {
+        struct shard *s = broker_shard(st->broker, i);
+        s->store = st->store;
+        larges_restore(s->larges, found->larges, found->large_count);
+        shard_open_journal(s, store_journal(st->store), store_segs(st->store));
+    }
     return true;
 }
 
@@ -143,6 +150,7 @@ const struct recovered_queue *storage_found(const struct storage *st, uint64_t q
 struct handed {
     struct mail mail;
     struct storage *storage;
+    struct shard *shard;
     struct loop *back;
 };
 
@@ -159,6 +167,8 @@ static void on_handed_out(struct mail *mail)
 static void on_shard(struct mail *mail)
 {
     struct handed *r = CONTAINER_OF(mail, struct handed, mail);
+    const struct recovered *found = store_recovered(r->storage->store);
+    mover_restore_refs(r->shard->mover, found->state_refs, found->state_ref_count);
     r->mail.fn = on_handed_out;
     mailbox_post(r->back, &r->mail);
 }
@@ -168,7 +178,9 @@ void storage_hand_out(struct storage *st)
     st->handing_out = broker_shard_count(st->broker);
     for (uint32_t i = 0; i < broker_shard_count(st->broker); i++) {
         struct handed *r = mem_zalloc(sizeof *r);
-        *r = (struct handed){ { NULL, on_shard }, st, broker_loop(st->broker) };
+        *r = (struct handed){
+            { NULL, on_shard }, st, broker_shard(st->broker, i), broker_loop(st->broker)
+        };
         mailbox_post(broker_shard(st->broker, i)->loop, &r->mail);
     }
 }
@@ -197,8 +209,10 @@ void storage_free(struct storage **storage)
     *storage = NULL;
     if (st == NULL)
         return;
-    for (uint32_t i = 0; i < broker_shard_count(st->broker); i++)
+    for (uint32_t i = 0; i < broker_shard_count(st->broker); i++) {
         ledger_stop(broker_shard(st->broker, i)->ledger);
+        broker_shard(st->broker, i)->store = NULL;
+    }
     store_free(&st->store);
     mem_free(st);
 }

@@ -327,9 +327,10 @@ static void block(struct connection *c)
     if ((c->hs.capabilities & AMQP_CAP_CONNECTION_BLOCKED) == 0)
         return;
     c->said_blocked = true;
+    const char *why = broker_alarm_text(c->shard->broker);
     connection_send(c, 0,
                     &(struct amqp_method){ .id = AMQP_CONNECTION_BLOCKED,
-                                           .connection_blocked = { slice_str("low on memory") } });
+                                           .connection_blocked = { slice_str(why) } });
 }
 
 void connection_alarm_ended(struct connection *c)
