@@ -396,6 +396,7 @@ static void hand_in(struct pager *p, struct hosted *h, struct load *load)
         queue_loaded(&h->queue, items, count);
     mem_free(items);
     queue_run(&h->queue, loop_now_ms(p->shard->loop));
+    hosted_loaded(h);
 }
 
 static void on_loaded(struct mail *mail)
