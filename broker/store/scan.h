@@ -39,7 +39,7 @@ enum scan_found scan_next(struct scan *s, struct record *record, struct scan_gap
 /* So few octets at the end of a segment hold no END. */
 static inline bool scan_is_full(const struct segment_header *h, uint32_t offset)
 {
-    return h->bytes - offset < record_padded(RECORD_END_BYTES);
+    return offset + record_padded(RECORD_END_BYTES) > h->bytes;
 }
 
 #endif
