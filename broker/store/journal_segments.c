@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "io/random.h"
 
 #include <stdio.h>
@@ -97,7 +98,8 @@ static bool write_header(struct journal *j, struct segment *s, struct err *err)
     };
     memcpy(s->header.store_id, j->setup.store_id, sizeof s->header.store_id);
     segment_header_put(octets, &s->header);
-    return ops_of(j)->write(s->file, 0, &part, 1, err) && ops_of(j)->sync(s->file, err);
+    return ops_of(j)->write(s->file, 0, &part, 1, err) &&
+           (MUTATION(HEADER_NOT_SYNCED) || ops_of(j)->sync(s->file, err));
 }
 
 /* Until its header is synced under the spare's name, no segment of this number is there; and no
@@ -155,7 +157,8 @@ static bool make_some(struct journal *j, unsigned most, struct err *err)
         }
     } while (ok && count < most && stock_now(j) != 0);
     struct err sync_err;
-    if (count != 0 && !ops_of(j)->sync_folder(j->setup.disk, JOURNAL_FOLDER, &sync_err)) {
+    if (count != 0 && !MUTATION(NAME_NOT_SYNCED) &&
+        !ops_of(j)->sync_folder(j->setup.disk, JOURNAL_FOLDER, &sync_err)) {
         *err = sync_err;
         ok = false;
         /* Their names may be there or not: what the disk has not said cannot be made good. */

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "io/clock.h"
 
 static const struct disk_ops *ops_of(const struct journal *j)
@@ -66,7 +67,7 @@ static bool write_piece(struct journal *j, struct chunk **next, const struct bat
 static bool write_group(struct journal *j, const struct group *g, struct err *err)
 {
     struct batch_record batch = {
-        .durable_lsn = journal_synced(j),
+        .durable_lsn = MUTATION(BATCH_SAYS_WRITTEN) ? j->written_lsn : journal_synced(j),
         .wall_ms = j->setup.wall_ms != NULL ? j->setup.wall_ms(j->setup.arg) : clock_wall_ms(),
     };
     for (struct chunk *next = g->first; next != NULL;)

@@ -13,8 +13,13 @@
 
 /* What the broken code does. */
 #define MUTATIONS(X)                                                                               \
-    X(CONFIRM_BEFORE_SYNC, "says that a group is durable when it is written, not when it is "      \
-                           "synced")
+    X(NO_SYNC, "says that a group is durable when it is written, not when it is synced")           \
+    X(IGNORE_FAILED_SYNC, "takes a failed sync for a good one")                                    \
+    X(SYNC_OPEN_ONLY, "syncs the last segment of a group, not those before it")                    \
+    X(BATCH_SAYS_WRITTEN, "has a batch call durable what was only written before it")              \
+    X(HEADER_NOT_SYNCED, "names a segment whose header may not be on disk")                        \
+    X(NAME_NOT_SYNCED, "writes to a segment whose name may not be on disk")                        \
+    X(CHECK_WITHOUT_SALT, "lets stale octets of a recycled segment pass for records")
 
 enum mutation {
 #define X(name, text) MUTATION_##name,
