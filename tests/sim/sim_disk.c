@@ -45,6 +45,7 @@ struct sim_disk {
     struct rng chance;
     sim_trace_fn trace;
     void *trace_arg;
+    void (*on_wait)(void);
     struct names now;
     struct names safe;
     STAILQ_HEAD(, name_change) changes;
@@ -229,10 +230,15 @@ static bool refuse(const struct sim_disk *d, const char *what, const char *name,
     return err_set(err, ERR_IO, "%s: cannot %s: simulated fault", name, what);
 }
 
-/* Every operation begins here. False: it fails; `crashed` says whether it is the one that the power
- * went off in. */
-static bool begin(struct sim_disk *d, uint64_t *kind, uint64_t fails_at, const char *what,
-                  const char *name, struct err *err)
+static void wait_here(const struct sim_disk *d)
+{
+    if (d->on_wait != NULL)
+        d->on_wait();
+}
+
+/* Every operation begins here. False: it fails. */
+static bool begin_now(struct sim_disk *d, uint64_t *kind, uint64_t fails_at, const char *what,
+                      const char *name, struct err *err)
 {
     if (d->is_down)
         return refuse(d, what, name, err);
@@ -249,6 +255,13 @@ static bool begin(struct sim_disk *d, uint64_t *kind, uint64_t fails_at, const c
         return refuse(d, what, name, err);
     }
     return true;
+}
+
+static bool begin(struct sim_disk *d, uint64_t *kind, uint64_t fails_at, const char *what,
+                  const char *name, struct err *err)
+{
+    wait_here(d);
+    return begin_now(d, kind, fails_at, what, name, err);
 }
 
 static bool has_room(const struct sim_disk *d, size_t len, size_t end)
@@ -387,8 +400,9 @@ static struct slice joined(const struct slice *parts, size_t count, uint8_t **ro
 static bool write_all(struct sim_disk *d, struct sim_file *f, size_t offset, struct slice all,
                       struct err *err)
 {
+    wait_here(d);
     bool was_down = d->is_down;
-    if (!begin(d, &d->writes, d->faults.write_fails_at, "write", f->name, err)) {
+    if (!begin_now(d, &d->writes, d->faults.write_fails_at, "write", f->name, err)) {
         if (!was_down)
             write_some(d, f, offset, all);
         return false;
@@ -421,8 +435,9 @@ static bool sim_sync(struct disk_file *base, struct err *err)
 {
     struct sim_file *f = file_of(base);
     struct sim_disk *d = sim_of(base->disk);
+    wait_here(d);
     bool was_down = d->is_down;
-    if (!begin(d, &d->syncs, d->faults.sync_fails_at, "sync", f->name, err)) {
+    if (!begin_now(d, &d->syncs, d->faults.sync_fails_at, "sync", f->name, err)) {
         /* When the power goes off in a sync, what waits is judged at the reboot. */
         if (!was_down && !d->is_down)
             sim_inode_lose(f->inode, &d->chance);
@@ -433,6 +448,7 @@ static bool sim_sync(struct disk_file *base, struct err *err)
     if (rng_chance(&d->chance, d->faults.stall_per_mille))
         d->now_us += rng_below(&d->chance, 5000000);
     sim_inode_sync(f->inode);
+    wait_here(d);
     return true;
 }
 
@@ -590,6 +606,11 @@ void sim_disk_free(struct sim_disk **dp)
     mem_free(d->now.list);
     mem_free(d->safe.list);
     mem_free(d);
+}
+
+void sim_disk_on_wait(struct sim_disk *d, void (*fn)(void))
+{
+    d->on_wait = fn;
 }
 
 struct disk *sim_disk_of(struct sim_disk *d)

@@ -45,6 +45,9 @@ typedef void (*sim_trace_fn)(const char *line, void *arg);
 struct sim_disk *sim_disk_new(uint64_t seed, sim_trace_fn trace, void *arg);
 void sim_disk_free(struct sim_disk **d);
 
+/* Called where an operation waits for the medium. */
+void sim_disk_on_wait(struct sim_disk *d, void (*fn)(void));
+
 /* For the code under test. */
 struct disk *sim_disk_of(struct sim_disk *d);
 

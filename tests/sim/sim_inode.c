@@ -101,6 +101,32 @@ void sim_inode_sync(struct sim_inode *i)
     forget_changes(i);
 }
 
+/* Rubbish stands only where something was to change: a sector whose rest was safe before keeps
+ * that, and one that is written with what it holds already holds it, as everybody assumes who
+ * writes to a file more than once. `was` is the sector as it was safe. */
+static void spoil_octet(struct sim_inode *i, const uint8_t *was, size_t sector, size_t len,
+                        struct rng *chance)
+{
+    size_t at = rng_below(chance, len);
+    for (size_t n = 0; n < len; n++, at = (at + 1) % len)
+        if (i->safe.ptr[sector + at] != was[at]) {
+            i->safe.ptr[sector + at] ^= (uint8_t)(1 + rng_below(chance, 255));
+            return;
+        }
+}
+
+static void settle_spoilt(struct sim_inode *i, const struct sim_change *c, size_t at,
+                          struct rng *chance)
+{
+    uint8_t was[SIM_SECTOR] = { 0 };
+    size_t sector = c->offset + at;
+    size_t len = c->len - at < SIM_SECTOR ? c->len - at : SIM_SECTOR;
+    if (sector < i->safe.len)
+        memcpy(was, i->safe.ptr + sector, i->safe.len - sector < len ? i->safe.len - sector : len);
+    settle_sector(i, c, at);
+    spoil_octet(i, was, sector, len, chance);
+}
+
 static void settle_some(struct sim_inode *i, enum sim_survival how, struct rng *chance)
 {
     /* One sync may have been nearly done, another just begun. */
@@ -115,11 +141,10 @@ static void settle_some(struct sim_inode *i, enum sim_survival how, struct rng *
         for (size_t at = 0; at < c->len; at += SIM_SECTOR) {
             if (!rng_chance(chance, share))
                 continue;
-            settle_sector(i, c, at);
-            if (how == SIM_SURVIVES_RUBBISH && rng_chance(chance, 100)) {
-                size_t byte = c->offset + at + rng_below(chance, c->len - at < 8 ? 1 : 8);
-                i->safe.ptr[byte] ^= (uint8_t)(1 + rng_below(chance, 255));
-            }
+            if (how == SIM_SURVIVES_RUBBISH && rng_chance(chance, 100))
+                settle_spoilt(i, c, at, chance);
+            else
+                settle_sector(i, c, at);
         }
     }
 }

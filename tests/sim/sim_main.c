@@ -1,0 +1,144 @@
+/*
+ * sim-store: the store under every fault, from seeds.
+ *
+ *   SIM_SEEDS=N     so many seeds (3000)         SIM_FIRST=N    from this one on (1)
+ *   SIM_MINUTES=N   as long as that instead      SIM_JOBS=N     processes side by side (2)
+ *   SIM_SEED=N      this one alone               SIM_TRACE=1    and what happens in it
+ *   SIM_GO_ON=1     also after a seed that failed
+ *   SIM_KIND=NAME   this kind of history alone   SIM_MUTATION=NAME  with this rule broken
+ *
+ * With `mutations` as its argument it breaks each rule in turn and wants that to be noticed.
+ */
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mutation.h"
+#include "sim_run.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct sim_kind kinds[] = {
+    { "log", sim_log_run },
+};
+
+static const char *const mutation_names[] = {
+#define X(name, text) #name,
+    MUTATIONS(X)
+#undef X
+};
+
+static const char *const mutation_texts[] = {
+#define X(name, text) text,
+    MUTATIONS(X)
+#undef X
+};
+
+static enum mutation mutation = MUTATION_COUNT;
+
+bool mutation_is_on(enum mutation m)
+{
+    return m == mutation;
+}
+
+static uint64_t number(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+    return text != NULL && *text != '\0' ? strtoull(text, NULL, 0) : otherwise;
+}
+
+static void print_line(const char *line, void *arg)
+{
+    (void)arg;
+    puts(line);
+}
+
+static bool run_one(const struct sim_kind *kind, uint64_t seed)
+{
+    struct sim_report r;
+    bool ok = kind->run(seed, number("SIM_TRACE", 0) != 0 ? print_line : NULL, NULL, &r);
+    printf("%s SIM_KIND=%s SIM_SEED=%" PRIu64 "%s%s\n", ok ? "ok" : "FAIL", kind->name, seed,
+           ok ? "" : ": ", ok ? "" : r.why);
+    return ok;
+}
+
+static bool run_many(const struct sim_kind *kind)
+{
+    struct sim_outcome o;
+    uint64_t minutes = number("SIM_MINUTES", 0);
+    struct sim_batch b = { .kind = kind,
+                           .first = number("SIM_FIRST", 1),
+                           .count = minutes != 0 ? UINT64_MAX / 2 : number("SIM_SEEDS", 3000),
+                           .jobs = (unsigned)number("SIM_JOBS", 2),
+                           .seconds = (unsigned)minutes * 60,
+                           .goes_on = number("SIM_GO_ON", 0) != 0 };
+    sim_run_batch(&b, &o);
+    printf("%s %s: %" PRIu64 " seeds, %" PRIu64 " steps, %" PRIu64 " restarts, %" PRIu64
+           " messages, %" PRIu64 " segments evacuated, %" PRIu64 " damages told\n",
+           o.has_failed ? "FAIL" : "ok", kind->name, o.seeds, o.sums.steps, o.sums.restarts,
+           o.sums.messages, o.sums.evacuated, o.sums.damages);
+    return !o.has_failed;
+}
+
+/* Seeds of each kind in turn, more and more of them. */
+static bool notices(enum mutation m)
+{
+    uint64_t budget = number("SIM_SEEDS", 20000);
+    mutation = m;
+    for (uint64_t first = 1, count = 50; first < budget; first += count, count *= 2)
+        for (size_t k = 0; k < ARRAY_COUNT(kinds); k++) {
+            struct sim_outcome o;
+            sim_run_batch(&(struct sim_batch){ .kind = &kinds[k],
+                                               .first = first,
+                                               .count = count,
+                                               .jobs = (unsigned)number("SIM_JOBS", 2),
+                                               .is_quiet = true },
+                          &o);
+            if (!o.has_failed)
+                continue;
+            printf("ok   %s: noticed by %s, seed %" PRIu64 ": %s\n", mutation_names[m],
+                   kinds[k].name, o.failed_seed, o.why);
+            return true;
+        }
+    printf("FAIL %s: nobody notices that it %s\n", mutation_names[m], mutation_texts[m]);
+    return false;
+}
+
+static enum mutation mutation_of(const char *name)
+{
+    for (int m = 0; m < MUTATION_COUNT; m++)
+        if (name != NULL && strcmp(name, mutation_names[m]) == 0)
+            return (enum mutation)m;
+    CHECK(name == NULL || *name == '\0');
+    return MUTATION_COUNT;
+}
+
+int main(int argc, char **argv)
+{
+    unsigned passed = 0, failed = 0;
+    const char *only = getenv("SIM_KIND");
+    mutation = mutation_of(getenv("SIM_MUTATION"));
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (argc > 1 && strcmp(argv[1], "mutations") == 0) {
+        enum mutation one = mutation;
+        for (int m = 0; m < MUTATION_COUNT; m++) {
+            if (one != MUTATION_COUNT && one != (enum mutation)m)
+                continue;
+            bool ok = notices((enum mutation)m);
+            passed += ok;
+            failed += !ok;
+        }
+    } else {
+        for (size_t k = 0; k < ARRAY_COUNT(kinds); k++) {
+            if (only != NULL && strcmp(only, kinds[k].name) != 0)
+                continue;
+            uint64_t seed = number("SIM_SEED", 0);
+            bool ok = seed != 0 ? run_one(&kinds[k], seed) : run_many(&kinds[k]);
+            passed += ok;
+            failed += !ok;
+        }
+    }
+    printf("%u passed, %u failed\n", passed, failed);
+    return failed != 0;
+}
