@@ -26,8 +26,8 @@ static void count_sync(struct journal *j, uint64_t us, bool is_slow)
 static bool sync_segment(struct journal *j, struct segment *s, struct err *err)
 {
     uint64_t start_us = clock_mono_us();
-    bool ok = MUTATION(NO_SYNC) || j->setup.disk->ops->sync(s->file, err) ||
-              MUTATION(IGNORE_FAILED_SYNC);
+    bool ok =
+        MUTATION(NO_SYNC) || j->setup.disk->ops->sync(s->file, err) || MUTATION(IGNORE_FAILED_SYNC);
     uint64_t us = clock_mono_us() - start_us;
     bool is_slow = us > (uint64_t)j->setup.slow_ms * 1000;
     unsigned left_out = 0;

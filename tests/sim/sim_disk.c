@@ -2,32 +2,17 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "sim_inode.h"
+#include "sim_names.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-
-#define NAME_BYTES 96u
-#define NAMES_MAX  4096u
-
-struct name {
-    char text[NAME_BYTES];
-    struct sim_inode *inode; /* NULL: a folder */
-};
-
-/* A folder tree, flat. */
-struct names {
-    struct name *list;
-    size_t count;
-    size_t room;
-};
 
 /* A change of names that is not safe: `to` stands for `inode` then (NULL with is_folder: it is
  * made; NULL otherwise: it is gone), and `from`, unless it is empty, is gone. */
 struct name_change {
     STAILQ_ENTRY(name_change) entry;
-    char from[NAME_BYTES];
-    char to[NAME_BYTES];
+    char from[SIM_NAME_BYTES];
+    char to[SIM_NAME_BYTES];
     struct sim_inode *inode;
     bool is_folder;
 };
@@ -37,7 +22,7 @@ struct sim_file {
     LIST_ENTRY(sim_file) entry;
     struct sim_inode *inode;
     bool writes;
-    char name[NAME_BYTES];
+    char name[SIM_NAME_BYTES];
 };
 
 struct sim_disk {
@@ -46,8 +31,8 @@ struct sim_disk {
     sim_trace_fn trace;
     void *trace_arg;
     void (*on_wait)(void);
-    struct names now;
-    struct names safe;
+    struct sim_names now;
+    struct sim_names safe;
     STAILQ_HEAD(, name_change) changes;
     LIST_HEAD(, sim_inode) inodes;
     LIST_HEAD(, sim_file) files;
@@ -93,44 +78,6 @@ PRINTF_LIKE(2, 3) static void say(struct sim_disk *d, const char *fmt, ...)
 /* ---- names ------------------------------------------------------------------------------------
  */
 
-static struct name *find(const struct names *n, const char *text)
-{
-    for (size_t i = 0; i < n->count; i++)
-        if (strcmp(n->list[i].text, text) == 0)
-            return &n->list[i];
-    return NULL;
-}
-
-static void put_text(char out[NAME_BYTES], const char *text)
-{
-    CHECK(strlen(text) < NAME_BYTES);
-    (void)snprintf(out, NAME_BYTES, "%s", text);
-}
-
-static void unset(struct names *n, const char *text)
-{
-    struct name *at = find(n, text);
-    if (at == NULL)
-        return;
-    if (at->inode != NULL)
-        at->inode->names--;
-    *at = n->list[--n->count];
-}
-
-static void set(struct names *n, const char *text, struct sim_inode *inode)
-{
-    unset(n, text);
-    if (n->count == n->room) {
-        n->room = n->room * 2 + 16;
-        CHECK(n->room <= NAMES_MAX);
-        n->list = mem_realloc(n->list, n->room * sizeof *n->list);
-    }
-    put_text(n->list[n->count].text, text);
-    n->list[n->count++].inode = inode;
-    if (inode != NULL)
-        inode->names++;
-}
-
 /* Inodes that nothing leads to any more are gone. */
 static void drop_unnamed(struct sim_disk *d)
 {
@@ -145,22 +92,22 @@ static void drop_unnamed(struct sim_disk *d)
     }
 }
 
-static void apply(struct names *n, const struct name_change *c)
+static void apply(struct sim_names *n, const struct name_change *c)
 {
     if (c->from[0] != '\0')
-        unset(n, c->from);
+        sim_names_unset(n, c->from);
     if (c->inode != NULL || c->is_folder)
-        set(n, c->to, c->inode);
+        sim_names_set(n, c->to, c->inode);
     else
-        unset(n, c->to);
+        sim_names_unset(n, c->to);
 }
 
 static void change_name(struct sim_disk *d, const char *from, const char *to,
                         struct sim_inode *inode, bool is_folder)
 {
     struct name_change *c = mem_zalloc(sizeof *c);
-    put_text(c->from, from);
-    put_text(c->to, to);
+    sim_name_put(c->from, from);
+    sim_name_put(c->to, to);
     c->inode = inode;
     c->is_folder = is_folder;
     if (inode != NULL)
@@ -177,19 +124,10 @@ static void forget_change(struct sim_disk *d, struct name_change *c)
     mem_free(c);
 }
 
-static bool is_in(const char *name, const char *folder)
-{
-    size_t len = strlen(folder);
-    if (len == 0 || strcmp(folder, ".") == 0)
-        return strchr(name, '/') == NULL;
-    return strncmp(name, folder, len) == 0 && name[len] == '/' &&
-           strchr(name + len + 1, '/') == NULL;
-}
-
 /* Does what `a` says depend on `b`, which came before it? */
 static bool touches(const struct name_change *a, const struct name_change *b)
 {
-    if (b->is_folder && is_in(a->to, b->to))
+    if (b->is_folder && sim_name_is_in(a->to, b->to))
         return true;
     return (a->inode != NULL && a->inode == b->inode) || strcmp(a->to, b->to) == 0 ||
            strcmp(a->from, b->to) == 0 || strcmp(a->to, b->from) == 0 ||
@@ -284,7 +222,7 @@ static bool sim_make_folder(struct disk *base, const char *name, struct err *err
     struct sim_disk *d = sim_of(base);
     if (!begin(d, &d->folder_ops, d->faults.folder_fails_at, "make folder", name, err))
         return false;
-    if (find(&d->now, name) == NULL)
+    if (sim_names_find(&d->now, name) == NULL)
         change_name(d, "", name, NULL, true);
     return true;
 }
@@ -294,9 +232,9 @@ static bool folder_is_there(const struct sim_disk *d, const char *name)
     const char *slash = strrchr(name, '/');
     if (slash == NULL)
         return true;
-    char folder[NAME_BYTES];
+    char folder[SIM_NAME_BYTES];
     (void)snprintf(folder, sizeof folder, "%.*s", (int)(slash - name), name);
-    const struct name *n = find(&d->now, folder);
+    const struct sim_name *n = sim_names_find(&d->now, folder);
     return n != NULL && n->inode == NULL;
 }
 
@@ -306,7 +244,7 @@ static struct disk_file *sim_open(struct disk *base, const char *name, enum disk
     struct sim_disk *d = sim_of(base);
     if (!begin(d, &d->folder_ops, d->faults.folder_fails_at, "open", name, err))
         return NULL;
-    struct name *n = find(&d->now, name);
+    struct sim_name *n = sim_names_find(&d->now, name);
     if (how != DISK_CREATE && (n == NULL || n->inode == NULL)) {
         (void)err_set(err, ERR_NOT_FOUND, "%s: no such file", name);
         return NULL;
@@ -322,7 +260,7 @@ static struct disk_file *sim_open(struct disk *base, const char *name, enum disk
     f->base.disk = base;
     f->inode = inode;
     f->writes = how != DISK_READ;
-    put_text(f->name, name);
+    sim_name_put(f->name, name);
     inode->opens++;
     LIST_INSERT_HEAD(&d->files, f, entry);
     if (how == DISK_CREATE) {
@@ -473,7 +411,7 @@ static bool sim_rename(struct disk *base, const char *from, const char *to, stru
     struct sim_disk *d = sim_of(base);
     if (!begin(d, &d->folder_ops, d->faults.folder_fails_at, "rename", from, err))
         return false;
-    struct name *n = find(&d->now, from);
+    struct sim_name *n = sim_names_find(&d->now, from);
     if (n == NULL || n->inode == NULL)
         return err_set(err, ERR_NOT_FOUND, "%s: no such file", from);
     say(d, "  disk %" PRIu64 ": rename %s to %s", d->ops, from, to);
@@ -487,7 +425,7 @@ static bool sim_remove(struct disk *base, const char *name, struct err *err)
     struct sim_disk *d = sim_of(base);
     if (!begin(d, &d->folder_ops, d->faults.folder_fails_at, "remove", name, err))
         return false;
-    struct name *n = find(&d->now, name);
+    struct sim_name *n = sim_names_find(&d->now, name);
     if (n == NULL || n->inode == NULL)
         return err_set(err, ERR_NOT_FOUND, "%s: no such file", name);
     say(d, "  disk %" PRIu64 ": remove %s", d->ops, name);
@@ -505,7 +443,7 @@ static bool sim_sync_folder(struct disk *base, const char *name, struct err *err
     struct name_change *next;
     for (struct name_change *c = STAILQ_FIRST(&d->changes); c != NULL; c = next) {
         next = STAILQ_NEXT(c, entry);
-        if (!is_in(c->to, name))
+        if (!sim_name_is_in(c->to, name))
             continue;
         apply(&d->safe, c);
         forget_change(d, c);
@@ -521,14 +459,14 @@ static bool sim_list(struct disk *base, const char *folder, disk_name_fn each, v
     if (!begin(d, &d->folder_ops, d->faults.folder_fails_at, "list", folder, err))
         return false;
     bool is_top = folder[0] == '\0' || strcmp(folder, ".") == 0;
-    if (!is_top && find(&d->now, folder) == NULL)
+    if (!is_top && sim_names_find(&d->now, folder) == NULL)
         return err_set(err, ERR_NOT_FOUND, "%s: no such folder", folder);
 
     /* Whoever is called may change what is listed. */
     size_t count = d->now.count;
-    struct name *copy = mem_dup(d->now.list, count * sizeof *copy + 1);
+    struct sim_name *copy = mem_dup(d->now.list, count * sizeof *copy + 1);
     for (size_t i = 0; i < count; i++)
-        if (is_in(copy[i].text, folder))
+        if (sim_name_is_in(copy[i].text, folder))
             each(is_top ? copy[i].text : copy[i].text + strlen(folder) + 1, arg);
     mem_free(copy);
     return true;
@@ -584,12 +522,6 @@ struct sim_disk *sim_disk_new(uint64_t seed, sim_trace_fn trace, void *arg)
     return d;
 }
 
-static void forget_names(struct names *n)
-{
-    while (n->count != 0)
-        unset(n, n->list[n->count - 1].text);
-}
-
 void sim_disk_free(struct sim_disk **dp)
 {
     struct sim_disk *d = *dp;
@@ -599,8 +531,8 @@ void sim_disk_free(struct sim_disk **dp)
     CHECK(LIST_EMPTY(&d->files));
     while (!STAILQ_EMPTY(&d->changes))
         forget_change(d, STAILQ_FIRST(&d->changes));
-    forget_names(&d->now);
-    forget_names(&d->safe);
+    sim_names_clear(&d->now);
+    sim_names_clear(&d->safe);
     drop_unnamed(d);
     CHECK(LIST_EMPTY(&d->inodes));
     mem_free(d->now.list);
@@ -649,9 +581,9 @@ void sim_disk_reboot(struct sim_disk *d, enum sim_survival how)
     settle_names(d, share);
     while (!STAILQ_EMPTY(&d->changes))
         forget_change(d, STAILQ_FIRST(&d->changes));
-    forget_names(&d->now);
+    sim_names_clear(&d->now);
     for (size_t i = 0; i < d->safe.count; i++)
-        set(&d->now, d->safe.list[i].text, d->safe.list[i].inode);
+        sim_names_set(&d->now, d->safe.list[i].text, d->safe.list[i].inode);
     struct sim_inode *i;
     LIST_FOREACH (i, &d->inodes, entry) {
         size_t was = i->now.len;
@@ -690,14 +622,14 @@ void sim_disk_pass(struct sim_disk *d, uint64_t us)
 
 struct slice sim_disk_look(const struct sim_disk *d, const char *name)
 {
-    const struct name *n = find(&d->now, name);
+    const struct sim_name *n = sim_names_find(&d->now, name);
     return n == NULL || n->inode == NULL ? slice_of(NULL, 0)
                                          : slice_of(n->inode->now.ptr, n->inode->now.len);
 }
 
 bool sim_disk_rot(struct sim_disk *d, const char *name, uint64_t offset, uint8_t bits)
 {
-    const struct name *n = find(&d->now, name);
+    const struct sim_name *n = sim_names_find(&d->now, name);
     if (n == NULL || n->inode == NULL || offset >= n->inode->now.len ||
         offset >= n->inode->safe.len)
         return false;
@@ -709,7 +641,7 @@ bool sim_disk_rot(struct sim_disk *d, const char *name, uint64_t offset, uint8_t
 
 bool sim_disk_spoil(struct sim_disk *d, const char *name, uint64_t offset)
 {
-    const struct name *n = find(&d->now, name);
+    const struct sim_name *n = sim_names_find(&d->now, name);
     if (n == NULL || n->inode == NULL || offset >= n->inode->now.len)
         return false;
     n->inode->spoilt = offset / SIM_SECTOR * SIM_SECTOR;

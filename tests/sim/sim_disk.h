@@ -3,10 +3,10 @@
  *
  * What is written is seen by reads at once and is safe only after sync. At a crash each sector of
  * each write that was not synced survives or not, each with what it held at some time since; a
- * file's length likewise, and a sector that was under way may hold rubbish. Names are safe after
- * sync_folder only: before it, changes of different files survive in any combination, of one file
- * and one name in their order. After a sync that failed the next one succeeds and writes nothing of
- * it, as Linux does it. All chance comes from one seed. One thread.
+ * file's length likewise, and what was under way may hold rubbish (what was not written never
+ * does). Names are safe after sync_folder only: before it, changes of different files survive in
+ * any combination, of one file and one name in their order. After a sync that failed the next one
+ * succeeds and writes nothing of it, as Linux does it. All chance comes from one seed. One thread.
  */
 #ifndef WARREN_SIM_DISK_H
 #define WARREN_SIM_DISK_H
@@ -36,7 +36,9 @@ enum sim_survival {
     SIM_SURVIVES_ALL,     /* it reached the medium just in time */
     SIM_SURVIVES_WRITES,  /* each write or none of it */
     SIM_SURVIVES_SECTORS, /* each sector by chance */
-    SIM_SURVIVES_RUBBISH, /* the same, and some of them hold rubbish */
+    SIM_SURVIVES_TORN,    /* the same, and some hold rubbish where something was to change */
+    SIM_SURVIVES_RUBBISH, /* the same, and anywhere in what was written, were it the same as before
+                           */
     SIM_SURVIVALS,
 };
 

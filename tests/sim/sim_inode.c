@@ -62,7 +62,11 @@ void sim_inode_write(struct sim_inode *i, size_t offset, struct slice bytes)
     size_t to = (offset + bytes.len + SIM_SECTOR - 1) / SIM_SECTOR * SIM_SECTOR;
     to = to < i->now.len ? to : i->now.len;
     struct sim_change *c = mem_alloc(sizeof *c + to - from);
-    *c = (struct sim_change){ .offset = from, .len = to - from, .file_len = i->now.len };
+    *c = (struct sim_change){ .offset = from,
+                              .len = to - from,
+                              .from = offset,
+                              .to = offset + bytes.len,
+                              .file_len = i->now.len };
     memcpy(c->bytes, i->now.ptr + from, to - from);
     STAILQ_INSERT_TAIL(&i->changes, c, entry);
     if (i->spoilt >= from && i->spoilt < to)
@@ -101,22 +105,10 @@ void sim_inode_sync(struct sim_inode *i)
     forget_changes(i);
 }
 
-/* Rubbish stands only where something was to change: a sector whose rest was safe before keeps
- * that, and one that is written with what it holds already holds it, as everybody assumes who
- * writes to a file more than once. `was` is the sector as it was safe. */
-static void spoil_octet(struct sim_inode *i, const uint8_t *was, size_t sector, size_t len,
-                        struct rng *chance)
-{
-    size_t at = rng_below(chance, len);
-    for (size_t n = 0; n < len; n++, at = (at + 1) % len)
-        if (i->safe.ptr[sector + at] != was[at]) {
-            i->safe.ptr[sector + at] ^= (uint8_t)(1 + rng_below(chance, 255));
-            return;
-        }
-}
-
+/* Rubbish stands only where something was written, as everybody assumes who writes to a sector more
+ * than once; in the milder case only where something was to change. */
 static void settle_spoilt(struct sim_inode *i, const struct sim_change *c, size_t at,
-                          struct rng *chance)
+                          enum sim_survival how, struct rng *chance)
 {
     uint8_t was[SIM_SECTOR] = { 0 };
     size_t sector = c->offset + at;
@@ -124,7 +116,15 @@ static void settle_spoilt(struct sim_inode *i, const struct sim_change *c, size_
     if (sector < i->safe.len)
         memcpy(was, i->safe.ptr + sector, i->safe.len - sector < len ? i->safe.len - sector : len);
     settle_sector(i, c, at);
-    spoil_octet(i, was, sector, len, chance);
+
+    size_t k = rng_below(chance, len);
+    for (size_t n = 0; n < len; n++, k = (k + 1) % len) {
+        bool is_written = sector + k >= c->from && sector + k < c->to;
+        if (!is_written || (how == SIM_SURVIVES_TORN && i->safe.ptr[sector + k] == was[k]))
+            continue;
+        i->safe.ptr[sector + k] ^= (uint8_t)(1 + rng_below(chance, 255));
+        return;
+    }
 }
 
 static void settle_some(struct sim_inode *i, enum sim_survival how, struct rng *chance)
@@ -141,8 +141,8 @@ static void settle_some(struct sim_inode *i, enum sim_survival how, struct rng *
         for (size_t at = 0; at < c->len; at += SIM_SECTOR) {
             if (!rng_chance(chance, share))
                 continue;
-            if (how == SIM_SURVIVES_RUBBISH && rng_chance(chance, 100))
-                settle_spoilt(i, c, at, chance);
+            if (how >= SIM_SURVIVES_TORN && rng_chance(chance, 300))
+                settle_spoilt(i, c, at, how, chance);
             else
                 settle_sector(i, c, at);
         }
@@ -167,6 +167,7 @@ void sim_inode_crash(struct sim_inode *i, enum sim_survival how, struct rng *cha
         break;
     case SIM_SURVIVES_WRITES:
     case SIM_SURVIVES_SECTORS:
+    case SIM_SURVIVES_TORN:
     case SIM_SURVIVES_RUBBISH:
         settle_some(i, how, chance);
         break;

@@ -20,6 +20,8 @@ struct sim_change {
     STAILQ_ENTRY(sim_change) entry;
     size_t offset; /* whole sectors, as the page cache held them after the write */
     size_t len;
+    size_t from;     /* what of it was written... */
+    size_t to;       /* ...up to here */
     size_t file_len; /* after it */
     bool is_cut;     /* the file was shortened */
     uint8_t bytes[];

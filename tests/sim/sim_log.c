@@ -204,7 +204,7 @@ static bool recover_once(struct sim_log *s, struct recovered *r)
 static enum sim_survival a_survival(struct sim_log *s)
 {
     return s->plan.is_kill_only ? SIM_SURVIVES_KILL
-                                : (enum sim_survival)sim_log_below(s, SIM_SURVIVALS);
+                                : (enum sim_survival)sim_log_below(s, SIM_SURVIVES_RUBBISH);
 }
 
 static bool come_up(struct sim_log *s)
