@@ -33,16 +33,16 @@ struct data_lock {
     struct pid_file *pid_file;
 };
 
-struct data_lock *data_lock_take(const char *folder, struct err *err)
+static struct data_lock *take(const char *folder,
+                              struct pid_file *(*how)(const char *path, struct err *err),
+                              struct err *err)
 {
     char path[PATH_MAX];
-    if (!file_make_folders(folder, 0700, err))
-        return NULL;
     if (snprintf(path, sizeof path, "%s/lock", folder) >= (int)sizeof path) {
         (void)err_set(err, ERR_CONFIG, "%s is too long for a folder's name", folder);
         return NULL;
     }
-    struct pid_file *p = pid_file_take(path, err);
+    struct pid_file *p = how(path, err);
     if (p == NULL) {
         (void)err_context(err,
                           err->code == ERR_REFUSED ? "the data folder %s is in use by another node"
@@ -53,6 +53,16 @@ struct data_lock *data_lock_take(const char *folder, struct err *err)
     struct data_lock *l = mem_alloc(sizeof *l);
     l->pid_file = p;
     return l;
+}
+
+struct data_lock *data_lock_take(const char *folder, struct err *err)
+{
+    return file_make_folders(folder, 0700, err) ? take(folder, pid_file_take, err) : NULL;
+}
+
+struct data_lock *data_lock_borrow(const char *folder, struct err *err)
+{
+    return take(folder, pid_file_borrow, err);
 }
 
 void data_lock_free(struct data_lock **lock)

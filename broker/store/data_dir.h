@@ -38,6 +38,8 @@ struct data_lock;
 /* Make the folder, and those above it, if it is not there, and hold it against other processes.
  * ERR_REFUSED, with the pid in the text, when another one has it. After daemon_detach. */
 MUST_CHECK struct data_lock *data_lock_take(const char *folder, struct err *err);
+/* The same for who only looks: the folder is there, and nothing in it changes. */
+MUST_CHECK struct data_lock *data_lock_borrow(const char *folder, struct err *err);
 void data_lock_free(struct data_lock **l); /* NULL is allowed */
 
 /* ---- what is in it; `folder` is for the texts of errors

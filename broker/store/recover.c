@@ -46,6 +46,18 @@ static bool list_segments(struct recovery *r, struct err *err)
            err_set(err, ERR_LIMIT, "the journal has no numbers left for new segments");
 }
 
+static void count(struct recovery *r)
+{
+    for (size_t i = 0; i < r->seg_count; i++) {
+        const struct found_seg *s = &r->segs[i];
+        r->out->segment_count += !s->is_unused;
+        r->out->unused_count += s->is_unused;
+        r->out->mended_count += s->header_is_hurt && s->has_header;
+        r->out->index_count += s->has_good_index;
+        r->out->bad_index_count += s->has_bad_index;
+    }
+}
+
 static void fill_segs(struct recovery *r)
 {
     for (size_t i = 0; i < r->seg_count; i++) {
@@ -109,17 +121,19 @@ static bool run(const struct recover_setup *setup, struct distrust *d, struct re
                           .distrusted_count = d->count };
     *out = (struct recovered){ 0 };
     idmap_init(&r.by_qid);
-    atomic_init(&r.done_bytes, 0);
+    lock_init(&r.lock);
     bool ok = list_segments(&r, err) && recover_read(&r, err) && recover_judge(&r, err) &&
               recover_gather(&r, err) && recover_larges(&r, err) && recover_merge(&r, err) &&
               recover_damages(&r, err);
     if (ok) {
         recover_larges_out(&r);
         fill_segs(&r);
+        count(&r);
     } else if (r.bad_index != 0 && d->count < DISTRUST_MAX) {
         d->segs[d->count++] = r.bad_index;
     }
     free_found(&r);
+    lock_fini(&r.lock);
     if (!ok)
         recovered_fini(out);
     return ok;

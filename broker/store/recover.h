@@ -100,6 +100,11 @@ struct recovered {
     uint64_t message_count; /* alive; one in three queues counts three times */
     uint64_t torn_bytes;    /* at the end, that are no records: cut off, nobody was promised them */
     uint64_t durable_lsn;   /* the highest that was seen */
+    size_t segment_count;
+    size_t unused_count;    /* made ready and never written, not among those */
+    size_t mended_count;    /* headers that were damaged and could be told */
+    size_t index_count;     /* index files that were good */
+    size_t bad_index_count; /* those that were damaged, or of another life of the segment */
     bool is_clean;          /* the journal was closed in order */
 };
 
@@ -110,7 +115,8 @@ struct recover_setup {
     unsigned threads;        /* 0: all on the caller's */
     bool look_only; /* for --check-store: change nothing, and read everything, also behind an
                        index file */
-    /* How far: octets read of octets altogether; NULL: nobody wants to know. Any thread. */
+    /* How far: octets read of octets altogether; NULL: nobody wants to know. Any thread, one at a
+     * time. */
     void (*progress)(uint64_t done_bytes, uint64_t all_bytes, void *arg);
     void *arg;
     /* Of queues that are gone messages are as good as settled; NULL: all are there. */

@@ -12,12 +12,11 @@
 #define WARREN_RECOVER_INNER_H
 
 #include "base/idmap.h"
+#include "io/lock.h"
 #include "store/index_make.h"
 #include "store/ranges.h"
 #include "store/recover.h"
 #include "store/seg_index.h"
-
-#include <stdatomic.h>
 
 /* Positions that become one run, at least: fewer are cheaper as entries. */
 #define RECOVER_RUN_LEAST 64u
@@ -35,7 +34,9 @@ struct found_seg {
     bool header_is_hurt; /* in the file */
     bool is_unused;      /* nothing was ever written to it */
     bool is_indexed;     /* a good index file is there, in the end */
-    bool is_made;        /* `make` holds something */
+    bool has_good_index; /* as it was found */
+    bool has_bad_index;
+    bool is_made; /* `make` holds something */
     struct index_make make;
     struct seg_index *ix;  /* of the file or of what was made; NULL: nothing can be read of it */
     struct seg_index *old; /* look_only: that of the file, beside what was read */
@@ -110,7 +111,8 @@ struct recovery {
     size_t proven_count;
     size_t proven_cap;
     uint64_t all_bytes;
-    atomic_uint_fast64_t done_bytes;
+    uint64_t done_bytes;
+    struct lock lock; /* of done_bytes, and of telling it */
 };
 
 /* Room for one more in an array that grows by doubling. */

@@ -162,22 +162,57 @@ static bool is_safe(const struct recovery *r, const struct found_seg *s, uint32_
     return place_lsn((struct place){ s->seg, end }) <= r->safe_lsn;
 }
 
+static bool reads_wholly(struct seg_index *ix)
+{
+    size_t rows;
+    bool ok = true;
+    const struct index_row *row = seg_index_rows(ix, &rows);
+    for (size_t i = 0; ok && i < rows; i++) {
+        struct index_cursor c;
+        struct err ignored;
+        ok = index_cursor_init(&c, ix, &row[i], &ignored);
+        while (ok && index_cursor_peek(&c) != NULL)
+            ok = index_cursor_next_block(&c, &ignored);
+        index_cursor_fini(&c);
+    }
+    return ok;
+}
+
+/* Lists are looked at when they are read, or by who only looks. */
+static bool is_good(const struct recovery *r, const struct found_seg *s, struct seg_index *ix)
+{
+    uint8_t *state = NULL;
+    size_t len;
+    struct err ignored;
+    bool good = agrees(s, ix) && seg_index_state(ix, &state, &len, &ignored) &&
+                (!r->setup->look_only || reads_wholly(ix));
+    mem_free(state);
+    return good;
+}
+
+static bool is_distrusted(const struct recovery *r, uint32_t seg)
+{
+    for (size_t i = 0; i < r->distrusted_count; i++)
+        if (r->distrusted[i] == seg)
+            return true;
+    return false;
+}
+
 /* Its index file, if it is good; also for a segment whose header is not. */
 static struct seg_index *open_index(struct recovery *r, struct found_seg *s)
 {
-    struct err ignored;
-    for (size_t i = 0; i < r->distrusted_count; i++)
-        if (r->distrusted[i] == s->seg)
-            return NULL;
-    struct seg_index *ix = seg_index_open(r->disk, s->seg, &ignored);
-    uint8_t *state = NULL;
-    size_t len;
+    struct err err;
+    if (is_distrusted(r, s->seg))
+        return NULL;
+    struct seg_index *ix = seg_index_open(r->disk, s->seg, &err);
+    s->has_bad_index = ix == NULL && err.code != ERR_NOT_FOUND;
     if (ix == NULL)
         return NULL;
     seg_index_let_go(ix);
-    if (!agrees(s, ix) || !seg_index_state(ix, &state, &len, &ignored))
+    s->has_good_index = is_good(r, s, ix);
+    s->has_bad_index = !s->has_good_index;
+    if (!s->has_good_index)
         seg_index_close(&ix);
-    mem_free(state);
     if (ix != NULL && !s->has_header) {
         s->header = seg_index_header(ix)->segment;
         s->has_header = true;
@@ -235,9 +270,11 @@ static void read_one(size_t index, void *arg)
     struct recovery *r = arg;
     struct found_seg *s = &r->segs[index];
     s->has_failed = !read_segment(r, s, &s->err);
-    uint64_t done = atomic_fetch_add(&r->done_bytes, s->file_bytes) + s->file_bytes;
+    lock_take(&r->lock);
+    r->done_bytes += s->file_bytes;
     if (r->setup->progress != NULL)
-        r->setup->progress(done, r->all_bytes, r->setup->arg);
+        r->setup->progress(r->done_bytes, r->all_bytes, r->setup->arg);
+    lock_give(&r->lock);
 }
 
 /* Large segments, fewer at a time. */

@@ -187,8 +187,9 @@ bool file_make_folders(const char *path, mode_t mode, struct err *err)
 /* ---- pid files ------------------------------------------------------------------------------ */
 
 struct pid_file {
-    int fd;
+    int fd; /* -1: nothing is held */
     char *path;
+    bool stays;
 };
 
 static void name_holder(int fd, const char *path, struct err *err)
@@ -256,6 +257,22 @@ struct pid_file *pid_file_take(const char *path, struct err *err)
     return p;
 }
 
+struct pid_file *pid_file_borrow(const char *path, struct err *err)
+{
+    bool was_there = access(path, F_OK) == 0;
+    struct pid_file *p = mem_zalloc(sizeof *p);
+    p->stays = was_there;
+    p->path = mem_strdup(path);
+    p->fd = open_locked(path, err);
+    int why = p->fd < 0 ? errno : 0;
+    bool may_only_be_read = err->code == ERR_IO && (why == EROFS || why == EACCES);
+    if (p->fd >= 0 || may_only_be_read)
+        return p;
+    mem_free(p->path);
+    mem_free(p);
+    return NULL;
+}
+
 void pid_file_free(struct pid_file **pid_file)
 {
     struct pid_file *p = *pid_file;
@@ -263,8 +280,10 @@ void pid_file_free(struct pid_file **pid_file)
     if (p == NULL)
         return;
     /* First the name, then the lock: whoever comes between makes a new file. */
-    (void)unlink(p->path);
-    close(p->fd);
+    if (p->fd >= 0 && !p->stays)
+        (void)unlink(p->path);
+    if (p->fd >= 0)
+        close(p->fd);
     mem_free(p->path);
     mem_free(p);
 }

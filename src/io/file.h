@@ -38,7 +38,12 @@ struct pid_file;
  * is taken over. After daemon_detach, not before. */
 MUST_CHECK struct pid_file *pid_file_take(const char *path, struct err *err);
 
-/* Remove the file. *p becomes NULL; NULL is allowed. */
+/* The same for who only looks, and leaves no trace: a file that a dead process left stays as it is,
+ * and one that is not there is gone again afterwards. Where none can be made (a file system that
+ * may only be read) nobody else can take it either, and nothing is held. */
+MUST_CHECK struct pid_file *pid_file_borrow(const char *path, struct err *err);
+
+/* Remove the file, unless it was borrowed. *p becomes NULL; NULL is allowed. */
 void pid_file_free(struct pid_file **p);
 
 #endif
