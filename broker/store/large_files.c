@@ -14,6 +14,7 @@
 #define GROUP_FILES   16u
 #define GROUP_BYTES   ((uint64_t)64 << 20)
 #define GROUP_REMOVED 256u
+#define RETRY_MS      500u /* the disk was full */
 
 enum large_state {
     LARGE_WAITING, /* to be written */
@@ -49,7 +50,8 @@ struct large_files {
     struct files doomed;  /* LARGE_DOOMED */
     struct work_job work;
     bool busy;
-    bool is_full; /* the disk was, at the last try */
+    bool is_full;      /* the disk was, at the last try */
+    uint64_t retry_ms; /* not before */
     bool ending;
     struct log_rate complaints;
     struct files writing; /* the job's */
@@ -138,6 +140,7 @@ static void put_back(struct large_files *l, struct files *failed)
     STAILQ_CONCAT(failed, &l->waiting);
     STAILQ_CONCAT(&l->waiting, failed);
     l->is_full = true;
+    l->retry_ms = loop_now_ms(l->loop) + RETRY_MS;
     unsigned left_out;
     if (log_rate_ok(&l->complaints, 1, 10000, &left_out))
         log_warn("store", l->node, "large messages wait for room on the disk: %s", l->err.text);
@@ -150,13 +153,13 @@ static void take_results(struct large_files *l, bool is_cancelled)
         STAILQ_REMOVE_HEAD(&l->writing, entry);
         if (f->ok && !is_cancelled) {
             is_there(l, f);
+            l->is_full = false;
             continue;
         }
         f->state = LARGE_WAITING;
         STAILQ_INSERT_TAIL(&failed, f, entry);
     }
     journal_kick(l->journal);
-    l->is_full = false;
     if (STAILQ_EMPTY(&failed))
         return;
     put_back(l, &failed);
@@ -190,6 +193,8 @@ static void choose_to_remove(struct large_files *l)
 
 static void choose_to_write(struct large_files *l)
 {
+    if (l->is_full && loop_now_ms(l->loop) < l->retry_ms)
+        return;
     uint64_t bytes = 0;
     struct large_file *f;
     for (unsigned n = 0; n < GROUP_FILES && (f = STAILQ_FIRST(&l->waiting)) != NULL; n++) {

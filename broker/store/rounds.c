@@ -44,6 +44,7 @@ static void end_asking(struct round *r)
     r->state = ROUND_SYNCING;
     journal_want_sync(st->journal);
     rounds_look(st);
+    store_wake(st);
 }
 
 /* The answer travels in the ask. */

@@ -48,6 +48,14 @@ static void on_tick(void *arg)
 {
     struct store *st = arg;
     look(st);
+    store_wake(st);
+}
+
+/* The timer is for what comes in between the two lines. */
+void store_wake(struct store *st)
+{
+    if (rounds_wait(st) || large_files_wait(st->large))
+        atomic_store(&st->waits, true);
     loop_timer_start(&st->tick, next_tick_ms(st));
 }
 
@@ -66,7 +74,7 @@ static void on_sealed_mail(struct mail *mail)
     mem_free(n);
     upkeep_look(st);
     rounds_look(st);
-    loop_timer_start(&st->tick, next_tick_ms(st));
+    store_wake(st);
 }
 
 static void on_sealed(uint32_t seg, void *arg)
@@ -112,9 +120,26 @@ static void on_large_failed(const struct err *err, void *arg)
     store_fail(arg, err);
 }
 
+static void on_durable_mail(struct mail *mail)
+{
+    struct notice *n = CONTAINER_OF(mail, struct notice, mail);
+    struct store *st = n->store;
+    mem_free(n);
+    rounds_look(st);
+    large_files_go_on(st->large);
+    store_wake(st);
+}
+
 static void on_durable(void *arg)
 {
     struct store *st = arg;
+    if (atomic_load_explicit(&st->waits, memory_order_relaxed) &&
+        atomic_exchange(&st->waits, false)) {
+        struct notice *n = mem_zalloc(sizeof *n);
+        n->mail.fn = on_durable_mail;
+        n->store = st;
+        mailbox_post(st->loop, &n->mail);
+    }
     if (st->set.on_durable != NULL)
         st->set.on_durable(st->set.arg);
 }

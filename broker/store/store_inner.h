@@ -123,6 +123,7 @@ struct store {
     atomic_bool stopping;
     atomic_bool handed_out; /* every queue has what was found of it */
     atomic_bool pressed;
+    atomic_bool waits; /* for something to become durable: the manager is to be told */
     atomic_uint alarms;
     atomic_uint_fast64_t large_ids;
     atomic_uint_fast64_t free_bytes;
@@ -156,6 +157,9 @@ void upkeep_sealed(struct store *st, uint32_t seg);
 void store_watch_init(struct store *st);
 void store_watch_look(struct store *st);
 void store_watch_fini(struct store *st);
+
+/* Something is waited for now: look soon, whenever the next look would have been. */
+void store_wake(struct store *st);
 
 /* Something is broken for good. */
 void store_fail(struct store *st, const struct err *err);
