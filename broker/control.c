@@ -175,8 +175,9 @@ static void answer_all(struct control_ops *ops)
 
 static bool has_room(const struct control *c, const struct meta_cmd *cmd, struct meta_refusal *why)
 {
-    return c->definitions == NULL || definitions_have_room(c->definitions, cmd, why) ||
-           !meta_lasts(meta_current(c->meta), cmd);
+    return c->definitions == NULL ||
+           (definitions_take(cmd, why) && (definitions_have_room(c->definitions, cmd, why) ||
+                                           !meta_lasts(meta_current(c->meta), cmd)));
 }
 
 static enum meta_verdict apply(struct control *c, const struct meta_cmd *cmd)
@@ -250,6 +251,11 @@ static bool must_be_safe(const struct control *c)
     return c->definitions != NULL && definitions_have_gathered(c->definitions);
 }
 
+static bool has_enough(const struct control *c)
+{
+    return c->definitions != NULL && definitions_have_enough(c->definitions);
+}
+
 static void show_and_answer(struct control *c)
 {
     show(c);
@@ -263,10 +269,12 @@ static void make_group(struct control *c)
     if (!must_be_safe(c))
         show_and_answer(c);
     struct control_op *op;
-    while ((op = STAILQ_FIRST(&later)) != NULL) {
+    while ((op = STAILQ_FIRST(&later)) != NULL && !has_enough(c)) {
         STAILQ_REMOVE_HEAD(&later, entry);
         apply_op(c, op);
     }
+    STAILQ_CONCAT(&later, &c->waiting); /* the rest makes another group */
+    STAILQ_CONCAT(&c->waiting, &later);
     if (must_be_safe(c))
         definitions_send(c->definitions);
     else

@@ -144,15 +144,24 @@ bool definitions_send_now(struct definitions *d, struct err *err)
 
 /* ---- gathering ---- */
 
+static bool refuse(struct meta_refusal *why, const char *text)
+{
+    struct text t = text_over(why->text, sizeof why->text);
+    why->code = AMQP_PRECONDITION_FAILED;
+    text_str(&t, text);
+    return false;
+}
+
+bool definitions_take(const struct meta_cmd *cmd, struct meta_refusal *why)
+{
+    return LIKELY(meta_log_takes(cmd)) || refuse(why, "the definition is too long to be stored");
+}
+
 bool definitions_have_room(const struct definitions *d, const struct meta_cmd *cmd,
                            struct meta_refusal *why)
 {
-    if (LIKELY(meta_log_has_room(d->log, cmd)))
-        return true;
-    why->code = AMQP_PRECONDITION_FAILED;
-    struct text t = text_over(why->text, sizeof why->text);
-    text_str(&t, "the disk is full: definitions cannot be stored");
-    return false;
+    return LIKELY(meta_log_has_room(d->log, cmd)) ||
+           refuse(why, "the disk is full: definitions cannot be stored");
 }
 
 void definitions_add(struct definitions *d, const struct meta_cmd *cmd, const struct meta_result *r)
@@ -164,6 +173,11 @@ void definitions_add(struct definitions *d, const struct meta_cmd *cmd, const st
 bool definitions_have_gathered(const struct definitions *d)
 {
     return meta_log_has_gathered(d->log);
+}
+
+bool definitions_have_enough(const struct definitions *d)
+{
+    return meta_log_has_enough(d->log);
 }
 
 /* ---- snapshots ---- */

@@ -41,6 +41,9 @@ void definitions_stop(struct definitions *d);
 /* Stopped, and the loop is settled. NULL is allowed. */
 void definitions_free(struct definitions **d);
 
+/* False: no disk has room for so long a command, *why says so. */
+MUST_CHECK bool definitions_take(const struct meta_cmd *cmd, struct meta_refusal *why);
+
 /* Is there room for the command, if it lasts? False: *why says that the disk is full. */
 MUST_CHECK bool definitions_have_room(const struct definitions *d, const struct meta_cmd *cmd,
                                       struct meta_refusal *why);
@@ -49,6 +52,8 @@ MUST_CHECK bool definitions_have_room(const struct definitions *d, const struct 
 void definitions_add(struct definitions *d, const struct meta_cmd *cmd,
                      const struct meta_result *r);
 bool definitions_have_gathered(const struct definitions *d);
+/* As much as should be sent off at once. */
+bool definitions_have_enough(const struct definitions *d);
 
 /* Send off what was gathered; no group is on its way. on_safe follows, or on_failed. */
 void definitions_send(struct definitions *d);

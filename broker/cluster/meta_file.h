@@ -25,7 +25,7 @@
 #define META_GROUP_HEAD      32u
 #define META_FILE_START      512u
 #define META_GROUP_ALIGN     512u /* no sector is written again that holds something safe */
-#define META_GROUP_MAX       ((size_t)64 << 20) /* octets of items */
+#define META_GROUP_MAX       ((size_t)1 << 30) /* octets of items */
 
 enum meta_file_kind {
     META_FILE_LOG = 1,

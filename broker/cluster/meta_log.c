@@ -96,6 +96,16 @@ bool meta_log_has_gathered(const struct meta_log *log)
     return log->gather.count != 0;
 }
 
+bool meta_log_takes(const struct meta_cmd *cmd)
+{
+    return meta_wire_size(cmd) <= META_LOG_CMD_MAX;
+}
+
+bool meta_log_has_enough(const struct meta_log *log)
+{
+    return log->gather.len >= log->fill_bytes / 4; /* at least half is filled ahead */
+}
+
 static bool takes_away(enum meta_op op)
 {
     return op == META_VHOST_DELETE || op == META_EXCHANGE_DELETE || op == META_QUEUE_DELETE ||

@@ -46,6 +46,15 @@ void meta_log_free(struct meta_log **log);
 void meta_log_add(struct meta_log *log, const struct meta_cmd *cmd, const struct meta_result *r);
 bool meta_log_has_gathered(const struct meta_log *log);
 
+/* A longer one is not to be applied: it could not be read back. (It may become somewhat longer in a
+ * snapshot.) */
+#define META_LOG_CMD_MAX (META_WIRE_MAX / 2)
+MUST_CHECK bool meta_log_takes(const struct meta_cmd *cmd);
+
+/* Enough for one group: what is filled ahead has room for so much and a usual command, so that a
+ * disk that becomes full meanwhile does no harm. */
+bool meta_log_has_enough(const struct meta_log *log);
+
 /* Is there room for one more? While the disk is full only for what takes things away, and in the
  * end not even for that. */
 MUST_CHECK bool meta_log_has_room(const struct meta_log *log, const struct meta_cmd *cmd);

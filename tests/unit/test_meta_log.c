@@ -68,6 +68,17 @@ static bool has_queue(uint64_t qid)
     return meta_queue_get(meta_current(l->meta), qid) != NULL;
 }
 
+static struct meta_cmd long_queue(uint64_t in, const char *name, uint8_t *room, size_t octets)
+{
+    struct wire_out w = wire_out_over(room, octets);
+    struct meta_cmd c = durable_queue(in, name);
+    wire_put_shortstr(&w, S("x"));
+    wire_put_u8(&w, 'S');
+    wire_put_u32(&w, (uint32_t)(octets - 7));
+    c.queue_declare.args = slice_of(room, octets);
+    return c;
+}
+
 /* ---- what comes back ---- */
 
 Test(meta_log, begins_with_nothing)
@@ -492,4 +503,63 @@ Test(meta_log, a_snapshot_that_fails_is_tried_again_later)
     again();
     cr_expect(l->restored.snapshot == 3 && meta_digest_lasting(l->meta) == digest);
     life_end(l);
+}
+
+/* ---- much at once ---- */
+
+/* Many connections may send long commands while the disk is slow. */
+Test(meta_log, takes_a_group_as_large_as_it_comes)
+{
+    size_t octets = (size_t)1 << 20;
+    uint8_t *room = mem_zalloc(octets);
+    char name[8];
+    begin();
+    uint64_t vh = vhost();
+    for (int i = 0; i < 80; i++) {
+        snprintf(name, sizeof name, "q%d", i);
+        apply(long_queue(vh, name, room, octets));
+    }
+    commit();
+    uint64_t digest = l->safe;
+    again();
+    cr_expect(eq(u64, meta_digest_lasting(l->meta), digest));
+    life_end(l);
+    mem_free(room);
+}
+
+Test(meta_log, says_when_a_group_is_large_enough)
+{
+    uint8_t room[1024] = { 0 };
+    char name[8];
+    begin();
+    uint64_t vh = vhost();
+    int n = 0;
+    for (; !meta_log_has_enough(l->log); n++) {
+        cr_assert(n < 100);
+        snprintf(name, sizeof name, "q%d", n);
+        apply(long_queue(vh, name, room, sizeof room));
+    }
+    cr_expect(n > 1);
+    commit();
+    cr_expect(not(meta_log_has_enough(l->log)));
+    life_end(l);
+}
+
+/* What is longer could not be read back. */
+Test(meta_log, takes_no_command_that_is_too_long)
+{
+    uint8_t *room = mem_zalloc(META_LOG_CMD_MAX);
+    begin();
+    uint64_t vh = vhost();
+    struct meta_cmd c = long_queue(vh, "q", room, META_LOG_CMD_MAX);
+    cr_expect(not(meta_log_takes(&c)));
+    c = long_queue(vh, "q", room, META_LOG_CMD_MAX - 1000);
+    cr_expect(meta_log_takes(&c));
+    apply(c);
+    commit();
+    uint64_t digest = l->safe;
+    again();
+    cr_expect(eq(u64, meta_digest_lasting(l->meta), digest));
+    life_end(l);
+    mem_free(room);
 }
