@@ -98,10 +98,14 @@ static void done(struct dead_letters *dl, struct dead_letter *l)
     free_letter(dl, l);
 }
 
-void dead_letters_on_published(struct dead_letters *dl, uint64_t number)
+void dead_letters_on_published(struct dead_letters *dl, uint64_t number, bool ok)
 {
     struct dead_letter *l = idmap_get(&dl->away, number);
-    if (l == NULL || --l->away != 0)
+    if (l == NULL)
+        return;
+    if (!ok)
+        l->stood.place = (struct place){ 0, 0 }; /* it is not settled */
+    if (--l->away != 0)
         return;
     idmap_take(&dl->away, number);
     done(dl, l);
@@ -238,7 +242,7 @@ static uint32_t hand_out(struct dead_letters *dl, struct hosted *h, struct messa
         struct message *one = message_ref(out);
         away += port_publish(s, to, &one, &nobody, number) == PORT_LATER;
     }
-    (void)port_published(s, &nobody, number);
+    away += port_published(s, &nobody, number);
     return number != 0 ? away : 0;
 }
 

@@ -34,8 +34,9 @@ void dead_letters_add(struct dead_letters *dl, struct hosted *h, struct message 
 MUST_CHECK bool dead_letters_placed(struct dead_letters *dl, const struct hosted *h,
                                     const struct dead_from *stood);
 
-/* A queue of another shard has taken the letter of this number. */
-void dead_letters_on_published(struct dead_letters *dl, uint64_t number);
+/* A queue has taken the letter of this number, later. `ok` is false when it can never be written.
+ */
+void dead_letters_on_published(struct dead_letters *dl, uint64_t number, bool ok);
 
 /* For the counters of the shard: what became of it. */
 void dead_letters_count(struct hosted *h, enum shard_after_death after, enum queue_death why);

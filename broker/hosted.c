@@ -138,9 +138,9 @@ bool hosted_dead_is_placed(struct hosted *h, uint64_t qseq, struct place place)
            dead_letters_placed(h->shard->hosting->letters, h, &(struct dead_from){ qseq, place });
 }
 
-void hosted_on_letter_published(struct shard *s, uint64_t number)
+void hosted_on_letter_published(struct shard *s, uint64_t number, bool ok)
 {
-    dead_letters_on_published(s->hosting->letters, number);
+    dead_letters_on_published(s->hosting->letters, number, ok);
 }
 
 static struct message *count_returns(struct message *m, uint32_t returns, void *arg)

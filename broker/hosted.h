@@ -49,8 +49,8 @@ struct queue *shard_queue(struct shard *s, uint64_t qid);
  * which it is settled. */
 MUST_CHECK bool hosted_dead_is_placed(struct hosted *h, uint64_t qseq, struct place place);
 
-/* A queue of another shard has taken a dead letter of this number, see dead_letter.h. */
-void hosted_on_letter_published(struct shard *s, uint64_t number);
+/* A queue has taken a dead letter of this number, see dead_letter.h. */
+void hosted_on_letter_published(struct shard *s, uint64_t number, bool ok);
 
 /* SETTLE or RETURNS of it were written into this segment. */
 void hosted_note_state(struct hosted *h, uint32_t seg);

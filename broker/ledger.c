@@ -47,6 +47,8 @@ struct ledger {
     unsigned target_count;
     unsigned flags;
     bool awaited;
+    larges_fn large_fn; /* for the last part of a large one */
+    void *large_arg;
     uint64_t lsn;           /* of the last part of its targets that was written */
     enum journal_need need; /* of what is settled */
     struct hosted_list due;
@@ -174,9 +176,43 @@ static size_t body_slices(const struct message *m, struct slice *out)
     return more->part_count;
 }
 
+static bool is_large(const struct message *m)
+{
+    return UNLIKELY(m->body_bytes >= LARGE_BODY_LEAST);
+}
+
+static enum journal_need need_of(const struct ledger *l)
+{
+    return l->awaited ? JOURNAL_SOON : JOURNAL_LAZY;
+}
+
+static void nobody_waits(void *arg, uint64_t lsn)
+{
+    (void)arg;
+    (void)lsn;
+}
+
+/* Its properties and body are in a file of its own, which is to be written. */
+static struct place append_large(struct ledger *l, uint64_t *lsn)
+{
+    struct message *m = l->message;
+    uint8_t id[8];
+    size_t head = record_put_msg(l->room, l->flags | MSG_LARGE, l->targets, l->target_count,
+                                 m->names_bytes, m->props_bytes, (size_t)m->body_bytes);
+    record_put_large_id(id, message_large_id(m));
+    struct slice parts[] = { slice_of(l->room, head), message_names(m), slice_of(id, sizeof id) };
+    struct place p = append(l, parts, ARRAY_COUNT(parts), need_of(l), lsn);
+    if (!place_is_none(p))
+        larges_publish(l->shard->larges, m, p, l->target_count,
+                       l->large_fn != NULL ? l->large_fn : nobody_waits, l->large_arg);
+    return p;
+}
+
 static struct place append_message(struct ledger *l, uint64_t *lsn)
 {
     const struct message *m = l->message;
+    if (is_large(m))
+        return append_large(l, lsn);
     struct slice few[PARTS_MAX];
     struct slice *parts = few;
     uint32_t body_parts = message_is_in_parts(m) ? message_more(m)->part_count : 1;
@@ -188,7 +224,7 @@ static struct place append_message(struct ledger *l, uint64_t *lsn)
     parts[1] = message_names(m);
     parts[2] = message_props(m);
     size_t count = 3 + body_slices(m, parts + 3);
-    struct place p = append(l, parts, count, l->awaited ? JOURNAL_SOON : JOURNAL_LAZY, lsn);
+    struct place p = append(l, parts, count, need_of(l), lsn);
     if (parts != few)
         mem_free(parts);
     return p;
@@ -236,8 +272,7 @@ static void write_targets(struct ledger *l)
 
 bool ledger_wants(const struct hosted *h, const struct message *m)
 {
-    return h->book.durable && (m->persistent || h->settings.is_quorum) &&
-           m->body_bytes < LARGE_BODY_LEAST;
+    return h->book.durable && (m->persistent || h->settings.is_quorum);
 }
 
 static uint64_t wall_of(const struct ledger *l, uint64_t at_ms)
@@ -304,6 +339,22 @@ uint64_t ledger_write(struct ledger *l)
     shard_message_drop(l->shard, &l->message);
     l->awaited = false;
     return l->lsn;
+}
+
+bool ledger_has_large(const struct ledger *l)
+{
+    return l->message != NULL && is_large(l->message);
+}
+
+uint64_t ledger_write_large(struct ledger *l, larges_fn fn, void *arg)
+{
+    CHECK(ledger_has_large(l));
+    l->large_fn = fn;
+    l->large_arg = arg;
+    uint64_t lsn = ledger_write(l);
+    l->large_fn = NULL;
+    l->large_arg = NULL;
+    return lsn;
 }
 
 /* ---- what is done with ------------------------------------------------------------------------

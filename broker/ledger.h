@@ -68,6 +68,11 @@ void ledger_add(struct ledger *l, struct hosted *h, struct message **m, const st
 /* Write what was added. Returns the LSN to wait for; 0: nothing was added. */
 uint64_t ledger_write(struct ledger *l);
 
+/* What was added is large: it is written with ledger_write_large, and `fn` tells later, in another
+ * turn, what else is to be waited for, see larges.h. */
+bool ledger_has_large(const struct ledger *l);
+uint64_t ledger_write_large(struct ledger *l, void (*fn)(void *arg, uint64_t lsn), void *arg);
+
 /* A message came to a new position: write it anew. None: it is of those that are not written. */
 struct place ledger_again(struct ledger *l, struct hosted *h, const struct queue_item *item);
 

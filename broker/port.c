@@ -124,8 +124,89 @@ static bool is_awaited(const struct port_channel_ref *from, uint64_t number)
     return number != 0 && from->connection != 0;
 }
 
+/* ---- large messages: what is to be waited for is known later */
+
+struct large_wait {
+    struct shard *here;  /* that wrote it */
+    struct shard *asker; /* that published it */
+    struct port_channel_ref from;
+    uint64_t number;
+    uint32_t answers;
+    uint64_t lsn; /* of its record */
+};
+
+static void on_publishes_back(struct mail *mail);
+
+static struct publish_item answer_of(const struct large_wait *w, uint64_t lsn)
+{
+    return (struct publish_item){
+        .number = w->number, .from = w->from, .lsn = lsn, .refused = lsn == UINT64_MAX
+    };
+}
+
+static void tell_late(struct shard *s, const struct publish_item *it)
+{
+    if (it->from.connection == 0) {
+        hosted_on_letter_published(s, it->number, !it->refused);
+        return;
+    }
+    if (!it->refused) {
+        promise_publish(s->promises, PROMISE_LATE, it->lsn, &it->from, it->number);
+        return;
+    }
+    struct channel *ch = channel_find(s, &it->from);
+    if (ch != NULL)
+        channel_on_published(ch, it->number, false); /* it will never be safe */
+}
+
+static void on_late_answers(struct mail *mail)
+{
+    struct publish_batch *b = CONTAINER_OF(mail, struct publish_batch, mail);
+    for (unsigned i = 0; i < b->count; i++)
+        tell_late(b->from, &b->items[i]);
+    mem_free(b);
+}
+
+static void on_large_safe(void *arg, uint64_t lsn)
+{
+    struct large_wait *w = arg;
+    if (lsn < w->lsn)
+        lsn = w->lsn; /* another shard had the file written before */
+    struct publish_item it = answer_of(w, lsn);
+    for (uint32_t left = w->number != 0 ? w->answers : 0; left != 0;) {
+        if (w->asker == w->here) {
+            tell_late(w->here, &it);
+            left--;
+            continue;
+        }
+        struct publish_batch *b = mem_alloc(sizeof *b);
+        b->from = w->asker;
+        b->count = left < BATCH_ITEMS ? left : BATCH_ITEMS;
+        for (unsigned i = 0; i < b->count; i++)
+            b->items[i] = it;
+        left -= b->count;
+        b->mail.fn = on_late_answers;
+        mailbox_post(w->asker->loop, &b->mail);
+    }
+    mem_free(w);
+}
+
+static void write_large(struct shard *s, struct shard *asker, const struct port_channel_ref *from,
+                        uint64_t number, uint32_t answers)
+{
+    struct large_wait *w = mem_alloc(sizeof *w);
+    *w = (struct large_wait){
+        .here = s, .asker = asker, .from = *from, .number = number, .answers = answers
+    };
+    w->lsn = ledger_write_large(s->ledger, on_large_safe, w);
+}
+
 bool port_published(struct shard *s, const struct port_channel_ref *from, uint64_t number)
 {
+    if (UNLIKELY(ledger_has_large(s->ledger))) {
+        write_large(s, s, from, number, 1);
+        return number != 0;
+    }
     uint64_t lsn = ledger_write(s->ledger);
     if (lsn == 0 || !is_awaited(from, number))
         return false;
@@ -172,9 +253,17 @@ enum port_published port_publish(struct shard *s, const struct meta_queue *to, s
 /* Items from..to - 1 are one message: each waits for its record. */
 static void write_down(struct publish_batch *b, unsigned from, unsigned to)
 {
-    uint64_t lsn = ledger_write(b->to->ledger);
+    uint32_t taken = 0;
     for (unsigned i = from; i < to; i++)
+        taken += !b->items[i].refused;
+    bool is_large = ledger_has_large(b->to->ledger);
+    if (UNLIKELY(is_large))
+        write_large(b->to, b->from, &b->items[from].from, b->items[from].number, taken);
+    uint64_t lsn = is_large ? 0 : ledger_write(b->to->ledger);
+    for (unsigned i = from; i < to; i++) {
         b->items[i].lsn = b->items[i].refused ? 0 : lsn;
+        b->items[i].is_late = is_large && !b->items[i].refused;
+    }
 }
 
 static void on_publishes(struct mail *mail)
@@ -208,8 +297,10 @@ static void on_publishes_back(struct mail *mail)
     struct shard *s = b->from;
     for (unsigned i = 0; i < b->count; i++) {
         const struct publish_item *it = &b->items[i];
-        if (it->number != 0 && it->from.connection == 0)
-            hosted_on_letter_published(s, it->number);
+        if (it->is_late) /* another batch tells */
+            (void)0;
+        else if (it->number != 0 && it->from.connection == 0)
+            hosted_on_letter_published(s, it->number, true);
         else if (it->number != 0 && it->lsn != 0)
             promise_publish(s->promises, b->to->index, it->lsn, &it->from, it->number);
         else if (it->number != 0)

@@ -21,6 +21,7 @@ struct publish_item {
     uint64_t lsn;    /* filled in by the queue's shard: safe once that is durable; 0: nothing to
                         wait for */
     bool refused;    /* the same */
+    bool is_late;    /* the same: a large one; what it waits for comes in another batch */
     struct port_channel_ref from;
 };
 

@@ -46,9 +46,10 @@ static void on_mail(struct mail *mail);
 
 struct promises *promises_new(struct shard *s, uint32_t shard_count)
 {
-    struct promises *p = mem_zalloc(sizeof *p + shard_count * sizeof p->lines[0]);
+    uint32_t line_count = shard_count + 1; /* the last is PROMISE_LATE */
+    struct promises *p = mem_zalloc(sizeof *p + line_count * sizeof p->lines[0]);
     p->shard = s;
-    p->line_count = shard_count;
+    p->line_count = line_count;
     p->mail.fn = on_mail;
     atomic_init(&p->wanted, 0);
     return p;
@@ -162,11 +163,13 @@ void promises_watch(struct promises *p)
 void promise_publish(struct promises *p, uint32_t appender, uint64_t lsn,
                      const struct port_channel_ref *to, uint64_t number)
 {
+    if (appender == PROMISE_LATE)
+        appender = p->line_count - 1;
     CHECK(appender < p->line_count && lsn != 0);
     struct line *l = &p->lines[appender];
     struct promise *last = l->count != 0 ? item(l, l->count - 1) : NULL;
     if (last != NULL && lsn < last->lsn)
-        lsn = last->lsn; /* of a large message, whose answer came late */
+        lsn = last->lsn; /* its answer came late */
     uint64_t now_us = loop_now_us(p->shard->loop);
     p->waiting++;
     if (last != NULL && last->turn_us == now_us && last->count < PUBLISHES_A_ONE &&

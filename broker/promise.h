@@ -21,8 +21,11 @@ void promises_free(struct promises **p);
 /* Before anything is promised; the journal is borrowed. */
 void promises_start(struct promises *p, const struct journal *journal);
 
+/* The line of those whose LSN another one gave, late: of large messages. */
+#define PROMISE_LATE UINT32_MAX
+
 /* Once everything up to `lsn` is durable, channel_on_durable tells the channel that its publish of
- * this number is. The record was appended by `appender`. */
+ * this number is. The record was appended by the shard `appender`. */
 void promise_publish(struct promises *p, uint32_t appender, uint64_t lsn,
                      const struct port_channel_ref *to, uint64_t number);
 

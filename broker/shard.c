@@ -14,6 +14,8 @@
 #include "model/message.h"
 #include "port.h"
 #include "promise.h"
+#include "store/large.h"
+#include "store/store.h"
 
 struct shard *shard_new(struct broker *broker, uint32_t index, uint32_t shard_count,
                         struct loop *loop)
@@ -126,8 +128,12 @@ void shard_count_bytes(struct shard *s, int64_t change)
     atomic_store_explicit(&s->message_bytes, was + change, memory_order_relaxed);
 }
 
-void shard_message_made(struct shard *s, const struct message *m)
+/* A large one may get a file of its own, whichever shards have it by then. */
+void shard_message_made(struct shard *s, struct message *m)
 {
+    struct store *st = broker_store(s->broker);
+    if (UNLIKELY(m->body_bytes >= LARGE_BODY_LEAST) && message_large_id(m) == 0 && st != NULL)
+        message_set_large_id(m, store_new_large_id(st));
     shard_count_bytes(s, (int64_t)message_cost_bytes(m));
 }
 

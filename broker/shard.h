@@ -158,7 +158,7 @@ static inline uint32_t shard_of_id(uint64_t id)
 
 /* Memory of a message that was made here, or ended here (message_unref says how much). */
 void shard_count_bytes(struct shard *s, int64_t change);
-void shard_message_made(struct shard *s, const struct message *m);
+void shard_message_made(struct shard *s, struct message *m);
 void shard_message_drop(struct shard *s, struct message **m);
 
 #endif
