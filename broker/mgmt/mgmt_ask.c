@@ -171,6 +171,7 @@ void mgmt_disk_of(const struct hosted *h, struct mgmt_disk *out)
     const struct qcount *away = &h->queue.store.counts.away;
     *out = (struct mgmt_disk){ .paged_out = away->count,
                                .paged_out_bytes = away->bytes,
+                               .reads = h->pager.reads,
                                .writes = h->book.writes };
     uint64_t here = ready->count + out_now->count - out->paged_out;
     out->memory_bytes = sizeof *h + ready->bytes + out_now->bytes - out->paged_out_bytes +

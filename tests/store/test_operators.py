@@ -95,13 +95,17 @@ class View(Case):
         self.assertEqual(r["messages"], 200)
         self.assertTrue(r["closed_in_order"])
         self.assertEqual(r["damages"], 0)
+        p = Publisher(b.address, "q", size=1000)
+        p.publish()
+        p.wait_confirmed()
+        p.close()
         b.proc.kill()
         b.restart()
         r = self.journal(b)["recovery"]
-        self.assertEqual(r["messages"], 200)
+        self.assertEqual(r["messages"], 201)
         self.assertFalse(r["closed_in_order"])
-        self.assertEqual(self.figure(b, "warren_store_recovered_messages"), 200)
-        self.assertIn("Last recovery: 200 messages", b.ctl("journal_status").stdout)
+        self.assertEqual(self.figure(b, "warren_store_recovered_messages"), 201)
+        self.assertIn("Last recovery: 201 messages", b.ctl("journal_status").stdout)
 
     def test_what_is_paged_out(self):
         b = self.node(**{"memory-high-watermark": "32M"})
