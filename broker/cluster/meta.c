@@ -350,7 +350,7 @@ enum meta_verdict meta_apply(struct meta *m, const struct meta_cmd *cmd, struct 
 {
     if (meta_check(&m->draft, cmd, out) != META_CHANGE)
         return out->verdict;
-    out->lasts = meta_lasts(&m->draft, cmd);
+    out->lasts = m->replays || meta_lasts(&m->draft, cmd);
     out->first_id = m->last_id + 1;
     commands[cmd->op].change(m, cmd, out);
     m->is_changed = true;
@@ -369,7 +369,9 @@ static bool gives_ids(enum meta_op op)
 /* What a damaged or foreign log might say must not break what we count on. */
 static bool id_is_free(const struct meta *m, uint64_t first_id)
 {
-    return first_id <= UINT64_MAX / 2 && meta_queue_get(&m->draft, first_id) == NULL &&
+    if (first_id > m->last_id)
+        return first_id <= UINT64_MAX / 2;
+    return meta_queue_get(&m->draft, first_id) == NULL &&
            meta_vhost_get(&m->draft, first_id) == NULL;
 }
 
