@@ -123,6 +123,12 @@ static bool work_out(struct broker_conf *c, const struct broker_conf_args *args,
     if (c->listen.amqps.count != 0 && c->tls.cert == NULL)
         return err_set(err, ERR_CONFIG, "%s: [listen] amqps needs a certificate: [tls] cert",
                        c->file != NULL ? c->file : "(no file)");
+    /* Properties come in one frame, and a message with its properties is one record. */
+    if (c->limits.frame_max_bytes > c->store.segment_bytes / 4)
+        return err_set(err, ERR_CONFIG,
+                       "%s: [limits] frame-max must not be more than a quarter of [store] "
+                       "segment-size",
+                       c->file != NULL ? c->file : "(no file)");
     return true;
 }
 

@@ -198,7 +198,7 @@ static const struct conf_directive directives[] = {
     { KEY(limits, "frame-max"), AT(limits.frame_max_bytes), .type = CONF_SIZE, .fallback = "131072",
       .min = 4096, .max = 128u << 20,
       .help = "The largest frame: a longer message travels in several. A client may ask for "
-              "less." },
+              "less. At most a quarter of [store] segment-size." },
     { KEY(limits, "heartbeat"), AT(limits.heartbeat_s), .type = CONF_DURATION, .zero = "off",
       .fallback = "60s", .min = 1000, .max = 65535000,
       .help = "A connection that is silent for twice as long is dead. A client may ask for less." },

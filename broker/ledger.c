@@ -1,6 +1,7 @@
 #include "ledger.h"
 
 #include "base/check.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "hosted.h"
 #include "io/clock.h"
@@ -49,6 +50,7 @@ struct ledger {
     bool awaited;
     larges_fn large_fn; /* for the last part of a large one */
     void *large_arg;
+    bool told_too_long;
     uint64_t lsn;           /* of the last part of its targets that was written */
     enum journal_need need; /* of what is settled */
     struct hosted_list due;
@@ -208,9 +210,29 @@ static struct place append_large(struct ledger *l, uint64_t *lsn)
     return p;
 }
 
+/* What clients send fits, see broker_conf.c; dead letters and the management can make more. */
+static bool fits(struct ledger *l)
+{
+    const struct message *m = l->message;
+    size_t rest = is_large(m) ? 8 : (size_t)m->props_bytes + m->body_bytes;
+    if (RECORD_MSG_ROOM(l->target_count) + m->names_bytes + rest <= journal_record_max(l->journal))
+        return true;
+    if (!l->told_too_long)
+        log_warn("ledger", "-",
+                 "a message is not on disk: its properties are too long; not reported again "
+                 "octets=%u",
+                 (unsigned)m->props_bytes);
+    l->told_too_long = true;
+    return false;
+}
+
 static struct place append_message(struct ledger *l, uint64_t *lsn)
 {
     const struct message *m = l->message;
+    if (UNLIKELY(!fits(l))) {
+        *lsn = 0;
+        return (struct place){ 0, 0 };
+    }
     if (is_large(m))
         return append_large(l, lsn);
     struct slice few[PARTS_MAX];

@@ -199,6 +199,8 @@ static void write_large(struct shard *s, struct shard *asker, const struct port_
         .here = s, .asker = asker, .from = *from, .number = number, .answers = answers
     };
     w->lsn = ledger_write_large(s->ledger, on_large_safe, w);
+    if (w->lsn == UINT64_MAX)
+        mem_free(w); /* the journal has failed: nobody is told anything any more */
 }
 
 bool port_published(struct shard *s, const struct port_channel_ref *from, uint64_t number)

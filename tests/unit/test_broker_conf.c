@@ -174,6 +174,8 @@ Test(broker_conf, refuses_what_it_cannot_do)
             "10.0.0.0/8 or fd00::/8");
     refuses("[store]\nsegment-size = 1048577\n",
             "b.conf:1: [store]: segment-size: not a multiple of 4k");
+    refuses("[limits]\nframe-max = 512k\n[store]\nsegment-size = 1M\n",
+            "b.conf: [limits] frame-max must not be more than a quarter of [store] segment-size");
     refuses("[tls]\nkey = /k\n", "b.conf:1: [tls]: key is of no use without cert");
     refuses("[tls]\ncert = /c\nverify = peer\n",
             "b.conf:1: [tls]: verify = peer needs ca: whose certificates count");
