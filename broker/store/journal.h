@@ -108,7 +108,8 @@ void journal_want_sync(struct journal *j);
 #define JOURNAL_BACKLOG_MAX ((uint64_t)32 << 20)
 uint64_t journal_backlog(const struct journal *j);
 
-/* Spare segments cannot be made (the disk is full): only settlements and what drains may go on. */
+/* Spare segments cannot be made (the disk is full): only settlements and what drains may go on.
+ * When the reserve is used up the journal's thread waits for room. */
 bool journal_is_short(const struct journal *j);
 bool journal_has_failed(const struct journal *j);
 

@@ -25,6 +25,7 @@
 #define LAZY_WRITE_US  UINT64_C(2000)
 #define LAZY_SYNC_MS   100u
 #define SLOW_WINDOW_MS 10000u
+#define ROOM_RETRY_US  UINT64_C(200000)
 #define UNSYNCED_MAX   ((uint64_t)4 << 20) /* so that no sync takes long */
 
 _Static_assert(END_ROOM == ((RECORD_END_BYTES + 7) & ~7u), "as record_padded has it");
@@ -76,6 +77,8 @@ struct journal {
     bool is_closed;    /* nothing more is taken */
     bool is_stopping;
     bool is_running; /* it has a thread */
+    bool has_loop;   /* this runs on it */
+    bool waits_for_room;
     enum nap nap;
     struct segment_list ready; /* in order, the numbers behind the last that was taken */
     struct err failure;

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/mutation.h"
+#include "io/clock.h"
 #include "io/random.h"
 
 #include <stdio.h>
@@ -74,16 +75,21 @@ static bool fill_with_zeros(struct journal *j, struct disk_file *f, struct err *
     return true;
 }
 
+/* Half a file only takes room from those who need it, and its name is that of the next try. */
+static void remove_quietly(struct journal *j, const char *name)
+{
+    struct err ignored;
+    (void)ops_of(j)->remove(j->setup.disk, name, &ignored);
+}
+
 /* A file of a segment's length, with whatever in it. */
 static struct disk_file *new_file(struct journal *j, const char *name, struct err *err)
 {
     struct disk_file *f = ops_of(j)->open(j->setup.disk, name, DISK_CREATE, err);
     if (f == NULL || fill_with_zeros(j, f, err))
         return f;
-    /* Half a file only takes room from those who need it. */
-    struct err ignored;
     ops_of(j)->close(&f);
-    (void)ops_of(j)->remove(j->setup.disk, name, &ignored);
+    remove_quietly(j, name);
     return NULL;
 }
 
@@ -114,9 +120,11 @@ static struct segment *make_one(struct journal *j, struct err *err)
     struct segment *s = mem_zalloc(sizeof *s);
     s->file =
         has_stock ? ops_of(j)->open(j->setup.disk, from, DISK_WRITE, err) : new_file(j, from, err);
-    if (s->file == NULL || !write_header(j, s, err) ||
-        !ops_of(j)->rename(j->setup.disk, from, to, err)) {
+    bool has_file = s->file != NULL;
+    if (!has_file || !write_header(j, s, err) || !ops_of(j)->rename(j->setup.disk, from, to, err)) {
         journal_segment_free(j, &s);
+        if (has_file && !has_stock)
+            remove_quietly(j, from);
         return NULL;
     }
     set_stock(j, stock - has_stock);
@@ -128,8 +136,11 @@ static void publish(struct journal *j, struct segment_list *made, unsigned count
 {
     lock_take(&j->lock);
     TAILQ_CONCAT(&j->ready, made, entry);
+    bool is_waited_for = j->waits_for_room;
     lock_give(&j->lock);
     atomic_fetch_add_explicit(&j->ready_count, count, memory_order_release);
+    if (is_waited_for)
+        bell_ring(&j->bell);
 }
 
 static void free_made(struct journal *j, struct segment_list *made)
@@ -212,10 +223,11 @@ bool journal_prepare(struct journal *j, struct err *err)
         unsigned lacking = ready_lacking(j);
         /* The first one at once, if there is none: somebody may wait for it. */
         ok = lacking == 0 || make_some(j, ready_now(j) != 0 ? lacking : 1, err);
+        /* Before anybody else makes one, whose number would not be the next. */
+        if (!ok && err->code != ERR_LIMIT)
+            journal_fail(j, err);
         lock_give(&j->making);
     }
-    if (!ok && err->code != ERR_LIMIT)
-        journal_fail(j, err);
     return ok;
 }
 
@@ -239,6 +251,33 @@ static struct segment *take_ready(struct journal *j)
     return s;
 }
 
+static struct segment *make_next(struct journal *j, struct err *err)
+{
+    lock_take(&j->making);
+    struct segment *s = take_ready(j); /* made by somebody else meanwhile */
+    if (s == NULL && journal_has_failed(j))
+        *err = j->failure;
+    else if (s == NULL && make_some(j, 1, err))
+        s = take_ready(j);
+    lock_give(&j->making);
+    return s;
+}
+
+/* A while, or until somebody made one. False: there is nobody to wait for. */
+static bool wait_for_room(struct journal *j)
+{
+    lock_take(&j->lock);
+    bool may_wait = j->has_loop && !j->is_stopping;
+    j->waits_for_room = may_wait;
+    if (may_wait && TAILQ_EMPTY(&j->ready))
+        bell_wait(&j->bell, &j->lock, clock_mono_us() + ROOM_RETRY_US);
+    j->waits_for_room = false;
+    lock_give(&j->lock);
+    return may_wait;
+}
+
+/* On a disk that is full what was gathered waits: nobody was told of it yet, and it may be that
+ * somebody makes room. */
 struct segment *journal_next_segment(struct journal *j, struct err *err)
 {
     struct segment *s = take_ready(j);
@@ -247,11 +286,9 @@ struct segment *journal_next_segment(struct journal *j, struct err *err)
     lock_take(&j->lock);
     j->figures.waits++;
     lock_give(&j->lock);
-    lock_take(&j->making);
-    s = take_ready(j); /* made by somebody else meanwhile */
-    if (s == NULL && make_some(j, 1, err))
-        s = take_ready(j);
-    lock_give(&j->making);
+    do
+        s = make_next(j, err);
+    while (s == NULL && err->code == ERR_LIMIT && wait_for_room(j));
     return s;
 }
 

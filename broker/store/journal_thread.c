@@ -179,6 +179,7 @@ static void run(void *arg)
 {
     struct journal *j = arg;
     lock_take(&j->lock);
+    j->has_loop = true;
     for (;;) {
         nap(j);
         bool is_stopping = j->is_stopping;

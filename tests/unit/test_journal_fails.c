@@ -3,6 +3,8 @@
 #include "io/clock.h"
 #include "journal_kit.h"
 
+#include <unistd.h>
+
 static struct journal_kit kit;
 static struct found found;
 
@@ -190,6 +192,25 @@ Test(journal_fails, not_when_there_is_room_again)
     cr_expect(not(journal_has_failed(kit.journal)));
 }
 
+/* Some file systems find out late, when it is synced, that there is no room for what was written.
+ */
+Test(journal_fails, not_when_the_lack_of_room_shows_late)
+{
+    static const enum kit_op ops[] = { KIT_CREATE, KIT_WRITE, KIT_SYNC, KIT_RENAME };
+    for (size_t i = 0; i < ARRAY_COUNT(ops); i++)
+        for (unsigned n = 1; n < 5; n++) {
+            journal_kit_open(&kit);
+            kit_disk_fail(kit.disk, ops[i], n, ERR_LIMIT);
+            if (!journal_prepare(kit.journal, &kit.err))
+                cr_expect(eq(int, kit.err.code, ERR_LIMIT));
+            kit_disk_fail(kit.disk, ops[i], 0, ERR_LIMIT);
+            cr_expect(journal_prepare(kit.journal, &kit.err), "%s", kit.err.text);
+            cr_expect(not(journal_has_failed(kit.journal)));
+            journal_kit_leave(&kit);
+            kit.setup.first_seg += 20;
+        }
+}
+
 Test(journal_fails, when_segments_cannot_be_made_for_another_reason)
 {
     static const enum kit_op ops[] = { KIT_CREATE, KIT_WRITE, KIT_SYNC, KIT_RENAME,
@@ -259,6 +280,55 @@ Test(journal_fails, on_its_thread_and_ends)
     wait_failed();
     journal_stop(kit.journal);
     cr_expect(eq(uint, kit.failed_calls, 1));
+}
+
+static void wait_waits(void)
+{
+    struct journal_stats s = { 0 };
+    uint64_t until = clock_mono_ms() + 20000;
+    while (s.waits == 0) {
+        cr_assert(lt(u64, clock_mono_ms(), until));
+        journal_stats(kit.journal, &s);
+    }
+}
+
+static uint64_t fill_the_disk(void)
+{
+    uint64_t lsn = 0;
+    kit.disk->room = 2 * 8192;
+    journal_kit_open(&kit);
+    cr_assert(journal_start(kit.journal, &kit.err));
+    for (uint64_t q = 0; place_of_lsn(lsn).seg < 4; q++)
+        append(q, 2500, &lsn);
+    journal_kick(kit.journal);
+    return lsn;
+}
+
+/* Even when the reserve is used up: nothing is lost, and nothing is confirmed meanwhile. */
+Test(journal_fails, not_on_its_thread_when_it_waits_for_room)
+{
+    uint64_t lsn = fill_the_disk();
+    wait_waits();
+    usleep(300000);
+    cr_expect(not(journal_has_failed(kit.journal)));
+    cr_expect(journal_is_short(kit.journal));
+    cr_expect(lt(u64, journal_durable(kit.journal), lsn));
+    kit.disk->room = 1 << 20;
+    uint64_t until = clock_mono_ms() + 20000;
+    while (journal_durable(kit.journal) < lsn)
+        cr_assert(lt(u64, clock_mono_ms(), until));
+    journal_stop(kit.journal);
+    cr_expect(not(journal_has_failed(kit.journal)));
+}
+
+Test(journal_fails, on_its_thread_when_it_is_to_end_without_room)
+{
+    uint64_t lsn = fill_the_disk();
+    wait_waits();
+    journal_stop(kit.journal);
+    cr_expect(eq(uint, kit.failed_calls, 1));
+    cr_expect(eq(int, kit.failure.code, ERR_LIMIT));
+    cr_expect(lt(u64, journal_durable(kit.journal), lsn));
 }
 
 Test(journal_fails, on_its_thread_when_a_pool_met_the_error)
