@@ -550,7 +550,7 @@ void ledger_restore(struct ledger *l, struct hosted *h, const struct recovered_q
         const struct recovered_level *level = &found->levels[i];
         uint64_t handed = handed_of(level);
         if (handed != 0 && level->priority <= h->settings.max_priority)
-            mark(&h->book, h, level->priority)->handed = handed;
+            *mark(&h->book, h, level->priority) = (struct ledger_mark){ handed, handed };
     }
     (void)l;
 }
