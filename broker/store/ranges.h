@@ -26,6 +26,13 @@ void ranges_tidy(struct ranges *r);
 /* The first range that ends at or above `at`, or NULL. */
 const struct settle_range *ranges_from(const struct ranges *r, uint64_t at);
 
+/* The one behind it, or NULL. */
+static inline const struct settle_range *ranges_next(const struct ranges *r,
+                                                     const struct settle_range *range)
+{
+    return range + 1 < r->items + r->count ? range + 1 : NULL;
+}
+
 /* The range that `at` is in, or NULL. */
 const struct settle_range *ranges_find(const struct ranges *r, uint64_t at);
 

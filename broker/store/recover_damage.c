@@ -83,10 +83,9 @@ static bool tell_range(struct hole *h, const struct found_queue *q, struct settl
                        struct err *err)
 {
     struct ranges known = { 0 };
-    const struct settle_range *end = q->settled.items + q->settled.count;
     const struct settle_range *range = ranges_from(&q->settled, among.first);
     bool ok = true;
-    for (; range != NULL && range < end && range->first <= among.last; range++)
+    for (; range != NULL && range->first <= among.last; range = ranges_next(&q->settled, range))
         ranges_add(&known, range->first, range->last);
     for (size_t i = 0; ok && i < q->row_count; i++)
         ok = add_known(h, &q->rows[i], among, &known, err);
