@@ -168,6 +168,8 @@ bool evacuate_read(struct disk *d, uint32_t seg, struct evacuation *out, struct 
         return false;
     bool ok = read_whole(d, f, out, err);
     d->ops->close(&f);
+    if (!ok)
+        err->code = ERR_PROTOCOL; /* a file that opens and cannot be read stays so */
     if (ok && (!segment_header_read(slice_of(out->bytes, out->len), &out->header) ||
                out->header.seg != seg))
         ok = err_set(err, ERR_PROTOCOL, "%s: its header is damaged", name);

@@ -259,6 +259,8 @@ struct message *large_read(struct disk *d, uint64_t id, struct slice names, stru
         return NULL;
     struct message *m = read_message(d, f, id, names, err);
     d->ops->close(&f);
+    if (m == NULL)
+        err->code = ERR_PROTOCOL; /* a file that opens and cannot be read stays so */
     return m;
 }
 

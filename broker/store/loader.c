@@ -177,12 +177,6 @@ static void all_lost(struct slot *s, struct load *load, const struct err *err)
     load->is_done = load->at == load->count;
 }
 
-/* Is it one that may be opened later, with nothing lost? */
-static bool is_passing(const struct err *err)
-{
-    return err->code != ERR_NOT_FOUND && err->code != ERR_PROTOCOL;
-}
-
 /* What the segment itself says, when no index can be had, which a damaged segment gets none of. */
 static bool find_by_scan(struct slot *s, const struct load *load, struct index_entry *found,
                          size_t max, size_t *count, struct err *err)
@@ -224,7 +218,10 @@ static void load_run(struct slot *s, struct load *load)
     struct index_entry *found = mem_array(max, sizeof *found);
     size_t count;
     if (!find(s, load, found, max, &count, &err)) {
-        all_lost(s, load, &err);
+        if (reading_may_pass(&err))
+            reading_must_wait(load, &err);
+        else
+            all_lost(s, load, &err);
         mem_free(found);
         return;
     }
@@ -249,9 +246,9 @@ static void run_job(struct work_job *job)
     struct load *load = s->load;
     struct err err = { 0 };
     open_file(s, &err);
-    load->must_wait = s->file == NULL && is_passing(&err);
-    if (load->must_wait)
-        reading_why(load, err.text);
+    load->must_wait = false;
+    if (s->file == NULL && reading_may_pass(&err))
+        reading_must_wait(load, &err);
     else if (s->file == NULL)
         all_lost(s, load, &err);
     else if (load->by_index)
@@ -369,13 +366,33 @@ static void wait(struct loader *l, struct load *load, uint64_t ms)
         loop_timer_start(&l->retry, ms);
 }
 
+/* As if nothing had been read of it. */
+static void forget_what_was_read(struct load *load)
+{
+    for (size_t i = 0; i < load->count; i++) {
+        if (load->items[i].message != NULL)
+            message_unref(&load->items[i].message);
+    }
+    load->at = 0;
+    load->lost_count = 0;
+    load->why[0] = '\0';
+    load->is_all = load->is_lost = load->is_done = false;
+    if (!load->by_index)
+        return;
+    mem_free(load->items);
+    mem_free(load->order);
+    load->items = NULL;
+    load->order = NULL;
+    load->count = 0;
+}
+
 static void wait_for_files(struct loader *l, struct load *load)
 {
     unsigned left_out;
     if (log_rate_ok(&l->complaints, 1, 10000, &left_out))
         log_error("store", l->node, "messages cannot be read back yet, will try again: %s",
                   load->why);
-    load->why[0] = '\0';
+    forget_what_was_read(load);
     wait(l, load, RETRY_MS);
 }
 

@@ -38,6 +38,18 @@ void reading_why(struct load *load, const char *why)
     text_str(&t, why);
 }
 
+bool reading_may_pass(const struct err *err)
+{
+    return err->code != ERR_NOT_FOUND && err->code != ERR_PROTOCOL;
+}
+
+void reading_must_wait(struct load *load, const struct err *err)
+{
+    load->must_wait = true;
+    load->why[0] = '\0';
+    reading_why(load, err->text);
+}
+
 void reading_lost(struct load *load, const char *why)
 {
     load->lost_count++;
@@ -132,7 +144,9 @@ static void take_record(const struct reading *r, struct slice bytes, struct load
                 item->place.seg, offset);
     else
         item->message = make_message(r, &m, &err);
-    if (item->message == NULL)
+    if (item->message == NULL && reading_may_pass(&err))
+        reading_must_wait(r->load, &err);
+    else if (item->message == NULL)
         reading_lost(r->load, err.text);
 }
 

@@ -18,9 +18,14 @@ void reading_list(struct load *load, uint32_t seg, const struct index_entry *fou
                   size_t max);
 
 /* Read those from load->at on, in order of place, up to `end`; then `at` is there. With `found`
- * (for each item) lengths are known. What cannot be read is counted as lost. */
+ * (for each item) lengths are known. What cannot be read is counted as lost; but where a file
+ * cannot be opened now the load must wait, and what it has means nothing. */
 void reading_read(struct disk *d, struct disk_file *f, const struct segment_header *header,
                   struct load *load, size_t end, const struct index_entry *found);
+
+/* A file that did not open with this error may open later, with nothing lost. */
+bool reading_may_pass(const struct err *err);
+void reading_must_wait(struct load *load, const struct err *err);
 
 /* One more is lost. The first reason stays. */
 void reading_lost(struct load *load, const char *why);

@@ -293,6 +293,48 @@ Test(loader, waits_for_files_that_can_be_opened_later)
     world_fini(&w);
 }
 
+/* The same for what a load needs besides: a run's index, the file of a large one. */
+Test(loader, loses_nothing_when_few_files_can_be_open)
+{
+    struct world w;
+    struct asked a;
+    struct err err = { 0 };
+    const uint64_t qseqs[] = { 1, 2 };
+    world_init(&w);
+    uint8_t *body = mem_zalloc(LARGE_BODY_LEAST);
+    struct message *m = message_new(slice_str("x"), slice_str("k"), slice_of("\0\0", 2),
+                                    slice_of(body, LARGE_BODY_LEAST), true);
+    cr_assert(w.disk->ops->make_folder(w.disk, LARGE_FOLDER, &err));
+    cr_assert(large_write(w.disk, 77, m, &err));
+    struct place at[] = { seg_kit_msg(&w.kit, 0, QID, 1, 10),
+                          seg_kit_large(&w.kit, 0, QID, 2, 77, LARGE_BODY_LEAST) };
+    seg_kit_end(&w.kit);
+    seg_kit_save(&w.kit, w.disk);
+    for (unsigned run = 0; run < 2; run++) {
+        mem_disk_fail(w.disk, MEM_DISK_OPEN, 1, ERR_IO, true); /* the segment opens */
+        unsigned opens = mem_disk_calls(w.disk, MEM_DISK_OPEN);
+        if (run == 0)
+            ask_run(&w, &a, 1, 2);
+        else
+            ask_items(&w, &a, at, qseqs, 2, 10);
+        while (mem_disk_calls(w.disk, MEM_DISK_OPEN) < opens + 2)
+            kit_turns(w.loop, 1);
+        kit_turns(w.loop, 20);
+        mem_disk_fail(w.disk, MEM_DISK_OPEN, 0, ERR_NONE, false);
+        until(&w, run + 1);
+        cr_expect(a.load.is_lost == false);
+        cr_expect(eq(u32, a.load.lost_count, 0), "run %u: %s", run, a.load.why);
+        cr_assert(eq(sz, a.load.count, 2));
+        cr_expect(is_right(&a.load.items[0], 10));
+        cr_expect(is_right(&a.load.items[1], LARGE_BODY_LEAST));
+        load_fini(&a.load);
+        loader_forget(w.loader, SEG);
+    }
+    message_unref(&m);
+    mem_free(body);
+    world_fini(&w);
+}
+
 /* Whatever waits when it stops comes back, and says that nothing is known. */
 Test(loader, gives_back_what_it_has_not_read)
 {
