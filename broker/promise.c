@@ -157,7 +157,7 @@ static void want_by_mail(struct promises *p, uint64_t lsn)
 
 void promises_watch(struct promises *p)
 {
-    want_by_mail(p, 1);
+    want_by_mail(p, journal_durable(p->journal) + 1);
 }
 
 void promise_publish(struct promises *p, uint32_t appender, uint64_t lsn,

@@ -126,6 +126,25 @@ Test(promise, what_comes_late_waits_for_what_stands_before_it)
 }
 
 /* With the journal's own thread: nothing is forgotten, however they meet. */
+/* Else a shard that holds connections back, and looks again whenever it is told, would look all the
+ * time. */
+Test(promise, who_watches_is_told_of_what_is_new_alone)
+{
+    struct world w;
+    open_world(&w);
+    promise(&w, 0, append(&w));
+    cr_assert(journal_pump(w.kit.journal, 0));
+    cr_expect(eq(uint, waiting(&w), 0));
+    promises_watch(w.promises);
+    cr_expect(loop_settle(w.shard.loop) == false, "no mail");
+    (void)append(&w);
+    promises_watch(w.promises);
+    cr_expect(loop_settle(w.shard.loop) == false, "no mail");
+    cr_assert(journal_pump(w.kit.journal, 0));
+    cr_expect(loop_settle(w.shard.loop));
+    close_world(&w);
+}
+
 Test(promise, nothing_is_forgotten, .timeout = 60)
 {
     struct world w;
