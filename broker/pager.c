@@ -189,11 +189,20 @@ static void spill(struct pager *p, struct hosted *h, const struct queue_item *it
     p->freed++; /* soon: it is worth another round */
 }
 
+/* What room there still is on the disk is for what lasts, and for what sets more free. */
+static bool may_spill(const struct pager *p)
+{
+    return (store_alarms(store_of(p)) & (STORE_DISK_LOW | STORE_JOURNAL_SHORT)) == 0 &&
+           !journal_is_short(store_journal(store_of(p)));
+}
+
 /* True when the queue has nothing more to write. */
 static bool spill_some(struct pager *p, struct hosted *h)
 {
     struct queue_item items[SPILLS_A_TURN];
     bool is_done;
+    if (!may_spill(p))
+        return true;
     size_t count = queue_unplaced(&h->queue, keep_counts[p->pass], items, SPILLS_A_TURN, &is_done);
     for (size_t i = 0; i < count; i++)
         spill(p, h, &items[i]);
