@@ -575,8 +575,10 @@ unsigned ledger_marks(const struct hosted *h, bool *ahead, uint64_t out[LEDGER_M
     unsigned n = 0;
     *ahead = true;
     for (unsigned i = 0; i < h->book.mark_count; i++) {
-        if (h->book.marks[i].written != 0)
-            out[n++] = h->book.marks[i].written;
+        /* Before anything was handed out in this life, what was in former ones. */
+        const struct ledger_mark *m = &h->book.marks[i];
+        if (m->written != 0 || m->handed != 0)
+            out[n++] = m->written != 0 ? m->written : m->handed;
     }
     return n;
 }
