@@ -29,6 +29,18 @@ static void keep_job(struct work_job *job)
         u->ok = journal_prepare(st->journal, &u->err);
 }
 
+/* One that could not go for now is dead as before: the next round takes it. */
+static void end_going(struct store *st, uint32_t seg)
+{
+    if (segs_state(st->segs, seg) == SEG_LEAVING) {
+        atomic_store(&segs_get(st->segs, seg)->state, (unsigned)SEG_SEALED);
+        upkeep_sealed(st, seg);
+        return;
+    }
+    atomic_fetch_add(&st->recycled_segs, 1);
+    idmap_take(&st->bad, seg);
+}
+
 static void on_kept(struct work_job *job)
 {
     struct upkeep *u = CONTAINER_OF(job, struct upkeep, work);
@@ -36,9 +48,8 @@ static void on_kept(struct work_job *job)
     u->busy = false;
     if (job->cancelled)
         return;
-    atomic_fetch_add(&st->recycled_segs, u->going_count);
     for (uint32_t i = 0; i < u->going_count; i++)
-        idmap_take(&st->bad, u->going[i]);
+        end_going(st, u->going[i]);
     u->going_count = 0;
     if (u->ok) {
         u->retry_ms = 0;
