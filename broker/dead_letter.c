@@ -128,6 +128,32 @@ bool dead_letters_placed(struct dead_letters *dl, const struct hosted *h,
     return false;
 }
 
+static void list_one(const struct dead_letter *l, const struct hosted *h, uint64_t *out,
+                     size_t *count)
+{
+    if (l->from == h && !place_is_none(l->stood.place))
+        out[(*count)++] = l->stood.qseq;
+}
+
+bool dead_letters_list(const struct dead_letters *dl, const struct hosted *h, uint64_t *out,
+                       size_t max, size_t *count)
+{
+    size_t looked = dl->away.count;
+    size_t at = 0;
+    const struct dead_letter *l;
+    *count = 0;
+    if (looked > max)
+        return false;
+    TAILQ_FOREACH (l, &dl->waiting, entry) {
+        if (++looked > max)
+            return false;
+        list_one(l, h, out, count);
+    }
+    while ((l = idmap_next(&dl->away, &at)) != NULL)
+        list_one(l, h, out, count);
+    return true;
+}
+
 /* ---- publishing -------------------------------------------------------------------------------
  */
 

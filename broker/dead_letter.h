@@ -38,6 +38,11 @@ MUST_CHECK bool dead_letters_placed(struct dead_letters *dl, const struct hosted
  */
 void dead_letters_on_published(struct dead_letters *dl, uint64_t number, bool ok);
 
+/* The positions of those of `h` that are not settled yet although they have left it, in no order.
+ * False: the shard has more letters on their way than `max`. */
+MUST_CHECK bool dead_letters_list(const struct dead_letters *dl, const struct hosted *h,
+                                  uint64_t *out, size_t max, size_t *count);
+
 /* For the counters of the shard: what became of it. */
 void dead_letters_count(struct hosted *h, enum shard_after_death after, enum queue_death why);
 

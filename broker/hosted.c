@@ -138,6 +138,11 @@ bool hosted_dead_is_placed(struct hosted *h, uint64_t qseq, struct place place)
            dead_letters_placed(h->shard->hosting->letters, h, &(struct dead_from){ qseq, place });
 }
 
+bool hosted_list_letters(const struct hosted *h, uint64_t *out, size_t max, size_t *count)
+{
+    return dead_letters_list(h->shard->hosting->letters, h, out, max, count);
+}
+
 void hosted_on_letter_published(struct shard *s, uint64_t number, bool ok)
 {
     dead_letters_on_published(s->hosting->letters, number, ok);

@@ -49,6 +49,10 @@ struct queue *shard_queue(struct shard *s, uint64_t qid);
  * which it is settled. */
 MUST_CHECK bool hosted_dead_is_placed(struct hosted *h, uint64_t qseq, struct place place);
 
+/* See dead_letters_list. */
+MUST_CHECK bool hosted_list_letters(const struct hosted *h, uint64_t *out, size_t max,
+                                    size_t *count);
+
 /* A queue has taken a dead letter of this number, see dead_letter.h. */
 void hosted_on_letter_published(struct shard *s, uint64_t number, bool ok);
 

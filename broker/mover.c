@@ -11,13 +11,15 @@
 #include "store/large.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define EXPANDED_A_TURN 2048u
 #define MOVED_A_TURN    128u                 /* records */
 #define MOVED_BYTES     ((size_t)512 * 1024) /* of records, a turn */
 #define CARRIED_A_TURN  32u                  /* queues */
-#define BEHIND_MS       5u                   /* the journal is behind, or a dead letter is out */
+#define BEHIND_MS       5u                   /* the journal is behind, or letters are many */
+#define LETTERS_MAX     ((size_t)16 * 1024)  /* dead letters on their way, while one carries */
 
 /* Which queues have SETTLE or RETURNS in a segment; a queue once. */
 struct state_refs {
@@ -54,6 +56,9 @@ struct mover {
     struct settle_range *ranges;
     size_t range_count;
     size_t range_cap;
+    uint64_t *letters; /* what has left it and is not dead yet, in order */
+    size_t letter_count;
+    size_t at_letter;
     struct msg_return *returns;
     size_t return_count;
     size_t return_cap;
@@ -96,10 +101,25 @@ static void add_ref(struct mover *m, uint32_t seg, uint64_t qid)
 static void drop_refs(struct mover *m, uint32_t seg)
 {
     struct state_refs *r = idmap_take(&m->states, seg);
-    if (r == NULL)
-        return;
     mem_free(r->qids);
     mem_free(r);
+}
+
+/* Not before a segment is gone, for one that was to go may stay after all: then what others say of
+ * its messages must be carried on as if nothing had been. */
+static void drop_refs_of_gone(struct mover *m)
+{
+    struct segs *segs = store_segs(store_of(m));
+    size_t gone_count = 0;
+    uint32_t *gone = mem_array(m->states.count + 1, sizeof *gone);
+    for (size_t i = 0; i < m->states.cap; i++) {
+        uint32_t seg = (uint32_t)m->states.slots[i].id;
+        if (m->states.slots[i].value != NULL && segs_state(segs, seg) == SEG_NONE)
+            gone[gone_count++] = seg;
+    }
+    while (gone_count != 0)
+        drop_refs(m, gone[--gone_count]);
+    mem_free(gone);
 }
 
 void mover_note_state(struct hosted *h, uint32_t seg)
@@ -286,14 +306,52 @@ static bool is_to_be_carried(const struct mover *m, const struct store_ask *ask,
     return false;
 }
 
-static void add_range(uint64_t first, uint64_t last, void *arg)
+static void push_range(struct mover *m, uint64_t first, uint64_t last)
 {
-    struct mover *m = arg;
     if (m->range_count == m->range_cap) {
         m->range_cap = m->range_cap != 0 ? 2 * m->range_cap : 64;
         m->ranges = mem_realloc(m->ranges, m->range_cap * sizeof *m->ranges);
     }
     m->ranges[m->range_count++] = (struct settle_range){ first, last };
+}
+
+/* They come in order. A dead letter of the queue that is on its way has left it, and is not
+ * settled: to say now that all positions where nothing is are dead would be to settle it. */
+static void add_range(uint64_t first, uint64_t last, void *arg)
+{
+    struct mover *m = arg;
+    while (m->at_letter < m->letter_count && m->letters[m->at_letter] <= last) {
+        uint64_t letter = m->letters[m->at_letter++];
+        if (letter < first)
+            continue;
+        if (letter > first)
+            push_range(m, first, letter - 1);
+        first = letter + 1;
+    }
+    if (first <= last)
+        push_range(m, first, last);
+}
+
+static int by_position(const void *a, const void *b)
+{
+    const uint64_t *x = a;
+    const uint64_t *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* False: there are too many. */
+static bool list_letters(struct mover *m, const struct hosted *h)
+{
+    m->letter_count = m->at_letter = 0;
+    if (h->letters == 0)
+        return true;
+    if (m->letters == NULL)
+        m->letters = mem_array(LETTERS_MAX, sizeof *m->letters);
+    if (!hosted_list_letters(h, m->letters, LETTERS_MAX, &m->letter_count))
+        return false;
+    if (m->letter_count > 1)
+        qsort(m->letters, m->letter_count, sizeof *m->letters, by_position);
+    return true;
 }
 
 static void add_return(uint64_t qseq, uint32_t returns, void *arg)
@@ -353,12 +411,10 @@ static void expand_sparse(struct mover *m, uint64_t qid, const struct qrun *run)
 
 enum carried { CARRIED, CARRY_LATER, CARRY_READS };
 
-/* A dead letter of the queue that is on its way has left it, and is not settled: to say now that
- * all positions where nothing is are dead would be to settle it. */
 static enum carried carry(struct mover *m, struct hosted *h)
 {
     struct qrun sparse;
-    if (h->letters != 0)
+    if (!list_letters(m, h))
         return CARRY_LATER;
     m->range_count = 0;
     m->return_count = 0;
@@ -384,7 +440,6 @@ static bool carry_some(struct mover *m, const struct store_ask *ask, enum carrie
         uint32_t seg = ask->segs[m->at_seg];
         struct state_refs *r = idmap_get(&m->states, seg);
         if (r == NULL || m->at_state == r->count) {
-            drop_refs(m, seg);
             m->at_seg++;
             m->at_state = 0;
             continue;
@@ -537,6 +592,7 @@ void mover_on_ask(struct mover *m, struct store_ask *ask)
 {
     struct asked *a = mem_alloc(sizeof *a);
     bool is_first = STAILQ_EMPTY(&m->asks);
+    drop_refs_of_gone(m);
     a->ask = ask;
     STAILQ_INSERT_TAIL(&m->asks, a, entry);
     if (is_first)
@@ -580,6 +636,7 @@ void mover_free(struct mover **mover)
     }
     idmap_fini(&m->states);
     mem_free(m->ranges);
+    mem_free(m->letters);
     mem_free(m->returns);
     mem_free(m);
 }

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define LAG_MS     2000u  /* readers and counts are behind by less than this */
 #define PUT_OFF_MS 30000u /* until one is tried again that did not become empty */
@@ -278,16 +279,17 @@ static void begin_dead(struct store *st)
 /* ---- the end of both --------------------------------------------------------------------------
  */
 
-/* True when none is left. */
+/* In order, for what a later one says may be all that keeps a message of an earlier one dead:
+ * shards carry it on for segments that stay, not for those that go with it. True when none is left.
+ */
 static bool recycle_dead(struct store *st, struct round *r)
 {
-    uint32_t left = 0;
-    for (uint32_t i = 0; i < r->seg_count; i++) {
-        if (!is_dead(st, r->segs[i]) || !upkeep_recycle(st, r->segs[i]))
-            r->segs[left++] = r->segs[i];
-    }
-    r->seg_count = left;
-    return left == 0;
+    uint32_t gone = 0;
+    while (gone < r->seg_count && is_dead(st, r->segs[gone]) && upkeep_recycle(st, r->segs[gone]))
+        gone++;
+    r->seg_count -= gone;
+    memmove(r->segs, r->segs + gone, r->seg_count * sizeof r->segs[0]);
+    return r->seg_count == 0;
 }
 
 /* Something is alive that could not be moved: a damaged record's, or a dead message's whose letter

@@ -1,5 +1,6 @@
 #include "base/mem.h"
 #include "expect.h"
+#include "io/clock.h"
 #include "io/mailbox.h"
 #include "io_kit.h"
 #include "mem_disk.h"
@@ -28,6 +29,9 @@ struct world {
     size_t back;
     uint64_t disk_limit;
     bool answers;
+    bool reads_first; /* of the first ask, while it is answered */
+    uint32_t first;
+    uint64_t until_ms;
     atomic_size_t alarms;
     atomic_size_t failures;
     struct message *body;
@@ -81,6 +85,10 @@ static void on_ask(struct store_ask *ask, void *arg)
     w->asks++;
     if (!w->answers)
         return;
+    if (w->reads_first && w->first == 0) {
+        w->first = ask->segs[0];
+        atomic_fetch_add(&segs_get(store_segs(w->store), w->first)->readers, 1);
+    }
     for (size_t i = 0; i < ask->order_count; i++) {
         const struct store_moving *it = &ask->items[ask->order[i]];
         struct place there = { ask->segs[0], it->offset };
@@ -238,6 +246,35 @@ Test(store, lets_nothing_go_before_all_have_answered)
     kit_until_count(w.loop, &w.asks, 1);
     kit_turns(w.loop, 50);
     cr_expect(eq(u64, stats(&w).recycled_segs, 0));
+    world_fini(&w);
+}
+
+static bool is_all_gone(void *arg)
+{
+    return stats(arg).segs.count <= 1;
+}
+
+static bool is_later(void *arg)
+{
+    return clock_mono_ms() >= ((struct world *)arg)->until_ms;
+}
+
+/* What a later one says of an earlier one is carried nowhere when both are to go: if the earlier
+ * one stays for somebody who reads, so does the later one. */
+Test(store, lets_no_segment_go_before_an_earlier_one)
+{
+    static struct world w;
+    world_init(&w);
+    w.reads_first = true;
+    append_many(&w, 0, 100);
+    for (uint64_t i = 0; i < 100; i++)
+        settle(&w, i);
+    kit_until_count(w.loop, &w.asks, 1);
+    w.until_ms = clock_mono_ms() + 300;
+    kit_until(w.loop, is_later, &w);
+    cr_expect(eq(u64, stats(&w).recycled_segs, 0));
+    atomic_fetch_sub(&segs_get(store_segs(w.store), w.first)->readers, 1);
+    kit_until(w.loop, is_all_gone, &w);
     world_fini(&w);
 }
 
