@@ -74,6 +74,7 @@ static void on_sealed_mail(struct mail *mail)
     mem_free(n);
     upkeep_look(st);
     rounds_look(st);
+    store_judge_alarms(st); /* the tick moves away while segments are filled quickly */
     store_wake(st);
 }
 

@@ -42,6 +42,8 @@ static enum err_code code_of(int error)
     switch (error) {
     case ENOSPC:
     case EDQUOT:
+    case EMFILE: /* it goes by, and need not be the end of anything */
+    case ENFILE:
         return ERR_LIMIT;
     case ENOENT:
         return ERR_NOT_FOUND;

@@ -6,8 +6,9 @@
  * start and end, never on a shard. Any thread; one file may be read and written by several at a
  * time. Names are relative to the disk's folder, with '/' between ("journal/00000001.seg"); the
  * folder itself, to list and to sync, is "". Errors name the path and the cause; their code is
- * ERR_LIMIT for a disk or quota that is full, ERR_NOT_FOUND, ERR_REFUSED for a file system that may
- * only be read (or rights that are missing), and ERR_IO for all else.
+ * ERR_LIMIT for a disk or quota that is full (or no file that can be opened), ERR_NOT_FOUND,
+ * ERR_REFUSED for a file system that may only be read (or rights that are missing), and ERR_IO for
+ * all else.
  */
 #ifndef WARREN_DISK_H
 #define WARREN_DISK_H

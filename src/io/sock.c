@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/host.h"
 #include "io/loop_event.h"
 
 #include <arpa/inet.h>
@@ -20,6 +21,7 @@
 
 #define ACCEPTS_PER_TURN 64
 #define REST_MS          1000 /* pause after the system refused a descriptor */
+#define FILES_KEPT       64u  /* descriptors that no client gets, or a quarter of all */
 
 _Static_assert(sizeof(struct sockaddr_in6) <= sizeof((struct sock_addr *)0)->bytes, "v6 fits");
 _Static_assert(sizeof(struct sockaddr_un) <= sizeof((struct sock_addr *)0)->bytes, "unix fits");
@@ -187,6 +189,14 @@ static void accept_failed(struct listener *l, int e)
     loop_timer_start(&l->rest, REST_MS);
 }
 
+/* The lowest free number is given: the rest is for files and what the node opens itself. A journal
+ * that cannot open its next file because of too many clients would be the end of all of them. */
+static bool is_of_the_last(int fd)
+{
+    uint64_t max = host_files_max();
+    return (uint64_t)fd >= max - (max / 4 < FILES_KEPT ? max / 4 : FILES_KEPT);
+}
+
 static void no_delay(int fd, const struct sock_addr *at)
 {
     int one = 1;
@@ -209,6 +219,11 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
                 continue;
             if (errno != EAGAIN && errno != EWOULDBLOCK)
                 accept_failed(l, errno);
+            return;
+        }
+        if (is_of_the_last(client)) {
+            close(client);
+            accept_failed(l, EMFILE);
             return;
         }
         peer.len = len;

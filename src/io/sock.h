@@ -45,8 +45,9 @@ struct listener_options {
     unsigned unix_mode; /* permissions of a unix socket, 0: 0600 */
 };
 
-/* Bind and listen now; accepting starts when the loop runs. Out of file descriptors is reported
- * once a second in the log, and accepting rests meanwhile. */
+/* Bind and listen now; accepting starts when the loop runs. Out of file descriptors, but for a
+ * few that clients do not get, is reported once a second in the log, and accepting rests meanwhile.
+ */
 MUST_CHECK struct listener *listener_new(struct loop *loop, const struct sock_addr *at,
                                          const struct listener_options *options, listener_fn fn,
                                          void *arg, struct err *err);

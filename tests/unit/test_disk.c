@@ -172,3 +172,14 @@ Test(disk, tells_a_full_disk_and_a_forbidden_one)
     disk_free(&proc);
     disk_free(&proc);
 }
+
+Test(disk, takes_a_lack_of_descriptors_for_a_limit)
+{
+    struct rlimit all, none;
+    cr_assert(getrlimit(RLIMIT_NOFILE, &all) == 0);
+    none = (struct rlimit){ .rlim_cur = 0, .rlim_max = all.rlim_max };
+    cr_assert(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    cr_expect(disk->ops->open(disk, "a", DISK_CREATE, &err) == NULL);
+    cr_assert(setrlimit(RLIMIT_NOFILE, &all) == 0);
+    expect_error(ERR_LIMIT, "/a: Too many open files");
+}

@@ -3,8 +3,6 @@
 #include "io/clock.h"
 #include "journal_kit.h"
 
-#include <unistd.h>
-
 static struct journal_kit kit;
 static struct found found;
 
@@ -309,12 +307,14 @@ Test(journal_fails, not_on_its_thread_when_it_waits_for_room)
 {
     uint64_t lsn = fill_the_disk();
     wait_waits();
-    usleep(300000);
+    unsigned tries = kit.disk->counts[KIT_CREATE];
+    uint64_t until = clock_mono_ms() + 20000;
+    while (kit.disk->counts[KIT_CREATE] < tries + 2)
+        cr_assert(lt(u64, clock_mono_ms(), until));
     cr_expect(not(journal_has_failed(kit.journal)));
     cr_expect(journal_is_short(kit.journal));
     cr_expect(lt(u64, journal_durable(kit.journal), lsn));
     kit.disk->room = 1 << 20;
-    uint64_t until = clock_mono_ms() + 20000;
     while (journal_durable(kit.journal) < lsn)
         cr_assert(lt(u64, clock_mono_ms(), until));
     journal_stop(kit.journal);

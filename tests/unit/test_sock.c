@@ -370,3 +370,34 @@ Test(listener, rests_when_there_are_no_descriptors_left, .init = set_up, .fini =
     close(fd);
     listener_free(&d.listener);
 }
+
+/* The journal has to open files, whatever clients do. */
+Test(listener, leaves_descriptors_for_the_node_itself, .init = set_up, .fini = tear_down)
+{
+    struct sock_addr at = ip("127.0.0.1", 0);
+    struct door d;
+    open_door(&d, &at, (struct listener_options){ 0 });
+    int fd = dial(d.listener);
+    int spare = dup(0), more[3];
+    struct rlimit all, few;
+    cr_assert(getrlimit(RLIMIT_NOFILE, &all) == 0);
+    few = (struct rlimit){ .rlim_cur = (rlim_t)spare + 3, .rlim_max = all.rlim_max };
+    close(spare);
+    cr_assert(setrlimit(RLIMIT_NOFILE, &few) == 0);
+    for (int i = 0; i < 100; i++)
+        kit_turns(loop, 1);
+    cr_expect(eq(sz, d.accepted, 0));
+    size_t got = 0;
+    while (got < ARRAY_COUNT(more) && (more[got] = dup(0)) >= 0)
+        got++;
+    cr_expect(eq(sz, got, 3));
+    cr_assert(setrlimit(RLIMIT_NOFILE, &all) == 0);
+    while (got > 0)
+        close(more[--got]);
+    close(fd);
+    fd = dial(d.listener);
+    kit_until_count(loop, &d.accepted, 1);
+    sock_close(d.last);
+    close(fd);
+    listener_free(&d.listener);
+}
