@@ -103,6 +103,8 @@ static void on_group_back(struct work_job *job)
         fail(d, &d->err);
         return;
     }
+    if (d->has_failed) /* a snapshot has, and everybody who waits was told */
+        return;
     if (!d->is_closing) {
         d->setup.on_safe(d->setup.arg);
         CHECK(!d->is_on_its_way);

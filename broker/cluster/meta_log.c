@@ -203,6 +203,16 @@ static bool write_group(struct meta_log *log, struct gathered *g, struct err *er
 
 /* ---- a new log ---- */
 
+/* Not to be tried again: the log has its name, for now or for good, and to go on in the one before
+ * would leave a gap between them. */
+static bool sync_names(struct meta_log *log, struct err *err)
+{
+    if (META_MUTATION(NAME_NOT_SYNCED) || log->disk->ops->sync_folder(log->disk, "meta", err))
+        return true;
+    err->code = ERR_IO;
+    return false;
+}
+
 /* Under another name until it is safe, so that a log that is there has its head. */
 static struct disk_file *make_file(struct meta_log *log, const struct meta_file_head *head,
                                    struct err *err)
@@ -220,8 +230,7 @@ static struct disk_file *make_file(struct meta_log *log, const struct meta_file_
     if (write_at(log, file, 0, slice_of(octets, sizeof octets), err) &&
         write_zeros(log, file, META_FILE_START, log->fill_bytes, err) &&
         (META_MUTATION(HEAD_NOT_SYNCED) || ops->sync(file, err)) &&
-        ops->rename(log->disk, NEW_LOG, name, err) &&
-        (META_MUTATION(NAME_NOT_SYNCED) || ops->sync_folder(log->disk, "meta", err)))
+        ops->rename(log->disk, NEW_LOG, name, err) && sync_names(log, err))
         return file;
     ops->close(&file);
     (void)!ops->remove(log->disk, NEW_LOG, &none);

@@ -1,4 +1,6 @@
 #include "base/hash.h"
+#include "disk_kit.h"
+#include "io_kit.h"
 #include "mem_disk.h"
 #include "meta_life.h"
 
@@ -562,4 +564,41 @@ Test(meta_log, takes_no_command_that_is_too_long)
     cr_expect(eq(u64, meta_digest_lasting(l->meta), digest));
     life_end(l);
     mem_free(room);
+}
+
+/* Whatever lacks room, and whenever: what was committed comes back. */
+Test(meta_log, comes_back_wherever_room_was_lacking, .timeout = 60)
+{
+    static const enum kit_op ops[] = { KIT_CREATE, KIT_WRITE,  KIT_SYNC,
+                                       KIT_RENAME, KIT_REMOVE, KIT_SYNC_FOLDER };
+    for (size_t i = 0; i < ARRAY_COUNT(ops); i++)
+        for (unsigned n = 1; n < 12; n++) {
+            char folder[KIT_PATH_MAX], name[16];
+            kit_folder_make(folder);
+            struct kit_disk *kit = kit_disk_new(folder);
+            l->least_bytes = 1;
+            cr_assert(life_begin(l, &kit->base, n), "%s", l->err.text);
+            uint64_t vh = vhost();
+            commit();
+            kit_disk_fail(kit, ops[i], n, ERR_LIMIT);
+            bool ok = true;
+            for (unsigned q = 0; ok && q < (n % 2 != 0 ? 4 + n : 20); q++) {
+                if (q == 10 + n % 3)
+                    kit_disk_fail(kit, ops[i], 0, ERR_LIMIT);
+                snprintf(name, sizeof name, "q%u", q);
+                apply(durable_queue(vh, name));
+                ok = life_commit(l);
+                if (ok && l->has_snapshot)
+                    ok = life_write_snapshot(l) || l->err.code == ERR_LIMIT;
+            }
+            kit_disk_fail(kit, ops[i], 0, ERR_LIMIT);
+            uint64_t safe = l->safe, begun = l->begun;
+            life_end(l);
+            cr_assert(life_begin(l, &kit->base, n), "op %zu, call %u: %s", i, n, l->err.text);
+            uint64_t digest = meta_digest_lasting(l->meta);
+            cr_expect(digest == safe || digest == begun, "op %zu, call %u", i, n);
+            life_end(l);
+            kit_disk_free(&kit);
+            kit_folder_remove(folder);
+        }
 }
