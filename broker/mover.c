@@ -62,7 +62,8 @@ struct mover {
     struct msg_return *returns;
     size_t return_count;
     size_t return_cap;
-    bool expanding; /* a run that is not dense is read */
+    uint64_t carried_bytes; /* for the first ask */
+    bool expanding;         /* a run that is not dense is read */
 };
 
 static struct store *store_of(const struct mover *m)
@@ -368,6 +369,7 @@ static uint32_t append_one(struct mover *m, struct hosted *h, uint8_t *record, s
 {
     struct slice part = slice_of(record, len);
     uint32_t seg = journal_append(store_journal(store_of(m)), &part, 1, JOURNAL_LAZY, NULL).seg;
+    m->carried_bytes += record_padded(len);
     mover_note_state(h, seg);
     return seg;
 }
@@ -539,6 +541,8 @@ static void answer_first(struct mover *m)
 {
     struct asked *a = STAILQ_FIRST(&m->asks);
     STAILQ_REMOVE_HEAD(&m->asks, entry);
+    a->ask->carried_bytes = m->carried_bytes;
+    m->carried_bytes = 0;
     store_answer(store_of(m), a->ask);
     mem_free(a);
     begin(m);

@@ -27,22 +27,28 @@ static double share_of(const struct evacuate_seg *s)
     return (double)evacuate_alive_bytes(s) / (double)s->bytes;
 }
 
-uint32_t evacuate_choose(const struct evacuate_seg *segs, size_t count, uint64_t segment_bytes,
-                         bool is_short)
+bool evacuate_is_needed(const struct evacuate_seg *segs, size_t count, uint64_t segment_bytes)
 {
     uint64_t used = 0;
     uint64_t alive = 0;
-    const struct evacuate_seg *best = NULL;
     for (size_t i = 0; i < count; i++) {
         used += segs[i].bytes;
         alive += evacuate_alive_bytes(&segs[i]);
+    }
+    return used > EVACUATE_FACTOR * alive + EVACUATE_SLACK * segment_bytes;
+}
+
+uint32_t evacuate_choose(const struct evacuate_seg *segs, size_t count, uint64_t segment_bytes,
+                         bool is_short)
+{
+    const struct evacuate_seg *best = NULL;
+    for (size_t i = 0; i < count; i++) {
         if (segs[i].may_go && (best == NULL || share_of(&segs[i]) < share_of(best)))
             best = &segs[i];
     }
     if (best == NULL || share_of(best) > SHARE_MOST)
         return 0; /* to move more than what comes free would be work for ever */
-    bool is_needed = used > EVACUATE_FACTOR * alive + EVACUATE_SLACK * segment_bytes;
-    return is_needed || is_short ? best->seg : 0;
+    return is_short || evacuate_is_needed(segs, count, segment_bytes) ? best->seg : 0;
 }
 
 /* ---- reading ----------------------------------------------------------------------------------

@@ -29,6 +29,9 @@ struct evacuate_seg {
  * less. */
 uint64_t evacuate_alive_bytes(const struct evacuate_seg *s);
 
+/* Files take more than they may. */
+bool evacuate_is_needed(const struct evacuate_seg *segs, size_t count, uint64_t segment_bytes);
+
 /* The segment to empty next; 0: there is no need, or none that would help. `segment_bytes` is what
  * the slack is counted in. When the disk is short of room whatever gives some is needed. */
 uint32_t evacuate_choose(const struct evacuate_seg *segs, size_t count, uint64_t segment_bytes,

@@ -1,5 +1,6 @@
 #include "base/check.h"
 #include "base/mem.h"
+#include "store/reading.h"
 #include "store/store_inner.h"
 
 #include <inttypes.h>
@@ -38,6 +39,8 @@ static void end_asking(struct round *r)
 {
     struct store *st = r->store;
     free_asks(r);
+    if (r == &st->dead)
+        st->is_dear = 2 * r->carried_bytes > r->seg_count * (uint64_t)st->set.segment_bytes;
     large_files_leave(st->large, r->segs, r->seg_count);
     /* Also what others wrote before: a dead letter's copy is safe before its original is
      * overwritten. */
@@ -54,6 +57,7 @@ static void on_answer(struct mail *mail)
     struct store_ask *ask = CONTAINER_OF(mail, struct store_ask, mail);
     struct round *r = ask->round;
     CHECK(r->pending > 0);
+    r->carried_bytes += ask->carried_bytes;
     if (--r->pending == 0)
         end_asking(r);
 }
@@ -77,6 +81,7 @@ static void post_asks(struct round *r)
     uint32_t count = st->set.shard_count;
     r->state = ROUND_ASKING;
     r->pending = count;
+    r->carried_bytes = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct store_ask *ask = &r->asks[i];
         ask->mail.fn = on_ask;
@@ -154,34 +159,6 @@ static void make_asks(struct round *r)
     r->queues = mem_array(count, sizeof *r->queues);
 }
 
-static void on_read(struct work_job *job)
-{
-    struct round *r = CONTAINER_OF(job, struct round, work);
-    struct store *st = r->store;
-    CHECK(r->state == ROUND_READING);
-    if (job->cancelled || atomic_load(&st->stopping)) {
-        give_up_leaving(r);
-        return;
-    }
-    if (!r->ok) {
-        log_error("store", st->node, "a segment cannot be emptied seg=%08x: %s", r->segs[0],
-                  r->err.text);
-        mark_bad(st, r->segs[0]);
-        give_up_leaving(r);
-        return;
-    }
-    if (r->what.bad_offset != 0) {
-        log_error("store", st->node,
-                  "a segment is damaged, what can be read is moved seg=%08x "
-                  "octet=%u",
-                  r->segs[0], r->what.bad_offset);
-        mark_bad(st, r->segs[0]);
-    }
-    make_asks(r);
-    share_out(r);
-    post_asks(r);
-}
-
 /* Those that were tried in vain a moment ago. */
 static bool is_put_off(const struct store *st, uint32_t seg)
 {
@@ -196,6 +173,37 @@ static void put_off(struct store *st, uint32_t seg)
 {
     st->put_off[st->put_off_next++ % PUT_OFF_MAX] =
         (struct put_off){ seg, now_ms(st) + PUT_OFF_MS };
+}
+
+static void on_read(struct work_job *job)
+{
+    struct round *r = CONTAINER_OF(job, struct round, work);
+    struct store *st = r->store;
+    CHECK(r->state == ROUND_READING);
+    if (job->cancelled || atomic_load(&st->stopping)) {
+        give_up_leaving(r);
+        return;
+    }
+    if (!r->ok) {
+        log_error("store", st->node, "a segment cannot be emptied seg=%08x: %s", r->segs[0],
+                  r->err.text);
+        if (reading_may_pass(&r->err))
+            put_off(st, r->segs[0]);
+        else
+            mark_bad(st, r->segs[0]);
+        give_up_leaving(r);
+        return;
+    }
+    if (r->what.bad_offset != 0) {
+        log_error("store", st->node,
+                  "a segment is damaged, what can be read is moved seg=%08x "
+                  "octet=%u",
+                  r->segs[0], r->what.bad_offset);
+        mark_bad(st, r->segs[0]);
+    }
+    make_asks(r);
+    share_out(r);
+    post_asks(r);
 }
 
 static size_t list_segs(struct store *st, struct evacuate_seg **out)
@@ -223,13 +231,17 @@ static size_t list_segs(struct store *st, struct evacuate_seg **out)
     return count;
 }
 
+static bool is_short(const struct store *st)
+{
+    return journal_is_short(st->journal) || st->space.is_low;
+}
+
 static void begin_leaving(struct store *st)
 {
     struct round *r = &st->leave;
     struct evacuate_seg *list;
     size_t count = list_segs(st, &list);
-    uint32_t seg = evacuate_choose(list, count, st->set.segment_bytes,
-                                   journal_is_short(st->journal) || st->space.is_low);
+    uint32_t seg = evacuate_choose(list, count, st->set.segment_bytes, is_short(st));
     mem_free(list);
     if (seg == 0)
         return;
@@ -259,6 +271,19 @@ static bool may_die(const struct store *st, uint32_t seg)
            !(st->indexing.busy && st->indexing.seg == seg);
 }
 
+/* What is carried of very many queues fills segments by itself, in which nothing is alive. To give
+ * those up would fill as many again, and so on without an end: they wait until there is need. */
+static bool is_worth_it(struct store *st)
+{
+    if (!st->is_dear || is_short(st))
+        return true;
+    struct evacuate_seg *list;
+    size_t count = list_segs(st, &list);
+    bool is_needed = evacuate_is_needed(list, count, st->set.segment_bytes);
+    mem_free(list);
+    return is_needed;
+}
+
 static void begin_dead(struct store *st)
 {
     struct round *r = &st->dead;
@@ -267,7 +292,7 @@ static void begin_dead(struct store *st)
         if (may_die(st, n) && is_dead(st, n))
             r->segs[r->seg_count++] = n;
     }
-    if (r->seg_count == 0)
+    if (r->seg_count == 0 || !is_worth_it(st))
         return;
     for (uint32_t i = 0; i < r->seg_count; i++)
         set_state(st, r->segs[i], SEG_LEAVING);

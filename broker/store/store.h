@@ -202,7 +202,8 @@ struct store_ask {
     size_t queue_count;
     const uint32_t *order; /* which of `items` are this shard's, as they stand in the segment */
     size_t order_count;
-    struct round *round; /* the manager's */
+    uint64_t carried_bytes; /* answered: of records that 2. took */
+    struct round *round;    /* the manager's */
 };
 
 /* On the shard's loop, once for each ask. */

@@ -32,8 +32,9 @@ struct round {
     uint32_t seg_count;
     enum seg_state was; /* of the one that is emptied, before */
     uint64_t lsn;
-    uint64_t ready_ms; /* since when it is only waited for readers or counts that lag */
-    uint32_t pending;  /* shards that have not answered */
+    uint64_t carried_bytes; /* what shards wrote of queues' states */
+    uint64_t ready_ms;      /* since when it is only waited for readers or counts that lag */
+    uint32_t pending;       /* shards that have not answered */
     struct store_ask *asks;
     uint32_t **orders;                  /* of each shard */
     struct store_moving_queue **queues; /* of each shard */
@@ -97,6 +98,7 @@ struct store {
     bool failed_told;
     struct loop_timer tick;
     struct round dead;  /* segments that nothing is alive in */
+    bool is_dear;       /* to give up the last of those took much of what it gave */
     struct round leave; /* one that is emptied */
     struct upkeep upkeep;
     struct indexing indexing;

@@ -29,6 +29,7 @@ struct world {
     size_t back;
     uint64_t disk_limit;
     bool answers;
+    bool carries;     /* very much */
     bool reads_first; /* of the first ask, while it is answered */
     uint32_t first;
     uint64_t until_ms;
@@ -89,6 +90,7 @@ static void on_ask(struct store_ask *ask, void *arg)
         w->first = ask->segs[0];
         atomic_fetch_add(&segs_get(store_segs(w->store), w->first)->readers, 1);
     }
+    ask->carried_bytes = w->carries ? ask->seg_count * (uint64_t)SEG_BYTES : 0;
     for (size_t i = 0; i < ask->order_count; i++) {
         const struct store_moving *it = &ask->items[ask->order[i]];
         struct place there = { ask->segs[0], it->offset };
@@ -275,6 +277,26 @@ Test(store, lets_no_segment_go_before_an_earlier_one)
     cr_expect(eq(u64, stats(&w).recycled_segs, 0));
     atomic_fetch_sub(&segs_get(store_segs(w.store), w.first)->readers, 1);
     kit_until(w.loop, is_all_gone, &w);
+    world_fini(&w);
+}
+
+/* A shard that writes of its queues as much as a segment has: they are given up when they are too
+ * many, and not all the time. */
+Test(store, gives_up_dear_segments_when_there_is_need)
+{
+    static struct world w;
+    world_init(&w);
+    w.carries = true;
+    append_many(&w, 0, 40);
+    for (uint64_t i = 0; i < 40; i++)
+        settle(&w, i);
+    w.until_ms = clock_mono_ms() + 1000;
+    kit_until(w.loop, is_later, &w);
+    cr_expect(w.asks >= 1 && w.asks <= 2, "%zu", w.asks);
+    append_many(&w, 40, 400);
+    for (uint64_t i = 40; i < 440; i++)
+        settle(&w, i);
+    kit_until_count(w.loop, &w.asks, w.asks + 1);
     world_fini(&w);
 }
 
