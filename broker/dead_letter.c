@@ -67,7 +67,8 @@ static void free_letter(struct dead_letters *dl, struct dead_letter *l)
 {
     if (l->message != NULL)
         shard_message_drop(dl->shard, &l->message);
-    l->from->letters--;
+    if (--l->from->letters == 0)
+        hosted_on_last_letter(dl->shard);
     mem_free(l);
 }
 

@@ -244,14 +244,27 @@ static void free_hosted(struct hosted *h)
     mem_free(h);
 }
 
+/* The first that has no letters on their way: those may wait for long, for room on the disk. */
 static void on_bury(void *arg)
 {
     struct shard *s = arg;
-    struct hosted *h = STAILQ_FIRST(&s->hosting->dying);
-    if (h != NULL && h->letters == 0 && queue_fini(&h->queue, FREED_A_TURN)) {
-        STAILQ_REMOVE_HEAD(&s->hosting->dying, run_entry);
+    struct hosted *h;
+    STAILQ_FOREACH (h, &s->hosting->dying, run_entry) {
+        if (h->letters == 0)
+            break;
+    }
+    if (h == NULL)
+        return; /* hosted_on_last_letter */
+    if (queue_fini(&h->queue, FREED_A_TURN)) {
+        STAILQ_REMOVE(&s->hosting->dying, h, hosted, run_entry);
         free_hosted(h);
     }
+    if (!STAILQ_EMPTY(&s->hosting->dying))
+        loop_again(s->loop, &s->hosting->bury_task);
+}
+
+void hosted_on_last_letter(struct shard *s)
+{
     if (!STAILQ_EMPTY(&s->hosting->dying))
         loop_again(s->loop, &s->hosting->bury_task);
 }

@@ -49,6 +49,9 @@ struct queue *shard_queue(struct shard *s, uint64_t qid);
  * which it is settled. */
 MUST_CHECK bool hosted_dead_is_placed(struct hosted *h, uint64_t qseq, struct place place);
 
+/* A queue, which may be one that was deleted, has none on their way any more. */
+void hosted_on_last_letter(struct shard *s);
+
 /* See dead_letters_list. */
 MUST_CHECK bool hosted_list_letters(const struct hosted *h, uint64_t *out, size_t max,
                                     size_t *count);
