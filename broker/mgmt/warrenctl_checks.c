@@ -121,7 +121,7 @@ static int alarms_of(struct warrenctl *w, const char *none, bool is_check)
         return warrenctl_fail(w, EX_UNAVAILABLE, "Node %s reported alarms:\n%s", w->node_name,
                               room);
     else
-        say(w, "%s", room);
+        puts(room);
     return EX_OK;
 }
 

@@ -452,8 +452,7 @@ static const struct warrenctl_command rows[] = {
       .least = 1,
       .most = 2,
       .usage = "<disk_limit> | mem_relative <fraction>",
-      .help = "Sets how much of the disk must stay free; shown, and not acted on before there is a "
-              "journal",
+      .help = "Sets how much of the disk must stay free: with less, publishers are blocked",
       .run = set_disk_free_limit },
     { .name = "set_log_level",
       .group = WARRENCTL_CONFIGURATION,

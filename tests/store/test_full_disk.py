@@ -177,7 +177,7 @@ class DiskUsed(Base):
         def used():
             return sum(os.path.getsize(os.path.join(journal, f)) for f in os.listdir(journal))
         # The constant: spare and reserved segments, the open one, what is not worth the work.
-        wait_until(lambda: used() < 2 * alive + 28 * MIB, "%d octets alive" % alive, LONG)
+        wait_until(lambda: used() < 2 * alive + 16 * MIB, "%d octets alive" % alive, LONG)
         p.close()
         k.close()
         self.assertEqual([n for n, _ in drain(b.address, keep)], list(range(k.sent)))
