@@ -155,10 +155,21 @@ bool file_create(const char *path, struct slice bytes, mode_t mode, struct err *
     return ok && sync_folder_of(path, err);
 }
 
+/* Who may write in the folder above but not read it cannot have it synced. */
+static bool may_sync_folder_of(const char *path)
+{
+    char *copy = mem_strdup(path);
+    bool may = access(dirname(copy), R_OK) == 0;
+    mem_free(copy);
+    return may;
+}
+
+/* What is synced in a new folder is worth nothing if its own name is not there after a power cut.
+ */
 static bool make_folder(const char *path, mode_t mode, struct err *err)
 {
     if (mkdir(path, mode) == 0)
-        return true;
+        return !may_sync_folder_of(path) || sync_folder_of(path, err);
     struct stat st;
     if (errno == EEXIST && stat(path, &st) == 0) {
         if (S_ISDIR(st.st_mode))
