@@ -6,7 +6,8 @@
 
 #include <stdlib.h>
 
-#define DISTRUST_MAX 64u
+#define DISTRUST_MAX  64u
+#define NUMBERS_LEAST ((uint32_t)1 << 24) /* for one life: of 1 MiB, 16 TiB */
 
 static int by_number(const void *a, const void *b)
 {
@@ -42,8 +43,14 @@ static bool list_segments(struct recovery *r, struct err *err)
     qsort(r->segs, r->seg_count, sizeof *r->segs, by_number);
     uint32_t last = r->segs[r->seg_count - 1].seg;
     r->out->next_seg = last + 1;
-    return last != UINT32_MAX ||
-           err_set(err, ERR_LIMIT, "the journal has no numbers left for new segments");
+    if (last <= UINT32_MAX - NUMBERS_LEAST)
+        return true;
+    char name[JOURNAL_NAME_MAX];
+    journal_seg_name(last, name);
+    return err_set(err, ERR_LIMIT,
+                   "%s: too few numbers are left behind it for new segments; drain the node and "
+                   "reset it, or take the file away if it is none of the node's",
+                   name);
 }
 
 static void count(struct recovery *r)

@@ -682,3 +682,21 @@ Test(recover, looks_at_other_files_not_at_all)
     recover_kit_fini(&k);
     disk_free(&d);
 }
+
+/* Segments are counted up from the last one there is, and the count must not end while it runs. */
+Test(recover, refuses_a_number_behind_which_few_are_left)
+{
+    static const char *const names[] = { "journal/ffffffff.seg", "journal/fffffffe.seg",
+                                         "journal/ff000000.seg" };
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        struct disk *d = mem_disk_new();
+        struct err err;
+        struct recovered out;
+        struct recover_setup setup = { .disk = d };
+        mem_disk_put(d, names[i], slice_str("x"));
+        cr_expect(not(recover_run(&setup, &out, &err)));
+        cr_expect(eq(int, err.code, ERR_LIMIT));
+        cr_expect(strstr(err.text, names[i]) != NULL, "%s", err.text);
+        disk_free(&d);
+    }
+}
