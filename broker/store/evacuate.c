@@ -27,19 +27,20 @@ static double share_of(const struct evacuate_seg *s)
     return (double)evacuate_alive_bytes(s) / (double)s->bytes;
 }
 
-bool evacuate_is_needed(const struct evacuate_seg *segs, size_t count, uint64_t segment_bytes)
+bool evacuate_is_needed(const struct evacuate_seg *segs, size_t count,
+                        const struct evacuate_rule *rule)
 {
-    uint64_t used = 0;
+    uint64_t used = rule->spare_bytes;
     uint64_t alive = 0;
     for (size_t i = 0; i < count; i++) {
         used += segs[i].bytes;
         alive += evacuate_alive_bytes(&segs[i]);
     }
-    return used > EVACUATE_FACTOR * alive + EVACUATE_SLACK * segment_bytes;
+    return used > EVACUATE_FACTOR * alive + EVACUATE_SLACK * rule->segment_bytes;
 }
 
-uint32_t evacuate_choose(const struct evacuate_seg *segs, size_t count, uint64_t segment_bytes,
-                         bool is_short)
+uint32_t evacuate_choose(const struct evacuate_seg *segs, size_t count,
+                         const struct evacuate_rule *rule)
 {
     const struct evacuate_seg *best = NULL;
     for (size_t i = 0; i < count; i++) {
@@ -48,7 +49,7 @@ uint32_t evacuate_choose(const struct evacuate_seg *segs, size_t count, uint64_t
     }
     if (best == NULL || share_of(best) > SHARE_MOST)
         return 0; /* to move more than what comes free would be work for ever */
-    return is_short || evacuate_is_needed(segs, count, segment_bytes) ? best->seg : 0;
+    return rule->is_short || evacuate_is_needed(segs, count, rule) ? best->seg : 0;
 }
 
 /* ---- reading ----------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 /*
  * evacuate: which segment to empty so that disk use stays within bounds, and what stands in it.
  *
- * The bound: files take at most EVACUATE_FACTOR times what is alive, and EVACUATE_SLACK segments
- * beside. Above it the segment with the smallest share that is alive is emptied, which costs least
- * and gives most. To choose is pure; to read a segment blocks, on a pool.
+ * The bound: segments, those that are kept ready among them, take at most EVACUATE_FACTOR times
+ * what is alive, and EVACUATE_SLACK segments beside. Above it the segment with the smallest share
+ * that is alive is emptied, which costs least and gives most. To choose is pure; to read a segment
+ * blocks, on a pool.
  */
 #ifndef WARREN_EVACUATE_H
 #define WARREN_EVACUATE_H
@@ -13,7 +14,7 @@
 #include "store/store.h"
 
 #define EVACUATE_FACTOR 2u
-#define EVACUATE_SLACK  16u /* small nodes need no work at all */
+#define EVACUATE_SLACK  12u /* small nodes need no work at all */
 
 /* One segment as the table has it. */
 struct evacuate_seg {
@@ -29,13 +30,19 @@ struct evacuate_seg {
  * less. */
 uint64_t evacuate_alive_bytes(const struct evacuate_seg *s);
 
-/* Files take more than they may. */
-bool evacuate_is_needed(const struct evacuate_seg *segs, size_t count, uint64_t segment_bytes);
+struct evacuate_rule {
+    uint64_t segment_bytes; /* what the slack is counted in */
+    uint64_t spare_bytes;   /* of those that are ready */
+    bool is_short;          /* the disk has no room: whatever gives some is needed */
+};
 
-/* The segment to empty next; 0: there is no need, or none that would help. `segment_bytes` is what
- * the slack is counted in. When the disk is short of room whatever gives some is needed. */
-uint32_t evacuate_choose(const struct evacuate_seg *segs, size_t count, uint64_t segment_bytes,
-                         bool is_short);
+/* Segments take more than they may. */
+bool evacuate_is_needed(const struct evacuate_seg *segs, size_t count,
+                        const struct evacuate_rule *rule);
+
+/* The segment to empty next; 0: there is no need, or none that would help. */
+uint32_t evacuate_choose(const struct evacuate_seg *segs, size_t count,
+                         const struct evacuate_rule *rule);
 
 /* ---- what stands in it ------------------------------------------------------------------------
  */

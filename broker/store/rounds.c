@@ -236,20 +236,29 @@ static bool is_short(const struct store *st)
     return journal_is_short(st->journal) || st->space.is_low;
 }
 
+static struct evacuate_rule rule_of(const struct store *st)
+{
+    struct journal_stats j;
+    journal_stats(st->journal, &j);
+    return (struct evacuate_rule){ .segment_bytes = st->set.segment_bytes,
+                                   .spare_bytes = (uint64_t)j.spares * st->set.segment_bytes,
+                                   .is_short = is_short(st) };
+}
+
 static void begin_leaving(struct store *st)
 {
     struct round *r = &st->leave;
     struct evacuate_seg *list;
     size_t count = list_segs(st, &list);
-    uint32_t seg = evacuate_choose(list, count, st->set.segment_bytes, is_short(st));
+    struct evacuate_rule rule = rule_of(st);
+    uint32_t seg = evacuate_choose(list, count, &rule);
     mem_free(list);
     if (seg == 0)
         return;
-    struct err err = { 0 };
     r->segs[0] = seg;
     r->seg_count = 1;
     r->was = segs_state(st->segs, seg);
-    if (!work_submit(st->pool, st->loop, &r->work, &err))
+    if (!store_submit(st, &r->work))
         return;
     set_state(st, seg, SEG_LEAVING);
     r->state = ROUND_READING;
@@ -279,7 +288,8 @@ static bool is_worth_it(struct store *st)
         return true;
     struct evacuate_seg *list;
     size_t count = list_segs(st, &list);
-    bool is_needed = evacuate_is_needed(list, count, st->set.segment_bytes);
+    struct evacuate_rule rule = rule_of(st);
+    bool is_needed = evacuate_is_needed(list, count, &rule);
     mem_free(list);
     return is_needed;
 }

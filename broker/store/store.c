@@ -51,6 +51,12 @@ static void on_tick(void *arg)
     store_wake(st);
 }
 
+bool store_submit(struct store *st, struct work_job *job)
+{
+    struct err err = { 0 };
+    return st->pool != NULL && work_submit(st->pool, st->loop, job, &err);
+}
+
 /* The timer is for what comes in between the two lines. */
 void store_wake(struct store *st)
 {

@@ -160,6 +160,9 @@ void store_watch_init(struct store *st);
 void store_watch_look(struct store *st);
 void store_watch_fini(struct store *st);
 
+/* On the pool; false when it is full, or has ended. */
+MUST_CHECK bool store_submit(struct store *st, struct work_job *job);
+
 /* Something is waited for now: look soon, whenever the next look would have been. */
 void store_wake(struct store *st);
 

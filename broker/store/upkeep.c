@@ -80,13 +80,12 @@ bool upkeep_recycle(struct store *st, uint32_t seg)
 static void keep(struct store *st)
 {
     struct upkeep *u = &st->upkeep;
-    struct err err = { 0 };
     if (u->busy || st->failed_told)
         return;
     bool wants = journal_wants_prepare(st->journal) && now_ms(st) >= u->retry_ms;
     if (u->going_count == 0 && !wants)
         return;
-    u->busy = work_submit(st->pool, st->loop, &u->work, &err);
+    u->busy = store_submit(st, &u->work);
 }
 
 /* ---- index files ------------------------------------------------------------------------------
@@ -140,7 +139,6 @@ static bool is_wanted(struct store *st, uint32_t seg)
 static void make_index(struct store *st)
 {
     struct indexing *ix = &st->indexing;
-    struct err err = { 0 };
     if (ix->busy || now_ms(st) < ix->retry_ms)
         return;
     while (st->sealed_count != 0 && !is_wanted(st, st->sealed[0].seg))
@@ -150,7 +148,7 @@ static void make_index(struct store *st)
     if (!atomic_load(&st->pressed) && now_ms(st) < st->sealed[0].at_ms + INDEX_AFTER_MS)
         return;
     ix->seg = st->sealed[0].seg;
-    ix->busy = work_submit(st->pool, st->loop, &ix->work, &err);
+    ix->busy = store_submit(st, &ix->work);
 }
 
 void upkeep_sealed(struct store *st, uint32_t seg)

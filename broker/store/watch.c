@@ -75,12 +75,11 @@ static void on_looked(struct work_job *job)
 
 void store_watch_look(struct store *st)
 {
-    struct err err = { 0 };
     if (st->looking || (st->wishes == NULL && loop_now_ms(st->loop) < st->look_ms))
         return;
     st->looking_for = st->wishes;
     st->wishes = NULL;
-    st->looking = work_submit(st->pool, st->loop, &st->look, &err);
+    st->looking = store_submit(st, &st->look);
     if (!st->looking)
         answer_wishes(&st->looking_for);
 }

@@ -17,6 +17,11 @@ static struct evacuate_seg seg(uint32_t number, int64_t put, int64_t alive)
     return (struct evacuate_seg){ number, true, SEG_BYTES, put, alive };
 }
 
+static uint32_t choose(const struct evacuate_seg *list, size_t count, bool is_short)
+{
+    return evacuate_choose(list, count, &(struct evacuate_rule){ SEG_BYTES, 0, is_short });
+}
+
 /* ---- what is alive ---- */
 
 Test(evacuate, counts_the_share_that_is_alive)
@@ -43,7 +48,9 @@ Test(evacuate, leaves_small_nodes_alone)
     for (uint32_t i = 0; i < EVACUATE_SLACK; i++)
         list[i] = seg(i + 1, 1000, 1);
     for (uint32_t n = 0; n <= EVACUATE_SLACK; n++)
-        cr_expect(eq(u32, evacuate_choose(list, n, SEG_BYTES, false), 0), "%u segments", n);
+        cr_expect(eq(u32, choose(list, n, false), 0), "%u segments", n);
+    struct evacuate_rule spares = { SEG_BYTES, 3 * SEG_BYTES, false };
+    cr_expect(ne(u32, evacuate_choose(list, EVACUATE_SLACK, &spares), 0), "spares count");
 }
 
 Test(evacuate, takes_the_one_with_the_smallest_share)
@@ -53,9 +60,9 @@ Test(evacuate, takes_the_one_with_the_smallest_share)
         list[i] = seg(i + 1, 1000, 300);
     list[17].alive_bytes = 20;
     list[23].alive_bytes = 10;
-    cr_expect(eq(u32, evacuate_choose(list, 40, SEG_BYTES, false), 24));
+    cr_expect(eq(u32, choose(list, 40, false), 24));
     list[23].may_go = false;
-    cr_expect(eq(u32, evacuate_choose(list, 40, SEG_BYTES, false), 18));
+    cr_expect(eq(u32, choose(list, 40, false), 18));
 }
 
 Test(evacuate, does_not_move_what_is_mostly_alive)
@@ -63,12 +70,11 @@ Test(evacuate, does_not_move_what_is_mostly_alive)
     struct evacuate_seg list[60];
     for (uint32_t i = 0; i < 60; i++)
         list[i] = seg(i + 1, 1000, 900);
-    cr_expect(eq(u32, evacuate_choose(list, 60, SEG_BYTES, false), 0), "within bounds");
-    cr_expect(eq(u32, evacuate_choose(list, 60, SEG_BYTES, true), 0),
-              "it would give next to nothing");
+    cr_expect(eq(u32, choose(list, 60, false), 0), "within bounds");
+    cr_expect(eq(u32, choose(list, 60, true), 0), "it would give next to nothing");
     list[5].alive_bytes = 600;
-    cr_expect(eq(u32, evacuate_choose(list, 60, SEG_BYTES, false), 0));
-    cr_expect(eq(u32, evacuate_choose(list, 60, SEG_BYTES, true), 6), "there is no room for more");
+    cr_expect(eq(u32, choose(list, 60, false), 0));
+    cr_expect(eq(u32, choose(list, 60, true), 6), "there is no room for more");
 }
 
 /* Whatever happens, what is moved ends, and the bound holds then: each message that is moved is
@@ -86,7 +92,7 @@ Test(evacuate, keeps_disk_use_within_its_bound)
         uint32_t next = (uint32_t)count + 1;
         uint32_t victim;
         unsigned moves = 0;
-        while ((victim = evacuate_choose(list, count, SEG_BYTES, false)) != 0) {
+        while ((victim = choose(list, count, false)) != 0) {
             cr_assert(moves++ < 1000, "seed %llu", (unsigned long long)seed);
             for (size_t i = 0; i < count; i++) {
                 if (list[i].seg != victim)
