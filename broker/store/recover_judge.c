@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "store/journal.h"
 #include "store/recover_inner.h"
 #include "store/seg_file.h"
@@ -234,7 +235,7 @@ static bool cut_segment(struct recovery *r, struct found_seg *s, struct err *err
 {
     char name[JOURNAL_NAME_MAX];
     bool mends = s->header_is_hurt && s->has_header;
-    bool tail = has_tail(s);
+    bool tail = has_tail(s) && !MUTATION(TAIL_NOT_ENDED);
     bool unsynced = s->seg >= place_of_lsn(r->durable_lsn).seg;
     if (s->is_unused || (!mends && !tail && !unsynced && !is_torn_inside(s)))
         return true;
@@ -242,10 +243,11 @@ static bool cut_segment(struct recovery *r, struct found_seg *s, struct err *err
     struct disk_file *f = r->disk->ops->open(r->disk, name, DISK_WRITE, err);
     if (f == NULL)
         return false;
-    bool ok = (!mends || mend_file(f, s, err)) && (!unsynced || rewrite_unsynced(r, s, f, err));
+    bool ok = (!mends || mend_file(f, s, err)) &&
+              (!unsynced || MUTATION(RECOVERY_NOT_REWRITTEN) || rewrite_unsynced(r, s, f, err));
     for (size_t i = 0; ok && s->is_made && i < s->make.gap_count; i++)
-        ok = fill_hole(f, s, &s->make.gaps[i], err);
-    ok = ok && r->disk->ops->sync(f, err);
+        ok = MUTATION(HOLE_NOT_FILLED) || fill_hole(f, s, &s->make.gaps[i], err);
+    ok = ok && (MUTATION(RECOVERY_NOT_SYNCED) || r->disk->ops->sync(f, err));
     if (tail)
         ok = ok && write_end(f, s, err) && r->disk->ops->sync(f, err);
     r->disk->ops->close(&f);

@@ -8,6 +8,7 @@
  */
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "store/recover_inner.h"
 #include "store/segs.h"
 
@@ -198,7 +199,7 @@ static bool comes_before(const struct stream *a, const struct stream *b)
     const struct index_item *y = index_cursor_peek(&b->cursor);
     if (x->qseq != y->qseq)
         return x->qseq < y->qseq;
-    return a->seg->seg > b->seg->seg;
+    return (a->seg->seg > b->seg->seg) != MUTATION(OLDER_RECORD_COUNTS);
 }
 
 static void swap(struct streams *s, size_t a, size_t b)

@@ -3,6 +3,7 @@
  */
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "store/recover_inner.h"
 
 #include <stdlib.h>
@@ -80,7 +81,8 @@ static void take_queue_state(struct recovery *r, struct found_seg *s, const stru
         take_mark(q, i);
     } else if (i->first <= i->last) {
         ranges_add(&q->settled, i->first, i->last);
-        saw(q, i->last);
+        if (!MUTATION(POSITIONS_AGAIN))
+            saw(q, i->last);
     }
 }
 

@@ -1,6 +1,7 @@
 #include "store/scan.h"
 
 #include "base/check.h"
+#include "base/mutation.h"
 #include "base/wire.h"
 
 /* A search hashes at most so many times the segment: bodies made to look like heads would else keep
@@ -61,7 +62,8 @@ static enum scan_found leap(struct scan *s, struct scan_gap *gap)
 {
     struct slice rest = slice_from(s->whole, s->offset);
     *gap = (struct scan_gap){ s->offset, s->header.bytes, is_blank(rest) };
-    uint32_t found = gap->is_blank ? 0 : search(s, s->offset + PLACE_ALIGN);
+    uint32_t found =
+        gap->is_blank || MUTATION(CUT_AT_HOLE) ? 0 : search(s, s->offset + PLACE_ALIGN);
     if (found == 0)
         return SCAN_REST;
     gap->to = found;

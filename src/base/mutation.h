@@ -19,7 +19,14 @@
     X(BATCH_SAYS_WRITTEN, "has a batch call durable what was only written before it")              \
     X(HEADER_NOT_SYNCED, "names a segment whose header may not be on disk")                        \
     X(NAME_NOT_SYNCED, "writes to a segment whose name may not be on disk")                        \
-    X(CHECK_WITHOUT_SALT, "lets stale octets of a recycled segment pass for records")
+    X(CHECK_WITHOUT_SALT, "lets stale octets of a recycled segment pass for records")              \
+    X(RECOVERY_NOT_SYNCED, "builds on what was read without having it synced")                     \
+    X(RECOVERY_NOT_REWRITTEN, "syncs what was read, though an earlier sync of it may have failed") \
+    X(HOLE_NOT_FILLED, "leaves a torn hole, which later looks like lost data")                     \
+    X(TAIL_NOT_ENDED, "leaves a torn tail, which later looks like lost data")                      \
+    X(CUT_AT_HOLE, "drops what stands behind a hole")                                              \
+    X(OLDER_RECORD_COUNTS, "takes the older of two records of a position")                         \
+    X(POSITIONS_AGAIN, "gives positions again of which only settlements are left")
 
 enum mutation {
 #define X(name, text) MUTATION_##name,

@@ -631,6 +631,26 @@ Test(recover, makes_an_index_again_that_is_missing_or_damaged, .timeout = 60)
     disk_free(&d);
 }
 
+/* After a power cut the index was on the disk, and the end of its segment was not. */
+Test(recover, believes_no_index_of_what_was_not_durable)
+{
+    struct seg_kit s;
+    struct err err;
+    seg_kit_init(&s, 1, 4096);
+    seg_kit_batch(&s, 0);
+    seg_kit_msg(&s, 0, 1, 1, 30);
+    uint32_t durable = s.offset;
+    seg_kit_batch(&s, seg_kit_lsn(&s));
+    seg_kit_msg(&s, 0, 1, 2, 30);
+    seg_kit_end(&s);
+    struct disk *d = saved(&s, 1);
+    cr_assert(seg_index_build(d, 1, &err), "%s", err.text);
+    size_t len;
+    memset(mem_disk_bytes(d, "journal/00000001.seg", &len) + durable, 0, 4096 - durable);
+    expect_alive(d, "1:1", "");
+    disk_free(&d);
+}
+
 Test(recover, goes_on_without_index_files_on_a_full_disk)
 {
     struct seg_kit s;
