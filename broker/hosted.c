@@ -423,7 +423,7 @@ static void restore(struct hosted *h)
         log_warn("queue", "-",
                  "messages of priorities that the queue does not have are left out qid=%llu",
                  (unsigned long long)h->queue.qid);
-    ledger_restore(h->shard->ledger, h, found);
+    ledger_restore(h);
     mover_restore(h, found);
     queue_run(&h->queue, now_ms);
 }

@@ -10,15 +10,18 @@
 #include "shard.h"
 #include "store/journal.h"
 #include "store/large.h"
-#include "store/recover.h"
 #include "store/segs.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define RANGES_MAX   1024u /* of a queue, gathered; then they are written at once */
-#define PARTS_MAX    12u   /* of a record: head, names, properties, and a body in parts */
-#define AHEAD        8192u /* how far marks run ahead of what is handed out */
+#define RANGES_MAX 1024u /* of a queue, gathered; then they are written at once */
+#define PARTS_MAX  12u   /* of a record: head, names, properties, and a body in parts */
+/* How far marks run ahead of what is handed out: at first, and twice as far as before when they had
+ * to be renewed within a second. A sync may take long. */
+#define AHEAD_LEAST  ((uint64_t)8192)
+#define AHEAD_MOST   ((uint64_t)1 << 20)
+#define AHEAD_MS     1000u
 #define SEG_COUNTERS 4u
 
 /* Entries of a segment that came and went in this turn. */
@@ -495,7 +498,7 @@ static struct ledger_mark *mark(struct ledger_queue *b, const struct hosted *h, 
         CHECK(priority < count);
         b->marks = mem_realloc(b->marks, count * sizeof *b->marks);
         for (unsigned i = b->mark_count; i < count; i++)
-            b->marks[i] = (struct ledger_mark){ 0, 0 };
+            b->marks[i] = (struct ledger_mark){ .ahead = AHEAD_LEAST };
         b->mark_count = (uint16_t)count;
     }
     return &b->marks[priority];
@@ -503,7 +506,7 @@ static struct ledger_mark *mark(struct ledger_queue *b, const struct hosted *h, 
 
 static bool is_near(const struct ledger_mark *m)
 {
-    return m->handed + AHEAD / 2 > m->written;
+    return m->handed + m->ahead / 2 > m->written;
 }
 
 void ledger_out(struct ledger *l, struct hosted *h, uint64_t qseq)
@@ -518,45 +521,48 @@ void ledger_out(struct ledger *l, struct hosted *h, uint64_t qseq)
         is_due(l, h);
 }
 
-void ledger_expect_out(struct ledger *l, struct hosted *h)
+/* The queue knows where those begin that nobody was handed; after a start it is the only one. */
+static void take_mark(uint64_t handed, void *arg)
 {
-    if (l->journal == NULL || !h->book.durable)
-        return;
-    h->book.expects_out = true;
-    if (is_near(mark(&h->book, h, 0)))
+    struct hosted *h = arg;
+    struct ledger_mark *m = mark(&h->book, h, (unsigned)(handed >> 56));
+    if (m->handed < handed)
+        m->handed = handed;
+}
+
+uint64_t ledger_expect_out(struct ledger *l, struct hosted *h)
+{
+    struct ledger_queue *b = &h->book;
+    if (LIKELY(b->expects_out && b->mark_lsn == 0) || l->journal == NULL || !b->durable)
+        return 0;
+    if (!b->expects_out) {
+        b->expects_out = true;
+        ledger_restore(h);
+        (void)mark(b, h, 0);
         is_due(l, h);
+        uint64_t lsn = ledger_flush(l); /* now: what is published later stands behind it */
+        b->mark_lsn = queue_is_empty(&h->queue) ? 0 : lsn;
+    }
+    if (b->mark_lsn <= journal_durable(l->journal))
+        b->mark_lsn = 0;
+    return b->mark_lsn;
 }
 
-static uint64_t handed_of(const struct recovered_level *level)
+void ledger_restore(struct hosted *h)
 {
-    uint64_t handed = 0;
-    for (size_t i = level->run_count; i != 0 && handed == 0; i--) {
-        if (level->runs[i - 1].redelivered)
-            handed = level->runs[i - 1].last + 1;
-    }
-    for (size_t i = level->entry_count; i != 0; i--) {
-        if (!level->entries[i - 1].redelivered)
-            continue;
-        if (level->entries[i - 1].qseq >= handed)
-            handed = level->entries[i - 1].qseq + 1;
-        break;
-    }
-    return handed;
+    queue_marks(&h->queue, take_mark, h);
 }
 
-void ledger_restore(struct ledger *l, struct hosted *h, const struct recovered_queue *found)
+static void renew(struct ledger_mark *m, uint64_t now_ms)
 {
-    for (size_t i = 0; i < found->level_count; i++) {
-        const struct recovered_level *level = &found->levels[i];
-        uint64_t handed = handed_of(level);
-        if (handed != 0 && level->priority <= h->settings.max_priority)
-            *mark(&h->book, h, level->priority) = (struct ledger_mark){ handed, handed };
-    }
-    (void)l;
+    if (m->written != 0 && now_ms - m->written_ms < AHEAD_MS && m->ahead < AHEAD_MOST)
+        m->ahead *= 2;
+    m->written = m->handed + m->ahead;
+    m->written_ms = now_ms;
 }
 
 /* Those that are to be renewed. */
-static unsigned next_marks(struct ledger_queue *b, uint64_t *out)
+static unsigned next_marks(const struct ledger *l, struct ledger_queue *b, uint64_t *out)
 {
     unsigned n = 0;
     for (unsigned i = 0; i < b->mark_count; i++) {
@@ -564,7 +570,7 @@ static unsigned next_marks(struct ledger_queue *b, uint64_t *out)
         bool is_used = m->handed != 0 || (i == 0 && b->expects_out);
         if (!is_used || !is_near(m))
             continue;
-        m->written = m->handed + AHEAD;
+        renew(m, loop_now_ms(l->shard->loop));
         out[n++] = m->written;
     }
     return n;
@@ -607,7 +613,7 @@ static uint64_t write_queue(struct ledger *l, struct hosted *h)
 {
     uint64_t lsn = 0;
     uint64_t marks[LEDGER_MARKS_MAX];
-    unsigned mark_count = next_marks(&h->book, marks);
+    unsigned mark_count = next_marks(l, &h->book, marks);
     h->book.is_due = false;
     if (h->book.range_count != 0 || mark_count != 0)
         lsn = write_settles(l, h, SETTLE_AHEAD, marks, mark_count);

@@ -28,15 +28,18 @@ struct shard;
 struct ledger_mark {
     uint64_t handed;
     uint64_t written;
+    uint64_t written_ms; /* when */
+    uint64_t ahead;      /* how far it runs ahead */
 };
 
 /* What is kept of each queue; zero at first, but for `durable`, and zero again when it is deleted:
  * then nothing of it needs to be settled. */
 struct ledger_queue {
-    bool durable; /* it outlives the node: it writes */
-    bool is_due;  /* has something to write at the turn's end */
-    bool expects_out;
-    uint64_t writes; /* messages recorded */
+    bool durable;      /* it outlives the node: it writes */
+    bool is_due;       /* has something to write at the turn's end */
+    bool expects_out;  /* somebody was or will be handed messages of it, since the start */
+    uint64_t mark_lsn; /* they wait for this; 0: no longer */
+    uint64_t writes;   /* messages recorded */
     uint16_t mark_count;
     uint32_t range_count;
     uint32_t range_cap;
@@ -92,12 +95,15 @@ void ledger_leave_one(struct ledger *l, struct place place, uint64_t body_bytes)
 /* It was handed out. */
 void ledger_out(struct ledger *l, struct hosted *h, uint64_t qseq);
 
-/* As it was found at the start. */
-struct recovered_queue;
-void ledger_restore(struct ledger *l, struct hosted *h, const struct recovered_queue *found);
+/* It has what it had before the start. */
+void ledger_restore(struct hosted *h);
 
-/* Somebody comes who will be handed messages: the mark should be there before. */
-void ledger_expect_out(struct ledger *l, struct hosted *h);
+/* Somebody comes who will be handed messages. If some are there and nobody was handed any since the
+ * start, they are to wait until the mark is durable: the LSN; 0: they need not. (A message that
+ * comes later is written behind the mark, and is not there after a crash that the mark does not
+ * survive.)
+ */
+MUST_CHECK uint64_t ledger_expect_out(struct ledger *l, struct hosted *h);
 
 void ledger_returned(struct ledger *l, struct hosted *h, uint64_t qseq, uint32_t returns);
 

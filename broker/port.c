@@ -484,7 +484,6 @@ static enum port_verdict consume(struct shard *s, struct hosted *h, struct port_
     r->consumer_timeout_ms = h->settings.consumer_timeout_ms;
     if (is_here(s, shard_of_id(r->from.connection)) && channel_find(s, &r->from) == NULL)
         return PORT_NO_QUEUE; /* it asked by mail, and went meanwhile */
-    ledger_expect_out(s->ledger, h);
     return port_consumer_add(s, &h->queue, r) == QUEUE_CONSUME_OK ? PORT_OK : PORT_EXCLUSIVE;
 }
 
@@ -561,12 +560,28 @@ static void on_answer_back(struct mail *mail)
     answer(r->asker, r);
 }
 
+static void on_request(struct mail *mail);
+
+/* True when the journal must know first that the queue's messages may have been shown. */
+static bool waits_for_mark(struct shard *s, struct port_request *r)
+{
+    struct hosted *h = shard_hosted(s, r->qid);
+    uint64_t lsn = h != NULL ? ledger_expect_out(s->ledger, h) : 0;
+    if (LIKELY(lsn == 0))
+        return false;
+    r->mail.fn = on_request;
+    promise_mail(s->promises, lsn, &r->mail);
+    return true;
+}
+
 static void on_request(struct mail *mail)
 {
     struct port_request *r = CONTAINER_OF(mail, struct port_request, mail);
     struct shard *s = broker_shard(r->asker->broker, r->shard);
     enum port_op op = r->op;
     uint64_t qid = r->qid;
+    if ((op == PORT_CONSUME || op == PORT_GET) && waits_for_mark(s, r))
+        return;
     r->later = r->away = false;
     r->verdict = serve(s, r);
     if (UNLIKELY(r->later || r->away)) {

@@ -18,7 +18,8 @@ struct promise {
     uint64_t turn_us; /* when its turn began: those of one turn may be one */
     struct port_channel_ref to;
     uint64_t first; /* number of a publish */
-    uint32_t count; /* so many, one after the other */
+    uint32_t count; /* so many, one after the other; 0: the mail is to be posted */
+    struct mail *mail;
 };
 
 /* Of one shard that appends: a ring, by rising LSN. */
@@ -172,8 +173,9 @@ void promise_publish(struct promises *p, uint32_t appender, uint64_t lsn,
         lsn = last->lsn; /* its answer came late */
     uint64_t now_us = loop_now_us(p->shard->loop);
     p->waiting++;
-    if (last != NULL && last->turn_us == now_us && last->count < PUBLISHES_A_ONE &&
-        last->first + last->count == number && same_channel(&last->to, to)) {
+    if (last != NULL && last->count != 0 && last->turn_us == now_us &&
+        last->count < PUBLISHES_A_ONE && last->first + last->count == number &&
+        same_channel(&last->to, to)) {
         last->lsn = lsn;
         last->count++;
         return;
@@ -183,11 +185,34 @@ void promise_publish(struct promises *p, uint32_t appender, uint64_t lsn,
     want_by_mail(p, lsn);
 }
 
+void promise_mail(struct promises *p, uint64_t lsn, struct mail *mail)
+{
+    struct line *l = &p->lines[p->shard->index];
+    CHECK(lsn != 0);
+    *add(l) = (struct promise){ .lsn = lsn, .mail = mail };
+    want_by_mail(p, lsn);
+}
+
+void promises_stop(struct promises *p)
+{
+    for (uint32_t i = 0; i < p->line_count; i++) {
+        for (struct line *l = &p->lines[i]; l->count != 0; remove_first(l)) {
+            if (item(l, 0)->count == 0)
+                mailbox_post(p->shard->loop, item(l, 0)->mail);
+        }
+    }
+    p->waiting = 0;
+}
+
 static void keep_due(struct promises *p, struct line *l, uint64_t durable)
 {
     while (l->count != 0 && item(l, 0)->lsn <= durable) {
         struct promise due = *item(l, 0);
         remove_first(l);
+        if (due.count == 0) {
+            mailbox_post(p->shard->loop, due.mail);
+            continue;
+        }
         p->waiting -= due.count;
         struct channel *ch = channel_find(p->shard, &due.to);
         if (ch != NULL)

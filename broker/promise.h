@@ -29,6 +29,12 @@ void promises_start(struct promises *p, const struct journal *journal);
 void promise_publish(struct promises *p, uint32_t appender, uint64_t lsn,
                      const struct port_channel_ref *to, uint64_t number);
 
+/* The same, and the mail is posted to the shard. */
+void promise_mail(struct promises *p, uint64_t lsn, struct mail *mail);
+
+/* The journal is closed, or has failed: mails that wait are posted all the same. */
+void promises_stop(struct promises *p);
+
 /* So that promises_on_durable looks at this shard when anything more is written, whatever waits:
  * for connections that are held because the disk is behind. */
 void promises_watch(struct promises *p);

@@ -52,6 +52,7 @@ void shard_close_journal(struct shard *s)
 {
     ledger_write_marks(s->ledger);
     ledger_stop(s->ledger);
+    promises_stop(s->promises);
 }
 
 void shard_journal_moved(struct shard *s)
