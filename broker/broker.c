@@ -289,8 +289,7 @@ static bool open_storage(struct broker *b, struct err *err)
 {
     bool is_new;
     b->storage = storage_open(b, b->epoch, NULL, err);
-    if (b->storage == NULL ||
-        !control_open(b->control, store_disk(broker_store(b)), b->epoch, &is_new, err))
+    if (b->storage == NULL || !control_open(b->control, broker_store(b), b->epoch, &is_new, err))
         return false;
     if (is_new && !(broker_bootstrap(b, err) && control_show_now(b->control, err)))
         return false;

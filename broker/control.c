@@ -9,6 +9,7 @@
 #include "definitions.h"
 #include "effects.h"
 #include "live.h"
+#include "store/store.h"
 
 #define EFFECTS_KEPT_MAX ((size_t)1024) /* room for more is given back */
 #define GROUP_MAX        4096u          /* commands */
@@ -346,14 +347,16 @@ void control_send(struct control *c, struct control_op **op)
 /* ---- at the start
  * -------------------------------------------------------------------------------- */
 
-bool control_open(struct control *c, struct disk *disk, struct epoch *epoch, bool *is_new,
+bool control_open(struct control *c, struct store *store, struct epoch *epoch, bool *is_new,
                   struct err *err)
 {
     c->definitions = definitions_open(
         &(struct definitions_setup){ .loop = c->loop,
                                      .meta = c->meta,
                                      .epoch = epoch,
-                                     .disk = disk,
+                                     .disk = store_disk(store),
+                                     .store_id = store_id(store),
+                                     .starts = store_incarnation(store),
                                      .node = broker_name(c->broker),
                                      .slow_ms =
                                          (uint64_t)broker_live(c->broker)->conf->store.slow_ms,

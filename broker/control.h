@@ -19,9 +19,9 @@
 
 struct broker;
 struct control;
-struct disk;
 struct epoch;
 struct shard;
+struct store;
 
 struct control_op;
 typedef void (*control_fn)(struct control_op *op);
@@ -52,7 +52,7 @@ struct control *control_new(struct broker *broker, struct loop *loop, struct met
 
 /* At the start, before the shards run: read the metadata from the disk, and tell the shards of
  * their queues. *is_new: there are none yet. Without this nothing is kept. Blocks. */
-MUST_CHECK bool control_open(struct control *c, struct disk *disk, struct epoch *epoch,
+MUST_CHECK bool control_open(struct control *c, struct store *store, struct epoch *epoch,
                              bool *is_new, struct err *err);
 
 /* Threads end, while the loop still takes mail; and all is over. */

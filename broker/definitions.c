@@ -248,9 +248,11 @@ struct definitions *definitions_open(const struct definitions_setup *setup, bool
 {
     struct meta_restored re;
     uint64_t from_ms = clock_mono_ms();
-    struct meta_log *log =
-        meta_log_open(&(struct meta_log_setup){ .disk = setup->disk, .seed = random_u64() },
-                      setup->meta, &re, err);
+    struct meta_log_setup of_log = { .disk = setup->disk,
+                                     .seed = random_u64(),
+                                     .starts = setup->starts };
+    memcpy(of_log.store_id, setup->store_id, sizeof of_log.store_id);
+    struct meta_log *log = meta_log_open(&of_log, setup->meta, &re, err);
     if (log == NULL)
         return NULL;
     struct definitions *d = mem_zalloc(sizeof *d);

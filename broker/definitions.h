@@ -19,9 +19,11 @@ struct definitions_setup {
     struct loop *loop;
     struct meta *meta; /* fresh */
     struct epoch *epoch;
-    struct disk *disk; /* borrowed */
-    const char *node;  /* for the log; borrowed */
-    uint64_t slow_ms;  /* a group that takes longer is warned of */
+    struct disk *disk;       /* borrowed */
+    const uint8_t *store_id; /* 16 octets, for the call */
+    uint32_t starts;         /* of the store, this one included */
+    const char *node;        /* for the log; borrowed */
+    uint64_t slow_ms;        /* a group that takes longer is warned of */
     /* The group is safe: publish what is in it, and nothing else. No other is to be sent off before
      * this has returned. */
     void (*on_safe)(void *arg);

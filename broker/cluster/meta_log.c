@@ -10,6 +10,7 @@
 #define CLOSING_ROOM ((uint64_t)META_GROUP_ALIGN * 4)
 #define GATHER_KEPT  ((size_t)1 << 20)
 #define IDS_A_START  ((uint64_t)1 << 40) /* at ten thousand a second they last three years */
+#define STARTS_MAX   ((uint64_t)1 << 22)
 
 /* A group that is being made: META_GROUP_HEAD octets, then items, then room for zeros. */
 struct gathered {
@@ -42,6 +43,7 @@ struct meta_log {
     bool has_failed;
     struct meta_log_stats stats;
     uint64_t next_id; /* at least: of the present start */
+    uint32_t starts;
 };
 
 /* ---- gathering ---- */
@@ -391,12 +393,23 @@ static bool open_last(struct meta_log *log, const struct meta_restored *re, stru
     return re->end == re->last || META_MUTATION(TRUST_LAST) || repeat_last(log, re, err);
 }
 
+/* No start before this one has given it. */
+static uint64_t least_id(uint32_t starts)
+{
+    uint64_t before = starts > 1 ? starts - 1 : 0;
+    return before < STARTS_MAX ? before * IDS_A_START : 0;
+}
+
 /* Ids of things that do not last are in no log: so each start has a range of its own. */
 static bool begin_ids(struct meta_log *log, struct meta *meta, const struct meta_restored *re,
                       struct err *err)
 {
     bool is_first = re->generation == 0;
     log->next_id = is_first ? 1 : (re->next_id / IDS_A_START + 1) * IDS_A_START;
+    /* Somebody may have taken the definitions away: the messages of their queues may still be in
+     * the journal, and must not turn up in others. */
+    if (log->next_id < least_id(log->starts))
+        log->next_id = least_id(log->starts);
     if (META_MUTATION(IDS_AGAIN))
         log->next_id = re->next_id;
     meta_skip_ids(meta, log->next_id - 1);
@@ -414,7 +427,11 @@ static bool open_log(struct meta_log *log, struct meta *meta, struct meta_restor
         return false;
     if (re->generation != 0 &&
         memcmp(re->head.store_id, log->head.store_id, sizeof re->head.store_id) != 0)
-        return err_set(err, ERR_REFUSED, "the folder \"meta\" belongs to another node's data");
+        return err_set(
+            err, ERR_REFUSED,
+            "the definitions in \"meta\" belong to another store than the messages: were "
+            "they copied here? Bring back all folders of one store, or move this one "
+            "away, start with no definitions and import them");
     log->next_number = re->next_number;
     log->log_bytes = re->log_bytes;
     log->snapshot_bytes = re->snapshot_bytes;
@@ -428,6 +445,7 @@ struct meta_log *meta_log_open(const struct meta_log_setup *setup, struct meta *
 {
     struct meta_log *log = mem_zalloc(sizeof *log);
     log->disk = setup->disk;
+    log->starts = setup->starts;
     log->least_bytes = setup->least_bytes != 0 ? setup->least_bytes : META_LOG_LEAST;
     log->fill_bytes = setup->fill_bytes != 0 ? setup->fill_bytes : META_LOG_FILL;
     rng_init(&log->salts, setup->seed);

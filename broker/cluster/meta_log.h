@@ -23,6 +23,7 @@ struct meta_log;
 struct meta_log_setup {
     struct disk *disk;
     uint8_t store_id[16];
+    uint32_t starts;      /* of the store, this one included; 0: not known */
     uint64_t seed;        /* of salts: random */
     uint64_t least_bytes; /* of a log that is worth a new snapshot; 0: META_LOG_LEAST */
     uint64_t fill_bytes;  /* of zeros ahead, at a time; 0: META_LOG_FILL */

@@ -204,6 +204,11 @@ struct disk *store_disk(struct store *st)
     return st->disk;
 }
 
+const uint8_t *store_id(const struct store *st)
+{
+    return st->dir.store_id;
+}
+
 uint32_t store_incarnation(const struct store *st)
 {
     return st->dir.incarnation;

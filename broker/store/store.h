@@ -68,6 +68,9 @@ MUST_CHECK struct store *store_open(const struct store_setup *setup, struct err 
 struct disk *store_disk(struct store *st);
 uint32_t store_incarnation(const struct store *st);
 
+/* 16 octets: what is in the folder belongs together. */
+const uint8_t *store_id(const struct store *st);
+
 /* Read what is there, then be ready to write. Until store_forget_recovered, store_recovered lends
  * what was found. `knows_queue` as in recover.h. Files of large messages that nobody refers to are
  * removed. */

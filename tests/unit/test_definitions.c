@@ -39,6 +39,9 @@ static void retire(void *arg, void *ptr, void (*free_fn)(void *ptr))
     epoch_retire(arg, ptr, free_fn);
 }
 
+static uint8_t store_id[16] = "one store's id!";
+static uint32_t starts = 1;
+
 static bool node_open(struct node *n, struct disk *disk, bool *is_new)
 {
     *n = (struct node){ .loop = kit_loop_new(), .epoch = epoch_new(), .disk = disk };
@@ -49,6 +52,8 @@ static bool node_open(struct node *n, struct disk *disk, bool *is_new)
                                                          .meta = n->meta,
                                                          .epoch = n->epoch,
                                                          .disk = disk,
+                                                         .store_id = store_id,
+                                                         .starts = starts,
                                                          .node = "n",
                                                          .slow_ms = 60000,
                                                          .on_safe = on_safe,
@@ -197,4 +202,46 @@ Test(definitions, a_failed_sync_is_told_once_and_nothing_is_shown)
     cr_expect(eq(u64, queue_count(&n), 0));
     node_close(&n);
     disk_free(&disk);
+}
+
+/* Messages are found by the ids of their queues: definitions of another store would lose them. */
+Test(definitions, of_another_store_are_refused)
+{
+    struct disk *disk = mem_disk_new();
+    struct node n;
+    bool is_new;
+    cr_assert(node_open(&n, disk, &is_new));
+    make_vhost(&n);
+    cr_assert(definitions_send_now(n.d, &n.err));
+    node_close(&n);
+    store_id[3] ^= 1;
+    cr_assert(not(node_open(&n, disk, &is_new)));
+    cr_expect(eq(int, n.err.code, ERR_REFUSED));
+    cr_expect(strstr(n.err.text, "another store") != NULL, "%s", n.err.text);
+    node_close(&n);
+    store_id[3] ^= 1;
+    cr_assert(node_open(&n, disk, &is_new), "%s", n.err.text);
+    cr_expect(eq(u64, meta_current(n.meta)->vhosts.count, 1));
+    node_close(&n);
+    disk_free(&disk);
+}
+
+/* That is the way out when they are damaged; what the journal still has of the old queues must not
+ * be taken for messages of new ones. */
+Test(definitions, that_were_taken_away_do_not_give_their_ids_again)
+{
+    uint64_t last = 0;
+    for (starts = 1; starts < 5; starts++) {
+        struct disk *disk = mem_disk_new(); /* nothing is left */
+        struct node n;
+        bool is_new;
+        cr_assert(node_open(&n, disk, &is_new) && is_new);
+        make_vhost(&n);
+        cr_expect(gt(u64, n.vhost, last));
+        add_queues(&n, 0, 10);
+        last = n.r.id;
+        cr_assert(definitions_send_now(n.d, &n.err));
+        node_close(&n);
+        disk_free(&disk);
+    }
 }
