@@ -42,6 +42,7 @@ struct large_files {
     struct loop *loop;
     struct work_pool *pool;
     struct journal *journal;
+    enum journal_sync sync;
     const char *node;
     void (*on_failed)(const struct err *err, void *arg);
     void *arg;
@@ -177,9 +178,12 @@ static void on_job_done(struct work_job *job)
         large_files_go_on(l);
 }
 
+/* Nothing that power may bring back refers to what goes; where no sync was promised nobody waits
+ * for one either. */
 static void choose_to_remove(struct large_files *l)
 {
-    uint64_t durable = journal_durable(l->journal);
+    uint64_t durable =
+        l->sync == JOURNAL_SYNC_NONE ? journal_durable(l->journal) : journal_synced(l->journal);
     for (struct large_file *f; l->removing_count < GROUP_REMOVED;) {
         f = STAILQ_FIRST(&l->doomed);
         if (f == NULL || f->done_lsn > durable)
@@ -302,6 +306,7 @@ struct large_files *large_files_new(const struct large_files_setup *setup)
     l->loop = setup->loop;
     l->pool = setup->pool;
     l->journal = setup->journal;
+    l->sync = setup->sync;
     l->node = setup->node;
     l->on_failed = setup->on_failed;
     l->arg = setup->arg;

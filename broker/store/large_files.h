@@ -40,6 +40,7 @@ struct large_files_setup {
     struct loop *loop;
     struct work_pool *pool; /* ends before large_files_free */
     struct journal *journal;
+    enum journal_sync sync;
     const char *node;
     /* A write or sync failed in a way that is no lack of room. */
     void (*on_failed)(const struct err *err, void *arg);

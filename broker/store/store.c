@@ -328,6 +328,7 @@ static void make_parts(struct store *st)
                                                              .loop = st->loop,
                                                              .pool = st->pool,
                                                              .journal = st->journal,
+                                                             .sync = st->set.sync,
                                                              .node = st->node,
                                                              .on_failed = on_large_failed,
                                                              .arg = st });

@@ -29,6 +29,8 @@ struct world {
     size_t back;
     uint64_t disk_limit;
     bool answers;
+    enum journal_sync sync;
+    uint32_t interval_ms;
     bool carries;     /* very much */
     bool reads_first; /* of the first ask, while it is answered */
     uint32_t first;
@@ -116,6 +118,8 @@ static void world_open(struct world *w)
                                                  .shard_loops = &w->loop,
                                                  .segment_bytes = SEG_BYTES,
                                                  .slow_ms = 10000,
+                                                 .sync = w->sync,
+                                                 .interval_ms = w->interval_ms,
                                                  .on_failed = on_failed,
                                                  .on_alarm = on_alarm,
                                                  .on_ask = on_ask,
@@ -134,18 +138,25 @@ static void world_start(struct world *w)
     cr_assert(store_start(w->store, &err), "%s", err.text);
 }
 
-static void world_init(struct world *w)
+static void world_init_with(struct world *w, enum journal_sync sync, uint32_t interval_ms)
 {
     uint8_t *body = mem_zalloc(BODY);
     memset(w, 0, sizeof *w);
     w->disk = mem_disk_new();
     w->loop = kit_loop_new();
     w->answers = true;
+    w->sync = sync;
+    w->interval_ms = interval_ms;
     w->body =
         message_new(slice_str(""), slice_str("q"), slice_of("\0\0", 2), slice_of(body, BODY), true);
     mem_free(body);
     world_open(w);
     world_start(w);
+}
+
+static void world_init(struct world *w)
+{
+    world_init_with(w, JOURNAL_SYNC_ALWAYS, 0);
 }
 
 static void world_stop(struct world *w)
@@ -418,6 +429,31 @@ Test(store, keeps_the_file_of_a_large_message_while_a_queue_wants_it)
     kit_until(w.loop, has_no_files, &w);
     message_unref(&a.write.message);
     message_unref(&b.write.message);
+    world_fini(&w);
+}
+
+/* Else a message that was acknowledged would come back after a loss of power, as one that is lost.
+ */
+Test(store, removes_no_file_before_it_is_synced_that_nobody_wants_it)
+{
+    static struct world w;
+    struct written a;
+    char name[LARGE_NAME_MAX];
+    world_init_with(&w, JOURNAL_SYNC_INTERVAL, 600000);
+    uint64_t id = store_new_large_id(w.store);
+    large_name(id, name);
+    write_large(&w, &a, id, 1);
+    kit_until_count(w.loop, &w.back, 1);
+    append(&w, 1, 0);
+    uint64_t lsn = journal_end(store_journal(w.store));
+    store_drop_large(w.store, id, 1, lsn);
+    w.until_ms = clock_mono_ms() + 100;
+    kit_until(w.loop, is_later, &w);
+    cr_expect(journal_durable(store_journal(w.store)) >= lsn);
+    cr_expect(mem_disk_has(w.disk, name));
+    journal_want_sync(store_journal(w.store));
+    kit_until(w.loop, has_no_files, &w);
+    message_unref(&a.write.message);
     world_fini(&w);
 }
 
