@@ -345,7 +345,22 @@ static void name_of(const struct shard *s, uint64_t qid, struct text *t)
     text_escaped(t, q != NULL ? meta_queue_name(q) : slice_str("(gone)"));
 }
 
-static void tell_loss(struct pager *p, const struct load *load)
+/* What a queue has meanwhile let go of, or has elsewhere, is no loss. */
+static bool is_lost(const struct hosted *h, const struct load *load, const struct load_item *it)
+{
+    return load->is_lost || (it->message == NULL && queue_at(&h->queue, it->qseq, it->place));
+}
+
+static uint32_t count_lost(const struct hosted *h, const struct load *load)
+{
+    uint32_t n = load->is_lost ? load->lost_count : 0;
+    for (size_t i = 0; !load->is_lost && i < load->count; i++)
+        n += is_lost(h, load, &load->items[i]);
+    return n;
+}
+
+static void tell_loss(struct pager *p, const struct hosted *h, const struct load *load,
+                      uint32_t count)
 {
     char room[300];
     struct text name = text_over(room, sizeof room);
@@ -353,7 +368,7 @@ static void tell_loss(struct pager *p, const struct load *load)
     uint64_t last = load->is_lost ? load->last : 0;
     unsigned left_out;
     for (size_t i = 0; i < load->count; i++) {
-        if (load->items[i].message != NULL)
+        if (!is_lost(h, load, &load->items[i]))
             continue;
         last = load->items[i].qseq;
         first = first != 0 ? first : last;
@@ -364,7 +379,7 @@ static void tell_loss(struct pager *p, const struct load *load)
     log_error("store", "-",
               "messages are lost, they cannot be read back queue=\"%s\" qid=%" PRIu64
               " positions=%" PRIu64 "..%" PRIu64 " count=%u more=%u: %s",
-              room, load->qid, first, last, load->lost_count, left_out, load->why);
+              room, load->qid, first, last, count, left_out, load->why);
 }
 
 static void take_items(struct pager *p, struct load *load, struct queue_item *items)
@@ -422,9 +437,10 @@ static void on_loaded(struct mail *mail)
             h->pager.asked = 0;
     }
     if (h != NULL && !r->load.is_cancelled) {
-        if (r->load.lost_count != 0 || r->load.is_lost)
-            tell_loss(p, &r->load);
-        p->stats.lost += r->load.lost_count;
+        uint32_t lost = r->load.lost_count != 0 ? count_lost(h, &r->load) : 0;
+        if (lost != 0)
+            tell_loss(p, h, &r->load, lost);
+        p->stats.lost += lost;
         hand_in(p, h, &r->load);
         become_due(p, h);
     }
