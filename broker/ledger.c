@@ -15,8 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RANGES_MAX 1024u /* of a queue, gathered; then they are written at once */
-#define PARTS_MAX  12u   /* of a record: head, names, properties, and a body in parts */
+#define RANGES_MAX  1024u /* of a queue, gathered; then they are written at once */
+#define RANGES_KEPT 64u   /* room for more is given back: there may be a million queues */
+#define PARTS_MAX   12u   /* of a record: head, names, properties, and a body in parts */
 /* How far marks run ahead of what is handed out: at first, and twice as far as before when they had
  * to be renewed within a second. A sync may take long. */
 #define AHEAD_LEAST  ((uint64_t)8192)
@@ -609,6 +610,20 @@ void ledger_write_marks(struct ledger *l)
 /* ---- the turn's end ---------------------------------------------------------------------------
  */
 
+static void give_back_room(struct ledger_queue *b)
+{
+    if (b->range_cap > RANGES_KEPT) {
+        mem_free(b->ranges);
+        b->ranges = NULL;
+        b->range_cap = 0;
+    }
+    if (b->return_cap > RANGES_KEPT) {
+        mem_free(b->returns);
+        b->returns = NULL;
+        b->return_cap = 0;
+    }
+}
+
 static uint64_t write_queue(struct ledger *l, struct hosted *h)
 {
     uint64_t lsn = 0;
@@ -619,6 +634,7 @@ static uint64_t write_queue(struct ledger *l, struct hosted *h)
         lsn = write_settles(l, h, SETTLE_AHEAD, marks, mark_count);
     if (h->book.return_count != 0)
         lsn = write_returns(l, h);
+    give_back_room(&h->book);
     return lsn;
 }
 
