@@ -1,5 +1,6 @@
 #include "broker.h"
 
+#include "alarms.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -151,14 +152,7 @@ unsigned broker_alarms(const struct broker *b)
 
 const char *broker_alarm_text(const struct broker *b)
 {
-    switch (broker_alarms(b)) {
-    case BROKER_ALARM_DISK:
-        return "low on disk";
-    case BROKER_ALARM_DISK | BROKER_ALARM_MEMORY:
-        return "low on memory & disk";
-    default:
-        return "low on memory";
-    }
+    return alarms_text(broker_alarms(b));
 }
 
 bool broker_store_stats(const struct broker *b, struct store_stats *out)
@@ -404,44 +398,14 @@ void broker_free(struct broker **broker)
  * -----------------------------------------------------------------------------------------------
  */
 
-struct alarm_notice {
-    struct mail mail;
-    struct shard *shard;
-};
-
-static void on_alarm_notice(struct mail *mail)
-{
-    struct alarm_notice *n = CONTAINER_OF(mail, struct alarm_notice, mail);
-    size_t at = 0;
-    struct connection *c;
-    while ((c = idmap_next(&n->shard->connections, &at)) != NULL)
-        connection_alarm_ended(c);
-    mem_free(n);
-}
-
 /* Whoever waits is told when the last alarm has ended. */
 static void set_alarm(struct broker *b, enum broker_alarm kind, bool on)
 {
     unsigned was = broker_alarms(b);
     unsigned now = on ? was | (unsigned)kind : was & ~(unsigned)kind;
     atomic_store(&b->alarms, now);
-    for (uint32_t i = 0; was != 0 && now == 0 && i < b->shard_count; i++) {
-        struct alarm_notice *n = mem_zalloc(sizeof *n);
-        *n = (struct alarm_notice){ { NULL, on_alarm_notice }, b->shards[i] };
-        mailbox_post(b->shards[i]->loop, &n->mail);
-    }
-}
-
-static void tell_of_memory(struct broker *b, bool on, uint64_t bytes)
-{
-    if (on)
-        log_warn("broker", b->name,
-                 "memory high watermark reached, publishers are blocked used=%" PRIu64
-                 " limit=%" PRIu64,
-                 bytes, broker_memory_limit(b));
-    else
-        log_info("broker", b->name, "memory is below the high watermark again used=%" PRIu64,
-                 bytes);
+    if (was != 0 && now == 0)
+        alarms_ended(b);
 }
 
 struct disk_notice {
@@ -498,7 +462,7 @@ static uint64_t look_at_memory(struct broker *b)
         /* Publishers that are stopped may end what they have begun, in this quarter more. */
         b->ceiling_bytes = bytes + limit / 4;
         set_alarm(b, BROKER_ALARM_MEMORY, on);
-        tell_of_memory(b, on, bytes);
+        alarms_tell_of_memory(b->name, on, bytes, limit);
     }
     atomic_store_explicit(&b->exhausted, on && bytes > b->ceiling_bytes, memory_order_relaxed);
     judge_pressure(b, bytes, limit);
