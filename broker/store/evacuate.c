@@ -36,7 +36,7 @@ bool evacuate_is_needed(const struct evacuate_seg *segs, size_t count,
         used += segs[i].bytes;
         alive += evacuate_alive_bytes(&segs[i]);
     }
-    return used > EVACUATE_FACTOR * alive + EVACUATE_SLACK * rule->segment_bytes;
+    return used > EVACUATE_TENTHS * alive / 10 + EVACUATE_SLACK * rule->segment_bytes;
 }
 
 uint32_t evacuate_choose(const struct evacuate_seg *segs, size_t count,

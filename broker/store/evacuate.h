@@ -1,10 +1,10 @@
 /*
  * evacuate: which segment to empty so that disk use stays within bounds, and what stands in it.
  *
- * The bound: segments, those that are kept ready among them, take at most EVACUATE_FACTOR times
- * what is alive, and EVACUATE_SLACK segments beside. Above it the segment with the smallest share
- * that is alive is emptied, which costs least and gives most. To choose is pure; to read a segment
- * blocks, on a pool.
+ * The bound: segments, those that are kept ready among them, take at most EVACUATE_TENTHS tenths of
+ * what is alive, and EVACUATE_SLACK segments beside: less than twice what is alive once that is
+ * some thirty segments. Above it the segment with the smallest share that is alive is emptied,
+ * which costs least and gives most. To choose is pure; to read a segment blocks, on a pool.
  */
 #ifndef WARREN_EVACUATE_H
 #define WARREN_EVACUATE_H
@@ -13,7 +13,7 @@
 #include "store/record.h"
 #include "store/store.h"
 
-#define EVACUATE_FACTOR 2u
+#define EVACUATE_TENTHS 16u
 #define EVACUATE_SLACK  12u /* small nodes need no work at all */
 
 /* One segment as the table has it. */

@@ -112,7 +112,7 @@ Test(evacuate, keeps_disk_use_within_its_bound)
             used += list[i].bytes;
             alive += evacuate_alive_bytes(&list[i]);
         }
-        cr_expect(used <= EVACUATE_FACTOR * alive + EVACUATE_SLACK * SEG_BYTES);
+        cr_expect(used <= EVACUATE_TENTHS * alive / 10 + EVACUATE_SLACK * SEG_BYTES);
     }
 }
 
