@@ -233,8 +233,7 @@ bool broker_is_exhausted(const struct broker *b)
     return atomic_load_explicit(&b->exhausted, memory_order_relaxed);
 }
 
-/* ---- making
- * ---------------------------------------------------------------------------------------------- */
+/* ---- making ---- */
 
 static void retire(void *arg, void *ptr, void (*free_fn)(void *))
 {
@@ -394,9 +393,7 @@ void broker_free(struct broker **broker)
     mem_free(b->name);
     mem_free(b);
 }
-/* ---- memory
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- memory ---- */
 
 /* Whoever waits is told when the last alarm has ended. */
 static void set_alarm(struct broker *b, enum broker_alarm kind, bool on)
@@ -504,9 +501,7 @@ static void on_tick(void *arg)
     loop_timer_start(&b->tick, bytes > broker_memory_limit(b) / 4 ? TICK_NEAR_MS : TICK_MS);
 }
 
-/* ---- failing
- * ---------------------------------------------------------------------------------------------
- */
+/* ---- failing ---- */
 
 struct failure {
     struct mail mail;
@@ -537,8 +532,7 @@ void broker_fail(struct broker *b, const struct err *why)
     mailbox_post(b->loop, &f->mail);
 }
 
-/* ---- stopping
- * --------------------------------------------------------------------------------------------- */
+/* ---- stopping ---- */
 
 struct idle_notice {
     struct mail mail;
@@ -580,33 +574,6 @@ static void on_stop_signal(void *arg)
     broker_stop(arg);
 }
 
-static void unref_live(void *ptr)
-{
-    struct live *l = ptr;
-    live_unref(&l);
-}
-
-static bool same_addresses(const struct conf_addresses *a, const struct conf_addresses *b)
-{
-    bool same = a->count == b->count;
-    for (size_t i = 0; same && i < a->count; i++)
-        same = strcmp(a->items[i].text, b->items[i].text) == 0;
-    return same;
-}
-
-/* What is bound and started stays as it is until a restart; whoever changed it should know. */
-static void warn_of_fixed_keys(const struct broker *b, const struct broker_conf *was,
-                               const struct broker_conf *now)
-{
-    if (!same_addresses(&was->listen.amqp, &now->listen.amqp) ||
-        !same_addresses(&was->listen.amqps, &now->listen.amqps) ||
-        !same_addresses(&was->listen.management, &now->listen.management) ||
-        !same_addresses(&was->listen.management_tls, &now->listen.management_tls))
-        log_warn("broker", b->name, "[listen] addresses take effect with the next start");
-    if (was->node.threads != now->node.threads || strcmp(was->node.name, now->node.name) != 0)
-        log_warn("broker", b->name, "[node] keys take effect with the next start");
-}
-
 static bool reload(struct broker *b, struct err *err)
 {
     struct broker_conf *conf = b->reload(b->reload_arg, err);
@@ -622,10 +589,10 @@ static bool reload(struct broker *b, struct err *err)
         service_set_tls(b->service, tls);
         mgmt_http_set_tls(b->mgmt, tls);
     }
-    warn_of_fixed_keys(b, was->conf, conf);
+    live_warn(was, conf, b->name);
     log_set_level(conf->log.level);
     atomic_store_explicit(&b->live, live_new(&conf, &tls), memory_order_release);
-    epoch_retire(b->epoch, was, unref_live);
+    epoch_retire(b->epoch, was, live_drop);
     return true;
 }
 
@@ -641,8 +608,7 @@ static void on_reload_signal(void *arg)
         log_error("broker", b->name, "the old configuration stays: %s", err.text);
 }
 
-/* ---- running
- * ---------------------------------------------------------------------------------------------- */
+/* ---- running ---- */
 
 static void stop_loops(struct broker *b)
 {

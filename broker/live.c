@@ -3,6 +3,7 @@
 #include "amqp/amqp_sasl.h"
 #include "amqp/amqp_table.h"
 #include "base/check.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 #include <string.h>
@@ -71,4 +72,31 @@ void live_unref(struct live **live)
     broker_conf_unref(&l->conf);
     tls_ctx_unref(&l->tls);
     mem_free(l);
+}
+
+void live_drop(void *ptr)
+{
+    struct live *l = ptr;
+    live_unref(&l);
+}
+
+static bool same_addresses(const struct conf_addresses *a, const struct conf_addresses *b)
+{
+    bool same = a->count == b->count;
+    for (size_t i = 0; same && i < a->count; i++)
+        same = strcmp(a->items[i].text, b->items[i].text) == 0;
+    return same;
+}
+
+/* What is bound and started stays as it is until a restart; whoever changed it should know. */
+void live_warn(const struct live *live, const struct broker_conf *now, const char *node)
+{
+    const struct broker_conf *was = live->conf;
+    if (!same_addresses(&was->listen.amqp, &now->listen.amqp) ||
+        !same_addresses(&was->listen.amqps, &now->listen.amqps) ||
+        !same_addresses(&was->listen.management, &now->listen.management) ||
+        !same_addresses(&was->listen.management_tls, &now->listen.management_tls))
+        log_warn("broker", node, "[listen] addresses take effect with the next start");
+    if (was->node.threads != now->node.threads || strcmp(was->node.name, now->node.name) != 0)
+        log_warn("broker", node, "[node] keys take effect with the next start");
 }

@@ -30,5 +30,10 @@ struct live *live_ref(struct live *l);
 
 /* *l becomes NULL; the last one frees. Any thread. */
 void live_unref(struct live **l);
+void live_drop(void *l); /* the same, for epoch_retire */
+
+/* A new configuration is to take its place: what of it takes effect with the next start is said in
+ * the node's name. */
+void live_warn(const struct live *was, const struct broker_conf *now, const char *node);
 
 #endif
