@@ -432,6 +432,18 @@ static enum carried carry(struct mover *m, struct hosted *h)
     return CARRIED;
 }
 
+/* Nothing that was said of the queue's messages matters any more, but its marks speak of those to
+ * come as well. */
+static void carry_marks(struct mover *m, struct hosted *h, uint32_t seg)
+{
+    if (!h->book.durable || h->mover.carried_seg > seg)
+        return;
+    m->range_count = 0;
+    uint32_t to = append_settled(m, h);
+    if (to != 0)
+        h->mover.carried_seg = to;
+}
+
 /* True when all is carried. False: *result tells why not. */
 static bool carry_some(struct mover *m, const struct store_ask *ask, enum carried *result)
 {
@@ -447,8 +459,11 @@ static bool carry_some(struct mover *m, const struct store_ask *ask, enum carrie
             continue;
         }
         struct hosted *h = hosted_of(m, r->qids[m->at_state]);
-        if (h != NULL && is_to_be_carried(m, ask, h, seg) && (*result = carry(m, h)) != CARRIED)
+        bool is_whole = h != NULL && is_to_be_carried(m, ask, h, seg);
+        if (is_whole && (*result = carry(m, h)) != CARRIED)
             return false;
+        if (h != NULL && !is_whole)
+            carry_marks(m, h, seg);
         m->at_state++;
     }
     return false;
