@@ -328,6 +328,7 @@ void hosted_fini(struct shard *s)
     while (s->queues.count != 0) {
         for (size_t at = 0; (h = idmap_next(&s->queues, &at)) != NULL;) {
             idmap_take(&s->queues, h->queue.qid);
+            port_drop_waiting(&h->when_loaded);
             bury(s, h);
         }
     }

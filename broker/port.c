@@ -602,6 +602,15 @@ static void on_request(struct mail *mail)
     follow_up(s, op, qid);
 }
 
+void port_drop_waiting(struct mail **list)
+{
+    for (struct mail *m = *list, *next; m != NULL; m = next) {
+        next = m->next;
+        mem_free(CONTAINER_OF(m, struct port_request, mail));
+    }
+    *list = NULL;
+}
+
 void port_ask(struct shard *s, struct port_request **request)
 {
     struct port_request *r = *request;

@@ -129,6 +129,10 @@ uint64_t port_active_consumer(const struct queue *q);
 /* The same or, of another queue, its exclusive consumer; and whose it is. */
 uint64_t port_lone_consumer(const struct queue *q, struct port_channel_ref *of);
 
+/* Requests that wait for a queue whose node ends (hosted_post_when_loaded): nobody waits for them
+ * any more. */
+void port_drop_waiting(struct mail **list);
+
 void port_init(struct shard *s, uint32_t shard_count);
 void port_fini(struct shard *s);
 
