@@ -7,6 +7,7 @@
 #include "broker.h"
 #include "hosted.h"
 #include "io/clock.h"
+#include "larges.h"
 #include "store/large.h"
 #include "store/store.h"
 
@@ -130,7 +131,14 @@ static void list_anew(struct pager *p)
 
 static bool is_indexed(uint32_t seg, void *arg)
 {
-    return segs_state(arg, seg) == SEG_INDEXED;
+    const struct pager *p = arg;
+    return segs_state(store_segs(store_of(p)), seg) == SEG_INDEXED;
+}
+
+static bool has_file(struct place place, void *arg)
+{
+    const struct pager *p = arg;
+    return larges_is_safe(p->shard->larges, place);
 }
 
 /* True when the queue has given what it can. */
@@ -141,7 +149,8 @@ static bool page_out(struct pager *p, struct hosted *h)
                            .keep_bytes = keep_bytes[p->pass],
                            .durable_lsn = journal_durable(store_journal(st)),
                            .is_indexed = is_indexed,
-                           .arg = store_segs(st),
+                           .has_file = has_file,
+                           .arg = p,
                            .budget = PAGED_A_TURN };
     queue_page_out(&h->queue, &how);
     p->stats.paged_out += how.count;

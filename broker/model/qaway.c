@@ -77,7 +77,9 @@ static uint64_t go_on_from(const struct qindex *ix, uint64_t from, uint64_t keep
 static bool may_leave(const struct qentry *e, const struct qpaging *p)
 {
     return e->state == QENTRY_READY && !e->absent && e->seg != 0 &&
-           place_lsn(qentry_place(e)) < p->durable_lsn;
+           place_lsn(qentry_place(e)) < p->durable_lsn &&
+           (e->message->body_bytes < MESSAGE_LARGE_BYTES || p->has_file == NULL ||
+            p->has_file(qentry_place(e), p->arg));
 }
 
 static void leave(struct qindex *ix, struct qchunk *c, struct qentry *e, struct qpaging *p,

@@ -40,6 +40,9 @@ struct qpaging {
     uint64_t durable_lsn; /* records that begin below it can be read back */
     /* The segment has an index file: whole chunks may become runs. NULL: none may. */
     bool (*is_indexed)(uint32_t seg, void *arg);
+    /* A large message's record says where it is, not what it is: is the file there, too? NULL: it
+     * is. */
+    bool (*has_file)(struct place place, void *arg);
     void *arg;
     size_t budget; /* entries to look at; what is left of it */
 
