@@ -200,8 +200,6 @@ static void write_large(struct shard *s, struct shard *asker, const struct port_
     };
     w->lsn = ledger_write_large(s->ledger, on_large_safe, w);
     if (w->lsn == UINT64_MAX)
-        mem_free(w); /* the journal has failed: nobody is told anything */
-    if (w->lsn == UINT64_MAX)
         mem_free(w); /* the journal has failed: nobody is told anything any more */
 }
 
