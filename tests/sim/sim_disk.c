@@ -464,7 +464,9 @@ static bool sim_list(struct disk *base, const char *folder, disk_name_fn each, v
 
     /* Whoever is called may change what is listed. */
     size_t count = d->now.count;
-    struct sim_name *copy = mem_dup(d->now.list, count * sizeof *copy + 1);
+    struct sim_name *copy = mem_array(count + 1, sizeof *copy);
+    if (count != 0)
+        memcpy(copy, d->now.list, count * sizeof *copy);
     for (size_t i = 0; i < count; i++)
         if (sim_name_is_in(copy[i].text, folder))
             each(is_top ? copy[i].text : copy[i].text + strlen(folder) + 1, arg);
@@ -568,6 +570,9 @@ bool sim_disk_is_down(const struct sim_disk *d)
 
 void sim_disk_reboot(struct sim_disk *d, enum sim_survival how)
 {
+    struct sim_file *f;
+    LIST_FOREACH (f, &d->files, entry)
+        say(d, "  disk: %s is still open", f->name);
     CHECK(LIST_EMPTY(&d->files));
     say(d, "  disk: reboot, survival %d", (int)how);
     d->is_down = false;

@@ -93,6 +93,21 @@ static bool open_index(struct sim_disk *d, uint32_t seg, struct seg_index **ix, 
 
 #define FIND_MAX 64u
 
+/* Recovery does not look into lists that it does not need: one that is damaged is made anew. */
+static bool find_some(struct sim_disk *d, uint32_t seg, struct seg_index **ix, uint64_t qid,
+                      struct settle_range range, struct index_entry *found, size_t *n,
+                      struct err *err)
+{
+    if (seg_index_find(*ix, qid, range.first, range.last, found, FIND_MAX, n, err))
+        return true;
+    seg_index_close(ix);
+    if (sim_disk_is_down(d) || !seg_index_build(sim_disk_of(d), seg, err))
+        return false;
+    *ix = seg_index_open(sim_disk_of(d), seg, err);
+    return *ix != NULL &&
+           seg_index_find(*ix, qid, range.first, range.last, found, FIND_MAX, n, err);
+}
+
 static bool show_run(struct sim_disk *d, uint64_t qid, const struct qrun *run,
                      const struct sim_finder *f)
 {
@@ -108,7 +123,8 @@ static bool show_run(struct sim_disk *d, uint64_t qid, const struct qrun *run,
     uint64_t body_bytes = 0, from = run->first;
     bool ok = true;
     do {
-        ok = seg_index_find(ix, qid, from, run->last, found, FIND_MAX, &n, &err);
+        ok = find_some(d, run->seg, &ix, qid, (struct settle_range){ from, run->last }, found, &n,
+                       &err);
         for (size_t i = 0; ok && i < n; i++) {
             struct recovered_entry e = { .qseq = found[i].qseq,
                                          .place = { run->seg, found[i].offset },
@@ -124,7 +140,10 @@ static bool show_run(struct sim_disk *d, uint64_t qid, const struct qrun *run,
         count += n;
         from = n != 0 ? found[n - 1].qseq + 1 : from;
     } while (ok && n == FIND_MAX && from <= run->last);
-    seg_index_close(&ix);
+    if (ix != NULL)
+        seg_index_close(&ix);
+    if (!ok && !sim_disk_is_down(d))
+        fail(f, "the index of segment %u cannot be read: %s", run->seg, err.text);
     if (ok && (count != run->count || body_bytes != run->body_bytes))
         fail(f,
              "queue %" PRIu64 ": the run %" PRIx64 " to %" PRIx64 " has %zu messages of %" PRIu64

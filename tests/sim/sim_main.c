@@ -12,7 +12,9 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mutation.h"
+#include "io/clock.h"
 #include "sim_run.h"
+#include "sim_store.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -21,6 +23,7 @@
 
 static const struct sim_kind kinds[] = {
     { "log", sim_log_run },
+    { "store", sim_store_run },
 };
 
 static const char *const mutation_names[] = {
@@ -119,7 +122,13 @@ int main(int argc, char **argv)
     unsigned passed = 0, failed = 0;
     const char *only = getenv("SIM_KIND");
     mutation = mutation_of(getenv("SIM_MUTATION"));
+    struct err err;
+    struct log_setup quiet = {
+        .target = "/dev/null", .level = LOG_LEVEL_ERROR, .wall_ms = clock_wall_ms, .program = "sim"
+    };
     setvbuf(stdout, NULL, _IOLBF, 0);
+    if (number("SIM_TRACE", 0) == 0 && !log_start(&quiet, &err))
+        return 1;
     if (argc > 1 && strcmp(argv[1], "mutations") == 0) {
         enum mutation one = mutation;
         for (int m = 0; m < MUTATION_COUNT; m++) {

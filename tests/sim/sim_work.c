@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "io/crew.h"
 #include "io/random.h"
 #include "io/work.h"
 #include "sim_fiber.h"
@@ -198,4 +199,14 @@ uint64_t random_u64(void)
     uint64_t v;
     random_octets(&v, sizeof v);
     return v;
+}
+
+/* ---- src/io/crew ------------------------------------------------------------------------------
+ */
+
+void crew_run(unsigned threads, size_t count, crew_fn each, void *arg)
+{
+    (void)threads;
+    for (size_t i = 0; i < count; i++)
+        each(i, arg);
 }

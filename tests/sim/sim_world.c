@@ -12,6 +12,8 @@
 #include "sim_fiber.h"
 
 #include <event2/event.h>
+#include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 #define WALL_START UINT64_C(1700000000000000)
@@ -57,6 +59,8 @@ static struct {
     TAILQ_HEAD(, loop) loops;
     uint64_t now_us;
     unsigned interleave;
+    void (*trace)(const char *line, void *arg);
+    void *trace_arg;
     bool is_on;
 } world;
 
@@ -76,6 +80,27 @@ void sim_world_end(void)
 {
     CHECK(world.is_on && TAILQ_EMPTY(&world.loops) && sim_work_is_idle());
     world.is_on = false;
+    world.trace = NULL;
+}
+
+void sim_world_trace(void (*fn)(const char *line, void *arg), void *arg)
+{
+    world.trace = fn;
+    world.trace_arg = arg;
+}
+
+void sim_world_say(const char *fmt, ...)
+{
+    if (world.trace == NULL)
+        return;
+    char line[256];
+    va_list args;
+    va_start(args, fmt);
+    int n = snprintf(line, sizeof line, "%" PRIu64 ".%06" PRIu64 " ", world.now_us / 1000000,
+                     world.now_us % 1000000);
+    (void)vsnprintf(line + n, sizeof line - (size_t)n, fmt, args);
+    va_end(args);
+    world.trace(line, world.trace_arg);
 }
 
 uint64_t sim_world_now_us(void)

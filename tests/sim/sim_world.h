@@ -1,11 +1,11 @@
 /*
  * sim_world: loops, mail, pools of threads and clocks, on one thread and by one seed.
  *
- * It stands in for src/io/{loop,mailbox,work,clock,random,lock}.c when the simulator is linked, so
- * that everything above runs as it is. Each step is a turn of one loop or a stretch of one thread
- * (sim_fiber.h), chosen by chance among what could run; a thread that waits for the disk may give
- * way there. Time is virtual: it passes with what is done, and jumps to the next timer when nothing
- * else is left.
+ * It stands in for src/io/{loop,mailbox,work,crew,clock,random,lock}.c when the simulator is
+ * linked, so that everything above runs as it is. Each step is a turn of one loop or a stretch of
+ * one thread (sim_fiber.h), chosen by chance among what could run; a thread that waits for the disk
+ * may give way there. Time is virtual: it passes with what is done, and jumps to the next timer
+ * when nothing else is left.
  *
  * There is one world at a time.
  */
@@ -34,6 +34,10 @@ void sim_world_pass(uint64_t us);
 
 /* How often yields let others run, of 1000; 0 for none. */
 void sim_world_interleave(unsigned per_mille);
+
+/* The history, a line at a time, with the time in front; NULL: nobody reads it. */
+void sim_world_trace(void (*fn)(const char *line, void *arg), void *arg);
+void sim_world_say(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 /* ---- between sim_world.c and sim_work.c ---------------------------------------------------------
  */

@@ -1,0 +1,315 @@
+#include "sim_node.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "client/auth.h"
+#include "client/connection.h"
+#include "client/patrol.h"
+#include "client/returning.h"
+#include "control.h"
+#include "io/epoch.h"
+#include "io/mailbox.h"
+#include "live.h"
+#include "pager.h"
+#include "shard.h"
+#include "storage.h"
+#include "store/store.h"
+
+#define SHARDS_MAX  4u
+#define SETTLES_MAX 10000u
+
+struct broker {
+    struct broker_conf conf;
+    struct live *live;
+    struct loop *loop;
+    struct epoch *epoch;
+    struct meta *meta;
+    struct control *control;
+    struct storage *storage;
+    struct shard *shards[SHARDS_MAX];
+    uint32_t shard_count;
+    bool runs;
+    bool is_pressed;
+    bool has_failed;
+};
+
+/* ---- broker.h ---------------------------------------------------------------------------------
+ */
+
+struct shard *broker_shard(const struct broker *b, uint32_t index)
+{
+    CHECK(index < b->shard_count);
+    return b->shards[index];
+}
+
+uint32_t broker_shard_count(const struct broker *b)
+{
+    return b->shard_count;
+}
+
+struct control *broker_control(const struct broker *b)
+{
+    return b->control;
+}
+
+const struct meta_version *broker_meta(const struct broker *b)
+{
+    return meta_current(b->meta);
+}
+
+struct auth *broker_auth_new(const struct broker *b, struct loop *loop)
+{
+    (void)b;
+    (void)loop;
+    return NULL;
+}
+
+struct store *broker_store(const struct broker *b)
+{
+    return b->storage != NULL ? storage_store(b->storage) : NULL;
+}
+
+struct storage *broker_storage(const struct broker *b)
+{
+    return b->storage;
+}
+
+struct loop *broker_loop(const struct broker *b)
+{
+    return b->loop;
+}
+
+const char *broker_name(const struct broker *b)
+{
+    return b->conf.node.name;
+}
+
+struct live *broker_live(const struct broker *b)
+{
+    return b->live;
+}
+
+uint64_t broker_disk_limit(const struct broker *b)
+{
+    (void)b;
+    return 0;
+}
+
+bool broker_is_pressed(const struct broker *b)
+{
+    return b->is_pressed;
+}
+
+bool broker_has_alarm(const struct broker *b)
+{
+    (void)b;
+    return false;
+}
+
+void broker_disk_changed(struct broker *b)
+{
+    (void)b;
+}
+
+void broker_fail(struct broker *b, const struct err *why)
+{
+    (void)why;
+    b->has_failed = true;
+}
+
+void broker_shard_is_idle(struct shard *s)
+{
+    (void)s;
+}
+
+/* ---- what shards have of clients, and simulated ones have not ---------------------------------
+ */
+
+struct connection *connection_find(struct shard *s, uint64_t id)
+{
+    (void)s;
+    (void)id;
+    return NULL;
+}
+
+void connection_stop(struct connection *c, bool at_once)
+{
+    (void)c;
+    (void)at_once;
+}
+
+void connection_release(struct connection *c)
+{
+    (void)c;
+}
+
+void connection_force_out(struct connection *c, const char *why)
+{
+    (void)c;
+    (void)why;
+}
+
+struct patrol *patrol_new(struct shard *s)
+{
+    (void)s;
+    return NULL;
+}
+
+void patrol_free(struct patrol **patrol)
+{
+    (void)patrol;
+}
+
+struct returnings *returnings_new(struct shard *s)
+{
+    (void)s;
+    return NULL;
+}
+
+void returnings_free(struct returnings **all)
+{
+    (void)all;
+}
+
+void auth_free(struct auth **a)
+{
+    (void)a;
+}
+
+/* ---- start ------------------------------------------------------------------------------------
+ */
+
+static void retire(void *arg, void *ptr, void (*free_fn)(void *))
+{
+    epoch_retire(arg, ptr, free_fn);
+}
+
+static void make_shards(struct broker *b, uint32_t count, struct err *err)
+{
+    b->shard_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        struct loop *loop = loop_new("shard", err);
+        loop_join_epoch(loop, b->epoch);
+        b->shards[i] = shard_new(b, i, count, loop);
+    }
+}
+
+static bool make_vhost(struct broker *b, struct err *err)
+{
+    struct meta_refusal why;
+    struct meta_cmd cmd = { .op = META_VHOST_PUT, .name = slice_str("/") };
+    CHECK(control_apply_now(b->control, &cmd, NULL, &why));
+    return control_show_now(b->control, err);
+}
+
+struct broker *sim_node_new(const struct sim_node_setup *setup, struct err *err)
+{
+    struct broker *b = mem_zalloc(sizeof *b);
+    b->conf.node.name = "sim@node";
+    b->conf.node.data_path = "simulated";
+    b->conf.node.threads = setup->shards;
+    b->conf.store.sync = setup->sync;
+    b->conf.store.interval_ms = 100;
+    b->conf.store.segment_bytes = setup->segment_bytes;
+    b->conf.store.slow_ms = 10000;
+    b->live = mem_zalloc(sizeof *b->live);
+    b->live->conf = &b->conf;
+    b->loop = loop_new("control", err);
+    b->epoch = epoch_new();
+    b->meta = meta_new(&(struct meta_setup){
+        .hash_seed = 1, .shard_count = setup->shards, .retire = retire, .retire_arg = b->epoch });
+    b->control = control_new(b, b->loop, b->meta);
+    make_shards(b, setup->shards, err);
+    bool is_new;
+    b->storage = storage_open(b, b->epoch, sim_disk_of(setup->disk), err);
+    bool ok = b->storage != NULL &&
+              control_open(b->control, broker_store(b), b->epoch, &is_new, err) &&
+              (!is_new || make_vhost(b, err)) && storage_recover(b->storage, err);
+    if (!ok)
+        (void)sim_node_free(&b);
+    return b;
+}
+
+bool sim_node_start(struct broker *b, struct err *err)
+{
+    if (!storage_start(b->storage, err))
+        return false;
+    for (uint32_t i = 0; i < b->shard_count; i++)
+        CHECK(loop_start(b->shards[i]->loop, err));
+    CHECK(loop_start(b->loop, err));
+    b->runs = true;
+    storage_hand_out(b->storage);
+    return true;
+}
+
+/* ---- end --------------------------------------------------------------------------------------
+ */
+
+static void settle(struct broker *b)
+{
+    bool busy = true;
+    for (unsigned n = 0; busy && n < SETTLES_MAX; n++) {
+        busy = loop_settle(b->loop);
+        for (uint32_t i = 0; i < b->shard_count; i++)
+            busy = loop_settle(b->shards[i]->loop) || busy;
+        if (b->storage != NULL)
+            busy = storage_settle(b->storage) || busy;
+    }
+}
+
+static void stop_loops(struct broker *b)
+{
+    for (uint32_t i = 0; b->runs && i < b->shard_count; i++) {
+        loop_stop(b->shards[i]->loop);
+        loop_join(b->shards[i]->loop);
+    }
+    if (b->runs) {
+        loop_stop(b->loop);
+        loop_join(b->loop);
+    }
+    b->runs = false;
+    control_stop(b->control);
+}
+
+bool sim_node_free(struct broker **bp)
+{
+    struct broker *b = *bp;
+    *bp = NULL;
+    stop_loops(b);
+    if (b->storage != NULL)
+        storage_stop(b->storage);
+    settle(b);
+    control_free(&b->control);
+    storage_free(&b->storage);
+    for (uint32_t i = 0; i < b->shard_count; i++) {
+        struct loop *loop = b->shards[i]->loop;
+        shard_free(&b->shards[i]);
+        loop_free(&loop);
+    }
+    loop_free(&b->loop);
+    meta_free(&b->meta);
+    epoch_free(&b->epoch);
+    bool ok = !b->has_failed;
+    mem_free(b->live);
+    mem_free(b);
+    return ok;
+}
+
+bool sim_node_has_failed(const struct broker *b)
+{
+    return b->has_failed;
+}
+
+void sim_node_press(struct broker *b, bool on)
+{
+    b->is_pressed = on;
+    store_set_pressed(broker_store(b), on);
+    for (uint32_t i = 0; on && i < b->shard_count; i++)
+        pager_press(b->shards[i]);
+    epoch_reclaim(b->epoch);
+}
+
+uint64_t sim_node_vhost(const struct broker *b)
+{
+    return meta_vhost_find(broker_meta(b), slice_str("/"))->vhost_id;
+}

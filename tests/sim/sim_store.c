@@ -1,0 +1,648 @@
+#include "sim_store.h"
+
+#include "amqp/amqp_table.h"
+#include "base/check.h"
+#include "base/mem.h"
+#include "control.h"
+#include "hosted.h"
+#include "shard.h"
+#include "sim_client.h"
+#include "sim_found.h"
+#include "sim_world.h"
+#include "store/store.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/queue.h>
+
+#define QUEUES_MAX   5u
+#define CHANNELS_MAX 8u
+#define QUIET_US     UINT64_C(1000000)
+#define STEPS_MAX    200000u
+
+enum act {
+    ACT_PUBLISH,
+    ACT_CONSUME,
+    ACT_CANCEL,
+    ACT_GET,
+    ACT_SETTLE,
+    ACT_PURGE,
+    ACT_DELETE,
+    ACT_DECLARE,
+    ACT_PRESS,
+    ACT_RUN,
+    ACT_PASS,
+    ACT_QUIET,
+    ACTS,
+};
+
+struct plan {
+    unsigned weights[ACTS];
+    unsigned weight_sum;
+    uint32_t shards;
+    uint32_t segment_bytes;
+    unsigned queue_count;
+    uint64_t body_max;
+    unsigned lives;
+    unsigned steps;
+    unsigned interleave;
+    unsigned crash_per_mille;
+    unsigned fault_per_mille;
+    unsigned start_crash_per_mille;
+    unsigned large_per_mille;
+    unsigned transient_per_mille;
+    unsigned ttl_per_mille;
+    bool settles_all_kinds;
+    enum broker_sync sync;
+};
+
+struct sim_store {
+    struct rng chance;
+    struct plan plan;
+    struct sim_report *report;
+    struct sim_disk *disk;
+    struct sim_books *books;
+    struct broker *node;
+    struct sim_clients *clients;
+    struct channel *channels[CHANNELS_MAX];
+    size_t channel_count;
+    struct sim_queue queues[QUEUES_MAX];
+    uint64_t next_content;
+    uint64_t next_publisher;
+    uint64_t next_name;
+    LIST_HEAD(, wish) wishes; /* that are not answered */
+    bool was_closed;
+    bool may_be_full; /* in this life */
+};
+
+static uint64_t below(struct sim_store *s, uint64_t bound)
+{
+    return rng_below(&s->chance, bound);
+}
+
+static bool comes(struct sim_store *s, unsigned per_mille)
+{
+    return rng_chance(&s->chance, per_mille);
+}
+
+static unsigned pick(struct sim_store *s, const unsigned *of, size_t count)
+{
+    return of[below(s, count)];
+}
+
+static void draw_plan(struct sim_store *s)
+{
+    static const unsigned weights[] = { 0, 1, 4, 16 };
+    static const unsigned chances[] = { 0, 0, 100, 600 };
+    struct plan *p = &s->plan;
+    for (int i = 0; i < ACTS; i++)
+        p->weights[i] = pick(s, weights, ARRAY_COUNT(weights));
+    p->weights[ACT_PUBLISH] += 4;
+    p->weights[ACT_RUN] += 4;
+    p->weights[ACT_DELETE] /= 4;
+    p->weights[ACT_PURGE] /= 4;
+    p->weights[ACT_QUIET] /= 4;
+    for (int i = 0; i < ACTS; i++)
+        p->weight_sum += p->weights[i];
+    p->shards = 1 + (uint32_t)below(s, 2);
+    p->segment_bytes = 4096 * (40 + (uint32_t)below(s, 40));
+    p->queue_count = 1 + (unsigned)below(s, QUEUES_MAX);
+    p->body_max = pick(s, (const unsigned[]){ 50, 2000, 20000 }, 3);
+    p->lives = 2 + (unsigned)below(s, 4);
+    p->steps = 50 + (unsigned)below(s, 500);
+    p->interleave = pick(s, chances, ARRAY_COUNT(chances));
+    p->crash_per_mille = pick(s, chances, ARRAY_COUNT(chances));
+    p->fault_per_mille = pick(s, chances, ARRAY_COUNT(chances));
+    p->start_crash_per_mille = pick(s, chances, ARRAY_COUNT(chances));
+    p->large_per_mille = pick(s, chances, ARRAY_COUNT(chances)) / 20;
+    p->transient_per_mille = pick(s, chances, ARRAY_COUNT(chances));
+    p->ttl_per_mille = pick(s, chances, ARRAY_COUNT(chances)) / 4;
+    p->settles_all_kinds = comes(s, 600);
+    p->sync = comes(s, 100) ? BROKER_SYNC_NONE : BROKER_SYNC_ALWAYS;
+}
+
+static enum sim_survival a_survival(struct sim_store *s)
+{
+    return s->plan.sync != BROKER_SYNC_ALWAYS ? SIM_SURVIVES_KILL
+                                              : (enum sim_survival)below(s, SIM_SURVIVES_RUBBISH);
+}
+
+/* ---- running ----------------------------------------------------------------------------------
+ */
+
+static bool is_over(const struct sim_store *s)
+{
+    return sim_disk_is_down(s->disk) || sim_node_has_failed(s->node) ||
+           sim_books_why(s->books) != NULL;
+}
+
+static void run_for(struct sim_store *s, uint64_t us)
+{
+    uint64_t end_us = sim_world_now_us() + us;
+    for (unsigned n = 0; sim_world_now_us() < end_us && !is_over(s); n++) {
+        if (!sim_world_step())
+            sim_world_pass(1000);
+        if (n == STEPS_MAX) {
+            sim_books_fail(s->books, "the node does not come to rest");
+            return;
+        }
+    }
+}
+
+/* All that was begun is done: then what was settled is settled. */
+static void be_quiet(struct sim_store *s)
+{
+    run_for(s, QUIET_US);
+    if (is_over(s) || s->may_be_full)
+        return; /* a full disk lets things wait */
+    sim_world_say("quiet");
+    sim_books_quiet(s->books);
+}
+
+/* ---- definitions ------------------------------------------------------------------------------
+ */
+
+struct wish {
+    LIST_ENTRY(wish) entry;
+    struct sim_store *sim;
+    struct sim_queue *queue;
+    bool is_delete;
+};
+
+static void on_wish(struct control_op *op)
+{
+    struct wish *w = op->arg;
+    struct sim_store *s = w->sim;
+    struct sim_queue *q = w->queue;
+    LIST_REMOVE(w, entry);
+    bool ok = op->verdict == META_DONE;
+    if (ok && w->is_delete) {
+        sim_world_say("queue %" PRIu64 " is deleted", q->qid);
+        sim_books_drop_queue(s->books, q->qid);
+        q->qid = 0;
+        q->is_there = false;
+    } else if (ok) {
+        q->qid = op->id;
+        q->is_there = true;
+        sim_world_say("queue %s is %" PRIu64, q->name, q->qid);
+    }
+    q->is_leaving = !ok; /* the node has failed: it may have been done or not */
+    control_op_free(&op);
+    mem_free(w);
+}
+
+static void send_wish(struct sim_store *s, struct sim_queue *q, const struct meta_cmd *cmd,
+                      bool is_delete)
+{
+    struct wish *w = mem_zalloc(sizeof *w);
+    *w = (struct wish){ .sim = s, .queue = q, .is_delete = is_delete };
+    LIST_INSERT_HEAD(&s->wishes, w, entry);
+    struct control_op *op = control_op_new(cmd);
+    op->reply_to = broker_shard(s->node, 0)->loop;
+    op->done = on_wish;
+    op->arg = w;
+    control_send(broker_control(s->node), &op);
+}
+
+static void declare_queue(struct sim_store *s, struct sim_queue *q)
+{
+    if (q->qid != 0 || q->is_leaving)
+        return;
+    uint8_t room[128];
+    struct wire_out w = wire_out_over(room, sizeof room);
+    (void)snprintf(q->name, sizeof q->name, "q%" PRIu64, ++s->next_name);
+    q->is_quorum = comes(s, 250);
+    q->max_priority = !q->is_quorum && comes(s, 300) ? 3 : 0;
+    q->is_leaving = true; /* nothing more is to be asked for it now */
+    if (q->is_quorum)
+        amqp_table_put_text(&w, "x-queue-type", "quorum");
+    if (q->max_priority != 0)
+        amqp_table_put_i32(&w, "x-max-priority", q->max_priority);
+    struct meta_cmd cmd = { .op = META_QUEUE_DECLARE,
+                            .vhost_id = sim_node_vhost(s->node),
+                            .conn = 1,
+                            .name = slice_str(q->name) };
+    cmd.queue_declare.durable = true;
+    cmd.queue_declare.args = wire_out_slice(&w);
+    sim_world_say("declare %s%s", q->name, q->is_quorum ? ", quorum" : "");
+    send_wish(s, q, &cmd, false);
+}
+
+static void delete_queue(struct sim_store *s, struct sim_queue *q)
+{
+    if (!q->is_there || q->is_leaving)
+        return;
+    struct meta_cmd cmd = { .op = META_QUEUE_DELETE,
+                            .vhost_id = sim_node_vhost(s->node),
+                            .conn = 1,
+                            .name = slice_str(q->name),
+                            .qid = q->qid };
+    sim_world_say("delete %s", q->name);
+    q->is_leaving = true;
+    sim_books_purge(s->books, q->qid);
+    send_wish(s, q, &cmd, true);
+}
+
+/* After a start: which are there? */
+static void find_queues(struct sim_store *s)
+{
+    const struct meta_version *v = broker_meta(s->node);
+    const struct meta_vhost *vh = meta_vhost_find(v, slice_str("/"));
+    for (unsigned i = 0; i < s->plan.queue_count; i++) {
+        struct sim_queue *q = &s->queues[i];
+        const struct meta_queue *now = meta_queue_find(v, vh, slice_str(q->name));
+        if (now == NULL && q->is_there && !q->is_leaving)
+            sim_books_fail(s->books, "queue %s was declared and is lost", q->name);
+        if (now != NULL && q->qid != 0 && now->qid != q->qid)
+            sim_books_fail(s->books, "queue %s has another number", q->name);
+        if (now == NULL && q->qid != 0)
+            sim_books_drop_queue(s->books, q->qid);
+        q->qid = now != NULL ? now->qid : 0;
+        q->is_there = now != NULL;
+        q->is_leaving = false;
+    }
+}
+
+/* ---- what clients do --------------------------------------------------------------------------
+ */
+
+static struct sim_queue *a_queue(struct sim_store *s)
+{
+    struct sim_queue *q = &s->queues[below(s, s->plan.queue_count)];
+    return q->is_there ? q : NULL;
+}
+
+static struct channel *a_channel(struct sim_store *s)
+{
+    if (s->channel_count < CHANNELS_MAX && (s->channel_count == 0 || comes(s, 30)))
+        s->channels[s->channel_count++] =
+            sim_client_open(s->clients, (uint32_t)below(s, s->plan.shards), comes(s, 850));
+    return s->channels[below(s, s->channel_count)];
+}
+
+static void publish(struct sim_store *s)
+{
+    struct sim_publish p = { .content = ++s->next_content,
+                             .body_bytes = comes(s, 100) ? 0 : below(s, s->plan.body_max),
+                             .persistent = !comes(s, s->plan.transient_per_mille),
+                             .ttl_ms = comes(s, s->plan.ttl_per_mille) ? 1 + below(s, 3000) : 0,
+                             .priority = (uint8_t)below(s, 4) };
+    if (comes(s, s->plan.large_per_mille))
+        p.body_bytes = 60000 + below(s, 60000);
+    size_t first = below(s, s->plan.queue_count), want = comes(s, 700) ? 1 : 1 + below(s, 4);
+    for (size_t i = 0; i < s->plan.queue_count && p.count < want; i++) {
+        const struct sim_queue *q = &s->queues[(first + i) % s->plan.queue_count];
+        if (q->is_there)
+            p.qids[p.count++] = q->qid;
+    }
+    if (p.count == 0)
+        return;
+    s->report->messages += p.count;
+    sim_world_say("publish %" PRIu64 " of %" PRIu64 " octets to %" PRIu64 " (%zu)%s%s", p.content,
+                  p.body_bytes, p.qids[0], p.count, p.persistent ? "" : ", transient",
+                  p.ttl_ms != 0 ? ", with a time" : "");
+    sim_client_publish(a_channel(s), &p);
+}
+
+static void publish_some(struct sim_store *s)
+{
+    for (uint64_t n = comes(s, 200) ? 1 + below(s, 60) : 1; n != 0; n--)
+        publish(s);
+}
+
+static void set_pressure(struct sim_store *s)
+{
+    bool on = comes(s, 700);
+    sim_world_say(on ? "memory is short" : "memory is not short");
+    sim_node_press(s->node, on);
+}
+
+/* One without an acknowledgement is waited for: what it takes is gone, whether somebody gets it or
+ * not. */
+static void get(struct sim_store *s, const struct sim_queue *q)
+{
+    struct channel *ch = a_channel(s);
+    bool no_ack = comes(s, 200);
+    uint64_t qid = q->qid;
+    sim_client_get(ch, qid, no_ack);
+    if (!no_ack)
+        return;
+    run_for(s, 1000);
+    for (int n = 0; sim_client_asked(ch) != 0 && n < 1000 && !is_over(s); n++)
+        run_for(s, 1000);
+    if (sim_client_asked(ch) != 0)
+        sim_books_loosen(s->books, qid);
+}
+
+static void act(struct sim_store *s, enum act what)
+{
+    struct sim_queue *q = a_queue(s);
+    switch (what) {
+    case ACT_PUBLISH:
+        publish_some(s);
+        return;
+    case ACT_CONSUME:
+        if (q != NULL) {
+            sim_world_say("consume %" PRIu64, q->qid);
+            sim_client_consume(a_channel(s), q->qid, 1 + (uint32_t)below(s, 20), comes(s, 100));
+        }
+        return;
+    case ACT_CANCEL:
+        sim_client_cancel(a_channel(s));
+        return;
+    case ACT_GET:
+        if (q != NULL)
+            get(s, q);
+        return;
+    case ACT_SETTLE:
+        sim_client_settle(a_channel(s), pick(s, (const unsigned[]){ 50, 500, 1000 }, 3),
+                          s->plan.settles_all_kinds);
+        return;
+    case ACT_PURGE:
+        if (q != NULL) {
+            sim_world_say("purge %" PRIu64, q->qid);
+            sim_client_purge(a_channel(s), q->qid);
+        }
+        return;
+    case ACT_DELETE:
+        if (q != NULL && comes(s, 300))
+            delete_queue(s, q);
+        return;
+    case ACT_DECLARE:
+        declare_queue(s, &s->queues[below(s, s->plan.queue_count)]);
+        return;
+    case ACT_PRESS:
+        set_pressure(s);
+        return;
+    case ACT_RUN:
+        for (uint64_t n = below(s, 30); n != 0 && !is_over(s); n--)
+            (void)sim_world_step();
+        return;
+    case ACT_PASS:
+        run_for(s, below(s, 300000));
+        return;
+    case ACT_QUIET:
+        be_quiet(s);
+        return;
+    case ACTS:
+        break;
+    }
+    UNREACHABLE("act");
+}
+
+static enum act next_act(struct sim_store *s)
+{
+    uint64_t at = below(s, s->plan.weight_sum);
+    int what = 0;
+    while (at >= s->plan.weights[what])
+        at -= s->plan.weights[what++];
+    return (enum act)what;
+}
+
+/* ---- a life -----------------------------------------------------------------------------------
+ */
+
+static void on_seen(const struct sim_seen *seen, void *arg)
+{
+    struct sim_store *s = arg;
+    sim_books_see(s->books, seen->qid, seen->content, seen->qseq, seen->body_bytes,
+                  seen->redelivered);
+}
+
+static void on_missed(uint64_t qid, const struct recovered_entry *e, void *arg)
+{
+    struct sim_store *s = arg;
+    sim_books_fail(s->books, "queue %" PRIu64 ": %" PRIx64 " is not at %u/%u", qid, e->qseq,
+                   e->place.seg, e->place.offset);
+}
+
+static void on_wrong(const char *why, void *arg)
+{
+    struct sim_store *s = arg;
+    sim_books_fail(s->books, "%s", why);
+}
+
+/* What recovery found, before anybody does anything to it. */
+static void show(struct sim_store *s)
+{
+    const struct recovered *r = store_recovered(broker_store(s->node));
+    struct sim_finder f = { on_seen, on_missed, on_wrong, s, false };
+    sim_world_say("recovered: %zu queues, next segment %u, %zu damages, %s", r->queue_count,
+                  r->next_seg, r->damage_count, r->is_clean ? "clean" : "not clean");
+    if (r->damage_count != 0)
+        sim_books_fail(s->books, "segment %u is said to be damaged at %u to %u, and is not",
+                       r->damages[0].seg, r->damages[0].from, r->damages[0].to);
+    find_queues(s);
+    sim_books_begin(s->books, s->was_closed);
+    if (sim_found_walk(s->disk, r, &f))
+        sim_books_end(s->books);
+    else
+        sim_books_fail(s->books, "index files cannot be made");
+}
+
+static bool free_node(struct sim_store *s)
+{
+    sim_clients_vanish(s->clients);
+    bool ok = sim_node_free(&s->node);
+    sim_clients_free(&s->clients);
+    for (struct wish *w; (w = LIST_FIRST(&s->wishes)) != NULL;) {
+        LIST_REMOVE(w, entry);
+        mem_free(w);
+    }
+    return ok;
+}
+
+static bool start_node(struct sim_store *s, bool is_armed)
+{
+    struct err err;
+    sim_world_interleave(s->plan.interleave);
+    sim_disk_arm(s->disk, &(struct sim_faults){ .crash_at = is_armed ? 1 + below(s, 150) : 0 });
+    s->report->restarts++;
+    s->node = sim_node_new(&(struct sim_node_setup){ .disk = s->disk,
+                                                     .shards = s->plan.shards,
+                                                     .segment_bytes = s->plan.segment_bytes,
+                                                     .sync = s->plan.sync },
+                           &err);
+    if (s->node == NULL) {
+        sim_world_say("no start: %s", err.text);
+        if (!sim_disk_is_down(s->disk))
+            sim_books_fail(s->books, "it does not start: %s", err.text);
+        return false;
+    }
+    s->clients =
+        sim_clients_new(s->node, s->books, s->queues, s->plan.queue_count, s->next_publisher);
+    s->next_publisher += 1000;
+    s->channel_count = 0;
+    if (sim_disk_is_down(s->disk) || !sim_node_start(s->node, &err)) {
+        (void)free_node(s);
+        return false;
+    }
+    sim_disk_arm(s->disk, &(struct sim_faults){ 0 });
+    show(s);
+    return true;
+}
+
+static bool come_up(struct sim_store *s)
+{
+    for (int attempt = 0;; attempt++) {
+        if (start_node(s, attempt < 4 && comes(s, s->plan.start_crash_per_mille)))
+            return sim_books_why(s->books) == NULL;
+        if (sim_books_why(s->books) != NULL)
+            return false;
+        s->was_closed = false;
+        sim_disk_reboot(s->disk, a_survival(s));
+    }
+}
+
+static void arm(struct sim_store *s)
+{
+    struct sim_faults f = { .stall_per_mille = comes(s, 200) ? 20 : 0 };
+    if (comes(s, s->plan.crash_per_mille))
+        f.crash_at = 1 + below(s, 600);
+    if (comes(s, s->plan.fault_per_mille)) {
+        uint64_t at = 1 + below(s, 200);
+        switch (below(s, 4)) {
+        case 0:
+            f.write_fails_at = at;
+            break;
+        case 1:
+            f.sync_fails_at = at;
+            break;
+        case 2:
+            f.folder_fails_at = at;
+            break;
+        default:
+            f.quota_bytes = sim_disk_used(s->disk) + below(s, 10) * s->plan.segment_bytes / 2;
+        }
+    }
+    s->may_be_full = f.quota_bytes != 0;
+    sim_disk_arm(s->disk, &f);
+}
+
+static void live(struct sim_store *s)
+{
+    unsigned steps = 1 + (unsigned)below(s, s->plan.steps);
+    arm(s);
+    for (unsigned i = 0; i < s->plan.queue_count; i++)
+        declare_queue(s, &s->queues[i]);
+    run_for(s, 20000);
+    for (unsigned i = 0; i < steps && !is_over(s); i++) {
+        s->report->steps++;
+        act(s, next_act(s));
+    }
+}
+
+static void end_life(struct sim_store *s)
+{
+    bool is_orderly = comes(s, 500) && !is_over(s);
+    if (is_orderly) {
+        for (size_t i = 0; i < s->channel_count; i++)
+            sim_client_close(s->channels[i]);
+        run_for(s, 50000);
+        is_orderly = !is_over(s);
+    }
+    if (!is_orderly && comes(s, 500))
+        sim_disk_cut(s->disk);
+    sim_world_say(is_orderly ? "stop" : "end");
+    struct store_stats stats;
+    store_stats(broker_store(s->node), &stats);
+    s->report->evacuated += stats.evacuated_segs;
+    bool ok = free_node(s);
+    s->was_closed = is_orderly && ok && !sim_disk_is_down(s->disk);
+    sim_disk_reboot(s->disk, a_survival(s));
+}
+
+/* ---- the end: everything comes out, and the disk becomes empty --------------------------------
+ */
+
+static void drain(struct sim_store *s)
+{
+    sim_disk_arm(s->disk, &(struct sim_faults){ 0 });
+    s->may_be_full = false;
+    sim_node_press(s->node, false);
+    sim_books_drain(s->books);
+    struct channel *ch = sim_client_open(s->clients, 0, false);
+    for (unsigned i = 0; i < s->plan.queue_count; i++) {
+        const struct sim_queue *q = &s->queues[i];
+        uint64_t empties = sim_client_empties(ch);
+        for (int n = 0; q->is_there && sim_client_empties(ch) == empties && !is_over(s); n++) {
+            sim_client_get(ch, q->qid, false);
+            run_for(s, 2000);
+            for (int k = 0; sim_client_asked(ch) != 0 && !is_over(s); k++) {
+                run_for(s, 10000);
+                if (k == 1000)
+                    sim_books_fail(s->books, "a get of queue %" PRIu64 " is not answered", q->qid);
+            }
+            sim_client_settle(ch, 1000, false);
+        }
+    }
+    be_quiet(s);
+    if (is_over(s))
+        return;
+    sim_books_drained(s->books);
+}
+
+/* Nothing is alive: of the journal there are the segment that is open and those that are ready. */
+static void judge_disk(struct sim_store *s)
+{
+    struct store_stats stats;
+    run_for(s, 30 * QUIET_US);
+    if (is_over(s))
+        return;
+    store_stats(broker_store(s->node), &stats);
+    if (stats.segs.alive_count != 0)
+        sim_books_fail(s->books, "%" PRIu64 " entries are alive in empty queues",
+                       stats.segs.alive_count);
+    else if (stats.segs.count > 12)
+        sim_books_fail(s->books, "%" PRIu64 " segments are there for nothing", stats.segs.count);
+    else if (stats.large_files != 0)
+        sim_books_fail(s->books, "%" PRIu64 " large files are there for nothing",
+                       stats.large_files);
+}
+
+static void run(struct sim_store *s)
+{
+    s->was_closed = true;
+    for (unsigned i = 0; i < s->plan.lives; i++) {
+        if (!come_up(s))
+            return;
+        live(s);
+        end_life(s);
+        if (sim_books_why(s->books) != NULL)
+            return;
+    }
+    s->plan.start_crash_per_mille = 0;
+    if (!come_up(s))
+        return;
+    drain(s);
+    if (sim_books_why(s->books) == NULL)
+        judge_disk(s);
+}
+
+bool sim_store_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_report *out)
+{
+    struct sim_store *s = mem_zalloc(sizeof *s);
+    *out = (struct sim_report){ 0 };
+    s->report = out;
+    s->next_publisher = 1;
+    sim_world_begin(seed);
+    sim_world_trace(trace, arg);
+    rng_init(&s->chance, seed);
+    draw_plan(s);
+    s->disk = sim_disk_new(seed ^ UINT64_C(0xD15C), trace, arg);
+    sim_disk_on_wait(s->disk, sim_world_yield);
+    s->books = sim_books_new();
+    run(s);
+    if (s->node != NULL) {
+        sim_disk_cut(s->disk);
+        (void)free_node(s);
+    }
+    const char *why = sim_books_why(s->books);
+    if (why != NULL)
+        (void)snprintf(out->why, sizeof out->why, "%s", why);
+    sim_books_free(&s->books);
+    sim_disk_free(&s->disk);
+    sim_world_end();
+    mem_free(s);
+    return why == NULL;
+}
