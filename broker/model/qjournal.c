@@ -166,6 +166,21 @@ static void restore_entry(struct qindex *ix, uint64_t qseq, const struct recover
     ix->ready++;
 }
 
+/* What is before it is gone, and as good as shown: nothing more is known of it after a start, and a
+ * mark that began at 0 would be behind all that is to come. */
+static uint64_t first_alive(const struct recovered_level *l, uint64_t next_new)
+{
+    const uint64_t mask = (UINT64_C(1) << 56) - 1;
+    uint64_t first = next_new;
+    if (l->entry_count != 0 && (l->entries[0].qseq & mask) < first)
+        first = l->entries[0].qseq & mask;
+    for (size_t i = 0; i < l->run_count; i++) {
+        if (l->runs[i].count != 0 && (l->runs[i].first & mask) < first)
+            first = l->runs[i].first & mask;
+    }
+    return first;
+}
+
 bool qindex_restore(struct qindex *ix, const struct recovered_level *from, int64_t to_loop_ms)
 {
     const uint64_t mask = (UINT64_C(1) << 56) - 1;
@@ -200,6 +215,9 @@ bool qindex_restore(struct qindex *ix, const struct recovered_level *from, int64
     }
     if ((from->next_new & mask) > ix->next_new)
         ix->next_new = from->next_new & mask;
+    uint64_t alive = first_alive(from, ix->next_new);
+    if (alive > away->mark)
+        away->mark = alive;
     away->first = ix->ready != 0 ? 0 : UINT64_MAX;
     return has_expiring;
 }
