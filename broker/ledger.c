@@ -161,7 +161,7 @@ void ledger_begin(struct ledger *l)
 
 bool ledger_is_behind(struct ledger *l)
 {
-    if (l->journal == NULL || LIKELY(journal_backlog(l->journal) <= JOURNAL_BACKLOG_MAX))
+    if (l->journal == NULL || LIKELY(!journal_is_behind(l->journal)))
         return false;
     promises_watch(l->shard->promises);
     return true;

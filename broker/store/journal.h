@@ -103,10 +103,14 @@ uint64_t journal_end(struct journal *j);
  * moved and on_durable is called. */
 void journal_want_sync(struct journal *j);
 
-/* Octets appended and not yet written. Publishers are to be held while it is above
- * JOURNAL_BACKLOG_MAX. */
+/* Octets appended and not yet written. */
 #define JOURNAL_BACKLOG_MAX ((uint64_t)32 << 20)
 uint64_t journal_backlog(const struct journal *j);
+
+/* Publishers are to be held: more than JOURNAL_BACKLOG_MAX, or two segments, are not yet written,
+ * or, on a disk that is full, more than there is room for without the reserve. There is something
+ * to be written then, so that on_durable is called when it may be over. */
+bool journal_is_behind(const struct journal *j);
 
 /* Spare segments cannot be made (the disk is full): only settlements and what drains may go on.
  * When the reserve is used up the journal's thread waits for room. */

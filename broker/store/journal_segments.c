@@ -6,6 +6,7 @@
 #include "io/clock.h"
 #include "io/random.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -82,9 +83,24 @@ static void remove_quietly(struct journal *j, const char *name)
     (void)ops_of(j)->remove(j->setup.disk, name, &ignored);
 }
 
+/* Rather asked than found out: half a file that comes and goes looks like a disk that is full and
+ * not, to all who watch it. Where nobody knows, it is tried. */
+static bool has_space(struct journal *j, const char *name, struct err *err)
+{
+    uint64_t free_bytes = 0, total_bytes = 0;
+    struct err ignored;
+    if (!ops_of(j)->space(j->setup.disk, &free_bytes, &total_bytes, &ignored) ||
+        free_bytes >= j->setup.segment_bytes)
+        return true;
+    return err_set(err, ERR_LIMIT, "no room on the disk for %s free=%" PRIu64 " wanted=%" PRIu32,
+                   name, free_bytes, j->setup.segment_bytes);
+}
+
 /* A file of a segment's length, with whatever in it. */
 static struct disk_file *new_file(struct journal *j, const char *name, struct err *err)
 {
+    if (!has_space(j, name, err))
+        return NULL;
     struct disk_file *f = ops_of(j)->open(j->setup.disk, name, DISK_CREATE, err);
     if (f == NULL || fill_with_zeros(j, f, err))
         return f;
@@ -229,6 +245,23 @@ bool journal_prepare(struct journal *j, struct err *err)
         lock_give(&j->making);
     }
     return ok;
+}
+
+/* Two segments at most: when the disk turns out to be full, so many are left beside the reserve. */
+static uint64_t backlog_most(const struct journal *j)
+{
+    uint64_t two = (uint64_t)2 * j->setup.segment_bytes;
+    return two < JOURNAL_BACKLOG_MAX ? two : JOURNAL_BACKLOG_MAX;
+}
+
+bool journal_is_behind(const struct journal *j)
+{
+    uint64_t backlog = journal_backlog(j), most = backlog_most(j);
+    if (LIKELY(!atomic_load_explicit(&j->is_full, memory_order_relaxed)))
+        return backlog > most;
+    unsigned ready = ready_now(j), reserve = j->setup.reserve;
+    uint64_t room = ready > reserve ? (uint64_t)(ready - reserve) * j->setup.segment_bytes : 0;
+    return backlog > (room < most ? room : most);
 }
 
 bool journal_is_short(const struct journal *j)

@@ -147,7 +147,7 @@ void journal_tell_synced(struct journal *j)
 /* Written: where that is all that `sync` promises. */
 static void tell_written(struct journal *j)
 {
-    if (j->written_lsn <= journal_durable(j))
+    if (j->written_lsn <= journal_durable(j) || journal_has_failed(j))
         return;
     raise_to(&j->durable_lsn, j->written_lsn);
     let_know(j);

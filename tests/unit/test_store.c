@@ -513,13 +513,13 @@ Test(store, says_when_the_disk_is_low_and_when_it_is_not)
 {
     static struct world w;
     world_init(&w);
-    w.disk_limit = 1000;
-    mem_disk_set_space(w.disk, 999, 100000);
+    w.disk_limit = 1000000000; /* far above a segment: it is the limit alone that is low */
+    mem_disk_set_space(w.disk, 999999999, 2000000000);
     struct mail done = { &done, on_looked };
     store_look_at_space(w.store, w.loop, &done);
     kit_until(w.loop, is_low, &w);
-    cr_expect(eq(u64, stats(&w).disk_free_bytes, 999));
-    mem_disk_set_space(w.disk, 1000, 100000);
+    cr_expect(eq(u64, stats(&w).disk_free_bytes, 999999999));
+    mem_disk_set_space(w.disk, 1000000000, 2000000000);
     kit_until(w.loop, is_not_low, &w);
     cr_expect(ge(u64, atomic_load(&w.alarms), 2));
     world_fini(&w);
