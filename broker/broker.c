@@ -352,6 +352,17 @@ static void settle_loops(struct broker *b)
     }
 }
 
+/* What the store gives back when it ends, to shards that still are. */
+static void settle_shards(struct broker *b)
+{
+    bool busy = true;
+    for (int round = 0; busy && round < SETTLE_ROUNDS_MAX; round++) {
+        busy = false;
+        for (uint32_t i = 0; i < b->shard_count && b->shards[i] != NULL; i++)
+            busy = loop_settle(b->shards[i]->loop) || busy;
+    }
+}
+
 static void free_loops(struct broker *b)
 {
     work_pool_free(&b->hashing);
@@ -364,6 +375,7 @@ static void free_loops(struct broker *b)
     mgmt_http_free(&b->mgmt);
     control_free(&b->control); /* it has the store's disk */
     storage_free(&b->storage); /* it has the shards' loops */
+    settle_shards(b);
     for (uint32_t i = 0; i < b->shard_count && b->shards[i] != NULL; i++) {
         struct loop *loop = b->shards[i]->loop;
         shard_free(&b->shards[i]);

@@ -245,13 +245,20 @@ bool sim_node_start(struct broker *b, struct err *err)
 /* ---- end --------------------------------------------------------------------------------------
  */
 
+static bool settle_shards(struct broker *b)
+{
+    bool busy = false;
+    for (uint32_t i = 0; i < b->shard_count; i++)
+        busy = loop_settle(b->shards[i]->loop) || busy;
+    return busy;
+}
+
 static void settle(struct broker *b)
 {
     bool busy = true;
     for (unsigned n = 0; busy && n < SETTLES_MAX; n++) {
         busy = loop_settle(b->loop);
-        for (uint32_t i = 0; i < b->shard_count; i++)
-            busy = loop_settle(b->shards[i]->loop) || busy;
+        busy = settle_shards(b) || busy;
         if (b->storage != NULL)
             busy = storage_settle(b->storage) || busy;
     }
@@ -281,6 +288,8 @@ bool sim_node_free(struct broker **bp)
     settle(b);
     control_free(&b->control);
     storage_free(&b->storage);
+    for (unsigned n = 0; n < SETTLES_MAX && settle_shards(b);)
+        n++;
     for (uint32_t i = 0; i < b->shard_count; i++) {
         struct loop *loop = b->shards[i]->loop;
         shard_free(&b->shards[i]);
