@@ -149,8 +149,7 @@ static bool take_state(struct index_make *m, const struct record *r)
     if (r->type == RECORD_SETTLE) {
         if (!record_read_settle(r, &settle))
             return false;
-        if (settle.qid != 0) /* that of nobody fills a hole, see recover_cut */
-            index_states_settle(m->states, &settle);
+        index_states_settle(m->states, &settle);
         return true;
     }
     if (r->type == RECORD_RETURNS) {

@@ -9,9 +9,9 @@
  * everything was durable when it was written. A record that cannot be read at or above the highest
  * of these is a torn tail, which nobody was promised, and is cut off; one below it is lost data,
  * and is reported with its segment and octets and, as far as its neighbours tell, queue and
- * positions. Whatever can be read counts, also behind a hole: a record says nothing that later ones
- * could make wrong. What was read is synced before anything is built on it; a torn hole is filled
- * and behind the last record END is written, so that neither is taken for lost data the next time.
+ * positions. What was safe counts also behind lost data; what was not, up to the first place that
+ * cannot be read: records may build on each other. What was read is synced before anything is built
+ * on it, and END is written behind it, so that the rest is not taken for lost data the next time.
  * A segment that was made ready and never written becomes a spare (journal.h).
  */
 #ifndef WARREN_RECOVER_H

@@ -32,7 +32,7 @@ struct found_seg {
     struct segment_header header;
     bool has_header;     /* or it was mended */
     bool header_is_hurt; /* in the file */
-    bool is_unused;      /* nothing was ever written to it */
+    bool is_unused;      /* nothing was ever written to it, or nothing that counts */
     bool is_indexed;     /* a good index file is there, in the end */
     bool has_good_index; /* as it was found */
     bool has_bad_index;
@@ -125,6 +125,8 @@ struct recovery {
     } while (0)
 
 bool recover_read(struct recovery *r, struct err *err);
+/* Once more, as if nothing stood from `to` on. */
+bool recover_read_to(struct recovery *r, struct found_seg *s, uint32_t to, struct err *err);
 bool recover_judge(struct recovery *r, struct err *err);
 /* Of what `make` holds, with what was lost; opens it. */
 bool recover_write_index(struct recovery *r, struct found_seg *s, struct err *err);

@@ -11,14 +11,7 @@
 
 #include <stdio.h>
 
-/* A hole is filled with SETTLE records of no queue, of any length that a hole can have. */
-#define FILL_LEAST    record_padded(RECORD_SETTLE_ROOM(0, 0))
-#define FILL_MOST     record_padded(RECORD_SETTLE_ROOM(SETTLE_RANGES_MAX, 0))
-
 #define REWRITE_BYTES ((uint32_t)1 << 20)
-
-_Static_assert(RECORD_SETTLE_ROOM(0, 0) == 22 && PLACE_ALIGN == 8,
-               "a range is two steps of a fill, a mark is one");
 
 static uint64_t lsn_of(const struct found_seg *s, uint32_t offset)
 {
@@ -69,14 +62,19 @@ bool recover_write_index(struct recovery *r, struct found_seg *s, struct err *er
 /* ---- judging ------------------------------------------------------------------------------------
  */
 
+/* Where in from .. to what was never safe begins; `to`: all of it was. */
+static uint32_t torn_from(const struct recovery *r, const struct found_seg *s, uint32_t from,
+                          uint32_t to)
+{
+    if (r->durable_lsn <= lsn_of(s, from))
+        return from;
+    return r->durable_lsn < lsn_of(s, to) ? (uint32_t)r->durable_lsn : to;
+}
+
 /* Of from .. to what was safe is lost. Returns where the torn part begins; `to`: there is none. */
 static uint32_t judge(struct recovery *r, struct found_seg *s, uint32_t from, uint32_t to)
 {
-    uint32_t torn = to;
-    if (r->durable_lsn <= lsn_of(s, from))
-        torn = from;
-    else if (r->durable_lsn < lsn_of(s, to))
-        torn = (uint32_t)r->durable_lsn;
+    uint32_t torn = torn_from(r, s, from, to);
     if (torn > from)
         recover_add_lost(s, from, torn);
     return torn;
@@ -86,6 +84,54 @@ static bool is_empty(const struct found_seg *s)
 {
     return s->is_made && s->make.header.record_count == 0 && s->make.gap_count == 0 &&
            !s->make.is_ended;
+}
+
+/* ---- what stands behind a torn place ------------------------------------------------------------
+ */
+
+/* The first place of this segment that was never safe and cannot be read; 0: there is none. */
+static uint32_t first_torn(const struct recovery *r, const struct found_seg *s)
+{
+    if (s->ix != NULL)
+        return 0; /* only of what was safe an index is believed */
+    if (!s->is_made || is_empty(s))
+        return r->durable_lsn <= lsn_of(s, SEGMENT_HEADER_BYTES) ? SEGMENT_HEADER_BYTES : 0;
+    for (size_t i = 0; i < s->make.gap_count; i++) {
+        const struct scan_gap *gap = &s->make.gaps[i];
+        uint32_t torn = torn_from(r, s, gap->from, gap->to);
+        if (torn < gap->to)
+            return torn;
+    }
+    uint32_t torn = torn_from(r, s, s->make.rest.from, s->make.rest.to);
+    return !s->make.is_ended && torn < s->make.rest.to ? torn : 0;
+}
+
+/* Records say nothing alone: one that settles a message may count on another, before it, that has
+ * the message's new place. Where the first is torn the second means loss. So what was never safe
+ * counts up to the first place that cannot be read, and no further. */
+static bool cut_behind_torn(struct recovery *r, struct err *err)
+{
+    size_t at = 0;
+    uint32_t torn = 0;
+    while (at < r->seg_count && (torn = first_torn(r, &r->segs[at])) == 0)
+        at++;
+    if (at == r->seg_count || MUTATION(KEEP_BEHIND_TORN))
+        return true;
+    for (size_t i = at + 1; i < r->seg_count; i++) {
+        struct found_seg *s = &r->segs[i];
+        if (s->is_made && !is_empty(s))
+            r->out->torn_bytes += s->make.header.end - SEGMENT_HEADER_BYTES;
+        if (s->is_made)
+            index_make_fini(&s->make);
+        s->is_made = false;
+    }
+    struct found_seg *s = &r->segs[at];
+    if (!s->is_made || is_empty(s) || torn >= s->make.header.end)
+        return true;
+    r->out->torn_bytes += s->make.header.end - torn;
+    index_make_fini(&s->make);
+    s->is_made = false;
+    return recover_read_to(r, s, torn, err);
 }
 
 static void judge_segment(struct recovery *r, struct found_seg *s)
@@ -101,10 +147,9 @@ static void judge_segment(struct recovery *r, struct found_seg *s)
         return;
     }
     for (size_t i = 0; i < s->make.gap_count; i++) {
-        struct scan_gap *gap = &s->make.gaps[i];
+        const struct scan_gap *gap = &s->make.gaps[i];
         uint32_t torn = judge(r, s, gap->from, gap->to);
-        r->out->torn_bytes += gap->to - torn;
-        gap->from = torn; /* what is left of it is to be filled */
+        CHECK(torn == gap->to); /* see cut_behind_torn */
     }
     if (s->make.is_ended)
         return;
@@ -117,41 +162,12 @@ static void judge_segment(struct recovery *r, struct found_seg *s)
 /* ---- cutting ------------------------------------------------------------------------------------
  */
 
-static size_t put_fill(uint8_t *out, uint32_t bytes)
-{
-    const uint64_t mark = 0;
-    uint32_t steps = (bytes - FILL_LEAST) / PLACE_ALIGN;
-    struct settle_range none[SETTLE_RANGES_MAX];
-    memset(none, 0, sizeof none);
-    return record_put_settle(out, 0, 0, none, steps / 2, &mark, steps % 2);
-}
-
 static bool write_record(struct disk_file *f, const struct found_seg *s, uint32_t offset,
                          uint8_t *record, struct err *err)
 {
     record_seal(record, offset, s->header.salt);
     struct slice part = slice_of(record, record_padded(record_length(record)));
     return f->disk->ops->write(f, offset, &part, 1, err);
-}
-
-static bool fill_hole(struct disk_file *f, const struct found_seg *s, const struct scan_gap *gap,
-                      struct err *err)
-{
-    uint8_t *record = mem_zalloc(FILL_MOST + PLACE_ALIGN);
-    bool ok = true;
-    /* Records end at multiples of 8 and none is shorter than a fill: what is left never is. */
-    for (uint32_t at = gap->from; ok && gap->to - at >= FILL_LEAST;) {
-        uint32_t left = gap->to - at;
-        uint32_t n = left <= FILL_MOST ? left : FILL_MOST;
-        if (n < left && left - n < FILL_LEAST)
-            n -= FILL_LEAST;
-        memset(record, 0, n);
-        CHECK(record_padded(put_fill(record, n)) == n);
-        ok = write_record(f, s, at, record, err);
-        at += n;
-    }
-    mem_free(record);
-    return ok;
 }
 
 /* BATCH says that all before it is durable, which it is by now. */
@@ -216,14 +232,6 @@ static bool rewrite_unsynced(struct recovery *r, const struct found_seg *s, stru
     return rewrite(f, from, to, err);
 }
 
-static bool is_torn_inside(const struct found_seg *s)
-{
-    for (size_t i = 0; s->is_made && i < s->make.gap_count; i++)
-        if (s->make.gaps[i].from < s->make.gaps[i].to)
-            return true;
-    return false;
-}
-
 static bool has_tail(const struct found_seg *s)
 {
     return s->is_made && !s->make.is_ended && !scan_is_full(&s->header, s->make.rest.from);
@@ -237,7 +245,7 @@ static bool cut_segment(struct recovery *r, struct found_seg *s, struct err *err
     bool mends = s->header_is_hurt && s->has_header;
     bool tail = has_tail(s) && !MUTATION(TAIL_NOT_ENDED);
     bool unsynced = s->seg >= place_of_lsn(r->durable_lsn).seg;
-    if (s->is_unused || (!mends && !tail && !unsynced && !is_torn_inside(s)))
+    if (s->is_unused || (!mends && !tail && !unsynced))
         return true;
     journal_seg_name(s->seg, name);
     struct disk_file *f = r->disk->ops->open(r->disk, name, DISK_WRITE, err);
@@ -245,8 +253,6 @@ static bool cut_segment(struct recovery *r, struct found_seg *s, struct err *err
         return false;
     bool ok = (!mends || mend_file(f, s, err)) &&
               (!unsynced || MUTATION(RECOVERY_NOT_REWRITTEN) || rewrite_unsynced(r, s, f, err));
-    for (size_t i = 0; ok && s->is_made && i < s->make.gap_count; i++)
-        ok = MUTATION(HOLE_NOT_FILLED) || fill_hole(f, s, &s->make.gaps[i], err);
     ok = ok && (MUTATION(RECOVERY_NOT_SYNCED) || r->disk->ops->sync(f, err));
     if (tail)
         ok = ok && write_end(f, s, err) && r->disk->ops->sync(f, err);
@@ -266,12 +272,10 @@ static bool put_away(struct recovery *r, const struct found_seg *s, struct err *
     return r->disk->ops->rename(r->disk, name, spare, err);
 }
 
+/* What stands behind the end goes first: once the end is written it would count again. */
 static bool make_good(struct recovery *r, struct err *err)
 {
     bool renamed = false;
-    for (size_t i = 0; i < r->seg_count; i++)
-        if (!cut_segment(r, &r->segs[i], err))
-            return false;
     for (size_t i = 0; i < r->seg_count; i++) {
         if (!r->segs[i].is_unused)
             continue;
@@ -279,7 +283,12 @@ static bool make_good(struct recovery *r, struct err *err)
             return false;
         renamed = true;
     }
-    return !renamed || r->disk->ops->sync_folder(r->disk, "journal", err);
+    if (renamed && !r->disk->ops->sync_folder(r->disk, "journal", err))
+        return false;
+    for (size_t i = 0; i < r->seg_count; i++)
+        if (!cut_segment(r, &r->segs[i], err))
+            return false;
+    return true;
 }
 
 /* As its batches say; and when END says that the journal was closed in order, all that stands
@@ -314,6 +323,8 @@ bool recover_judge(struct recovery *r, struct err *err)
         if (durable_of(&r->segs[i]) > r->durable_lsn)
             r->durable_lsn = durable_of(&r->segs[i]);
     r->out->durable_lsn = r->durable_lsn;
+    if (!cut_behind_torn(r, err))
+        return false;
     for (size_t i = 0; i < r->seg_count; i++)
         judge_segment(r, &r->segs[i]);
     r->out->is_clean = judge_clean(r);

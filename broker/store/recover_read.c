@@ -228,19 +228,24 @@ static const uint8_t *known_id(const struct recovery *r)
     return r->setup->store_id;
 }
 
-static bool scan_segment(struct recovery *r, struct found_seg *s, struct err *err)
+static bool scan_segment(struct recovery *r, struct found_seg *s, uint64_t to, struct err *err)
 {
     uint8_t *bytes = NULL;
     bool ok = read_whole(r, s, &bytes, err);
     if (ok) {
         struct slice whole = slice_of(bytes, (size_t)s->file_bytes);
         if (s->has_header || mend_header(s, whole, known_id(r))) {
-            index_make_init(&s->make, whole, &s->header);
+            index_make_init(&s->make, slice_head(whole, (size_t)to), &s->header);
             s->is_made = true;
         }
     }
     mem_free(bytes);
     return ok;
+}
+
+bool recover_read_to(struct recovery *r, struct found_seg *s, uint32_t to, struct err *err)
+{
+    return scan_segment(r, s, to, err);
 }
 
 static bool read_segment(struct recovery *r, struct found_seg *s, struct err *err)
@@ -255,7 +260,7 @@ static bool read_segment(struct recovery *r, struct found_seg *s, struct err *er
         seg_index_close(&ix);
     }
     s->old = ix;
-    if (!scan_segment(r, s, err))
+    if (!scan_segment(r, s, s->file_bytes, err))
         return false;
     /* Most are ended and whole: their index is written at once, so that what was made of them need
      * not wait in memory until all are read. */

@@ -22,7 +22,7 @@
     X(CHECK_WITHOUT_SALT, "lets stale octets of a recycled segment pass for records")              \
     X(RECOVERY_NOT_SYNCED, "builds on what was read without having it synced")                     \
     X(RECOVERY_NOT_REWRITTEN, "syncs what was read, though an earlier sync of it may have failed") \
-    X(HOLE_NOT_FILLED, "leaves a torn hole, which later looks like lost data")                     \
+    X(KEEP_BEHIND_TORN, "counts what was never safe also behind a torn place")                     \
     X(TAIL_NOT_ENDED, "leaves a torn tail, which later looks like lost data")                      \
     X(CUT_AT_HOLE, "drops what stands behind a hole")                                              \
     X(OLDER_RECORD_COUNTS, "takes the older of two records of a position")                         \

@@ -106,6 +106,7 @@ Test(recover, ends_runs_where_something_is_not_alive)
     seg_kit_init(&s[1], 2, 0);
     for (uint64_t i = 0; i < 500; i++)
         seg_kit_msg(&s[0], i == 200 ? MSG_TRANSIENT : 0, 1, i, 20);
+    seg_kit_end(&s[0]);
     seg_kit_msg(&s[1], MSG_MOVED, 1, 100, 20);
     seg_kit_returns(&s[1], 1, 300, 2);
     seg_kit_returns(&s[1], 1, 300, 1);
@@ -137,6 +138,8 @@ Test(recover, keeps_runs_whole_between_what_was_moved)
         seg_kit_init(&s[i], i + 1, 0);
     for (uint64_t i = 0; i < 600; i++)
         seg_kit_msg(&s[i / 200], 0, 1, 1000 + 2 * i, 20);
+    for (uint32_t i = 0; i < 3; i++)
+        seg_kit_end(&s[i]);
     seg_kit_msg(&s[3], MSG_MOVED, 1, 10, 20);
     seg_kit_msg(&s[3], MSG_MOVED, 1, 5000, 20);
     struct disk *d = saved(s, 4);
@@ -329,9 +332,9 @@ Test(recover, cuts_off_a_tail_torn_at_any_octet, .timeout = 60)
     seg_kit_fini(&s);
 }
 
-/* The system wrote the end of the last group and not its beginning: what is there counts, and the
- * hole is not lost data, neither now nor at the next start, when the journal has gone on. */
-Test(recover, fills_a_hole_that_was_never_safe)
+/* The system wrote the end of the last group and not its beginning: a message moved to a new
+ * position, torn, and the settlement of its old one, which means loss alone. */
+Test(recover, counts_nothing_behind_a_hole_that_was_never_safe)
 {
     for (size_t body = 0; body < 200000; body = 3 * body + 7) {
         struct seg_kit s[2];
@@ -344,19 +347,49 @@ Test(recover, fills_a_hole_that_was_never_safe)
         for (uint64_t i = 2; i < 4; i++)
             seg_kit_msg(&s[0], 0, 1, i, body / 2);
         uint32_t to = s[0].offset;
+        seg_kit_settle(&s[0], 1, 1, 1);
         seg_kit_msg(&s[0], 0, 1, 4, 30);
         memset(s[0].bytes + from, 0, to - from);
         struct disk *d = saved(s, 1);
-        expect_alive(d, "1:1 1:4", "");
+        expect_alive(d, "1:1", "");
         seg_kit_init(&s[1], 2, 0);
         seg_kit_batch(&s[1], place_lsn((struct place){ 2, 64 }));
         seg_kit_msg(&s[1], 0, 1, 5, 30);
         seg_kit_save(&s[1], d);
         seg_kit_fini(&s[1]);
-        expect_alive(d, "1:1 1:4 1:5", "");
+        expect_alive(d, "1:1 1:5", "");
         struct err err;
         cr_expect(d->ops->remove(d, "journal/00000001.idx", &err));
-        expect_alive(d, "1:1 1:4 1:5", "");
+        expect_alive(d, "1:1 1:5", "");
+        disk_free(&d);
+    }
+}
+
+/* The same over two segments. The later one is put away before the end is written in the first:
+ * else a crash in between would make it count. */
+Test(recover, counts_no_segment_behind_one_whose_end_was_never_safe)
+{
+    for (unsigned op = 0; op < 12; op++) {
+        struct seg_kit s[2];
+        struct recovered out;
+        struct err err;
+        seg_kit_init(&s[0], 1, 0);
+        seg_kit_batch(&s[0], 0);
+        seg_kit_msg(&s[0], 0, 1, 1, 30);
+        seg_kit_batch(&s[0], seg_kit_lsn(&s[0]));
+        seg_kit_msg(&s[0], 0, 1, 2, 30);
+        seg_kit_init(&s[1], 2, 0);
+        seg_kit_batch(&s[1], 0);
+        seg_kit_settle(&s[1], 1, 1, 1);
+        struct disk *d = saved(s, 2);
+        struct recover_setup setup = { .disk = d };
+        enum mem_disk_op what = op % 2 != 0 ? MEM_DISK_SYNC : MEM_DISK_WRITE;
+        mem_disk_fail(d, what, op / 2, ERR_IO, false);
+        if (recover_run(&setup, &out, &err))
+            recovered_fini(&out);
+        mem_disk_fail(d, what, 0, ERR_NONE, false);
+        expect_alive(d, "1:1 1:2", "");
+        cr_expect(not(mem_disk_has(d, "journal/00000002.seg")));
         disk_free(&d);
     }
 }

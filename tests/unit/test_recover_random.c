@@ -263,7 +263,8 @@ struct model {
     uint64_t marks[LEVELS];
     uint64_t next[LEVELS];
     uint64_t durable_lsn;
-    bool any_lost; /* a record below the durable LSN cannot be read */
+    uint64_t cut_lsn; /* the first record that was never safe and cannot be read: no more counts */
+    bool any_lost;    /* a record below the durable LSN cannot be read */
 };
 
 static unsigned level_of(uint64_t qid, uint64_t qseq)
@@ -348,19 +349,22 @@ static void apply(struct model *m, const struct wrote *x)
 
 static void model_init(struct model *m, const struct world *w)
 {
-    *m = (struct model){ .alive = mem_array(w->count + 1, sizeof *m->alive) };
+    *m =
+        (struct model){ .alive = mem_array(w->count + 1, sizeof *m->alive), .cut_lsn = UINT64_MAX };
     for (size_t i = 0; i < w->count; i++)
         if (w->wrote[i].durable_lsn > m->durable_lsn && is_readable(w, &w->wrote[i]))
             m->durable_lsn = w->wrote[i].durable_lsn;
-    for (size_t i = 0; i < w->count; i++) {
+    for (size_t i = 0; i < w->count && m->cut_lsn == UINT64_MAX; i++) {
         if (is_readable(w, &w->wrote[i]))
             look_at(m, &w->wrote[i]);
         else if (place_lsn(w->wrote[i].place) < m->durable_lsn)
             m->any_lost = true;
+        else
+            m->cut_lsn = place_lsn(w->wrote[i].place);
     }
     keep_newest(m);
     for (size_t i = 0; i < w->count; i++)
-        if (is_readable(w, &w->wrote[i]))
+        if (is_readable(w, &w->wrote[i]) && place_lsn(w->wrote[i].place) < m->cut_lsn)
             apply(m, &w->wrote[i]);
     size_t kept = 0;
     for (size_t i = 0; i < m->count; i++) {
