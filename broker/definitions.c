@@ -105,11 +105,11 @@ static void on_group_back(struct work_job *job)
     }
     if (d->has_failed) /* a snapshot has, and everybody who waits was told */
         return;
-    if (!d->is_closing) {
-        d->setup.on_safe(d->setup.arg);
-        CHECK(!d->is_on_its_way);
+    bool was_closing = d->is_closing;
+    d->setup.on_safe(d->setup.arg);
+    CHECK(!d->is_on_its_way);
+    if (!was_closing)
         begin_snapshot(d);
-    }
     if (d->pool != NULL && (meta_log_is_short(d->log) || meta_log_wants_closing(d->log)))
         loop_timer_start(&d->rest, REST_MS);
 }

@@ -25,7 +25,8 @@ struct definitions_setup {
     const char *node;        /* for the log; borrowed */
     uint64_t slow_ms;        /* a group that takes longer is warned of */
     /* The group is safe: publish what is in it, and nothing else. No other is to be sent off before
-     * this has returned. */
+     * this has returned. Now and then a group is sent off that has nothing in it, to close the one
+     * before: what came while it was on its way is to go on now. */
     void (*on_safe)(void *arg);
     /* Nothing can be made safe any more; once. The group that was on its way is not. */
     void (*on_failed)(const struct err *err, void *arg);

@@ -135,6 +135,21 @@ Test(definitions, what_is_safe_is_there_again)
     disk_free(&disk);
 }
 
+/* Whoever came while an empty group was on its way waits for it to be back. */
+Test(definitions, it_is_told_when_the_last_group_was_closed)
+{
+    struct disk *disk = mem_disk_new();
+    struct node n;
+    bool is_new;
+    cr_assert(node_open(&n, disk, &is_new));
+    make_vhost(&n);
+    send_and_wait(&n);
+    kit_until_count(n.loop, &n.safe, 2);
+    cr_expect(not(definitions_are_on_their_way(n.d)));
+    node_close(&n);
+    disk_free(&disk);
+}
+
 /* The threads are gone, the loop does not run: a group is made safe all the same. */
 Test(definitions, a_group_at_the_end_is_not_lost)
 {
