@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/idmap.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "broker.h"
 #include "hosted.h"
 #include "io/clock.h"
@@ -296,7 +297,7 @@ static bool is_to_be_carried(const struct mover *m, const struct store_ask *ask,
                              const struct hosted *h, uint32_t seg)
 {
     const struct mover_queue *q = &h->mover;
-    if (!h->book.durable || q->carried_seg > seg || q->last_seg == 0)
+    if (!h->book.durable || q->carried_seg > seg || q->last_seg == 0 || MUTATION(STATE_NOT_CARRIED))
         return false;
     struct segs *segs = store_segs(store_of(m));
     uint32_t n = q->first_seg - 1;

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "client/channel_port.h"
 #include "client/connection.h"
 #include "io/mailbox.h"
@@ -206,7 +207,7 @@ void promises_stop(struct promises *p)
 
 static void keep_due(struct promises *p, struct line *l, uint64_t durable)
 {
-    while (l->count != 0 && item(l, 0)->lsn <= durable) {
+    while (l->count != 0 && (item(l, 0)->lsn <= durable || MUTATION(CONFIRMED_EARLY))) {
         struct promise due = *item(l, 0);
         remove_first(l);
         if (due.count == 0) {

@@ -4,6 +4,7 @@
 #include "base/idmap.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "io/work.h"
 #include "model/message.h"
 #include "store/large.h"
@@ -186,7 +187,7 @@ static void choose_to_remove(struct large_files *l)
         l->sync == JOURNAL_SYNC_NONE ? journal_durable(l->journal) : journal_synced(l->journal);
     for (struct large_file *f; l->removing_count < GROUP_REMOVED;) {
         f = STAILQ_FIRST(&l->doomed);
-        if (f == NULL || f->done_lsn > durable)
+        if (f == NULL || (f->done_lsn > durable && !MUTATION(LARGE_REMOVED_EARLY)))
             return;
         STAILQ_REMOVE_HEAD(&l->doomed, entry);
         l->removing[l->removing_count++] = f->id;

@@ -1,5 +1,6 @@
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "store/reading.h"
 #include "store/store_inner.h"
 
@@ -346,7 +347,8 @@ static void give_up(struct store *st, struct round *r)
 
 static void go_on(struct store *st, struct round *r)
 {
-    if (r->state == ROUND_SYNCING && journal_synced(st->journal) >= r->lsn) {
+    if (r->state == ROUND_SYNCING &&
+        (journal_synced(st->journal) >= r->lsn || MUTATION(RECYCLED_EARLY))) {
         r->state = ROUND_READY;
         r->ready_ms = now_ms(st);
         if (r == &st->leave) {

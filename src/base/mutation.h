@@ -26,7 +26,11 @@
     X(TAIL_NOT_ENDED, "leaves a torn tail, which later looks like lost data")                      \
     X(CUT_AT_HOLE, "drops what stands behind a hole")                                              \
     X(OLDER_RECORD_COUNTS, "takes the older of two records of a position")                         \
-    X(POSITIONS_AGAIN, "gives positions again of which only settlements are left")
+    X(POSITIONS_AGAIN, "gives positions again of which only settlements are left")                 \
+    X(RECYCLED_EARLY, "gives a segment up before what was moved out of it is synced")              \
+    X(STATE_NOT_CARRIED, "gives a segment up with settlements that still matter")                  \
+    X(LARGE_REMOVED_EARLY, "removes a large message's file before its settlement is synced")       \
+    X(CONFIRMED_EARLY, "confirms before what it confirms is durable")
 
 enum mutation {
 #define X(name, text) MUTATION_##name,
