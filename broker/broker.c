@@ -427,8 +427,7 @@ static void on_disk_changed(struct mail *mail)
     struct disk_notice *n = CONTAINER_OF(mail, struct disk_notice, mail);
     struct broker *b = n->broker;
     if (broker_store(b) != NULL)
-        set_alarm(b, BROKER_ALARM_DISK,
-                  (store_alarms(broker_store(b)) & (STORE_DISK_LOW | STORE_JOURNAL_SHORT)) != 0);
+        set_alarm(b, BROKER_ALARM_DISK, (store_alarms(broker_store(b)) & STORE_NO_ROOM) != 0);
     mem_free(n);
 }
 

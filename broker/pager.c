@@ -201,7 +201,7 @@ static void spill(struct pager *p, struct hosted *h, const struct queue_item *it
 /* What room there still is on the disk is for what lasts, and for what sets more free. */
 static bool may_spill(const struct pager *p)
 {
-    return (store_alarms(store_of(p)) & (STORE_DISK_LOW | STORE_JOURNAL_SHORT)) == 0 &&
+    return (store_alarms(store_of(p)) & STORE_NO_ROOM) == 0 &&
            !journal_is_short(store_journal(store_of(p)));
 }
 

@@ -68,7 +68,7 @@ static const char *state_of(const struct store_stats *s)
 {
     if ((s->alarms & STORE_FAILED) != 0)
         return "failed";
-    return (s->alarms & STORE_JOURNAL_SHORT) != 0 ? "disk full" : "running";
+    return (s->alarms & (STORE_JOURNAL_SHORT | STORE_LARGE_WAITS)) != 0 ? "disk full" : "running";
 }
 
 static json_t *syncs(const struct journal_stats *j)

@@ -148,6 +148,11 @@ static void put_back(struct large_files *l, struct files *failed)
         log_warn("store", l->node, "large messages wait for room on the disk: %s", l->err.text);
 }
 
+bool large_files_want_room(const struct large_files *l)
+{
+    return l->is_full && (!STAILQ_EMPTY(&l->waiting) || !STAILQ_EMPTY(&l->writing));
+}
+
 static void take_results(struct large_files *l, bool is_cancelled)
 {
     struct files failed = STAILQ_HEAD_INITIALIZER(failed);

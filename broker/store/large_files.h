@@ -57,6 +57,9 @@ void large_files_free(struct large_files **l);
 MUST_CHECK bool large_files_restore(struct large_files *l, const struct recovered *r,
                                     struct err *err);
 
+/* Files wait to be written for which the disk had no room at the last try. */
+bool large_files_want_room(const struct large_files *l);
+
 void large_files_write(struct large_files *l, struct large_write *w);
 void large_files_drop(struct large_files *l, uint64_t id, uint32_t targets, uint64_t lsn);
 

@@ -124,7 +124,10 @@ enum store_alarm {
     STORE_DISK_LOW = 1,      /* less room than the limit */
     STORE_JOURNAL_SHORT = 2, /* no room for another segment */
     STORE_FAILED = 4,
+    STORE_LARGE_WAITS = 8, /* no room for a large message's file */
 };
+/* No more is to be taken in. */
+#define STORE_NO_ROOM ((unsigned)STORE_DISK_LOW | STORE_JOURNAL_SHORT | STORE_LARGE_WAITS)
 unsigned store_alarms(const struct store *st);
 
 /* Look at the disk now: the limit is another one. `done` (may be NULL) goes to `to` afterwards. */

@@ -105,9 +105,11 @@ void store_look_at_space(struct store *st, struct loop *to, struct mail *done)
 
 void store_judge_alarms(struct store *st)
 {
-    unsigned now = (st->space.is_low ? STORE_DISK_LOW : 0U) |
-                   (journal_is_short(st->journal) ? STORE_JOURNAL_SHORT : 0U) |
-                   (st->failed_told ? STORE_FAILED : 0U);
+    unsigned now =
+        (st->space.is_low ? STORE_DISK_LOW : 0U) |
+        (journal_is_short(st->journal) ? STORE_JOURNAL_SHORT : 0U) |
+        (st->large != NULL && large_files_want_room(st->large) ? STORE_LARGE_WAITS : 0U) |
+        (st->failed_told ? STORE_FAILED : 0U);
     unsigned was = atomic_exchange(&st->alarms, now);
     if (now == was)
         return;

@@ -75,7 +75,8 @@ class Publisher:
             self.listen(0 if len(self.open) < window else 0.05)
             if self.blocked:
                 return self.blocked
-        raise AssertionError("never blocked")
+        self.wait(lambda _: self.blocked, "blocked")
+        return self.blocked
 
     def close(self):
         self.conn.sock.close()

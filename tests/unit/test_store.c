@@ -457,15 +457,30 @@ Test(store, removes_no_file_before_it_is_synced_that_nobody_wants_it)
     world_fini(&w);
 }
 
+static bool large_ones_wait(void *arg)
+{
+    return (store_alarms(((struct world *)arg)->store) & STORE_LARGE_WAITS) != 0;
+}
+
+static bool no_large_one_waits(void *arg)
+{
+    return !large_ones_wait(arg);
+}
+
+/* And publishers are to wait meanwhile. */
 Test(store, writes_large_files_when_there_is_room_again)
 {
     static struct world w;
     struct written a;
     world_init(&w);
     uint64_t id = store_new_large_id(w.store);
-    mem_disk_fail(w.disk, MEM_DISK_OPEN, 0, ERR_LIMIT, false);
+    mem_disk_fail(w.disk, MEM_DISK_OPEN, 0, ERR_LIMIT, true);
     write_large(&w, &a, id, 1);
+    kit_until(w.loop, large_ones_wait, &w);
+    cr_expect(gt(u64, atomic_load(&w.alarms), 0));
+    mem_disk_fail(w.disk, MEM_DISK_OPEN, 0, ERR_NONE, false);
     kit_until_count(w.loop, &w.back, 1);
+    kit_until(w.loop, no_large_one_waits, &w);
     cr_expect(a.write.is_safe);
     cr_expect(eq(u64, atomic_load(&w.failures), 0));
     message_unref(&a.write.message);
