@@ -396,6 +396,32 @@ Test(queue_away, a_queue_that_is_restored_has_what_it_had)
     cr_assert(queue_fini(&q, SIZE_MAX));
 }
 
+/* Marks run ahead from there: from 0 they would be behind all that is to come. */
+Test(queue_away, a_mark_begins_where_the_first_message_is_or_will_be)
+{
+    struct recovered_level level = { .next_new = 50000 };
+    struct recovered_queue from = { .qid = 1, .levels = &level, .level_count = 1 };
+    uint64_t mark = 0;
+    start(1000);
+    open_queue();
+    cr_assert(queue_restore(&q, &from, 0));
+    queue_marks(&q, keep_mark, &mark);
+    cr_expect(eq(u64, mark, 50000), "nothing is there");
+    w.ends = true;
+    cr_assert(queue_fini(&q, SIZE_MAX));
+
+    struct recovered_entry entry = { .qseq = 40000, .body_bytes = 8, .place = { 1, 64 } };
+    level.entries = &entry;
+    level.entry_count = 1;
+    w.ends = false;
+    open_queue();
+    cr_assert(queue_restore(&q, &from, 0));
+    queue_marks(&q, keep_mark, &mark);
+    cr_expect(eq(u64, mark, 40000), "one waits that nobody was handed");
+    w.ends = true;
+    cr_assert(queue_fini(&q, SIZE_MAX));
+}
+
 Test(queue_away, what_is_not_durable_stays)
 {
     start(1000);
