@@ -162,8 +162,10 @@ static void world_init(struct world *w)
 static void world_stop(struct world *w)
 {
     store_stop(w->store);
-    while (loop_settle(w->loop) | store_settle(w->store))
-        ;
+    for (bool busy = true; busy;) {
+        busy = loop_settle(w->loop);
+        busy = store_settle(w->store) || busy;
+    }
 }
 
 /* The disk is copied before, so that another life can go on with it. */
