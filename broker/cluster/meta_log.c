@@ -36,6 +36,7 @@ struct meta_log {
     uint64_t next_number;
     uint64_t log_bytes; /* of groups since the last snapshot, or the last try at one */
     uint64_t snapshot_bytes;
+    uint64_t most_bytes;  /* of the log, before a snapshot is wanted: as of the group's beginning */
     bool is_short;        /* could not be filled ahead */
     bool is_closed;       /* the last group says that all before were safe */
     bool wants_snapshot;  /* a log was begun for it */
@@ -131,12 +132,21 @@ bool meta_log_is_short(const struct meta_log *log)
     return log->is_short;
 }
 
+/* On the control thread, where the end of a snapshot is heard of: a commit must not look at that.
+ */
+static void set_most(struct meta_log *log)
+{
+    uint64_t most = log->snapshot_bytes > log->least_bytes ? log->snapshot_bytes : log->least_bytes;
+    log->most_bytes = log->has_snapshot_on ? UINT64_MAX : most;
+}
+
 void meta_log_begin(struct meta_log *log)
 {
     CHECK(log->going.count == 0 && !log->has_failed);
     struct gathered going = log->going;
     log->going = log->gather;
     log->gather = going;
+    set_most(log);
 }
 
 /* ---- writing ---- */
@@ -261,8 +271,7 @@ static bool begin_log(struct meta_log *log, struct err *err)
 
 static bool has_outgrown(const struct meta_log *log)
 {
-    uint64_t most = log->snapshot_bytes > log->least_bytes ? log->snapshot_bytes : log->least_bytes;
-    return log->log_bytes > most && !log->wants_snapshot && !log->has_snapshot_on;
+    return log->log_bytes > log->most_bytes && !log->wants_snapshot;
 }
 
 /* Behind a group that is safe. That the disk is too full for it is no failure: the log is good as

@@ -31,7 +31,8 @@ struct large_file {
     uint64_t done_lsn; /* that the last queue is done with it */
     uint32_t targets;
     enum large_state state;
-    struct large_write *writes; /* waiting */
+    struct large_write *writes; /* waiting; more may come while the job runs */
+    struct message *message;    /* for the job: that of one of them */
     bool ok;                    /* out of the job */
     STAILQ_ENTRY(large_file) entry;
 };
@@ -90,7 +91,7 @@ static void run_job(struct work_job *job)
     bool any = false;
     l->err = (struct err){ 0 };
     STAILQ_FOREACH (f, &l->writing, entry) {
-        f->ok = l->err.code == ERR_NONE && large_write(l->disk, f->id, f->writes->message, &l->err);
+        f->ok = l->err.code == ERR_NONE && large_write(l->disk, f->id, f->message, &l->err);
         any = any || f->ok;
     }
     if (any && !large_sync(l->disk, &l->err)) {
@@ -213,6 +214,7 @@ static void choose_to_write(struct large_files *l)
             return;
         STAILQ_REMOVE_HEAD(&l->waiting, entry);
         f->state = LARGE_WRITING;
+        f->message = f->writes->message;
         f->ok = false;
         STAILQ_INSERT_TAIL(&l->writing, f, entry);
     }
