@@ -3,24 +3,23 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/units.h"
+#include "io/http_answer.h"
 #include "io/resolve.h"
 #include "io/stream.h"
 #include "link/proof.h"
 
-#include <errno.h>
 #include <string.h>
 
-#define ANSWER_MAX      ((size_t)1024 * 1024 * 1024)
-#define ANSWER_HEAD_MAX ((size_t)64 * 1024)
-#define CONNECT_MS      5000u
-#define FOREVER_MS      (UINT64_C(366) * 24 * 3600 * 1000)
+#define ANSWER_MAX ((size_t)1024 * 1024 * 1024)
+#define CONNECT_MS 5000u
+#define FOREVER_MS (UINT64_C(366) * 24 * 3600 * 1000)
 
 /*
- *   RESOLVING --> CONNECTING --> PROVING_HELLO --> PROVING_MAC --> IDLE <--> HEAD, BODY
+ *   RESOLVING --> CONNECTING --> PROVING_HELLO --> PROVING_MAC --> IDLE <--> ASKED
  *        unix:    CONNECTING -----------------------------------> IDLE
  *   any -- failed --> BROKEN
  */
-enum link_state { RESOLVING, CONNECTING, PROVING_HELLO, PROVING_MAC, IDLE, HEAD, BODY, BROKEN };
+enum link_state { RESOLVING, CONNECTING, PROVING_HELLO, PROVING_MAC, IDLE, ASKED, BROKEN };
 
 struct warrenctl_link {
     const struct warrenctl_target *target;
@@ -35,9 +34,7 @@ struct warrenctl_link {
     struct proof proof;
     struct slice request; /* to be sent by `start` */
     struct warrenctl_answer *out;
-    uint64_t body_left;
-    bool chunked;
-    bool to_the_end;
+    struct http_answer answer;
     struct err *err;
 };
 
@@ -76,7 +73,7 @@ static void on_closed(struct stream *s, const struct err *why, void *arg)
         connect_to(l, &l->places.addrs[l->next_place++]);
         return;
     }
-    if (l->state == BODY && l->to_the_end && why == NULL)
+    if (l->state == ASKED && http_answer_ends_there(&l->answer) && why == NULL)
         settle(l);
     else if (l->state == PROVING_HELLO && why == NULL)
         fail(l, ERR_PROTOCOL, "it hung up; is that the port of [listen] cluster?");
@@ -144,163 +141,32 @@ static void take_verdict(struct warrenctl_link *l)
 
 /* ---- an answer ---- */
 
-/* The first line of `in`, without its end. False: there is none yet. */
-static bool cut_line(struct slice in, struct slice *line, size_t *taken)
+static void on_field(struct slice name, struct slice value, void *arg)
 {
-    const uint8_t *end = in.len != 0 ? memchr(in.ptr, '\n', in.len) : NULL;
-    if (end == NULL)
-        return false;
-    *taken = (size_t)(end - in.ptr) + 1;
-    *line = slice_head(in, *taken - 1);
-    if (line->len != 0 && line->ptr[line->len - 1] == '\r')
-        line->len--;
-    return true;
-}
-
-/* The value behind "Name: ", names in any case; false when it is another field. */
-static bool is_field(struct slice line, const char *name, struct slice *value)
-{
-    size_t len = strlen(name);
-    if (line.len <= len || line.ptr[len] != ':' ||
-        strncasecmp((const char *)line.ptr, name, len) != 0)
-        return false;
-    *value = slice_trim(slice_from(line, len + 1));
-    return true;
-}
-
-static void read_field(struct warrenctl_link *l, struct slice line)
-{
-    struct slice value;
+    struct warrenctl_link *l = arg;
     uint64_t number;
-    if (is_field(line, "Content-Length", &value) && units_u64(value, &number)) {
-        l->body_left = number;
-        l->to_the_end = false;
-    } else if (is_field(line, "Transfer-Encoding", &value)) {
-        l->chunked = slice_is(value, "chunked");
-    } else if (is_field(line, "Warren-List", &value) && units_u64(value, &number)) {
+    if (http_answer_is(name, "Warren-List") && units_u64(value, &number))
         l->out->list = number;
-    }
 }
 
-static bool read_status(struct warrenctl_link *l, struct slice line)
+static void take_answer(struct warrenctl_link *l)
 {
-    uint64_t status;
-    if (!slice_starts(line, "HTTP/1.") || line.len < 12 ||
-        !units_u64(slice_of(line.ptr + 9, 3), &status))
-        return false;
-    l->out->status = (int)status;
-    return true;
-}
-
-/* The whole head, or nothing of it. */
-static bool take_head(struct warrenctl_link *l)
-{
-    struct slice in = stream_peek(l->stream), rest = in, line;
     size_t taken;
-    bool first = true;
-    l->to_the_end = true;
-    l->chunked = false;
-    while (cut_line(rest, &line, &taken)) {
-        rest = slice_from(rest, taken);
-        if (first && !read_status(l, line)) {
-            fail(l, ERR_PROTOCOL, "what answers there does not speak HTTP");
-            return false;
-        }
-        if (line.len == 0) {
-            stream_consume(l->stream, in.len - rest.len);
-            l->state = BODY;
-            if (l->out->status == 204) {
-                l->to_the_end = false;
-                l->body_left = 0;
-            }
-            if (l->chunked)
-                l->to_the_end = false;
-            return true;
-        }
-        if (!first)
-            read_field(l, line);
-        first = false;
-    }
-    if (in.len > ANSWER_HEAD_MAX)
-        fail(l, ERR_PROTOCOL, "the head of its answer does not end");
-    return false;
-}
-
-static bool hex_number(struct slice text, uint64_t *out)
-{
-    *out = 0;
-    size_t i = 0;
-    for (; i < text.len && text.ptr[i] != ';'; i++) {
-        uint8_t c = text.ptr[i] | 0x20u;
-        if (i > 12 || !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
-            return false;
-        *out = *out * 16 + (c <= '9' ? c - '0' : c - 'a' + 10);
-    }
-    return i != 0;
-}
-
-static void take_octets(struct warrenctl_link *l, size_t octets)
-{
-    text_slice(&l->out->body, slice_head(stream_peek(l->stream), octets));
-    stream_consume(l->stream, octets);
-    if (l->out->body.cut)
-        fail(l, ERR_LIMIT, "its answer is too long");
-}
-
-/* A chunk's size line, the empty line behind the one before included. False: not here yet. */
-static bool take_chunk_head(struct warrenctl_link *l, bool *last)
-{
-    struct slice line, in = stream_peek(l->stream);
-    size_t taken;
-    while (cut_line(in, &line, &taken)) {
-        stream_consume(l->stream, taken);
-        in = stream_peek(l->stream);
-        if (line.len == 0)
-            continue;
-        if (!hex_number(line, &l->body_left)) {
-            fail(l, ERR_PROTOCOL, "a chunk of its answer has no length");
-            return false;
-        }
-        *last = l->body_left == 0;
-        return true;
-    }
-    return false;
-}
-
-static void take_chunks(struct warrenctl_link *l)
-{
-    bool last = false;
-    while (l->state == BODY) {
-        size_t there = stream_peek(l->stream).len;
-        if (l->body_left == 0 && !take_chunk_head(l, &last))
-            return;
-        if (last) {
-            settle(l);
-            return;
-        }
-        there = stream_peek(l->stream).len;
-        size_t octets = there < l->body_left ? there : (size_t)l->body_left;
-        take_octets(l, octets);
-        l->body_left -= octets;
-        if (there == octets && l->body_left != 0)
-            return;
-    }
-}
-
-static void take_body(struct warrenctl_link *l)
-{
-    size_t there = stream_peek(l->stream).len;
-    if (l->chunked) {
-        take_chunks(l);
+    struct err err;
+    enum http_answer_step step =
+        http_answer_take(&l->answer, stream_peek(l->stream), &taken, on_field, l, &err);
+    stream_consume(l->stream, taken);
+    switch (step) {
+    case HTTP_ANSWER_MORE:
         return;
-    }
-    size_t octets = l->to_the_end || there < l->body_left ? there : (size_t)l->body_left;
-    take_octets(l, octets);
-    if (l->to_the_end || l->state != BODY)
-        return;
-    l->body_left -= octets;
-    if (l->body_left == 0)
+    case HTTP_ANSWER_DONE:
         settle(l);
+        return;
+    case HTTP_ANSWER_BAD:
+        fail(l, err.code, err.text);
+        return;
+    }
+    UNREACHABLE("step of an answer");
 }
 
 static void on_data(struct stream *s, void *arg)
@@ -311,8 +177,8 @@ static void on_data(struct stream *s, void *arg)
         take_hello(l);
     else if (l->state == PROVING_MAC)
         take_verdict(l);
-    else if (l->state == BODY || (l->state == HEAD && take_head(l)))
-        take_body(l);
+    else if (l->state == ASKED)
+        take_answer(l);
 }
 
 static const struct stream_handlers handlers = { .on_open = on_open,
@@ -343,7 +209,7 @@ static void on_start(void *arg)
 {
     struct warrenctl_link *l = arg;
     struct sock_addr at;
-    if (l->state == HEAD) {
+    if (l->state == ASKED) {
         stream_write(l->stream, l->request);
     } else if (l->target->socket == NULL) {
         l->resolve = resolve_start(l->loop, l->target->host, l->target->port, on_resolved, l);
@@ -417,12 +283,14 @@ bool warrenctl_link_ask(struct warrenctl_link *l, const char *method, const char
              method, path, body.len);
     text_slice(&request, body);
     *out = (struct warrenctl_answer){ .status = 0 };
-    text_init(&out->body, ANSWER_MAX);
+    http_answer_init(&l->answer, ANSWER_MAX);
     l->out = out;
     l->request = text_view(&request);
-    l->state = HEAD;
+    l->state = ASKED;
     bool ok = run(l, timeout_ms, err);
     text_fini(&request);
+    out->status = l->answer.status;
+    out->body = l->answer.body;
     if (!ok)
         text_fini(&out->body);
     return ok;
