@@ -302,6 +302,15 @@ void loop_at_turn_end(struct loop *l, struct loop_task *t)
     TAILQ_INSERT_TAIL(&l->turn_end, t, entry);
 }
 
+void loop_first_at_turn_end(struct loop *l, struct loop_task *t)
+{
+    if (t->queued)
+        return;
+    t->queued = true;
+    t->at_turn_end = true;
+    TAILQ_INSERT_HEAD(&l->turn_end, t, entry);
+}
+
 void loop_task_cancel(struct loop *l, struct loop_task *t)
 {
     if (!t->queued)

@@ -3,9 +3,10 @@
  *
  * A turn is: wait for events, run their callbacks and the mail that came, run what asked to run
  * again, then the tasks of the turn's end (where streams flush what was written in the turn), then
- * free the buried. Each object belongs to one loop, and all calls on it happen on that loop's
- * thread; loop_is_current checks it. Other threads reach a loop through mailbox.h, and through
- * loop_stop, nothing else.
+ * free the buried. Mail that was posted before a peer sent its octets is delivered before these are
+ * shown to a stream's owner: who was told of something by one loop finds it done at another. Each
+ * object belongs to one loop, and all calls on it happen on that loop's thread; loop_is_current
+ * checks it. Other threads reach a loop through mailbox.h, and through loop_stop, nothing else.
  */
 #ifndef WARREN_LOOP_H
 #define WARREN_LOOP_H
@@ -71,6 +72,9 @@ void loop_again(struct loop *loop, struct loop_task *t);
 
 /* Once at the end of this turn, before the buried are freed. */
 void loop_at_turn_end(struct loop *loop, struct loop_task *t);
+
+/* The same, ahead of all that waits for the turn's end: of what streams send, too. */
+void loop_first_at_turn_end(struct loop *loop, struct loop_task *t);
 
 /* Not after all; no effect when it is not queued. Needed before the task's memory goes. */
 void loop_task_cancel(struct loop *loop, struct loop_task *t);

@@ -13,6 +13,7 @@
 
 struct mailbox {
     _Atomic(struct mail *) newest; /* a stack: the receiver turns it round */
+    atomic_bool woken;             /* the eventfd says so, and nobody has looked yet */
     atomic_size_t posted;
     atomic_size_t delivered;
     int wake_fd;
@@ -28,6 +29,8 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     uint64_t ignored;
     ssize_t n = read(fd, &ignored, sizeof ignored);
     CHECK(n == (ssize_t)sizeof ignored || (n < 0 && (errno == EAGAIN || errno == EINTR)));
+    /* Then look: whoever posts after that wakes it again. */
+    (void)atomic_exchange(&m->woken, false);
     mailbox_drain(m);
 }
 
@@ -74,9 +77,9 @@ void mailbox_post(struct loop *to, struct mail *mail)
     struct mail *was = atomic_load_explicit(&m->newest, memory_order_relaxed);
     do
         mail->next = was;
-    while (!atomic_compare_exchange_weak_explicit(&m->newest, &was, mail, memory_order_release,
+    while (!atomic_compare_exchange_weak_explicit(&m->newest, &was, mail, memory_order_seq_cst,
                                                   memory_order_relaxed));
-    if (was == NULL)
+    if (was == NULL && !atomic_exchange(&m->woken, true))
         mailbox_wake(m);
 }
 
@@ -94,6 +97,8 @@ static struct mail *oldest_first(struct mail *newest)
 
 void mailbox_drain(struct mailbox *m)
 {
+    if (atomic_load(&m->newest) == NULL)
+        return;
     struct mail *mail =
         oldest_first(atomic_exchange_explicit(&m->newest, NULL, memory_order_acquire));
     while (mail != NULL) {

@@ -524,6 +524,14 @@ static bool receive(struct stream *s, uint8_t *into, size_t room, size_t *got)
     }
 }
 
+/* What came by mail is older, see loop.h. It may have paused or closed the stream. */
+static void show(struct stream *s)
+{
+    mailbox_drain(loop_mailbox(s->loop));
+    if (s->state == STREAM_OPEN && !s->paused && s->in_len != 0)
+        s->handlers->on_data(s, s->arg);
+}
+
 static void read_now(struct stream *s)
 {
     make_room(s);
@@ -536,7 +544,7 @@ static void read_now(struct stream *s)
         s->in_bytes += got;
         s->in_count++;
         s->last_read_ms = loop_now_ms(s->loop);
-        s->handlers->on_data(s, s->arg);
+        show(s);
         if (s->state != STREAM_OPEN)
             return;
     }

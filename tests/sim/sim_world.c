@@ -453,6 +453,15 @@ void loop_at_turn_end(struct loop *l, struct loop_task *t)
     queue_task(&l->turn_end, t, true);
 }
 
+void loop_first_at_turn_end(struct loop *l, struct loop_task *t)
+{
+    if (t->queued)
+        return;
+    queue_task(&l->turn_end, t, true);
+    TAILQ_REMOVE(&l->turn_end, t, entry);
+    TAILQ_INSERT_HEAD(&l->turn_end, t, entry);
+}
+
 void loop_task_cancel(struct loop *l, struct loop_task *t)
 {
     if (!t->queued)

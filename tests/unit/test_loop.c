@@ -118,6 +118,19 @@ Test(loop, goes_on_at_a_turns_end_until_all_is_done, .init = set_up, .fini = tea
     cr_expect(eq(str, trace, "aee"));
 }
 
+Test(loop, lets_a_task_be_the_first_at_the_turns_end, .init = set_up, .fini = tear_down)
+{
+    loop_task_init(&tasks[0], on_letter, "a");
+    loop_task_init(&tasks[1], on_letter, "b");
+    loop_task_init(&tasks[2], on_stop, "e");
+    loop_at_turn_end(loop, &tasks[0]);
+    loop_first_at_turn_end(loop, &tasks[1]);
+    loop_first_at_turn_end(loop, &tasks[0]); /* waits already */
+    loop_again(loop, &tasks[2]);
+    loop_run(loop);
+    cr_expect(eq(str, trace, "eba"));
+}
+
 /* A task that is not queued any more may be gone. */
 static struct loop_task *doomed[2];
 

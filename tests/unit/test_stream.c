@@ -1,6 +1,7 @@
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/mem.h"
+#include "io/mailbox.h"
 #include "stream_kit.h"
 
 #include <criterion/criterion.h>
@@ -264,6 +265,121 @@ Test(stream, slows_its_peer_down, .init = set_up, .fini = tear_down)
     mem_free(octets);
     end_free(&a);
     end_free(&b);
+}
+
+/* ---- mail comes first ----------------------------------------------------------------------- */
+
+/* Mail that is posted by the first stream's callback: the other one's octets are there already, and
+ * its callback is called in the same turn. */
+struct mail_first {
+    struct mail mail;
+    struct end a;
+    struct end b;
+    int fd_a;
+    int fd_b;
+    size_t delivered;
+    size_t b_calls_before;
+    void (*deed)(struct mail_first *w);
+};
+
+static void on_mail_first(struct mail *mail)
+{
+    struct mail_first *w = CONTAINER_OF(mail, struct mail_first, mail);
+    w->delivered++;
+    w->b_calls_before = w->b.data_calls;
+    if (w->deed != NULL)
+        w->deed(w);
+}
+
+static void post_on_data(struct stream *s, void *arg)
+{
+    struct mail_first *w = arg;
+    stream_consume(s, stream_peek(s).len);
+    w->mail.fn = on_mail_first;
+    mailbox_post(loop, &w->mail);
+}
+
+static void ignore_end(struct stream *s, const struct err *why, void *arg)
+{
+    (void)s;
+    (void)why;
+    (void)arg;
+}
+
+static const struct stream_handlers posting = { .on_data = post_on_data, .on_closed = ignore_end };
+
+static void do_hand_over_a(void *arg)
+{
+    struct mail_first *w = arg;
+    stream_hand_over(w->a.s, &posting, w);
+}
+
+static void mail_before_octets(struct mail_first *w, void (*deed)(struct mail_first *))
+{
+    *w = (struct mail_first){ .deed = deed };
+    w->fd_a = half_pair(&w->a, false);
+    w->fd_b = half_pair(&w->b, false);
+    on_loop(do_hand_over_a, w);
+    kit_turns(loop, 2);
+    kit_send(w->fd_a, "a", 1);
+    kit_send(w->fd_b, "b", 1);
+    kit_until_count(loop, &w->delivered, 1);
+    kit_turns(loop, 2);
+    cr_expect(eq(sz, w->delivered, 1));
+    cr_expect(eq(sz, w->b_calls_before, 0), "what was posted before the octets were read is older");
+}
+
+static void close_all(struct mail_first *w)
+{
+    end_free(&w->a);
+    if (w->b.s != NULL)
+        end_free(&w->b);
+    close(w->fd_a);
+    close(w->fd_b);
+}
+
+Test(stream, shows_octets_after_the_mail_that_is_older, .init = set_up, .fini = tear_down)
+{
+    struct mail_first w;
+    mail_before_octets(&w, NULL);
+    cr_expect(eq(sz, w.b.got, 1));
+    close_all(&w);
+}
+
+static void pause_b(struct mail_first *w)
+{
+    stream_pause(w->b.s);
+}
+
+Test(stream, shows_nothing_when_mail_has_paused_it, .init = set_up, .fini = tear_down)
+{
+    struct mail_first w;
+    mail_before_octets(&w, pause_b);
+    cr_expect(eq(sz, w.b.got, 0));
+    stream_resume(w.b.s);
+    kit_until_count(loop, &w.b.got, 1);
+    close_all(&w);
+}
+
+static void free_b(struct mail_first *w)
+{
+    stream_free(&w->b.s);
+}
+
+static void finish_b(struct mail_first *w)
+{
+    stream_finish(&w->b.s, 1000);
+}
+
+Test(stream, may_be_freed_by_mail_before_its_octets_are_shown, .init = set_up, .fini = tear_down)
+{
+    struct mail_first w;
+    mail_before_octets(&w, free_b);
+    cr_expect(eq(sz, w.b.got, 0));
+    close_all(&w);
+    mail_before_octets(&w, finish_b);
+    cr_expect(eq(sz, w.b.got, 0));
+    close_all(&w);
 }
 
 /* ---- the end -------------------------------------------------------------------------------- */
