@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "hosted.h"
 #include "io/clock.h"
 #include "larges.h"
@@ -56,6 +57,7 @@ struct ledger {
     void *large_arg;
     bool told_too_long;
     uint64_t lsn;           /* of the last part of its targets that was written */
+    uint64_t settled_lsn;   /* of the last record of what was settled */
     enum journal_need need; /* of what is settled */
     struct hosted_list due;
     struct seg_counter counters[SEG_COUNTERS];
@@ -437,6 +439,7 @@ static uint64_t write_settles(struct ledger *l, struct hosted *h, unsigned flags
     struct place p = append(l, &record, 1, mark_count != 0 ? JOURNAL_SOON : l->need, &lsn);
     note_state(h, p);
     b->range_count = 0;
+    l->settled_lsn = lsn;
     return lsn;
 }
 
@@ -449,6 +452,7 @@ static uint64_t write_returns(struct ledger *l, struct hosted *h)
     struct place p = append(l, &record, 1, l->need, &lsn);
     note_state(h, p);
     b->return_count = 0;
+    l->settled_lsn = lsn;
     return lsn;
 }
 
@@ -659,6 +663,17 @@ uint64_t ledger_flush(struct ledger *l)
     uint64_t lsn = write_all(l);
     l->need = JOURNAL_LAZY;
     return lsn;
+}
+
+uint64_t ledger_fence(struct ledger *l)
+{
+    uint64_t now = ledger_flush(l);
+    if (l->journal == NULL || l->settled_lsn <= journal_durable(l->journal) ||
+        MUTATION(FENCE_EARLY))
+        return 0;
+    if (now == 0)
+        journal_want_sync(l->journal); /* it was written when nobody waited for it */
+    return l->settled_lsn;
 }
 
 static void on_turn_end(void *arg)

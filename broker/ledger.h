@@ -83,6 +83,10 @@ struct place ledger_again(struct ledger *l, struct hosted *h, const struct queue
  * the last of it, 0: nothing. */
 uint64_t ledger_flush(struct ledger *l);
 
+/* For somebody who waits for what was settled here, in this turn or in former ones: the LSN; 0: all
+ * of it is durable. */
+MUST_CHECK uint64_t ledger_fence(struct ledger *l);
+
 /* Something may be written in this turn: then let its end begin with that, before what was written
  * to clients is sent. */
 void ledger_begin(struct ledger *l);

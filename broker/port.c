@@ -91,7 +91,7 @@ struct notice_item *port_add_notice(struct shard *s, uint32_t to)
         lane->notices->count = 0;
         lane->notices->has_more = false;
     }
-    loop_at_turn_end(s->loop, &s->flush_task);
+    loop_first_at_turn_end(s->loop, &s->flush_task);
     return &lane->notices->items[lane->notices->count++];
 }
 
@@ -228,7 +228,7 @@ static struct publish_item *add_publish(struct shard *s, uint32_t to)
         lane->publishes->to = broker_shard(s->broker, to);
         lane->publishes->count = 0;
     }
-    loop_at_turn_end(s->loop, &s->flush_task);
+    loop_first_at_turn_end(s->loop, &s->flush_task);
     return &lane->publishes->items[lane->publishes->count++];
 }
 
@@ -363,6 +363,7 @@ void port_settled(struct shard *s)
 void port_settle(struct shard *s, uint32_t to_shard, uint64_t qid, uint64_t qseq, uint64_t consumer,
                  enum port_settle how)
 {
+    s->lanes[to_shard].is_touched = true;
     if (is_here(s, to_shard)) {
         settle_here(s, qid, qseq, consumer, how);
         return;
@@ -396,6 +397,7 @@ void port_abandon_here(struct shard *s, uint64_t qid, uint64_t consumer)
 
 void port_abandon(struct shard *s, uint32_t to_shard, uint64_t qid, uint64_t consumer)
 {
+    s->lanes[to_shard].is_touched = true;
     if (is_here(s, to_shard))
         port_abandon_here(s, qid, consumer);
     else
@@ -507,6 +509,8 @@ static enum port_verdict serve(struct shard *s, struct port_request *r)
     case PORT_COUNT:
         count(s, &h->queue, r);
         return PORT_OK;
+    case PORT_FENCE: /* of no queue */
+        return PORT_NO_QUEUE;
     }
     UNREACHABLE("port op");
 }
@@ -534,6 +538,11 @@ static void nobody_waits(struct shard *s, struct port_request *r)
 
 static void answer(struct shard *s, struct port_request *r)
 {
+    if (r->op == PORT_FENCE) {
+        channel_on_fenced(s, &r->from);
+        mem_free(r);
+        return;
+    }
     struct channel *ch = channel_find(s, &r->from);
     if (ch != NULL)
         channel_on_answer(ch, r);
@@ -560,11 +569,23 @@ static void on_answer_back(struct mail *mail)
 
 static void on_request(struct mail *mail);
 
-/* True when the journal must know first that the queue's messages may have been shown. */
-static bool waits_for_mark(struct shard *s, struct port_request *r)
+/* A queue that is to hand out messages waits until the journal knows that they may have been shown;
+ * a fence for what came before it. */
+static uint64_t lsn_to_wait_for(struct shard *s, struct port_request *r)
 {
+    if (r->op == PORT_FENCE && r->durable) {
+        r->durable = false; /* once */
+        return ledger_fence(s->ledger);
+    }
+    if (r->op != PORT_CONSUME && r->op != PORT_GET)
+        return 0;
     struct hosted *h = shard_hosted(s, r->qid);
-    uint64_t lsn = h != NULL ? ledger_expect_out(s->ledger, h) : 0;
+    return h != NULL ? ledger_expect_out(s->ledger, h) : 0;
+}
+
+static bool waits_for_journal(struct shard *s, struct port_request *r)
+{
+    uint64_t lsn = lsn_to_wait_for(s, r);
     if (LIKELY(lsn == 0))
         return false;
     r->mail.fn = on_request;
@@ -578,7 +599,7 @@ static void on_request(struct mail *mail)
     struct shard *s = broker_shard(r->asker->broker, r->shard);
     enum port_op op = r->op;
     uint64_t qid = r->qid;
-    if ((op == PORT_CONSUME || op == PORT_GET) && waits_for_mark(s, r))
+    if (waits_for_journal(s, r))
         return;
     r->later = r->away = false;
     r->verdict = serve(s, r);
@@ -598,6 +619,53 @@ static void on_request(struct mail *mail)
         mailbox_post(r->asker->loop, &r->mail);
     }
     follow_up(s, op, qid);
+}
+
+/* ---- fences
+ * ------------------------------------------------------------------------------------------
+ */
+
+void port_fence_begin(struct shard *s)
+{
+    for (uint32_t i = 0; i < broker_shard_count(s->broker); i++)
+        s->lanes[i].is_touched = false;
+}
+
+static void ask_fence(struct shard *s, uint32_t shard, const struct port_channel_ref *from,
+                      bool durable)
+{
+    struct port_request *r = mem_zalloc(sizeof *r);
+    *r = (struct port_request){
+        .op = PORT_FENCE, .shard = shard, .asker = s, .from = *from, .durable = durable
+    };
+    port_send_lane(&s->lanes[shard]); /* behind what it is about */
+    r->mail.fn = on_request;
+    mailbox_post(broker_shard(s->broker, shard)->loop, &r->mail);
+}
+
+/* Here all is done, but for the journal. */
+static bool fence_here(struct shard *s, const struct port_channel_ref *from, bool durable)
+{
+    uint64_t lsn = durable && s->lanes[s->index].is_touched ? ledger_fence(s->ledger) : 0;
+    if (lsn == 0)
+        return false;
+    struct port_request *r = mem_zalloc(sizeof *r);
+    *r = (struct port_request){ .op = PORT_FENCE, .shard = s->index, .asker = s, .from = *from };
+    r->mail.fn = on_request;
+    promise_mail(s->promises, lsn, &r->mail);
+    return true;
+}
+
+uint32_t port_fence(struct shard *s, const struct port_channel_ref *from, bool durable)
+{
+    uint32_t asked = fence_here(s, from, durable);
+    for (uint32_t i = 0; i < broker_shard_count(s->broker); i++) {
+        if (is_here(s, i) || !s->lanes[i].is_touched)
+            continue;
+        ask_fence(s, i, from, durable);
+        asked++;
+    }
+    return asked;
 }
 
 void port_drop_waiting(struct mail **list)

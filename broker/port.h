@@ -31,6 +31,7 @@ enum port_op {
     PORT_PURGE,
     PORT_DELETE, /* judge if_unused and if_empty, and promise that it goes */
     PORT_COUNT,
+    PORT_FENCE, /* see port_fence */
 };
 
 enum port_verdict {
@@ -56,6 +57,7 @@ struct port_request {
     bool exclusive;    /* CONSUME */
     bool if_unused;    /* DELETE */
     bool if_empty;     /* DELETE */
+    bool durable;      /* FENCE */
     /* answered */
     enum port_verdict verdict;
     uint64_t messages;           /* COUNT: ready; GET: still ready; PURGE, DELETE: how many went */
@@ -106,6 +108,13 @@ void port_settle(struct shard *s, uint32_t to_shard, uint64_t qid, uint64_t qseq
 
 /* Queues that got something back may now hand it out again. */
 void port_settled(struct shard *s);
+
+/* When is what was settled really done? Begin, settle (or abandon), then ask: each shard that was
+ * told something since the beginning answers by channel_on_fenced once it has done all of it and,
+ * with `durable`, once that is as safe in the journal as a confirmed message. Returns how many
+ * answers will come, none of them before this returns. All that within one callback. */
+void port_fence_begin(struct shard *s);
+MUST_CHECK uint32_t port_fence(struct shard *s, const struct port_channel_ref *from, bool durable);
 
 /* The consumer's channel has room again. A consumer of another shard is then handed `credit` at
  * most (PORT_ANY: as many as there are), and what it may have at once is followed by

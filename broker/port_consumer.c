@@ -49,7 +49,7 @@ static struct deliver_item *add_delivery(struct shard *s, uint32_t to)
         lane->deliveries->to = broker_shard(s->broker, to);
         lane->deliveries->count = 0;
     }
-    loop_at_turn_end(s->loop, &s->flush_task);
+    loop_first_at_turn_end(s->loop, &s->flush_task);
     return &lane->deliveries->items[lane->deliveries->count++];
 }
 

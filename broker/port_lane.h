@@ -90,6 +90,7 @@ struct port_lane {
     struct publish_batch *publishes;
     struct deliver_batch *deliveries;
     struct notice_batch *notices;
+    bool is_touched; /* since port_fence_begin; of the own shard, too */
 };
 
 /* Stands for a consumer at the queue's end. */

@@ -189,8 +189,17 @@ void channel_on_answer(struct channel *ch, struct port_request *r)
     case PORT_COUNT:
         channel_on_topology_answer(ch, r);
         return;
+    case PORT_FENCE:
+        break; /* has an answer of its own */
     }
     UNREACHABLE("port op");
+}
+
+void channel_on_fenced(struct shard *s, const struct port_channel_ref *ref)
+{
+    struct channel *ch = channel_find(s, ref);
+    if (ch != NULL)
+        channel_tx_on_fenced(ch);
 }
 
 void channel_ask(struct channel *ch, const struct meta_queue *q, const struct port_request *given)

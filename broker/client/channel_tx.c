@@ -2,9 +2,7 @@
 #include "base/mem.h"
 #include "broker.h"
 #include "client/channel.h"
-#include "ledger.h"
 #include "live.h"
-#include "promise.h"
 
 #include <inttypes.h>
 
@@ -19,7 +17,7 @@ struct channel_tx {
     struct tx kept;
     size_t counted_bytes; /* of kept.held_bytes, what no message stands for */
     size_t done;          /* publishes that were handed over */
-    uint64_t waiting;     /* queues that have not taken theirs yet, and the journal */
+    uint64_t waiting;     /* queues that have not taken theirs yet, the journal, and fences */
     uint64_t number;      /* of its last publish, for port_publish */
     bool committing;
     bool failed; /* a queue did not take one */
@@ -192,17 +190,13 @@ static void settle_all(struct channel *ch)
     channel_settled(ch);
 }
 
-/* What was settled here is safe once the journal says so. */
-static void await_settled(struct channel *ch)
+/* All queues are to have done it, for good, before the client is told. */
+static void settle_and_await(struct channel *ch)
 {
-    struct channel_tx *tx = ch->tx;
-    struct shard *s = ch->conn->shard;
-    uint64_t lsn = ledger_flush(s->ledger);
-    if (lsn == 0)
-        return;
     struct port_channel_ref to = channel_ref(ch);
-    tx->waiting++;
-    promise_publish(s->promises, s->index, lsn, &to, ++tx->number);
+    port_fence_begin(ch->conn->shard);
+    settle_all(ch);
+    ch->tx->waiting += port_fence(ch->conn->shard, &to, true);
 }
 
 /* All is handed over: the client is told once every queue has taken what is for it, for good. */
@@ -241,10 +235,9 @@ static void commit_some(struct channel *ch)
         return;
     }
     size_t held = tx->kept.held_bytes;
-    settle_all(ch);
+    settle_and_await(ch);
     count_none(ch, held);
     tx->kept.held_bytes = 0;
-    await_settled(ch);
     end_if_done(ch);
 }
 
@@ -275,6 +268,11 @@ void channel_tx_on_durable(struct channel *ch, uint32_t count)
     CHECK(tx->waiting >= count);
     tx->waiting -= count;
     end_if_done(ch);
+}
+
+void channel_tx_on_fenced(struct channel *ch)
+{
+    channel_tx_on_durable(ch, 1);
 }
 
 bool channel_take_tx(struct channel *ch, uint32_t method)

@@ -30,7 +30,8 @@
     X(RECYCLED_EARLY, "gives a segment up before what was moved out of it is synced")              \
     X(STATE_NOT_CARRIED, "gives a segment up with settlements that still matter")                  \
     X(LARGE_REMOVED_EARLY, "removes a large message's file before its settlement is synced")       \
-    X(CONFIRMED_EARLY, "confirms before what it confirms is durable")
+    X(CONFIRMED_EARLY, "confirms before what it confirms is durable")                              \
+    X(FENCE_EARLY, "says that something is settled for good before that is durable")
 
 enum mutation {
 #define X(name, text) MUTATION_##name,

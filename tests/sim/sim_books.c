@@ -215,15 +215,23 @@ static struct sim_item *find_out(struct sim_books *b, uint64_t qid, uint64_t qse
     return NULL;
 }
 
-void sim_books_settle(struct sim_books *b, uint64_t qid, uint64_t qseq)
+uint64_t sim_books_settle(struct sim_books *b, uint64_t qid, uint64_t qseq)
 {
     if (has_qid(&b->dropped, qid))
-        return;
+        return 0;
     struct sim_item *i = find_out(b, qid, qseq);
     if (i == NULL)
-        return; /* one of two */
+        return 0; /* one of two */
     i->is_out = false;
     i->is_settled = true;
+    return i->content;
+}
+
+void sim_books_settled(struct sim_books *b, uint64_t qid, uint64_t content)
+{
+    struct sim_item *i = find(b, qid, content);
+    if (i != NULL && !i->is_twice)
+        i->is_settled_safe = i->is_settled;
 }
 
 void sim_books_requeue(struct sim_books *b, uint64_t qid, uint64_t qseq, bool seen, bool to_end)

@@ -50,7 +50,10 @@ void sim_books_confirm(struct sim_books *b, uint64_t content, bool ok);
 /* Handed to a client; false when that was wrong. */
 void sim_books_deliver(struct sim_books *b, uint64_t qid, uint64_t content, uint64_t qseq,
                        bool redelivered, bool no_ack, uint64_t now_us);
-void sim_books_settle(struct sim_books *b, uint64_t qid, uint64_t qseq);
+/* Returns its content; 0: that is not known. */
+uint64_t sim_books_settle(struct sim_books *b, uint64_t qid, uint64_t qseq);
+/* The node has said that what was settled is so for good. */
+void sim_books_settled(struct sim_books *b, uint64_t qid, uint64_t content);
 void sim_books_requeue(struct sim_books *b, uint64_t qid, uint64_t qseq, bool seen, bool to_end);
 /* Somebody wants messages of this queue: from now on they may be under way to him. */
 void sim_books_ask(struct sim_books *b, uint64_t qid);

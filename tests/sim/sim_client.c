@@ -1,11 +1,10 @@
 #include "sim_client.h"
 
-#include "amqp/amqp_props.h"
 #include "base/check.h"
 #include "base/mem.h"
 #include "client/channel_port.h"
 #include "cluster/meta.h"
-#include "sim_content.h"
+#include "sim_message.h"
 #include "sim_world.h"
 
 #include <inttypes.h>
@@ -13,7 +12,6 @@
 
 #define CHANNELS_MAX 64u
 #define SUBS_MAX     4u
-#define PROPS_ROOM   64u
 
 struct held {
     uint64_t qid;
@@ -29,6 +27,12 @@ struct sub {
     bool no_ack;
     bool is_on;      /* it was answered */
     bool is_leaving; /* its end was asked for */
+};
+
+/* Settled, and it is not known yet whether it is so for good. */
+struct settling {
+    uint64_t qid;
+    uint64_t content;
 };
 
 struct sent {
@@ -53,6 +57,9 @@ struct channel {
     struct sent *sents; /* by number, from 1 */
     size_t sent_count;
     size_t sent_room;
+    uint32_t fences; /* that are not answered */
+    struct settling *settling;
+    size_t settling_count;
 };
 
 struct sim_clients {
@@ -92,6 +99,7 @@ void sim_clients_free(struct sim_clients **cp)
     for (size_t i = 0; i < c->count; i++) {
         mem_free(c->channels[i]->helds);
         mem_free(c->channels[i]->sents);
+        mem_free(c->channels[i]->settling);
         mem_free(c->channels[i]);
     }
     all = NULL;
@@ -132,6 +140,11 @@ uint64_t sim_client_asked(const struct channel *ch)
     return ch->asked;
 }
 
+bool sim_client_waits(const struct channel *ch)
+{
+    return ch->fences != 0 && !ch->is_closed;
+}
+
 /* ---- what is carried to its shard -------------------------------------------------------------
  */
 
@@ -155,6 +168,7 @@ struct errand {
     bool no_ack;
     unsigned per_mille;
     bool all_kinds;
+    bool wants_fence;
 };
 
 static const struct meta_queue *queue_now(const struct channel *ch, uint64_t qid)
@@ -176,29 +190,6 @@ static uint8_t max_priority(const struct channel *ch, uint64_t qid)
         if (ch->clients->queues[i].qid == qid)
             return ch->clients->queues[i].max_priority;
     return 0;
-}
-
-static struct message *make_message(const struct sim_publish *p)
-{
-    uint8_t room[PROPS_ROOM], key[8];
-    char ttl[24];
-    struct wire_out w = wire_out_over(room, sizeof room);
-    struct amqp_props props = { .flags = AMQP_PROP_priority | AMQP_PROP_delivery_mode,
-                                .priority = p->priority,
-                                .delivery_mode = p->persistent ? 2 : 1 };
-    if (p->ttl_ms != 0) {
-        (void)snprintf(ttl, sizeof ttl, "%" PRIu64, p->ttl_ms);
-        props.flags |= AMQP_PROP_expiration;
-        props.expiration = slice_str(ttl);
-    }
-    amqp_props_encode(&w, &props);
-    uint8_t *body = mem_alloc(p->body_bytes + 1);
-    sim_fill(body, p->body_bytes, p->content, 2);
-    memcpy(key, &p->content, sizeof key);
-    struct message *m = message_new(slice_of("", 0), slice_of(key, sizeof key), wire_out_slice(&w),
-                                    slice_of(body, p->body_bytes), p->persistent);
-    mem_free(body);
-    return m;
 }
 
 static struct sent *add_sent(struct channel *ch, uint64_t content)
@@ -249,7 +240,7 @@ static void do_publish(struct channel *ch, const struct sim_publish *p)
             enter(ch, p, to[count++]);
     if (count == 0)
         return;
-    struct message *m = make_message(p);
+    struct message *m = sim_message_new(p);
     shard_message_made(ch->shard, m);
     uint64_t number = ch->confirms ? ch->sent_count + 1 : 0;
     uint32_t waits = 0, refused = 0;
@@ -329,13 +320,19 @@ static void do_ask(struct channel *ch, enum port_op op, const struct errand *e)
     port_ask(ch->shard, &r);
 }
 
+static void note_settling(struct channel *ch, uint64_t qid, uint64_t content)
+{
+    ch->settling = mem_realloc(ch->settling, (ch->settling_count + 1) * sizeof *ch->settling);
+    ch->settling[ch->settling_count++] = (struct settling){ qid, content };
+}
+
 static void settle_one(struct channel *ch, const struct held *h, enum port_settle how)
 {
     struct sim_books *books = ch->clients->books;
     sim_world_say("  %" PRIu64 " settles %" PRIx64 " of %" PRIu64 ": %d", ch->publisher, h->qseq,
                   h->qid, (int)how);
     if (how == PORT_ACK || how == PORT_DROP)
-        sim_books_settle(books, h->qid, h->qseq);
+        note_settling(ch, h->qid, sim_books_settle(books, h->qid, h->qseq));
     else
         sim_books_requeue(books, h->qid, h->qseq, how != PORT_REQUEUE_UNSEEN,
                           how == PORT_REQUEUE && is_quorum(ch, h->qid));
@@ -349,8 +346,38 @@ static enum port_settle a_way(const struct errand *e)
     return e->all_kinds ? ways[sim_world_below(ARRAY_COUNT(ways))] : PORT_ACK;
 }
 
+/* As channel_tx.c commits. */
+static void begin_fence(struct channel *ch)
+{
+    ch->settling_count = 0;
+    port_fence_begin(ch->shard);
+}
+
+static void end_fence(struct channel *ch)
+{
+    ch->fences = port_fence(ch->shard, &ch->ref, true);
+    sim_world_say("  %" PRIu64 " waits for %u fences", ch->publisher, (unsigned)ch->fences);
+}
+
+void channel_on_fenced(struct shard *s, const struct port_channel_ref *ref)
+{
+    struct channel *ch = channel_find(s, ref);
+    if (ch == NULL)
+        return;
+    CHECK(ch->fences != 0 && s == ch->shard);
+    if (--ch->fences != 0)
+        return;
+    sim_world_say("  %" PRIu64 " knows that it is settled", ch->publisher);
+    for (size_t i = 0; i < ch->settling_count; i++)
+        sim_books_settled(ch->clients->books, ch->settling[i].qid, ch->settling[i].content);
+    ch->settling_count = 0;
+}
+
 static void do_settle(struct channel *ch, const struct errand *e)
 {
+    bool is_fenced = e->wants_fence && ch->fences == 0;
+    if (is_fenced)
+        begin_fence(ch);
     /* What comes back may be handed out again at once, and be held anew. */
     struct held *was = ch->helds;
     size_t count = ch->held_count;
@@ -369,6 +396,8 @@ static void do_settle(struct channel *ch, const struct errand *e)
     }
     mem_free(was);
     port_settled(ch->shard);
+    if (is_fenced)
+        end_fence(ch);
 }
 
 static void do_close(struct channel *ch)
@@ -470,11 +499,12 @@ void sim_client_purge(struct channel *ch, uint64_t qid)
     send(e);
 }
 
-void sim_client_settle(struct channel *ch, unsigned per_mille, bool all_kinds)
+void sim_client_settle(struct channel *ch, unsigned per_mille, bool all_kinds, bool fence)
 {
     struct errand *e = errand(ch, DEED_SETTLE);
     e->per_mille = per_mille;
     e->all_kinds = all_kinds;
+    e->wants_fence = fence;
     send(e);
 }
 
@@ -500,22 +530,6 @@ bool channel_has_room(struct channel *ch, uint64_t consumer)
     return true;
 }
 
-static bool has_body(const struct message *m, uint64_t content)
-{
-    if (!message_is_in_parts(m))
-        return sim_is_body(message_body(m), content);
-    const struct message_more *more = message_more(m);
-    uint8_t *body = mem_alloc(m->body_bytes + 1);
-    size_t len = 0;
-    for (uint32_t i = 0; i < more->part_count; i++) {
-        memcpy(body + len, more->parts[i]->data, more->parts[i]->len_bytes);
-        len += more->parts[i]->len_bytes;
-    }
-    bool ok = len == m->body_bytes && sim_is_body(slice_of(body, len), content);
-    mem_free(body);
-    return ok;
-}
-
 static void take(struct channel *ch, uint64_t qid, uint64_t qseq, uint32_t shard, uint64_t consumer,
                  const struct message *m, bool redelivered, bool no_ack)
 {
@@ -523,7 +537,7 @@ static void take(struct channel *ch, uint64_t qid, uint64_t qseq, uint32_t shard
     struct slice key = message_key(m);
     CHECK(key.len == sizeof content);
     memcpy(&content, key.ptr, sizeof content);
-    if (!has_body(m, content))
+    if (!sim_message_is(m, content))
         sim_books_fail(ch->clients->books, "queue %" PRIu64 ": %" PRIu64 " has another body", qid,
                        content);
     sim_world_say("  %" PRIu64 " gets %" PRIu64 " of %" PRIu64 " at %" PRIx64 "%s%s", ch->publisher,

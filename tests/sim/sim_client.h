@@ -53,11 +53,13 @@ void sim_client_cancel(struct channel *ch);
 void sim_client_get(struct channel *ch, uint64_t qid, bool no_ack);
 void sim_client_purge(struct channel *ch, uint64_t qid);
 
-/* About so many, of 1000, of what it holds, each in a way of its own if `all_kinds`, else acked. */
-void sim_client_settle(struct channel *ch, unsigned per_mille, bool all_kinds);
+/* About so many, of 1000, of what it holds, each in a way of its own if `all_kinds`, else acked.
+ * With `fence` it waits until that is so for good, unless it does so already. */
+void sim_client_settle(struct channel *ch, unsigned per_mille, bool all_kinds, bool fence);
 
 /* Gets that found nothing since it was opened. */
 uint64_t sim_client_empties(const struct channel *ch);
 uint64_t sim_client_asked(const struct channel *ch); /* and are not answered */
+bool sim_client_waits(const struct channel *ch);     /* until it is settled for good */
 
 #endif

@@ -52,6 +52,7 @@ struct plan {
     unsigned large_per_mille;
     unsigned transient_per_mille;
     unsigned ttl_per_mille;
+    unsigned fence_per_mille;
     bool settles_all_kinds;
     enum broker_sync sync;
 };
@@ -117,6 +118,7 @@ static void draw_plan(struct sim_store *s)
     p->large_per_mille = pick(s, chances, ARRAY_COUNT(chances)) / 20;
     p->transient_per_mille = pick(s, chances, ARRAY_COUNT(chances));
     p->ttl_per_mille = pick(s, chances, ARRAY_COUNT(chances)) / 4;
+    p->fence_per_mille = pick(s, chances, ARRAY_COUNT(chances));
     p->settles_all_kinds = comes(s, 600);
     p->sync = comes(s, 100) ? BROKER_SYNC_NONE : BROKER_SYNC_ALWAYS;
 }
@@ -156,6 +158,9 @@ static void be_quiet(struct sim_store *s)
     if (is_over(s) || s->may_be_full)
         return; /* a full disk lets things wait */
     sim_world_say("quiet");
+    for (size_t i = 0; i < s->channel_count; i++)
+        if (sim_client_waits(s->channels[i]))
+            sim_books_fail(s->books, "nobody is told that all is settled for good");
     sim_books_quiet(s->books);
 }
 
@@ -356,7 +361,7 @@ static void act(struct sim_store *s, enum act what)
         return;
     case ACT_SETTLE:
         sim_client_settle(a_channel(s), pick(s, (const unsigned[]){ 50, 500, 1000 }, 3),
-                          s->plan.settles_all_kinds);
+                          s->plan.settles_all_kinds, comes(s, s->plan.fence_per_mille));
         return;
     case ACT_PURGE:
         if (q != NULL) {
@@ -573,7 +578,7 @@ static void drain(struct sim_store *s)
                 if (k == 1000)
                     sim_books_fail(s->books, "a get of queue %" PRIu64 " is not answered", q->qid);
             }
-            sim_client_settle(ch, 1000, false);
+            sim_client_settle(ch, 1000, false, false);
         }
     }
     be_quiet(s);
