@@ -11,8 +11,18 @@
 
 #include <stdbool.h>
 
-/* What the broken code does. */
+/* What the broken code does. Those of gossip are tried by histories of gossip. */
+#define MUTATIONS_GOSSIP(X)                                                                        \
+    X(GOSSIP_OLD_WORD_WINS, "believes an old word about a member")                                 \
+    X(GOSSIP_OLD_PULSE_WINS, "believes an old pulse of a member")                                  \
+    X(GOSSIP_OLD_RUMOUR_WINS, "believes an old rumour")                                            \
+    X(GOSSIP_NO_REFUTATION, "lets others say of it that it is dead")                               \
+    X(GOSSIP_NO_TCP_PING, "takes lost packets for a lost member")                                  \
+    X(GOSSIP_DEAD_FOR_EVER, "never asks again whether the dead are back")                          \
+    X(GOSSIP_SUSPECT_NOT_TOLD, "does not tell a suspect that it is suspected")
+
 #define MUTATIONS(X)                                                                               \
+    MUTATIONS_GOSSIP(X)                                                                            \
     X(NO_SYNC, "says that a group is durable when it is written, not when it is synced")           \
     X(IGNORE_FAILED_SYNC, "takes a failed sync for a good one")                                    \
     X(SYNC_OPEN_ONLY, "syncs the last segment of a group, not those before it")                    \

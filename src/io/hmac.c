@@ -27,6 +27,17 @@ void hmac_sha256(struct slice key, const struct slice *parts, size_t count, uint
     EVP_MAC_free(mac);
 }
 
+void hkdf_sha256(struct slice secret, struct slice salt, struct slice purpose,
+                 uint8_t out[HMAC_BYTES])
+{
+    static const uint8_t first = 1; /* one block is all that is asked for */
+    uint8_t extracted[HMAC_BYTES];
+    const struct slice parts[] = { purpose, slice_of(&first, 1) };
+    hmac_sha256(salt, &secret, 1, extracted);
+    hmac_sha256(slice_of(extracted, sizeof extracted), parts, ARRAY_COUNT(parts), out);
+    OPENSSL_cleanse(extracted, sizeof extracted);
+}
+
 bool hmac_eq(const uint8_t a[HMAC_BYTES], const uint8_t b[HMAC_BYTES])
 {
     return CRYPTO_memcmp(a, b, HMAC_BYTES) == 0;

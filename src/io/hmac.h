@@ -13,6 +13,10 @@
 void hmac_sha256(struct slice key, const struct slice *parts, size_t count,
                  uint8_t out[HMAC_BYTES]);
 
+/* A key of HMAC_BYTES out of a secret (HKDF, RFC 5869): another one for each salt and purpose. */
+void hkdf_sha256(struct slice secret, struct slice salt, struct slice purpose,
+                 uint8_t out[HMAC_BYTES]);
+
 /* In a time that tells nothing of where they differ. */
 MUST_CHECK bool hmac_eq(const uint8_t a[HMAC_BYTES], const uint8_t b[HMAC_BYTES]);
 
