@@ -100,3 +100,36 @@ class Texts(Case):
         self.assertEqual(merged(base, {"a": {"k": None, "m": 3}, "b": {"n": 4}}),
                          {"a": {"l": 2, "m": 3}, "b": {"n": 4}})
         self.assertEqual(base, {"a": {"k": 1, "l": 2}})
+
+
+class Talks(Case):
+    """What a live RabbitMQ may say instead (tests/diff)."""
+
+    def setUp(self):
+        super().setUp()
+        sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "diff"))
+        self.addCleanup(sys.path.pop)
+        from talk import golden, script
+        path = os.path.join(self.folder("t"), "some.talk")
+        with open(path, "w") as f:
+            f.write("[one]\nsync\nb: wait close\n~ close down\n~ close gone\nsync\n")
+        self.golden, self.talk = golden, script.read(path)[0]
+        self.want = ["> sync", "> b: wait close", "< close deleted", "> sync", "< ok"]
+
+    def excused(self, *got):
+        return self.golden.excused(self.talk, self.want, list(got))
+
+    def test_what_is_known_is_excused(self):
+        self.assertEqual(self.excused(*self.want), (self.want, 0))
+        for word in ("down", "gone"):
+            got = [line.replace("deleted", word) for line in self.want]
+            self.assertEqual(self.excused(*got), (self.want, 1))
+
+    def test_what_is_not_known_is_not(self):
+        for got in (["> sync", "> b: wait close", "< close odd", "> sync", "< ok"],
+                    ["> sync", "> b: wait close", "< close deleted", "> sync", "< close down"],
+                    ["> sync", "> b: wait close", "< close deleted", "< close down", "> sync",
+                     "< ok"],
+                    ["> sync", "> b: wait close", "< (given up: no close)"],
+                    self.want[:-1]):
+            self.assertEqual(self.excused(*got), (got, 0))

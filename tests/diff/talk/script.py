@@ -4,6 +4,8 @@
     queue.declare q passive
     2: basic.get q                 on channel 2 of the same connection
     b: queue.declare q             on another connection; b.3: on its channel 3
+    ~ channel.close 405 ...        a live RabbitMQ, whose processes race, may answer the step
+                                   above so instead; Warren may not
 
 The steps are described in play.py.
 """
@@ -16,7 +18,7 @@ from talk.values import Bad
 
 ACTOR = re.compile(r"(?:([a-z])(?:\.(\d+))?|(\d+)):\s+")
 
-Step = namedtuple("Step", "text conn channel verb rest")
+Step = namedtuple("Step", "text conn channel verb rest others")
 Talk = namedtuple("Talk", "theme name steps")
 
 
@@ -28,7 +30,7 @@ def step(text):
         channel = int(found.group(2) or found.group(3) or 1)
         body = text[found.end():]
     verb, _, rest = body.partition(" ")
-    return Step(text, conn, channel, verb, rest.strip())
+    return Step(text, conn, channel, verb, rest.strip(), [])
 
 
 def read(path):
@@ -44,6 +46,10 @@ def read(path):
                 talks.append(Talk(theme, line[1:-1], []))
             elif not talks:
                 raise Bad("%s:%d: a step before the first [name]" % (path, number))
+            elif line.startswith("~ "):
+                if not talks[-1].steps:
+                    raise Bad("%s:%d: another answer before the first step" % (path, number))
+                talks[-1].steps[-1].others.append("< " + line[2:].strip())
             else:
                 talks[-1].steps.append(step(line))
     names = [t.name for t in talks]
