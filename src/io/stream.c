@@ -110,6 +110,7 @@ void stream_fail(struct stream *s, enum err_code code, const char *what, int e)
         err_set(s->why, code, "%s: %s", what, strerror(e));
     }
     s->failed = true;
+    s->found_nobody = s->state == STREAM_CONNECTING && e == ECONNREFUSED;
     s->tell_closed = true;
     loop_again(s->loop, &s->notify_task);
 }

@@ -141,6 +141,12 @@ const char *stream_tls_subject(const struct stream *s);
 const char *stream_tls_common_name(const struct stream *s);
 /* The first DNS name that it bears beside, or NULL. */
 const char *stream_tls_dns_name(const struct stream *s);
+/* Octets that both ends derive from this TLS session alone; it is open. */
+void stream_tls_export(const struct stream *s, const char *label, void *out, size_t octets);
+/* It could not connect because the host is there and no process listens. */
+bool stream_found_nobody(const struct stream *s);
+/* Fail when what was sent is not acknowledged for so long, a peer's full buffer included. */
+void stream_set_patience(struct stream *s, uint64_t ms);
 bool stream_is_tls(const struct stream *s);
 /* Of one that speaks TLS and has shaken hands; else NULL. The caller's, see tls_about.h. */
 struct tls_about *stream_tls_about(const struct stream *s);

@@ -1,7 +1,11 @@
 /* What can be asked of a stream. */
+#include "base/check.h"
 #include "io/stream_internal.h"
 #include "io/tls_about.h"
 
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 struct stream_totals stream_totals(const struct stream *s)
@@ -47,6 +51,24 @@ const char *stream_tls_common_name(const struct stream *s)
 const char *stream_tls_dns_name(const struct stream *s)
 {
     return s->tls != NULL ? tls_conn_dns_name(s->tls) : NULL;
+}
+
+void stream_tls_export(const struct stream *s, const char *label, void *out, size_t octets)
+{
+    CHECK(s->tls != NULL);
+    tls_conn_export(s->tls, label, out, octets);
+}
+
+bool stream_found_nobody(const struct stream *s)
+{
+    return s->found_nobody;
+}
+
+void stream_set_patience(struct stream *s, uint64_t ms)
+{
+    unsigned value = ms < UINT_MAX ? (unsigned)ms : UINT_MAX;
+    /* A unix socket has none, and needs none. */
+    (void)setsockopt(s->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &value, sizeof value);
 }
 
 bool stream_is_tls(const struct stream *s)

@@ -109,6 +109,12 @@ static bool set_min_version(struct tls_ctx *ctx, const char *version, struct err
     return true;
 }
 
+static bool set_suites(struct tls_ctx *ctx, const char *suites, struct err *err)
+{
+    return suites == NULL || SSL_CTX_set_ciphersuites(ctx->ssl, suites) == 1 ||
+           tls_err_set(err, ERR_TLS, "cipher suites %s", suites);
+}
+
 static bool set_alpn(struct tls_ctx *ctx, const char *name, struct err *err)
 {
     if (name == NULL)
@@ -171,6 +177,8 @@ static bool load_key(struct tls_ctx *ctx, const char *file, struct err *err)
 
 static bool load_cert(struct tls_ctx *ctx, const struct tls_options *o, struct err *err)
 {
+    if (o->own_key)
+        return tls_use_own(ctx->ssl, err);
     if (o->cert_file == NULL)
         return o->key_file == NULL ||
                err_set(err, ERR_CONFIG, "key file %s is of no use without a certificate file",
@@ -268,8 +276,8 @@ static struct tls_ctx *ctx_new(const struct tls_options *o, bool is_server, stru
     }
     set_manners(ctx);
     set_verify(ctx);
-    if (!set_min_version(ctx, o->min_version, err) || !set_alpn(ctx, o->alpn, err) ||
-        !load_cert(ctx, o, err) || !load_trust(ctx, o, err))
+    if (!set_min_version(ctx, o->min_version, err) || !set_suites(ctx, o->suites, err) ||
+        !set_alpn(ctx, o->alpn, err) || !load_cert(ctx, o, err) || !load_trust(ctx, o, err))
         goto fail;
     if (is_server ? !set_server_side(ctx, err) : !set_client_side(ctx, err))
         goto fail;
@@ -283,7 +291,7 @@ fail:
 struct tls_ctx *tls_server_ctx_new(const struct tls_options *o, struct err *err)
 {
     CHECK(o != NULL);
-    if (o->cert_file == NULL) {
+    if (o->cert_file == NULL && !o->own_key) {
         (void)err_set(err, ERR_CONFIG, "a TLS server needs a certificate file");
         return NULL;
     }

@@ -23,6 +23,8 @@ struct tls_options {
     bool nobody_may_come;    /* ... but a client that shows none comes in, as nobody */
     const char *min_version; /* "1.2" or "1.3"; NULL: 1.2 */
     const char *alpn;        /* protocol name to offer and accept, or NULL */
+    bool own_key;       /* no files: a key and a certificate are made, for this context alone */
+    const char *suites; /* of TLS 1.3, in order of preference; NULL: OpenSSL's */
 };
 
 /* The error names the file and the cause. */
@@ -70,6 +72,8 @@ MUST_CHECK enum tls_result tls_conn_write(struct tls_conn *c, struct slice from,
 const char *tls_conn_subject(const struct tls_conn *c);     /* the peer's DN, or NULL */
 const char *tls_conn_common_name(const struct tls_conn *c); /* of that, or NULL */
 const char *tls_conn_dns_name(const struct tls_conn *c);    /* the first of its alternative ones */
+/* Octets that both ends derive from this session alone (RFC 8446, 7.5), after the handshake. */
+void tls_conn_export(const struct tls_conn *c, const char *label, void *out, size_t octets);
 bool tls_conn_was_resumed(const struct tls_conn *c); /* by a ticket, without a whole handshake */
 
 #endif

@@ -386,6 +386,12 @@ const char *tls_conn_dns_name(const struct tls_conn *c)
     return c->dns_name;
 }
 
+void tls_conn_export(const struct tls_conn *c, const char *label, void *out, size_t octets)
+{
+    CHECK(c != NULL && c->is_open);
+    CHECK(SSL_export_keying_material(c->ssl, out, octets, label, strlen(label), NULL, 0, 0) == 1);
+}
+
 bool tls_conn_was_resumed(const struct tls_conn *c)
 {
     CHECK(c != NULL);

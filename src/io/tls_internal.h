@@ -42,6 +42,9 @@ struct tls_ctx {
  * false. */
 bool tls_err_set(struct err *err, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
+/* Make a key and a certificate for it, and have the context show them. */
+MUST_CHECK bool tls_use_own(SSL_CTX *ssl, struct err *err);
+
 /* A name as text on one line, or NULL when there is none or it is too long. The caller's. */
 char *tls_name_text(const X509_NAME *name);
 

@@ -1,0 +1,251 @@
+#include "link/link_flow.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "link/link_frame.h"
+#include "link/link_mutation.h"
+
+#include <string.h>
+
+#define BLOCK_LEAST ((size_t)4 * 1024)
+#define BLOCK_MOST  ((size_t)64 * 1024)
+#define SHARE_LEAST ((size_t)4 * 1024) /* shorter bodies are cheaper to copy than to hold */
+#define CAP_KEPT    16u                /* a ring no larger than this is kept when empty */
+
+/* ---- pieces ---- */
+
+static struct link_piece *piece_at(const struct link_pieces *p, size_t index)
+{
+    return &p->items[(p->head + index) & (p->cap - 1)];
+}
+
+static void grow(struct link_pieces *p)
+{
+    size_t cap = p->cap != 0 ? p->cap * 2 : 4;
+    struct link_piece *items = mem_array(cap, sizeof *items);
+    for (size_t i = 0; i < p->count; i++)
+        items[i] = *piece_at(p, i);
+    mem_free(p->items);
+    p->items = items;
+    p->cap = cap;
+    p->head = 0;
+}
+
+/* Takes the piece's reference. */
+static void push(struct link_pieces *p, const struct link_piece *piece)
+{
+    if (p->count == p->cap)
+        grow(p);
+    p->count++;
+    *piece_at(p, p->count - 1) = *piece;
+    p->octets += piece->len;
+}
+
+/* Gives the piece's reference. */
+static struct link_piece pop(struct link_pieces *p)
+{
+    CHECK(p->count != 0);
+    struct link_piece piece = *piece_at(p, 0);
+    p->head = (p->head + 1) & (p->cap - 1);
+    p->count--;
+    p->octets -= piece.len;
+    if (p->count == 0 && p->cap > CAP_KEPT) {
+        mem_free(p->items);
+        *p = (struct link_pieces){ 0 };
+    }
+    return piece;
+}
+
+static void drop_all(struct link_pieces *p)
+{
+    while (p->count != 0) {
+        struct link_piece piece = pop(p);
+        buf_unref(&piece.block);
+    }
+}
+
+/* ---- life ---- */
+
+void link_flow_init(struct link_flow *f, bool resumes)
+{
+    *f = (struct link_flow){ .resumes = resumes, .within = LINK_LANES };
+}
+
+void link_flow_clear(struct link_flow *f)
+{
+    for (unsigned i = 0; i < LINK_LANES; i++) {
+        drop_all(&f->lanes[i]);
+        buf_unref(&f->open[i]);
+    }
+    drop_all(&f->kept);
+    if (!LINK_MUTATION(CLEARS_HALF))
+        f->within = LINK_LANES;
+    f->cursor = 0;
+    f->cursor_at = f->acked = f->heard = f->told = 0;
+}
+
+void link_flow_fini(struct link_flow *f)
+{
+    link_flow_clear(f);
+    for (unsigned i = 0; i < LINK_LANES; i++)
+        mem_free(f->lanes[i].items);
+    mem_free(f->kept.items);
+    *f = (struct link_flow){ 0 };
+}
+
+/* ---- saying ---- */
+
+/* Room for so many octets in one piece at the lane's end. A lane that has little to say does not
+ * hold much. */
+static uint8_t *room_in(struct link_flow *f, unsigned lane, size_t octets)
+{
+    struct buf *b = f->open[lane];
+    if (b == NULL || b->cap_bytes - b->len_bytes < octets) {
+        size_t waiting = f->lanes[lane].octets;
+        size_t cap = waiting < BLOCK_LEAST ? BLOCK_LEAST : BLOCK_MOST;
+        buf_unref(&f->open[lane]);
+        f->open[lane] = b = buf_new(octets > cap ? octets : cap);
+    }
+    return b->data + b->len_bytes;
+}
+
+/* So many octets of that room were filled; they make the last piece longer where they follow it. */
+static void use_room(struct link_flow *f, unsigned lane, size_t octets, bool ends)
+{
+    struct buf *b = f->open[lane];
+    struct link_pieces *p = &f->lanes[lane];
+    const uint8_t *at = b->data + b->len_bytes;
+    struct link_piece *last = p->count != 0 ? piece_at(p, p->count - 1) : NULL;
+    b->len_bytes += (uint32_t)octets;
+    if (last != NULL && last->block == b && last->at + last->len == at) {
+        last->len += (uint32_t)octets;
+        last->ends = ends;
+        p->octets += octets;
+    } else {
+        push(p, &(struct link_piece){ buf_ref(b), at, (uint32_t)octets, ends });
+    }
+}
+
+void link_flow_append(struct link_flow *f, enum link_priority priority, uint8_t type,
+                      struct slice head, struct buf *block, struct slice body)
+{
+    CHECK(type >= LINK_TYPE_LEAST && head.len <= LINK_FRAME_MAX &&
+          body.len <= LINK_FRAME_MAX - head.len);
+    unsigned lane = (unsigned)priority;
+    bool shares = block != NULL && body.len >= SHARE_LEAST;
+    size_t octets = LINK_HEAD_BYTES + head.len + (shares ? 0 : body.len);
+    uint8_t *at = room_in(f, lane, octets);
+    link_frame_put_head(at, type, head.len + body.len);
+    if (head.len != 0)
+        memcpy(at + LINK_HEAD_BYTES, head.ptr, head.len);
+    if (!shares && body.len != 0)
+        memcpy(at + LINK_HEAD_BYTES + head.len, body.ptr, body.len);
+    use_room(f, lane, octets, !shares);
+    if (shares) {
+        CHECK(body.ptr >= block->data && body.ptr + body.len <= block->data + block->cap_bytes);
+        push(&f->lanes[lane],
+             &(struct link_piece){ buf_ref(block), body.ptr, (uint32_t)body.len, true });
+    }
+}
+
+static struct link_pieces *next_lane(struct link_flow *f, unsigned *lane)
+{
+    *lane = f->within != LINK_LANES            ? f->within
+            : f->lanes[LINK_URGENT].count != 0 ? LINK_URGENT
+                                               : LINK_BULKY;
+    return &f->lanes[*lane];
+}
+
+bool link_flow_next(struct link_flow *f, struct link_piece *out)
+{
+    unsigned lane;
+    if (f->cursor < f->kept.count) {
+        *out = *piece_at(&f->kept, f->cursor++);
+        f->cursor_at += out->len;
+        buf_ref(out->block);
+        return true;
+    }
+    struct link_pieces *from = next_lane(f, &lane);
+    if (from->count == 0) {
+        CHECK(f->within == LINK_LANES); /* a frame is appended whole */
+        return false;
+    }
+    *out = pop(from);
+    f->within = out->ends ? LINK_LANES : lane;
+    if (from->count == 0)
+        buf_unref(&f->open[lane]); /* its rest is not worth holding, and may be large */
+    f->cursor_at += out->len;
+    if (!f->resumes)
+        return true;
+    buf_ref(out->block);
+    push(&f->kept, out);
+    f->cursor++;
+    if (LINK_MUTATION(KEPT_TOO_SHORT))
+        return link_flow_acked(f, f->cursor_at);
+    return true;
+}
+
+/* The first octets of what is kept are not needed any more. */
+static void forget(struct link_flow *f, uint64_t octets)
+{
+    f->acked += octets;
+    while (octets != 0) {
+        struct link_piece *first = piece_at(&f->kept, 0);
+        if (octets < first->len) {
+            first->at += octets;
+            first->len -= (uint32_t)octets;
+            f->kept.octets -= (size_t)octets;
+            return;
+        }
+        octets -= first->len;
+        struct link_piece gone = pop(&f->kept);
+        buf_unref(&gone.block);
+        if (f->cursor != 0)
+            f->cursor--;
+    }
+}
+
+bool link_flow_acked(struct link_flow *f, uint64_t position)
+{
+    if (!f->resumes || position < f->acked || position > f->cursor_at)
+        return false;
+    forget(f, position - f->acked);
+    return true;
+}
+
+bool link_flow_rewind(struct link_flow *f, uint64_t position)
+{
+    if (!f->resumes || position < f->acked || position > f->acked + f->kept.octets)
+        return false;
+    if (!LINK_MUTATION(SAYS_TWICE))
+        forget(f, position - f->acked);
+    if (LINK_MUTATION(GOES_ON_BEHIND))
+        return true;
+    f->cursor = 0;
+    f->cursor_at = f->acked;
+    return true;
+}
+
+size_t link_flow_waiting(const struct link_flow *f)
+{
+    return f->lanes[LINK_BULKY].octets + f->lanes[LINK_URGENT].octets +
+           (size_t)(f->acked + f->kept.octets - (f->resumes ? f->cursor_at : f->acked));
+}
+
+size_t link_flow_unacked(const struct link_flow *f)
+{
+    return f->resumes ? (size_t)(f->cursor_at - f->acked) : 0;
+}
+
+/* ---- hearing ---- */
+
+void link_flow_heard(struct link_flow *f, size_t octets)
+{
+    f->heard += octets;
+}
+
+uint64_t link_flow_tell(struct link_flow *f)
+{
+    f->told = f->heard;
+    return f->heard;
+}
