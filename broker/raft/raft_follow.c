@@ -1,0 +1,179 @@
+/* A follower's half of replication: what it takes into its log, and when it says so. */
+#include "base/check.h"
+#include "raft/raft_inner.h"
+
+/* ---- what a leader says ---- */
+
+/* True when the message is of the leader of our term, which then is heard. */
+bool raft_follow_accepts(struct raft *r, const struct raft_msg *m)
+{
+    if (m->term < r->hard.term) {
+        /* A leader that was deposed learns of it. */
+        struct raft_msg *reply = raft_say(r, m->from, RAFT_MSG_APPEND_REPLY);
+        reply->append_reply = (struct raft_msg_append_reply){ .is_refused = true };
+        return false;
+    }
+    if (r->role == RAFT_LEADER && m->term == r->hard.term)
+        return false; /* there is but one leader in a term, and it is us */
+    if (m->term > r->hard.term || r->role != RAFT_FOLLOWER || r->leader != m->from)
+        raft_elect_follow(r, m->term, m->from);
+    raft_elect_heard(r);
+    return true;
+}
+
+static void refuse(struct raft *r, const struct raft_msg *m)
+{
+    uint64_t hint = m->append.prev_index;
+    if (hint > r->log.last)
+        hint = r->log.last;
+    else
+        hint = raft_log_find(&r->log, hint - 1, m->append.prev_term);
+    struct raft_msg *reply = raft_say(r, m->from, RAFT_MSG_APPEND_REPLY);
+    reply->append_reply = (struct raft_msg_append_reply){
+        .is_refused = true,
+        .is_recovering = r->hard.is_recovering,
+        .prev_index = m->append.prev_index,
+        .hint_index = hint,
+        .hint_term = raft_log_term(&r->log, hint),
+        .applied = r->applied,
+        .round = m->append.round,
+    };
+}
+
+/* What is committed is the same in every leader's log. */
+static bool fits(const struct raft *r, const struct raft_msg_append *a)
+{
+    if (a->prev_index <= r->commit)
+        return true;
+    if (a->prev_index > r->log.last)
+        return false;
+    return raft_log_term(&r->log, a->prev_index) == a->prev_term || RAFT_MUTATION(NO_PREV_CHECK);
+}
+
+static void cut(struct raft *r, uint64_t from)
+{
+    struct raft_log_config last = r->log.configs[r->log.config_count - 1];
+    raft_log_truncate(&r->log, from);
+    if (RAFT_MUTATION(CONFIG_KEPT) && last.index >= from)
+        r->log.configs[r->log.config_count - 1].config = last.config;
+    raft_flush_cut(r, from);
+    raft_emit(r, RAFT_DO_LOST)->index = from;
+    raft_conf_sync(r);
+}
+
+/* Returns up to where the log is the same as the leader's. */
+static uint64_t take_entries(struct raft *r, struct raft_msg_append *a)
+{
+    for (uint32_t i = 0; i < a->count; i++) {
+        struct raft_entry *e = &a->entries[i];
+        if (e->index <= r->commit)
+            continue;
+        if (e->index <= r->log.last) {
+            if (raft_log_term(&r->log, e->index) == e->term || RAFT_MUTATION(KEEP_CONFLICT))
+                continue;
+            cut(r, e->index);
+        }
+        if (e->term < raft_log_last_term(&r->log))
+            return e->index - 1; /* no leader has such a log */
+        bool is_config = e->kind == RAFT_CONFIG;
+        raft_log_append(&r->log, e);
+        if (is_config)
+            raft_conf_sync(r);
+    }
+    return a->prev_index + a->count;
+}
+
+static bool is_full(const struct raft *r)
+{
+    return r->log.bytes >= 2 * r->setup.log_bytes_max;
+}
+
+void raft_follow_on_append(struct raft *r, struct raft_msg *m)
+{
+    struct raft_msg_append *a = &m->append;
+    if (!raft_follow_accepts(r, m))
+        return;
+    if (!fits(r, a)) {
+        refuse(r, m);
+        return;
+    }
+    uint64_t upto = is_full(r) ? a->prev_index : take_entries(r, a);
+    if (upto > r->verified)
+        r->verified = upto;
+    if (a->commit > r->leader_commit)
+        r->leader_commit = a->commit;
+    if (a->all_applied > r->all_applied)
+        r->all_applied = a->all_applied;
+    if (a->round > r->reply_round)
+        r->reply_round = a->round;
+    if (a->whole_at != 0 && (a->whole_boot == r->setup.boot || RAFT_MUTATION(WHOLE_OF_ANY_BOOT)))
+        r->whole_at = a->whole_at;
+    /* New entries are answered when they are durable; a question at once. */
+    if (a->count == 0 || upto <= raft_durable(r))
+        r->is_reply_due = true;
+}
+
+/* ---- what is due ---- */
+
+/* Durable here and the same there. */
+static uint64_t matched(const struct raft *r)
+{
+    uint64_t durable = RAFT_MUTATION(ACK_BEFORE_DURABLE) ? r->log.last : raft_durable(r);
+    uint64_t verified = RAFT_MUTATION(ACK_UNVERIFIED) ? r->log.last : r->verified;
+    return durable < verified ? durable : verified;
+}
+
+static void advance_commit(struct raft *r)
+{
+    uint64_t index = matched(r);
+    if (RAFT_MUTATION(COMMIT_UNVERIFIED))
+        index = raft_durable(r);
+    if (index > r->leader_commit)
+        index = r->leader_commit;
+    if (index > r->commit)
+        r->commit = index;
+}
+
+static void become_whole(struct raft *r)
+{
+    r->hard.is_recovering = false;
+    r->is_hard_new = true;
+    r->whole_at = 0;
+    r->is_reply_due = true;
+    raft_emit(r, RAFT_DO_WHOLE);
+}
+
+static void say_vote(struct raft *r)
+{
+    struct raft_msg *reply = raft_say(r, r->vote_due, RAFT_MSG_VOTE_REPLY);
+    reply->vote_reply = (struct raft_msg_vote_reply){ r->hard.term, true };
+    r->vote_due = 0;
+}
+
+static void reply(struct raft *r)
+{
+    struct raft_msg *m = raft_say(r, r->leader, RAFT_MSG_APPEND_REPLY);
+    m->append_reply = (struct raft_msg_append_reply){
+        .is_recovering = r->hard.is_recovering,
+        .match = matched(r),
+        .applied = r->applied,
+        .round = r->reply_round,
+    };
+    r->replied_match = m->append_reply.match;
+    r->is_reply_due = false;
+}
+
+void raft_follow_settle(struct raft *r)
+{
+    uint64_t match = matched(r);
+    advance_commit(r);
+    if (r->hard.is_recovering && r->whole_at != 0 && match >= r->whole_at)
+        become_whole(r);
+    if (match > r->replied_match)
+        r->is_reply_due = true;
+    bool is_safe = raft_flush_hard_is_durable(r);
+    if (r->vote_due != 0 && (is_safe || RAFT_MUTATION(VOTE_BEFORE_DURABLE)))
+        say_vote(r);
+    if (r->is_reply_due && r->leader != 0 && is_safe)
+        reply(r);
+}
