@@ -1,0 +1,375 @@
+#include "raft_kit.h"
+
+#include "base/mem.h"
+
+#include <stdio.h>
+
+static struct kit k;
+
+static const struct raft *raft(unsigned node)
+{
+    return k.nodes[node].raft;
+}
+
+static void give(unsigned to, struct raft_msg *m)
+{
+    kit_do(&k, to, &(struct raft_event){ .kind = RAFT_EV_MESSAGE, .msg = m });
+}
+
+/* Raft, figure 8; design 1.3: an entry of an older term is on a majority, and yet it is not
+ * committed: a server without it can still win, and overwrites it. */
+Test(raft_append, figure_8)
+{
+    kit_init(&k, 5);
+    kit_elect(&k, 1);
+    kit_run_ms(&k, 100);
+    /* (a) Node 1 leads; its entry reaches node 2 alone. */
+    for (unsigned i = 3; i <= 5; i++)
+        kit_isolate(&k, i, true);
+    uint64_t index = kit_propose(&k, 1, "old");
+    cr_assert(kit_has(&k, 2, index, "old"));
+    kit_kill(&k, 1);
+    kit_kill(&k, 2);
+    /* (b) Node 5 leads by the votes of 3 and 4, and has another entry there, for itself alone. */
+    kit_cut(&k, 5, 3, false);
+    kit_cut(&k, 5, 4, false);
+    for (int i = 0; i < 300 && kit_leader(&k) != 5; i++)
+        kit_run_ms(&k, 10);
+    if (kit_leader(&k) != 5)
+        kit_elect(&k, 5);
+    kit_kill(&k, 5);
+    uint64_t other_term = k.nodes[5].store.hard.term;
+    cr_assert(ge(u64, k.nodes[5].store.base + k.nodes[5].store.count, index));
+    for (unsigned i = 3; i <= 4; i++) {
+        /* What node 5 had sent them is taken away again, as if it had not arrived. */
+        kit_kill(&k, i);
+        struct raft_write cut = { .truncate_from = index };
+        raft_store_write(&k.nodes[i].store, &cut, 3);
+        kit_start(&k, i);
+    }
+    /* (c) Node 1 leads again, and its old entry comes to a majority, but nothing of its new term:
+     * node 1's disk does not take the no-op. */
+    kit_start(&k, 1);
+    kit_start(&k, 2);
+    kit_cut(&k, 1, 3, false);
+    kit_cut(&k, 1, 4, false);
+    kit_cut(&k, 2, 3, false);
+    for (int i = 0; i < 2000 && raft_role(raft(1)) != RAFT_CANDIDATE; i++) {
+        kit_run_ms(&k, 10);
+        if (raft_role(raft(1)) == RAFT_LEADER)
+            break;
+    }
+    kit_run_ms(&k, 3000);
+    cr_assert(gt(u64, raft_term(raft(1)), other_term - 1));
+    /* Whoever leads now has committed that entry only together with one of its own term. */
+    unsigned leader = kit_leader(&k);
+    cr_assert(ne(int, leader, 0));
+    uint64_t commit = raft_commit(raft(leader));
+    cr_expect(eq(u64, raft_log_term(raft_log(raft(leader)), commit), raft_term(raft(leader))));
+    kit_fini(&k);
+}
+
+/* The same, said with messages to one leader. */
+Test(raft_append, entries_of_older_terms_are_not_counted)
+{
+    kit_init(&k, 3);
+    kit_isolate(&k, 1, true);
+    struct raft_entry e[2] = {
+        { .index = 2, .term = 2, .kind = RAFT_COMMAND, .bytes = buf_copy(slice_of("x", 1)) }
+    };
+    struct raft_msg a = { .kind = RAFT_MSG_APPEND,
+                          .from = 2,
+                          .to = 1,
+                          .boot = 1,
+                          .term = 2,
+                          .append = { .prev_index = 1, .prev_term = 1, .count = 1, .entries = e } };
+    give(1, &a);
+    cr_assert(eq(u64, raft_last(raft(1)), 2));
+    /* It leads in term 3: both others say yes to everything. */
+    for (int i = 0; i < 100 && raft_role(raft(1)) == RAFT_FOLLOWER; i++)
+        kit_run_ms(&k, 10);
+    struct raft_msg yes = { .kind = RAFT_MSG_PREVOTE_REPLY,
+                            .from = 2,
+                            .to = 1,
+                            .boot = 1,
+                            .term = 2,
+                            .vote_reply = { .asked_term = 3, .is_granted = true } };
+    give(1, &yes);
+    yes.kind = RAFT_MSG_VOTE_REPLY;
+    yes.term = 3;
+    give(1, &yes);
+    cr_assert(eq(int, raft_role(raft(1)), RAFT_LEADER));
+    cr_assert(eq(u64, raft_last(raft(1)), 3));
+    struct raft_msg ack = { .kind = RAFT_MSG_APPEND_REPLY,
+                            .from = 2,
+                            .to = 1,
+                            .boot = 1,
+                            .term = 3,
+                            .append_reply = { .match = 2 } };
+    give(1, &ack);
+    cr_expect(eq(u64, raft_commit(raft(1)), 0));
+    ack.append_reply.match = 3;
+    give(1, &ack);
+    cr_expect(eq(u64, raft_commit(raft(1)), 3));
+    kit_fini(&k);
+}
+
+/* Design 1.3: the commit index advanced past what the leader has stored. */
+Test(raft_append, leader_commits_no_more_than_it_has_stored)
+{
+    kit_init(&k, 3);
+    kit_elect(&k, 1);
+    kit_run_ms(&k, 100);
+    k.nodes[1].holds_disk = true;
+    uint64_t index = kit_propose(&k, 1, "a");
+    kit_run_ms(&k, 200);
+    cr_expect(eq(u64, raft_durable(raft(2)), index));
+    cr_expect(eq(u64, raft_durable(raft(3)), index));
+    cr_expect(lt(u64, raft_commit(raft(1)), index));
+    kit_release_disk(&k, 1);
+    cr_expect(eq(u64, raft_commit(raft(1)), index));
+    kit_fini(&k);
+}
+
+Test(raft_append, follower_acknowledges_what_is_durable)
+{
+    kit_init(&k, 3);
+    kit_elect(&k, 1);
+    kit_run_ms(&k, 100);
+    kit_isolate(&k, 3, true);
+    k.nodes[2].holds_disk = true;
+    uint64_t index = kit_propose(&k, 1, "a");
+    kit_run_ms(&k, 200);
+    cr_expect(eq(u64, raft_last(raft(2)), index));
+    cr_expect(lt(u64, raft_commit(raft(1)), index));
+    kit_release_disk(&k, 2);
+    cr_expect(eq(u64, raft_commit(raft(1)), index));
+    kit_fini(&k);
+}
+
+/* Design 1.3: commit starves under continuous load, when only the last entry is looked at. */
+Test(raft_append, commit_goes_on_under_continuous_load)
+{
+    kit_init(&k, 3);
+    kit_elect(&k, 1);
+    kit_run_ms(&k, 100);
+    kit_isolate(&k, 3, true);
+    uint64_t before = raft_commit(raft(1));
+    for (int i = 0; i < 50; i++) {
+        /* The follower's disk is always one entry behind. */
+        k.nodes[2].holds_disk = false;
+        struct buf *b = buf_copy(slice_of("load", 4));
+        raft_step(k.nodes[1].raft,
+                  &(struct raft_event){ .kind = RAFT_EV_PROPOSE,
+                                        .now_us = k.now_us,
+                                        .propose = { .commands = &b, .count = 1 } },
+                  &k.nodes[1].fx);
+        buf_unref(&b);
+        kit_do(&k, 1, &(struct raft_event){ .kind = RAFT_EV_TIME });
+        k.nodes[2].holds_disk = true;
+        cr_assert(ne(u64, kit_propose(&k, 1, "more"), 0));
+        cr_assert(gt(u64, raft_last(raft(1)), raft_durable(raft(2))));
+        cr_assert(gt(u64, raft_commit(raft(1)), before), "round %d", i);
+        before = raft_commit(raft(1));
+    }
+    kit_fini(&k);
+}
+
+/* Design 1.3: requests to a stopped follower are kept. */
+Test(raft_append, stopped_follower_costs_no_more_than_the_window)
+{
+    kit_init(&k, 3);
+    k.setup.window_bytes = 100000;
+    for (unsigned i = 1; i <= 3; i++) {
+        kit_kill(&k, i);
+        kit_start(&k, i);
+    }
+    kit_elect(&k, 1);
+    kit_run_ms(&k, 100);
+    k.is_cut[1][3] = true; /* its messages wait in the net, for ever */
+    uint64_t before = k.nodes[1].sent_entries;
+    char command[1000];
+    memset(command, 'x', sizeof command - 1);
+    command[sizeof command - 1] = '\0';
+    for (int i = 0; i < 1000; i++)
+        cr_assert(ne(u64, kit_propose(&k, 1, command), 0));
+    uint64_t to_both = k.nodes[1].sent_entries - before;
+    cr_expect(ge(u64, to_both, 1000));
+    cr_expect(le(u64, to_both, 1000 + 2 * 100));
+    k.is_cut[1][3] = false;
+    kit_run_ms(&k, 1000);
+    kit_expect_agreement(&k);
+    kit_fini(&k);
+}
+
+Test(raft_append, full_log_refuses_until_it_is_compacted)
+{
+    kit_init(&k, 1);
+    k.setup.log_bytes_max = 1000;
+    k.setup.tail_bytes = 0;
+    kit_kill(&k, 1);
+    kit_start(&k, 1);
+    kit_run_ms(&k, 10);
+    int taken = 0;
+    while (kit_propose(&k, 1, "0123456789") != 0)
+        taken++;
+    cr_expect(le(int, taken, 20));
+    cr_expect(eq(int, k.nodes[1].refused, RAFT_REFUSED_FULL));
+    kit_snapshot(&k, 1);
+    cr_expect(ne(u64, kit_propose(&k, 1, "0123456789"), 0));
+    kit_fini(&k);
+}
+
+/* Logs of every shape that Raft's figure 7 shows come together. */
+Test(raft_append, conflicting_logs_are_brought_together)
+{
+    for (int round = 0; round < 20; round++) {
+        kit_init(&k, 3);
+        kit_elect(&k, 1);
+        kit_run_ms(&k, 100);
+        kit_isolate(&k, 1, true);
+        char command[16];
+        for (int i = 0; i < 30; i++) {
+            snprintf(command, sizeof command, "lost %d", i);
+            cr_assert(ne(u64, kit_propose(&k, 1, command), 0));
+        }
+        uint64_t last = raft_last(raft(1));
+        k.now_us += 1; /* it still believes that it leads */
+        kit_run_ms(&k, 1500);
+        unsigned leader = kit_leader(&k);
+        cr_assert(leader == 2 || leader == 3);
+        for (int i = 0; i < round * 3; i++) {
+            snprintf(command, sizeof command, "kept %d", i);
+            cr_assert(ne(u64, kit_propose(&k, leader, command), 0));
+        }
+        kit_isolate(&k, 1, false);
+        kit_run_ms(&k, 500);
+        kit_expect_agreement(&k);
+        cr_expect(ge(u64, last, k.nodes[1].lost));
+        cr_expect(ne(u64, k.nodes[1].lost, 0));
+        kit_fini(&k);
+    }
+}
+
+Test(raft_append, goes_on_after_lost_messages)
+{
+    kit_init(&k, 3);
+    kit_elect(&k, 1);
+    kit_run_ms(&k, 100);
+    kit_isolate(&k, 3, true);
+    for (int i = 0; i < 10; i++)
+        cr_assert(ne(u64, kit_propose(&k, 1, "a"), 0));
+    kit_isolate(&k, 3, false);
+    kit_run_ms(&k, 100);
+    kit_expect_agreement(&k);
+    kit_fini(&k);
+}
+
+Test(raft_append, open_link_is_used_at_once)
+{
+    kit_init(&k, 3);
+    kit_elect(&k, 1);
+    kit_run_ms(&k, 100);
+    kit_isolate(&k, 3, true);
+    uint64_t index = kit_propose(&k, 1, "a");
+    kit_isolate(&k, 3, false);
+    kit_do(&k, 1, &(struct raft_event){ .kind = RAFT_EV_PEER_OPEN, .node = 3 });
+    cr_expect(eq(u64, raft_last(raft(3)), index));
+    kit_fini(&k);
+}
+
+Test(raft_append, all_learn_what_all_have_applied)
+{
+    const uint16_t all[] = { 1, 2, 3 };
+    kit_init(&k, 3);
+    kit_elect(&k, 1);
+    for (unsigned i = 1; i <= 3; i++)
+        kit_do(&k, i,
+               &(struct raft_event){ .kind = RAFT_EV_COUNTED,
+                                     .counted = { .nodes = all, .count = 3 } });
+    kit_run_ms(&k, 100);
+    uint64_t index = kit_propose(&k, 1, "a");
+    for (unsigned i = 1; i <= 3; i++)
+        cr_expect(eq(u64, k.nodes[i].all_applied, index), "at once, without a clock");
+    k.nodes[3].holds_apply = true;
+    uint64_t next = kit_propose(&k, 1, "b");
+    kit_run_ms(&k, 200);
+    cr_expect(eq(u64, k.nodes[2].all_applied, index));
+    k.nodes[3].holds_apply = false;
+    kit_run_ms(&k, 10);
+    cr_expect(eq(u64, k.nodes[2].all_applied, next));
+    /* Who is not counted is not waited for. */
+    k.nodes[3].holds_apply = true;
+    kit_do(
+        &k, 1,
+        &(struct raft_event){ .kind = RAFT_EV_COUNTED, .counted = { .nodes = all, .count = 2 } });
+    next = kit_propose(&k, 1, "c");
+    cr_expect(eq(u64, k.nodes[1].all_applied, next));
+    kit_fini(&k);
+}
+
+Test(raft_append, events_with_more_behind_them_go_together)
+{
+    kit_init(&k, 3);
+    kit_elect(&k, 1);
+    kit_run_ms(&k, 100);
+    unsigned before = k.nodes[1].sent[RAFT_MSG_APPEND];
+    struct buf *b = buf_copy(slice_of("x", 1));
+    for (int i = 0; i < 100; i++)
+        raft_step(k.nodes[1].raft,
+                  &(struct raft_event){ .kind = RAFT_EV_PROPOSE,
+                                        .now_us = k.now_us,
+                                        .has_more = i != 99,
+                                        .propose = { .commands = &b, .count = 1 } },
+                  &k.nodes[1].fx);
+    buf_unref(&b);
+    unsigned writes = 0;
+    for (size_t i = 0; i < k.nodes[1].fx.count; i++)
+        writes += k.nodes[1].fx.list[i].kind == RAFT_DO_WRITE;
+    cr_expect(eq(int, writes, 1));
+    kit_do(&k, 1, &(struct raft_event){ .kind = RAFT_EV_TIME });
+    cr_expect(le(int, k.nodes[1].sent[RAFT_MSG_APPEND] - before, 6));
+    kit_run_ms(&k, 50);
+    kit_expect_agreement(&k);
+    kit_fini(&k);
+}
+
+/* A slow disk makes larger groups, not more of them on the way. */
+Test(raft_append, writes_gather_while_the_disk_is_busy)
+{
+    kit_init(&k, 1);
+    kit_run_ms(&k, 10);
+    k.nodes[1].holds_disk = true;
+    for (int i = 0; i < 1000; i++)
+        cr_assert(ne(u64, kit_propose(&k, 1, "x"), 0));
+    cr_expect(eq(int, k.nodes[1].write_count, k.setup.writes_max));
+    kit_release_disk(&k, 1);
+    cr_expect(eq(u64, raft_commit(raft(1)), raft_last(raft(1))));
+    kit_fini(&k);
+}
+
+Test(raft_append, old_life_of_a_node_does_not_count)
+{
+    const uint16_t all[] = { 1, 2 };
+    kit_init(&k, 3);
+    kit_elect(&k, 1);
+    kit_do(
+        &k, 1,
+        &(struct raft_event){ .kind = RAFT_EV_COUNTED, .counted = { .nodes = all, .count = 2 } });
+    kit_run_ms(&k, 100);
+    kit_kill(&k, 2);
+    kit_start(&k, 2);
+    k.nodes[2].holds_apply = true;
+    kit_run_ms(&k, 100);
+    uint64_t before = k.nodes[1].all_applied;
+    uint64_t index = kit_propose(&k, 1, "a");
+    struct raft_msg late = { .kind = RAFT_MSG_APPEND_REPLY,
+                             .from = 2,
+                             .to = 1,
+                             .boot = 1,
+                             .term = raft_term(raft(1)),
+                             .append_reply = { .applied = index } };
+    give(1, &late);
+    cr_expect(eq(u64, k.nodes[1].all_applied, before));
+    kit_fini(&k);
+}
