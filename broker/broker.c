@@ -42,6 +42,7 @@
 struct broker {
     _Atomic(struct live *) live; /* a reference; replaced by the control thread */
     char *name;
+    atomic_uint_least16_t node;
     struct cookie cookie;
     broker_reload_fn reload;
     void *reload_arg;
@@ -98,6 +99,17 @@ const struct meta_version *broker_meta(const struct broker *b)
 struct live *broker_live(const struct broker *b)
 {
     return atomic_load_explicit(&b->live, memory_order_acquire);
+}
+
+uint16_t broker_node(const struct broker *b)
+{
+    return atomic_load_explicit(&b->node, memory_order_relaxed);
+}
+
+void broker_set_node(struct broker *b, uint16_t node)
+{
+    CHECK(node != 0);
+    atomic_store_explicit(&b->node, node, memory_order_relaxed);
 }
 
 const char *broker_name(const struct broker *b)
@@ -310,6 +322,7 @@ struct broker *broker_new(struct broker_conf **conf, broker_reload_fn reload, vo
     atomic_init(&b->memory_limit, UINT64_MAX);
     atomic_init(&b->disk_limit, UINT64_MAX);
     b->name = mem_strdup(live->conf->node.name);
+    atomic_init(&b->node, 1);
     b->reload = reload;
     b->reload_arg = arg;
     if (!has_certificates)

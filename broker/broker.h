@@ -71,6 +71,11 @@ const char *broker_leaving_text(const struct broker *b);
 /* The secret of the cluster. */
 struct slice broker_cookie(const struct broker *b);
 
+/* This node's number in its cluster; 1 for one that was never in any. Any thread. It is set while
+ * no client is connected. */
+uint16_t broker_node(const struct broker *b);
+void broker_set_node(struct broker *b, uint16_t node);
+
 /* For log lines. */
 const char *broker_name(const struct broker *b);
 

@@ -20,6 +20,8 @@ struct reply_mail {
 static struct shard *shard_of(const struct shard *s, const struct reply_address *a)
 {
     uint32_t index = shard_of_id(a->channel.connection);
+    if (node_of_id(a->channel.connection) != broker_node(s->broker))
+        return NULL;
     return index < broker_shard_count(s->broker) ? broker_shard(s->broker, index) : NULL;
 }
 

@@ -20,6 +20,7 @@
 struct shard *shard_new(struct broker *broker, uint32_t index, uint32_t shard_count,
                         struct loop *loop)
 {
+    CHECK(shard_count <= ID_SHARDS_MAX);
     struct shard *s = mem_zalloc(sizeof *s);
     s->broker = broker;
     s->index = index;
@@ -120,7 +121,7 @@ void shard_welcome_clients(struct shard *s)
 
 uint64_t shard_new_id(struct shard *s)
 {
-    return (uint64_t)s->index << 48 | ++s->next_id;
+    return id_make(broker_node(s->broker), s->index, ++s->next_id);
 }
 
 void shard_count_bytes(struct shard *s, int64_t change)

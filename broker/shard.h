@@ -11,6 +11,7 @@
 #include "base/idmap.h"
 #include "base/log.h"
 #include "cluster/meta.h"
+#include "ids.h"
 #include "io/loop.h"
 #include "model/queue.h"
 
@@ -149,12 +150,8 @@ void shard_journal_moved(struct shard *s);
 /* A client is gone. */
 void shard_client_gone(struct shard *s);
 
-/* An id that is unique in this node and names its shard. */
+/* For a connection or a consumer; see ids.h. */
 uint64_t shard_new_id(struct shard *s);
-static inline uint32_t shard_of_id(uint64_t id)
-{
-    return (uint32_t)(id >> 48);
-}
 
 /* Memory of a message that was made here, or ended here (message_unref says how much). */
 void shard_count_bytes(struct shard *s, int64_t change);

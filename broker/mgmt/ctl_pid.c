@@ -1,13 +1,12 @@
 /* Names for what lives where, in RabbitMQ's form: <NODE.SINCE.NUMBER.SERIAL>. The serial is 0 for a
  * queue, and tells the shard of a connection and the number of a channel. */
 #include "base/units.h"
+#include "broker.h"
 #include "live.h"
 #include "mgmt/ctl_lister.h"
 #include "shard.h"
 
 #include <inttypes.h>
-
-#define ID_BITS 48u
 
 const char *ctl_node_name(const struct ctl *c)
 {
@@ -20,11 +19,6 @@ static void put_pid(const struct ctl *c, uint64_t number, uint64_t serial, struc
              number, serial);
 }
 
-static uint64_t number_of(uint64_t id)
-{
-    return id & ((UINT64_C(1) << ID_BITS) - 1);
-}
-
 void ctl_pid_of_queue(const struct ctl *c, uint64_t qid, struct text *out)
 {
     put_pid(c, qid, 0, out);
@@ -33,12 +27,12 @@ void ctl_pid_of_queue(const struct ctl *c, uint64_t qid, struct text *out)
 void ctl_pid_of_connection(const struct ctl *c, uint64_t id, struct text *out)
 {
     if (id != 0)
-        put_pid(c, number_of(id), 1 + shard_of_id(id), out);
+        put_pid(c, count_of_id(id), 1 + shard_of_id(id), out);
 }
 
 void ctl_pid_of_channel(const struct ctl *c, uint64_t id, unsigned channel, struct text *out)
 {
-    put_pid(c, number_of(id), (uint64_t)channel << 16 | (1 + shard_of_id(id)), out);
+    put_pid(c, count_of_id(id), (uint64_t)channel << 16 | (1 + shard_of_id(id)), out);
 }
 
 /* The last number before `*end`, which moves to before its dot. */
@@ -63,6 +57,6 @@ uint64_t ctl_connection_of_pid(const struct ctl *c, struct slice pid)
         return 0;
     bool ours = slice_is(slice_of(pid.ptr + 1, end - 1), ctl_node_name(c)) &&
                 since == c->started_s && serial != 0 && serial <= broker_shard_count(c->broker) &&
-                number == number_of(number);
-    return ours ? (serial - 1) << ID_BITS | number : 0;
+                number == count_of_id(number);
+    return ours ? id_make(broker_node(c->broker), (uint32_t)serial - 1, number) : 0;
 }

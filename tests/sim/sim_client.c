@@ -117,8 +117,7 @@ struct channel *sim_client_open(struct sim_clients *c, uint32_t shard, bool conf
     struct channel *ch = mem_zalloc(sizeof *ch);
     ch->clients = c;
     ch->shard = broker_shard(c->broker, shard);
-    ch->ref =
-        (struct port_channel_ref){ (uint64_t)shard << 48 | (UINT64_C(1) << 40) | c->count, 1, 1 };
+    ch->ref = (struct port_channel_ref){ id_make(1, shard, (UINT64_C(1) << 30) | c->count), 1, 1 };
     ch->publisher = c->next_publisher++;
     ch->confirms = confirms;
     c->channels[c->count++] = ch;

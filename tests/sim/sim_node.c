@@ -79,6 +79,12 @@ struct loop *broker_loop(const struct broker *b)
     return b->loop;
 }
 
+uint16_t broker_node(const struct broker *b)
+{
+    (void)b;
+    return 1;
+}
+
 const char *broker_name(const struct broker *b)
 {
     return b->conf.node.name;
