@@ -120,7 +120,7 @@ static void tell_all(struct broker *b, const struct meta_effect *e, mail_fn fn)
 void effects_before_publication(struct broker *b, const struct meta_effect *effects, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (effects[i].kind == META_QUEUE_CREATED)
+        if (effects[i].kind == META_QUEUE_CREATED && effects[i].node == broker_node(b))
             shard_post_queue_created(broker_shard(b, effects[i].shard), effects[i].queue);
 }
 
@@ -130,6 +130,8 @@ static void carry_out(struct broker *b, const struct meta_effect *e)
     case META_QUEUE_CREATED:
         return;
     case META_QUEUE_DELETED:
+        if (e->node != broker_node(b))
+            return;
         shard_post_queue_deleted(broker_shard(b, e->shard), e->qid);
         return;
     case META_POLICIES_CHANGED:
@@ -140,6 +142,9 @@ static void carry_out(struct broker *b, const struct meta_effect *e)
         return;
     case META_USER_DELETED:
         tell_all(b, e, on_user_deleted);
+        return;
+    case META_NODE_LOST:
+    case META_NODES_CHANGED:
         return;
     }
     UNREACHABLE("effect");
@@ -156,5 +161,6 @@ void effects_of_start(struct broker *b, const struct meta_version *v)
     struct pmap_iter it;
     pmap_iter(&it, &v->queues);
     for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;)
-        shard_post_queue_created(broker_shard(b, q->shard), q);
+        if (q->node == broker_node(b))
+            shard_post_queue_created(broker_shard(b, q->shard), q);
 }

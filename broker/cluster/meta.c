@@ -146,6 +146,7 @@ struct meta *meta_new(const struct meta_setup *setup)
     CHECK(setup->shard_count >= 1 && setup->retire != NULL);
     struct meta *m = mem_zalloc(sizeof *m);
     m->shard_count = setup->shard_count;
+    m->self = setup->node != 0 ? setup->node : 1;
     m->retire = setup->retire;
     m->retire_arg = setup->retire_arg;
     meta_kinds_init(&m->kinds, setup->hash_seed);
@@ -184,6 +185,7 @@ void meta_publish(struct meta *m)
     if (m->rights_changed)
         m->draft.rights = m->draft.number;
     struct meta_version *v = mem_dup(&m->draft, sizeof m->draft);
+    v->self = m->self;
     const struct meta_version *before = m->published;
     struct meta_garbage *garbage = m->garbage;
     pmap_edit_seal(&m->edit);
@@ -250,7 +252,7 @@ void meta_tell_orphan(struct meta_result *r, const struct meta_exchange_def *d)
     memcpy(o->name, d->bytes, d->name_bytes);
 }
 
-static void result_clear(struct meta_result *r)
+void meta_result_clear(struct meta_result *r)
 {
     r->refusal.code = 0;
     r->refusal.text[0] = '\0';
@@ -323,6 +325,14 @@ static const struct {
     [META_PARAMETER_CLEAR] = { true, meta_parameter_check, meta_parameter_change },
     [META_GLOBAL_PARAMETER_PUT] = { false, meta_parameter_check, meta_parameter_change },
     [META_GLOBAL_PARAMETER_CLEAR] = { false, meta_parameter_check, meta_parameter_change },
+    [META_CLUSTER_FORM] = { false, meta_cluster_check, meta_cluster_change },
+    [META_NODE_ADD] = { false, meta_node_check, meta_node_change },
+    [META_NODE_REMOVE] = { false, meta_node_check, meta_node_change },
+    [META_NODE_UP] = { false, meta_node_check, meta_node_change },
+    [META_NODE_DOWN] = { false, meta_node_check, meta_node_change },
+    [META_NODE_STOPPED] = { false, meta_node_check, meta_node_change },
+    [META_NODE_DRAIN] = { false, meta_node_check, meta_node_change },
+    [META_NODE_TYPE] = { false, meta_node_check, meta_node_change },
 };
 
 static enum meta_verdict check(const struct meta_version *v, const struct meta_cmd *cmd,
@@ -341,17 +351,25 @@ static enum meta_verdict check(const struct meta_version *v, const struct meta_c
 enum meta_verdict meta_check(const struct meta_version *v, const struct meta_cmd *cmd,
                              struct meta_result *out)
 {
-    result_clear(out);
+    meta_result_clear(out);
     out->verdict = check(v, cmd, out);
     return out->verdict;
 }
 
 enum meta_verdict meta_apply(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)
 {
+    m->draft.index++;
+    m->origin = 0;
+    return meta_carry_out(m, cmd, out);
+}
+
+enum meta_verdict meta_carry_out(struct meta *m, const struct meta_cmd *cmd,
+                                 struct meta_result *out)
+{
     if (meta_check(&m->draft, cmd, out) != META_CHANGE)
         return out->verdict;
     out->lasts = m->replays || meta_lasts(&m->draft, cmd);
-    out->first_id = m->last_id + 1;
+    out->first_id = m->draft.last_id + 1;
     commands[cmd->op].change(m, cmd, out);
     m->is_changed = true;
     out->verdict = META_DONE;
@@ -369,7 +387,7 @@ static bool gives_ids(enum meta_op op)
 /* What a damaged or foreign log might say must not break what we count on. */
 static bool id_is_free(const struct meta *m, uint64_t first_id)
 {
-    if (first_id > m->last_id)
+    if (first_id > m->draft.last_id)
         return first_id <= UINT64_MAX / 2;
     return meta_queue_get(&m->draft, first_id) == NULL &&
            meta_vhost_get(&m->draft, first_id) == NULL;
@@ -394,14 +412,14 @@ static bool is_replayable(const struct meta *m, const struct meta_cmd *cmd, uint
 enum meta_verdict meta_replay(struct meta *m, const struct meta_cmd *cmd, uint64_t first_id,
                               struct meta_result *out)
 {
-    result_clear(out);
+    meta_result_clear(out);
     if (!is_replayable(m, cmd, first_id, &out->refusal)) {
         out->verdict = META_REFUSED;
         return META_REFUSED;
     }
-    uint64_t last_id = m->last_id;
+    uint64_t last_id = m->draft.last_id;
     if (gives_ids(cmd->op) && first_id != 0)
-        m->last_id = first_id - 1;
+        m->draft.last_id = first_id - 1;
     m->replays = true;
     enum meta_verdict verdict = meta_apply(m, cmd, out);
     m->replays = false;
@@ -411,11 +429,18 @@ enum meta_verdict meta_replay(struct meta *m, const struct meta_cmd *cmd, uint64
 
 void meta_skip_ids(struct meta *m, uint64_t id)
 {
-    if (m->last_id < id)
-        m->last_id = id;
+    if (m->draft.last_id < id)
+        m->draft.last_id = id;
+}
+
+void meta_set_node(struct meta *m, uint16_t node)
+{
+    CHECK(node != 0);
+    m->is_changed = m->is_changed || m->self != node;
+    m->self = node;
 }
 
 uint64_t meta_last_id(const struct meta *m)
 {
-    return m->last_id;
+    return m->draft.last_id;
 }

@@ -1,15 +1,16 @@
 /*
  * meta: the broker's metadata, as a state machine over immutable versions (core).
  *
- * Vhosts, exchanges, queues and bindings, users (meta_user.h) and policies (meta_policy.h) live in
- * one version at a time. Only the control thread
- * makes versions: it applies commands (meta_apply) and shows the outcome of one or many of them
- * at once (meta_publish). Any thread may read the current version (meta_current) and what hangs
- * off it, without locks, until it next lets its epoch pass; what a new version has replaced goes
- * to the `retire` function that was given to meta_new.
+ * The cluster's nodes (meta_node.h), vhosts, exchanges, queues and bindings, users (meta_user.h)
+ * and policies (meta_policy.h) live in one version at a time. Only the control thread makes
+ * versions: it applies commands (meta_apply) and shows the outcome of one or many of them at once
+ * (meta_publish). Any thread may read the current version (meta_current) and what hangs off it,
+ * without locks, until it next lets its epoch pass; what a new version has replaced goes to the
+ * `retire` function that was given to meta_new.
  *
  * Applying is deterministic: no clock, no chance, no order that depends on addresses or on hash
- * seeds. Two metas that were given the same commands have the same ids, answers and digest.
+ * seeds. Two metas that were given the same commands have the same ids, answers and digest. In a
+ * cluster the commands come as entries of its log, which say who asked: see meta_entry.h.
  *
  * Whatever can be answered without a change (a declare of what is there, a passive declare, a
  * refusal) is found by meta_check on a version, on any thread, so that only real changes travel to
@@ -25,6 +26,7 @@
 #include "base/pmap.h"
 #include "base/slice.h"
 #include "base/text.h"
+#include "cluster/meta_node.h"
 #include "cluster/meta_policy.h"
 #include "cluster/meta_user.h"
 
@@ -54,8 +56,10 @@ struct meta_queue {
     uint64_t qid; /* rising; never used again: a queue declared anew is another one */
     uint64_t vhost_id;
     uint64_t owner; /* connection whose exclusive queue this is; 0 if shared */
-    uint32_t shard; /* of this node */
+    uint64_t epoch; /* index of the entry that gave it to its node; see meta_queue_epoch */
+    uint32_t shard; /* where it is on its node; means nothing on others */
     uint32_t args_bytes;
+    uint16_t node; /* where it lives */
     uint8_t name_bytes;
     bool durable;
     bool auto_delete;
@@ -203,8 +207,17 @@ struct meta_version {
     struct pmap queues;            /* by qid */
     struct pmap destinations;      /* a binding, or a set of them, by the id of their destination */
     struct pmap owners;            /* private: exclusive queues by connection */
+    struct pmap homes;             /* private: queues by node */
     struct pmap users;             /* struct meta_user by name */
     struct pmap global_parameters; /* struct meta_parameter by name */
+    const struct meta_node_list *nodes; /* private: see meta_node.h; NULL: there are none */
+    const struct meta_origins *origins; /* private: see meta_entry.h */
+    uint64_t index;                     /* of the last entry that was applied */
+    uint64_t last_id;                   /* that was given, to whatever has one */
+    uint32_t unserved;                  /* private: nodes that are not up */
+    uint16_t last_node;                 /* number that was given */
+    uint16_t self; /* of a published version: the node we are, see meta_setup */
+    uint8_t cluster_id[META_CLUSTER_ID_BYTES]; /* all 0: it has none yet */
 };
 
 /* ---- reading: any thread, on a version it may hold ---------------------------------------------
@@ -262,6 +275,15 @@ enum meta_op {
     META_PARAMETER_CLEAR,
     META_GLOBAL_PARAMETER_PUT, /* `name`, `parameter` without component */
     META_GLOBAL_PARAMETER_CLEAR,
+    META_CLUSTER_FORM, /* `name`: META_CLUSTER_ID_BYTES octets; once. Ids that are given from then
+                          on are above `qid`, so that no two clusters give the same */
+    META_NODE_ADD,     /* `name`, `node`; these are for the cluster itself, see meta_node.h */
+    META_NODE_REMOVE,
+    META_NODE_UP,
+    META_NODE_DOWN,
+    META_NODE_STOPPED,
+    META_NODE_DRAIN,
+    META_NODE_TYPE,
 };
 
 /* A command borrows its slices. Names are as the client gave them, less CR and LF (see
@@ -330,6 +352,13 @@ struct meta_cmd {
             struct slice component;
             struct slice value; /* JSON */
         } parameter;
+        struct {
+            uint16_t node;            /* but for ADD */
+            uint32_t inc;             /* UP, DOWN, STOPPED, DRAIN */
+            enum meta_node_type type; /* ADD, TYPE */
+            uint64_t place;           /* ADD */
+            struct slice cluster_address, amqp_address, management_address; /* ADD, UP; short */
+        } node;
     };
 };
 
@@ -350,15 +379,18 @@ enum meta_effect_kind {
     META_POLICIES_CHANGED, /* of a vhost: what its queues are set to is to be asked again */
     META_VHOST_DELETED,    /* who is connected to it is to be sent away */
     META_USER_DELETED,     /* the same */
+    META_NODE_LOST,     /* what was under way to that node, and what was consumed there, is lost */
+    META_NODES_CHANGED, /* there are other nodes, or they are in other states */
 };
 
 struct meta_effect {
     enum meta_effect_kind kind;
+    uint16_t node;  /* QUEUE_...: where it lives, and alone hears of it; NODE_LOST */
     uint32_t shard; /* QUEUE_...: the queue's; the others are for all shards */
     uint64_t qid;
     uint64_t vhost_id;              /* POLICIES_CHANGED, VHOST_DELETED */
     uint64_t user_id;               /* USER_DELETED */
-    const struct meta_queue *queue; /* of a created one, else NULL */
+    const struct meta_queue *queue; /* QUEUE_...: a deleted one's is good until the publication */
     struct slice name;              /* of a vhost or user that goes: borrowed from the command */
 };
 
@@ -426,6 +458,7 @@ struct meta;
 struct meta_setup {
     uint64_t hash_seed;   /* secret and this node's own: decides nothing that anybody can see */
     uint32_t shard_count; /* at least 1 */
+    uint16_t node;        /* the one we are; 0: the first, see meta_set_node */
     /* Called after a publication, on the control thread, for what no new reader can find. */
     void (*retire)(void *arg, void *ptr, void (*free_fn)(void *ptr));
     void *retire_arg;
@@ -437,7 +470,11 @@ struct meta *meta_new(const struct meta_setup *setup);
 /* No reader is left. What was retired before is not touched. */
 void meta_free(struct meta **meta);
 
-/* DONE or REFUSED. Shown to readers by the next meta_publish. */
+/* We are another node from the next publication on: it has joined a cluster, or left one. */
+void meta_set_node(struct meta *meta, uint16_t node);
+
+/* DONE or REFUSED. Shown to readers by the next meta_publish. Each is an entry of its own, of
+ * nobody in particular. */
 enum meta_verdict meta_apply(struct meta *meta, const struct meta_cmd *cmd,
                              struct meta_result *out);
 

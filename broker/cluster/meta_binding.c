@@ -168,6 +168,13 @@ static bool destination_is_open(const struct meta_version *v, const struct ends 
     return e->queue == NULL || cmd->conn == 0 || meta_queue_is_open_to(v, e->queue, cmd->conn, why);
 }
 
+/* Nobody is asked about a binding whose queue cannot be. */
+static bool destination_is_at_hand(const struct meta_version *v, const struct ends *e,
+                                   struct meta_refusal *why)
+{
+    return e->queue == NULL || meta_queue_is_at_hand(v, e->queue, why);
+}
+
 enum meta_verdict meta_binding_check(const struct meta_version *v, const struct meta_vhost *vh,
                                      const struct meta_cmd *cmd, struct meta_result *out)
 {
@@ -176,12 +183,15 @@ enum meta_verdict meta_binding_check(const struct meta_version *v, const struct 
         return META_REFUSED;
     struct ends e = ends_of(v, vh, cmd);
     if (cmd->op == META_BIND) {
-        if (!ends_are_there(vh, cmd, &e, why) || !args_suit(e.source, cmd->bind.args, why) ||
+        if (!ends_are_there(vh, cmd, &e, why) || !destination_is_at_hand(v, &e, why) ||
+            !args_suit(e.source, cmd->bind.args, why) ||
             (e.source->def->type == META_CONSISTENT_HASH && !weight_suits(cmd->bind.key, why)) ||
             !destination_is_open(v, &e, cmd, why))
             return META_REFUSED;
         return find_named(v, &e, cmd) != NULL ? META_DONE : META_CHANGE;
     }
+    if (!destination_is_at_hand(v, &e, why))
+        return META_REFUSED;
     /* To take away what is not there is done already, whoever asks. */
     if (find_named(v, &e, cmd) == NULL)
         return META_DONE;

@@ -19,6 +19,9 @@ enum sort {
     SORT_POLICY,
     SORT_OPERATOR_POLICY,
     SORT_PARAMETER,
+    SORT_NODE,
+    SORT_ORIGIN,
+    SORT_WHOLE,
 };
 
 static uint64_t thing(enum sort sort, const struct wire_out *head, struct slice name,
@@ -67,13 +70,15 @@ static uint64_t exchange_digest(const struct meta_exchange *x, bool lasting)
 }
 
 /* Not the shard: that is a node's own affair. */
-static uint64_t queue_digest(const struct meta_queue *q)
+static uint64_t queue_digest(const struct meta_queue *q, bool lasting)
 {
     uint8_t room[HEAD_MAX];
     struct wire_out w = wire_out_over(room, sizeof room);
     wire_put_u64(&w, q->qid);
     wire_put_u64(&w, q->vhost_id);
     wire_put_u64(&w, q->owner);
+    wire_put_u64(&w, lasting ? 0 : q->epoch);
+    wire_put_u16(&w, lasting ? 0 : q->node);
     wire_put_u8(&w, (uint8_t)(q->durable | q->auto_delete << 1));
     return thing(SORT_QUEUE, &w, meta_queue_name(q), meta_queue_args(q));
 }
@@ -173,7 +178,7 @@ static uint64_t vhost_digest(const struct meta_vhost *vh, bool lasting)
     pmap_iter(&it, &vh->queues);
     for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;)
         if (!lasting || q->durable)
-            sum += queue_digest(q);
+            sum += queue_digest(q, lasting);
     return sum;
 }
 
@@ -190,9 +195,47 @@ static uint64_t digest(const struct meta *meta, bool lasting)
     return sum + parameters_digest(0, &meta->draft.global_parameters);
 }
 
+static uint64_t node_digest(const struct meta_node *n)
+{
+    uint8_t room[HEAD_MAX];
+    struct wire_out w = wire_out_over(room, sizeof room);
+    wire_put_u64(&w, n->place);
+    wire_put_u64(&w, n->since);
+    wire_put_u32(&w, n->inc);
+    wire_put_u8(&w, (uint8_t)n->type);
+    wire_put_u8(&w, (uint8_t)n->state);
+    return WORDS(SORT_NODE, n->node, wire_out_slice(&w), n->name, n->cluster_address,
+                 n->amqp_address, n->management_address);
+}
+
+static uint64_t origin_digest(const struct meta_origin *o)
+{
+    uint8_t room[HEAD_MAX];
+    struct wire_out w = wire_out_over(room, sizeof room);
+    wire_put_u32(&w, o->inc);
+    wire_put_u64(&w, o->op);
+    return WORDS(SORT_ORIGIN, o->node, wire_out_slice(&w));
+}
+
+/* What belongs to no thing in particular. */
+static uint64_t rest_digest(const struct meta_version *v)
+{
+    uint8_t room[HEAD_MAX];
+    struct wire_out w = wire_out_over(room, sizeof room);
+    wire_put_u64(&w, v->last_id);
+    wire_put_u16(&w, v->last_node);
+    uint64_t sum =
+        WORDS(SORT_WHOLE, 0, wire_out_slice(&w), slice_of(v->cluster_id, sizeof v->cluster_id));
+    for (size_t i = 0; i < meta_node_count(v); i++)
+        sum += node_digest(meta_node_at(v, i));
+    for (size_t i = 0; i < meta_origin_count(v); i++)
+        sum += origin_digest(meta_origin_at(v, i));
+    return sum;
+}
+
 uint64_t meta_digest(const struct meta *meta)
 {
-    return digest(meta, false) + hash_u64(meta->last_id);
+    return digest(meta, false) + rest_digest(&meta->draft);
 }
 
 uint64_t meta_digest_lasting(const struct meta *meta)

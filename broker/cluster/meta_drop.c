@@ -66,6 +66,9 @@ void meta_drop_all(struct meta *m)
 {
     meta_destinations_drop(m);
     owners_drop(m);
+    meta_homes_drop(m);
+    meta_nodes_drop(m);
+    meta_origins_drop(m);
     vhosts_drop(m);
     users_drop(m);
     global_parameters_drop(m);

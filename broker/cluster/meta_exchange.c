@@ -1,5 +1,6 @@
 #include "amqp/amqp_table.h"
 #include "base/check.h"
+#include "base/mem.h"
 #include "cluster/meta_state.h"
 
 #define ALTERNATE     "alternate-exchange"
@@ -194,7 +195,7 @@ static const struct meta_exchange_def *def_make(struct meta *m, const struct met
     CHECK(name.len <= META_NAME_MAX && args.len <= UINT32_MAX);
     struct meta_exchange_def *d = pmap_edit_alloc(&m->edit, sizeof *d + name.len + args.len);
     *d = (struct meta_exchange_def){
-        .xid = ++m->last_id,
+        .xid = ++m->draft.last_id,
         .vhost_id = cmd->vhost_id,
         .durable = cmd->exchange_declare.durable,
         .auto_delete = cmd->exchange_declare.auto_delete,
@@ -248,7 +249,7 @@ void meta_exchange_change(struct meta *m, const struct meta_cmd *cmd, struct met
 {
     if (cmd->op == META_EXCHANGE_DECLARE) {
         meta_exchange_add(m, cmd);
-        out->id = m->last_id;
+        out->id = m->draft.last_id;
         return;
     }
     uint64_t xid = out->id;
@@ -279,4 +280,50 @@ void meta_exchange_delete(struct meta *m, const struct meta_exchange *x)
     meta_exchange_drop(m, mine);
     m->exchange_count--;
     m->routes_changed = true;
+}
+
+/* Those of a vhost, for as long as nothing is published. */
+static const struct meta_exchange_def **list_transient(const struct meta_vhost *vh, size_t *count)
+{
+    const struct meta_exchange_def **list =
+        mem_array(vh->exchanges.count + 1, sizeof(const struct meta_exchange_def *));
+    struct pmap_iter it;
+    pmap_iter(&it, &vh->exchanges);
+    *count = 0;
+    for (const struct meta_exchange *x; (x = pmap_next(&it)) != NULL;)
+        if (!x->def->durable)
+            list[(*count)++] = x->def;
+    return list;
+}
+
+/* Another one may go with one of them, by auto-delete: then it is not there any more. */
+static void delete_listed(struct meta *m, const struct meta_exchange_def *d,
+                          struct meta_result *out)
+{
+    const struct meta_exchange *x = meta_exchange_own(m, d);
+    if (x == NULL)
+        return;
+    uint64_t xid = d->xid;
+    meta_exchange_delete(m, x);
+    meta_unbind_destination(m, xid, out);
+}
+
+void meta_transient_exchanges_delete(struct meta *m, struct meta_result *out)
+{
+    struct pmap vhosts = m->draft.vhosts;
+    uint64_t *ids = mem_array(vhosts.count + 1, sizeof *ids);
+    size_t vhost_count = 0;
+    struct pmap_iter it;
+    pmap_iter(&it, &vhosts);
+    for (const struct meta_vhost *vh; (vh = pmap_next(&it)) != NULL;)
+        ids[vhost_count++] = vh->vhost_id;
+    for (size_t i = 0; i < vhost_count; i++) {
+        size_t count;
+        const struct meta_exchange_def **list =
+            list_transient(meta_vhost_get(&m->draft, ids[i]), &count);
+        for (size_t k = 0; k < count; k++)
+            delete_listed(m, list[k], out);
+        mem_free(list);
+    }
+    mem_free(ids);
 }

@@ -112,6 +112,11 @@ static uint64_t owner_conn(const void *item)
     return ((const struct meta_owner *)item)->conn;
 }
 
+static uint64_t home_node(const void *item)
+{
+    return ((const struct meta_home *)item)->node;
+}
+
 /* ---- users, policies, parameters ---- */
 
 static struct slice user_name(const void *item)
@@ -212,6 +217,7 @@ KIND_BY_ID(vhost_id)
 KIND_BY_ID(queue_id)
 KIND_BY_ID(destination_id)
 KIND_BY_ID(owner_conn)
+KIND_BY_ID(home_node)
 
 #define KIND(of, seed)                                                                             \
     (struct pmap_kind)                                                                             \
@@ -230,6 +236,7 @@ void meta_kinds_init(struct meta_kinds *k, uint64_t seed)
     k->by_key = KIND(routing_key, seed);
     k->destinations = KIND(destination_id, seed);
     k->owners = KIND(owner_conn, seed);
+    k->homes = KIND(home_node, seed);
     k->users = KIND(user_name, seed);
     k->permissions = KIND(permission_user, seed);
     k->topic_permissions = KIND(topic_permission_pair, seed);

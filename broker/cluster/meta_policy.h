@@ -85,6 +85,8 @@ struct meta_policy_keys {
     struct slice queue_mode;
     struct slice ha_mode; /* "all", "exactly" or "nodes"; its params are in the definition */
     struct slice ha_sync_mode;
+    struct slice master_locator; /* see meta_place.c */
+    struct slice leader_locator;
 };
 
 static inline bool meta_policy_has(const struct meta_policy_keys *k, enum meta_policy_key key)

@@ -311,6 +311,8 @@ static const struct {
     { META_KEY_QUEUE_MODE, offsetof(struct meta_policy_keys, queue_mode) },
     { META_KEY_HA_MODE, offsetof(struct meta_policy_keys, ha_mode) },
     { META_KEY_HA_SYNC_MODE, offsetof(struct meta_policy_keys, ha_sync_mode) },
+    { META_KEY_QUEUE_MASTER_LOCATOR, offsetof(struct meta_policy_keys, master_locator) },
+    { META_KEY_QUEUE_LEADER_LOCATOR, offsetof(struct meta_policy_keys, leader_locator) },
 };
 
 static struct slice *word_at(struct meta_policy_keys *k, unsigned i)

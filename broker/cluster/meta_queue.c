@@ -133,13 +133,16 @@ static enum meta_verdict declare_check(const struct meta_version *v, const struc
     if (q != NULL) {
         out->queue = q;
         out->id = q->qid;
+        if (!meta_queue_is_at_hand(v, q, why))
+            return META_REFUSED;
         ok = passive ? meta_queue_is_open_to(v, q, cmd->conn, why) : is_same(vh, q, cmd, why);
         return ok ? META_DONE : META_REFUSED;
     }
     if (passive)
         ok = meta_no_queue(vh, cmd->name, why);
     else
-        ok = vhost_has_room(vh, cmd, why) && meta_queue_args_check(vh, cmd, why);
+        ok = vhost_has_room(vh, cmd, why) && meta_queue_args_check(vh, cmd, why) &&
+             meta_place_check(v, vh, cmd, why);
     return ok ? META_CHANGE : META_REFUSED;
 }
 
@@ -155,6 +158,8 @@ static enum meta_verdict delete_check(const struct meta_version *v, const struct
     out->queue = q;
     out->id = q->qid;
     if (cmd->conn != 0 && !meta_queue_is_open_to(v, q, cmd->conn, &out->refusal))
+        return META_REFUSED;
+    if (cmd->qid == 0 && !meta_queue_is_at_hand(v, q, &out->refusal))
         return META_REFUSED;
     return META_CHANGE;
 }
@@ -239,10 +244,11 @@ static void tell(struct meta_result *r, enum meta_effect_kind kind, const struct
 {
     meta_tell(r, &(struct meta_effect){
                      .kind = kind,
+                     .node = q->node,
                      .shard = q->shard,
                      .qid = q->qid,
                      .vhost_id = q->vhost_id,
-                     .queue = kind == META_QUEUE_CREATED ? q : NULL,
+                     .queue = q,
                  });
 }
 
@@ -257,11 +263,12 @@ static struct meta_queue *queue_make(struct meta *m, const struct meta_cmd *cmd)
     struct slice args = cmd->queue_declare.args;
     CHECK(name.len <= META_NAME_MAX && args.len <= UINT32_MAX);
     struct meta_queue *q = pmap_edit_alloc(&m->edit, sizeof *q + name.len + args.len);
-    uint64_t qid = ++m->last_id;
+    uint64_t qid = ++m->draft.last_id;
     *q = (struct meta_queue){
         .qid = qid,
         .vhost_id = cmd->vhost_id,
         .owner = declared_owner(cmd),
+        .epoch = m->draft.index,
         .shard = (uint32_t)(hash_u64(qid) % m->shard_count),
         .args_bytes = (uint32_t)args.len,
         .name_bytes = (uint8_t)name.len,
@@ -272,6 +279,7 @@ static struct meta_queue *queue_make(struct meta *m, const struct meta_cmd *cmd)
         memcpy(q->bytes, name.ptr, name.len);
     if (args.len != 0)
         memcpy(q->bytes + name.len, args.ptr, args.len);
+    q->node = meta_place(m, q);
     return q;
 }
 
@@ -289,6 +297,7 @@ static void queue_add(struct meta *m, const struct meta_cmd *cmd, struct meta_re
     CHECK(old == NULL);
     if (q->owner != 0)
         pmap_set(&owner_own(m, q->owner)->queues, &m->kinds.queues, &m->edit, q);
+    meta_home_add(m, q);
     out->queue = q;
     out->id = q->qid;
     tell(out, META_QUEUE_CREATED, q);
@@ -299,6 +308,7 @@ void meta_queue_delete(struct meta *m, const struct meta_queue *q, struct meta_r
     meta_unbind_destination(m, q->qid, out);
     if (q->owner != 0)
         owner_remove_queue(m, q);
+    meta_home_remove(m, q);
     struct meta_vhost *vh = meta_vhost_own(m, q->vhost_id);
     struct slice name = meta_queue_name(q);
     const void *gone = pmap_del(&vh->queues, &m->kinds.queue_names, &m->edit,
@@ -333,7 +343,7 @@ static const struct meta_queue **oldest_first(const struct pmap *queues)
     return list;
 }
 
-static void queues_delete(struct meta *m, const struct pmap *queues, struct meta_result *out)
+void meta_queues_delete(struct meta *m, const struct pmap *queues, struct meta_result *out)
 {
     size_t count = queues->count;
     const struct meta_queue **list = oldest_first(queues);
@@ -351,6 +361,7 @@ void meta_vhost_queues_drop(struct meta *m, struct pmap *queues, struct meta_res
         const struct meta_queue *q = list[i];
         if (q->owner != 0)
             owner_remove_queue(m, q);
+        meta_home_remove(m, q);
         meta_destination_drop(m, q->qid);
         pmap_del(&m->draft.queues, kind, &m->edit, meta_hash_id(kind, q->qid), &q->qid);
         tell(out, META_QUEUE_DELETED, q);
@@ -377,7 +388,7 @@ void meta_owner_gone(struct meta *m, const struct meta_cmd *cmd, struct meta_res
         pmap_get(&m->draft.owners, kind, meta_hash_id(kind, cmd->conn), &cmd->conn);
     CHECK(o != NULL);
     struct pmap queues = o->queues;
-    queues_delete(m, &queues, out);
+    meta_queues_delete(m, &queues, out);
 }
 
 void meta_queue_drop(struct meta *m, const struct meta_queue *q)

@@ -12,6 +12,7 @@
 #include "base/shown.h"
 #include "base/text.h"
 #include "cluster/meta.h"
+#include "cluster/meta_entry.h"
 #include "model/topic.h"
 
 struct meta_kinds {
@@ -24,6 +25,7 @@ struct meta_kinds {
     struct pmap_kind by_key;       /* bindings and sets, by routing key */
     struct pmap_kind destinations; /* bindings and sets, by destination */
     struct pmap_kind owners;
+    struct pmap_kind homes;
     struct pmap_kind users;             /* by name */
     struct pmap_kind permissions;       /* of a vhost, by user */
     struct pmap_kind topic_permissions; /* of a vhost, by struct meta_pair */
@@ -39,13 +41,27 @@ struct meta_owner {
     struct pmap queues; /* by qid */
 };
 
+/* The queues that live on a node. */
+struct meta_home {
+    uint64_t tag;
+    struct pmap lasting; /* the durable ones, by qid */
+    struct pmap passing; /* the others */
+    uint16_t node;
+};
+
+/* By rising node; replaced when one of them changes. */
+struct meta_origins {
+    uint64_t tag;
+    size_t count;
+    struct meta_origin list[];
+};
+
 struct meta {
     struct shown current;
     const struct meta_version *published; /* what `current` shows */
     struct meta_version draft;
     struct pmap_edit edit;
     struct meta_kinds kinds;
-    uint64_t last_id; /* of vhosts, exchanges and queues alike */
     uint64_t exchange_count;
     uint64_t binding_count;
     uint64_t policy_count;
@@ -55,6 +71,8 @@ struct meta {
     bool rights_changed;    /* the same, of what users may do */
     bool replays;           /* exchanges whose last binding goes stay */
     uint32_t shard_count;
+    uint16_t self;
+    uint16_t origin; /* of the command that is being applied; 0: nobody's */
     void (*retire)(void *arg, void *ptr, void (*free_fn)(void *ptr));
     void *retire_arg;
     struct meta_garbage *garbage; /* what retire gets next, or NULL */
@@ -110,6 +128,8 @@ META_COMMAND(user);
 META_COMMAND(permission);
 META_COMMAND(policy);
 META_COMMAND(parameter);
+META_COMMAND(node);
+META_COMMAND(cluster);
 
 enum meta_verdict meta_vhost_check(const struct meta_version *v, const struct meta_vhost *vh,
                                    const struct meta_cmd *cmd, struct meta_result *out);
@@ -117,13 +137,49 @@ void meta_vhost_put(struct meta *m, const struct meta_cmd *cmd, struct meta_resu
 void meta_vhost_delete(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out);
 void meta_owner_gone(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out);
 
+/* A command of m->origin, in the entry m->index. */
+enum meta_verdict meta_carry_out(struct meta *m, const struct meta_cmd *cmd,
+                                 struct meta_result *out);
+
 /* ---- parts of changes ---- */
+
+/* As if it had never been used. */
+void meta_result_clear(struct meta_result *r);
 
 void meta_tell(struct meta_result *r, const struct meta_effect *effect);
 void meta_exchange_add(struct meta *m, const struct meta_cmd *cmd);
 void meta_exchange_delete(struct meta *m, const struct meta_exchange *x);
 void meta_tell_orphan(struct meta_result *r, const struct meta_exchange_def *d);
 void meta_queue_delete(struct meta *m, const struct meta_queue *q, struct meta_result *out);
+
+/* All of a set of queues by qid, the oldest first. `queues` is a copy of the map. */
+void meta_queues_delete(struct meta *m, const struct pmap *queues, struct meta_result *out);
+
+/* Exchanges that are not durable, with all their bindings. */
+void meta_transient_exchanges_delete(struct meta *m, struct meta_result *out);
+
+/* ---- nodes ---- */
+
+/* A queue has come to its node, or leaves it. */
+void meta_home_add(struct meta *m, const struct meta_queue *q);
+void meta_home_remove(struct meta *m, const struct meta_queue *q);
+const struct meta_home *meta_home_find(const struct meta_version *v, uint16_t node);
+void meta_homes_drop(struct meta *m);
+
+/* Can a queue be declared so: is there a node that it may live on? 506 if there is none. */
+MUST_CHECK bool meta_place_check(const struct meta_version *v, const struct meta_vhost *vh,
+                                 const struct meta_cmd *cmd, struct meta_refusal *why);
+
+/* Where a queue comes to live that is declared now: it has all but a node. */
+uint16_t meta_place(const struct meta *m, const struct meta_queue *q);
+
+/* Is it a node that queues live on, and is it up? */
+bool meta_node_is_host(const struct meta_node *n);
+
+void meta_nodes_drop(struct meta *m);
+void meta_origin_set(struct meta *m, const struct meta_origin *o); /* it may be new */
+void meta_origin_remove(struct meta *m, uint16_t node);
+void meta_origins_drop(struct meta *m);
 
 /* The alternate exchange of an exchange: by its argument, else by the policy that counts. */
 struct slice meta_policy_alternate(const struct meta_vhost *vh, const struct meta_exchange_def *d);

@@ -153,7 +153,7 @@ static struct meta_user user_now(struct meta *m, struct slice name)
     const struct meta_user *u = meta_user_find(&m->draft, name);
     if (u != NULL)
         return *u;
-    return (struct meta_user){ .user_id = ++m->last_id,
+    return (struct meta_user){ .user_id = ++m->draft.last_id,
                                .hashing = META_HASHING_SHA256,
                                .max_connections = META_NO_LIMIT,
                                .max_channels = META_NO_LIMIT,

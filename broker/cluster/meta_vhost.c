@@ -146,7 +146,7 @@ static uint64_t vhost_add(struct meta *m, struct slice name)
 {
     CHECK(name.len <= META_NAME_MAX);
     struct meta_vhost *vh = pmap_edit_alloc(&m->edit, sizeof *vh + name.len);
-    *vh = (struct meta_vhost){ .vhost_id = ++m->last_id,
+    *vh = (struct meta_vhost){ .vhost_id = ++m->draft.last_id,
                                .tag = m->edit.tag,
                                .max_connections = META_NO_LIMIT,
                                .max_queues = META_NO_LIMIT,

@@ -15,6 +15,9 @@ enum kind {
     BIT,
     NUMBER,  /* int64_t */
     HASHING, /* enum meta_hashing */
+    NODE,    /* uint16_t */
+    INC,     /* uint32_t */
+    TYPE,    /* enum meta_node_type */
 };
 
 struct field {
@@ -114,10 +117,28 @@ static const struct form {
     [META_PARAMETER_CLEAR] = { 24, PARAMETER },
     [META_GLOBAL_PARAMETER_PUT] = { 25, PARAMETER },
     [META_GLOBAL_PARAMETER_CLEAR] = { 26, PARAMETER },
+    [META_CLUSTER_FORM] = { 27, { { 0 } } },
+    [META_NODE_ADD] = { 28,
+                        { { TYPE, AT(node.type) },
+                          { NUMBER, AT(node.place) },
+                          { NAME, AT(node.cluster_address) },
+                          { NAME, AT(node.amqp_address) },
+                          { NAME, AT(node.management_address) } } },
+    [META_NODE_REMOVE] = { 29, { { NODE, AT(node.node) } } },
+    [META_NODE_UP] = { 30,
+                       { { NODE, AT(node.node) },
+                         { INC, AT(node.inc) },
+                         { NAME, AT(node.cluster_address) },
+                         { NAME, AT(node.amqp_address) },
+                         { NAME, AT(node.management_address) } } },
+    [META_NODE_DOWN] = { 31, { { NODE, AT(node.node) }, { INC, AT(node.inc) } } },
+    [META_NODE_STOPPED] = { 32, { { NODE, AT(node.node) }, { INC, AT(node.inc) } } },
+    [META_NODE_DRAIN] = { 33, { { NODE, AT(node.node) }, { INC, AT(node.inc) } } },
+    [META_NODE_TYPE] = { 34, { { NODE, AT(node.node) }, { TYPE, AT(node.type) } } },
 #undef AT
 };
 
-_Static_assert(ARRAY_COUNT(forms) == META_GLOBAL_PARAMETER_CLEAR + 1, "each command has a form");
+_Static_assert(ARRAY_COUNT(forms) == META_NODE_TYPE + 1, "each command has a form");
 
 static const struct form *form_of(enum meta_op op)
 {
@@ -170,6 +191,12 @@ static size_t field_size(const struct meta_cmd *cmd, const struct field *f)
     case BIT:
     case HASHING:
         return 1;
+    case TYPE:
+        return 1;
+    case NODE:
+        return 2;
+    case INC:
+        return 4;
     case NUMBER:
         return 8;
     }
@@ -198,6 +225,15 @@ static void put_field(struct wire_out *w, const struct meta_cmd *cmd, const stru
         return;
     case HASHING:
         wire_put_u8(w, (uint8_t) * (const enum meta_hashing *)m);
+        return;
+    case TYPE:
+        wire_put_u8(w, (uint8_t) * (const enum meta_node_type *)m);
+        return;
+    case NODE:
+        wire_put_u16(w, *(const uint16_t *)m);
+        return;
+    case INC:
+        wire_put_u32(w, *(const uint32_t *)m);
         return;
     case NUMBER:
         wire_put_u64(w, (uint64_t) * (const int64_t *)m);
@@ -244,6 +280,9 @@ static bool take_slice(struct wire *w, enum kind kind, struct slice *out)
     case BIT:
     case NUMBER:
     case HASHING:
+    case NODE:
+    case INC:
+    case TYPE:
         return true;
     }
     UNREACHABLE("field");
@@ -252,19 +291,35 @@ static bool take_slice(struct wire *w, enum kind kind, struct slice *out)
 static bool take_field(struct wire *w, struct meta_cmd *cmd, const struct field *f)
 {
     void *m = member(cmd, f);
-    if (is_slice(f->kind))
+    uint8_t v;
+    switch (f->kind) {
+    case NAME:
+    case WORDS:
+    case TABLE:
         return take_slice(w, f->kind, m);
-    if (f->kind == NUMBER) {
+    case NUMBER:
         *(int64_t *)m = (int64_t)wire_u64(w);
         return true;
-    }
-    uint8_t v = wire_u8(w);
-    if (f->kind == BIT) {
+    case NODE:
+        *(uint16_t *)m = wire_u16(w);
+        return true;
+    case INC:
+        *(uint32_t *)m = wire_u32(w);
+        return true;
+    case BIT:
+        v = wire_u8(w);
         *(bool *)m = v == 1;
         return v <= 1;
+    case HASHING:
+        v = wire_u8(w);
+        *(enum meta_hashing *)m = (enum meta_hashing)v;
+        return v <= META_HASHING_PBKDF2;
+    case TYPE:
+        v = wire_u8(w);
+        *(enum meta_node_type *)m = (enum meta_node_type)v;
+        return v < META_NODE_TYPE_COUNT;
     }
-    *(enum meta_hashing *)m = (enum meta_hashing)v;
-    return v <= META_HASHING_PBKDF2;
+    UNREACHABLE("field");
 }
 
 /* The names of what AMQP clients make are short strings; meta counts on it. Those of users, vhosts

@@ -270,7 +270,7 @@ Test(meta, deletes_exclusive_queues_with_their_connection)
     must(&w, (struct meta_cmd){ .op = META_OWNER_GONE });
     cr_assert(eq(sz, w.r.effect_count, 3));
     for (size_t i = 0; i < 3; i++) {
-        cr_expect(w.r.effects[i].kind == META_QUEUE_DELETED && w.r.effects[i].queue == NULL);
+        cr_expect(w.r.effects[i].kind == META_QUEUE_DELETED && w.r.effects[i].node == 1);
         cr_expect(eq(u64, w.r.effects[i].qid, qids[i]), "the oldest first");
     }
     cr_expect(queue_now(&w, "shared") != NULL);

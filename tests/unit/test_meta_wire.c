@@ -3,7 +3,7 @@
 #include "cluster/meta_wire.h"
 #include "meta_world.h"
 
-#define OPS (META_GLOBAL_PARAMETER_CLEAR + 1)
+#define OPS (META_NODE_TYPE + 1)
 
 /* A command of a kind with all its slices filled, and all else by chance of one octet. */
 static struct meta_cmd filled(enum meta_op op, struct rng *r, struct args *table)
@@ -25,6 +25,11 @@ static struct meta_cmd filled(enum meta_op op, struct rng *r, struct args *table
     } else if (op == META_QUEUE_DECLARE) {
         c.queue_declare.durable = bit;
         c.queue_declare.server_named = !bit;
+    } else if (op >= META_NODE_ADD) {
+        c.node.type = op == META_NODE_ADD || op == META_NODE_TYPE ? META_NODE_WITNESS : c.node.type;
+        c.node.place = op == META_NODE_ADD ? UINT64_MAX - 1 : 0;
+        c.node.node = op != META_NODE_ADD ? 0xFEDC : 0;
+        c.node.inc = 0xFEDCBA98;
     } else if (op == META_VHOST_PUT) {
         c.vhost.has_tracing = bit;
         c.vhost.tracing = true;
@@ -108,6 +113,10 @@ Test(meta_wire, refuses_what_it_does_not_know)
     struct meta_cmd user = user_put("u", "h", "t");
     len = encode(&user, 5, room, sizeof room);
     refuses_with(room, len, len - 6, META_HASHING_PBKDF2 + 1, "a way of hashing to come");
+
+    struct meta_cmd type = { .op = META_NODE_TYPE };
+    len = encode(&type, 5, room, sizeof room);
+    refuses_with(room, len, len - 1, META_NODE_TYPE_COUNT, "a type of nodes to come");
 }
 
 Test(meta_wire, refuses_names_and_tables_that_cannot_be)
