@@ -40,6 +40,7 @@ enum port_verdict {
     PORT_EXCLUSIVE, /* it has an exclusive consumer, or consumers where one wants to be that */
     PORT_IN_USE,    /* if_unused, and it has consumers */
     PORT_NOT_EMPTY, /* if_empty, and it has messages */
+    PORT_NODE_DOWN, /* its node cannot be reached: what became of it there is not known */
 };
 
 struct port_request {

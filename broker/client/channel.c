@@ -210,6 +210,8 @@ void channel_ask(struct channel *ch, const struct meta_queue *q, const struct po
     r->from = channel_ref(ch);
     ch->pending.qid = q->qid;
     ch->pending.shard = q->shard;
+    ch->pending.name_bytes = q->name_bytes;
+    memcpy(ch->pending.name, q->bytes, q->name_bytes);
     port_ask(ch->conn->shard, &r);
 }
 
@@ -239,10 +241,24 @@ const struct meta_queue *channel_open_queue(struct channel *ch, struct slice giv
     struct meta_refusal why;
     if (q == NULL)
         meta_no_queue(vh, name, &why);
-    else if (meta_queue_is_open_to(v, q, ch->conn->id, &why))
+    else if (meta_queue_is_at_hand(v, q, &why) && meta_queue_is_open_to(v, q, ch->conn->id, &why))
         return q;
     channel_refuse(ch, &why, method);
     return NULL;
+}
+
+void channel_refuse_lost(struct channel *ch, uint64_t qid, uint32_t method)
+{
+    const struct meta_version *v = channel_meta(ch);
+    const struct meta_queue *q = meta_queue_get(v, qid);
+    struct meta_refusal why;
+    if (q != NULL)
+        meta_home_is_down(v, q, &why);
+    else
+        meta_no_queue(channel_vhost(ch, v), slice_of(ch->pending.name, ch->pending.name_bytes),
+                      &why);
+    channel_done(ch);
+    channel_refuse(ch, &why, method);
 }
 
 /* ---- methods of the channel itself

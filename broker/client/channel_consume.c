@@ -75,9 +75,7 @@ static void forget(struct channel *ch, struct channel_consumer *cc)
     mem_free(cc);
 }
 
-/* ---- room
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- room ---- */
 
 /* For one with so many places of its own. */
 static bool has_room(const struct channel *ch, uint32_t own)
@@ -156,8 +154,7 @@ static void forget_and_feed(struct channel *ch, struct channel_consumer *cc)
         channel_feed(ch);
 }
 
-/* ---- delivering
- * --------------------------------------------------------------------------------------------- */
+/* ---- delivering ---- */
 
 static uint32_t now_ds(const struct channel *ch)
 {
@@ -274,8 +271,7 @@ void channel_tell_orphans(struct channel *ch, uint64_t qid)
     }
 }
 
-/* ---- consume and cancel
- * ------------------------------------------------------------------------------------ */
+/* ---- consume and cancel ---- */
 
 uint8_t channel_choose_tag(struct slice given, uint8_t *out)
 {
@@ -372,6 +368,8 @@ static void refuse_by_verdict(struct channel *ch, uint64_t qid, uint32_t method,
         channel_error(ch, AMQP_ACCESS_REFUSED, method,
                       "queue '%.*s' in vhost '%.*s' in exclusive use", SLICE_ARG(name),
                       SLICE_ARG(vhost));
+    else if (verdict == PORT_NODE_DOWN)
+        channel_refuse_lost(ch, qid, method);
     else
         channel_error(ch, AMQP_NOT_FOUND, method, "no queue '%.*s' in vhost '%.*s'",
                       SLICE_ARG(name), SLICE_ARG(vhost));
@@ -448,9 +446,7 @@ void channel_on_cancel_deleted(struct channel *ch)
     say_cancelled(ch);
 }
 
-/* ---- get
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- get ---- */
 
 static void take_get(struct channel *ch, const struct amqp_basic_get *m)
 {
@@ -504,9 +500,7 @@ void channel_on_consume_answer(struct channel *ch, struct port_request *r)
         on_got(ch, r);
 }
 
-/* ---- settling
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- settling ---- */
 
 void channel_settle(struct channel *ch, const struct unacked_entry *e, enum port_settle how)
 {
@@ -577,9 +571,7 @@ static void take_recover(struct channel *ch, uint32_t method, bool requeue)
     channel_feed(ch);
 }
 
-/* ---- prefetch
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- prefetch ---- */
 
 /* RabbitMQ's reading: not global is for consumers to come, global is for the channel (see its
  * documentation of consumer prefetch); and what is said for consumers lifts what was said for the

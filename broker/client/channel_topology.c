@@ -57,10 +57,17 @@ static void refused(struct channel *ch, const struct meta_refusal *why)
     channel_refuse(ch, why, method);
 }
 
+/* To delete what somebody else has for itself by now is done, as far as the client can tell. */
+static bool is_refused(const struct control_op *op)
+{
+    return op->verdict == META_REFUSED &&
+           (op->cmd.op != META_QUEUE_DELETE || op->refusal.code == AMQP_RESOURCE_ERROR);
+}
+
 static void on_changed(struct control_op *op)
 {
     struct channel *ch = channel_find(op->shard, &op->channel);
-    if (ch != NULL && op->verdict == META_REFUSED && op->cmd.op != META_QUEUE_DELETE)
+    if (ch != NULL && is_refused(op))
         refused(ch, &op->refusal);
     else if (ch != NULL)
         succeeded(ch, op->id);
@@ -201,6 +208,9 @@ static void on_delete_answer(struct channel *ch, const struct port_request *r)
     case PORT_NOT_EMPTY:
         refuse_delete(ch, r->qid, "not empty");
         return;
+    case PORT_NODE_DOWN:
+        channel_refuse_lost(ch, r->qid, AMQP_QUEUE_DELETE);
+        return;
     case PORT_NO_QUEUE: /* somebody else was quicker */
     case PORT_EXCLUSIVE:
         say_ok(ch, AMQP_QUEUE_DELETE);
@@ -209,11 +219,20 @@ static void on_delete_answer(struct channel *ch, const struct port_request *r)
     UNREACHABLE("port verdict");
 }
 
+/* It is about to be deleted, or went with its node. */
+static bool is_going(const struct channel *ch, const struct port_request *r)
+{
+    return r->verdict == PORT_NO_QUEUE ||
+           (r->verdict == PORT_NODE_DOWN && meta_queue_get(channel_meta(ch), r->qid) == NULL);
+}
+
 void channel_on_topology_answer(struct channel *ch, struct port_request *r)
 {
     ch->pending.messages = count_of(r->messages);
-    if (r->op == PORT_COUNT && r->verdict == PORT_NO_QUEUE && ch->pending.declare != NULL)
-        send_command(ch, &ch->pending.declare->cmd); /* it is going: there will be another one */
+    if (r->op == PORT_COUNT && is_going(ch, r) && ch->pending.declare != NULL)
+        send_command(ch, &ch->pending.declare->cmd); /* there will be another one */
+    else if (r->verdict == PORT_NODE_DOWN)
+        channel_refuse_lost(ch, r->qid, ch->pending.method);
     else if (r->op == PORT_COUNT)
         say_queue_declared(ch, ch->pending.messages, r->consumers);
     else if (r->op == PORT_DELETE)
@@ -364,7 +383,8 @@ static void take_queue_delete(struct channel *ch, const struct amqp_queue_delete
     const struct meta_version *v = channel_meta(ch);
     const struct meta_queue *q = meta_queue_find(v, vhost_of(ch), name);
     struct meta_refusal why;
-    if (q != NULL && !meta_queue_is_open_to(v, q, ch->conn->id, &why)) {
+    if (q != NULL &&
+        (!meta_queue_is_at_hand(v, q, &why) || !meta_queue_is_open_to(v, q, ch->conn->id, &why))) {
         channel_refuse(ch, &why, AMQP_QUEUE_DELETE);
         return;
     }

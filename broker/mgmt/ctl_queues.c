@@ -58,6 +58,7 @@ static void refuse(struct http_request *r, const struct port_request *p)
     case PORT_OK:
     case PORT_NO_QUEUE:
     case PORT_EXCLUSIVE:
+    case PORT_NODE_DOWN:
         break;
     }
     if (p->op == PORT_DELETE)

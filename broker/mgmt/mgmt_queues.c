@@ -391,6 +391,7 @@ static void on_deleted(struct mgmt_call *c, const struct port_request *r)
         return;
     case PORT_NO_QUEUE:
     case PORT_EXCLUSIVE:
+    case PORT_NODE_DOWN:
         mgmt_not_found(c);
         return;
     }

@@ -152,13 +152,23 @@ static void add_exchange(struct route *r, struct slice name)
 
 /* ---- one exchange ---- */
 
+/* A queue whose node is down is passed by as if it were not bound. */
+static void follow_queue(struct route *r, const struct meta_queue *q)
+{
+    if (UNLIKELY(!meta_queue_is_served(r->v, q)))
+        return;
+    r->has_matched = true;
+    add_queue(r->out, q);
+}
+
 static void follow(struct route *r, const struct meta_binding *b)
 {
+    if (LIKELY(!b->to_exchange)) {
+        follow_queue(r, b->queue);
+        return;
+    }
     r->has_matched = true;
-    if (LIKELY(!b->to_exchange))
-        add_queue(r->out, b->queue);
-    else
-        add_exchange(r, meta_exchange_name(b->exchange));
+    add_exchange(r, meta_exchange_name(b->exchange));
 }
 
 /* The bindings lie anywhere in memory. To ask for some of them before looking at the first hides
@@ -222,7 +232,13 @@ static struct consistent_hash hash_of(struct route *r)
     UNREACHABLE("hash on");
 }
 
-/* To one alone, the same for the same value. */
+static bool is_in_reach(const struct route *r, const struct meta_binding *b)
+{
+    return b->to_exchange || meta_queue_is_served(r->v, b->queue);
+}
+
+/* To one alone, the same for the same value: those of a queue whose node is down go to others
+ * meanwhile. */
 static void follow_hash(struct route *r)
 {
     struct consistent_hash best = hash_of(r);
@@ -230,7 +246,8 @@ static void follow_hash(struct route *r)
     struct pmap_iter it;
     pmap_iter(&it, &r->x->all);
     for (const struct meta_binding *b; (b = pmap_next(&it)) != NULL;)
-        if (consistent_hash_offer(&best, meta_binding_to_name(b), meta_binding_key(b)))
+        if (is_in_reach(r, b) &&
+            consistent_hash_offer(&best, meta_binding_to_name(b), meta_binding_key(b)))
             chosen = b;
     if (chosen != NULL)
         follow(r, chosen);
@@ -240,10 +257,8 @@ static void follow_hash(struct route *r)
 static void follow_default(struct route *r)
 {
     const struct meta_queue *q = meta_queue_find(r->v, r->vh, r->key);
-    if (q == NULL)
-        return;
-    r->has_matched = true;
-    add_queue(r->out, q);
+    if (q != NULL)
+        follow_queue(r, q);
 }
 
 static void follow_key(struct route *r, struct slice key)
