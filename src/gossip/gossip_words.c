@@ -86,9 +86,11 @@ static void hear_of_self(struct gossip *g, const struct gossip_word *w, struct g
     bool is_ill = w->inc == self->pub.inc && w->state != GOSSIP_ALIVE;
     bool is_other =
         w->inc == self->pub.inc && w->record.len != 0 && !slice_eq(w->record, self->pub.record);
-    if (g->has_left || (!is_later && !is_ill && !is_other))
+    if (g->has_left || MUTATION(GOSSIP_NO_REFUTATION))
         return;
-    if (MUTATION(GOSSIP_NO_REFUTATION))
+    if (w->inc < self->pub.inc && w->state != GOSSIP_ALIVE)
+        spread_begin(g, &g->self->word); /* we refuted it long ago, and it was not heard there */
+    if (!is_later && !is_ill && !is_other)
         return;
     if (w->inc >> 32 > self->pub.inc >> 32)
         change(out, &(struct gossip_change){ .kind = GOSSIP_CONFLICT, .id = w->id, .inc = w->inc });

@@ -7,12 +7,14 @@
  *   SIM_GO_ON=1     also after a seed that failed
  *   SIM_KIND=NAME   this kind of history alone   SIM_MUTATION=NAME  with this rule broken
  *
- * With `mutations` as its argument it breaks each rule in turn and wants that to be noticed.
+ * With `mutations` as its argument it breaks each rule in turn and wants that to be noticed; with
+ * `gossip-figures` it prints how fast gossip is (SIM_TRIALS=N of each row).
  */
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mutation.h"
 #include "io/clock.h"
+#include "sim_gossip.h"
 #include "sim_run.h"
 #include "sim_store.h"
 
@@ -24,6 +26,7 @@
 static const struct sim_kind kinds[] = {
     { "log", sim_log_run },
     { "store", sim_store_run },
+    { "gossip", sim_gossip_run },
 };
 
 static const char *const mutation_names[] = {
@@ -37,6 +40,19 @@ static const char *const mutation_texts[] = {
     MUTATIONS(X)
 #undef X
 };
+
+/* A rule is tried by the kinds of history that know it: its name begins with the kind's, in capital
+ * letters; the rules of the store have no such beginning. */
+static bool is_of_kind(const char *rule, const struct sim_kind *kind)
+{
+    static const struct {
+        const char *prefix, *kind;
+    } rows[] = { { "GOSSIP_", "gossip" } };
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
+        if (strncmp(rule, rows[i].prefix, strlen(rows[i].prefix)) == 0)
+            return strcmp(kind->name, rows[i].kind) == 0;
+    return strcmp(kind->name, "log") == 0 || strcmp(kind->name, "store") == 0;
+}
 
 static enum mutation mutation = MUTATION_COUNT;
 
@@ -92,6 +108,8 @@ static bool notices(enum mutation m)
     for (uint64_t first = 1, count = 50; first < budget; first += count, count *= 2)
         for (size_t k = 0; k < ARRAY_COUNT(kinds); k++) {
             struct sim_outcome o;
+            if (!is_of_kind(mutation_names[m], &kinds[k]))
+                continue;
             sim_run_batch(&(struct sim_batch){ .kind = &kinds[k],
                                                .first = first,
                                                .count = count,
@@ -129,6 +147,10 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (number("SIM_TRACE", 0) == 0 && !log_start(&quiet, &err))
         return 1;
+    if (argc > 1 && strcmp(argv[1], "gossip-figures") == 0) {
+        sim_gossip_figures((unsigned)number("SIM_TRIALS", 100));
+        return 0;
+    }
     if (argc > 1 && strcmp(argv[1], "mutations") == 0) {
         enum mutation one = mutation;
         for (int m = 0; m < MUTATION_COUNT; m++) {
