@@ -1,0 +1,621 @@
+#include "remote/remote_client.h"
+
+#define LETTERS_MANY_BYTES ((uint64_t)8 * 1024 * 1024)
+
+/* Channels that are nobody's keep their order, too: dead letters. */
+#define LETTERS_KEY UINT64_MAX
+
+/* Of one publish, or of some in a row that cost the same. */
+struct remote_charge {
+    uint64_t connection; /* 0: nobody's */
+    uint64_t octets;     /* a copy */
+    uint64_t copies;
+};
+
+/* A publish that somebody waits for. */
+struct remote_awaited {
+    struct port_channel_ref from;
+    uint64_t number;
+    uint32_t copies; /* 0: answered */
+};
+
+/* A question under way. */
+struct remote_asked {
+    uint32_t token;
+    struct port_request *request; /* NULL: whether a channel takes replies */
+    struct port_channel_ref from;
+};
+
+/* A consumer at a queue over there. */
+struct remote_subscriber {
+    uint64_t id;
+    struct port_channel_ref channel;
+};
+
+static void init_life(struct remote_client *c)
+{
+    remote_ring_init(&c->charges, sizeof(struct remote_charge));
+    remote_ring_init(&c->awaited, sizeof(struct remote_awaited));
+    c->awaited_base = 1;
+    c->taken = c->letter_bytes = 0;
+    idmap_init(&c->asks);
+    idmap_init(&c->consumers);
+    c->took.count = c->sent_back.count = c->settles.count = 0;
+}
+
+struct remote_client *remote_client_new(const struct remote_client_ops *ops, void *arg,
+                                        const struct remote_pipe *pipe)
+{
+    struct remote_client *c = mem_zalloc(sizeof *c);
+    c->ops = ops;
+    c->arg = arg;
+    c->life = 1;
+    remote_outbox_init(&c->out, pipe);
+    remote_inbox_init(&c->in, ops->count, arg);
+    init_life(c);
+    return c;
+}
+
+static void drop_message(struct remote_client *c, struct message **m)
+{
+    c->out.pipe.drop(c->out.pipe.arg, m);
+}
+
+static void free_all(struct idmap *m)
+{
+    size_t at = 0;
+    for (void *value; (value = idmap_next(m, &at)) != NULL;)
+        mem_free(value);
+    idmap_fini(m);
+}
+
+static void free_asks(struct remote_client *c)
+{
+    size_t at = 0;
+    for (struct remote_asked *a; (a = idmap_next(&c->asks, &at)) != NULL;)
+        mem_free(a->request);
+    free_all(&c->asks);
+}
+
+void remote_client_free(struct remote_client **client)
+{
+    struct remote_client *c = *client;
+    *client = NULL;
+    if (c == NULL)
+        return;
+    if (c->message != NULL)
+        drop_message(c, &c->message);
+    remote_outbox_reset(&c->out);
+    remote_inbox_reset(&c->in);
+    remote_ring_fini(&c->charges);
+    remote_ring_fini(&c->awaited);
+    free_asks(c);
+    free_all(&c->consumers);
+    mem_free(c);
+}
+
+/* ---- runs of tags -----------------------------------------------------------------------------
+ */
+
+static void say_runs(struct remote_client *c, struct remote_runs *runs, enum remote_op op,
+                     enum port_settle how)
+{
+    uint8_t room[REMOTE_RUNS * REMOTE_RANGE_BYTES];
+    struct wire_out w = wire_out_over(room, sizeof room);
+    for (unsigned i = 0; i < runs->count; i++) {
+        wire_put_u64(&w, runs->items[i].first);
+        wire_put_u32(&w, runs->items[i].count);
+    }
+    if (runs->count != 0)
+        remote_outbox_put(
+            &c->out, 0,
+            &(struct remote_record){ .op = op, .kind = (uint8_t)how, .list = wire_out_slice(&w) });
+    runs->count = 0;
+}
+
+/* False: there is no room for it. */
+static bool add_to_runs(struct remote_runs *runs, uint64_t tag)
+{
+    struct remote_run *last = runs->count != 0 ? &runs->items[runs->count - 1] : NULL;
+    if (LIKELY(last != NULL && last->first + last->count == tag && last->count != UINT32_MAX)) {
+        last->count++;
+        return true;
+    }
+    if (runs->count == REMOTE_RUNS)
+        return false;
+    runs->items[runs->count++] = (struct remote_run){ tag, 1 };
+    return true;
+}
+
+/* In the order in which their effects must come: what was taken was so before it was settled. */
+static void say_gathered(struct remote_client *c)
+{
+    say_runs(c, &c->took, REMOTE_TOOK, PORT_ACK);
+    say_runs(c, &c->sent_back, REMOTE_SENT_BACK, PORT_ACK);
+    say_runs(c, &c->settles, REMOTE_SETTLE, c->settle_how);
+}
+
+static void gather(struct remote_client *c, struct remote_runs *runs, uint64_t tag)
+{
+    if (!add_to_runs(runs, tag)) {
+        say_gathered(c);
+        (void)add_to_runs(runs, tag);
+    }
+    c->out.pipe.soon(c->out.pipe.arg);
+}
+
+void remote_client_settle(struct remote_client *c, uint64_t tag, enum port_settle how)
+{
+    if (how != c->settle_how && c->settles.count != 0)
+        say_gathered(c);
+    c->settle_how = how;
+    gather(c, &c->settles, tag);
+}
+
+void remote_client_flush(struct remote_client *c)
+{
+    say_gathered(c);
+    uint32_t owed = remote_inbox_owes(&c->in);
+    if (owed != 0)
+        remote_outbox_put(&c->out, 0,
+                          &(struct remote_record){ .op = REMOTE_PARTS_TAKEN, .count = owed });
+    remote_outbox_flush(&c->out);
+}
+
+/* ---- publishing -------------------------------------------------------------------------------
+ */
+
+static uint64_t key_of(const struct port_channel_ref *from)
+{
+    return from->connection != 0 ? remote_channel_key(from) : LETTERS_KEY;
+}
+
+static void charge(struct remote_client *c, uint64_t connection, uint64_t octets, uint64_t copies)
+{
+    struct remote_ring *ring = &c->charges;
+    struct remote_charge *last = ring->count != 0 ? remote_ring_at(ring, ring->count - 1) : NULL;
+    if (connection == 0)
+        c->letter_bytes += octets * copies;
+    if (last != NULL && last->connection == connection && last->octets == octets) {
+        last->copies += copies;
+        return;
+    }
+    struct remote_charge *new = remote_ring_add(ring);
+    *new = (struct remote_charge){ connection, octets, copies };
+}
+
+static void await(struct remote_client *c)
+{
+    struct remote_awaited *a = remote_ring_add(&c->awaited);
+    *a = (struct remote_awaited){ c->from, c->number, c->qid_count };
+}
+
+void remote_client_published(struct remote_client *c)
+{
+    if (c->message == NULL)
+        return;
+    charge(c, c->from.connection, message_cost_bytes(c->message), c->qid_count);
+    if (c->number != 0)
+        await(c);
+    remote_outbox_put(
+        &c->out, key_of(&c->from),
+        &(struct remote_record){ .op = REMOTE_PUBLISH,
+                                 .flags = c->number != 0 ? REMOTE_AWAITED : 0,
+                                 .list = slice_of(c->qids, c->qid_count * sizeof(uint64_t)),
+                                 .message = c->message });
+    c->qid_count = 0;
+    drop_message(c, &c->message);
+}
+
+static bool is_same(const struct port_channel_ref *a, const struct port_channel_ref *b)
+{
+    return a->connection == b->connection && a->incarnation == b->incarnation &&
+           a->number == b->number;
+}
+
+void remote_client_publish(struct remote_client *c, uint64_t qid, struct message **m,
+                           const struct port_channel_ref *from, uint64_t number)
+{
+    if (c->message != NULL &&
+        (c->message != *m || c->qid_count == REMOTE_QIDS_MAX || !is_same(&c->from, from)))
+        remote_client_published(c);
+    struct wire_out w = wire_out_over(c->qids + c->qid_count * sizeof qid, sizeof qid);
+    wire_put_u64(&w, qid);
+    c->qid_count++;
+    c->number = number;
+    c->from = *from;
+    if (c->message == NULL) {
+        c->message = *m;
+        *m = NULL;
+        c->out.pipe.soon(c->out.pipe.arg);
+    } else {
+        drop_message(c, m);
+    }
+}
+
+void remote_client_reply(struct remote_client *c, const struct reply_address *to, struct message *m,
+                         const struct port_channel_ref *from)
+{
+    charge(c, from->connection, message_cost_bytes(m), 1);
+    struct remote_record r = { .op = REMOTE_REPLY, .channel = to->channel, .message = m };
+    memcpy(r.secret, to->secret, sizeof r.secret);
+    remote_outbox_put(&c->out, key_of(from), &r);
+}
+
+bool remote_client_has_many_letters(const struct remote_client *c)
+{
+    return c->letter_bytes > LETTERS_MANY_BYTES;
+}
+
+/* ---- what becomes of it -----------------------------------------------------------------------
+ */
+
+static void on_taken(struct remote_client *c, uint64_t taken)
+{
+    uint64_t left = taken - c->taken;
+    c->taken = taken;
+    while (left != 0 && c->charges.count != 0) {
+        struct remote_charge *first = remote_ring_at(&c->charges, 0);
+        uint64_t n = left < first->copies ? left : first->copies;
+        uint64_t connection = first->connection;
+        uint64_t octets = n * first->octets;
+        left -= n;
+        first->copies -= n;
+        if (first->copies == 0)
+            remote_ring_drop_first(&c->charges);
+        if (connection == 0)
+            c->letter_bytes -= octets;
+        c->ops->taken(c->arg, connection, octets);
+    }
+}
+
+/* Answers of one channel in a row are told as one. */
+struct told {
+    struct port_channel_ref from;
+    uint64_t first;
+    uint32_t count;
+    uint32_t copies;
+    bool ok;
+};
+
+static void tell(struct remote_client *c, struct told *t)
+{
+    if (t->count != 0)
+        c->ops->published(c->arg, &t->from, t->first, t->count, t->copies, t->ok);
+    t->count = 0;
+}
+
+static void add_told(struct remote_client *c, struct told *t, const struct remote_awaited *a)
+{
+    if (t->count != 0 && (t->first + t->count != a->number || t->copies != a->copies ||
+                          !is_same(&t->from, &a->from)))
+        tell(c, t);
+    if (t->count == 0) {
+        t->from = a->from;
+        t->first = a->number;
+        t->copies = a->copies;
+    }
+    t->count++;
+}
+
+static void answer_one(struct remote_client *c, struct told *t, uint64_t number)
+{
+    struct remote_awaited *a = remote_ring_at(&c->awaited, (size_t)(number - c->awaited_base));
+    if (a->copies != 0)
+        add_told(c, t, a);
+    a->copies = 0;
+}
+
+/* Those that were answered before are passed over. */
+static void answer_awaited(struct remote_client *c, struct told *t, uint64_t first, uint64_t last)
+{
+    uint64_t end = c->awaited_base + c->awaited.count;
+    if (first < c->awaited_base)
+        first = c->awaited_base;
+    for (uint64_t n = first; n <= last && n < end; n++)
+        answer_one(c, t, n);
+    const struct remote_awaited *a;
+    while (c->awaited.count != 0 && (a = remote_ring_at(&c->awaited, 0))->copies == 0) {
+        remote_ring_drop_first(&c->awaited);
+        c->awaited_base++;
+    }
+}
+
+static void on_confirm(struct remote_client *c, const struct remote_record *r)
+{
+    struct told t = { .ok = r->op == REMOTE_CONFIRM };
+    if (t.ok && r->number != 0)
+        answer_awaited(c, &t, 0, r->number);
+    struct slice list = r->list;
+    struct remote_run run;
+    while (remote_next_range(&list, &run.first, &run.count))
+        answer_awaited(c, &t, run.first, run.first + run.count - 1);
+    tell(c, &t);
+}
+
+/* ---- requests ---------------------------------------------------------------------------------
+ */
+
+static struct remote_asked *add_asked(struct remote_client *c, const struct port_channel_ref *from)
+{
+    struct remote_asked *a = mem_zalloc(sizeof *a);
+    do
+        c->last_token++;
+    while (c->last_token == 0 || idmap_get(&c->asks, c->last_token) != NULL);
+    a->token = c->last_token;
+    a->from = *from;
+    idmap_put(&c->asks, a->token, a);
+    return a;
+}
+
+static struct remote_asked *take_asked(struct remote_client *c, uint32_t token)
+{
+    return idmap_take(&c->asks, token);
+}
+
+static void add_consumer(struct remote_client *c, const struct port_request *r)
+{
+    struct remote_subscriber *s = mem_alloc(sizeof *s);
+    *s = (struct remote_subscriber){ r->consumer, r->from };
+    idmap_put(&c->consumers, s->id, s);
+}
+
+static void forget_consumer(struct remote_client *c, uint64_t id)
+{
+    mem_free(idmap_take(&c->consumers, id));
+}
+
+static uint8_t flags_of(const struct port_request *r)
+{
+    return (uint8_t)((r->no_ack ? REMOTE_NO_ACK : 0) | (r->exclusive ? REMOTE_EXCLUSIVE : 0) |
+                     (r->if_unused ? REMOTE_IF_UNUSED : 0) | (r->if_empty ? REMOTE_IF_EMPTY : 0));
+}
+
+void remote_client_ask(struct remote_client *c, struct port_request **request)
+{
+    struct port_request *r = *request;
+    *request = NULL;
+    remote_client_published(c);
+    say_gathered(c); /* what the channel said before arrives before */
+    struct remote_asked *a = add_asked(c, &r->from);
+    a->request = r;
+    if (r->op == PORT_CONSUME)
+        add_consumer(c, r);
+    remote_outbox_put(&c->out, key_of(&r->from),
+                      &(struct remote_record){ .op = REMOTE_ASK,
+                                               .flags = flags_of(r),
+                                               .kind = (uint8_t)r->op,
+                                               .token = a->token,
+                                               .qid = r->qid,
+                                               .consumer = r->consumer,
+                                               .count = r->prefetch,
+                                               .signed_number = (uint64_t)r->priority,
+                                               .channel = r->from });
+}
+
+static void fill_answer(struct port_request *r, struct remote_record *from)
+{
+    r->verdict = (enum port_verdict)from->verdict;
+    r->messages = from->number;
+    r->consumers = from->count;
+    r->consumer_timeout_ms = (int64_t)from->signed_number;
+    r->is_unused = (from->flags & REMOTE_UNUSED) != 0;
+    r->redelivered = (from->flags & REMOTE_REDELIVERED) != 0;
+    r->qseq = from->tag;
+}
+
+/* A consumer that could not be, or is no longer. */
+static void mind_consumer(struct remote_client *c, const struct port_request *r)
+{
+    if ((r->op == PORT_CONSUME && r->verdict != PORT_OK) || r->op == PORT_CANCEL)
+        forget_consumer(c, r->consumer);
+}
+
+static bool on_answer(struct remote_client *c, struct remote_record *from)
+{
+    struct remote_asked *a = take_asked(c, from->token);
+    struct port_request *r = a != NULL ? a->request : NULL;
+    if (r == NULL)
+        return false;
+    mem_free(a);
+    fill_answer(r, from);
+    if (from->has_content && r->op == PORT_GET) {
+        r->message = remote_message(from);
+        CHECK(r->message != NULL);
+        c->ops->count(c->arg, (int64_t)message_cost_bytes(r->message));
+    }
+    mind_consumer(c, r);
+    c->ops->answer(c->arg, r);
+    return true;
+}
+
+void remote_client_reply_ask(struct remote_client *c, const struct reply_address *to,
+                             const struct port_channel_ref *from)
+{
+    struct remote_asked *a = add_asked(c, from);
+    struct remote_record r = { .op = REMOTE_REPLY_ASK, .token = a->token, .channel = to->channel };
+    memcpy(r.secret, to->secret, sizeof r.secret);
+    remote_outbox_put(&c->out, key_of(from), &r);
+}
+
+static bool on_reply_known(struct remote_client *c, const struct remote_record *r)
+{
+    struct remote_asked *a = take_asked(c, r->token);
+    if (a == NULL || a->request != NULL)
+        return false;
+    struct port_channel_ref from = a->from;
+    mem_free(a);
+    c->ops->reply_known(c->arg, &from, (r->flags & REMOTE_YES) != 0);
+    return true;
+}
+
+/* ---- consumers --------------------------------------------------------------------------------
+ */
+
+void remote_client_wake(struct remote_client *c, uint64_t consumer, uint32_t credit)
+{
+    say_gathered(c);
+    remote_outbox_put(
+        &c->out, 0,
+        &(struct remote_record){ .op = REMOTE_WAKE, .consumer = consumer, .count = credit });
+}
+
+void remote_client_abandon(struct remote_client *c, uint64_t qid, uint64_t consumer)
+{
+    say_gathered(c);
+    forget_consumer(c, consumer);
+    remote_outbox_put(
+        &c->out, 0,
+        &(struct remote_record){ .op = REMOTE_ABANDON, .qid = qid, .consumer = consumer });
+}
+
+static void on_delivery(struct remote_client *c, struct remote_record *r)
+{
+    const struct remote_subscriber *s = idmap_get(&c->consumers, r->consumer);
+    struct message *m = s != NULL ? remote_message(r) : NULL;
+    bool taken = false;
+    if (LIKELY(m != NULL)) {
+        c->ops->count(c->arg, (int64_t)message_cost_bytes(m));
+        taken = c->ops->offer(c->arg, &s->channel, r->consumer, r->tag, m,
+                              (r->flags & REMOTE_REDELIVERED) != 0);
+        drop_message(c, &m);
+    }
+    gather(c, taken ? &c->took : &c->sent_back, r->tag);
+}
+
+typedef void (*consumer_fn)(void *arg, const struct port_channel_ref *to, uint64_t consumer);
+
+static void tell_consumer(struct remote_client *c, uint64_t consumer, consumer_fn fn)
+{
+    const struct remote_subscriber *s = idmap_get(&c->consumers, consumer);
+    if (s == NULL)
+        return;
+    struct port_channel_ref to = s->channel;
+    fn(c->arg, &to, consumer);
+}
+
+static void on_cancelled(struct remote_client *c, uint64_t consumer)
+{
+    struct remote_subscriber *s = idmap_take(&c->consumers, consumer);
+    if (s == NULL)
+        return;
+    struct port_channel_ref to = s->channel;
+    mem_free(s);
+    c->ops->cancelled(c->arg, &to, consumer);
+}
+
+/* ---- frames -----------------------------------------------------------------------------------
+ */
+
+static bool on_record(struct remote_client *c, struct remote_record *r)
+{
+    switch ((unsigned)r->op) {
+    case REMOTE_DELIVER:
+        if (!r->has_content)
+            return false;
+        on_delivery(c, r);
+        return true;
+    case REMOTE_TAKEN:
+        on_taken(c, r->number);
+        return true;
+    case REMOTE_CONFIRM:
+    case REMOTE_NACK:
+        on_confirm(c, r);
+        return true;
+    case REMOTE_ANSWER:
+        return on_answer(c, r);
+    case REMOTE_RESUMED:
+        tell_consumer(c, r->consumer, c->ops->resumed);
+        return true;
+    case REMOTE_SERVED:
+        tell_consumer(c, r->consumer, c->ops->served);
+        return true;
+    case REMOTE_CANCELLED:
+        on_cancelled(c, r->consumer);
+        return true;
+    case REMOTE_REPLY_KNOWN:
+        return on_reply_known(c, r);
+    case REMOTE_PARTS_TAKEN:
+        remote_outbox_on_parts_taken(&c->out, r->count);
+        return true;
+    default:
+        return false; /* for who answers */
+    }
+}
+
+bool remote_client_take(struct remote_client *c, struct slice frame)
+{
+    struct wire w = wire_over(frame);
+    struct remote_record r;
+    enum remote_next next;
+    while ((next = remote_inbox_next(&c->in, &w, &r)) == REMOTE_RECORD) {
+        bool ok = on_record(c, &r);
+        if (r.assembled != NULL)
+            (void)message_unref(&r.assembled); /* was not counted */
+        if (!ok)
+            return false;
+    }
+    if (c->in.parts_taken != 0)
+        c->out.pipe.soon(c->out.pipe.arg);
+    return next == REMOTE_END;
+}
+
+/* ---- the end of a life ------------------------------------------------------------------------
+ */
+
+static void lose_publishes(struct remote_client *c, struct remote_ring *charges,
+                           struct remote_ring *awaited)
+{
+    struct told t = { .ok = false };
+    for (; awaited->count != 0; remote_ring_drop_first(awaited)) {
+        const struct remote_awaited *a = remote_ring_at(awaited, 0);
+        if (a->copies != 0)
+            add_told(c, &t, a);
+    }
+    tell(c, &t);
+    for (; charges->count != 0; remote_ring_drop_first(charges)) {
+        const struct remote_charge *charge = remote_ring_at(charges, 0);
+        c->ops->taken(c->arg, charge->connection, charge->octets * charge->copies);
+    }
+    remote_ring_fini(awaited);
+    remote_ring_fini(charges);
+}
+
+static void lose_asks(struct remote_client *c, struct idmap *asks)
+{
+    for (struct remote_asked *a; (a = idmap_first(asks)) != NULL; mem_free(a)) {
+        idmap_take(asks, a->token);
+        if (a->request == NULL) {
+            c->ops->reply_known(c->arg, &a->from, false);
+            continue;
+        }
+        a->request->verdict = PORT_NODE_DOWN;
+        c->ops->answer(c->arg, a->request);
+    }
+    idmap_fini(asks);
+}
+
+static void lose_consumers(struct remote_client *c, struct idmap *consumers)
+{
+    for (struct remote_subscriber *s; (s = idmap_first(consumers)) != NULL; mem_free(s)) {
+        idmap_take(consumers, s->id);
+        c->ops->cancelled(c->arg, &s->channel, s->id);
+    }
+    idmap_fini(consumers);
+}
+
+void remote_client_lost(struct remote_client *c)
+{
+    remote_client_published(c); /* to nobody, but it is charged and awaited */
+    struct remote_ring charges = c->charges;
+    struct remote_ring awaited = c->awaited;
+    struct idmap asks = c->asks;
+    struct idmap consumers = c->consumers;
+    c->life = c->life == UINT16_MAX ? 1 : (uint16_t)(c->life + 1);
+    remote_outbox_reset(&c->out);
+    remote_inbox_reset(&c->in);
+    init_life(c);
+    lose_publishes(c, &charges, &awaited);
+    lose_asks(c, &asks);
+    lose_consumers(c, &consumers);
+}

@@ -1,0 +1,628 @@
+#include "remote/remote_server.h"
+
+#define PROMISED_FIRST 64u
+
+/* A delivery that the other side has not taken yet. */
+struct remote_under_way {
+    struct remote_delivery delivery;
+    bool done;
+};
+
+/* A consumer of ours at a queue of this node. */
+struct remote_subscription {
+    uint64_t id;
+    uint64_t qid;
+    uint32_t where;
+    uint64_t channel; /* key of its channel over there */
+};
+
+struct remote_server *remote_server_new(const struct remote_server_ops *ops, void *arg,
+                                        const struct remote_pipe *pipe)
+{
+    struct remote_server *s = mem_zalloc(sizeof *s);
+    s->ops = ops;
+    s->arg = arg;
+    remote_outbox_init(&s->out, pipe);
+    remote_inbox_init(&s->in, ops->count, arg);
+    confirm_init(&s->confirm);
+    unacked_init(&s->unacked);
+    remote_ring_init(&s->under_way, sizeof(struct remote_under_way));
+    s->under_way_base = s->unacked.next;
+    idmap_init(&s->consumers);
+    idmap_init(&s->promised);
+    s->promised_next = PROMISED_FIRST;
+    return s;
+}
+
+void remote_server_free(struct remote_server **server)
+{
+    struct remote_server *s = *server;
+    *server = NULL;
+    if (s == NULL)
+        return;
+    CHECK(s->is_lost);
+    mem_free(s);
+}
+
+static void say(struct remote_server *s, uint64_t channel, const struct remote_record *r)
+{
+    if (!s->is_lost)
+        remote_outbox_put(&s->out, channel, r);
+}
+
+static void soon(struct remote_server *s)
+{
+    s->out.pipe.soon(s->out.pipe.arg);
+}
+
+/* ---- queues that were promised to go ----------------------------------------------------------
+ *
+ * A queue that may be deleted is gone for everybody as soon as it has said so, and whoever asked
+ * then has the metadata delete it. Should the other side die in between, we do. Once the metadata
+ * knows, there is nothing left to remember; that is looked for when there are twice as many. */
+
+static void forget_those_gone(struct remote_server *s)
+{
+    struct idmap all = s->promised;
+    idmap_init(&s->promised);
+    size_t at = 0;
+    for (uint64_t *qid; (qid = idmap_next(&all, &at)) != NULL;) {
+        uint32_t where;
+        if (s->ops->find(s->arg, *qid, &where))
+            idmap_put(&s->promised, *qid, qid);
+        else
+            mem_free(qid);
+    }
+    idmap_fini(&all);
+    s->promised_next = s->promised.count < PROMISED_FIRST ? PROMISED_FIRST : s->promised.count;
+    s->promised_next *= 2;
+}
+
+static void promise(struct remote_server *s, uint64_t qid)
+{
+    if (idmap_get(&s->promised, qid) != NULL)
+        return;
+    if (s->promised.count >= s->promised_next)
+        forget_those_gone(s);
+    idmap_put(&s->promised, qid, mem_dup(&qid, sizeof qid));
+}
+
+static void keep_promises(struct remote_server *s)
+{
+    for (uint64_t *qid; (qid = idmap_first(&s->promised)) != NULL; mem_free(qid)) {
+        idmap_take(&s->promised, *qid);
+        uint32_t where;
+        if (s->ops->find(s->arg, *qid, &where))
+            s->ops->delete (s->arg, *qid);
+    }
+    idmap_fini(&s->promised);
+}
+
+/* ---- publishing -------------------------------------------------------------------------------
+ */
+
+struct shares {
+    uint32_t away, refused, now;
+};
+
+static void publish_to(struct remote_server *s, struct slice qids, struct message **m,
+                       uint64_t number, struct shares *out)
+{
+    uint64_t qid;
+    while (remote_next_qid(&qids, &qid)) {
+        struct message *one = qids.len != 0 ? message_ref(*m) : *m;
+        if (qids.len == 0)
+            *m = NULL;
+        switch (s->ops->publish(s->arg, qid, &one, number)) {
+        case PORT_LATER:
+            out->away++;
+            break;
+        case PORT_REFUSED:
+            out->refused++;
+            break;
+        case PORT_TAKEN:
+            out->now++;
+            break;
+        }
+    }
+}
+
+static bool on_publish(struct remote_server *s, struct remote_record *r)
+{
+    struct message *m = r->has_content && r->list.len != 0 ? remote_message(r) : NULL;
+    if (m == NULL)
+        return false;
+    s->ops->made(s->arg, m);
+    bool awaited = (r->flags & REMOTE_AWAITED) != 0;
+    uint64_t number = awaited ? s->confirm.next : 0;
+    struct shares n = { 0 };
+    publish_to(s, r->list, &m, number, &n);
+    bool waits = s->ops->published(s->arg, number);
+    s->taken += n.refused + n.now;
+    if (awaited)
+        confirm_begin(&s->confirm, n.away + n.refused + waits);
+    for (; awaited && n.refused != 0; n.refused--)
+        confirm_answer(&s->confirm, number, false);
+    soon(s);
+    return true;
+}
+
+void remote_server_on_published(struct remote_server *s, uint64_t number, bool ok)
+{
+    if (s->is_lost)
+        return;
+    confirm_answer(&s->confirm, number, ok);
+    soon(s);
+}
+
+void remote_server_on_durable(struct remote_server *s, uint64_t first, uint32_t count)
+{
+    if (s->is_lost)
+        return;
+    for (uint32_t i = 0; i < count; i++)
+        confirm_answer(&s->confirm, first + i, true);
+    soon(s);
+}
+
+void remote_server_on_taken(struct remote_server *s, uint64_t copies)
+{
+    s->taken += copies;
+    if (!s->is_lost)
+        soon(s);
+}
+
+/* Confirms as they are being said: ranges of single ones, and how far all are. */
+struct saying {
+    struct remote_server *server;
+    bool ok;
+    uint64_t upto;
+    uint64_t run_first;
+    uint32_t run_count;
+    struct wire_out w;
+    uint8_t room[256 * REMOTE_RANGE_BYTES];
+};
+
+static void say_confirms(struct saying *y)
+{
+    if (y->upto == 0 && wire_out_len(&y->w) == 0)
+        return;
+    say(y->server, 0,
+        &(struct remote_record){ .op = y->ok ? REMOTE_CONFIRM : REMOTE_NACK,
+                                 .number = y->upto,
+                                 .list = wire_out_slice(&y->w) });
+    y->upto = 0;
+    y->w = wire_out_over(y->room, sizeof y->room);
+}
+
+static void end_run(struct saying *y)
+{
+    if (y->run_count == 0)
+        return;
+    wire_put_u64(&y->w, y->run_first);
+    wire_put_u32(&y->w, y->run_count);
+    y->run_count = 0;
+    if (y->w.at == y->w.end)
+        say_confirms(y);
+}
+
+static void add_confirm(uint64_t number, bool multiple, bool ok, void *arg)
+{
+    struct saying *y = arg;
+    if (ok != y->ok) {
+        end_run(y);
+        say_confirms(y);
+        y->ok = ok;
+    }
+    if (multiple) {
+        y->upto = number;
+    } else if (y->run_count != 0 && y->run_first + y->run_count == number) {
+        y->run_count++;
+    } else {
+        end_run(y);
+        y->run_first = number;
+        y->run_count = 1;
+    }
+}
+
+static void say_published(struct remote_server *s)
+{
+    if (s->taken != s->told_taken)
+        say(s, 0, &(struct remote_record){ .op = REMOTE_TAKEN, .number = s->taken });
+    s->told_taken = s->taken;
+    if (!confirm_is_due(&s->confirm))
+        return;
+    struct saying y = { .server = s, .ok = true };
+    y.w = wire_out_over(y.room, sizeof y.room);
+    confirm_tell(&s->confirm, add_confirm, &y);
+    end_run(&y);
+    say_confirms(&y);
+}
+
+/* ---- deliveries -------------------------------------------------------------------------------
+ */
+
+/* Numbered with the deliveries, but taken by what else is said of it. */
+static uint64_t add_under_way(struct remote_server *s, const struct remote_delivery *d, bool done)
+{
+    uint64_t tag = d->auto_ack ? unacked_skip(&s->unacked)
+                               : unacked_add(&s->unacked, &(struct unacked_entry){
+                                                              .qid = d->qid,
+                                                              .qseq = d->qseq,
+                                                              .consumer = d->consumer,
+                                                              .shard = d->where,
+                                                          });
+    if (done && s->under_way.count == 0) {
+        s->under_way_base = tag + 1;
+        return tag;
+    }
+    CHECK(tag == s->under_way_base + s->under_way.count);
+    struct remote_under_way *u = remote_ring_add(&s->under_way);
+    *u = (struct remote_under_way){ *d, done };
+    return tag;
+}
+
+bool remote_server_deliver(struct remote_server *s, const struct remote_delivery *d,
+                           struct message *m)
+{
+    const struct remote_subscription *c = idmap_get(&s->consumers, d->consumer);
+    if (UNLIKELY(c == NULL))
+        return false;
+    uint64_t tag = add_under_way(s, d, false);
+    s->under_way_bytes += d->bytes;
+    say(s, c->channel,
+        &(struct remote_record){ .op = REMOTE_DELIVER,
+                                 .flags = d->redelivered ? REMOTE_REDELIVERED : 0,
+                                 .consumer = d->consumer,
+                                 .tag = tag,
+                                 .message = m });
+    return true;
+}
+
+static void drop_those_done(struct remote_server *s)
+{
+    const struct remote_under_way *u;
+    while (s->under_way.count != 0 && (u = remote_ring_at(&s->under_way, 0))->done) {
+        remote_ring_drop_first(&s->under_way);
+        s->under_way_base++;
+    }
+}
+
+static void one_returned(struct remote_server *s, uint64_t tag, bool refused)
+{
+    struct remote_under_way *u = remote_ring_at(&s->under_way, (size_t)(tag - s->under_way_base));
+    struct unacked_entry e;
+    if (u->done)
+        return;
+    u->done = true;
+    s->under_way_bytes -= u->delivery.bytes;
+    u->delivery.refused = refused;
+    if (refused && !u->delivery.auto_ack)
+        (void)unacked_take(&s->unacked, tag, &e);
+    s->ops->returned(s->arg, &u->delivery);
+}
+
+static void on_returned(struct remote_server *s, struct slice list, bool refused)
+{
+    uint64_t first;
+    uint32_t count;
+    while (remote_next_range(&list, &first, &count)) {
+        uint64_t end = s->under_way_base + s->under_way.count;
+        uint64_t last = count < end ? first + count : end; /* behind it */
+        first = first < s->under_way_base ? s->under_way_base : first;
+        for (uint64_t tag = first; tag < last && tag < end; tag++)
+            one_returned(s, tag, refused);
+    }
+    drop_those_done(s);
+}
+
+/* What is not out (any more) is passed over. */
+static void on_settle(struct remote_server *s, struct slice list, enum port_settle how)
+{
+    uint64_t first;
+    uint32_t count;
+    struct unacked_entry e;
+    while (remote_next_range(&list, &first, &count)) {
+        uint64_t next = s->unacked.next;
+        for (uint64_t tag = first; count != 0 && tag < next; tag++, count--) {
+            if (unacked_take(&s->unacked, tag, &e))
+                s->ops->settle(s->arg, e.shard, e.qid, e.qseq, e.consumer, how);
+        }
+    }
+}
+
+/* ---- consumers --------------------------------------------------------------------------------
+ */
+
+static void forget_consumer(struct remote_server *s, uint64_t id)
+{
+    mem_free(idmap_take(&s->consumers, id));
+}
+
+static void on_wake(struct remote_server *s, uint64_t consumer, uint32_t credit)
+{
+    const struct remote_subscription *c = idmap_get(&s->consumers, consumer);
+    if (c != NULL)
+        s->ops->wake(s->arg, c->where, consumer, credit);
+}
+
+static void on_abandon(struct remote_server *s, uint64_t consumer)
+{
+    const struct remote_subscription *c = idmap_get(&s->consumers, consumer);
+    if (c == NULL)
+        return;
+    struct remote_subscription was = *c;
+    forget_consumer(s, consumer);
+    s->ops->abandon(s->arg, was.where, was.qid, consumer);
+}
+
+static void say_of_consumer(struct remote_server *s, uint64_t consumer, enum remote_op op)
+{
+    const struct remote_subscription *c = idmap_get(&s->consumers, consumer);
+    if (c != NULL)
+        say(s, c->channel, &(struct remote_record){ .op = op, .consumer = consumer });
+}
+
+void remote_server_on_resumed(struct remote_server *s, uint64_t consumer)
+{
+    say_of_consumer(s, consumer, REMOTE_RESUMED);
+}
+
+void remote_server_on_served(struct remote_server *s, uint64_t consumer)
+{
+    say_of_consumer(s, consumer, REMOTE_SERVED);
+}
+
+void remote_server_on_cancelled(struct remote_server *s, uint64_t consumer)
+{
+    say_of_consumer(s, consumer, REMOTE_CANCELLED);
+    forget_consumer(s, consumer);
+}
+
+/* ---- requests ---------------------------------------------------------------------------------
+ */
+
+static bool is_request(const struct remote_record *r)
+{
+    return r->kind <= PORT_COUNT;
+}
+
+static void add_consumer(struct remote_server *s, const struct port_request *r,
+                         const struct port_channel_ref *channel)
+{
+    struct remote_subscription *c = mem_alloc(sizeof *c);
+    *c = (struct remote_subscription){ r->consumer, r->qid, r->shard, remote_channel_key(channel) };
+    idmap_put(&s->consumers, c->id, c);
+}
+
+static void refuse_request(struct remote_server *s, const struct remote_record *r)
+{
+    say(s, remote_channel_key(&r->channel),
+        &(struct remote_record){
+            .op = REMOTE_ANSWER, .token = r->token, .verdict = PORT_NO_QUEUE });
+}
+
+static bool on_ask(struct remote_server *s, const struct remote_record *r)
+{
+    uint32_t where = 0;
+    if (!is_request(r))
+        return false;
+    enum port_op op = (enum port_op)r->kind;
+    if (op == PORT_CONSUME && idmap_get(&s->consumers, r->consumer) != NULL)
+        return false;
+    if (!s->ops->find(s->arg, r->qid, &where)) {
+        refuse_request(s, r);
+        return true;
+    }
+    struct remote_request *q = mem_zalloc(sizeof *q);
+    *q = (struct remote_request){ .request = { .op = op,
+                                               .qid = r->qid,
+                                               .shard = where,
+                                               .consumer = r->consumer,
+                                               .prefetch = r->count,
+                                               .priority = (int64_t)r->signed_number,
+                                               .no_ack = (r->flags & REMOTE_NO_ACK) != 0,
+                                               .exclusive = (r->flags & REMOTE_EXCLUSIVE) != 0,
+                                               .if_unused = (r->flags & REMOTE_IF_UNUSED) != 0,
+                                               .if_empty = (r->flags & REMOTE_IF_EMPTY) != 0 },
+                                  .token = r->token,
+                                  .channel = r->channel };
+    if (op == PORT_CONSUME)
+        add_consumer(s, &q->request, &r->channel);
+    s->ops->ask(s->arg, q);
+    return true;
+}
+
+/* The tag of what a get has brought; it is taken as soon as it is said. */
+static uint64_t tag_of_got(struct remote_server *s, const struct port_request *r)
+{
+    return r->message == NULL || r->no_ack
+               ? 0
+               : add_under_way(
+                     s,
+                     &(struct remote_delivery){ .qid = r->qid, .qseq = r->qseq, .where = r->shard },
+                     true);
+}
+
+static void mind_consumer(struct remote_server *s, const struct port_request *r)
+{
+    if ((r->op == PORT_CONSUME && r->verdict != PORT_OK) || r->op == PORT_CANCEL)
+        forget_consumer(s, r->consumer);
+}
+
+void remote_server_on_answer(struct remote_server *s, struct remote_request *q)
+{
+    struct port_request *r = &q->request;
+    CHECK(!s->is_lost);
+    if (r->verdict == PORT_OK && (r->op == PORT_DELETE || (r->op == PORT_CANCEL && r->is_unused)))
+        promise(s, r->qid);
+    mind_consumer(s, r);
+    say(s, remote_channel_key(&q->channel),
+        &(struct remote_record){ .op = REMOTE_ANSWER,
+                                 .flags = (uint8_t)((r->redelivered ? REMOTE_REDELIVERED : 0) |
+                                                    (r->is_unused ? REMOTE_UNUSED : 0)),
+                                 .verdict = (uint8_t)r->verdict,
+                                 .token = q->token,
+                                 .tag = tag_of_got(s, r),
+                                 .count = r->consumers,
+                                 .number = r->messages,
+                                 .signed_number = (uint64_t)r->consumer_timeout_ms,
+                                 .message = r->message });
+    if (r->message != NULL)
+        s->out.pipe.drop(s->out.pipe.arg, &r->message);
+}
+
+/* ---- direct reply-to --------------------------------------------------------------------------
+ */
+
+static struct reply_address address_of(const struct remote_record *r)
+{
+    struct reply_address a = { .channel = r->channel };
+    memcpy(a.secret, r->secret, sizeof a.secret);
+    return a;
+}
+
+static bool on_reply(struct remote_server *s, struct remote_record *r)
+{
+    struct message *m = r->has_content ? remote_message(r) : NULL;
+    if (m == NULL)
+        return false;
+    s->ops->made(s->arg, m);
+    struct reply_address to = address_of(r);
+    if (s->ops->reply(s->arg, &to, m))
+        remote_server_on_taken(s, 1);
+    s->out.pipe.drop(s->out.pipe.arg, &m);
+    return true;
+}
+
+static void on_reply_ask(struct remote_server *s, const struct remote_record *r)
+{
+    struct reply_address to = address_of(r);
+    s->ops->reply_ask(s->arg, &to, r->token);
+}
+
+void remote_server_on_reply_known(struct remote_server *s, uint32_t token, bool known)
+{
+    say(s, 0,
+        &(struct remote_record){
+            .op = REMOTE_REPLY_KNOWN, .flags = known ? REMOTE_YES : 0, .token = token });
+}
+
+/* ---- frames -----------------------------------------------------------------------------------
+ */
+
+static bool on_record(struct remote_server *s, struct remote_record *r)
+{
+    switch ((unsigned)r->op) {
+    case REMOTE_PUBLISH:
+        return on_publish(s, r);
+    case REMOTE_TOOK:
+    case REMOTE_SENT_BACK:
+        on_returned(s, r->list, r->op == REMOTE_SENT_BACK);
+        return true;
+    case REMOTE_SETTLE:
+        if (r->kind > PORT_REQUEUE_UNSEEN)
+            return false;
+        on_settle(s, r->list, (enum port_settle)r->kind);
+        return true;
+    case REMOTE_WAKE:
+        s->ops->returned_all(s->arg);
+        on_wake(s, r->consumer, r->count);
+        return true;
+    case REMOTE_ABANDON:
+        s->ops->returned_all(s->arg);
+        on_abandon(s, r->consumer);
+        return true;
+    case REMOTE_ASK:
+        s->ops->returned_all(s->arg);
+        return on_ask(s, r);
+    case REMOTE_REPLY:
+        return on_reply(s, r);
+    case REMOTE_REPLY_ASK:
+        on_reply_ask(s, r);
+        return true;
+    case REMOTE_PARTS_TAKEN:
+        remote_outbox_on_parts_taken(&s->out, r->count);
+        return true;
+    default:
+        return false; /* for who asks */
+    }
+}
+
+bool remote_server_take(struct remote_server *s, struct slice frame, bool more)
+{
+    struct wire w = wire_over(frame);
+    struct remote_record r;
+    enum remote_next next;
+    CHECK(!s->is_lost);
+    while ((next = remote_inbox_next(&s->in, &w, &r)) == REMOTE_RECORD) {
+        bool ok = on_record(s, &r);
+        if (r.assembled != NULL)
+            (void)message_unref(&r.assembled); /* was not counted */
+        if (!ok)
+            return false;
+    }
+    s->ops->returned_all(s->arg);
+    if (!more)
+        s->ops->settled(s->arg);
+    if (s->in.parts_taken != 0)
+        soon(s);
+    return next == REMOTE_END;
+}
+
+void remote_server_flush(struct remote_server *s)
+{
+    if (s->is_lost)
+        return;
+    say_published(s);
+    uint32_t owed = remote_inbox_owes(&s->in);
+    if (owed != 0)
+        say(s, 0, &(struct remote_record){ .op = REMOTE_PARTS_TAKEN, .count = owed });
+    remote_outbox_flush(&s->out);
+}
+
+/* ---- the end ----------------------------------------------------------------------------------
+ */
+
+static void abandon_all(struct remote_server *s)
+{
+    for (struct remote_subscription *c; (c = idmap_first(&s->consumers)) != NULL; mem_free(c)) {
+        idmap_take(&s->consumers, c->id);
+        s->ops->abandon(s->arg, c->where, c->qid, c->id);
+    }
+    idmap_fini(&s->consumers);
+}
+
+/* Nobody knows whether its channel had it. One that wants no acknowledgement counts as delivered,
+ * as it does for whoever is not sure that its client has it. */
+static void return_all(struct remote_server *s)
+{
+    struct unacked_entry e;
+    for (; s->under_way.count != 0; remote_ring_drop_first(&s->under_way), s->under_way_base++) {
+        struct remote_under_way *u = remote_ring_at(&s->under_way, 0);
+        if (u->done)
+            continue;
+        u->delivery.refused = !u->delivery.auto_ack;
+        u->delivery.seen = true;
+        if (u->delivery.refused)
+            (void)unacked_take(&s->unacked, s->under_way_base, &e);
+        s->ops->returned(s->arg, &u->delivery);
+    }
+    s->ops->returned_all(s->arg);
+    remote_ring_fini(&s->under_way);
+}
+
+void remote_server_lost(struct remote_server *s)
+{
+    if (s->is_lost)
+        return;
+    s->is_lost = true;
+    remote_outbox_reset(&s->out);
+    remote_inbox_reset(&s->in);
+    confirm_fini(&s->confirm);
+    abandon_all(s);
+    return_all(s);
+    s->ops->give_back(s->arg, &s->unacked);
+    unacked_fini(&s->unacked);
+    keep_promises(s);
+    s->ops->settled(s->arg);
+}

@@ -1,0 +1,478 @@
+#include "base/rng.h"
+#include "remote_world.h"
+
+/* ---- publishing -------------------------------------------------------------------------------
+ */
+
+Test(remote, a_publish_that_is_taken_at_once_is_confirmed)
+{
+    struct world *w = open_world();
+    publish(w, &me, 1, 10);
+    settle_down(w);
+    cr_expect(eq(uint, w->messages, 1));
+    cr_assert(eq(uint, w->event_count, 2));
+    cr_expect(eq(int, w->events[0].kind, TAKEN));
+    cr_expect(eq(u64, w->events[0].a, me.connection));
+    cr_expect(eq(int, w->events[1].kind, PUBLISHED));
+    cr_expect(eq(u64, w->events[1].a, 1));
+    close_world(w);
+}
+
+Test(remote, what_nobody_waits_for_is_not_answered)
+{
+    struct world *w = open_world();
+    publish(w, &me, 0, 10);
+    publish(w, &me, 0, 10);
+    settle_down(w);
+    cr_expect(eq(u64, w->last_number, 0));
+    cr_expect(eq(uint, how_many(w, TAKEN), 1)); /* both in one */
+    cr_expect(eq(uint, how_many(w, PUBLISHED), 0));
+    close_world(w);
+}
+
+Test(remote, confirms_of_a_channel_come_together)
+{
+    struct world *w = open_world();
+    for (uint64_t n = 1; n <= 100; n++)
+        publish(w, &me, n, 10);
+    settle_down(w);
+    cr_expect(eq(uint, how_many(w, PUBLISHED), 1));
+    cr_expect(eq(int, last(w)->kind, PUBLISHED));
+    cr_expect(eq(u64, last(w)->a, 1));
+    cr_expect(eq(u32, last(w)->count, 100));
+    close_world(w);
+}
+
+Test(remote, what_waits_for_the_disk_is_told_when_it_is_safe)
+{
+    struct world *w = open_world();
+    w->waits = true;
+    for (uint64_t n = 1; n <= 4; n++)
+        publish(w, &me, n, 10);
+    settle_down(w);
+    cr_expect(eq(uint, how_many(w, PUBLISHED), 0));
+    cr_expect(eq(uint, how_many(w, TAKEN), 1)); /* but it may go on */
+    remote_server_on_durable(w->server, 3, 2);
+    settle_down(w);
+    cr_expect(eq(u64, last(w)->a, 3));
+    cr_expect(eq(u32, last(w)->count, 2));
+    remote_server_on_durable(w->server, 1, 2);
+    settle_down(w);
+    cr_expect(eq(u64, last(w)->a, 1));
+    cr_expect(eq(u32, last(w)->count, 2));
+    cr_expect(eq(uint, how_many(w, PUBLISHED), 2));
+    close_world(w);
+}
+
+Test(remote, one_that_a_queue_refuses_is_refused)
+{
+    struct world *w = open_world();
+    publish(w, &me, 1, 10);
+    settle_down(w);
+    w->published = PORT_REFUSED;
+    publish(w, &me, 2, 10);
+    publish(w, &other, 1, 10);
+    settle_down(w);
+    cr_expect(eq(uint, how_many(w, NACKED), 2));
+    w->published = PORT_TAKEN;
+    publish(w, &me, 3, 10);
+    settle_down(w);
+    cr_expect(eq(int, last(w)->kind, PUBLISHED));
+    cr_expect(eq(u64, last(w)->a, 3));
+    close_world(w);
+}
+
+Test(remote, what_is_on_its_way_to_another_shard_is_charged_until_it_is_there)
+{
+    struct world *w = open_world();
+    w->published = PORT_LATER;
+    publish(w, &me, 1, 1000);
+    settle_down(w);
+    cr_expect(eq(uint, w->event_count, 0));
+    remote_server_on_taken(w->server, 1);
+    settle_down(w);
+    cr_expect(eq(int, last(w)->kind, TAKEN));
+    cr_expect(gt(u64, last(w)->b, 1000));
+    remote_server_on_published(w->server, 1, true);
+    settle_down(w);
+    cr_expect(eq(int, last(w)->kind, PUBLISHED));
+    close_world(w);
+}
+
+Test(remote, a_message_for_many_queues_travels_once)
+{
+    struct world *w = open_world();
+    struct message *m = message(1000);
+    for (unsigned i = 0; i < 5000; i++) {
+        struct message *one = message_ref(m);
+        remote_client_publish(w->client, QID + i, &one, &me, 8);
+    }
+    remote_client_published(w->client);
+    message_unref(&m);
+    remote_client_flush(w->client);
+    size_t bytes = 0;
+    for (unsigned i = 0; i < w->there.count; i++)
+        bytes += w->there.blocks[i]->len_bytes;
+    cr_expect(lt(sz, bytes, 5000 * 8 + 2 * 1100));
+    settle_down(w);
+    cr_expect(eq(uint, w->messages, 5000));
+    unsigned copies = 0;
+    for (unsigned i = 0; i < w->event_count; i++) {
+        if (w->events[i].kind == PUBLISHED)
+            copies += (unsigned)w->events[i].b;
+    }
+    cr_expect(eq(uint, copies, 5000));
+    close_world(w);
+}
+
+Test(remote, a_large_message_does_not_hold_up_another_channel)
+{
+    struct world *w = open_world();
+    publish(w, &me, 1, 20u << 20);
+    publish(w, &me, 2, 1);
+    publish(w, &other, 1, 2);
+    settle_down(w);
+    cr_expect(eq(uint, w->messages, 3));
+    cr_expect(eq(sz, w->last_body, 1));
+    cr_expect(eq(uint, how_many(w, PUBLISHED), 3));
+    close_world(w);
+}
+
+/* ---- requests and deliveries ------------------------------------------------------------------
+ */
+
+static void ask_for(struct world *w, enum port_op op, uint64_t consumer, bool no_ack)
+{
+    struct port_request *r = mem_zalloc(sizeof *r);
+    *r = (struct port_request){ .op = op,
+                                .qid = QID,
+                                .from = me,
+                                .consumer = consumer,
+                                .prefetch = 10,
+                                .priority = -5,
+                                .no_ack = no_ack };
+    remote_client_ask(w->client, &r);
+    settle_down(w);
+}
+
+static void give_answer(struct world *w, enum port_verdict verdict)
+{
+    struct remote_request *r = w->asked;
+    cr_assert(r != NULL);
+    w->asked = NULL;
+    r->request.verdict = verdict;
+    remote_server_on_answer(w->server, r);
+    mem_free(r);
+    settle_down(w);
+}
+
+static void consume(struct world *w, uint64_t consumer, bool no_ack)
+{
+    ask_for(w, PORT_CONSUME, consumer, no_ack);
+    cr_expect(eq(i64, w->asked->request.priority, -5));
+    cr_expect(eq(u32, w->asked->request.prefetch, 10));
+    cr_expect(eq(u32, w->asked->request.shard, WHERE));
+    give_answer(w, PORT_OK);
+    cr_expect(eq(int, last(w)->kind, ANSWERED));
+}
+
+static bool deliver(struct world *w, uint64_t consumer, uint64_t qseq, bool auto_ack, size_t bytes)
+{
+    struct message *m = message(bytes);
+    bool ok = remote_server_deliver(w->server,
+                                    &(struct remote_delivery){ .qid = QID,
+                                                               .qseq = qseq,
+                                                               .consumer = consumer,
+                                                               .where = WHERE,
+                                                               .bytes = (uint32_t)bytes,
+                                                               .auto_ack = auto_ack },
+                                    m);
+    message_unref(&m);
+    return ok;
+}
+
+Test(remote, a_request_is_answered)
+{
+    struct world *w = open_world();
+    ask_for(w, PORT_COUNT, 0, false);
+    w->asked->request.messages = 7;
+    w->asked->request.consumers = 2;
+    give_answer(w, PORT_OK);
+    cr_expect(eq(u64, w->answer.messages, 7));
+    cr_expect(eq(u32, w->answer.consumers, 2));
+    w->is_gone = true;
+    ask_for(w, PORT_COUNT, 0, false);
+    cr_expect(eq(int, w->answer.verdict, PORT_NO_QUEUE));
+    close_world(w);
+}
+
+Test(remote, a_publish_stays_before_the_request_that_follows_it)
+{
+    struct world *w = open_world();
+    publish(w, &me, 1, 3u << 20);
+    struct port_request *r = mem_zalloc(sizeof *r);
+    *r = (struct port_request){ .op = PORT_PURGE, .qid = QID, .from = me };
+    remote_client_ask(w->client, &r);
+    while (w->asked == NULL)
+        cr_assert(turn(w));
+    cr_expect(eq(uint, w->messages, 1));
+    give_answer(w, PORT_OK);
+    close_world(w);
+}
+
+Test(remote, deliveries_are_settled_by_their_tags)
+{
+    struct world *w = open_world();
+    consume(w, 4, false);
+    for (uint64_t qseq = 11; qseq <= 15; qseq++)
+        cr_expect(deliver(w, 4, qseq, false, 10));
+    settle_down(w);
+    cr_expect(eq(uint, how_many(w, OFFERED), 5));
+    cr_expect(eq(uint, w->returned, 5));
+    cr_expect(eq(uint, w->refused, 0));
+    remote_client_settle(w->client, 1, PORT_ACK);
+    remote_client_settle(w->client, 2, PORT_ACK);
+    remote_client_settle(w->client, 4, PORT_DROP);
+    remote_client_settle(w->client, 5, PORT_REQUEUE);
+    remote_client_settle(w->client, 3, PORT_REQUEUE_SEEN);
+    settle_down(w);
+    expect_text(w->settled, "a11 a12 d14 r15 s13");
+    remote_client_settle(w->client, 1, PORT_ACK);
+    remote_client_settle(w->client, 77, PORT_ACK);
+    settle_down(w);
+    expect_text(w->settled, "a11 a12 d14 r15 s13");
+    close_world(w);
+}
+
+Test(remote, what_a_channel_does_not_take_goes_back)
+{
+    struct world *w = open_world();
+    consume(w, 4, false);
+    w->refuses = true;
+    for (uint64_t qseq = 1; qseq <= 5; qseq++)
+        cr_expect(deliver(w, 4, qseq, false, 10));
+    settle_down(w);
+    cr_expect(eq(uint, w->returned, 5));
+    cr_expect(eq(uint, w->refused, 5));
+    remote_client_wake(w->client, 4, 30);
+    settle_down(w);
+    cr_expect(eq(u32, w->woken, 30));
+    w->refuses = false;
+    remote_server_on_resumed(w->server, 4);
+    cr_expect(deliver(w, 4, 1, false, 10));
+    remote_server_on_served(w->server, 4);
+    settle_down(w);
+    cr_expect(eq(int, w->events[w->event_count - 3].kind, RESUMED));
+    cr_expect(eq(int, w->events[w->event_count - 2].kind, OFFERED));
+    cr_expect(eq(int, last(w)->kind, SERVED));
+    cr_expect(eq(u64, w->server->under_way_bytes, 0));
+    close_world(w);
+}
+
+/* A large delivery comes late; what its consumer gets behind it still comes behind it. */
+Test(remote, large_deliveries_keep_their_consumers_order)
+{
+    struct world *w = open_world();
+    consume(w, 4, false);
+    ask_for(w, PORT_CONSUME, 5, true);
+    w->asked->channel = other;
+    give_answer(w, PORT_OK);
+    deliver(w, 4, 1, false, 5u << 20);
+    deliver(w, 4, 2, false, 1);
+    deliver(w, 4, 3, true, 1);
+    settle_down(w);
+    cr_expect(eq(uint, how_many(w, OFFERED), 3));
+    cr_expect(eq(u32, w->events[w->event_count - 3].count, 5u << 20));
+    cr_expect(eq(u64, last(w)->b, 3));
+    cr_expect(eq(uint, w->returned, 3));
+    cr_expect(eq(sz, w->server->under_way.count, 0));
+    close_world(w);
+}
+
+Test(remote, a_get_brings_its_message_and_its_tag)
+{
+    struct world *w = open_world();
+    ask_for(w, PORT_GET, 0, false);
+    w->asked->request.message = message(70000);
+    w->asked->request.qseq = 9;
+    w->asked->request.redelivered = true;
+    give_answer(w, PORT_OK);
+    cr_expect(eq(int, last(w)->kind, ANSWERED));
+    cr_expect(w->answer.redelivered);
+    cr_expect(eq(u64, w->answer.qseq, 1));
+    remote_client_settle(w->client, 1, PORT_ACK);
+    settle_down(w);
+    expect_text(w->settled, "a9");
+    close_world(w);
+}
+
+Test(remote, a_consumer_that_is_cancelled_gets_nothing_more)
+{
+    struct world *w = open_world();
+    consume(w, 4, false);
+    deliver(w, 4, 1, false, 1);
+    remote_server_on_cancelled(w->server, 4);
+    settle_down(w);
+    cr_expect(eq(int, last(w)->kind, CANCELLED));
+    cr_expect(not(deliver(w, 4, 2, false, 1)));
+    close_world(w);
+}
+
+Test(remote, an_abandoned_consumers_deliveries_go_back)
+{
+    struct world *w = open_world();
+    consume(w, 4, false);
+    deliver(w, 4, 1, false, 1);
+    remote_client_abandon(w->client, QID, 4);
+    settle_down(w);
+    cr_expect(eq(uint, w->abandoned, 1));
+    cr_expect(eq(uint, w->refused, 1));
+    close_world(w);
+}
+
+/* ---- direct reply-to --------------------------------------------------------------------------
+ */
+
+Test(remote, replies_reach_the_other_node)
+{
+    struct world *w = open_world();
+    struct reply_address to = { .channel = { 5, 6, 9 } };
+    struct message *m = message(100000);
+    w->reply_now = true;
+    remote_client_reply(w->client, &to, m, &me);
+    message_unref(&m);
+    settle_down(w);
+    cr_expect(eq(sz, w->last_body, 100000));
+    cr_expect(eq(int, last(w)->kind, TAKEN));
+    remote_client_reply_ask(w->client, &to, &me);
+    settle_down(w);
+    cr_expect(eq(int, last(w)->kind, KNOWN));
+    cr_expect(eq(u64, last(w)->a, 1));
+    close_world(w);
+}
+
+/* ---- the end ----------------------------------------------------------------------------------
+ */
+
+Test(remote, a_client_that_loses_the_other_side_tells_everybody)
+{
+    struct world *w = open_world();
+    consume(w, 4, false);
+    w->waits = true;
+    publish(w, &me, 1, 10);
+    publish(w, &me, 2, 10);
+    settle_down(w);
+    struct port_request *r = mem_zalloc(sizeof *r);
+    *r = (struct port_request){ .op = PORT_GET, .qid = QID, .from = me };
+    remote_client_ask(w->client, &r);
+    publish(w, &other, 9, 5u << 20);
+    struct reply_address to = { .channel = { 5, 6, 9 } };
+    remote_client_reply_ask(w->client, &to, &me);
+    uint16_t life = w->client->life;
+    w->event_count = 0;
+    remote_client_lost(w->client);
+    cr_expect(ne(int, w->client->life, life));
+    cr_expect(eq(uint, how_many(w, NACKED), 2)); /* 1 and 2; 9 */
+    cr_expect(eq(uint, how_many(w, TAKEN), 1));
+    cr_expect(eq(uint, how_many(w, ANSWERED), 1));
+    cr_expect(eq(int, w->answer.verdict, PORT_NODE_DOWN));
+    cr_expect(eq(uint, how_many(w, CANCELLED), 1));
+    cr_expect(eq(uint, how_many(w, KNOWN), 1));
+    cr_expect(eq(sz, w->client->charges.count + w->client->awaited.count, 0));
+    forget_frames(&w->there);
+    close_world(w);
+}
+
+Test(remote, a_server_that_loses_the_other_side_gives_all_back)
+{
+    struct world *w = open_world();
+    consume(w, 4, false);
+    for (uint64_t qseq = 1; qseq <= 3; qseq++)
+        deliver(w, 4, qseq, false, 10);
+    settle_down(w);
+    w->returned = 0;
+    deliver(w, 4, 4, false, 10);
+    deliver(w, 4, 5, true, 10);
+    ask_for(w, PORT_DELETE, 0, false);
+    w->returned = w->refused = 0;
+    deliver(w, 4, 6, false, 10);
+    deliver(w, 4, 7, true, 10);
+    give_answer(w, PORT_OK);
+    w->returned = w->refused = 0;
+    deliver(w, 4, 8, false, 10);
+    deliver(w, 4, 9, true, 10);
+    remote_server_lost(w->server);
+    cr_expect(eq(uint, w->abandoned, 1));
+    cr_expect(eq(uint, w->returned, 2));
+    cr_expect(eq(uint, w->refused, 1)); /* the one without acknowledgement counts as delivered */
+    cr_expect(eq(uint, w->given_back, 5));
+    cr_expect(eq(uint, w->deleted, 1));
+    remote_server_on_durable(w->server, 1, 1); /* late: no effect */
+    remote_server_on_published(w->server, 1, true);
+    close_world(w);
+}
+
+Test(remote, promises_that_were_kept_are_forgotten)
+{
+    struct world *w = open_world();
+    ask_for(w, PORT_DELETE, 0, false);
+    give_answer(w, PORT_OK);
+    w->is_gone = true;
+    remote_server_lost(w->server);
+    cr_expect(eq(uint, w->deleted, 0));
+    close_world(w);
+}
+
+/* ---- everything at once -----------------------------------------------------------------------
+ */
+
+/* Channels publish and the queue hands out at random, with large ones among them and the link full
+ * now and then: all is answered once and in order. */
+Test(remote, keeps_count_of_everything, .timeout = 60)
+{
+    for (uint64_t seed = 1; seed <= 30; seed++) {
+        struct world *w = open_world();
+        struct rng rng;
+        rng_init(&rng, seed);
+        consume(w, 4, false);
+        w->event_count = 0;
+        w->returned = 0;
+        uint64_t published_count = 0, delivered = 0;
+        for (unsigned step = 0; step < 300; step++) {
+            uint64_t n = rng_u64(&rng);
+            size_t bytes = n % 16 == 0 ? 200000 + (size_t)(n % 1000) : (size_t)(n % 3000);
+            w->waits = (n & 64) != 0;
+            w->there.full = (n & 0x700) == 0;
+            w->back.full = (n & 0x3800) == 0;
+            if ((n & 128) != 0)
+                publish(w, &me, ++published_count, bytes);
+            else
+                cr_assert(deliver(w, 4, ++delivered, (n & 256) != 0, bytes));
+            if ((n >> 20) % 4 == 0)
+                turn(w);
+            if (!w->there.full)
+                remote_outbox_on_room(&w->client->out);
+            if (!w->back.full)
+                remote_outbox_on_room(&w->server->out);
+        }
+        w->there.full = w->back.full = false;
+        remote_outbox_on_room(&w->client->out);
+        remote_outbox_on_room(&w->server->out);
+        settle_down(w);
+        for (unsigned i = 0; i < w->waiting_count; i++)
+            remote_server_on_durable(w->server, w->waiting[i], 1);
+        settle_down(w);
+        cr_expect(eq(uint, w->returned, (unsigned)delivered), "seed %u", (unsigned)seed);
+        uint64_t tag = 0, told = 0;
+        for (unsigned i = 0; i < w->event_count; i++) {
+            if (w->events[i].kind == OFFERED)
+                cr_expect(eq(u64, w->events[i].b, ++tag), "seed %u", (unsigned)seed);
+            if (w->events[i].kind == PUBLISHED)
+                told += w->events[i].count;
+        }
+        cr_expect(eq(u64, tag, delivered), "seed %u", (unsigned)seed);
+        cr_expect(eq(u64, told, published_count), "seed %u", (unsigned)seed);
+        cr_expect(eq(sz, w->client->charges.count, 0));
+        close_world(w);
+    }
+}
