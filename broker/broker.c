@@ -8,6 +8,7 @@
 #include "client/auth.h"
 #include "client/connection.h"
 #include "control.h"
+#include "doorway.h"
 #include "io/cookie.h"
 #include "io/disk.h"
 #include "io/epoch.h"
@@ -59,6 +60,7 @@ struct broker {
     struct service *service;
     struct mgmt_http *mgmt;
     struct ctl *ctl;
+    struct doorway *doorway;
     atomic_uint alarms; /* enum broker_alarm */
     atomic_bool pressed;
     atomic_bool exhausted;
@@ -135,6 +137,11 @@ struct loop *broker_loop(const struct broker *b)
 const char *broker_leaving_text(const struct broker *b)
 {
     return b->leaving_text;
+}
+
+struct doorway *broker_doorway(const struct broker *b)
+{
+    return b->doorway;
 }
 
 struct slice broker_cookie(const struct broker *b)
@@ -339,8 +346,10 @@ struct broker *broker_new(struct broker_conf **conf, broker_reload_fn reload, vo
     for (unsigned i = 0; i < BROKER_TALLIES; i++)
         b->tallies[i] = tally_new();
     make_metadata(b);
-    if (!cookie_read_or_make(live->conf->cluster.cookie_file, &b->cookie, err) ||
-        !make_shards(b, err) || !open_storage(b, err))
+    if (!cookie_read_or_make(live->conf->cluster.cookie_file, &b->cookie, err))
+        goto fail;
+    b->doorway = doorway_new(b, err);
+    if (b->doorway == NULL || !make_shards(b, err) || !open_storage(b, err))
         goto fail;
     return b;
 
@@ -385,6 +394,7 @@ static void free_loops(struct broker *b)
     settle_loops(b);
     service_free(&b->service);
     ctl_free(&b->ctl);
+    doorway_free(&b->doorway);
     mgmt_http_free(&b->mgmt);
     control_free(&b->control); /* it has the store's disk */
     storage_free(&b->storage); /* it has the shards' loops */
@@ -589,6 +599,7 @@ void broker_stop(struct broker *b)
     b->stopping = true;
     log_info("broker", b->name, "stopping");
     mgmt_http_close(b->mgmt);
+    doorway_close(b->doorway);
     ctl_close(b->ctl);
     service_leave(b->service);
 }
@@ -654,6 +665,8 @@ bool broker_start(struct broker *b, struct err *err)
         return false;
     b->mgmt = mgmt_http_new(b, b->epoch, err);
     if (b->mgmt == NULL)
+        return false;
+    if (!doorway_open(b->doorway, err))
         return false;
     b->ctl = ctl_new(b, b->mgmt, err);
     if (b->ctl == NULL)

@@ -68,6 +68,10 @@ void broker_fail(struct broker *b, const struct err *why);
 /* What clients are told when the node sends them away. */
 const char *broker_leaving_text(const struct broker *b);
 
+/* The cluster port, and who this node is there. */
+struct doorway;
+struct doorway *broker_doorway(const struct broker *b);
+
 /* The secret of the cluster. */
 struct slice broker_cookie(const struct broker *b);
 

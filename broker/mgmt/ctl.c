@@ -3,10 +3,11 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "client/auth.h"
+#include "doorway.h"
 #include "io/clock.h"
 #include "io/mailbox.h"
 #include "io/run_dir.h"
-#include "listen.h"
+#include "link/link_door.h"
 #include "live.h"
 #include "mgmt/ctl_inner.h"
 #include "mgmt/mgmt_http.h"
@@ -46,28 +47,22 @@ static bool open_socket(struct ctl *c, char path[PATH_MAX], struct err *err)
     return c->server != NULL;
 }
 
-static void on_visitor(int fd, const struct sock_addr *peer, void *arg)
+/* Who comes to the cluster port and is proven is one more client of that server. */
+static void on_proven(struct stream **s, const struct link_peer *peer, void *arg)
 {
-    ctl_visitor_new(arg, fd, peer);
+    (void)peer;
+    struct ctl *c = arg;
+    http_server_adopt(c->server, s);
 }
 
-static bool open_doors(struct ctl *c, struct err *err)
+static const struct link_hall_handlers hall_handlers = { .on_stream = on_proven };
+
+static void open_hall(struct ctl *c)
 {
-    const struct conf_addresses *at = &conf_of(c)->listen.cluster;
-    c->doors = mem_array(at->count + 1, sizeof(struct listener *));
-    for (size_t i = 0; i < at->count; i++) {
-        struct sock_addr a;
-        if (!listen_address(&at->items[i], "cluster", &a, err))
-            return false;
-        struct listener *l =
-            listener_new(c->loop, &a, &(struct listener_options){ 0 }, on_visitor, c, err);
-        if (l == NULL)
-            return err_context(err, "[listen] cluster");
-        c->doors[c->door_count++] = l;
-        char where[SOCK_ADDR_TEXT_MAX];
-        log_info("listen", sock_addr_text(listener_addr(l), where), "accepting warrenctl, cluster");
-    }
-    return true;
+    struct doorway *d = broker_doorway(c->broker);
+    c->hall = link_hall_new(c->loop, doorway_node(d),
+                            &(struct link_hall_options){ .class = LINK_CTL }, &hall_handlers, c);
+    link_door_serve(doorway_door(d), LINK_CTL, &c->hall, 1);
 }
 
 /* So that warrenctl finds us by name. A node without it works, and is found by its address. */
@@ -82,7 +77,7 @@ static void be_found(struct ctl *c, const char *socket)
     text_str(&path, socket);
     text_str(&cookie, conf->cluster.cookie_file);
     n->pid = (uint64_t)getpid();
-    n->port = c->door_count != 0 ? sock_addr_port(listener_addr(c->doors[0])) : 0;
+    n->port = doorway_port(broker_doorway(c->broker));
     struct err err;
     if (!run_dir_leave(n, conf->node.data_dir, c->run_file, &err)) {
         log_warn("ctl", conf->node.name, "warrenctl will not find this node by its name: %s",
@@ -102,13 +97,13 @@ struct ctl *ctl_new(struct broker *b, struct mgmt_http *m, struct err *err)
     c->loop = mgmt_http_loop(m);
     c->auth = broker_auth_new(b, c->loop);
     c->started_s = clock_wall_ms() / 1000u;
-    LIST_INIT(&c->visitors);
     LIST_INIT(&c->lists);
     char socket[PATH_MAX];
-    if (!open_socket(c, socket, err) || !open_doors(c, err)) {
+    if (!open_socket(c, socket, err)) {
         ctl_free(&c);
         return NULL;
     }
+    open_hall(c);
     ctl_add_routes(c);
     be_found(c, socket);
     return c;
@@ -116,9 +111,7 @@ struct ctl *ctl_new(struct broker *b, struct mgmt_http *m, struct err *err)
 
 static void end(struct ctl *c)
 {
-    while (c->door_count != 0)
-        listener_free(&c->doors[--c->door_count]);
-    ctl_visitors_send_away(c);
+    link_hall_free(&c->hall);
     ctl_lists_free(c);
     http_server_free(&c->server);
     run_dir_forget(c->run_file);
@@ -152,6 +145,5 @@ void ctl_free(struct ctl **ctl)
         return;
     end(c);
     auth_free(&c->auth);
-    mem_free(c->doors);
     mem_free(c);
 }

@@ -1,10 +1,11 @@
 /*
  * ctl: the broker's side of warrenctl.
  *
- * It listens on a unix socket in the node's folder, whose mode says who may come, and on [listen]
- * cluster, where whoever comes must prove that it knows the cookie (link/proof.h). After that it is
- * HTTP on both: the management API, as an administrator who needs no password, and below /ctl what
- * the API lacks. It lives on the management's loop, whether or not management listens anywhere.
+ * It listens on a unix socket in the node's folder, whose mode says who may come, and has a hall
+ * behind the cluster port (doorway.h), where whoever comes must prove that it knows the cookie.
+ * After that it is HTTP on both: the management API, as an administrator who needs no password, and
+ * below /ctl what the API lacks. It lives on the management's loop, whether or not management
+ * listens anywhere.
  */
 #ifndef WARREN_CTL_H
 #define WARREN_CTL_H

@@ -4,7 +4,6 @@
 #ifndef WARREN_CTL_INNER_H
 #define WARREN_CTL_INNER_H
 
-#include "base/log.h"
 #include "broker.h"
 #include "io/http.h"
 #include "mgmt/ctl.h"
@@ -15,21 +14,16 @@
 
 struct auth;
 struct ctl_list;
-struct ctl_visitor;
+struct link_hall;
 struct mgmt_http;
-struct listener;
 
 struct ctl {
     struct broker *broker;
     struct mgmt_http *mgmt;
-    struct loop *loop;          /* the management's */
-    struct auth *auth;          /* for passwords */
-    struct http_server *server; /* of the unix socket; clients of the cluster port join it */
-    struct listener **doors;    /* on [listen] cluster */
-    size_t door_count;
-    LIST_HEAD(, ctl_visitor) visitors; /* at a door, not proven yet */
-    unsigned visitor_count;
-    struct log_rate refusals;
+    struct loop *loop;           /* the management's */
+    struct auth *auth;           /* for passwords */
+    struct http_server *server;  /* of the unix socket; clients of the cluster port join it */
+    struct link_hall *hall;      /* of those who come to the cluster port */
     LIST_HEAD(, ctl_list) lists; /* being read, see ctl_list.c */
     unsigned list_count;
     uint64_t last_list;
@@ -38,10 +32,6 @@ struct ctl {
 };
 
 const char *ctl_node_name(const struct ctl *c);
-
-/* ctl_door.c: from accepting at the cluster port to http_server_adopt. */
-void ctl_visitor_new(struct ctl *c, int fd, const struct sock_addr *peer);
-void ctl_visitors_send_away(struct ctl *c);
 
 /* ctl_routes.c: everything below /ctl. */
 void ctl_add_routes(struct ctl *c);

@@ -6,7 +6,7 @@
 #include "io/http_answer.h"
 #include "io/resolve.h"
 #include "io/stream.h"
-#include "link/proof.h"
+#include "link/link_call.h"
 
 #include <string.h>
 
@@ -15,23 +15,25 @@
 #define FOREVER_MS (UINT64_C(366) * 24 * 3600 * 1000)
 
 /*
- *   RESOLVING --> CONNECTING --> PROVING_HELLO --> PROVING_MAC --> IDLE <--> ASKED
- *        unix:    CONNECTING -----------------------------------> IDLE
+ *   with a cookie:     CALLING --------------------> IDLE <--> ASKED
+ *   without:           RESOLVING --> CONNECTING ---> IDLE
+ *   a unix socket:                   CONNECTING ---> IDLE
  *   any -- failed --> BROKEN
  */
-enum link_state { RESOLVING, CONNECTING, PROVING_HELLO, PROVING_MAC, IDLE, ASKED, BROKEN };
+enum link_state { CALLING, RESOLVING, CONNECTING, IDLE, ASKED, BROKEN };
 
 struct warrenctl_link {
     const struct warrenctl_target *target;
     struct loop *loop;
     struct stream *stream;
+    struct link_node *node; /* with a cookie: who we are */
+    struct link_call *call;
     struct resolve *resolve;
     struct resolve_answer places; /* of the host, in the order to be tried */
     unsigned next_place;
     struct loop_timer timer;
     struct loop_task start;
     enum link_state state;
-    struct proof proof;
     struct slice request; /* to be sent by `start` */
     struct warrenctl_answer *out;
     struct http_answer answer;
@@ -75,68 +77,14 @@ static void on_closed(struct stream *s, const struct err *why, void *arg)
     }
     if (l->state == ASKED && http_answer_ends_there(&l->answer) && why == NULL)
         settle(l);
-    else if (l->state == PROVING_HELLO && why == NULL)
-        fail(l, ERR_PROTOCOL, "it hung up; is that the port of [listen] cluster?");
     else
         fail(l, why != NULL ? why->code : ERR_IO, why != NULL ? why->text : "it hung up");
 }
 
-/* ---- proving ---- */
-
 static void on_open(struct stream *s, void *arg)
 {
-    struct warrenctl_link *l = arg;
-    if (l->target->socket != NULL || l->target->cookie.ptr == NULL) {
-        settle(l);
-        return;
-    }
-    l->state = PROVING_HELLO;
-    proof_hello_make(l->proof.caller, PROOF_ROLE_CTL);
-    stream_write(s, slice_of(l->proof.caller, sizeof l->proof.caller));
-}
-
-static void take_hello(struct warrenctl_link *l)
-{
-    struct slice in = stream_peek(l->stream);
-    struct err err;
-    if (in.len < PROOF_HELLO_BYTES && proof_hello_may_be(in))
-        return;
-    if (!proof_hello_may_be(in)) {
-        fail(l, ERR_PROTOCOL, "what answers there is no Warren node's cluster port");
-        return;
-    }
-    if (!proof_hello_take(l->proof.answerer, slice_head(in, PROOF_HELLO_BYTES), PROOF_ROLE_NODE,
-                          &err)) {
-        fail(l, ERR_PROTOCOL, err.text);
-        return;
-    }
-    stream_consume(l->stream, PROOF_HELLO_BYTES);
-    uint8_t mac[HMAC_BYTES];
-    proof_caller_mac(&l->proof, l->target->cookie, mac);
-    stream_write(l->stream, slice_of(mac, sizeof mac));
-    l->state = PROVING_MAC;
-}
-
-static void take_verdict(struct warrenctl_link *l)
-{
-    struct slice in = stream_peek(l->stream);
-    if (in.len < PROOF_VERDICT_BYTES)
-        return;
-    enum proof_verdict v =
-        proof_verdict_read(&l->proof, l->target->cookie, slice_head(in, PROOF_VERDICT_BYTES));
-    stream_consume(l->stream, PROOF_VERDICT_BYTES);
-    switch (v) {
-    case PROOF_ACCEPTED:
-        settle(l);
-        return;
-    case PROOF_REFUSED:
-        fail(l, ERR_REFUSED, "the node has another cookie");
-        return;
-    case PROOF_FALSE:
-        fail(l, ERR_REFUSED, "what answers there does not know the cookie");
-        return;
-    }
-    UNREACHABLE("verdict");
+    (void)s;
+    settle(arg);
 }
 
 /* ---- an answer ---- */
@@ -173,11 +121,7 @@ static void on_data(struct stream *s, void *arg)
 {
     struct warrenctl_link *l = arg;
     CHECK(s == l->stream);
-    if (l->state == PROVING_HELLO)
-        take_hello(l);
-    else if (l->state == PROVING_MAC)
-        take_verdict(l);
-    else if (l->state == ASKED)
+    if (l->state == ASKED)
         take_answer(l);
 }
 
@@ -204,6 +148,59 @@ static void on_resolved(const struct resolve_answer *a, const struct err *why, v
         connect_to(l, &l->places.addrs[l->next_place++]);
 }
 
+/* Proven. */
+static void on_called(struct stream **s, const struct link_peer *peer, void *arg)
+{
+    (void)peer;
+    struct warrenctl_link *l = arg;
+    l->call = NULL;
+    l->stream = *s;
+    *s = NULL;
+    stream_hand_over(l->stream, &handlers, l);
+    settle(l);
+}
+
+static void on_call_failed(enum link_trouble what, enum link_refusal refusal, const struct err *err,
+                           void *arg)
+{
+    struct warrenctl_link *l = arg;
+    l->call = NULL;
+    switch (what) {
+    case LINK_TROUBLE_RESOLVE:
+    case LINK_TROUBLE_NOBODY:
+    case LINK_TROUBLE_CONNECT:
+        fail(l, err->code, err->text);
+        return;
+    case LINK_TROUBLE_BROKEN:
+        fail(l, ERR_PROTOCOL, "what answers there is no Warren node's cluster port");
+        return;
+    case LINK_TROUBLE_REFUSED:
+        if (refusal == LINK_REFUSED_COOKIE)
+            fail(l, ERR_REFUSED, "the node has another cookie");
+        else
+            fail(l, ERR_REFUSED, err->text);
+        return;
+    }
+    UNREACHABLE("trouble");
+}
+
+static const struct link_call_handlers call_handlers = { on_called, on_call_failed };
+
+static void call(struct warrenctl_link *l)
+{
+    const struct warrenctl_target *t = l->target;
+    const struct link_options o = { .class = LINK_CTL, .host = t->host, .port = t->port };
+    struct link_identity self = { .name = "warrenctl" };
+    struct err err;
+    l->node = link_node_new(t->cookie, &self, &err);
+    if (l->node == NULL) {
+        fail(l, err.code, err.text);
+        return;
+    }
+    l->state = CALLING;
+    l->call = link_call(l->loop, l->node, &o, CONNECT_MS, &call_handlers, l);
+}
+
 /* On the loop: connect, or send what is asked. */
 static void on_start(void *arg)
 {
@@ -211,6 +208,8 @@ static void on_start(void *arg)
     struct sock_addr at;
     if (l->state == ASKED) {
         stream_write(l->stream, l->request);
+    } else if (l->target->socket == NULL && l->target->cookie.ptr != NULL) {
+        call(l);
     } else if (l->target->socket == NULL) {
         l->resolve = resolve_start(l->loop, l->target->host, l->target->port, on_resolved, l);
     } else if (sock_addr_unix(l->target->socket, &at)) {
@@ -251,6 +250,7 @@ static void on_end(void *arg)
 {
     struct warrenctl_link *l = arg;
     stream_free(&l->stream);
+    link_call_free(&l->call);
     resolve_cancel(&l->resolve);
     loop_stop(l->loop);
 }
@@ -267,6 +267,7 @@ void warrenctl_link_free(struct warrenctl_link **link)
     loop_run(l->loop);
     loop_timer_fini(&l->timer);
     loop_free(&l->loop);
+    link_node_free(&l->node);
     mem_free(l);
 }
 
