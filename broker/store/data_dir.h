@@ -3,13 +3,13 @@
  *
  *   DATA/NODE/lock       held by the process that uses the folder; its pid is in it
  *             store      what this folder is, see below
- *             journal/   large/   meta/
+ *             journal/   large/   meta/   raft/
  *
  *   store    0 u64 DATA_DIR_MAGIC   8 u32 format   12 u32 octets of the file   16 id of the store
  *           32 u32 incarnation     36 u8 state    37 u8 octets of the name     38 the node's name
  *            then u64 XXH3_64 of all before
  *
- * It knows nothing of what is in the three folders. Each start counts the incarnation up, durably,
+ * It knows nothing of what is in the folders. Each start counts the incarnation up, durably,
  * before anything else is written: what another life of the node has left is told from what this
  * one does. The file is replaced whole, so that a crash leaves the old or the new one. A folder
  * that is of another format, another node or another program is not touched, and the error says
@@ -47,7 +47,7 @@ void data_lock_free(struct data_lock **l); /* NULL is allowed */
  */
 
 /* The start of a node: judge the folder, or make a new store in an empty one; count up the
- * incarnation; make the three folders. A reset that a crash had cut short is finished. */
+ * incarnation; make the folders. A reset that a crash had cut short is finished. */
 MUST_CHECK bool data_dir_start(struct disk *disk, const char *folder, const char *node,
                                struct data_dir *out, struct err *err);
 
@@ -56,7 +56,7 @@ MUST_CHECK bool data_dir_start(struct disk *disk, const char *folder, const char
 MUST_CHECK bool data_dir_look(struct disk *disk, const char *folder, struct data_dir *out,
                               struct err *err);
 
-/* Everything in the three folders goes, then it is as after the first start, with a new id; only
+/* Everything in the folders goes, then it is as after the first start, with a new id; only
  * the incarnation goes on counting. No file in there is open. A crash meanwhile leaves nothing half
  * done: the next start goes on. */
 MUST_CHECK bool data_dir_reset(struct disk *disk, const char *folder, const char *node,
