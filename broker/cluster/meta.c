@@ -162,6 +162,7 @@ void meta_free(struct meta **meta)
 {
     struct meta *m = *meta;
     meta_drop_all(m);
+    CHECK(m->draft.things == 0);
     CHECK(m->edit.made == m->edit.gone && m->edit.bytes == 0 && m->pattern_count == 0);
     if (m->garbage != NULL)
         garbage_free(m->garbage);
@@ -333,6 +334,10 @@ static const struct {
     [META_NODE_STOPPED] = { false, meta_node_check, meta_node_change },
     [META_NODE_DRAIN] = { false, meta_node_check, meta_node_change },
     [META_NODE_TYPE] = { false, meta_node_check, meta_node_change },
+    [META_KEPT_NODE] = { false, meta_kept_check, meta_kept_change },
+    [META_KEPT_ORIGIN] = { false, meta_kept_check, meta_kept_change },
+    [META_KEPT_QUEUE] = { false, meta_kept_check, meta_kept_change },
+    [META_KEPT_STATE] = { false, meta_kept_check, meta_kept_change },
 };
 
 static enum meta_verdict check(const struct meta_version *v, const struct meta_cmd *cmd,
@@ -385,7 +390,7 @@ static bool gives_ids(enum meta_op op)
 }
 
 /* What a damaged or foreign log might say must not break what we count on. */
-static bool id_is_free(const struct meta *m, uint64_t first_id)
+bool meta_id_is_free(const struct meta *m, uint64_t first_id)
 {
     if (first_id > m->draft.last_id)
         return first_id <= UINT64_MAX / 2;
@@ -402,7 +407,7 @@ static bool is_replayable(const struct meta *m, const struct meta_cmd *cmd, uint
         text_str(&t, "what belongs to a connection does not outlive it");
         return false;
     }
-    if (!gives_ids(cmd->op) || id_is_free(m, first_id))
+    if (!gives_ids(cmd->op) || meta_id_is_free(m, first_id))
         return true;
     struct text t = meta_refuse(why, AMQP_INTERNAL_ERROR);
     text_put(&t, "id %llu is taken", (unsigned long long)first_id);
@@ -413,6 +418,8 @@ enum meta_verdict meta_replay(struct meta *m, const struct meta_cmd *cmd, uint64
                               struct meta_result *out)
 {
     meta_result_clear(out);
+    if (cmd->op >= META_KEPT_NODE)
+        return meta_keep(m, cmd, out);
     if (!is_replayable(m, cmd, first_id, &out->refusal)) {
         out->verdict = META_REFUSED;
         return META_REFUSED;

@@ -214,6 +214,7 @@ struct meta_version {
     const struct meta_origins *origins; /* private: see meta_entry.h */
     uint64_t index;                     /* of the last entry that was applied */
     uint64_t last_id;                   /* that was given, to whatever has one */
+    uint64_t things;                    /* private: sum of the digests of all that is in the maps */
     uint32_t unserved;                  /* private: nodes that are not up */
     uint16_t last_node;                 /* number that was given */
     uint16_t self; /* of a published version: the node we are, see meta_setup */
@@ -284,6 +285,10 @@ enum meta_op {
     META_NODE_STOPPED,
     META_NODE_DRAIN,
     META_NODE_TYPE,
+    META_KEPT_NODE, /* these are for meta_replay alone: what a snapshot says of the whole state */
+    META_KEPT_ORIGIN,
+    META_KEPT_QUEUE,
+    META_KEPT_STATE,
 };
 
 /* A command borrows its slices. Names are as the client gave them, less CR and LF (see
@@ -358,7 +363,23 @@ struct meta_cmd {
             enum meta_node_type type; /* ADD, TYPE */
             uint64_t place;           /* ADD */
             struct slice cluster_address, amqp_address, management_address; /* ADD, UP; short */
+            enum meta_node_state state; /* KEPT, which has all the others too */
+            uint64_t since;             /* KEPT */
         } node;
+        struct { /* `name`, `vhost_id`, `qid`, `conn`: its owner */
+            struct slice args;
+            bool durable, auto_delete;
+            uint16_t node;
+            uint64_t epoch;
+        } kept_queue;
+        struct { /* `qid`: the number of its last operation */
+            uint16_t node;
+            uint32_t inc;
+        } kept_origin;
+        struct { /* `name`: the cluster's id; `qid`: the last id that was given */
+            uint64_t index;
+            uint16_t last_node;
+        } kept_state;
     };
 };
 
@@ -482,7 +503,10 @@ enum meta_verdict meta_apply(struct meta *meta, const struct meta_cmd *cmd,
  * id it gave then, and after each an EXCHANGE_DELETE for each of its orphans. Exchanges go by these
  * alone, since bindings that do not last may have kept one: an exchange whose last binding goes
  * stays. What comes out, when nothing else is applied, is what a version holds that is durable.
- * A first id of 0 means the next one. REFUSED also when an id is taken already. */
+ * A first id of 0 means the next one. REFUSED also when an id is taken already.
+ *
+ * Or make the whole state of another meta anew, from commands that say it and the KEPT_... ones, in
+ * the place of declarations of nodes and queues; KEPT_STATE is the last. */
 enum meta_verdict meta_replay(struct meta *meta, const struct meta_cmd *cmd, uint64_t first_id,
                               struct meta_result *out);
 
@@ -512,8 +536,16 @@ struct meta_stats {
 /* What there is now, unpublished changes included. The control thread. */
 struct meta_stats meta_stats(const struct meta *meta);
 
-/* A checksum of all that commands decide, equal on all nodes that applied the same ones. Walks
- * everything: for tests and for rare comparisons. The control thread, nothing unpublished. */
+/* A checksum of all that commands decide, equal on all nodes that applied the same ones. It is kept
+ * up to date with each change: for nodes to compare at the same index. The control thread, with
+ * what is not published yet; or any thread, of a version. */
+uint64_t meta_checksum(const struct meta *meta);
+uint64_t meta_version_checksum(const struct meta_version *v);
+
+/* The same number, found by looking at everything: for tests, and after a snapshot was read. */
+uint64_t meta_checksum_walk(const struct meta *meta);
+
+/* The same with what follows from it: what readers are shown beside. Walks everything too. */
 uint64_t meta_digest(const struct meta *meta);
 
 /* The same of what is durable alone, and without a word on which ids come next: equal before and

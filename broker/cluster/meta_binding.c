@@ -366,6 +366,7 @@ static const struct meta_binding *binding_make(struct meta *m, const struct ends
 
 static void binding_drop(struct meta *m, const struct meta_binding *b)
 {
+    m->draft.things -= meta_digest_binding(b);
     pmap_edit_drop(&m->edit, b, sizeof *b + b->key_bytes + b->args_bytes, 0);
     m->binding_count--;
     m->routes_changed = true;
@@ -379,6 +380,7 @@ static void bind(struct meta *m, const struct meta_cmd *cmd)
     struct place at = place_of_destination(m, &id);
     source_add(m, meta_exchange_own(m, b->source), b);
     place_add(m, &at, b);
+    m->draft.things += meta_digest_binding(b);
     m->binding_count++;
     m->routes_changed = true;
 }

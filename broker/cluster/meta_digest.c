@@ -1,6 +1,6 @@
-/* A checksum of all that commands decide. Things are hashed one by one, with a fixed seed and
+/* Checksums of all that commands decide. Things are hashed one by one, with a fixed seed and
  * without their place in memory or in a map, and summed: the order of the maps, which differs from
- * node to node, does not matter. */
+ * node to node, does not matter, and one that comes or goes changes the sum alone. */
 #include "base/hash.h"
 #include "base/wire.h"
 #include "cluster/meta_state.h"
@@ -22,7 +22,10 @@ enum sort {
     SORT_NODE,
     SORT_ORIGIN,
     SORT_WHOLE,
+    SORT_SHOWN,
 };
+
+/* ---- one thing ---- */
 
 static uint64_t thing(enum sort sort, const struct wire_out *head, struct slice name,
                       struct slice args)
@@ -32,55 +35,44 @@ static uint64_t thing(enum sort sort, const struct wire_out *head, struct slice 
     return hash_bytes(args, h);
 }
 
-struct binding_sum {
-    uint64_t sum;
-    uint64_t count;
-    bool lasting; /* those alone */
-};
-
-static bool add_binding(void *arg, const struct meta_binding *b)
+uint64_t meta_digest_binding(const struct meta_binding *b)
 {
-    struct binding_sum *s = arg;
-    if (s->lasting && !meta_binding_lasts(b))
-        return true;
     uint8_t room[HEAD_MAX];
     struct wire_out w = wire_out_over(room, sizeof room);
     wire_put_u64(&w, b->source->xid);
     wire_put_u64(&w, meta_binding_destination(b));
     wire_put_u8(&w, b->to_exchange);
-    s->sum += thing(SORT_BINDING, &w, meta_binding_key(b), meta_binding_args(b));
-    s->count++;
-    return true;
+    return thing(SORT_BINDING, &w, meta_binding_key(b), meta_binding_args(b));
 }
 
-static uint64_t exchange_digest(const struct meta_exchange *x, bool lasting)
+uint64_t meta_digest_exchange(const struct meta_exchange_def *d)
 {
-    const struct meta_exchange_def *d = x->def;
-    struct binding_sum bindings = { .lasting = lasting };
-    meta_bindings_from(x, add_binding, &bindings);
     uint8_t room[HEAD_MAX];
     struct wire_out w = wire_out_over(room, sizeof room);
     wire_put_u64(&w, d->xid);
     wire_put_u64(&w, d->vhost_id);
-    wire_put_u64(&w, bindings.count);
-    wire_put_u64(&w, x->alternate.ptr != NULL ? hash_bytes(x->alternate, 0) : 0);
     wire_put_u8(&w, (uint8_t)d->type);
     wire_put_u8(&w, (uint8_t)(d->durable | d->auto_delete << 1 | d->internal << 2));
-    return bindings.sum + thing(SORT_EXCHANGE, &w, meta_exchange_name(d), meta_exchange_args(d));
+    return thing(SORT_EXCHANGE, &w, meta_exchange_name(d), meta_exchange_args(d));
 }
 
 /* Not the shard: that is a node's own affair. */
-static uint64_t queue_digest(const struct meta_queue *q, bool lasting)
+static uint64_t queue_digest(const struct meta_queue *q, uint16_t node, uint64_t epoch)
 {
     uint8_t room[HEAD_MAX];
     struct wire_out w = wire_out_over(room, sizeof room);
     wire_put_u64(&w, q->qid);
     wire_put_u64(&w, q->vhost_id);
     wire_put_u64(&w, q->owner);
-    wire_put_u64(&w, lasting ? 0 : q->epoch);
-    wire_put_u16(&w, lasting ? 0 : q->node);
+    wire_put_u64(&w, epoch);
+    wire_put_u16(&w, node);
     wire_put_u8(&w, (uint8_t)(q->durable | q->auto_delete << 1));
     return thing(SORT_QUEUE, &w, meta_queue_name(q), meta_queue_args(q));
+}
+
+uint64_t meta_digest_queue(const struct meta_queue *q)
+{
+    return queue_digest(q, q->node, q->epoch);
 }
 
 /* Of words, so that none can pass for a part of its neighbour. */
@@ -96,7 +88,7 @@ static uint64_t words(enum sort sort, uint64_t id, size_t count, const struct sl
     words((sort), (id), sizeof((struct slice[]){ __VA_ARGS__ }) / sizeof(struct slice),            \
           (struct slice[]){ __VA_ARGS__ })
 
-static uint64_t user_digest(const struct meta_user *u)
+uint64_t meta_digest_user(const struct meta_user *u)
 {
     uint8_t room[HEAD_MAX];
     struct wire_out w = wire_out_over(room, sizeof room);
@@ -106,93 +98,38 @@ static uint64_t user_digest(const struct meta_user *u)
     return WORDS(SORT_USER, u->user_id, wire_out_slice(&w), u->name, u->hash, u->tags);
 }
 
-static uint64_t parameter_digest(uint64_t vhost_id, const struct meta_parameter *p)
+uint64_t meta_digest_parameter(const struct meta_parameter *p)
 {
-    return WORDS(SORT_PARAMETER, vhost_id, p->component, p->name, p->value);
+    return WORDS(SORT_PARAMETER, p->vhost_id, p->component, p->name, p->value);
 }
 
-static uint64_t permissions_digest(const struct meta_vhost *vh)
+uint64_t meta_digest_permission(const struct meta_permission *p)
 {
-    uint64_t sum = 0;
-    struct pmap_iter it;
-    pmap_iter(&it, &vh->permissions);
-    for (const struct meta_permission *p; (p = pmap_next(&it)) != NULL;)
-        sum += WORDS(SORT_PERMISSION, vh->vhost_id, p->user, p->configure.text, p->write.text,
-                     p->read.text);
-    pmap_iter(&it, &vh->topic_permissions);
-    for (const struct meta_topic_permission *p; (p = pmap_next(&it)) != NULL;)
-        sum += WORDS(SORT_TOPIC_PERMISSION, vh->vhost_id, p->user, p->exchange, p->write.text,
-                     p->read.text);
-    return sum;
+    return WORDS(SORT_PERMISSION, p->vhost_id, p->user, p->configure.text, p->write.text,
+                 p->read.text);
 }
 
-static uint64_t policies_digest(const struct meta_vhost *vh, const struct meta_policy_order *o,
-                                enum sort sort)
+uint64_t meta_digest_topic_permission(const struct meta_topic_permission *p)
 {
-    uint64_t sum = 0;
-    for (size_t i = 0; o != NULL && i < o->count; i++) {
-        const struct meta_policy *p = o->policies[i];
-        uint8_t room[HEAD_MAX];
-        struct wire_out w = wire_out_over(room, sizeof room);
-        wire_put_u64(&w, (uint64_t)p->priority);
-        wire_put_u64(&w, i);
-        wire_put_u8(&w, (uint8_t)p->apply_to);
-        sum +=
-            WORDS(sort, vh->vhost_id, wire_out_slice(&w), p->name, p->pattern.text, p->definition);
-    }
-    return sum;
+    return WORDS(SORT_TOPIC_PERMISSION, p->vhost_id, p->user, p->exchange, p->write.text,
+                 p->read.text);
 }
 
-static uint64_t parameters_digest(uint64_t vhost_id, const struct pmap *parameters)
-{
-    uint64_t sum = 0;
-    struct pmap_iter it;
-    pmap_iter(&it, parameters);
-    for (const void *p; (p = pmap_next(&it)) != NULL;)
-        sum += parameter_digest(vhost_id, p);
-    return sum;
-}
-
-static uint64_t properties_digest(const struct meta_vhost *vh)
+uint64_t meta_digest_policy(const struct meta_policy *p)
 {
     uint8_t room[HEAD_MAX];
     struct wire_out w = wire_out_over(room, sizeof room);
-    wire_put_u64(&w, (uint64_t)vh->max_connections);
-    wire_put_u64(&w, (uint64_t)vh->max_queues);
-    wire_put_u8(&w, vh->tracing);
-    return WORDS(SORT_VHOST, vh->vhost_id, wire_out_slice(&w), meta_vhost_name(vh), vh->description,
-                 vh->tags, vh->default_queue_type);
+    wire_put_u64(&w, (uint64_t)p->priority);
+    wire_put_u8(&w, (uint8_t)p->apply_to);
+    return WORDS(p->is_operator ? SORT_OPERATOR_POLICY : SORT_POLICY, p->vhost_id,
+                 wire_out_slice(&w), p->name, p->pattern.text, p->definition);
 }
 
-static uint64_t vhost_digest(const struct meta_vhost *vh, bool lasting)
+/* Its limits are those of a parameter. */
+uint64_t meta_digest_vhost(const struct meta_vhost *vh)
 {
-    uint64_t sum = properties_digest(vh) + permissions_digest(vh) +
-                   policies_digest(vh, vh->policy_order, SORT_POLICY) +
-                   policies_digest(vh, vh->operator_order, SORT_OPERATOR_POLICY) +
-                   parameters_digest(vh->vhost_id, &vh->parameters);
-    struct pmap_iter it;
-    pmap_iter(&it, &vh->exchanges);
-    for (const struct meta_exchange *x; (x = pmap_next(&it)) != NULL;)
-        if (!lasting || x->def->durable)
-            sum += exchange_digest(x, lasting);
-    pmap_iter(&it, &vh->queues);
-    for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;)
-        if (!lasting || q->durable)
-            sum += queue_digest(q, lasting);
-    return sum;
-}
-
-static uint64_t digest(const struct meta *meta, bool lasting)
-{
-    uint64_t sum = 0;
-    struct pmap_iter it;
-    pmap_iter(&it, &meta->draft.vhosts);
-    for (const void *vh; (vh = pmap_next(&it)) != NULL;)
-        sum += vhost_digest(vh, lasting);
-    pmap_iter(&it, &meta->draft.users);
-    for (const void *u; (u = pmap_next(&it)) != NULL;)
-        sum += user_digest(u);
-    return sum + parameters_digest(0, &meta->draft.global_parameters);
+    return WORDS(SORT_VHOST, vh->vhost_id + vh->tracing * (UINT64_C(1) << 63), meta_vhost_name(vh),
+                 vh->description, vh->tags, vh->default_queue_type);
 }
 
 static uint64_t node_digest(const struct meta_node *n)
@@ -217,7 +154,9 @@ static uint64_t origin_digest(const struct meta_origin *o)
     return WORDS(SORT_ORIGIN, o->node, wire_out_slice(&w));
 }
 
-/* What belongs to no thing in particular. */
+/* ---- at hand ---- */
+
+/* What is in no map: there is little of it. */
 static uint64_t rest_digest(const struct meta_version *v)
 {
     uint8_t room[HEAD_MAX];
@@ -233,12 +172,107 @@ static uint64_t rest_digest(const struct meta_version *v)
     return sum;
 }
 
+uint64_t meta_version_checksum(const struct meta_version *v)
+{
+    return v->things + rest_digest(v);
+}
+
+uint64_t meta_checksum(const struct meta *meta)
+{
+    return meta_version_checksum(&meta->draft);
+}
+
+/* ---- by looking at everything ---- */
+
+/* What is wanted of all there is. */
+struct walk {
+    uint64_t sum;
+    bool lasting; /* of what is durable alone, wherever it is */
+    bool shown;   /* with what follows from it, too */
+};
+
+static bool add_binding(void *arg, const struct meta_binding *b)
+{
+    struct walk *w = arg;
+    if (!w->lasting || meta_binding_lasts(b))
+        w->sum += meta_digest_binding(b);
+    return true;
+}
+
+static void add_exchange(struct walk *w, const struct meta_exchange *x)
+{
+    w->sum += meta_digest_exchange(x->def);
+    meta_bindings_from(x, add_binding, w);
+    if (w->shown)
+        w->sum += WORDS(SORT_SHOWN, x->def->xid + (x->binding_count << 32),
+                        x->alternate.ptr != NULL ? x->alternate : slice_str("none"));
+}
+
+static void add_queue(struct walk *w, const struct meta_queue *q)
+{
+    w->sum += w->lasting ? queue_digest(q, 0, 0) : meta_digest_queue(q);
+}
+
+#define ADD_ALL(w, map, type, digest_of)                                                           \
+    do {                                                                                           \
+        struct pmap_iter at;                                                                       \
+        pmap_iter(&at, (map));                                                                     \
+        for (const type *item; (item = pmap_next(&at)) != NULL;)                                   \
+            (w)->sum += digest_of(item);                                                           \
+    } while (0)
+
+static void add_order(struct walk *w, const struct meta_policy_order *o)
+{
+    for (size_t i = 0; o != NULL && i < o->count; i++)
+        w->sum += hash_u64(meta_digest_policy(o->policies[i]) + i);
+}
+
+static void add_vhost(struct walk *w, const struct meta_vhost *vh)
+{
+    w->sum += meta_digest_vhost(vh);
+    ADD_ALL(w, &vh->permissions, struct meta_permission, meta_digest_permission);
+    ADD_ALL(w, &vh->topic_permissions, struct meta_topic_permission, meta_digest_topic_permission);
+    ADD_ALL(w, &vh->policies, struct meta_policy, meta_digest_policy);
+    ADD_ALL(w, &vh->operator_policies, struct meta_policy, meta_digest_policy);
+    ADD_ALL(w, &vh->parameters, struct meta_parameter, meta_digest_parameter);
+    struct pmap_iter it;
+    pmap_iter(&it, &vh->exchanges);
+    for (const struct meta_exchange *x; (x = pmap_next(&it)) != NULL;)
+        if (!w->lasting || x->def->durable)
+            add_exchange(w, x);
+    pmap_iter(&it, &vh->queues);
+    for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;)
+        if (!w->lasting || q->durable)
+            add_queue(w, q);
+    if (!w->shown)
+        return;
+    w->sum += hash_u64((uint64_t)vh->max_connections + hash_u64((uint64_t)vh->max_queues));
+    add_order(w, vh->policy_order);
+    add_order(w, vh->operator_order);
+}
+
+static uint64_t walk(const struct meta_version *v, struct walk w)
+{
+    struct pmap_iter it;
+    pmap_iter(&it, &v->vhosts);
+    for (const void *vh; (vh = pmap_next(&it)) != NULL;)
+        add_vhost(&w, vh);
+    ADD_ALL(&w, &v->users, struct meta_user, meta_digest_user);
+    ADD_ALL(&w, &v->global_parameters, struct meta_parameter, meta_digest_parameter);
+    return w.sum;
+}
+
+uint64_t meta_checksum_walk(const struct meta *meta)
+{
+    return walk(&meta->draft, (struct walk){ 0 }) + rest_digest(&meta->draft);
+}
+
 uint64_t meta_digest(const struct meta *meta)
 {
-    return digest(meta, false) + rest_digest(&meta->draft);
+    return walk(&meta->draft, (struct walk){ .shown = true }) + rest_digest(&meta->draft);
 }
 
 uint64_t meta_digest_lasting(const struct meta *meta)
 {
-    return digest(meta, true);
+    return walk(&meta->draft, (struct walk){ .lasting = true });
 }

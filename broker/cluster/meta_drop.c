@@ -23,6 +23,7 @@ static void vhosts_drop(struct meta *m)
         struct pmap exchanges = vh->exchanges;
         struct pmap queues = vh->queues;
         struct meta_vhost contents = *vh;
+        m->draft.things -= meta_digest_vhost(vh);
         exchanges_drop(m, &exchanges);
         pmap_clear(&queues, &m->edit);
         meta_vhost_contents_drop(m, &contents);
@@ -74,7 +75,9 @@ void meta_drop_all(struct meta *m)
     global_parameters_drop(m);
     struct pmap_iter it;
     pmap_iter(&it, &m->draft.queues);
-    for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;)
+    for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;) {
+        m->draft.things -= meta_digest_queue(q);
         meta_queue_drop(m, q);
+    }
     pmap_clear(&m->draft.queues, &m->edit);
 }

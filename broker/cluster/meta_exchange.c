@@ -225,6 +225,7 @@ void meta_exchange_add(struct meta *m, const struct meta_cmd *cmd)
                                  .alternate = meta_policy_alternate(vh, d) };
     const void *old = pmap_set(&vh->exchanges, &m->kinds.exchanges, &m->edit, x);
     CHECK(old == NULL);
+    m->draft.things += meta_digest_exchange(d);
     m->exchange_count++;
     m->routes_changed = true;
 }
@@ -261,6 +262,7 @@ void meta_exchange_change(struct meta *m, const struct meta_cmd *cmd, struct met
 void meta_exchange_drop(struct meta *m, const struct meta_exchange *x)
 {
     const struct meta_exchange_def *d = x->def;
+    m->draft.things -= meta_digest_exchange(d);
     pmap_edit_drop(&m->edit, x, sizeof *x, x->tag);
     pmap_edit_drop(&m->edit, d, def_bytes(d), 0);
 }

@@ -38,6 +38,7 @@ static struct pmap *map_of(struct meta_home *h, const struct meta_queue *q)
 
 void meta_home_add(struct meta *m, const struct meta_queue *q)
 {
+    m->draft.things += meta_digest_queue(q);
     struct meta_home *h = home_own(m, q->node);
     const void *old = pmap_set(map_of(h, q), &m->kinds.queues, &m->edit, q);
     CHECK(old == NULL);
@@ -45,6 +46,7 @@ void meta_home_add(struct meta *m, const struct meta_queue *q)
 
 void meta_home_remove(struct meta *m, const struct meta_queue *q)
 {
+    m->draft.things -= meta_digest_queue(q);
     struct meta_home *h = home_own(m, q->node);
     const void *gone = pmap_del(map_of(h, q), &m->kinds.queues, &m->edit,
                                 meta_hash_id(&m->kinds.queues, q->qid), &q->qid);

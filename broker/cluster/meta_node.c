@@ -25,6 +25,8 @@ static const char *const state_names[] = {
 #undef X
 };
 
+_Static_assert(ARRAY_COUNT(state_names) == META_NODE_STATE_COUNT, "states of nodes");
+
 const char *meta_node_type_name(enum meta_node_type type)
 {
     CHECK((unsigned)type < ARRAY_COUNT(type_names));
@@ -439,6 +441,11 @@ void meta_node_change(struct meta *m, const struct meta_cmd *cmd, struct meta_re
     else
         change_known(m, n, cmd, out);
     tell(out, META_NODES_CHANGED, (uint16_t)out->id);
+}
+
+void meta_node_put(struct meta *m, const struct meta_node *n)
+{
+    put_copy(m, n);
 }
 
 void meta_cluster_change(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)

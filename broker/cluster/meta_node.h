@@ -70,6 +70,8 @@ enum meta_node_state {
 #undef X
 };
 
+#define META_NODE_STATE_COUNT 4u
+
 const char *meta_node_type_name(enum meta_node_type type);
 const char *meta_node_state_name(enum meta_node_state state);
 

@@ -102,23 +102,25 @@ static size_t parameter_bytes(const struct meta_parameter *p)
 
 void meta_parameter_drop(struct meta *m, const struct meta_parameter *p)
 {
+    m->draft.things -= meta_digest_parameter(p);
     pmap_edit_drop(&m->edit, p, parameter_bytes(p), p->tag);
 }
 
-static const struct meta_parameter *make(struct meta *m, const struct meta_parameter_id *id,
-                                         const json_t *value)
+static const struct meta_parameter *make(struct meta *m, uint64_t vhost_id,
+                                         const struct meta_parameter_id *id, const json_t *value)
 {
     struct text t;
     text_init(&t, VALUE_TEXT_MAX);
     meta_json_put(&t, value);
     size_t words = id->component.len + id->name.len + t.len;
     struct meta_parameter *p = pmap_edit_alloc(&m->edit, sizeof *p + words);
-    *p = (struct meta_parameter){ .tag = m->edit.tag };
+    *p = (struct meta_parameter){ .vhost_id = vhost_id, .tag = m->edit.tag };
     uint8_t *at = p->bytes;
     p->component = meta_put_word(&at, id->component);
     p->name = meta_put_word(&at, id->name);
     p->value = meta_put_word(&at, text_view(&t));
     text_fini(&t);
+    m->draft.things += meta_digest_parameter(p);
     return p;
 }
 
@@ -144,7 +146,8 @@ void meta_parameter_put(struct meta *m, uint64_t vhost_id, const struct meta_par
                         const json_t *value)
 {
     struct meta_vhost *vh = id->component.len != 0 ? meta_vhost_own(m, vhost_id) : NULL;
-    const void *old = pmap_set(map_of(m, vh), &m->kinds.parameters, &m->edit, make(m, id, value));
+    const void *old = pmap_set(map_of(m, vh), &m->kinds.parameters, &m->edit,
+                               make(m, vh != NULL ? vhost_id : 0, id, value));
     if (old != NULL)
         meta_parameter_drop(m, old);
     if (vh != NULL)

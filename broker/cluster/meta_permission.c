@@ -183,6 +183,7 @@ enum meta_verdict meta_permission_check(const struct meta_version *v, const stru
 
 void meta_permission_drop(struct meta *m, const struct meta_permission *p)
 {
+    m->draft.things -= meta_digest_permission(p);
     meta_pattern_drop(m, &p->configure, p->tag);
     meta_pattern_drop(m, &p->write, p->tag);
     meta_pattern_drop(m, &p->read, p->tag);
@@ -192,6 +193,7 @@ void meta_permission_drop(struct meta *m, const struct meta_permission *p)
 
 void meta_topic_permission_drop(struct meta *m, const struct meta_topic_permission *p)
 {
+    m->draft.things -= meta_digest_topic_permission(p);
     meta_pattern_drop(m, &p->write, p->tag);
     meta_pattern_drop(m, &p->read, p->tag);
     size_t words = p->user.len + p->exchange.len + p->write.text.len + p->read.text.len;
@@ -212,6 +214,7 @@ static void permission_put(struct meta *m, const struct meta_cmd *cmd)
     meta_pattern_make(m, &p->write, meta_put_word(&at, write), true);
     meta_pattern_make(m, &p->read, meta_put_word(&at, read), true);
     struct meta_vhost *vh = meta_vhost_own(m, cmd->vhost_id);
+    m->draft.things += meta_digest_permission(p);
     const void *old = pmap_set(&vh->permissions, &m->kinds.permissions, &m->edit, p);
     if (old != NULL)
         meta_permission_drop(m, old);
@@ -236,13 +239,14 @@ static void topic_put(struct meta *m, const struct meta_cmd *cmd)
     struct slice read = cmd->topic_permission.read;
     size_t words = user.len + exchange.len + write.len + read.len;
     struct meta_topic_permission *p = pmap_edit_alloc(&m->edit, sizeof *p + words);
-    *p = (struct meta_topic_permission){ .tag = m->edit.tag };
+    *p = (struct meta_topic_permission){ .vhost_id = cmd->vhost_id, .tag = m->edit.tag };
     uint8_t *at = p->bytes;
     p->user = meta_put_word(&at, user);
     p->exchange = meta_put_word(&at, exchange);
     struct meta_vhost *vh = meta_vhost_own(m, cmd->vhost_id);
     topic_pattern_make(m, &p->write, meta_put_word(&at, write), user, meta_vhost_name(vh));
     topic_pattern_make(m, &p->read, meta_put_word(&at, read), user, meta_vhost_name(vh));
+    m->draft.things += meta_digest_topic_permission(p);
     const void *old = pmap_set(&vh->topic_permissions, &m->kinds.topic_permissions, &m->edit, p);
     if (old != NULL)
         meta_topic_permission_drop(m, old);

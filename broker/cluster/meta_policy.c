@@ -206,6 +206,7 @@ static size_t policy_bytes(const struct meta_policy *p)
 
 void meta_policy_drop(struct meta *m, const struct meta_policy *p)
 {
+    m->draft.things -= meta_digest_policy(p);
     meta_pattern_drop(m, &p->pattern, p->tag);
     pmap_edit_drop(&m->edit, p, policy_bytes(p), p->tag);
 }
@@ -223,7 +224,11 @@ static const struct meta_policy *policy_make(struct meta *m, const struct meta_c
     size_t words =
         cmd->name.len + cmd->policy.pattern.len + definition.len + meta_policy_words_bytes(&keys);
     struct meta_policy *p = pmap_edit_alloc(&m->edit, sizeof *p + words);
-    *p = (struct meta_policy){ .tag = m->edit.tag, .priority = cmd->policy.priority, .keys = keys };
+    *p = (struct meta_policy){ .vhost_id = cmd->vhost_id,
+                               .tag = m->edit.tag,
+                               .priority = cmd->policy.priority,
+                               .is_operator = cmd->policy.is_operator,
+                               .keys = keys };
     bool known = apply_to_find(cmd->policy.apply_to, &p->apply_to);
     CHECK(known);
     uint8_t *at = p->bytes;
@@ -233,6 +238,7 @@ static const struct meta_policy *policy_make(struct meta *m, const struct meta_c
     meta_policy_put_words(&p->keys, &at);
     text_fini(&definition);
     json_decref(object);
+    m->draft.things += meta_digest_policy(p);
     return p;
 }
 

@@ -95,8 +95,10 @@ static inline bool meta_policy_has(const struct meta_policy_keys *k, enum meta_p
 }
 
 struct meta_policy {
+    uint64_t vhost_id;
     uint64_t tag; /* private */
     int64_t priority;
+    bool is_operator;
     enum meta_apply_to apply_to;
     struct slice name;
     struct slice definition; /* a JSON object, its keys in order */
@@ -131,7 +133,8 @@ const struct meta_policy *meta_operator_policy_of_exchange(const struct meta_ver
 
 /* A runtime parameter: of a vhost, or global (then without a component). */
 struct meta_parameter {
-    uint64_t tag; /* private */
+    uint64_t vhost_id; /* 0: of a global one */
+    uint64_t tag;      /* private */
     struct slice component;
     struct slice name;
     struct slice value; /* JSON */

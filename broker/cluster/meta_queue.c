@@ -257,40 +257,22 @@ static size_t queue_bytes(const struct meta_queue *q)
     return sizeof *q + q->name_bytes + q->args_bytes;
 }
 
-static struct meta_queue *queue_make(struct meta *m, const struct meta_cmd *cmd)
+const struct meta_queue *meta_queue_put(struct meta *m, const struct meta_queue *head,
+                                        struct slice name, struct slice args)
 {
-    struct slice name = cmd->name;
-    struct slice args = cmd->queue_declare.args;
     CHECK(name.len <= META_NAME_MAX && args.len <= UINT32_MAX);
     struct meta_queue *q = pmap_edit_alloc(&m->edit, sizeof *q + name.len + args.len);
-    uint64_t qid = ++m->draft.last_id;
-    *q = (struct meta_queue){
-        .qid = qid,
-        .vhost_id = cmd->vhost_id,
-        .owner = declared_owner(cmd),
-        .epoch = m->draft.index,
-        .shard = (uint32_t)(hash_u64(qid) % m->shard_count),
-        .args_bytes = (uint32_t)args.len,
-        .name_bytes = (uint8_t)name.len,
-        .durable = declared_durable(cmd),
-        .auto_delete = cmd->queue_declare.auto_delete,
-    };
+    *q = *head;
+    q->shard = (uint32_t)(hash_u64(q->qid) % m->shard_count);
+    q->name_bytes = (uint8_t)name.len;
+    q->args_bytes = (uint32_t)args.len;
     if (name.len != 0)
         memcpy(q->bytes, name.ptr, name.len);
     if (args.len != 0)
         memcpy(q->bytes + name.len, args.ptr, args.len);
-    q->node = meta_place(m, q);
-    return q;
-}
-
-static void queue_add(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)
-{
-    CHECK(cmd->conn != 0 || !cmd->queue_declare.exclusive);
-    struct meta_vhost *vh = meta_vhost_own(m, cmd->vhost_id);
-    struct typed t;
-    typed_init(&t, vh, cmd);
-    const struct meta_queue *q = queue_make(m, t.cmd);
-    typed_fini(&t);
+    if (q->node == 0)
+        q->node = meta_place(m, q);
+    struct meta_vhost *vh = meta_vhost_own(m, q->vhost_id);
     const void *old = pmap_set(&vh->queues, &m->kinds.queue_names, &m->edit, q);
     CHECK(old == NULL);
     old = pmap_set(&m->draft.queues, &m->kinds.queues, &m->edit, q);
@@ -298,6 +280,22 @@ static void queue_add(struct meta *m, const struct meta_cmd *cmd, struct meta_re
     if (q->owner != 0)
         pmap_set(&owner_own(m, q->owner)->queues, &m->kinds.queues, &m->edit, q);
     meta_home_add(m, q);
+    return q;
+}
+
+static void queue_add(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)
+{
+    CHECK(cmd->conn != 0 || !cmd->queue_declare.exclusive);
+    struct typed t;
+    typed_init(&t, meta_vhost_get(&m->draft, cmd->vhost_id), cmd);
+    struct meta_queue head = { .qid = ++m->draft.last_id,
+                               .vhost_id = cmd->vhost_id,
+                               .owner = declared_owner(cmd),
+                               .epoch = m->draft.index,
+                               .durable = declared_durable(cmd),
+                               .auto_delete = cmd->queue_declare.auto_delete };
+    const struct meta_queue *q = meta_queue_put(m, &head, cmd->name, t.cmd->queue_declare.args);
+    typed_fini(&t);
     out->queue = q;
     out->id = q->qid;
     tell(out, META_QUEUE_CREATED, q);

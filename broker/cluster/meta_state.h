@@ -130,6 +130,10 @@ META_COMMAND(policy);
 META_COMMAND(parameter);
 META_COMMAND(node);
 META_COMMAND(cluster);
+META_COMMAND(kept); /* refused, but by meta_keep */
+
+/* For meta_replay: what a snapshot says. DONE, or REFUSED if it cannot be. */
+enum meta_verdict meta_keep(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out);
 
 enum meta_verdict meta_vhost_check(const struct meta_version *v, const struct meta_vhost *vh,
                                    const struct meta_cmd *cmd, struct meta_result *out);
@@ -141,6 +145,9 @@ void meta_owner_gone(struct meta *m, const struct meta_cmd *cmd, struct meta_res
 enum meta_verdict meta_carry_out(struct meta *m, const struct meta_cmd *cmd,
                                  struct meta_result *out);
 
+/* Has no vhost and no queue this number? */
+bool meta_id_is_free(const struct meta *m, uint64_t id);
+
 /* ---- parts of changes ---- */
 
 /* As if it had never been used. */
@@ -151,6 +158,10 @@ void meta_exchange_add(struct meta *m, const struct meta_cmd *cmd);
 void meta_exchange_delete(struct meta *m, const struct meta_exchange *x);
 void meta_tell_orphan(struct meta_result *r, const struct meta_exchange_def *d);
 void meta_queue_delete(struct meta *m, const struct meta_queue *q, struct meta_result *out);
+
+/* A queue as `head` says it, with a copy of these words. Nothing of its name or number is there. */
+const struct meta_queue *meta_queue_put(struct meta *m, const struct meta_queue *head,
+                                        struct slice name, struct slice args);
 
 /* All of a set of queues by qid, the oldest first. `queues` is a copy of the map. */
 void meta_queues_delete(struct meta *m, const struct pmap *queues, struct meta_result *out);
@@ -176,6 +187,8 @@ uint16_t meta_place(const struct meta *m, const struct meta_queue *q);
 /* Is it a node that queues live on, and is it up? */
 bool meta_node_is_host(const struct meta_node *n);
 
+/* A copy of it, with its words wherever they are, in the place of the node of its number. */
+void meta_node_put(struct meta *m, const struct meta_node *n);
 void meta_nodes_drop(struct meta *m);
 void meta_origin_set(struct meta *m, const struct meta_origin *o); /* it may be new */
 void meta_origin_remove(struct meta *m, uint16_t node);
@@ -213,6 +226,18 @@ void meta_unbind_source(struct meta *m, struct meta_exchange *x);
 /* Take away all bindings to a queue or an exchange that goes, and with them the auto-delete
  * exchanges that have none left, and so on. */
 void meta_unbind_destination(struct meta *m, uint64_t id, struct meta_result *out);
+
+/* ---- digests: of one thing, whatever else there is ---- */
+
+uint64_t meta_digest_vhost(const struct meta_vhost *vh); /* its properties, not what it holds */
+uint64_t meta_digest_exchange(const struct meta_exchange_def *d);
+uint64_t meta_digest_queue(const struct meta_queue *q);
+uint64_t meta_digest_binding(const struct meta_binding *b);
+uint64_t meta_digest_user(const struct meta_user *u);
+uint64_t meta_digest_permission(const struct meta_permission *p);
+uint64_t meta_digest_topic_permission(const struct meta_topic_permission *p);
+uint64_t meta_digest_policy(const struct meta_policy *p);
+uint64_t meta_digest_parameter(const struct meta_parameter *p);
 
 /* ---- the end ---- */
 

@@ -130,6 +130,7 @@ static size_t user_bytes(const struct meta_user *u)
 
 void meta_user_drop(struct meta *m, const struct meta_user *u)
 {
+    m->draft.things -= meta_digest_user(u);
     pmap_edit_drop(&m->edit, u, user_bytes(u), u->tag);
 }
 
@@ -143,6 +144,7 @@ static void put(struct meta *m, const struct meta_user *u)
     copy->name = meta_put_word(&at, u->name);
     copy->hash = meta_put_word(&at, u->hash);
     copy->tags = meta_put_word(&at, u->tags);
+    m->draft.things += meta_digest_user(copy);
     const void *old = pmap_set(&m->draft.users, &m->kinds.users, &m->edit, copy);
     if (old != NULL)
         meta_user_drop(m, old);

@@ -83,6 +83,7 @@ const struct meta_permission *meta_permission_find(const struct meta_version *v,
 /* Of one user at one topic exchange: routing keys. {username} and {vhost} in the patterns stand for
  * what they say, and are matched so. */
 struct meta_topic_permission {
+    uint64_t vhost_id;
     uint64_t tag; /* private */
     struct slice user;
     struct slice exchange;

@@ -155,6 +155,7 @@ static uint64_t vhost_add(struct meta *m, struct slice name)
         memcpy(vh->name, name.ptr, name.len);
     pmap_set(&m->draft.vhosts, &m->kinds.vhosts, &m->edit, vh);
     pmap_set(&m->draft.vhosts_by_name, &m->kinds.vhosts_by_name, &m->edit, vh);
+    m->draft.things += meta_digest_vhost(vh);
     uint64_t id = vh->vhost_id;
     predeclare(m, id);
     m->rights_changed = true;
@@ -187,9 +188,11 @@ void meta_vhost_put(struct meta *m, const struct meta_cmd *cmd, struct meta_resu
     if (cmd->op == META_VHOST_ADD)
         return;
     struct meta_vhost *vh = meta_vhost_own(m, out->id);
+    m->draft.things -= meta_digest_vhost(vh);
     set_words(m, vh, cmd);
     if (cmd->vhost.has_tracing)
         vh->tracing = cmd->vhost.tracing;
+    m->draft.things += meta_digest_vhost(vh);
 }
 
 static void exchanges_drop(struct meta *m, struct pmap *exchanges)
@@ -212,6 +215,7 @@ void meta_vhost_delete(struct meta *m, const struct meta_cmd *cmd, struct meta_r
 {
     uint64_t vhost_id = out->id;
     struct meta_vhost *vh = meta_vhost_own(m, vhost_id);
+    m->draft.things -= meta_digest_vhost(vh);
     meta_vhost_queues_drop(m, &vh->queues, out);
     exchanges_drop(m, &vh->exchanges);
     m->routes_changed = true;

@@ -18,6 +18,7 @@ enum kind {
     NODE,    /* uint16_t */
     INC,     /* uint32_t */
     TYPE,    /* enum meta_node_type */
+    STATE,   /* enum meta_node_state */
 };
 
 struct field {
@@ -135,10 +136,30 @@ static const struct form {
     [META_NODE_STOPPED] = { 32, { { NODE, AT(node.node) }, { INC, AT(node.inc) } } },
     [META_NODE_DRAIN] = { 33, { { NODE, AT(node.node) }, { INC, AT(node.inc) } } },
     [META_NODE_TYPE] = { 34, { { NODE, AT(node.node) }, { TYPE, AT(node.type) } } },
+    [META_KEPT_NODE] = { 35,
+                         { { NODE, AT(node.node) },
+                           { INC, AT(node.inc) },
+                           { TYPE, AT(node.type) },
+                           { STATE, AT(node.state) },
+                           { NUMBER, AT(node.place) },
+                           { NUMBER, AT(node.since) },
+                           { NAME, AT(node.cluster_address) },
+                           { NAME, AT(node.amqp_address) },
+                           { NAME, AT(node.management_address) } } },
+    [META_KEPT_ORIGIN] = { 36, { { NODE, AT(kept_origin.node) }, { INC, AT(kept_origin.inc) } } },
+    [META_KEPT_QUEUE] = { 37,
+                          { { TABLE, AT(kept_queue.args) },
+                            { BIT, AT(kept_queue.durable) },
+                            { BIT, AT(kept_queue.auto_delete) },
+                            { NODE, AT(kept_queue.node) },
+                            { NUMBER, AT(kept_queue.epoch) } } },
+    [META_KEPT_STATE] = { 38,
+                          { { NUMBER, AT(kept_state.index) },
+                            { NODE, AT(kept_state.last_node) } } },
 #undef AT
 };
 
-_Static_assert(ARRAY_COUNT(forms) == META_NODE_TYPE + 1, "each command has a form");
+_Static_assert(ARRAY_COUNT(forms) == META_KEPT_STATE + 1, "each command has a form");
 
 static const struct form *form_of(enum meta_op op)
 {
@@ -192,6 +213,7 @@ static size_t field_size(const struct meta_cmd *cmd, const struct field *f)
     case HASHING:
         return 1;
     case TYPE:
+    case STATE:
         return 1;
     case NODE:
         return 2;
@@ -228,6 +250,9 @@ static void put_field(struct wire_out *w, const struct meta_cmd *cmd, const stru
         return;
     case TYPE:
         wire_put_u8(w, (uint8_t) * (const enum meta_node_type *)m);
+        return;
+    case STATE:
+        wire_put_u8(w, (uint8_t) * (const enum meta_node_state *)m);
         return;
     case NODE:
         wire_put_u16(w, *(const uint16_t *)m);
@@ -283,6 +308,7 @@ static bool take_slice(struct wire *w, enum kind kind, struct slice *out)
     case NODE:
     case INC:
     case TYPE:
+    case STATE:
         return true;
     }
     UNREACHABLE("field");
@@ -318,6 +344,10 @@ static bool take_field(struct wire *w, struct meta_cmd *cmd, const struct field 
         v = wire_u8(w);
         *(enum meta_node_type *)m = (enum meta_node_type)v;
         return v < META_NODE_TYPE_COUNT;
+    case STATE:
+        v = wire_u8(w);
+        *(enum meta_node_state *)m = (enum meta_node_state)v;
+        return v < META_NODE_STATE_COUNT;
     }
     UNREACHABLE("field");
 }

@@ -38,6 +38,7 @@ world_do(struct world *w, struct meta_cmd cmd)
     cmd.conn = w->conn;
     enum meta_verdict v = meta_apply(w->meta, &cmd, &w->r);
     meta_publish(w->meta);
+    cr_assert(meta_checksum(w->meta) == meta_checksum_walk(w->meta), "a checksum gone astray");
     return v;
 }
 

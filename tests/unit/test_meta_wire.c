@@ -3,7 +3,7 @@
 #include "cluster/meta_wire.h"
 #include "meta_world.h"
 
-#define OPS (META_NODE_TYPE + 1)
+#define OPS (META_KEPT_STATE + 1)
 
 /* A command of a kind with all its slices filled, and all else by chance of one octet. */
 static struct meta_cmd filled(enum meta_op op, struct rng *r, struct args *table)
@@ -25,6 +25,19 @@ static struct meta_cmd filled(enum meta_op op, struct rng *r, struct args *table
     } else if (op == META_QUEUE_DECLARE) {
         c.queue_declare.durable = bit;
         c.queue_declare.server_named = !bit;
+    } else if (op == META_KEPT_ORIGIN) {
+        c.kept_origin.inc = 0xFEDCBA98;
+    } else if (op == META_KEPT_QUEUE) {
+        c.kept_queue.durable = bit;
+        c.kept_queue.node = 0xFEDC;
+        c.kept_queue.epoch = UINT64_MAX - 1;
+    } else if (op == META_KEPT_STATE) {
+        c.kept_state.index = UINT64_MAX - 1;
+        c.kept_state.last_node = 0xFEDC;
+    } else if (op == META_KEPT_NODE) {
+        c.node.state = META_NODE_IS_STOPPED;
+        c.node.type = META_NODE_WITNESS;
+        c.node.since = UINT64_MAX - 2;
     } else if (op >= META_NODE_ADD) {
         c.node.type = op == META_NODE_ADD || op == META_NODE_TYPE ? META_NODE_WITNESS : c.node.type;
         c.node.place = op == META_NODE_ADD ? UINT64_MAX - 1 : 0;
