@@ -425,11 +425,16 @@ enum meta_verdict meta_replay(struct meta *m, const struct meta_cmd *cmd, uint64
         return META_REFUSED;
     }
     uint64_t last_id = m->draft.last_id;
+    uint32_t unserved = m->draft.unserved;
     if (gives_ids(cmd->op) && first_id != 0)
         m->draft.last_id = first_id - 1;
+    if (cmd->op == META_BIND)
+        m->draft.unserved = 0; /* it was bound before its queue's node went down */
     m->replays = true;
     enum meta_verdict verdict = meta_apply(m, cmd, out);
     m->replays = false;
+    if (cmd->op == META_BIND)
+        m->draft.unserved = unserved;
     meta_skip_ids(m, last_id);
     return verdict;
 }

@@ -240,7 +240,7 @@ static void owner_remove_queue(struct meta *m, const struct meta_queue *q)
 
 /* ---- changes ---- */
 
-static void tell(struct meta_result *r, enum meta_effect_kind kind, const struct meta_queue *q)
+void meta_tell_queue(struct meta_result *r, enum meta_effect_kind kind, const struct meta_queue *q)
 {
     meta_tell(r, &(struct meta_effect){
                      .kind = kind,
@@ -298,7 +298,7 @@ static void queue_add(struct meta *m, const struct meta_cmd *cmd, struct meta_re
     typed_fini(&t);
     out->queue = q;
     out->id = q->qid;
-    tell(out, META_QUEUE_CREATED, q);
+    meta_tell_queue(out, META_QUEUE_CREATED, q);
 }
 
 void meta_queue_delete(struct meta *m, const struct meta_queue *q, struct meta_result *out)
@@ -315,7 +315,7 @@ void meta_queue_delete(struct meta *m, const struct meta_queue *q, struct meta_r
     gone = pmap_del(&m->draft.queues, &m->kinds.queues, &m->edit,
                     meta_hash_id(&m->kinds.queues, q->qid), &q->qid);
     CHECK(gone == q);
-    tell(out, META_QUEUE_DELETED, q);
+    meta_tell_queue(out, META_QUEUE_DELETED, q);
     meta_queue_drop(m, q);
     m->routes_changed = true;
 }
@@ -362,7 +362,7 @@ void meta_vhost_queues_drop(struct meta *m, struct pmap *queues, struct meta_res
         meta_home_remove(m, q);
         meta_destination_drop(m, q->qid);
         pmap_del(&m->draft.queues, kind, &m->edit, meta_hash_id(kind, q->qid), &q->qid);
-        tell(out, META_QUEUE_DELETED, q);
+        meta_tell_queue(out, META_QUEUE_DELETED, q);
         meta_queue_drop(m, q);
     }
     mem_free(list);

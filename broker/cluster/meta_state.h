@@ -154,6 +154,7 @@ bool meta_id_is_free(const struct meta *m, uint64_t id);
 void meta_result_clear(struct meta_result *r);
 
 void meta_tell(struct meta_result *r, const struct meta_effect *effect);
+void meta_tell_queue(struct meta_result *r, enum meta_effect_kind kind, const struct meta_queue *q);
 void meta_exchange_add(struct meta *m, const struct meta_cmd *cmd);
 void meta_exchange_delete(struct meta *m, const struct meta_exchange *x);
 void meta_tell_orphan(struct meta_result *r, const struct meta_exchange_def *d);

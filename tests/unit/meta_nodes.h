@@ -66,7 +66,7 @@ static inline enum meta_applied world_entry(struct world *w, unsigned node, uint
     struct meta_envelope e = { (uint16_t)node, inc, op, cmd };
     enum meta_applied a = meta_apply_entry(w->meta, meta_index(w->meta) + 1, &e, &w->r);
     meta_publish(w->meta);
-    cr_assert(meta_checksum(w->meta) == meta_checksum_walk(w->meta), "a checksum gone astray");
+    world_sum(w);
     return a;
 }
 

@@ -31,14 +31,22 @@ static inline struct slice S(const char *text) {
     return slice_str(text);
 }
 
-static inline enum meta_verdict
-world_do(struct world *w, struct meta_cmd cmd)
+/* The checksum that is kept is the one that is found, where it does not take long to find. */
+static inline void
+world_sum(const struct world *w)
+{
+    struct meta_stats s = meta_stats(w->meta);
+    if (s.exchange_count + s.queue_count + s.binding_count < 500)
+        cr_assert(eq(u64, meta_checksum(w->meta), meta_checksum_walk(w->meta)));
+}
+
+static inline enum meta_verdict world_do(struct world *w, struct meta_cmd cmd)
 {
     cmd.vhost_id = w->vhost;
     cmd.conn = w->conn;
     enum meta_verdict v = meta_apply(w->meta, &cmd, &w->r);
     meta_publish(w->meta);
-    cr_assert(meta_checksum(w->meta) == meta_checksum_walk(w->meta), "a checksum gone astray");
+    world_sum(w);
     return v;
 }
 

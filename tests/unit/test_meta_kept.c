@@ -43,6 +43,23 @@ Test(meta_kept, makes_queues_as_they_were)
     world_fini(&w);
 }
 
+Test(meta_kept, has_bindings_of_queues_whose_node_is_down)
+{
+    struct world w;
+    world_init(&w, 1);
+    struct meta_cmd n = node_cmd(META_KEPT_NODE, 2, 1);
+    n.name = S("n2");
+    cr_assert(replay(&w, n) == META_DONE);
+    cr_assert(replay(&w, kept_queue(&w, "q", 5000)) == META_DONE);
+    struct meta_cmd b = q_bind("amq.direct", "k", "q");
+    b.vhost_id = w.vhost;
+    cr_expect(replay(&w, b) == META_DONE, "%s", w.r.refusal.text);
+    cr_expect(eq(sz, bindings_to(&w, 5000), 1));
+    must_not(&w, q_bind("amq.direct", "other", "q"), 404,
+             "home node 'n2' of durable queue 'q' in vhost '/' is down or inaccessible");
+    world_fini(&w);
+}
+
 Test(meta_kept, refuses_what_cannot_be)
 {
     struct world w;
