@@ -4,7 +4,6 @@
 #include "base/mem.h"
 #include "base/sm.h"
 #include "base/wire.h"
-#include "link/link_frame.h"
 #include "link/link_inner.h"
 
 #include <string.h>
@@ -60,7 +59,9 @@ static void note_room(struct link *l)
 static void pump(struct link *l)
 {
     struct link_piece piece;
-    while (!stream_is_full(l->stream) && link_flow_next(&l->flow, &piece)) {
+    /* A frame that was begun is ended: one of the link's own may come at any time. */
+    while ((!stream_is_full(l->stream) || link_flow_is_halfway(&l->flow)) &&
+           link_flow_next(&l->flow, &piece)) {
         stream_write_shared(l->stream, piece.block, slice_of(piece.at, piece.len));
         buf_unref(&piece.block);
     }
@@ -200,7 +201,6 @@ static void take_frame(struct link *l, struct stream *s, uint8_t type, struct sl
         take_own(l, type, payload);
         return;
     }
-    link_flow_heard(&l->flow, LINK_HEAD_BYTES + payload.len);
     l->stats.frames_in++;
     l->stats.bytes_in += payload.len;
     const struct link_frame f = { type, payload, stream_input_block(s) };
@@ -214,7 +214,7 @@ static void on_data(struct stream *s, void *arg)
     for (;;) {
         uint8_t type;
         struct slice payload;
-        switch (link_frame_cut(stream_peek(s), &type, &payload)) {
+        switch (link_flow_take(&l->flow, stream_peek(s), &type, &payload)) {
         case LINK_CUT_MORE:
             ack_when_due(l);
             return;

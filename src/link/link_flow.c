@@ -2,7 +2,6 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "link/link_frame.h"
 #include "link/link_mutation.h"
 
 #include <string.h>
@@ -78,8 +77,8 @@ void link_flow_clear(struct link_flow *f)
         buf_unref(&f->open[i]);
     }
     drop_all(&f->kept);
-    if (!LINK_MUTATION(CLEARS_HALF))
-        f->within = LINK_LANES;
+    f->within = LINK_LANES;
+    f->halfway = false;
     f->cursor = 0;
     f->cursor_at = f->acked = f->heard = f->told = 0;
 }
@@ -150,9 +149,10 @@ void link_flow_append(struct link_flow *f, enum link_priority priority, uint8_t 
 
 static struct link_pieces *next_lane(struct link_flow *f, unsigned *lane)
 {
-    *lane = f->within != LINK_LANES            ? f->within
-            : f->lanes[LINK_URGENT].count != 0 ? LINK_URGENT
-                                               : LINK_BULKY;
+    if (f->within != LINK_LANES && !LINK_MUTATION(PARTS_FRAMES))
+        *lane = f->within;
+    else
+        *lane = f->lanes[LINK_URGENT].count != 0 ? LINK_URGENT : LINK_BULKY;
     return &f->lanes[*lane];
 }
 
@@ -162,6 +162,7 @@ bool link_flow_next(struct link_flow *f, struct link_piece *out)
     if (f->cursor < f->kept.count) {
         *out = *piece_at(&f->kept, f->cursor++);
         f->cursor_at += out->len;
+        f->halfway = !out->ends;
         buf_ref(out->block);
         return true;
     }
@@ -172,6 +173,7 @@ bool link_flow_next(struct link_flow *f, struct link_piece *out)
     }
     *out = pop(from);
     f->within = out->ends ? LINK_LANES : lane;
+    f->halfway = !out->ends;
     if (from->count == 0)
         buf_unref(&f->open[lane]); /* its rest is not worth holding, and may be large */
     f->cursor_at += out->len;
@@ -223,6 +225,7 @@ bool link_flow_rewind(struct link_flow *f, uint64_t position)
         return true;
     f->cursor = 0;
     f->cursor_at = f->acked;
+    f->halfway = false; /* a position is never within a frame */
     return true;
 }
 
@@ -239,9 +242,15 @@ size_t link_flow_unacked(const struct link_flow *f)
 
 /* ---- hearing ---- */
 
-void link_flow_heard(struct link_flow *f, size_t octets)
+enum link_cut link_flow_take(struct link_flow *f, struct slice in, uint8_t *type,
+                             struct slice *payload)
 {
-    f->heard += octets;
+    enum link_cut cut = link_frame_cut(in, type, payload);
+    if (LINK_MUTATION(COUNTS_PARTS) && cut == LINK_CUT_MORE)
+        f->heard += in.len;
+    if (cut == LINK_CUT_FRAME && (*type >= LINK_TYPE_LEAST || LINK_MUTATION(COUNTS_OWN)))
+        f->heard += LINK_HEAD_BYTES + payload->len;
+    return cut;
 }
 
 uint64_t link_flow_tell(struct link_flow *f)

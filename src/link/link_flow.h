@@ -20,6 +20,7 @@
 #include "base/attr.h"
 #include "base/buf.h"
 #include "link/link.h"
+#include "link/link_frame.h"
 
 struct link_piece {
     struct buf *block; /* a reference */
@@ -42,7 +43,8 @@ struct link_flow {
     bool resumes;
     struct link_pieces lanes[LINK_LANES]; /* by enum link_priority */
     struct buf *open[LINK_LANES];         /* where the lane's next short octets go */
-    unsigned within;                      /* the lane whose frame is half said; LINK_LANES: none */
+    unsigned within; /* the lane whose frame has left it by half; LINK_LANES: none */
+    bool halfway;    /* the last piece given out was not the end of its frame */
     struct link_pieces kept;
     size_t cursor; /* of `kept`, so many have gone over this connection */
     uint64_t cursor_at;
@@ -63,8 +65,14 @@ void link_flow_clear(struct link_flow *f);
 void link_flow_append(struct link_flow *f, enum link_priority priority, uint8_t type,
                       struct slice head, struct buf *block, struct slice body);
 
-/* The next piece to be sent; the caller gets a reference to its block. False: nothing waits. */
+/* The next piece to be sent; the caller gets a reference to its block. False: nothing waits. While
+ * the last one did not end its frame nothing else may be sent: take the next one, too. */
 MUST_CHECK bool link_flow_next(struct link_flow *f, struct link_piece *out);
+
+static inline bool link_flow_is_halfway(const struct link_flow *f)
+{
+    return f->halfway;
+}
 
 /* The other side has taken everything up to there. False: it cannot have. */
 MUST_CHECK bool link_flow_acked(struct link_flow *f, uint64_t position);
@@ -78,8 +86,10 @@ size_t link_flow_unacked(const struct link_flow *f); /* given out and kept */
 
 /* ---- hearing ---- */
 
-/* A frame of the session, of so many octets with its head, was taken. */
-void link_flow_heard(struct link_flow *f, size_t octets);
+/* Cut the first frame off what has come (see link_frame.h); one of the session's is heard by that.
+ */
+MUST_CHECK enum link_cut link_flow_take(struct link_flow *f, struct slice in, uint8_t *type,
+                                        struct slice *payload);
 
 /* Octets taken and not acknowledged to the other side yet. */
 static inline uint64_t link_flow_untold(const struct link_flow *f)

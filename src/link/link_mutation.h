@@ -13,8 +13,8 @@
     X(SAYS_TWICE, "says again what the other side has had since its last acknowledgement")         \
     X(GOES_ON_BEHIND, "goes on over a new connection behind what the old one lost")                \
     X(COUNTS_PARTS, "counts a frame as heard of which a part has come")                            \
-    X(HEARS_THE_OLD, "takes frames of the old connection when it has told how far it heard")       \
-    X(CLEARS_HALF, "begins a new session in the middle of a frame of the old one")
+    X(COUNTS_OWN, "counts frames that are not of the session as heard")                            \
+    X(PARTS_FRAMES, "lets an urgent frame go between the parts of another")
 
 enum link_mutation {
 #define X(name, text) LINK_MUTATION_##name,
@@ -23,7 +23,7 @@ enum link_mutation {
         LINK_MUTATION_COUNT
 };
 
-#ifdef SIM_LINK_MUTATIONS
+#ifdef SIM_MUTATIONS
 bool link_mutation_is_on(enum link_mutation m);
 #define LINK_MUTATION(name) link_mutation_is_on(LINK_MUTATION_##name)
 #else

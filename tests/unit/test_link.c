@@ -476,6 +476,37 @@ Test(link, who_writes_on_to_a_full_link_loses_it)
     cr_expect(eq(int, at_a.loss, LINK_LOST_OVERRUN));
 }
 
+/* ---- bodies held by reference ---- */
+
+static struct buf *long_body;
+
+static void send_long(void)
+{
+    long_body = buf_new(100000);
+    memset(long_body->data, 0x5A, 100000);
+    long_body->len_bytes = 100000;
+    for (uint64_t i = 0; i < 300; i++) {
+        uint8_t head[8] = { 0, 0, 0, 0, 0, 0, (uint8_t)(i >> 8), (uint8_t)i };
+        struct slice body = slice_head(buf_slice(long_body), 5000 + 300 * (size_t)i);
+        cr_assert(link_send(at_a.l, LINK_BULKY, 20, slice_of(head, 8), long_body, body));
+        if (i % 10 == 0)
+            cr_assert(link_send(at_a.l, LINK_URGENT, 21, slice_str("-"), NULL, slice_str("")));
+    }
+}
+
+/* The links' own frames (acknowledgements of the echo, pings) never part them. */
+Test(link, long_bodies_pass_both_ways_uncopied_with_all_else)
+{
+    at_b.echoes = true;
+    start_and_wait(LINK_BULK, 10000, true);
+    on_loop(send_long);
+    kit_until_count(loop, &at_a.frames, 330);
+    cr_expect(eq(sz, at_b.frames, 330));
+    cr_expect(eq(sz, at_a.losses + at_b.losses, 0));
+    cr_expect(eq(u64, at_a.bytes, at_b.bytes));
+    buf_unref(&long_body);
+}
+
 /* ---- silence ---- */
 
 static void hold(void)

@@ -1,6 +1,5 @@
 #include "expect.h"
 #include "link/link_flow.h"
-#include "link/link_frame.h"
 
 #include <stdio.h>
 
@@ -57,6 +56,18 @@ static const char *shown(void)
     }
     out_len = 0;
     return room;
+}
+
+/* A frame of so many octets. */
+static void hear(size_t octets)
+{
+    uint8_t in[200] = { 0 }, type;
+    struct slice payload;
+    link_frame_put_head(in, LINK_TYPE_LEAST, octets - LINK_HEAD_BYTES);
+    cr_expect(link_flow_take(&flow, slice_of(in, octets - 1), &type, &payload) == LINK_CUT_MORE);
+    cr_expect(link_flow_take(&flow, slice_of(in, octets), &type, &payload) == LINK_CUT_FRAME);
+    size_t own = link_frame_own(in, LINK_FRAME_PING, 5);
+    cr_expect(link_flow_take(&flow, slice_of(in, own), &type, &payload) == LINK_CUT_FRAME);
 }
 
 Test(link_flow, frames_leave_in_order_and_together)
@@ -193,7 +204,7 @@ Test(link_flow, cleared_it_begins_at_nothing)
     struct link_piece piece;
     cr_assert(link_flow_next(&flow, &piece));
     buf_unref(&piece.block);
-    link_flow_heard(&flow, 77);
+    hear(77);
     link_flow_clear(&flow);
     cr_expect(buf_is_sole(body));
     buf_unref(&body);
@@ -207,8 +218,8 @@ Test(link_flow, cleared_it_begins_at_nothing)
 
 Test(link_flow, what_was_heard_is_told_once)
 {
-    link_flow_heard(&flow, 100);
-    link_flow_heard(&flow, 28);
+    hear(100);
+    hear(28);
     cr_expect(eq(u64, link_flow_untold(&flow), 128));
     cr_expect(eq(u64, link_flow_tell(&flow), 128));
     cr_expect(eq(u64, link_flow_untold(&flow), 0));
