@@ -12,6 +12,7 @@
 #include "model/death.h"
 #include "model/exchange.h"
 #include "port.h"
+#include "remote/remote.h"
 #include "store/segs.h"
 
 #define LETTERS_A_TURN    1024u
@@ -322,8 +323,8 @@ static bool publish_some(struct dead_letters *dl, unsigned most)
 {
     struct dead_letter *l;
     for (unsigned n = 0; n < most; n++) {
-        if ((l = take_next(dl)) == NULL)
-            return true;
+        if (UNLIKELY(remote_has_many_letters(dl->shard)) || (l = take_next(dl)) == NULL)
+            return true; /* dead_letters_go_on, or dead_letters_add */
         publish_letter(dl, l);
     }
     return TAILQ_EMPTY(&dl->waiting);
@@ -333,6 +334,12 @@ static void on_turn(void *arg)
 {
     struct dead_letters *dl = arg;
     if (!publish_some(dl, LETTERS_A_TURN))
+        loop_again(dl->shard->loop, &dl->task);
+}
+
+void dead_letters_go_on(struct dead_letters *dl)
+{
+    if (!TAILQ_EMPTY(&dl->waiting))
         loop_again(dl->shard->loop, &dl->task);
 }
 

@@ -29,6 +29,9 @@ struct dead_from {
 void dead_letters_add(struct dead_letters *dl, struct hosted *h, struct message **m,
                       enum queue_death why, const struct dead_from *stood);
 
+/* They waited until other nodes have taken those that were on their way; that is over. */
+void dead_letters_go_on(struct dead_letters *dl);
+
 /* One that died before its queue knew the place is there: true when it waits to be published, and
  * is settled then. */
 MUST_CHECK bool dead_letters_placed(struct dead_letters *dl, const struct hosted *h,

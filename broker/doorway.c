@@ -7,6 +7,7 @@
 #include "link/link_door.h"
 #include "listen.h"
 #include "live.h"
+#include "remote/remote.h"
 
 struct doorway {
     struct broker *broker;
@@ -33,6 +34,7 @@ struct doorway *doorway_new(struct broker *b, struct err *err)
 bool doorway_open(struct doorway *d, struct err *err)
 {
     const struct conf_addresses *at = &broker_live(d->broker)->conf->listen.cluster;
+    remotes_open(d->broker);
     for (size_t i = 0; i < at->count; i++) {
         struct sock_addr a;
         char where[SOCK_ADDR_TEXT_MAX];
@@ -75,6 +77,7 @@ void doorway_free(struct doorway **doorway)
     *doorway = NULL;
     if (d == NULL)
         return;
+    remotes_close(d->broker);
     link_door_free(&d->door);
     link_node_free(&d->node);
     mem_free(d);

@@ -2,7 +2,8 @@
  * doorway: the node's place in its cluster's network: the cluster port ([listen] cluster), and who
  * the node is to those who come there and to whom it goes.
  *
- * It owns the door and the identity; the halls behind the door are their owners' (mgmt/ctl.h, ...).
+ * It owns the door and the identity; the halls behind the door are their owners' (mgmt/ctl.h, ...),
+ * of which it opens and closes those of the shards (remote/remote.h).
  * The control thread, but for doorway_node.
  */
 #ifndef WARREN_DOORWAY_H

@@ -148,6 +148,12 @@ void hosted_on_letter_published(struct shard *s, uint64_t number, bool ok)
     dead_letters_on_published(s->hosting->letters, number, ok);
 }
 
+void hosted_letters_go_on(struct shard *s)
+{
+    if (s->hosting != NULL)
+        dead_letters_go_on(s->hosting->letters);
+}
+
 static struct message *count_returns(struct message *m, uint32_t returns, void *arg)
 {
     struct message *counted = death_counted(m, returns);

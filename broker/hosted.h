@@ -59,6 +59,9 @@ MUST_CHECK bool hosted_list_letters(const struct hosted *h, uint64_t *out, size_
 /* A queue has taken a dead letter of this number, see dead_letter.h. */
 void hosted_on_letter_published(struct shard *s, uint64_t number, bool ok);
 
+/* Dead letters that waited for other nodes need not any more. */
+void hosted_letters_go_on(struct shard *s);
+
 /* SETTLE or RETURNS of it were written into this segment. */
 void hosted_note_state(struct hosted *h, uint32_t seg);
 

@@ -8,6 +8,7 @@
 #include "ledger.h"
 #include "port_lane.h"
 #include "promise.h"
+#include "remote/remote.h"
 
 static void on_flush(void *arg);
 
@@ -25,9 +26,15 @@ void port_fini(struct shard *s)
         struct port_lane *lane = &s->lanes[i];
         CHECK(lane->publishes == NULL && lane->deliveries == NULL);
         mem_free(lane->notices);
+        mem_free(lane->returns);
     }
     mem_free(s->lanes);
     s->lanes = NULL;
+}
+
+uint32_t port_where(struct shard *s, const struct meta_queue *q)
+{
+    return q->node == broker_node(s->broker) ? q->shard : remote_where(s, q->node);
 }
 
 static bool is_here(const struct shard *s, uint32_t shard)
@@ -51,6 +58,12 @@ static void on_notices(struct mail *mail);
 
 void port_send_lane(struct port_lane *lane)
 {
+    if (lane->returns != NULL) {
+        struct deliver_batch *b = lane->returns;
+        lane->returns = NULL;
+        b->mail.fn = port_on_deliveries_back;
+        mailbox_post(b->from->loop, &b->mail);
+    }
     if (lane->notices != NULL) {
         struct notice_batch *b = lane->notices;
         lane->notices = NULL;
@@ -136,6 +149,7 @@ struct large_wait {
 };
 
 static void on_publishes_back(struct mail *mail);
+static void tell_published(struct shard *s, const struct publish_item *it);
 
 static struct publish_item answer_of(const struct large_wait *w, uint64_t lsn)
 {
@@ -154,9 +168,7 @@ static void tell_late(struct shard *s, const struct publish_item *it)
         promise_publish(s->promises, PROMISE_LATE, it->lsn, &it->from, it->number);
         return;
     }
-    struct channel *ch = channel_find(s, &it->from);
-    if (ch != NULL)
-        channel_on_published(ch, it->number, false); /* it will never be safe */
+    tell_published(s, it); /* it will never be safe */
 }
 
 static void on_late_answers(struct mail *mail)
@@ -205,6 +217,8 @@ static void write_large(struct shard *s, struct shard *asker, const struct port_
 
 bool port_published(struct shard *s, const struct port_channel_ref *from, uint64_t number)
 {
+    if (UNLIKELY(s->publishing_away != 0))
+        remote_published(s);
     if (UNLIKELY(ledger_has_large(s->ledger))) {
         write_large(s, s, from, number, 1);
         return number != 0;
@@ -238,6 +252,10 @@ enum port_published port_publish(struct shard *s, const struct meta_queue *to, s
     struct hosted *h = find_here(s, to->shard, to->qid);
     if (LIKELY(h != NULL))
         return publish_here(s, h, m, is_awaited(from, number)) ? PORT_TAKEN : PORT_REFUSED;
+    if (to->node != broker_node(s->broker)) {
+        remote_publish(s, to, m, from, number);
+        return PORT_LATER;
+    }
     *add_publish(s, to->shard) = (struct publish_item){
         .message = *m,
         .qid = to->qid,
@@ -288,6 +306,10 @@ static void on_publishes(struct mail *mail)
 
 static void tell_published(struct shard *s, const struct publish_item *it)
 {
+    if (remote_is_session(&it->from)) {
+        remote_on_published(s, &it->from, it->number, !it->refused);
+        return;
+    }
     struct channel *ch = channel_find(s, &it->from);
     if (ch != NULL)
         channel_on_published(ch, it->number, !it->refused);
@@ -307,7 +329,10 @@ static void on_publishes_back(struct mail *mail)
             promise_publish(s->promises, b->to->index, it->lsn, &it->from, it->number);
         else if (it->number != 0)
             tell_published(s, it);
-        connection_on_forwarded(s, it->from.connection, it->octets);
+        if (remote_is_session(&it->from))
+            remote_on_taken(s, &it->from);
+        else
+            connection_on_forwarded(s, it->from.connection, it->octets);
     }
     mem_free(b);
 }
@@ -360,25 +385,31 @@ void port_settled(struct shard *s)
     }
 }
 
-void port_settle(struct shard *s, uint32_t to_shard, uint64_t qid, uint64_t qseq, uint64_t consumer,
+void port_settle(struct shard *s, uint32_t where, uint64_t qid, uint64_t qseq, uint64_t consumer,
                  enum port_settle how)
 {
-    s->lanes[to_shard].is_touched = true;
-    if (is_here(s, to_shard)) {
+    if (port_where_node(where) != 0) {
+        remote_settle(s, where, qseq, how);
+        return;
+    }
+    s->lanes[where].is_touched = true;
+    if (is_here(s, where)) {
         settle_here(s, qid, qseq, consumer, how);
         return;
     }
-    *port_add_notice(s, to_shard) = (struct notice_item){
+    *port_add_notice(s, where) = (struct notice_item){
         .kind = NOTICE_SETTLE, .how = how, .qid = qid, .qseq = qseq, .consumer = consumer
     };
 }
 
-void port_wake(struct shard *s, uint32_t to_shard, uint64_t consumer, uint32_t credit)
+void port_wake(struct shard *s, uint32_t where, uint64_t consumer, uint32_t credit)
 {
-    if (is_here(s, to_shard))
+    if (port_where_node(where) != 0)
+        remote_wake(s, where, consumer, credit);
+    else if (is_here(s, where))
         port_consumer_wake(s, consumer, credit);
     else
-        *port_add_notice(s, to_shard) =
+        *port_add_notice(s, where) =
             (struct notice_item){ .kind = NOTICE_WAKE, .consumer = consumer, .credit = credit };
 }
 
@@ -395,19 +426,22 @@ void port_abandon_here(struct shard *s, uint64_t qid, uint64_t consumer)
         run_later(s, h);
 }
 
-void port_abandon(struct shard *s, uint32_t to_shard, uint64_t qid, uint64_t consumer)
+void port_abandon(struct shard *s, uint32_t where, uint64_t qid, uint64_t consumer)
 {
-    s->lanes[to_shard].is_touched = true;
-    if (is_here(s, to_shard))
+    if (port_where_node(where) != 0) {
+        remote_abandon(s, where, qid, consumer);
+        return;
+    }
+    s->lanes[where].is_touched = true;
+    if (is_here(s, where))
         port_abandon_here(s, qid, consumer);
     else
-        *port_add_notice(s, to_shard) =
+        *port_add_notice(s, where) =
             (struct notice_item){ .kind = NOTICE_ABANDON, .qid = qid, .consumer = consumer };
 }
 
 static void on_notice(struct shard *s, const struct notice_item *n)
 {
-    struct channel *ch;
     switch (n->kind) {
     case NOTICE_SETTLE:
         settle_here(s, n->qid, n->qseq, n->consumer, n->how);
@@ -419,9 +453,7 @@ static void on_notice(struct shard *s, const struct notice_item *n)
         port_abandon_here(s, n->qid, n->consumer);
         return;
     case NOTICE_CANCELLED:
-        ch = channel_find(s, &n->to);
-        if (ch != NULL)
-            channel_on_cancelled(ch, n->consumer);
+        port_tell_cancelled(s, &n->to, n->consumer);
         return;
     }
     UNREACHABLE("notice");
@@ -479,10 +511,15 @@ static enum port_verdict delete_one(struct hosted *h, struct port_request *r)
     return PORT_OK;
 }
 
+static bool is_gone(struct shard *s, const struct port_channel_ref *ref)
+{
+    return remote_is_session(ref) ? !remote_session_lives(s, ref) : channel_find(s, ref) == NULL;
+}
+
 static enum port_verdict consume(struct shard *s, struct hosted *h, struct port_request *r)
 {
     r->consumer_timeout_ms = h->settings.consumer_timeout_ms;
-    if (is_here(s, shard_of_id(r->from.connection)) && channel_find(s, &r->from) == NULL)
+    if (is_here(s, shard_of_id(r->from.connection)) && is_gone(s, &r->from))
         return PORT_NO_QUEUE; /* it asked by mail, and went meanwhile */
     return port_consumer_add(s, &h->queue, r) == QUEUE_CONSUME_OK ? PORT_OK : PORT_EXCLUSIVE;
 }
@@ -517,7 +554,7 @@ static enum port_verdict serve(struct shard *s, struct port_request *r)
 
 void port_serve(struct shard *s, struct port_request *r)
 {
-    CHECK(is_here(s, r->shard) && r->op != PORT_CONSUME);
+    CHECK(is_here(s, r->where) && r->op != PORT_CONSUME);
     r->verdict = serve(s, r);
 }
 
@@ -525,29 +562,35 @@ void port_serve(struct shard *s, struct port_request *r)
 static void nobody_waits(struct shard *s, struct port_request *r)
 {
     if (r->verdict == PORT_OK && r->op == PORT_CONSUME)
-        port_abandon(s, r->shard, r->qid, r->consumer);
+        port_abandon(s, r->where, r->qid, r->consumer);
     if (r->op == PORT_GET && r->message != NULL) {
         shard_message_drop(s, &r->message);
         if (!r->no_ack)
-            port_settle(s, r->shard, r->qid, r->qseq, 0, PORT_REQUEUE_UNSEEN);
+            port_settle(s, r->where, r->qid, r->qseq, 0, PORT_REQUEUE_UNSEEN);
     }
     port_settled(s);
     if (r->verdict == PORT_OK && (r->op == PORT_DELETE || (r->op == PORT_CANCEL && r->is_unused)))
         shard_delete_queue(s, r->qid);
 }
 
-static void answer(struct shard *s, struct port_request *r)
+static void on_fenced(struct shard *s, const struct port_channel_ref *ref)
 {
-    if (r->op == PORT_FENCE) {
-        channel_on_fenced(s, &r->from);
-        mem_free(r);
-        return;
-    }
-    struct channel *ch = channel_find(s, &r->from);
-    if (ch != NULL)
-        channel_on_answer(ch, r);
+    if (remote_is_session(ref))
+        remote_on_fenced(s, ref);
     else
+        channel_on_fenced(s, ref);
+}
+
+void port_answered(struct shard *s, struct port_request *r)
+{
+    if (r->op == PORT_FENCE)
+        on_fenced(s, &r->from);
+    else if (is_gone(s, &r->from))
         nobody_waits(s, r);
+    else if (remote_is_session(&r->from))
+        remote_on_answer(s, r);
+    else
+        channel_on_answer(channel_find(s, &r->from), r);
     CHECK(r->message == NULL);
     mem_free(r);
 }
@@ -564,10 +607,8 @@ static void follow_up(struct shard *s, enum port_op op, uint64_t qid)
 static void on_answer_back(struct mail *mail)
 {
     struct port_request *r = CONTAINER_OF(mail, struct port_request, mail);
-    answer(r->asker, r);
+    port_answered(r->asker, r);
 }
-
-static void on_request(struct mail *mail);
 
 /* A queue that is to hand out messages waits until the journal knows that they may have been shown;
  * a fence for what came before it. */
@@ -588,15 +629,15 @@ static bool waits_for_journal(struct shard *s, struct port_request *r)
     uint64_t lsn = lsn_to_wait_for(s, r);
     if (LIKELY(lsn == 0))
         return false;
-    r->mail.fn = on_request;
+    r->mail.fn = port_on_request;
     promise_mail(s->promises, lsn, &r->mail);
     return true;
 }
 
-static void on_request(struct mail *mail)
+void port_on_request(struct mail *mail)
 {
     struct port_request *r = CONTAINER_OF(mail, struct port_request, mail);
-    struct shard *s = broker_shard(r->asker->broker, r->shard);
+    struct shard *s = broker_shard(r->asker->broker, r->where);
     enum port_op op = r->op;
     uint64_t qid = r->qid;
     if (waits_for_journal(s, r))
@@ -604,7 +645,7 @@ static void on_request(struct mail *mail)
     r->later = r->away = false;
     r->verdict = serve(s, r);
     if (UNLIKELY(r->later || r->away)) {
-        r->mail.fn = on_request; /* its channel waits for the answer */
+        r->mail.fn = port_on_request; /* its channel waits for the answer */
         if (r->away)
             hosted_post_when_loaded(shard_hosted(s, qid), &r->mail);
         else
@@ -612,60 +653,13 @@ static void on_request(struct mail *mail)
         return;
     }
     if (r->asker == s) {
-        answer(s, r);
+        port_answered(s, r);
     } else {
         port_send_lane(&s->lanes[r->asker->index]); /* deliveries before it stay before it */
         r->mail.fn = on_answer_back;
         mailbox_post(r->asker->loop, &r->mail);
     }
     follow_up(s, op, qid);
-}
-
-/* ---- fences
- * ------------------------------------------------------------------------------------------
- */
-
-void port_fence_begin(struct shard *s)
-{
-    for (uint32_t i = 0; i < broker_shard_count(s->broker); i++)
-        s->lanes[i].is_touched = false;
-}
-
-static void ask_fence(struct shard *s, uint32_t shard, const struct port_channel_ref *from,
-                      bool durable)
-{
-    struct port_request *r = mem_zalloc(sizeof *r);
-    *r = (struct port_request){
-        .op = PORT_FENCE, .shard = shard, .asker = s, .from = *from, .durable = durable
-    };
-    port_send_lane(&s->lanes[shard]); /* behind what it is about */
-    r->mail.fn = on_request;
-    mailbox_post(broker_shard(s->broker, shard)->loop, &r->mail);
-}
-
-/* Here all is done, but for the journal. */
-static bool fence_here(struct shard *s, const struct port_channel_ref *from, bool durable)
-{
-    uint64_t lsn = durable && s->lanes[s->index].is_touched ? ledger_fence(s->ledger) : 0;
-    if (lsn == 0)
-        return false;
-    struct port_request *r = mem_zalloc(sizeof *r);
-    *r = (struct port_request){ .op = PORT_FENCE, .shard = s->index, .asker = s, .from = *from };
-    r->mail.fn = on_request;
-    promise_mail(s->promises, lsn, &r->mail);
-    return true;
-}
-
-uint32_t port_fence(struct shard *s, const struct port_channel_ref *from, bool durable)
-{
-    uint32_t asked = fence_here(s, from, durable);
-    for (uint32_t i = 0; i < broker_shard_count(s->broker); i++) {
-        if (is_here(s, i) || !s->lanes[i].is_touched)
-            continue;
-        ask_fence(s, i, from, durable);
-        asked++;
-    }
-    return asked;
 }
 
 void port_drop_waiting(struct mail **list)
@@ -682,11 +676,15 @@ void port_ask(struct shard *s, struct port_request **request)
     struct port_request *r = *request;
     *request = NULL;
     r->asker = s;
-    if (find_here(s, r->shard, r->qid) == NULL) {
-        port_send_lane(&s->lanes[r->shard]); /* what the channel sent before arrives before */
-        r->mail.fn = on_request;
-        mailbox_post(broker_shard(s->broker, r->shard)->loop, &r->mail);
+    if (port_where_node(r->where) != 0) {
+        remote_ask(s, &r);
         return;
     }
-    on_request(&r->mail);
+    if (find_here(s, r->where, r->qid) == NULL) {
+        port_send_lane(&s->lanes[r->where]); /* what the channel sent before arrives before */
+        r->mail.fn = port_on_request;
+        mailbox_post(broker_shard(s->broker, r->where)->loop, &r->mail);
+        return;
+    }
+    port_on_request(&r->mail);
 }

@@ -1,11 +1,11 @@
 /*
  * port: between channels and queues, wherever each of them lives.
  *
- * A channel names a queue by its id and its shard. On the same shard a call goes straight through;
- * on another one it travels as mail, publishes and deliveries in batches, and the order between one
- * channel and one queue stays that of the calls. (A queue on another node will travel the same way,
- * over a link.) Each request is answered once, with the same struct; a batch comes back when it was
- * worked off, which is both the acknowledgement and the credit for the next.
+ * A channel names a queue by its id and where it is. On the same shard a call goes straight
+ * through; on another one it travels as mail, publishes and deliveries in batches; on another node
+ * over a link, see remote/remote.h. The order between one channel and one queue stays that of the
+ * calls. Each request is answered once, with the same struct; a batch comes back when it was worked
+ * off, which is both the acknowledgement and the credit for the next.
  *
  * All calls on the thread of the shard that is named first.
  */
@@ -47,7 +47,7 @@ struct port_request {
     struct mail mail;
     enum port_op op;
     uint64_t qid;
-    uint32_t shard;      /* where the queue lives */
+    uint32_t where;      /* the queue is, see port_where */
     struct shard *asker; /* set by port_ask */
     struct port_channel_ref from;
     /* asked */
@@ -71,6 +71,17 @@ struct port_request {
     bool later; /* GET: many have expired: ask again in another turn (by port_ask this is done) */
     bool away;  /* GET: not in memory: ask again after hosted_post_when_loaded (the same) */
 };
+
+/* Where a queue is, for who uses it from this shard: the index of a shard of this node, or the
+ * number of another node and that of the present life of the link to it. What was handed out in a
+ * former life cannot be settled any more; to try is no mistake. */
+uint32_t port_where(struct shard *s, const struct meta_queue *q);
+
+/* 0: this node. */
+static inline uint16_t port_where_node(uint32_t where)
+{
+    return (uint16_t)(where >> 16);
+}
 
 /* Ask; channel_on_answer gets the request back, before this returns when the queue is at hand. */
 void port_ask(struct shard *s, struct port_request **r);
@@ -104,7 +115,7 @@ enum port_settle {
 
 /* A delivery is settled. `consumer` is 0 for one from a get. Follow a run of requeues by
  * port_settled. */
-void port_settle(struct shard *s, uint32_t to_shard, uint64_t qid, uint64_t qseq, uint64_t consumer,
+void port_settle(struct shard *s, uint32_t where, uint64_t qid, uint64_t qseq, uint64_t consumer,
                  enum port_settle how);
 
 /* Queues that got something back may now hand it out again. */
@@ -117,16 +128,20 @@ void port_settled(struct shard *s);
 void port_fence_begin(struct shard *s);
 MUST_CHECK uint32_t port_fence(struct shard *s, const struct port_channel_ref *from, bool durable);
 
+/* The same for all shards of this node, whenever they were told something. */
+MUST_CHECK uint32_t port_fence_all(struct shard *s, const struct port_channel_ref *from,
+                                   bool durable);
+
 /* The consumer's channel has room again. A consumer of another shard is then handed `credit` at
  * most (PORT_ANY: as many as there are), and what it may have at once is followed by
  * channel_on_served. */
 #define PORT_ANY UINT32_MAX
-void port_wake(struct shard *s, uint32_t to_shard, uint64_t consumer, uint32_t credit);
+void port_wake(struct shard *s, uint32_t where, uint64_t consumer, uint32_t credit);
 
 /* The consumer's channel is gone: cancel without an answer; an auto-delete queue that is unused
  * then goes. Others are handed nothing before port_settled, so that what the channel held can go
  * back first: the next one that is active alone gets all in order. */
-void port_abandon(struct shard *s, uint32_t to_shard, uint64_t qid, uint64_t consumer);
+void port_abandon(struct shard *s, uint32_t where, uint64_t qid, uint64_t consumer);
 
 /* Of a queue that was deleted: tell its consumers' channels. */
 void port_cancel_all(struct shard *s, struct queue *q);

@@ -3,9 +3,13 @@
 #include "broker.h"
 #include "client/channel_port.h"
 #include "port_lane.h"
+#include "remote/remote.h"
+#include "remote/remote_server.h"
 
-/* How many deliveries may be on their way to a consumer on another shard. */
-#define WINDOW 512u
+/* How many deliveries may be on their way to a consumer on another shard; and how much of them to
+ * one on another node, where each is a copy. */
+#define WINDOW       512u
+#define WINDOW_BYTES ((uint64_t)1024 * 1024)
 
 static struct port_consumer *port_consumer_of(struct consumer *c)
 {
@@ -35,7 +39,8 @@ static const struct consumer_ops ops_here = { has_room_here, deliver_here };
 static bool has_room_there(struct consumer *c)
 {
     struct port_consumer *pc = port_consumer_of(c);
-    return !pc->refused && pc->window_used < WINDOW && pc->credit != 0;
+    return !pc->refused && pc->window_used < WINDOW && pc->credit != 0 &&
+           (pc->window_bytes < WINDOW_BYTES || !remote_is_session(&pc->ref));
 }
 
 static struct deliver_item *add_delivery(struct shard *s, uint32_t to)
@@ -53,20 +58,55 @@ static struct deliver_item *add_delivery(struct shard *s, uint32_t to)
     return &lane->deliveries->items[lane->deliveries->count++];
 }
 
+/* To another node. False: its session does not want it. */
+static bool forward(struct shard *s, const struct deliver_item *it, uint32_t from_shard,
+                    struct message *m)
+{
+    return remote_on_delivery(s, &it->to,
+                              &(struct remote_delivery){ .qid = it->qid,
+                                                         .qseq = it->qseq,
+                                                         .consumer = it->consumer,
+                                                         .where = from_shard,
+                                                         .bytes = it->bytes,
+                                                         .auto_ack = it->auto_ack,
+                                                         .redelivered = it->redelivered },
+                              m);
+}
+
+static void forward_from_here(struct shard *s, struct deliver_item *it, struct message *m)
+{
+    if (forward(s, it, s->index, m))
+        return;
+    it->refused = true;
+    port_return(s, s->index, it);
+}
+
+static bool is_session_here(const struct port_consumer *pc)
+{
+    return remote_is_session(&pc->ref) && shard_of_id(pc->ref.connection) == pc->shard->index;
+}
+
 static void deliver_there(struct consumer *c, uint64_t qseq, struct message *m, bool redelivered)
 {
     struct port_consumer *pc = port_consumer_of(c);
-    *add_delivery(pc->shard, shard_of_id(pc->ref.connection)) = (struct deliver_item){
+    struct deliver_item it = {
         .kind = DELIVER_MESSAGE,
-        .message = message_ref(m),
         .qid = pc->qid,
         .qseq = qseq,
         .consumer = pc->id,
         .to = pc->ref,
         .redelivered = redelivered,
         .auto_ack = pc->auto_ack,
+        .bytes = m->body_bytes,
     };
+    if (is_session_here(pc)) {
+        forward_from_here(pc->shard, &it, m);
+    } else {
+        it.message = message_ref(m);
+        *add_delivery(pc->shard, shard_of_id(pc->ref.connection)) = it;
+    }
     pc->window_used++;
+    pc->window_bytes += it.bytes;
     if (pc->credit != PORT_ANY)
         pc->credit--;
 }
@@ -74,13 +114,40 @@ static void deliver_there(struct consumer *c, uint64_t qseq, struct message *m, 
 /* A word to its channel that keeps its place among the deliveries. */
 static void say(struct port_consumer *pc, enum deliver_kind kind)
 {
+    if (is_session_here(pc)) {
+        if (kind == DELIVER_RESUMED)
+            remote_on_resumed(pc->shard, &pc->ref, pc->id);
+        else
+            remote_on_served(pc->shard, &pc->ref, pc->id);
+        return;
+    }
     *add_delivery(pc->shard, shard_of_id(pc->ref.connection)) =
         (struct deliver_item){ .kind = kind, .consumer = pc->id, .to = pc->ref };
 }
 
 static const struct consumer_ops ops_there = { has_room_there, deliver_there };
 
-static void on_deliveries_back(struct mail *mail);
+/* For a session, which sends it on. */
+static void forward_item(struct shard *s, struct deliver_item *it, uint32_t from_shard)
+{
+    switch (it->kind) {
+    case DELIVER_MESSAGE:
+        it->refused = !forward(s, it, from_shard, it->message);
+        if (!it->refused)
+            it->kind = DELIVER_FORWARDED;
+        shard_message_drop(s, &it->message);
+        return;
+    case DELIVER_RESUMED:
+        remote_on_resumed(s, &it->to, it->consumer);
+        return;
+    case DELIVER_SERVED:
+        remote_on_served(s, &it->to, it->consumer);
+        return;
+    case DELIVER_FORWARDED:
+        break;
+    }
+    UNREACHABLE("delivery");
+}
 
 static void take_item(struct shard *s, struct deliver_item *it)
 {
@@ -99,6 +166,8 @@ static void take_item(struct shard *s, struct deliver_item *it)
         if (ch != NULL)
             channel_on_served(ch, it->consumer);
         return;
+    case DELIVER_FORWARDED:
+        break;
     }
     UNREACHABLE("delivery");
 }
@@ -107,10 +176,29 @@ static void take_item(struct shard *s, struct deliver_item *it)
 void port_on_deliveries(struct mail *mail)
 {
     struct deliver_batch *b = CONTAINER_OF(mail, struct deliver_batch, mail);
-    for (unsigned i = 0; i < b->count; i++)
-        take_item(b->to, &b->items[i]);
-    b->mail.fn = on_deliveries_back;
+    for (unsigned i = 0; i < b->count; i++) {
+        if (remote_is_session(&b->items[i].to))
+            forward_item(b->to, &b->items[i], b->from->index);
+        else
+            take_item(b->to, &b->items[i]);
+    }
+    b->mail.fn = port_on_deliveries_back;
     mailbox_post(b->from->loop, &b->mail);
+}
+
+void port_return(struct shard *s, uint32_t shard, const struct deliver_item *item)
+{
+    struct port_lane *lane = &s->lanes[shard];
+    if (lane->returns != NULL && lane->returns->count == BATCH_ITEMS)
+        port_send_lane(lane);
+    if (lane->returns == NULL) {
+        lane->returns = mem_alloc(sizeof *lane->returns);
+        lane->returns->from = broker_shard(s->broker, shard);
+        lane->returns->to = s;
+        lane->returns->count = 0;
+    }
+    loop_first_at_turn_end(s->loop, &s->flush_task);
+    lane->returns->items[lane->returns->count++] = *item;
 }
 
 static void take_back(struct shard *s, const struct deliver_item *it, struct port_consumer *pc)
@@ -120,7 +208,7 @@ static void take_back(struct shard *s, const struct deliver_item *it, struct por
     if (q == NULL)
         return;
     if (it->refused)
-        queue_requeue(q, it->qseq, c, false);
+        queue_requeue(q, it->qseq, c, it->seen);
     else if (it->auto_ack)
         queue_ack(q, it->qseq, c);
     if (c != NULL)
@@ -146,7 +234,7 @@ static void resume(struct port_consumer *pc)
         say(pc, DELIVER_SERVED);
 }
 
-static void on_deliveries_back(struct mail *mail)
+void port_on_deliveries_back(struct mail *mail)
 {
     struct deliver_batch *b = CONTAINER_OF(mail, struct deliver_batch, mail);
     /* All marks first: a queue must not hand the next message to one that sent an earlier one back.
@@ -157,6 +245,7 @@ static void on_deliveries_back(struct mail *mail)
             continue;
         CHECK(pc->window_used > 0);
         pc->window_used--;
+        pc->window_bytes -= b->items[i].bytes;
         pc->refused = pc->refused || b->items[i].refused;
     }
     for (unsigned i = 0; i < b->count; i++) {
@@ -181,7 +270,7 @@ enum queue_consume_verdict port_consumer_add(struct shard *s, struct queue *q,
                                              const struct port_request *r)
 {
     struct port_consumer *pc = mem_zalloc(sizeof *pc);
-    bool here = shard_of_id(r->from.connection) == s->index;
+    bool here = shard_of_id(r->from.connection) == s->index && !remote_is_session(&r->from);
     pc->base.ops = here ? &ops_here : &ops_there;
     pc->base.priority = r->priority;
     pc->base.prefetch = r->prefetch;
@@ -263,6 +352,17 @@ uint64_t port_lone_consumer(const struct queue *q, struct port_channel_ref *of)
     return port_consumer_of(c)->id;
 }
 
+void port_tell_cancelled(struct shard *s, const struct port_channel_ref *to, uint64_t consumer)
+{
+    if (remote_is_session(to)) {
+        remote_on_cancelled(s, to, consumer);
+        return;
+    }
+    struct channel *ch = channel_find(s, to);
+    if (ch != NULL)
+        channel_on_cancelled(ch, consumer);
+}
+
 void port_cancel_all(struct shard *s, struct queue *q)
 {
     struct consumer *c;
@@ -272,9 +372,7 @@ void port_cancel_all(struct shard *s, struct queue *q)
         uint64_t id = pc->id;
         end_consumer(s, pc);
         if (shard_of_id(ref.connection) == s->index) {
-            struct channel *ch = channel_find(s, &ref);
-            if (ch != NULL)
-                channel_on_cancelled(ch, id);
+            port_tell_cancelled(s, &ref, id);
             continue;
         }
         struct notice_item *n = port_add_notice(s, shard_of_id(ref.connection));

@@ -35,8 +35,9 @@ struct publish_batch {
 
 enum deliver_kind {
     DELIVER_MESSAGE,
-    DELIVER_RESUMED, /* what was refused has gone back, what comes now is in order */
-    DELIVER_SERVED,  /* the credit that came with the wake is used, or the queue is empty */
+    DELIVER_RESUMED,   /* what was refused has gone back, what comes now is in order */
+    DELIVER_SERVED,    /* the credit that came with the wake is used, or the queue is empty */
+    DELIVER_FORWARDED, /* on its way back: it goes on to another node, and returns later */
 };
 
 struct deliver_item {
@@ -48,7 +49,9 @@ struct deliver_item {
     struct port_channel_ref to;
     bool redelivered;
     bool auto_ack;
-    bool refused; /* filled in by the channel's shard */
+    bool refused;   /* filled in by the channel's shard */
+    bool seen;      /* the same: refused, and yet somebody may have seen it */
+    uint32_t bytes; /* of the body */
 };
 
 struct deliver_batch {
@@ -90,7 +93,8 @@ struct port_lane {
     struct publish_batch *publishes;
     struct deliver_batch *deliveries;
     struct notice_batch *notices;
-    bool is_touched; /* since port_fence_begin; of the own shard, too */
+    struct deliver_batch *returns; /* of what was forwarded to other nodes */
+    bool is_touched;               /* since port_fence_begin; of the own shard, too */
 };
 
 /* Stands for a consumer at the queue's end. */
@@ -101,7 +105,8 @@ struct port_consumer {
     uint64_t qid;
     struct port_channel_ref ref;
     struct channel *channel; /* on this shard, else NULL */
-    uint32_t window_used;    /* towards another shard */
+    uint32_t window_used;    /* towards another shard: so many are on their way */
+    uint64_t window_bytes;   /* their bodies */
     uint32_t credit;         /* towards another shard: how many more, or PORT_ANY */
     uint32_t next_credit;    /* once it is resumed */
     bool refused;            /* its channel sent one back and will wake it */
@@ -129,5 +134,22 @@ void port_abandon_here(struct shard *s, uint64_t qid, uint64_t consumer);
 void port_consumer_wake(struct shard *s, uint64_t consumer, uint32_t credit);
 struct consumer *port_consumer_find(struct shard *s, uint64_t consumer);
 void port_on_deliveries(struct mail *mail);
+void port_on_deliveries_back(struct mail *mail);
+
+/* A delivery from a queue of that shard, which was forwarded, returns to it. */
+void port_return(struct shard *s, uint32_t shard, const struct deliver_item *item);
+
+/* ---- port.c ---- */
+
+/* On the queue's shard. */
+void port_on_request(struct mail *mail);
+
+/* ---- port.c, for remote/ ---- */
+
+/* A request has come back with its answer; takes it. */
+void port_answered(struct shard *s, struct port_request *r);
+
+/* The queue of a consumer is gone. */
+void port_tell_cancelled(struct shard *s, const struct port_channel_ref *to, uint64_t consumer);
 
 #endif

@@ -4,6 +4,7 @@
 #include "broker.h"
 #include "client/channel_port.h"
 #include "model/message.h"
+#include "remote/remote.h"
 
 struct reply_mail {
     struct mail mail;
@@ -16,25 +17,45 @@ struct reply_mail {
     bool known;
 };
 
+static uint16_t node_of(const struct reply_address *a)
+{
+    return node_of_id(a->channel.connection);
+}
+
+static bool is_of_this_node(const struct shard *s, const struct reply_address *a)
+{
+    return node_of(a) == broker_node(s->broker);
+}
+
 /* The shard of an address; NULL when it names none of ours. */
 static struct shard *shard_of(const struct shard *s, const struct reply_address *a)
 {
     uint32_t index = shard_of_id(a->channel.connection);
-    if (node_of_id(a->channel.connection) != broker_node(s->broker))
+    if (!is_of_this_node(s, a))
         return NULL;
     return index < broker_shard_count(s->broker) ? broker_shard(s->broker, index) : NULL;
+}
+
+static void tell_known(struct shard *s, const struct port_channel_ref *from, bool known)
+{
+    if (remote_is_session(from)) {
+        remote_on_reply_known(s, from, known);
+        return;
+    }
+    struct channel *ch = channel_find(s, from);
+    if (ch != NULL)
+        channel_on_reply_known(ch, known);
 }
 
 static void on_back(struct mail *mail)
 {
     struct reply_mail *r = CONTAINER_OF(mail, struct reply_mail, mail);
-    if (r->octets != 0) {
+    if (r->octets == 0)
+        tell_known(r->from, &r->sender, r->known);
+    else if (remote_is_session(&r->sender))
+        remote_on_taken(r->from, &r->sender);
+    else
         connection_on_forwarded(r->from, r->sender.connection, r->octets);
-    } else {
-        struct channel *ch = channel_find(r->from, &r->sender);
-        if (ch != NULL)
-            channel_on_reply_known(ch, r->known);
-    }
     mem_free(r);
 }
 
@@ -61,6 +82,8 @@ static void send(const struct reply_mail *given)
 bool port_reply(struct shard *s, const struct reply_address *to, struct message *m,
                 const struct port_channel_ref *from)
 {
+    if (!is_of_this_node(s, to) && !remote_is_session(from))
+        return !remote_reply(s, node_of(to), to, m, from);
     struct shard *there = shard_of(s, to);
     if (there == NULL)
         return true;
@@ -80,10 +103,14 @@ bool port_reply(struct shard *s, const struct reply_address *to, struct message 
 void port_reply_ask(struct shard *s, const struct reply_address *to,
                     const struct port_channel_ref *from)
 {
+    if (!is_of_this_node(s, to) && !remote_is_session(from)) {
+        if (!remote_reply_ask(s, node_of(to), to, from))
+            tell_known(s, from, false);
+        return;
+    }
     struct shard *there = shard_of(s, to);
     if (there == NULL || there == s) {
-        bool known = there != NULL && channel_takes_replies(s, to);
-        channel_on_reply_known(channel_find(s, from), known);
+        tell_known(s, from, there != NULL && channel_takes_replies(s, to));
         return;
     }
     send(&(struct reply_mail){ .from = s, .to = there, .address = *to, .sender = *from });

@@ -6,6 +6,7 @@
 #include "client/channel_port.h"
 #include "client/connection.h"
 #include "io/mailbox.h"
+#include "remote/remote.h"
 #include "store/journal.h"
 
 #include <stdatomic.h>
@@ -215,6 +216,10 @@ static void keep_due(struct promises *p, struct line *l, uint64_t durable)
             continue;
         }
         p->waiting -= due.count;
+        if (remote_is_session(&due.to)) {
+            remote_on_durable(p->shard, &due.to, due.first, due.count);
+            continue;
+        }
         struct channel *ch = channel_find(p->shard, &due.to);
         if (ch != NULL)
             channel_on_durable(ch, due.first, due.count);

@@ -14,6 +14,7 @@
 #include "model/message.h"
 #include "port.h"
 #include "promise.h"
+#include "remote/remote.h"
 #include "store/large.h"
 #include "store/store.h"
 
@@ -36,6 +37,7 @@ struct shard *shard_new(struct broker *broker, uint32_t index, uint32_t shard_co
     s->mover = mover_new(s);
     s->larges = larges_new(s);
     s->promises = promises_new(s, shard_count);
+    s->remotes = remotes_new(s);
     s->auth = broker_auth_new(broker, loop);
     hosted_init(s);
     s->patrol = patrol_new(s);
@@ -79,6 +81,7 @@ void shard_free(struct shard **shard)
     mover_free(&s->mover);
     larges_free(&s->larges);
     promises_free(&s->promises);
+    remotes_free(&s->remotes);
     auth_free(&s->auth);
     idmap_fini(&s->queues);
     idmap_fini(&s->consumers);

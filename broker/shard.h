@@ -29,6 +29,7 @@ struct mover;
 struct pager;
 struct patrol;
 struct promises;
+struct remotes;
 struct queue;
 struct returnings;
 struct store;
@@ -117,6 +118,8 @@ struct shard {
     struct larges *larges;         /* files of large ones */
     struct ledger *ledger;         /* what its queues write into the journal */
     struct promises *promises;     /* what it says when that is durable */
+    struct remotes *remotes;       /* other nodes */
+    unsigned publishing_away;      /* of them, those with a message that is not complete */
     TAILQ_HEAD(, connection) held; /* publishers that wait for the disk */
     struct patrol *patrol;         /* private to client/patrol.c */
     struct returnings *returnings;

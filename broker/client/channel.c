@@ -206,10 +206,10 @@ void channel_ask(struct channel *ch, const struct meta_queue *q, const struct po
 {
     struct port_request *r = mem_dup(given, sizeof *given);
     r->qid = q->qid;
-    r->shard = q->shard;
+    r->where = port_where(ch->conn->shard, q);
     r->from = channel_ref(ch);
     ch->pending.qid = q->qid;
-    ch->pending.shard = q->shard;
+    ch->pending.where = r->where;
     ch->pending.name_bytes = q->name_bytes;
     memcpy(ch->pending.name, q->bytes, q->name_bytes);
     port_ask(ch->conn->shard, &r);

@@ -69,7 +69,7 @@ struct pending {
     bool nowait;
     bool no_ack;
     uint64_t qid;
-    uint32_t shard;
+    uint32_t where;
     uint32_t messages;
     struct channel_consumer *consumer;
     struct control_op *declare; /* of a queue, to be sent again when it finds one that is going */
@@ -244,7 +244,7 @@ struct channel_consumer_view {
     struct slice tag;
     struct slice arguments; /* a field table without its length */
     uint64_t qid;
-    uint32_t shard; /* the queue's */
+    uint32_t where; /* the queue is */
     bool no_ack;
     bool exclusive;
     uint16_t prefetch;

@@ -21,7 +21,7 @@
 struct channel_consumer {
     uint64_t id;
     uint64_t qid;
-    uint32_t shard;
+    uint32_t where; /* the queue is */
     bool no_ack;
     uint32_t credit;    /* from another shard: how many more it may send, or PORT_ANY */
     uint32_t reserved;  /* of those, how many have a place for sure */
@@ -120,7 +120,7 @@ bool channel_has_room(struct channel *ch, uint64_t consumer)
  * of this shard come first. Half of what is left, so that the next one gets some too. */
 static void wake(struct channel *ch, struct channel_consumer *cc)
 {
-    if (cc->shard != ch->conn->shard->index) {
+    if (cc->where != ch->conn->shard->index) {
         unreserve(ch, cc);
         cc->credit = PORT_ANY;
         if (ch->channel_prefetch != 0) {
@@ -129,7 +129,7 @@ static void wake(struct channel *ch, struct channel_consumer *cc)
             ch->reserved += cc->reserved;
         }
     }
-    port_wake(ch->conn->shard, cc->shard, cc->id, cc->credit);
+    port_wake(ch->conn->shard, cc->where, cc->id, cc->credit);
 }
 
 /* Each of the starved once, while there is room; who finds none is starved again by the queue. */
@@ -167,7 +167,7 @@ static void deliver(struct channel *ch, const struct channel_consumer *cc, uint6
     uint64_t tag =
         cc->no_ack ? unacked_skip(&ch->unacked)
                    : unacked_add(&ch->unacked, &(struct unacked_entry){ cc->qid, qseq, cc->id,
-                                                                        cc->shard, now_ds(ch) });
+                                                                        cc->where, now_ds(ch) });
     ch->held += !cc->no_ack;
     channel_put_delivery(ch, slice_of(cc->tag, cc->tag_bytes), tag, redelivered, m);
     if (cc->no_ack)
@@ -332,7 +332,7 @@ static void take_consume(struct channel *ch, const struct amqp_basic_consume *m)
     cc->tag_bytes = channel_choose_tag(m->consumer_tag, cc->tag);
     cc->id = shard_new_id(ch->conn->shard);
     cc->qid = q->qid;
-    cc->shard = q->shard;
+    cc->where = port_where(ch->conn->shard, q);
     cc->no_ack = m->no_ack;
     cc->args_bytes = (uint32_t)m->arguments.len;
     if (m->arguments.len != 0)
@@ -420,11 +420,11 @@ static void take_cancel(struct channel *ch, const struct amqp_basic_cancel *m)
     cc->cancelled = true;
     ch->pending.consumer = cc;
     ch->pending.qid = cc->qid;
-    ch->pending.shard = cc->shard;
+    ch->pending.where = cc->where;
     struct port_request *r = mem_zalloc(sizeof *r);
     *r = (struct port_request){ .op = PORT_CANCEL,
                                 .qid = cc->qid,
-                                .shard = cc->shard,
+                                .where = cc->where,
                                 .from = channel_ref(ch),
                                 .consumer = cc->id };
     port_ask(ch->conn->shard, &r);
@@ -474,7 +474,7 @@ static void on_got(struct channel *ch, struct port_request *r)
     uint64_t tag =
         no_ack ? unacked_skip(&ch->unacked)
                : unacked_add(&ch->unacked,
-                             &(struct unacked_entry){ r->qid, r->qseq, 0, r->shard, now_ds(ch) });
+                             &(struct unacked_entry){ r->qid, r->qseq, 0, r->where, now_ds(ch) });
     struct amqp_method ok = { .id = AMQP_BASIC_GET_OK,
                               .basic_get_ok = { tag, r->redelivered, message_exchange(r->message),
                                                 message_key(r->message),
@@ -507,7 +507,7 @@ void channel_settle(struct channel *ch, const struct unacked_entry *e, enum port
     if (how == PORT_ACK)
         channel_count(ch, acked, 1);
     ch->held -= e->consumer != 0;
-    port_settle(ch->conn->shard, e->shard, e->qid, e->qseq, e->consumer, how);
+    port_settle(ch->conn->shard, e->where, e->qid, e->qseq, e->consumer, how);
 }
 
 /* Those that wait longest come before the queues that were settled with: a consumer that is handed
@@ -638,7 +638,7 @@ void channel_release_consumers(struct channel *ch)
     struct channel_consumer *under_way = ch->pending.consumer;
     HASH_ITER (hh, ch->by_tag, cc, next) {
         if (cc != under_way)
-            port_abandon(ch->conn->shard, cc->shard, cc->qid, cc->id);
+            port_abandon(ch->conn->shard, cc->where, cc->qid, cc->id);
         forget(ch, cc);
     }
     ch->pending.consumer = NULL;
@@ -653,7 +653,7 @@ void channel_each_consumer(const struct channel *ch, channel_consumer_fn each, v
                                               .tag = slice_of(cc->tag, cc->tag_bytes),
                                               .arguments = slice_of(cc->args, cc->args_bytes),
                                               .qid = cc->qid,
-                                              .shard = cc->shard,
+                                              .where = cc->where,
                                               .no_ack = cc->no_ack,
                                               .exclusive = cc->exclusive,
                                               .prefetch = cc->prefetch },

@@ -18,7 +18,7 @@ struct unacked_entry {
     uint64_t qid; /* 0: a hole */
     uint64_t qseq;
     uint64_t consumer; /* 0: from basic.get */
-    uint32_t shard;    /* where the queue lives */
+    uint32_t where;    /* the queue is, see port_where */
     uint32_t at_ds;    /* when it was handed out, in tenths of a second of monotonic time */
 };
 

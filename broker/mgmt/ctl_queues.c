@@ -105,7 +105,7 @@ static void ask(struct ctl *c, struct http_request *r, const json_t *args,
     *a = (struct asking){ .mail = { NULL, on_ask }, .ctl = c, .request = r, .port = *what };
     a->shard = broker_shard(c->broker, q->shard);
     a->port.qid = q->qid;
-    a->port.shard = q->shard;
+    a->port.where = q->shard;
     a->port.asker = a->shard;
     mailbox_post(a->shard->loop, &a->mail);
 }

@@ -275,7 +275,7 @@ static void add_consumer(const struct channel_consumer_view *v, void *arg)
                                    .exclusive = v->exclusive,
                                    .id = v->id,
                                    .qid = v->qid,
-                                   .shard = v->shard,
+                                   .shard = v->where,
                                    .tag_bytes = (uint8_t)v->tag.len };
     if (v->arguments.len != 0) {
         out->arguments = mem_dup(v->arguments.ptr, v->arguments.len);

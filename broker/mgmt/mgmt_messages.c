@@ -430,7 +430,7 @@ static void settle(struct gets *g)
 static bool get_one(struct gets *g)
 {
     struct port_request r = {
-        .op = PORT_GET, .qid = g->qid, .shard = g->shard->index, .no_ack = g->no_ack
+        .op = PORT_GET, .qid = g->qid, .where = g->shard->index, .no_ack = g->no_ack
     };
     port_serve(g->shard, &r);
     g->is_gone = r.verdict != PORT_OK && g->base.count == 0;

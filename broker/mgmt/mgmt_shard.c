@@ -37,7 +37,7 @@ void mgmt_shard_ask(struct mgmt_call *c, const struct meta_queue *queue,
     q->shard = broker_shard(c->m->broker, queue->shard);
     q->asked = *r;
     q->asked.qid = queue->qid;
-    q->asked.shard = queue->shard;
+    q->asked.where = queue->shard;
     q->asked.asker = q->shard;
     q->done = done;
     mailbox_post(q->shard->loop, &q->mail);

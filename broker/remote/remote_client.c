@@ -368,7 +368,8 @@ static void forget_consumer(struct remote_client *c, uint64_t id)
 static uint8_t flags_of(const struct port_request *r)
 {
     return (uint8_t)((r->no_ack ? REMOTE_NO_ACK : 0) | (r->exclusive ? REMOTE_EXCLUSIVE : 0) |
-                     (r->if_unused ? REMOTE_IF_UNUSED : 0) | (r->if_empty ? REMOTE_IF_EMPTY : 0));
+                     (r->if_unused ? REMOTE_IF_UNUSED : 0) | (r->durable ? REMOTE_DURABLE : 0) |
+                     (r->if_empty ? REMOTE_IF_EMPTY : 0));
 }
 
 void remote_client_ask(struct remote_client *c, struct port_request **request)

@@ -34,13 +34,27 @@ struct remote_server *remote_server_new(const struct remote_server_ops *ops, voi
     return s;
 }
 
+static void free_all(struct idmap *m)
+{
+    size_t at = 0;
+    for (void *value; (value = idmap_next(m, &at)) != NULL;)
+        mem_free(value);
+    idmap_fini(m);
+}
+
 void remote_server_free(struct remote_server **server)
 {
     struct remote_server *s = *server;
     *server = NULL;
     if (s == NULL)
         return;
-    CHECK(s->is_lost);
+    remote_outbox_reset(&s->out);
+    remote_inbox_reset(&s->in);
+    confirm_fini(&s->confirm);
+    unacked_fini(&s->unacked);
+    remote_ring_fini(&s->under_way);
+    free_all(&s->consumers);
+    free_all(&s->promised);
     mem_free(s);
 }
 
@@ -93,7 +107,7 @@ static void keep_promises(struct remote_server *s)
         idmap_take(&s->promised, *qid);
         uint32_t where;
         if (s->ops->find(s->arg, *qid, &where))
-            s->ops->delete (s->arg, *qid);
+            s->ops->delete_queue(s->arg, *qid);
     }
     idmap_fini(&s->promised);
 }
@@ -249,7 +263,7 @@ static uint64_t add_under_way(struct remote_server *s, const struct remote_deliv
                                                               .qid = d->qid,
                                                               .qseq = d->qseq,
                                                               .consumer = d->consumer,
-                                                              .shard = d->where,
+                                                              .where = d->where,
                                                           });
     if (done && s->under_way.count == 0) {
         s->under_way_base = tag + 1;
@@ -325,7 +339,7 @@ static void on_settle(struct remote_server *s, struct slice list, enum port_sett
         uint64_t next = s->unacked.next;
         for (uint64_t tag = first; count != 0 && tag < next; tag++, count--) {
             if (unacked_take(&s->unacked, tag, &e))
-                s->ops->settle(s->arg, e.shard, e.qid, e.qseq, e.consumer, how);
+                s->ops->settle(s->arg, e.where, e.qid, e.qseq, e.consumer, how);
         }
     }
 }
@@ -383,14 +397,14 @@ void remote_server_on_cancelled(struct remote_server *s, uint64_t consumer)
 
 static bool is_request(const struct remote_record *r)
 {
-    return r->kind <= PORT_COUNT;
+    return r->kind <= PORT_FENCE;
 }
 
 static void add_consumer(struct remote_server *s, const struct port_request *r,
                          const struct port_channel_ref *channel)
 {
     struct remote_subscription *c = mem_alloc(sizeof *c);
-    *c = (struct remote_subscription){ r->consumer, r->qid, r->shard, remote_channel_key(channel) };
+    *c = (struct remote_subscription){ r->consumer, r->qid, r->where, remote_channel_key(channel) };
     idmap_put(&s->consumers, c->id, c);
 }
 
@@ -409,20 +423,21 @@ static bool on_ask(struct remote_server *s, const struct remote_record *r)
     enum port_op op = (enum port_op)r->kind;
     if (op == PORT_CONSUME && idmap_get(&s->consumers, r->consumer) != NULL)
         return false;
-    if (!s->ops->find(s->arg, r->qid, &where)) {
+    if (op != PORT_FENCE && !s->ops->find(s->arg, r->qid, &where)) {
         refuse_request(s, r);
         return true;
     }
     struct remote_request *q = mem_zalloc(sizeof *q);
     *q = (struct remote_request){ .request = { .op = op,
                                                .qid = r->qid,
-                                               .shard = where,
+                                               .where = where,
                                                .consumer = r->consumer,
                                                .prefetch = r->count,
                                                .priority = (int64_t)r->signed_number,
                                                .no_ack = (r->flags & REMOTE_NO_ACK) != 0,
                                                .exclusive = (r->flags & REMOTE_EXCLUSIVE) != 0,
                                                .if_unused = (r->flags & REMOTE_IF_UNUSED) != 0,
+                                               .durable = (r->flags & REMOTE_DURABLE) != 0,
                                                .if_empty = (r->flags & REMOTE_IF_EMPTY) != 0 },
                                   .token = r->token,
                                   .channel = r->channel };
@@ -439,7 +454,7 @@ static uint64_t tag_of_got(struct remote_server *s, const struct port_request *r
                ? 0
                : add_under_way(
                      s,
-                     &(struct remote_delivery){ .qid = r->qid, .qseq = r->qseq, .where = r->shard },
+                     &(struct remote_delivery){ .qid = r->qid, .qseq = r->qseq, .where = r->where },
                      true);
 }
 
@@ -525,15 +540,12 @@ static bool on_record(struct remote_server *s, struct remote_record *r)
         on_settle(s, r->list, (enum port_settle)r->kind);
         return true;
     case REMOTE_WAKE:
-        s->ops->returned_all(s->arg);
         on_wake(s, r->consumer, r->count);
         return true;
     case REMOTE_ABANDON:
-        s->ops->returned_all(s->arg);
         on_abandon(s, r->consumer);
         return true;
     case REMOTE_ASK:
-        s->ops->returned_all(s->arg);
         return on_ask(s, r);
     case REMOTE_REPLY:
         return on_reply(s, r);
@@ -561,7 +573,6 @@ bool remote_server_take(struct remote_server *s, struct slice frame, bool more)
         if (!ok)
             return false;
     }
-    s->ops->returned_all(s->arg);
     if (!more)
         s->ops->settled(s->arg);
     if (s->in.parts_taken != 0)
@@ -607,7 +618,6 @@ static void return_all(struct remote_server *s)
             (void)unacked_take(&s->unacked, s->under_way_base, &e);
         s->ops->returned(s->arg, &u->delivery);
     }
-    s->ops->returned_all(s->arg);
     remote_ring_fini(&s->under_way);
 }
 

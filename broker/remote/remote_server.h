@@ -56,16 +56,14 @@ struct remote_server_ops {
     void (*settled)(void *arg);
     void (*wake)(void *arg, uint32_t where, uint64_t consumer, uint32_t credit);
     void (*abandon)(void *arg, uint32_t where, uint64_t qid, uint64_t consumer);
-    /* A delivery is no longer under way. Those of one frame follow each other; then `returned_all`.
-     */
+    /* A delivery is no longer under way. */
     void (*returned)(void *arg, const struct remote_delivery *d);
-    void (*returned_all)(void *arg);
     /* As port_reply: false when remote_server_on_taken tells later. */
     bool (*reply)(void *arg, const struct reply_address *to, struct message *m);
     /* remote_server_on_reply_known answers. */
     void (*reply_ask)(void *arg, const struct reply_address *to, uint32_t token);
     /* A queue is to be deleted that was promised to go. */
-    void (*delete)(void *arg, uint64_t qid);
+    void (*delete_queue)(void *arg, uint64_t qid);
     /* All of these go back to their queues, seen; takes what is in it. */
     void (*give_back)(void *arg, struct unacked *u);
     /* A message came in. */
@@ -93,7 +91,7 @@ struct remote_server {
 struct remote_server *remote_server_new(const struct remote_server_ops *ops, void *arg,
                                         const struct remote_pipe *pipe);
 
-/* It is lost, and nothing that was asked is under way any more. */
+/* Without a word to anybody, unless it was lost before. */
 void remote_server_free(struct remote_server **s);
 
 /* A frame came; `more`: others of the same turn follow. False: it is not as it must be, and the

@@ -86,6 +86,7 @@ enum remote_flag {
     REMOTE_REDELIVERED = 0x08, /* DELIVER, ANSWER */
     REMOTE_UNUSED = 0x10,      /* ANSWER */
     REMOTE_YES = 0x10,         /* REPLY_KNOWN */
+    REMOTE_DURABLE = 0x04,     /* ASK */
     REMOTE_NO_ACK = 0x10,      /* ASK */
     REMOTE_EXCLUSIVE = 0x20,   /* ASK */
     REMOTE_IF_UNUSED = 0x40,   /* ASK */

@@ -171,7 +171,7 @@ static void consume(struct world *w, uint64_t consumer, bool no_ack)
     ask_for(w, PORT_CONSUME, consumer, no_ack);
     cr_expect(eq(i64, w->asked->request.priority, -5));
     cr_expect(eq(u32, w->asked->request.prefetch, 10));
-    cr_expect(eq(u32, w->asked->request.shard, WHERE));
+    cr_expect(eq(u32, w->asked->request.where, WHERE));
     give_answer(w, PORT_OK);
     cr_expect(eq(int, last(w)->kind, ANSWERED));
 }

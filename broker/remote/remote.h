@@ -1,0 +1,90 @@
+/*
+ * remote: a shard's dealings with other nodes: its channels with queues that live there, and its
+ * node's queues with channels from there.
+ *
+ * For each node that has a queue somebody here uses there is one link, dialled when it is first
+ * needed (remote_client.h is behind it); for each shard of another node that uses queues here there
+ * is a session, on a link that it has dialled (remote_server.h). port.c is the only one to call for
+ * a queue; what comes back goes to channels and queues as if it came from another shard.
+ *
+ * A session looks to queues like a channel of this shard whose number is 0, which no client's has.
+ * All on the shard's thread but what says otherwise.
+ */
+#ifndef WARREN_REMOTE_H
+#define WARREN_REMOTE_H
+
+#include "client/reply_to.h"
+#include "model/message.h"
+#include "port.h"
+
+struct broker;
+struct remotes;
+struct remote_delivery;
+
+struct remotes *remotes_new(struct shard *s);
+
+/* All shards of a broker: others may come from now on. Before their loops run. */
+void remotes_open(struct broker *b);
+
+/* Their loops run no more: all links and sessions go, without a word to anybody here. */
+void remotes_close(struct broker *b);
+
+/* Of one shard, the same before. */
+void remotes_free(struct remotes **r);
+
+/* Another node is down, or was started anew: what was under way to it is given up, what it held
+ * comes back. */
+void remote_node_lost(struct shard *s, uint16_t node);
+
+/* ---- queues of other nodes: what port.h says ---- */
+
+/* As port_where: of a queue of this node. */
+uint32_t remote_where(struct shard *s, uint16_t node);
+
+void remote_publish(struct shard *s, const struct meta_queue *to, struct message **m,
+                    const struct port_channel_ref *from, uint64_t number);
+void remote_published(struct shard *s);
+void remote_ask(struct shard *s, struct port_request **r);
+void remote_settle(struct shard *s, uint32_t where, uint64_t tag, enum port_settle how);
+void remote_wake(struct shard *s, uint32_t where, uint64_t consumer, uint32_t credit);
+void remote_abandon(struct shard *s, uint32_t where, uint64_t qid, uint64_t consumer);
+void remote_fence_begin(struct shard *s);
+uint32_t remote_fence(struct shard *s, const struct port_channel_ref *from, bool durable);
+
+/* As in port_reply.h, of a channel of that node, which is another one; false: it cannot be reached.
+ */
+MUST_CHECK bool remote_reply(struct shard *s, uint16_t node, const struct reply_address *to,
+                             struct message *m, const struct port_channel_ref *from);
+MUST_CHECK bool remote_reply_ask(struct shard *s, uint16_t node, const struct reply_address *to,
+                                 const struct port_channel_ref *from);
+
+/* Dead letters wait while a node takes so few that many are on their way;
+ * dead_letters_go_on is called when they need no longer. */
+bool remote_has_many_letters(const struct shard *s);
+
+/* ---- sessions: what goes to a channel goes to them, if remote_is_session says so ---- */
+
+static inline bool remote_is_session(const struct port_channel_ref *ref)
+{
+    return UNLIKELY(ref->number == 0) && ref->connection != 0;
+}
+
+/* Is it still there? */
+bool remote_session_lives(struct shard *s, const struct port_channel_ref *ref);
+
+void remote_on_published(struct shard *s, const struct port_channel_ref *ref, uint64_t number,
+                         bool ok);
+void remote_on_durable(struct shard *s, const struct port_channel_ref *ref, uint64_t first,
+                       uint32_t count);
+void remote_on_taken(struct shard *s, const struct port_channel_ref *ref);
+void remote_on_answer(struct shard *s, struct port_request *r);
+void remote_on_fenced(struct shard *s, const struct port_channel_ref *ref);
+void remote_on_reply_known(struct shard *s, const struct port_channel_ref *ref, bool known);
+/* False: it does not want it (any more). */
+MUST_CHECK bool remote_on_delivery(struct shard *s, const struct port_channel_ref *ref,
+                                   const struct remote_delivery *d, struct message *m);
+void remote_on_resumed(struct shard *s, const struct port_channel_ref *ref, uint64_t consumer);
+void remote_on_served(struct shard *s, const struct port_channel_ref *ref, uint64_t consumer);
+void remote_on_cancelled(struct shard *s, const struct port_channel_ref *ref, uint64_t consumer);
+
+#endif

@@ -1,0 +1,443 @@
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "broker.h"
+#include "client/channel_port.h"
+#include "client/returning.h"
+#include "cluster/meta_node.h"
+#include "doorway.h"
+#include "hosted.h"
+#include "port_lane.h"
+#include "port_reply.h"
+#include "remote/remote_inner.h"
+
+/* A fence of the other side: so many shards have not answered yet. */
+struct remote_fence {
+    struct remote_request *request;
+    uint32_t token;
+    uint32_t waiting;
+};
+
+static struct shard *shard_of(const struct remote_session *ss)
+{
+    return ss->all->shard;
+}
+
+/* How it appears to queues. What is asked by it may carry a number, in the incarnation. */
+static struct port_channel_ref ref_of(const struct remote_session *ss, uint32_t token)
+{
+    return (struct port_channel_ref){ .connection = ss->id, .incarnation = token };
+}
+
+static struct remote_session *find(const struct shard *s, const struct port_channel_ref *ref)
+{
+    return s->remotes != NULL ? idmap_get(&s->remotes->sessions, ref->connection) : NULL;
+}
+
+/* ---- what it does here ------------------------------------------------------------------------
+ */
+
+/* Mostly the same one as before. */
+static const struct meta_queue *find_queue(struct remote_session *ss, uint64_t qid)
+{
+    const struct meta_version *v = broker_meta(shard_of(ss)->broker);
+    if (LIKELY(ss->seen == v && ss->seen_number == v->number && ss->queue != NULL &&
+               ss->queue->qid == qid))
+        return ss->queue;
+    const struct meta_queue *q = meta_queue_get(v, qid);
+    if (q != NULL && q->node != broker_node(shard_of(ss)->broker))
+        q = NULL;
+    ss->seen = v;
+    ss->seen_number = v->number;
+    ss->queue = q;
+    return q;
+}
+
+/* One that is not known here yet cannot take it; one that is gone has no need to. */
+static enum port_published publish_to_none(struct remote_session *ss, uint64_t qid,
+                                           struct message **m)
+{
+    shard_message_drop(shard_of(ss), m);
+    return qid > broker_meta(shard_of(ss)->broker)->last_id ? PORT_REFUSED : PORT_TAKEN;
+}
+
+static enum port_published publish(void *arg, uint64_t qid, struct message **m, uint64_t number)
+{
+    struct remote_session *ss = arg;
+    const struct meta_queue *q = find_queue(ss, qid);
+    if (UNLIKELY(q == NULL))
+        return publish_to_none(ss, qid, m);
+    struct port_channel_ref ref = ref_of(ss, 0);
+    return port_publish(shard_of(ss), q, m, &ref, number);
+}
+
+static bool published(void *arg, uint64_t number)
+{
+    struct remote_session *ss = arg;
+    struct port_channel_ref ref = ref_of(ss, 0);
+    return port_published(shard_of(ss), &ref, number);
+}
+
+static bool find_where(void *arg, uint64_t qid, uint32_t *where)
+{
+    const struct meta_queue *q = find_queue(arg, qid);
+    if (q != NULL)
+        *where = q->shard;
+    return q != NULL;
+}
+
+/* All shards of this node: which of them it concerns nobody has kept. */
+static void ask_fence(struct remote_session *ss, struct remote_request *r)
+{
+    struct remote_fence *f = mem_alloc(sizeof *f);
+    uint32_t token = (uint32_t)++ss->all->next_token;
+    struct port_channel_ref ref = ref_of(ss, token);
+    *f = (struct remote_fence){ .request = r, .token = token };
+    f->waiting = port_fence_all(shard_of(ss), &ref, r->request.durable);
+    if (f->waiting != 0) {
+        idmap_put(&ss->fences, token, f);
+        return;
+    }
+    r->request.verdict = PORT_OK;
+    remote_server_on_answer(ss->server, r);
+    mem_free(r);
+    mem_free(f);
+}
+
+static void ask(void *arg, struct remote_request *r)
+{
+    struct remote_session *ss = arg;
+    if (r->request.op == PORT_FENCE) {
+        ask_fence(ss, r);
+        return;
+    }
+    r->request.from = ref_of(ss, 0);
+    struct port_request *request = &r->request;
+    port_ask(shard_of(ss), &request);
+}
+
+static void settle(void *arg, uint32_t where, uint64_t qid, uint64_t qseq, uint64_t consumer,
+                   enum port_settle how)
+{
+    port_settle(shard_of(arg), where, qid, qseq, consumer, how);
+}
+
+static void settled(void *arg)
+{
+    port_settled(shard_of(arg));
+}
+
+static void wake(void *arg, uint32_t where, uint64_t consumer, uint32_t credit)
+{
+    port_wake(shard_of(arg), where, consumer, credit);
+}
+
+static void abandon(void *arg, uint32_t where, uint64_t qid, uint64_t consumer)
+{
+    port_abandon(shard_of(arg), where, qid, consumer);
+}
+
+static void returned(void *arg, const struct remote_delivery *d)
+{
+    port_return(shard_of(arg), d->where,
+                &(struct deliver_item){ .kind = DELIVER_MESSAGE,
+                                        .qid = d->qid,
+                                        .qseq = d->qseq,
+                                        .consumer = d->consumer,
+                                        .bytes = d->bytes,
+                                        .auto_ack = d->auto_ack,
+                                        .refused = d->refused,
+                                        .seen = d->seen });
+}
+
+static bool reply(void *arg, const struct reply_address *to, struct message *m)
+{
+    struct remote_session *ss = arg;
+    struct port_channel_ref ref = ref_of(ss, 0);
+    return port_reply(shard_of(ss), to, m, &ref);
+}
+
+static void reply_ask(void *arg, const struct reply_address *to, uint32_t token)
+{
+    struct remote_session *ss = arg;
+    struct port_channel_ref ref = ref_of(ss, token);
+    port_reply_ask(shard_of(ss), to, &ref);
+}
+
+static void delete_queue(void *arg, uint64_t qid)
+{
+    shard_delete_queue(shard_of(arg), qid);
+}
+
+static void give_back(void *arg, struct unacked *u)
+{
+    returnings_add(shard_of(arg)->returnings, u);
+}
+
+static void made(void *arg, struct message *m)
+{
+    shard_message_made(shard_of(arg), m);
+}
+
+static void count(void *arg, int64_t octets)
+{
+    shard_count_bytes(shard_of(arg), octets);
+}
+
+static const struct remote_server_ops server_ops = {
+    .publish = publish,
+    .published = published,
+    .find = find_where,
+    .ask = ask,
+    .settle = settle,
+    .settled = settled,
+    .wake = wake,
+    .abandon = abandon,
+    .returned = returned,
+    .reply = reply,
+    .reply_ask = reply_ask,
+    .delete_queue = delete_queue,
+    .give_back = give_back,
+    .made = made,
+    .count = count,
+};
+
+/* ---- the link ---------------------------------------------------------------------------------
+ */
+
+static void send_frame(void *arg, struct buf *block, struct slice bytes, bool more)
+{
+    struct remote_session *ss = arg;
+    remote_send(ss->link, block, bytes, more);
+}
+
+static bool is_full(void *arg)
+{
+    return link_is_full(((struct remote_session *)arg)->link);
+}
+
+static void soon(void *arg)
+{
+    struct remote_session *ss = arg;
+    if (ss->is_due)
+        return;
+    ss->is_due = true;
+    TAILQ_INSERT_TAIL(&ss->all->due_sessions, ss, due_entry);
+    loop_at_turn_end(shard_of(ss)->loop, &ss->all->flush_task);
+}
+
+static void drop(void *arg, struct message **m)
+{
+    shard_message_drop(shard_of(arg), m);
+}
+
+static void free_session(void *ptr)
+{
+    mem_free(ptr);
+}
+
+static void drop_fences(struct remote_session *ss)
+{
+    for (struct remote_fence *f; (f = idmap_first(&ss->fences)) != NULL; mem_free(f)) {
+        idmap_take(&ss->fences, f->token);
+        mem_free(f->request);
+    }
+    idmap_fini(&ss->fences);
+}
+
+static void take_apart(struct remote_session *ss)
+{
+    idmap_take(&ss->all->sessions, ss->id);
+    if (ss->is_due)
+        TAILQ_REMOVE(&ss->all->due_sessions, ss, due_entry);
+    drop_fences(ss);
+    remote_server_free(&ss->server);
+    link_free(&ss->link);
+    loop_bury(shard_of(ss)->loop, ss, free_session);
+}
+
+static void lose(struct remote_session *ss)
+{
+    remote_server_lost(ss->server);
+    take_apart(ss);
+}
+
+static void on_frame(struct link *l, const struct link_frame *f, void *arg)
+{
+    struct remote_session *ss = arg;
+    ledger_begin(shard_of(ss)->ledger);
+    if (!remote_server_take(ss->server, f->payload, f->type == REMOTE_FRAME_MORE))
+        link_give_up(l);
+}
+
+static void on_room(struct link *l, void *arg)
+{
+    struct remote_session *ss = arg;
+    (void)l;
+    remote_outbox_on_room(&ss->server->out);
+}
+
+static void on_lost(struct link *l, enum link_loss why, const struct err *err, void *arg)
+{
+    struct remote_session *ss = arg;
+    (void)l;
+    log_warn("remote", broker_name(shard_of(ss)->broker),
+             "channels of another node are gone: what they held goes back node=%u shard=%u: %s%s%s",
+             (unsigned)ss->node, shard_of(ss)->index, link_loss_text(why),
+             err != NULL && err->text[0] != '\0' ? ": " : "", err != NULL ? err->text : "");
+    lose(ss);
+}
+
+static enum link_refusal judge(const struct link_peer *peer, void *arg)
+{
+    const struct remotes *r = arg;
+    const struct meta_version *v = broker_meta(r->shard->broker);
+    if (meta_node_get(v, peer->id.node) != NULL)
+        return LINK_REFUSED_NONE;
+    return peer->id.node > v->last_node ? LINK_REFUSED_BUSY : LINK_REFUSED_NOT_MEMBER;
+}
+
+static void on_link(struct link *l, const struct link_peer *peer, void *arg)
+{
+    static const struct link_handlers handlers = { .on_frame = on_frame,
+                                                   .on_room = on_room,
+                                                   .on_lost = on_lost };
+    struct remotes *r = arg;
+    struct remote_session *ss = mem_zalloc(sizeof *ss);
+    ss->all = r;
+    ss->id = shard_new_id(r->shard);
+    ss->node = peer->id.node;
+    ss->link = l;
+    idmap_init(&ss->fences);
+    ss->server = remote_server_new(&server_ops, ss,
+                                   &(struct remote_pipe){ send_frame, is_full, soon, drop, ss });
+    idmap_put(&r->sessions, ss->id, ss);
+    link_set_owner(l, &handlers, ss);
+}
+
+struct link_hall *remote_open_hall(struct remotes *r)
+{
+    static const struct link_hall_handlers handlers = { .judge = judge, .on_link = on_link };
+    CHECK(r->hall == NULL);
+    r->hall = link_hall_new(
+        r->shard->loop, doorway_node(broker_doorway(r->shard->broker)),
+        &(struct link_hall_options){ .class = LINK_BULK, .resume_ms = LINK_RESUME_MS }, &handlers,
+        r);
+    return r->hall;
+}
+
+void remote_flush_sessions(struct remotes *r)
+{
+    struct remote_session *ss;
+    while ((ss = TAILQ_FIRST(&r->due_sessions)) != NULL) {
+        TAILQ_REMOVE(&r->due_sessions, ss, due_entry);
+        ss->is_due = false;
+        remote_server_flush(ss->server);
+    }
+}
+
+void remote_close_sessions(struct remotes *r)
+{
+    for (struct remote_session *ss; (ss = idmap_first(&r->sessions)) != NULL;)
+        take_apart(ss);
+}
+
+/* None can be added meanwhile. */
+void remote_lose_sessions(struct remotes *r, uint16_t node)
+{
+    struct remote_session *ss;
+    do {
+        size_t at = 0;
+        while ((ss = idmap_next(&r->sessions, &at)) != NULL && ss->node != node)
+            ;
+        if (ss != NULL)
+            lose(ss);
+    } while (ss != NULL);
+}
+
+/* ---- what comes for it ------------------------------------------------------------------------
+ */
+
+bool remote_session_lives(struct shard *s, const struct port_channel_ref *ref)
+{
+    const struct remote_session *ss = find(s, ref);
+    return ss != NULL && !ss->server->is_lost;
+}
+
+void remote_on_published(struct shard *s, const struct port_channel_ref *ref, uint64_t number,
+                         bool ok)
+{
+    struct remote_session *ss = find(s, ref);
+    if (ss != NULL)
+        remote_server_on_published(ss->server, number, ok);
+}
+
+void remote_on_durable(struct shard *s, const struct port_channel_ref *ref, uint64_t first,
+                       uint32_t number_count)
+{
+    struct remote_session *ss = find(s, ref);
+    if (ss != NULL)
+        remote_server_on_durable(ss->server, first, number_count);
+}
+
+void remote_on_taken(struct shard *s, const struct port_channel_ref *ref)
+{
+    struct remote_session *ss = find(s, ref);
+    if (ss != NULL)
+        remote_server_on_taken(ss->server, 1);
+}
+
+void remote_on_answer(struct shard *s, struct port_request *r)
+{
+    struct remote_session *ss = find(s, &r->from);
+    CHECK(ss != NULL);
+    remote_server_on_answer(ss->server, CONTAINER_OF(r, struct remote_request, request));
+}
+
+void remote_on_fenced(struct shard *s, const struct port_channel_ref *ref)
+{
+    struct remote_session *ss = find(s, ref);
+    struct remote_fence *f = ss != NULL ? idmap_get(&ss->fences, ref->incarnation) : NULL;
+    if (f == NULL || --f->waiting != 0)
+        return;
+    idmap_take(&ss->fences, f->token);
+    f->request->request.verdict = PORT_OK;
+    remote_server_on_answer(ss->server, f->request);
+    mem_free(f->request);
+    mem_free(f);
+}
+
+void remote_on_reply_known(struct shard *s, const struct port_channel_ref *ref, bool known)
+{
+    struct remote_session *ss = find(s, ref);
+    if (ss != NULL)
+        remote_server_on_reply_known(ss->server, ref->incarnation, known);
+}
+
+bool remote_on_delivery(struct shard *s, const struct port_channel_ref *ref,
+                        const struct remote_delivery *d, struct message *m)
+{
+    struct remote_session *ss = find(s, ref);
+    return ss != NULL && !ss->server->is_lost && remote_server_deliver(ss->server, d, m);
+}
+
+void remote_on_resumed(struct shard *s, const struct port_channel_ref *ref, uint64_t consumer)
+{
+    struct remote_session *ss = find(s, ref);
+    if (ss != NULL)
+        remote_server_on_resumed(ss->server, consumer);
+}
+
+void remote_on_served(struct shard *s, const struct port_channel_ref *ref, uint64_t consumer)
+{
+    struct remote_session *ss = find(s, ref);
+    if (ss != NULL)
+        remote_server_on_served(ss->server, consumer);
+}
+
+void remote_on_cancelled(struct shard *s, const struct port_channel_ref *ref, uint64_t consumer)
+{
+    struct remote_session *ss = find(s, ref);
+    if (ss != NULL)
+        remote_server_on_cancelled(ss->server, consumer);
+}
