@@ -19,7 +19,10 @@
     X(GOSSIP_NO_REFUTATION, "lets others say of it that it is dead")                               \
     X(GOSSIP_NO_TCP_PING, "takes lost packets for a lost member")                                  \
     X(GOSSIP_DEAD_FOR_EVER, "never asks again whether the dead are back")                          \
-    X(GOSSIP_SUSPECT_NOT_TOLD, "does not tell a suspect that it is suspected")
+    X(GOSSIP_SUSPECT_NOT_TOLD, "does not tell a suspect that it is suspected")                     \
+    X(LOCATION_OLD_WORD_WINS, "believes an old word about where a queue is")                       \
+    X(LOCATION_GONE_COMES_BACK, "believes in a queue that was taken away")                         \
+    X(LOCATION_SWEPT_COMES_BACK, "believes in a queue that went with its node")
 
 #define MUTATIONS(X)                                                                               \
     MUTATIONS_GOSSIP(X)                                                                            \

@@ -87,6 +87,10 @@ uint64_t gossip_net_id(const struct gossip_net *n);
 bool gossip_net_cluster(const struct gossip_net *n, uint8_t out[GOSSIP_CLUSTER_BYTES]);
 size_t gossip_net_count(const struct gossip_net *n); /* 0 before it has a cluster */
 const struct gossip_member *gossip_net_member(const struct gossip_net *n, size_t index);
+/* Where to connect to; false: not known. */
+#define GOSSIP_NET_HOST_MAX 256u
+MUST_CHECK bool gossip_net_place(const struct gossip_net *n, uint64_t id,
+                                 char host[GOSSIP_NET_HOST_MAX], uint16_t *port);
 bool gossip_net_info(const struct gossip_member *m, struct gossip_info *out);
 
 struct gossip_net_figures {

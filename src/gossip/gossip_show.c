@@ -24,6 +24,18 @@ const struct gossip_member *gossip_net_member(const struct gossip_net *n, size_t
     return gossip_member_at(n->core, index);
 }
 
+bool gossip_net_place(const struct gossip_net *n, uint64_t id, char host[GOSSIP_NET_HOST_MAX],
+                      uint16_t *port)
+{
+    _Static_assert(GOSSIP_NET_HOST_MAX == GOSSIP_HOST_MAX, "a place's host fits");
+    struct gossip_place at;
+    if (!gossip_book_place(n->book, id, &at))
+        return false;
+    memcpy(host, at.host, sizeof at.host);
+    *port = at.port;
+    return true;
+}
+
 bool gossip_net_info(const struct gossip_member *m, struct gossip_info *out)
 {
     return gossip_info_read(m->record, out);

@@ -1,0 +1,274 @@
+/* src/gossip/location_pub, location_sub: a broker feeds a proxy over a link. */
+#include "gossip/location_pub.h"
+#include "gossip/location_sub.h"
+#include "link/link_door.h"
+#include "link_kit.h"
+
+#include <stdio.h>
+
+#include "expect.h"
+
+#define KEY_COOKIE slice_str(KIT_COOKIE)
+
+static struct loop *loop;
+static uint8_t cluster[GOSSIP_CLUSTER_BYTES] = { 7 };
+
+/* Two brokers that apply the same log, and a proxy. */
+struct broker {
+    struct link_node *node;
+    struct link_door *door;
+    struct gossip_net *net;
+    struct location_pub *pub;
+    char at[64];
+    uint64_t index;
+} brokers[2];
+
+static struct {
+    struct link_node *node;
+    struct gossip_net *net;
+    struct location_sub *sub;
+} proxy;
+
+static void on_feed(struct link **l, const struct link_frame *first, void *arg)
+{
+    struct broker *b = arg;
+    if (!location_pub_take(b->pub, l, first))
+        link_free(l);
+}
+
+static void say_index(struct gossip_pulse *out, void *arg)
+{
+    out->meta_index = ((struct broker *)arg)->index;
+}
+
+static void on_rumour(const struct gossip_rumour *r, void *arg)
+{
+    (void)arg;
+    location_sub_rumour(proxy.sub, r);
+}
+
+static void on_member(uint64_t id, const struct gossip_member *m, void *arg)
+{
+    (void)arg;
+    if (proxy.sub != NULL)
+        location_sub_member(proxy.sub, id, m);
+}
+
+static void on_cluster(const uint8_t found[GOSSIP_CLUSTER_BYTES], void *arg)
+{
+    (void)arg;
+    location_sub_cluster(proxy.sub, found);
+}
+
+static void tell_all(const struct location_change *c, void *arg)
+{
+    struct broker *b = arg;
+    uint8_t room[LOCATION_RUMOUR_MAX];
+    struct gossip_rumour r;
+    r.bytes = slice_of(room, location_rumour_put(c, room, &r.key, &r.ver));
+    gossip_net_rumour(b->net, &r);
+}
+
+static void open_broker(struct broker *b, uint16_t number)
+{
+    struct err err;
+    struct gossip_net_setup s = { .loop = loop,
+                                  .cookie = KEY_COOKIE,
+                                  .node = number,
+                                  .inc = 1,
+                                  .role = GOSSIP_ROLE_BROKER,
+                                  .name = "broker",
+                                  .version = "1",
+                                  .handlers = { .pulse = say_index, .on_feed = on_feed },
+                                  .arg = b };
+    memcpy(s.cluster, cluster, sizeof cluster);
+    b->node = kit_link_node(KIT_COOKIE, cluster[0], number, 1, "rabbit@here");
+    b->door = link_door_new(loop);
+    cr_assert(sock_addr_ip("127.0.0.1", 0, &s.at));
+    uint16_t port = link_door_listen(b->door, &s.at, &err);
+    (void)snprintf(b->at, sizeof b->at, "127.0.0.1:%u", port);
+    s.cluster_at = b->at;
+    s.link_node = b->node;
+    sock_addr_set_port(&s.at, port);
+    b->net = gossip_net_new(&s, &err);
+    cr_assert(b->net != NULL, "%s", err.text);
+    b->pub = location_pub_new(loop, location_key(KEY_COOKIE, slice_of(cluster, sizeof cluster)),
+                              tell_all, b);
+    struct link_hall *hall = gossip_net_hall(b->net);
+    link_door_serve(b->door, LINK_FEED, &hall, 1);
+}
+
+static void close_broker(struct broker *b)
+{
+    if (b->net == NULL)
+        return;
+    link_door_serve(b->door, LINK_FEED, NULL, 0);
+    link_door_free(&b->door);
+    location_pub_free(&b->pub);
+    gossip_net_free(&b->net);
+}
+
+static void open_proxy(void)
+{
+    struct err err;
+    const char *places[] = { brokers[0].at, brokers[1].at };
+    struct gossip_net_setup s = {
+        .loop = loop,
+        .cookie = KEY_COOKIE,
+        .role = GOSSIP_ROLE_PROXY,
+        .inc = 1,
+        .name = "proxy",
+        .version = "1",
+        .handlers = { .on_rumour = on_rumour, .on_member = on_member, .on_cluster = on_cluster },
+    };
+    proxy.node = kit_link_node(KIT_COOKIE, 0, 0, 1, "proxy@here");
+    s.link_node = proxy.node;
+    cr_assert(sock_addr_ip("127.0.0.1", 0, &s.at));
+    proxy.net = gossip_net_new(&s, &err);
+    cr_assert(proxy.net != NULL, "%s", err.text);
+    proxy.sub = location_sub_new(loop, proxy.node, proxy.net, KEY_COOKIE);
+    gossip_net_set_places(proxy.net, places, brokers[1].net != NULL ? 2 : 1);
+}
+
+static void set_up(void)
+{
+    loop = kit_loop_new();
+    memset(brokers, 0, sizeof brokers);
+    memset(&proxy, 0, sizeof proxy);
+}
+
+static void tear_down(void)
+{
+    location_sub_free(&proxy.sub);
+    gossip_net_free(&proxy.net);
+    for (unsigned i = 0; i < 2; i++)
+        close_broker(&brokers[i]);
+    while (loop_settle(loop))
+        ;
+    for (unsigned i = 0; i < 2; i++)
+        if (brokers[i].node != NULL)
+            link_node_free(&brokers[i].node);
+    if (proxy.node != NULL)
+        link_node_free(&proxy.node);
+    loop_free(&loop);
+}
+
+TestSuite(location_feed, .init = set_up, .fini = tear_down, .timeout = 60);
+
+static struct slice name_of(uint64_t i)
+{
+    static char room[32];
+    (void)snprintf(room, sizeof room, "queue %llu", (unsigned long long)i);
+    return slice_str(room);
+}
+
+/* One entry of the log: queues first .. last are at this node. */
+static void declare(struct broker *b, uint64_t first, uint64_t last, uint16_t node)
+{
+    b->index++;
+    for (uint64_t i = first; i <= last; i++)
+        location_pub_queue(b->pub, b->index, slice_str("/"), name_of(i), node, i % 2 == 0);
+    location_pub_applied(b->pub, b->index);
+    gossip_net_touch(b->net);
+}
+
+/* The proxy knows what a broker knows. */
+static bool is_told(void *arg)
+{
+    const struct broker *b = arg;
+    const struct location_table *here = location_sub_table(proxy.sub);
+    const struct location_table *there = location_pub_table(b->pub);
+    if (location_index(here) != location_index(there))
+        return false;
+    for (unsigned i = 0; i < LOCATION_BUCKETS; i++)
+        cr_assert(eq(u64, location_bucket_digest(here, i), location_bucket_digest(there, i)));
+    return true;
+}
+
+Test(location_feed, a_snapshot_then_changes)
+{
+    struct location_sub_figures f;
+    open_broker(&brokers[0], 1);
+    for (uint64_t i = 0; i < 100; i++)
+        declare(&brokers[0], i * 200, i * 200 + 199, (uint16_t)(1 + i % 3));
+    open_proxy();
+    kit_until(loop, is_told, &brokers[0]);
+    for (uint64_t i = 0; i < 100; i++)
+        declare(&brokers[0], i * 300, i * 300 + 5, 2);
+    brokers[0].index++;
+    location_pub_gone(brokers[0].pub, brokers[0].index, slice_str("/"), name_of(7));
+    location_pub_node(brokers[0].pub, brokers[0].index, 3, false, true);
+    location_pub_applied(brokers[0].pub, brokers[0].index);
+    kit_until(loop, is_told, &brokers[0]);
+    location_sub_figures(proxy.sub, &f);
+    cr_expect(eq(u64, f.snapshots, 1));
+    cr_expect(f.changes >= 600, "%llu", (unsigned long long)f.changes);
+    cr_expect(eq(u64, f.gaps, 0));
+}
+
+Test(location_feed, of_two_words_in_one_entry_the_last_counts)
+{
+    struct location l;
+    bool is_up;
+    open_broker(&brokers[0], 1);
+    struct broker *b = &brokers[0];
+    b->index++;
+    location_pub_queue(b->pub, b->index, slice_str("/"), slice_str("q"), 1, true);
+    location_pub_gone(b->pub, b->index, slice_str("/"), slice_str("q"));
+    location_pub_queue(b->pub, b->index, slice_str("/"), slice_str("q"), 2, true);
+    location_pub_node(b->pub, b->index, 2, false, true);
+    location_pub_node(b->pub, b->index, 2, true, false);
+    location_pub_applied(b->pub, b->index);
+    uint64_t key = location_key(KEY_COOKIE, slice_of(cluster, sizeof cluster));
+    cr_assert(location_find(location_pub_table(b->pub),
+                            location_hash(key, slice_str("/"), slice_str("q")), &l, &is_up));
+    cr_expect(eq(u16, l.node, 2));
+    cr_expect(is_up);
+}
+
+/* Told by one broker until that is gone, then by the other: what was missed alone is told. */
+Test(location_feed, another_broker_goes_on_where_the_first_stopped)
+{
+    struct location_sub_figures f;
+    for (uint16_t i = 0; i < 2; i++)
+        open_broker(&brokers[i], (uint16_t)(i + 1));
+    for (uint64_t i = 0; i < 50; i++)
+        for (unsigned k = 0; k < 2; k++)
+            declare(&brokers[k], i * 20, i * 20 + 19, 1);
+    open_proxy();
+    kit_until(loop, is_told, &brokers[0]);
+    location_sub_figures(proxy.sub, &f);
+    unsigned feeder = (unsigned)f.feeder - 1;
+    cr_assert(feeder < 2);
+    close_broker(&brokers[feeder]);
+    for (uint64_t i = 0; i < 50; i++)
+        declare(&brokers[1 - feeder], i * 30, i * 30 + 3, 2);
+    kit_until(loop, is_told, &brokers[1 - feeder]);
+    location_sub_figures(proxy.sub, &f);
+    cr_expect(eq(u64, f.snapshots, 1), "no second one was needed");
+}
+
+/* More happened than a broker keeps: a snapshot of what differs. */
+Test(location_feed, a_broker_that_was_made_anew_sends_what_differs)
+{
+    struct location_sub_figures f;
+    open_broker(&brokers[0], 1);
+    struct broker *b = &brokers[0];
+    for (uint64_t i = 0; i < 100; i++)
+        declare(b, i * 100, i * 100 + 99, 1);
+    open_proxy();
+    kit_until(loop, is_told, b);
+    location_sub_figures(proxy.sub, &f);
+    uint64_t whole = f.bytes;
+    location_pub_reset(b->pub);
+    for (uint64_t i = 0; i < 100; i++)
+        for (uint64_t k = i * 100; k < i * 100 + 100; k++)
+            location_pub_queue(b->pub, k == 5 ? 101 : i + 1, slice_str("/"), name_of(k),
+                               k == 5 ? 2 : 1, k % 2 == 0);
+    location_pub_applied(b->pub, b->index = 101);
+    kit_until(loop, is_told, b);
+    location_sub_figures(proxy.sub, &f);
+    cr_expect(eq(u64, f.snapshots, 2));
+    cr_expect(f.bytes - whole < whole / 4, "%llu of %llu", (unsigned long long)(f.bytes - whole),
+              (unsigned long long)whole);
+}
