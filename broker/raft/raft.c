@@ -50,7 +50,7 @@ static void load_log(struct raft *r, const struct raft_start *s)
 static void load_hard(struct raft *r, const struct raft_start *s)
 {
     r->hard = s->hard;
-    if (!s->is_whole && !RAFT_MUTATION(SHORT_LOG_IS_WHOLE)) {
+    if (!s->is_whole && !MUTATION(RAFT_SHORT_LOG_IS_WHOLE)) {
         /* What is behind the damage must not be found again once we have gone on. */
         r->hard.is_recovering = true;
         r->is_hard_new = true;
@@ -152,7 +152,7 @@ static void on_applied(struct raft *r, uint64_t index)
     r->is_reply_due = true; /* somebody may wait for it */
 }
 
-static void on_counted(struct raft *r, const uint16_t *nodes, size_t count)
+static void on_counted(struct raft *r, const struct raft_counted *nodes, size_t count)
 {
     CHECK(count <= RAFT_COUNTED_MAX);
     if (count != 0)

@@ -27,8 +27,9 @@
 #include "raft/raft_log.h"
 #include "raft/raft_msg.h"
 
-#define RAFT_READS_MAX  256u /* waiting at a leader */
-#define RAFT_WRITES_MAX 8u   /* given to the disk and not yet durable */
+#define RAFT_READS_MAX   256u /* waiting at a leader */
+#define RAFT_COUNTED_MAX 64u
+#define RAFT_WRITES_MAX  8u /* given to the disk and not yet durable */
 
 struct raft;
 
@@ -128,6 +129,13 @@ struct raft_taken {
     bool is_complete;
 };
 
+/* A node whose applied index is waited for, and the incarnation that is up: what an earlier one had
+ * applied does not count. */
+struct raft_counted {
+    uint16_t node;
+    uint32_t boot;
+};
+
 struct raft_event {
     enum raft_event_kind kind;
     int64_t now_us; /* monotonic; never less than before */
@@ -144,7 +152,7 @@ struct raft_event {
         struct raft_chunk chunk;
         struct raft_taken taken;
         struct {
-            const uint16_t *nodes;
+            const struct raft_counted *nodes; /* at most RAFT_COUNTED_MAX */
             size_t count;
         } counted;
     };

@@ -173,7 +173,7 @@ static void note_recovering(struct raft *r, struct raft_peer *p, bool is_recover
     if (is_recovering && !p->is_recovering) {
         /* All that it may ever have acknowledged stands in our log up to here. */
         p->whole_at = r->log.last;
-        if (RAFT_MUTATION(RECOVERING_TO_COMMIT) && r->commit != 0)
+        if (MUTATION(RAFT_RECOVERING_TO_COMMIT) && r->commit != 0)
             p->whole_at = r->commit;
         p->sent_us = r->now_us - r->setup.heartbeat_us;
     }

@@ -94,10 +94,10 @@ static enum raft_refusal refusal_now(const struct raft *r)
         return RAFT_REFUSED_FULL;
     /* Without this, a change begun in an older term may be under way still, unknown to us, and two
      * majorities need not meet (Ongaro's correction of 2015). */
-    if (r->commit < r->term_start && !RAFT_MUTATION(CHANGE_BEFORE_NOOP))
+    if (r->commit < r->term_start && !MUTATION(RAFT_CHANGE_BEFORE_NOOP))
         return RAFT_REFUSED_TOO_EARLY;
-    if (raft_log_config_index(&r->log) > r->commit && !RAFT_MUTATION(TWO_CHANGES) &&
-        !RAFT_MUTATION(CHANGE_BEFORE_NOOP))
+    if (raft_log_config_index(&r->log) > r->commit && !MUTATION(RAFT_TWO_CHANGES) &&
+        !MUTATION(RAFT_CHANGE_BEFORE_NOOP))
         return RAFT_REFUSED_PENDING;
     return RAFT_REFUSED_NONE;
 }

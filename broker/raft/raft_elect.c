@@ -46,7 +46,7 @@ static bool hears_leader(const struct raft *r)
  * it: Ongaro 4.2.2. */
 bool raft_elect_may_stand(const struct raft *r)
 {
-    if (r->hard.is_recovering && !RAFT_MUTATION(RECOVERING_VOTES))
+    if (r->hard.is_recovering && !MUTATION(RAFT_RECOVERING_VOTES))
         return false;
     if (raft_conf_is_voter(r, r->setup.node))
         return true;
@@ -132,7 +132,7 @@ static void stand(struct raft *r, bool is_transfer)
 
 static void ask_first(struct raft *r)
 {
-    if (RAFT_MUTATION(NO_PREVOTE)) {
+    if (MUTATION(RAFT_NO_PREVOTE)) {
         stand(r, false);
         return;
     }
@@ -180,7 +180,7 @@ void raft_elect_settle(struct raft *r)
     if (r->role != RAFT_CANDIDATE)
         return;
     /* Its own vote is the first that must not be forgotten. */
-    if (!raft_flush_hard_is_durable(r) && !RAFT_MUTATION(CANDIDATE_BEFORE_DURABLE))
+    if (!raft_flush_hard_is_durable(r) && !MUTATION(RAFT_CANDIDATE_BEFORE_DURABLE))
         return;
     if (!r->has_asked) {
         r->has_asked = true;
@@ -195,19 +195,19 @@ void raft_elect_settle(struct raft *r)
 static bool is_as_new(const struct raft *r, const struct raft_msg_vote *v)
 {
     uint64_t term = raft_log_last_term(&r->log);
-    if (RAFT_MUTATION(VOTE_ANY_LOG))
+    if (MUTATION(RAFT_VOTE_ANY_LOG))
         return true;
     return v->last_term > term || (v->last_term == term && v->last_index >= r->log.last);
 }
 
 static bool may_vote(const struct raft *r)
 {
-    return !r->hard.is_recovering || RAFT_MUTATION(RECOVERING_VOTES);
+    return !r->hard.is_recovering || MUTATION(RAFT_RECOVERING_VOTES);
 }
 
 static bool is_free_for(const struct raft *r, uint16_t node)
 {
-    return r->hard.vote == 0 || r->hard.vote == node || RAFT_MUTATION(VOTE_AGAIN);
+    return r->hard.vote == 0 || r->hard.vote == node || MUTATION(RAFT_VOTE_AGAIN);
 }
 
 static void answer(struct raft *r, const struct raft_msg *m, enum raft_msg_kind kind, bool granted)
@@ -235,7 +235,7 @@ void raft_elect_on_vote(struct raft *r, const struct raft_msg *m)
     if (m->term > r->hard.term) {
         /* Who hears a leader does not help to depose it; a server that was removed, or that was
          * cut off for a while, stands in vain and disturbs nobody. */
-        if (hears_leader(r) && !m->vote.is_transfer && !RAFT_MUTATION(VOTE_AGAINST_LEADER))
+        if (hears_leader(r) && !m->vote.is_transfer && !MUTATION(RAFT_VOTE_AGAINST_LEADER))
             return;
         raft_elect_follow(r, m->term, 0);
     }

@@ -47,14 +47,14 @@ static bool fits(const struct raft *r, const struct raft_msg_append *a)
         return true;
     if (a->prev_index > r->log.last)
         return false;
-    return raft_log_term(&r->log, a->prev_index) == a->prev_term || RAFT_MUTATION(NO_PREV_CHECK);
+    return raft_log_term(&r->log, a->prev_index) == a->prev_term || MUTATION(RAFT_NO_PREV_CHECK);
 }
 
 static void cut(struct raft *r, uint64_t from)
 {
     struct raft_log_config last = r->log.configs[r->log.config_count - 1];
     raft_log_truncate(&r->log, from);
-    if (RAFT_MUTATION(CONFIG_KEPT) && last.index >= from)
+    if (MUTATION(RAFT_CONFIG_KEPT) && last.index >= from)
         r->log.configs[r->log.config_count - 1].config = last.config;
     raft_flush_cut(r, from);
     raft_emit(r, RAFT_DO_LOST)->index = from;
@@ -69,7 +69,7 @@ static uint64_t take_entries(struct raft *r, struct raft_msg_append *a)
         if (e->index <= r->commit)
             continue;
         if (e->index <= r->log.last) {
-            if (raft_log_term(&r->log, e->index) == e->term || RAFT_MUTATION(KEEP_CONFLICT))
+            if (raft_log_term(&r->log, e->index) == e->term || MUTATION(RAFT_KEEP_CONFLICT))
                 continue;
             cut(r, e->index);
         }
@@ -106,7 +106,7 @@ void raft_follow_on_append(struct raft *r, struct raft_msg *m)
         r->all_applied = a->all_applied;
     if (a->round > r->reply_round)
         r->reply_round = a->round;
-    if (a->whole_at != 0 && (a->whole_boot == r->setup.boot || RAFT_MUTATION(WHOLE_OF_ANY_BOOT)))
+    if (a->whole_at != 0 && (a->whole_boot == r->setup.boot || MUTATION(RAFT_WHOLE_OF_ANY_BOOT)))
         r->whole_at = a->whole_at;
     /* New entries are answered when they are durable; a question at once. */
     if (a->count == 0 || upto <= raft_durable(r))
@@ -118,15 +118,15 @@ void raft_follow_on_append(struct raft *r, struct raft_msg *m)
 /* Durable here and the same there. */
 static uint64_t matched(const struct raft *r)
 {
-    uint64_t durable = RAFT_MUTATION(ACK_BEFORE_DURABLE) ? r->log.last : raft_durable(r);
-    uint64_t verified = RAFT_MUTATION(ACK_UNVERIFIED) ? r->log.last : r->verified;
+    uint64_t durable = MUTATION(RAFT_ACK_BEFORE_DURABLE) ? r->log.last : raft_durable(r);
+    uint64_t verified = MUTATION(RAFT_ACK_UNVERIFIED) ? r->log.last : r->verified;
     return durable < verified ? durable : verified;
 }
 
 static void advance_commit(struct raft *r)
 {
     uint64_t index = matched(r);
-    if (RAFT_MUTATION(COMMIT_UNVERIFIED))
+    if (MUTATION(RAFT_COMMIT_UNVERIFIED))
         index = raft_durable(r);
     if (index > r->leader_commit)
         index = r->leader_commit;
@@ -172,7 +172,7 @@ void raft_follow_settle(struct raft *r)
     if (match > r->replied_match)
         r->is_reply_due = true;
     bool is_safe = raft_flush_hard_is_durable(r);
-    if (r->vote_due != 0 && (is_safe || RAFT_MUTATION(VOTE_BEFORE_DURABLE)))
+    if (r->vote_due != 0 && (is_safe || MUTATION(RAFT_VOTE_BEFORE_DURABLE)))
         say_vote(r);
     if (r->is_reply_due && r->leader != 0 && is_safe)
         reply(r);

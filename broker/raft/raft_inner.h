@@ -8,13 +8,12 @@
 #ifndef WARREN_RAFT_INNER_H
 #define WARREN_RAFT_INNER_H
 
+#include "base/mutation.h"
 #include "base/rng.h"
 #include "raft/raft.h"
-#include "raft/raft_mutation.h"
 
-#define RAFT_COUNTED_MAX 64u
-#define RAFT_WINDOW_MAX  256u
-#define RAFT_NEVER       INT64_MAX
+#define RAFT_WINDOW_MAX 256u
+#define RAFT_NEVER      INT64_MAX
 
 /* ---- a leader's or candidate's view of another member ---- */
 
@@ -135,7 +134,7 @@ struct raft {
     int64_t handover_us; /* a witness does not try again before */
     struct raft_read reads[RAFT_READS_MAX];
     uint32_t read_count;
-    uint16_t counted[RAFT_COUNTED_MAX];
+    struct raft_counted counted[RAFT_COUNTED_MAX];
     size_t counted_count;
 
     struct raft_peer peers[RAFT_MEMBERS_MAX];

@@ -24,19 +24,19 @@ static uint64_t reached(const struct votes *v)
     if (v->count == 0)
         return 0;
     uint32_t needed = v->count / 2 + 1;
-    if (RAFT_MUTATION(COMMIT_BY_HALF))
+    if (MUTATION(RAFT_COMMIT_BY_HALF))
         needed = (v->count + 1) / 2;
     return v->values[needed - 1];
 }
 
 static bool counts(const struct raft *r, const struct raft_peer *p)
 {
-    return raft_conf_is_voter(r, p->node) || RAFT_MUTATION(LEARNER_COUNTS);
+    return raft_conf_is_voter(r, p->node) || MUTATION(RAFT_LEARNER_COUNTS);
 }
 
 static uint64_t own_match(const struct raft *r)
 {
-    return RAFT_MUTATION(LEADER_COUNTS_EARLY) ? r->log.last : raft_durable(r);
+    return MUTATION(RAFT_LEADER_COUNTS_EARLY) ? r->log.last : raft_durable(r);
 }
 
 static uint64_t majority_match(const struct raft *r)
@@ -123,7 +123,7 @@ void raft_lead_stop(struct raft *r)
 
 void raft_lead_tick(struct raft *r)
 {
-    if (!hears_majority(r) && !RAFT_MUTATION(NO_CHECK_QUORUM)) {
+    if (!hears_majority(r) && !MUTATION(RAFT_NO_CHECK_QUORUM)) {
         raft_elect_follow(r, r->hard.term, 0);
         return;
     }
@@ -184,18 +184,26 @@ static void advance_commit(struct raft *r)
     if (index <= r->commit)
         return;
     /* An entry of an older term may be on a majority and yet be overwritten: Raft, figure 8. */
-    if (raft_log_term(&r->log, index) != r->hard.term && !RAFT_MUTATION(COMMIT_OLD_TERM))
+    if (raft_log_term(&r->log, index) != r->hard.term && !MUTATION(RAFT_COMMIT_OLD_TERM))
         return;
     r->commit = index;
+}
+
+static uint64_t applied_by(struct raft *r, const struct raft_counted *c)
+{
+    const struct raft_peer *p = raft_conf_peer(r, c->node);
+    if (p == NULL)
+        return UINT64_MAX; /* ourselves, or no member: it is not waited for */
+    return p->boot == c->boot || MUTATION(RAFT_OLD_BOOT_APPLIED) ? p->applied : 0;
 }
 
 static void advance_all_applied(struct raft *r)
 {
     uint64_t least = r->applied;
     for (size_t i = 0; i < r->counted_count; i++) {
-        const struct raft_peer *p = raft_conf_peer(r, r->counted[i]);
-        if (p != NULL && p->applied < least)
-            least = p->applied;
+        uint64_t applied = applied_by(r, &r->counted[i]);
+        if (applied < least)
+            least = applied;
     }
     if (least > r->all_applied)
         r->all_applied = least;
@@ -224,20 +232,20 @@ static void ask_for_reads(struct raft *r)
 
 static void finish_reads(struct raft *r)
 {
-    bool knows_commit = r->commit >= r->term_start || RAFT_MUTATION(READ_BEFORE_NOOP);
+    bool knows_commit = r->commit >= r->term_start || MUTATION(RAFT_READ_BEFORE_NOOP);
     uint64_t round = majority_round(r);
     uint32_t done = 0;
     if (!knows_commit || r->read_count == 0)
         return;
     for (; done < r->read_count; done++) {
         const struct raft_read *read = &r->reads[done];
-        if (read->round > round && !RAFT_MUTATION(READ_WITHOUT_ROUND))
+        if (read->round > round && !MUTATION(RAFT_READ_WITHOUT_ROUND))
             break;
         struct raft_effect *e = raft_emit(r, RAFT_DO_READ_READY);
         e->read.token = read->token;
         /* Before the no-op was committed, the commit index was not known. */
         e->read.index = read->index >= r->term_start ? read->index : r->commit;
-        if (RAFT_MUTATION(READ_BEFORE_NOOP))
+        if (MUTATION(RAFT_READ_BEFORE_NOOP))
             e->read.index = read->index;
     }
     r->read_count -= done;

@@ -143,7 +143,7 @@ static void install(struct raft *r)
 {
     const struct raft_snapshot *s = &r->taking;
     bool fits = raft_log_has(&r->log, s->index) && raft_log_term(&r->log, s->index) == s->term;
-    if (RAFT_MUTATION(INSTALL_KEEPS_LOG) && raft_log_has(&r->log, s->index))
+    if (MUTATION(RAFT_INSTALL_KEEPS_LOG) && raft_log_has(&r->log, s->index))
         fits = true;
     struct raft_config kept = *raft_config(r);
     if (fits) {
@@ -156,7 +156,7 @@ static void install(struct raft *r)
         raft_log_reset(&r->log, s);
         r->cut_from = s->index + 1;
         r->handed = s->index;
-        if (RAFT_MUTATION(CONFIG_OF_SNAPSHOT_LOST))
+        if (MUTATION(RAFT_CONFIG_OF_SNAPSHOT_LOST))
             r->log.configs[0].config = kept;
     }
     r->install = *s;

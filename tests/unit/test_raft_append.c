@@ -280,7 +280,7 @@ Test(raft_append, open_link_is_used_at_once)
 
 Test(raft_append, all_learn_what_all_have_applied)
 {
-    const uint16_t all[] = { 1, 2, 3 };
+    const struct raft_counted all[] = { { 1, 1 }, { 2, 1 }, { 3, 1 } };
     kit_init(&k, 3);
     kit_elect(&k, 1);
     for (unsigned i = 1; i <= 3; i++)
@@ -350,13 +350,16 @@ Test(raft_append, writes_gather_while_the_disk_is_busy)
 
 Test(raft_append, old_life_of_a_node_does_not_count)
 {
-    const uint16_t all[] = { 1, 2 };
+    const struct raft_counted all[] = { { 1, 1 }, { 2, 2 } };
     kit_init(&k, 3);
     kit_elect(&k, 1);
     kit_do(
         &k, 1,
         &(struct raft_event){ .kind = RAFT_EV_COUNTED, .counted = { .nodes = all, .count = 2 } });
     kit_run_ms(&k, 100);
+    uint64_t first = k.nodes[1].all_applied;
+    (void)kit_propose(&k, 1, "z");
+    cr_expect(eq(u64, k.nodes[1].all_applied, first), "the second life is waited for");
     kit_kill(&k, 2);
     kit_start(&k, 2);
     k.nodes[2].holds_apply = true;
