@@ -217,6 +217,7 @@ const char *raft_role_name(enum raft_role role);
     X(TOO_EARLY, "nothing of this term is committed yet")                                          \
     X(PENDING, "another change is not committed yet")                                              \
     X(NOT_CAUGHT_UP, "the node has not caught up")                                                 \
+    X(NO_MAJORITY, "of the voters that were left, no majority answers")                            \
     X(LAST_VOTER, "it is the last voter")                                                          \
     X(NO_ROOM, "there is no room for another member")                                              \
     X(NOTHING, "there is nothing to change")
@@ -301,7 +302,8 @@ const struct raft_log *raft_log(const struct raft *r);
 /* An entry in memory, lent until the next step: those not yet applied always are. */
 const struct raft_entry *raft_entry_at(const struct raft *r, uint64_t index);
 
-/* In force, and what a snapshot of that index must carry (index is at least the last one's). */
+/* In force, and what a snapshot of that index must carry: index is at least the last one's, and not
+ * above raft_durable, which it is only while a snapshot that was received is not on disk yet. */
 const struct raft_config *raft_config(const struct raft *r);
 void raft_config_at(const struct raft *r, uint64_t index, struct raft_snapshot *fill);
 

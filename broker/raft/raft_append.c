@@ -5,6 +5,7 @@
 void raft_append_probe(struct raft_peer *p)
 {
     p->mode = RAFT_PROBE;
+    p->probe++;
     p->is_waiting = false;
     p->flight_count = 0;
     p->flight_bytes = 0;
@@ -22,6 +23,7 @@ static void send(struct raft *r, struct raft_peer *p, uint64_t prev, uint32_t co
         .commit = r->commit,
         .all_applied = r->all_applied,
         .round = r->round,
+        .probe = p->probe,
         .whole_at = p->is_recovering ? p->whole_at : 0,
         .whole_boot = p->boot,
         .count = count,
@@ -128,9 +130,8 @@ static void land(const struct raft *r, struct raft_peer *p)
 /* Back to where the logs may meet: no entry above the hint has a term that the other has there. */
 static void on_refused(struct raft *r, struct raft_peer *p, const struct raft_msg_append_reply *a)
 {
-    bool is_stale = a->prev_index <= p->match ||
-                    (p->mode == RAFT_PROBE && a->prev_index != p->next - 1) ||
-                    p->mode == RAFT_FETCH || a->prev_index > r->log.last;
+    bool is_stale = a->probe != p->probe || a->prev_index <= p->match || p->mode == RAFT_FETCH ||
+                    a->prev_index > r->log.last;
     if (is_stale)
         return;
     uint64_t meet = a->hint_index < a->prev_index ? a->hint_index : a->prev_index - 1;
@@ -140,21 +141,22 @@ static void on_refused(struct raft *r, struct raft_peer *p, const struct raft_ms
     raft_append_probe(p);
 }
 
-static void on_matched(struct raft *r, struct raft_peer *p, uint64_t match)
+static void on_matched(struct raft *r, struct raft_peer *p, const struct raft_msg_append_reply *a)
 {
-    if (match > r->log.last)
+    if (a->match > r->log.last)
         return; /* of nobody who follows us */
-    if (match > p->match)
-        p->match = match;
+    if (a->match > p->match)
+        p->match = a->match;
+    land(r, p);
+    if (p->mode == RAFT_PROBE && a->probe != p->probe)
+        return;
     if (p->mode == RAFT_FETCH && p->match < r->log.base)
         return;
     if (p->next <= p->match)
         p->next = p->match + 1;
-    if (p->mode != RAFT_PIPE) {
+    if (p->mode == RAFT_FETCH)
         raft_append_probe(p);
-        p->mode = RAFT_PIPE;
-    }
-    land(r, p);
+    p->mode = RAFT_PIPE;
 }
 
 /* A node that restarted may have less than it had (applied; a RAM node: everything). */
@@ -203,5 +205,5 @@ void raft_append_on_reply(struct raft *r, const struct raft_msg *m)
     if (a->is_refused)
         on_refused(r, p, a);
     else
-        on_matched(r, p, a->match);
+        on_matched(r, p, a);
 }

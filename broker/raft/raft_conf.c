@@ -102,6 +102,18 @@ static enum raft_refusal refusal_now(const struct raft *r)
     return RAFT_REFUSED_NONE;
 }
 
+/* A change must not end what works: whoever is taken away may be the one that a majority needs. */
+static bool answers(struct raft *r, const struct raft_config *next)
+{
+    uint32_t heard = raft_config_is_voter(next, r->setup.node);
+    for (uint32_t i = 0; i < r->peer_count; i++) {
+        const struct raft_peer *p = &r->peers[i];
+        heard += raft_config_is_voter(next, p->node) && !p->is_recovering &&
+                 r->now_us - p->heard_us <= r->setup.election_max_us;
+    }
+    return heard >= raft_config_voters(next) / 2 + 1;
+}
+
 /* And this one? Fills what would be in force. */
 static enum raft_refusal refusal_of(struct raft *r, const struct raft_change *c,
                                     struct raft_config *next)
@@ -120,6 +132,8 @@ static enum raft_refusal refusal_of(struct raft *r, const struct raft_change *c,
         raft_config_unset(next, c->node);
     else if (!raft_config_set(next, c->node, c->part))
         return RAFT_REFUSED_NO_ROOM;
+    if (!answers(r, next))
+        return RAFT_REFUSED_NO_MAJORITY;
     return RAFT_REFUSED_NONE;
 }
 

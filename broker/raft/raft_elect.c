@@ -71,6 +71,7 @@ static void enter_term(struct raft *r, uint64_t term, uint16_t vote)
     r->vote_due = 0;
     r->whole_at = 0;
     r->reply_round = 0;
+    r->reply_probe = 0;
 }
 
 void raft_elect_follow(struct raft *r, uint64_t term, uint16_t leader)

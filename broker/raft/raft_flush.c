@@ -75,8 +75,10 @@ static void write_once(struct raft *r)
     w->has_hard = r->is_hard_new;
     w->hard = r->hard;
     w->has_install = r->is_install_new;
-    if (w->has_install)
+    if (w->has_install) {
         w->install = r->install;
+        r->install_number = w->number;
+    }
     w->truncate_from = r->cut_from;
     w->count = entries_for_one_write(r);
     w->entries = raft_log_copy(&r->log, r->handed + 1, w->count);

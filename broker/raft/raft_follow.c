@@ -37,6 +37,7 @@ static void refuse(struct raft *r, const struct raft_msg *m)
         .hint_term = raft_log_term(&r->log, hint),
         .applied = r->applied,
         .round = m->append.round,
+        .probe = m->append.probe,
     };
 }
 
@@ -106,6 +107,7 @@ void raft_follow_on_append(struct raft *r, struct raft_msg *m)
         r->all_applied = a->all_applied;
     if (a->round > r->reply_round)
         r->reply_round = a->round;
+    r->reply_probe = a->probe;
     if (a->whole_at != 0 && (a->whole_boot == r->setup.boot || MUTATION(RAFT_WHOLE_OF_ANY_BOOT)))
         r->whole_at = a->whole_at;
     /* New entries are answered when they are durable; a question at once. */
@@ -158,6 +160,7 @@ static void reply(struct raft *r)
         .match = matched(r),
         .applied = r->applied,
         .round = r->reply_round,
+        .probe = r->reply_probe,
     };
     r->replied_match = m->append_reply.match;
     r->is_reply_due = false;

@@ -44,6 +44,7 @@ struct raft_peer {
     bool has_granted; /* its vote, in the election under way */
     bool is_recovering;
     bool is_waiting; /* PROBE: asked */
+    uint32_t probe;  /* counts the searches; what answers an earlier one does not count */
     enum raft_peer_mode mode;
     uint64_t match;
     uint64_t next;
@@ -105,6 +106,7 @@ struct raft {
     uint64_t hard_number; /* the write with the newest hard state */
     bool is_hard_new;     /* it is in no write yet */
     bool is_install_new;
+    uint64_t install_number; /* the write with the last snapshot that was received */
     struct raft_snapshot install;
 
     /* A follower. */
@@ -112,6 +114,7 @@ struct raft {
     uint64_t verified;      /* the same as in this leader's log, up to here */
     uint64_t leader_commit; /* committed, says a leader */
     uint64_t reply_round;
+    uint32_t reply_probe;
     uint64_t replied_match;
     bool is_reply_due;
     uint16_t vote_due; /* to this candidate, when the vote is durable */

@@ -128,8 +128,9 @@ void raft_snap_on_install(struct raft *r, struct raft_msg *m)
         r->is_reply_due = true;
         return;
     }
-    if (r->is_taking)
-        return; /* it comes again */
+    /* One at a time, up to its place on the disk. What is not taken comes again. */
+    if (r->is_taking || r->is_install_new || r->written < r->install_number)
+        return;
     r->is_taking = true;
     r->taking = *s;
     struct raft_msg *chunk = mem_alloc(sizeof *chunk);

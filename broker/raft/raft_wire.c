@@ -24,13 +24,13 @@ size_t raft_wire_size(const struct raft_msg *m)
     case RAFT_MSG_VOTE_REPLY:
         return HEAD_BYTES + 9;
     case RAFT_MSG_APPEND: {
-        size_t size = HEAD_BYTES + 56;
+        size_t size = HEAD_BYTES + 60;
         for (uint32_t i = 0; i < m->append.count; i++)
             size += ENTRY_HEAD + raft_entry_slice(&m->append.entries[i]).len;
         return size;
     }
     case RAFT_MSG_APPEND_REPLY:
-        return HEAD_BYTES + 50;
+        return HEAD_BYTES + 54;
     case RAFT_MSG_INSTALL:
         return HEAD_BYTES + 40 + config_size(&m->install.snapshot.config) + 20 +
                (m->install.chunk != NULL ? m->install.chunk->len_bytes : 0);
@@ -57,6 +57,7 @@ static void put_append(struct wire_out *w, const struct raft_msg_append *a)
     wire_put_u64(w, a->commit);
     wire_put_u64(w, a->all_applied);
     wire_put_u64(w, a->round);
+    wire_put_u32(w, a->probe);
     wire_put_u64(w, a->whole_at);
     wire_put_u32(w, a->whole_boot);
     wire_put_u32(w, a->count);
@@ -79,6 +80,7 @@ static void put_append_reply(struct wire_out *w, const struct raft_msg_append_re
     wire_put_u64(w, a->hint_term);
     wire_put_u64(w, a->applied);
     wire_put_u64(w, a->round);
+    wire_put_u32(w, a->probe);
 }
 
 static void put_install(struct wire_out *w, const struct raft_msg_install *a)
@@ -210,6 +212,7 @@ static bool take_append(struct wire *w, uint64_t term, struct raft_msg_append *a
     a->commit = take_index(w);
     a->all_applied = take_index(w);
     a->round = wire_u64(w);
+    a->probe = wire_u32(w);
     a->whole_at = take_index(w);
     a->whole_boot = wire_u32(w);
     uint32_t count = wire_u32(w);
@@ -229,6 +232,7 @@ static void take_append_reply(struct wire *w, struct raft_msg_append_reply *a)
     a->hint_term = wire_u64(w);
     a->applied = take_index(w);
     a->round = wire_u64(w);
+    a->probe = wire_u32(w);
 }
 
 static bool take_install(struct wire *w, struct raft_msg_install *a)

@@ -24,8 +24,43 @@
     X(LOCATION_GONE_COMES_BACK, "believes in a queue that was taken away")                         \
     X(LOCATION_SWEPT_COMES_BACK, "believes in a queue that went with its node")
 
+#define MUTATIONS_RAFT(X)                                                                          \
+    X(RAFT_COMMIT_OLD_TERM, "commits an entry of an older term by counting who has it")            \
+    X(RAFT_VOTE_ANY_LOG, "votes for a candidate whose log is behind its own")                      \
+    X(RAFT_VOTE_AGAIN, "votes for a second candidate in one term")                                 \
+    X(RAFT_VOTE_BEFORE_DURABLE, "says that it voted before the vote is durable")                   \
+    X(RAFT_CANDIDATE_BEFORE_DURABLE, "asks for votes before its own term and vote are durable")    \
+    X(RAFT_ACK_BEFORE_DURABLE, "acknowledges entries that are not durable")                        \
+    X(RAFT_ACK_UNVERIFIED, "acknowledges entries that this leader may not have")                   \
+    X(RAFT_LEADER_COUNTS_EARLY, "counts itself for entries that it has not on disk")               \
+    X(RAFT_NO_PREV_CHECK, "appends behind an entry of another term")                               \
+    X(RAFT_KEEP_CONFLICT, "keeps entries that conflict with the leader's")                         \
+    X(RAFT_COMMIT_UNVERIFIED,                                                                      \
+      "commits up to the leader's index entries that the leader may not have")                     \
+    X(RAFT_COMMIT_BY_HALF, "commits when half of the voters have an entry")                        \
+    X(RAFT_LEARNER_COUNTS, "counts learners for the majority")                                     \
+    X(RAFT_CONFIG_KEPT, "keeps a configuration whose entry was cut off")                           \
+    X(RAFT_CONFIG_OF_SNAPSHOT_LOST, "keeps its configuration when it takes a snapshot")            \
+    X(RAFT_CHANGE_BEFORE_NOOP, "changes the members before its term's first entry is committed")   \
+    X(RAFT_TWO_CHANGES, "changes the members while another change is pending")                     \
+    X(RAFT_RECOVERING_VOTES, "votes with a log that lost what it had acknowledged")                \
+    X(RAFT_RECOVERING_TO_COMMIT, "is whole again at the leader's commit index, not its last")      \
+    X(RAFT_WHOLE_OF_ANY_BOOT,                                                                      \
+      "takes what an earlier life of it needed to be whole for its own need")                      \
+    X(RAFT_SHORT_LOG_IS_WHOLE, "starts with a damaged log as if it were whole")                    \
+    X(RAFT_INSTALL_BEFORE_DURABLE, "acknowledges a snapshot that is not durable")                  \
+    X(RAFT_INSTALL_KEEPS_LOG, "keeps entries that conflict with a snapshot it takes")              \
+    X(RAFT_READ_WITHOUT_ROUND, "lets reads go without asking whether it still leads")              \
+    X(RAFT_READ_BEFORE_NOOP, "lets reads go before its term's first entry is committed")           \
+    X(RAFT_READ_OLD_ROUND, "takes the answer to an earlier question for that to the last")         \
+    X(RAFT_OLD_BOOT_APPLIED, "believes what a node had applied before it restarted")               \
+    X(RAFT_NO_PREVOTE, "raises its term without asking first")                                     \
+    X(RAFT_VOTE_AGAINST_LEADER, "votes against a leader that it hears")                            \
+    X(RAFT_NO_CHECK_QUORUM, "leads on without hearing from a majority")
+
 #define MUTATIONS(X)                                                                               \
     MUTATIONS_GOSSIP(X)                                                                            \
+    MUTATIONS_RAFT(X)                                                                              \
     X(NO_SYNC, "says that a group is durable when it is written, not when it is synced")           \
     X(IGNORE_FAILED_SYNC, "takes a failed sync for a good one")                                    \
     X(SYNC_OPEN_ONLY, "syncs the last segment of a group, not those before it")                    \

@@ -53,7 +53,7 @@ Test(raft_wire, every_message_comes_back)
     m.kind = RAFT_MSG_PREVOTE_REPLY;
     expect_exact(&m);
     m = head(RAFT_MSG_APPEND_REPLY);
-    m.append_reply = (struct raft_msg_append_reply){ true, true, 1, 2, 3, 4, 5, 6 };
+    m.append_reply = (struct raft_msg_append_reply){ true, true, 1, 2, 3, 4, 5, 6, 7 };
     expect_exact(&m);
     m = head(RAFT_MSG_INSTALL_REPLY);
     m.install_reply = (struct raft_msg_install_reply){ 1, 2, 3, 4 };
@@ -72,7 +72,7 @@ Test(raft_wire, entries_come_back)
         { 13, 40, RAFT_CONFIG, raft_config_buf(&c) },
     };
     struct raft_msg m = head(RAFT_MSG_APPEND);
-    m.append = (struct raft_msg_append){ 10, 2, 9, 8, 7, 6, 5, ARRAY_COUNT(e), e };
+    m.append = (struct raft_msg_append){ 10, 2, 9, 8, 7, 4, 6, 5, ARRAY_COUNT(e), e };
     expect_exact(&m);
     m.append.count = 0;
     m.append.entries = NULL;
