@@ -50,10 +50,10 @@ bool raft_elect_may_stand(const struct raft *r)
         return false;
     if (raft_conf_is_voter(r, r->setup.node))
         return true;
-    if (raft_log_config_index(&r->log) <= r->commit)
+    uint64_t index = raft_log_config_index(&r->log);
+    if (index <= r->commit)
         return false;
-    const struct raft_log_config *c = raft_log_config_at(&r->log, r->commit);
-    return raft_config_is_voter(&c->config, r->setup.node);
+    return raft_config_is_voter(&raft_log_config_at(&r->log, index - 1)->config, r->setup.node);
 }
 
 /* ---- terms ---- */

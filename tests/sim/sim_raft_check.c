@@ -308,7 +308,7 @@ static void note_message(struct sim_raft *w, unsigned node, const struct raft_ms
     int64_t clock = sim_raft_node_clock(w, node);
     if (m->kind == RAFT_MSG_VOTE && m->term > raft_term(r) && !m->vote.is_transfer)
         n->is_loyal = raft_role(r) == RAFT_FOLLOWER && leader != 0 &&
-                      clock - n->heard_us[leader] < w->setup.election_min_us;
+                      clock - n->word_us[leader] < w->setup.election_min_us;
     if (m->kind == RAFT_MSG_PREVOTE_REPLY && m->vote_reply.is_granted) {
         if (m->vote_reply.asked_term > n->granted_term) {
             memset(n->has_granted, 0, sizeof n->has_granted);
@@ -323,6 +323,8 @@ static void note_message(struct sim_raft *w, unsigned node, const struct raft_ms
     bool is_word = m->kind == RAFT_MSG_APPEND || m->kind == RAFT_MSG_INSTALL;
     if ((is_answer && m->term == raft_term(r)) || (is_word && m->term >= raft_term(r)))
         n->heard_us[m->from] = clock;
+    if (is_word && m->term >= raft_term(r))
+        n->word_us[m->from] = clock;
 }
 
 void sim_raft_check_before(struct sim_raft *w, unsigned node, const struct raft_event *ev)

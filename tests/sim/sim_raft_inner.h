@@ -70,7 +70,7 @@ struct sim_raft_node {
     bool has_granted[SIM_NODES + 1]; /* a pre-vote, for `granted_term` */
     uint64_t granted_term;
     int64_t heard_us[SIM_NODES + 1]; /* by its own clock */
-    int64_t led_us;
+    int64_t word_us[SIM_NODES + 1];  /* as of a leader */
     uint64_t read_floor[SIM_READS_MAX];
 };
 
