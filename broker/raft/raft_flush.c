@@ -11,7 +11,7 @@
 uint64_t raft_durable(const struct raft *r)
 {
     /* A received snapshot replaces what is there: until it has, nothing can be counted on. */
-    if (r->is_install_new)
+    if (r->is_install_new && !MUTATION(RAFT_INSTALL_BEFORE_DURABLE))
         return 0;
     uint64_t last = r->disk_last;
     if (r->cut_from != 0 && r->cut_from <= last)
@@ -19,6 +19,8 @@ uint64_t raft_durable(const struct raft *r)
     for (uint32_t i = 0; i < r->writing_count; i++)
         if (r->writing[i].cut <= last)
             last = r->writing[i].cut - 1;
+    if (MUTATION(RAFT_INSTALL_BEFORE_DURABLE) && last < r->log.base)
+        last = r->log.base;
     return last;
 }
 

@@ -225,7 +225,8 @@ static void ask_for_reads(struct raft *r)
 {
     if (r->read_count == 0 || r->reads[r->read_count - 1].round != 0)
         return;
-    r->round++;
+    if (!MUTATION(RAFT_READ_OLD_ROUND) || r->round == 0)
+        r->round++;
     for (uint32_t i = r->read_count; i > 0 && r->reads[i - 1].round == 0; i--)
         r->reads[i - 1].round = r->round;
 }

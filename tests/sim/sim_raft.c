@@ -116,6 +116,18 @@ static void make_group(struct sim_raft *w)
 
 /* ---- faults ---- */
 
+static unsigned leader(const struct sim_raft *w)
+{
+    unsigned found = 0;
+    for (unsigned i = 1; i <= SIM_NODES; i++) {
+        const struct raft *r = w->nodes[i].raft;
+        if (r != NULL && raft_role(r) == RAFT_LEADER &&
+            (found == 0 || raft_term(r) > raft_term(w->nodes[found].raft)))
+            found = i;
+    }
+    return found;
+}
+
 static bool happens(struct sim_raft *w, unsigned chance)
 {
     return chance != 0 && rng_chance(&w->rng, chance);
@@ -139,32 +151,49 @@ static void damage(struct sim_raft *w, unsigned node)
     uint64_t last = s->base + s->count;
     if (last > n->had)
         n->had = last;
+    n->had_acked = n->acked;
+    n->had_term = n->acked_term;
     raft_store_damage(s, last - rng_below(&w->rng, s->count < 20 ? s->count : 20));
     w->report->damages++;
     sim_raft_say(w, "%u lost its entries behind %d of %d", node, (int)(s->base + s->count),
                  (int)last);
 }
 
-static void restart(struct sim_raft *w, unsigned node)
+static void restart(struct sim_raft *w, unsigned node, bool loses)
 {
     struct sim_raft_node *n = &w->nodes[node];
     if (node == SIM_RAM_NODE) {
         raft_store_fini(&n->store);
         raft_store_init(&n->store);
-    } else if (happens(w, w->chance.damage)) {
+    } else if (loses) {
         damage(w, node);
     }
     if (w->is_healed || n->boot + 2 < SIM_BOOTS_MAX)
         sim_raft_node_start(w, node);
 }
 
+/* Once more, while words to its former life are under way. */
+static void hit_again(struct sim_raft *w)
+{
+    unsigned node = w->mended;
+    w->mended = 0;
+    if (w->nodes[node].raft == NULL || w->chance.damage == 0 || rng_below(&w->rng, 4) != 0)
+        return;
+    sim_raft_node_crash(w, node);
+    restart(w, node, true);
+}
+
 static void some_fault(struct sim_raft *w)
 {
     unsigned node = some_node(w);
+    if (w->mended != 0)
+        hit_again(w);
+    if (leader(w) != 0 && rng_below(&w->rng, 4) == 0)
+        node = leader(w);
     struct sim_raft_node *n = &w->nodes[node];
     if (n->raft == NULL) {
         if (rng_below(&w->rng, 4) == 0)
-            restart(w, node);
+            restart(w, node, happens(w, w->chance.damage));
         return;
     }
     if (happens(w, w->chance.crash)) {
@@ -235,7 +264,7 @@ static void some_work(struct sim_raft *w)
         sim_raft_node_step(w, node,
                            &(struct raft_event){ .kind = RAFT_EV_TRANSFER,
                                                  .node = (uint16_t)rng_below(&w->rng, SIM_NODES) });
-    if (happens(w, w->chance.read))
+    if (happens(w, w->chance.read) && w->read_count < SIM_READS_MAX)
         sim_raft_node_step(w, node,
                            &(struct raft_event){ .kind = RAFT_EV_READ, .token = w->read_count++ });
     if (happens(w, w->chance.gone))
@@ -300,21 +329,9 @@ static void heal(struct sim_raft *w)
     for (unsigned i = 1; i <= SIM_NODES; i++) {
         w->nodes[i].paused_until_us = 0;
         if (w->nodes[i].raft == NULL)
-            restart(w, i);
+            restart(w, i, false);
     }
     sim_raft_say(w, "all is healed");
-}
-
-static unsigned leader(const struct sim_raft *w)
-{
-    unsigned found = 0;
-    for (unsigned i = 1; i <= SIM_NODES; i++) {
-        const struct raft *r = w->nodes[i].raft;
-        if (r != NULL && raft_role(r) == RAFT_LEADER &&
-            (found == 0 || raft_term(r) > raft_term(w->nodes[found].raft)))
-            found = i;
-    }
-    return found;
 }
 
 /* A witness may lead until it has handed over; the log may be full until there is a snapshot. */

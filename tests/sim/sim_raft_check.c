@@ -96,15 +96,25 @@ static bool store_has(const struct sim_raft_node *n, uint64_t index)
 }
 
 /* Nothing that relies on the disk is said before it is there. */
+static void note_acked(struct sim_raft_node *n, const struct raft_msg *m)
+{
+    if (m->append_reply.is_refused || m->term < n->acked_term)
+        return;
+    if (m->term > n->acked_term || m->append_reply.match > n->acked)
+        n->acked = m->append_reply.match;
+    n->acked_term = m->term;
+}
+
 static void check_said(struct sim_raft *w, unsigned node, const struct raft_msg *m)
 {
-    const struct sim_raft_node *n = &w->nodes[node];
+    struct sim_raft_node *n = &w->nodes[node];
     const struct raft_hard *hard = &n->store.hard;
     switch (m->kind) {
     case RAFT_MSG_APPEND_REPLY:
         if (!m->append_reply.is_refused && !store_has(n, m->append_reply.match))
             sim_raft_fail(w, "%u acknowledges %" PRIu64 ", which is not durable", node,
                           m->append_reply.match);
+        note_acked(n, m);
         return;
     case RAFT_MSG_VOTE_REPLY:
         if (m->vote_reply.is_granted && (hard->term != m->term || hard->vote != m->to))
@@ -140,6 +150,9 @@ static void check_commit(struct sim_raft *w, unsigned node, uint64_t upto)
         sim_raft_fail(w, "the commit index of %u does not rise", node);
     if (!store_has(n, upto))
         sim_raft_fail(w, "%u commits %" PRIu64 ", which it has not on disk", node, upto);
+    if (raft_role(n->raft) == RAFT_LEADER &&
+        raft_entry_at(n->raft, upto)->term != raft_term(n->raft))
+        sim_raft_fail(w, "%u leads and commits up to an entry of an older term", node);
     for (uint64_t i = n->commit + 1; i <= upto && !w->has_failed; i++) {
         const struct raft_entry *e = raft_entry_at(n->raft, i);
         struct sim_committed *c = &w->committed[i];
@@ -250,6 +263,20 @@ static void check_all_applied(struct sim_raft *w, unsigned node, uint64_t index)
     }
 }
 
+/* It has all that it had ever acknowledged and that is committed: under an older leader, or under
+ * this one. */
+static void check_whole(struct sim_raft *w, unsigned node)
+{
+    struct sim_raft_node *n = &w->nodes[node];
+    uint64_t term = raft_term(n->raft);
+    sim_raft_say(w, "%u is whole again", node);
+    if (!has_committed(w, node, n->had < w->commit_max ? n->had : w->commit_max, term) ||
+        (n->had_term == term && raft_durable(n->raft) < n->had_acked))
+        sim_raft_fail(w, "%u calls itself whole and is not", node);
+    n->had = n->had_acked = n->had_term = 0;
+    w->mended = node;
+}
+
 void sim_raft_check_effect(struct sim_raft *w, unsigned node, const struct raft_effect *e)
 {
     struct sim_raft_node *n = &w->nodes[node];
@@ -267,18 +294,14 @@ void sim_raft_check_effect(struct sim_raft *w, unsigned node, const struct raft_
         check_role(w, node, e);
         return;
     case RAFT_DO_READ_READY:
-        if (e->read.index < n->read_floor[e->read.token % SIM_READS_MAX])
+        if (e->read.index < n->read_floor[e->read.token])
             sim_raft_fail(w, "a read at %u misses what was committed before", node);
         return;
     case RAFT_DO_ALL_APPLIED:
         check_all_applied(w, node, e->index);
         return;
     case RAFT_DO_WHOLE:
-        sim_raft_say(w, "%u is whole again", node);
-        if (!has_committed(w, node, n->had < w->commit_max ? n->had : w->commit_max,
-                           raft_term(n->raft)))
-            sim_raft_fail(w, "%u calls itself whole and is not", node);
-        n->had = 0;
+        check_whole(w, node);
         return;
     case RAFT_DO_LOST:
         sim_raft_say(w, "%u cuts its log off from %d", node, (int)e->index);
@@ -335,7 +358,7 @@ void sim_raft_check_before(struct sim_raft *w, unsigned node, const struct raft_
     if (ev->kind == RAFT_EV_MESSAGE)
         note_message(w, node, ev->msg);
     if (ev->kind == RAFT_EV_READ)
-        n->read_floor[ev->token % SIM_READS_MAX] = w->commit_max;
+        n->read_floor[ev->token] = w->commit_max;
 }
 
 void sim_raft_check_after(struct sim_raft *w, unsigned node, const struct raft_event *ev)

@@ -16,7 +16,7 @@
 #define SIM_INDEX_MAX   8192u
 #define SIM_KNOWN_MAX   16384u /* a power of two */
 #define SIM_BOOTS_MAX   64u
-#define SIM_READS_MAX   256u
+#define SIM_READS_MAX   8192u
 
 /* ---- what will happen ---- */
 
@@ -62,7 +62,11 @@ struct sim_raft_node {
     size_t counted_count;
     /* For the checker. */
     uint64_t commit;
-    uint64_t had; /* durable, before its log was damaged */
+    uint64_t had;       /* durable, before its log was damaged */
+    uint64_t had_acked; /* and this much it had acknowledged in `had_term` */
+    uint64_t had_term;
+    uint64_t acked; /* in `acked_term` */
+    uint64_t acked_term;
     uint64_t transfer_term;
     uint64_t before_term; /* of the step under way */
     bool is_loyal;        /* and it must not change: it hears a leader */
@@ -118,6 +122,7 @@ struct sim_raft {
     uint64_t proposed;
     uint64_t read_count;
     bool is_healed;
+    unsigned mended; /* this node's log was damaged and is whole again; 0: none of late */
     /* The checker. */
     uint16_t leader_of[SIM_TERMS_MAX];
     struct sim_committed *committed; /* by index */
