@@ -222,7 +222,7 @@ void stream_say_end(struct stream *s)
 void stream_end(struct stream *s)
 {
     s->ends_output = true;
-    if (s->state == STREAM_OPEN && s->out.octets == 0 && !s->failed)
+    if (s->state == STREAM_OPEN && stream_unsent(s) == 0 && !s->failed)
         stream_say_end(s);
 }
 
@@ -232,7 +232,7 @@ void stream_end(struct stream *s)
  * not read yet is not torn from it by a reset. */
 void stream_linger_on(struct stream *s)
 {
-    if (s->out.octets != 0)
+    if (stream_unsent(s) != 0)
         return;
     if (s->tls != NULL)
         tls_conn_farewell(s->tls);
@@ -552,7 +552,7 @@ static void read_now(struct stream *s)
     put_leftover_away(s);
     arm_reading(s);
     /* A TLS write may have waited for what the peer just said. */
-    if (s->tls != NULL && s->out.octets != 0 && !s->waits_to_write)
+    if (s->tls != NULL && stream_unsent(s) != 0 && !s->waits_to_write)
         loop_at_turn_end(s->loop, &s->flush_task);
     if (!alive)
         s->tell_closed = true;

@@ -78,6 +78,12 @@ struct stream {
     struct loop_orphan orphan; /* while lingering */
 };
 
+/* Octets that the kernel has not taken: our own, or made into records already. */
+static inline size_t stream_unsent(const struct stream *s)
+{
+    return s->out.octets + (s->tls != NULL ? tls_conn_unsent(s->tls) : 0);
+}
+
 /* Have on_writable called as soon as the kernel takes octets, or not any more. */
 void stream_arm_writing(struct stream *s, bool want);
 

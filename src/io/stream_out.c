@@ -7,9 +7,10 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#define FLUSH_NOW_BYTES ((size_t)128 * 1024) /* this much does not wait for the turn's end */
-#define SHARE_MIN_BYTES ((size_t)1024)       /* shorter pieces are cheaper to copy */
-#define IOVS_MAX        64
+#define FLUSH_NOW_BYTES  ((size_t)128 * 1024) /* this much does not wait for the turn's end */
+#define SHARE_MIN_BYTES  ((size_t)1024)       /* shorter pieces are cheaper to copy */
+#define IOVS_MAX         64
+#define GATHER_MIN_BYTES ((size_t)16 * 1024) /* what fits into one record needs no gathering */
 
 static enum tls_result send_plain(struct stream *s, size_t *done, struct err *err)
 {
@@ -40,37 +41,64 @@ static enum tls_result send_tls(struct stream *s, size_t *done, struct err *err)
     return tls_conn_write(s->tls, slice_of(p->at, p->len), done, err);
 }
 
-/* Send until all is gone or the kernel takes no more; false when the stream broke. */
+/* Until all is gone (TLS_OK), or the kernel takes no more. */
+static enum tls_result send_on(struct stream *s, struct err *err)
+{
+    enum tls_result r = TLS_OK;
+    while (r == TLS_OK && stream_unsent(s) != 0) {
+        size_t n = 0;
+        if (s->tls == NULL)
+            r = send_plain(s, &n, err);
+        else if (s->out.octets != 0)
+            r = send_tls(s, &n, err);
+        else
+            r = tls_conn_send_unsent(s->tls, err);
+        if (n == 0)
+            continue;
+        outq_sent(&s->out, n);
+        s->out_bytes += n;
+        s->out_count++;
+        s->last_write_ms = loop_now_ms(s->loop);
+    }
+    return r;
+}
+
+/* More than one record: a block takes them together to the kernel. */
+static enum tls_result send_gathered(struct stream *s, struct err *err)
+{
+    _Static_assert(LOOP_BLOCK_BYTES >= TLS_GATHER_LEAST, "there is room for records");
+    struct buf *b = loop_block_in(s->loop);
+    tls_conn_gather(s->tls, b->data, b->cap_bytes);
+    enum tls_result r = send_on(s, err);
+    enum tls_result end = tls_conn_gather_end(s->tls, err);
+    buf_unref(&b);
+    return end != TLS_OK ? end : r;
+}
+
+/* False when the stream broke. */
 static bool send_pending(struct stream *s)
 {
     struct err err = { 0 };
-    while (s->out.octets != 0) {
-        size_t n = 0;
-        switch (s->tls != NULL ? send_tls(s, &n, &err) : send_plain(s, &n, &err)) {
-        case TLS_OK:
-            outq_sent(&s->out, n);
-            s->out_bytes += n;
-            s->out_count++;
-            s->last_write_ms = loop_now_ms(s->loop);
-            continue;
-        case TLS_WANT_WRITE:
-            stream_arm_writing(s, true);
-            outq_settle(&s->out);
-            return true;
-        case TLS_WANT_READ:
-            return true; /* TLS wants the peer's word first: on_readable flushes again */
-        case TLS_CLOSED:
-            err_set(&err, ERR_IO, "write: the peer ended the TLS session");
-            break;
-        case TLS_FAILED:
-            break;
-        }
-        if (s->why == NULL)
-            s->why = mem_dup(&err, sizeof err);
-        return false;
+    bool gathers = s->tls != NULL && s->out.octets > GATHER_MIN_BYTES;
+    switch (gathers ? send_gathered(s, &err) : send_on(s, &err)) {
+    case TLS_OK:
+        stream_arm_writing(s, false);
+        return true;
+    case TLS_WANT_WRITE:
+        stream_arm_writing(s, true);
+        outq_settle(&s->out);
+        return true;
+    case TLS_WANT_READ:
+        return true; /* TLS wants the peer's word first: on_readable flushes again */
+    case TLS_CLOSED:
+        err_set(&err, ERR_IO, "write: the peer ended the TLS session");
+        break;
+    case TLS_FAILED:
+        break;
     }
-    stream_arm_writing(s, false);
-    return true;
+    if (s->why == NULL)
+        s->why = mem_dup(&err, sizeof err);
+    return false;
 }
 
 void stream_flush(struct stream *s)
@@ -91,7 +119,7 @@ void stream_flush(struct stream *s)
         stream_linger_on(s);
         return;
     }
-    if (s->ends_output && s->out.octets == 0)
+    if (s->ends_output && stream_unsent(s) == 0)
         stream_say_end(s);
     if (s->full && s->out.octets <= s->low_bytes) {
         s->full = false;
@@ -149,7 +177,7 @@ void stream_write_shared(struct stream *s, struct buf *block, struct slice octet
 
 size_t stream_pending(const struct stream *s)
 {
-    return s->out.octets;
+    return stream_unsent(s);
 }
 
 bool stream_is_full(const struct stream *s)

@@ -275,6 +275,8 @@ static struct tls_ctx *ctx_new(const struct tls_options *o, bool is_server, stru
         goto fail;
     }
     set_manners(ctx);
+    if (o->read_bytes != 0)
+        SSL_CTX_set_default_read_buffer_len(ctx->ssl, o->read_bytes);
     set_verify(ctx);
     if (!set_min_version(ctx, o->min_version, err) || !set_suites(ctx, o->suites, err) ||
         !set_alpn(ctx, o->alpn, err) || !load_cert(ctx, o, err) || !load_trust(ctx, o, err))

@@ -24,6 +24,7 @@ struct tls_options {
     const char *min_version; /* "1.2" or "1.3"; NULL: 1.2 */
     const char *alpn;        /* protocol name to offer and accept, or NULL */
     bool own_key;       /* no files: a key and a certificate are made, for this context alone */
+    size_t read_bytes;  /* with one system call, at most; 0: about one record */
     const char *suites; /* of TLS 1.3, in order of preference; NULL: OpenSSL's */
 };
 
@@ -69,6 +70,17 @@ MUST_CHECK enum tls_result tls_conn_read(struct tls_conn *c, void *into, size_t 
                                          struct err *err);
 MUST_CHECK enum tls_result tls_conn_write(struct tls_conn *c, struct slice from, size_t *done,
                                           struct err *err);
+
+/* Each record is a system call, unless they are gathered: between the two, records of
+ * tls_conn_write come together in `room` (TLS_GATHER_LEAST octets or more), and leave when it is
+ * full and at the end. What the socket does not take then is kept, and goes before anything else.
+ */
+#define TLS_GATHER_LEAST ((size_t)64 * 1024)
+void tls_conn_gather(struct tls_conn *c, uint8_t *room, size_t octets);
+MUST_CHECK enum tls_result tls_conn_gather_end(struct tls_conn *c, struct err *err);
+/* Octets that are kept so; and try to send them. */
+size_t tls_conn_unsent(const struct tls_conn *c);
+MUST_CHECK enum tls_result tls_conn_send_unsent(struct tls_conn *c, struct err *err);
 const char *tls_conn_subject(const struct tls_conn *c);     /* the peer's DN, or NULL */
 const char *tls_conn_common_name(const struct tls_conn *c); /* of that, or NULL */
 const char *tls_conn_dns_name(const struct tls_conn *c);    /* the first of its alternative ones */

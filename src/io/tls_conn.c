@@ -14,7 +14,8 @@
 #include <sys/socket.h>
 
 #define SERVER_NAME_MAX 255u /* a host name in DNS, and what SNI carries (RFC 6066, 3) */
-#define SUBJECT_MAX     2048 /* of a certificate that a peer made */
+#define RECORD_MAX      ((size_t)16384 + 256 + 5) /* RFC 8446, 5.2 */
+#define SUBJECT_MAX     2048                      /* of a certificate that a peer made */
 
 struct tls_conn {
     SSL *ssl;
@@ -25,6 +26,12 @@ struct tls_conn {
     char *dns_name;
     size_t retry_len; /* a write that the socket did not take whole must be repeated as it was */
     int fd;
+    uint8_t *room; /* where records are gathered, lent; NULL: they are sent at once */
+    size_t room_bytes;
+    size_t gathered;
+    uint8_t *unsent; /* ours: what the socket did not take of those; NULL: nothing */
+    size_t unsent_at;
+    size_t unsent_len;
     bool is_open;     /* the handshake is over */
     bool is_broken;   /* nothing may be sent any more, not even a farewell */
     bool name_is_bad; /* the server name can neither be sent nor verified */
@@ -32,14 +39,38 @@ struct tls_conn {
 
 /* ---- the socket below, without SIGPIPE ------------------------------------------------------ */
 
-static int bio_write(BIO *bio, const char *from, size_t len, size_t *done)
+static ssize_t send_octets(int fd, const void *from, size_t len)
 {
-    const struct tls_conn *c = BIO_get_data(bio);
-    BIO_clear_retry_flags(bio);
     ssize_t n;
     do
-        n = send(c->fd, from, len, MSG_NOSIGNAL);
+        n = send(fd, from, len, MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
+    return n;
+}
+
+static bool gather(struct tls_conn *c, const char *from, size_t len)
+{
+    if (c->room == NULL || c->room_bytes - c->gathered < len)
+        return false;
+    memcpy(c->room + c->gathered, from, len);
+    c->gathered += len;
+    return true;
+}
+
+/* Nothing overtakes what is kept. */
+static int bio_write(BIO *bio, const char *from, size_t len, size_t *done)
+{
+    struct tls_conn *c = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    if (c->unsent_len != 0 || (c->gathered != 0 && c->room_bytes - c->gathered < len)) {
+        BIO_set_retry_write(bio);
+        return 0;
+    }
+    if (gather(c, from, len)) {
+        *done = len;
+        return 1;
+    }
+    ssize_t n = send_octets(c->fd, from, len);
     if (n < 0) {
         if (errno == EAGAIN || errno == EWOULDBLOCK)
             BIO_set_retry_write(bio);
@@ -156,7 +187,7 @@ struct tls_conn *tls_conn_new(struct tls_ctx *ctx, int fd, bool server, const ch
 void tls_conn_farewell(struct tls_conn *c)
 {
     bool has_said_it = (SSL_get_shutdown(c->ssl) & SSL_SENT_SHUTDOWN) != 0;
-    if (!c->is_open || c->is_broken || has_said_it)
+    if (!c->is_open || c->is_broken || has_said_it || c->unsent_len != 0)
         return;
     ERR_clear_error();
     (void)SSL_shutdown(c->ssl);
@@ -171,6 +202,7 @@ void tls_conn_free(struct tls_conn **c)
         return;
     tls_conn_farewell(conn);
     SSL_free(conn->ssl);
+    mem_free(conn->unsent);
     tls_ctx_unref(&conn->ctx);
     mem_free(conn->server_name);
     mem_free(conn->subject);
@@ -343,11 +375,93 @@ enum tls_result tls_conn_read(struct tls_conn *c, void *into, size_t room, size_
     return result == 1 ? TLS_OK : verdict(c, result, errno, err, "TLS read");
 }
 
+/* ---- records that are gathered ---- */
+
+/* Send what there is from there on; how much the socket took, SIZE_MAX: it failed. */
+static size_t send_as_much(struct tls_conn *c, const uint8_t *from, size_t len, struct err *err)
+{
+    size_t sent = 0;
+    while (sent < len) {
+        ssize_t n = send_octets(c->fd, from + sent, len - sent);
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            break;
+        if (n < 0) {
+            (void)broken_socket(c, errno, err, "TLS write");
+            return SIZE_MAX;
+        }
+        sent += (size_t)n;
+    }
+    return sent;
+}
+
+static enum tls_result send_gathered(struct tls_conn *c, struct err *err)
+{
+    size_t len = c->gathered;
+    c->gathered = 0;
+    size_t sent = send_as_much(c, c->room, len, err);
+    if (sent == SIZE_MAX)
+        return TLS_FAILED;
+    if (sent == len)
+        return TLS_OK;
+    c->unsent_at = 0;
+    c->unsent_len = len - sent;
+    c->unsent = mem_dup(c->room + sent, c->unsent_len);
+    return TLS_WANT_WRITE;
+}
+
+void tls_conn_gather(struct tls_conn *c, uint8_t *room, size_t octets)
+{
+    CHECK(c->room == NULL && octets >= TLS_GATHER_LEAST);
+    c->room = room;
+    c->room_bytes = octets;
+    c->gathered = 0;
+}
+
+enum tls_result tls_conn_gather_end(struct tls_conn *c, struct err *err)
+{
+    enum tls_result r = TLS_OK;
+    CHECK(c->room != NULL);
+    if (c->gathered != 0 && !c->is_broken)
+        r = send_gathered(c, err);
+    c->room = NULL;
+    c->gathered = 0;
+    return r;
+}
+
+size_t tls_conn_unsent(const struct tls_conn *c)
+{
+    return c->unsent_len;
+}
+
+enum tls_result tls_conn_send_unsent(struct tls_conn *c, struct err *err)
+{
+    size_t sent = send_as_much(c, c->unsent + c->unsent_at, c->unsent_len, err);
+    if (sent == SIZE_MAX)
+        return TLS_FAILED;
+    c->unsent_at += sent;
+    c->unsent_len -= sent;
+    if (c->unsent_len != 0)
+        return TLS_WANT_WRITE;
+    mem_free(c->unsent);
+    c->unsent = NULL;
+    return TLS_OK;
+}
+
 enum tls_result tls_conn_write(struct tls_conn *c, struct slice from, size_t *done, struct err *err)
 {
     CHECK(c != NULL && c->is_open && from.len != 0);
     CHECK(from.len >= c->retry_len);
     *done = 0;
+    if (c->unsent_len != 0) {
+        enum tls_result r = tls_conn_send_unsent(c, err);
+        if (r != TLS_OK)
+            return r;
+    }
+    if (c->room != NULL && c->room_bytes - c->gathered < RECORD_MAX) {
+        enum tls_result r = send_gathered(c, err);
+        if (r != TLS_OK)
+            return r;
+    }
     /* A record that is half sent is finished with the octets it began with, no more and no less;
      * what the caller gathered behind them meanwhile goes into the next. */
     size_t len = c->retry_len != 0 ? c->retry_len : from.len;

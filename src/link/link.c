@@ -340,6 +340,8 @@ static void on_tick(void *arg)
     /* What is written below the half of a tick ago needs no ping; one that pends says it all. */
     if (now - stream_last_write_ms(l->stream) >= l->ping_ms / 2 && stream_pending(l->stream) == 0)
         say(l, LINK_FRAME_PING, loop_now_us(l->loop));
+    if (bytes_held(l) == 0)
+        link_flow_rest(&l->flow);
     loop_timer_start(&l->tick, l->ping_ms);
 }
 

@@ -70,8 +70,15 @@ void link_flow_init(struct link_flow *f, bool resumes)
     *f = (struct link_flow){ .resumes = resumes, .within = LINK_LANES };
 }
 
+void link_flow_rest(struct link_flow *f)
+{
+    for (unsigned i = 0; i < LINK_FLOW_SPARES; i++)
+        buf_unref(&f->spares[i]);
+}
+
 void link_flow_clear(struct link_flow *f)
 {
+    link_flow_rest(f);
     for (unsigned i = 0; i < LINK_LANES; i++) {
         drop_all(&f->lanes[i]);
         buf_unref(&f->open[i]);
@@ -94,16 +101,49 @@ void link_flow_fini(struct link_flow *f)
 
 /* ---- saying ---- */
 
+/* What was sent lately is still in the processor's cache, and new memory would be zeroed first. */
+static struct buf *large_block(struct link_flow *f)
+{
+    for (unsigned i = 0; i < LINK_FLOW_SPARES; i++) {
+        struct buf *b = f->spares[i];
+        if (b == NULL || !buf_is_sole(b))
+            continue;
+        f->spares[i] = NULL;
+        b->len_bytes = 0;
+        return b;
+    }
+    return buf_new(BLOCK_MOST);
+}
+
+static void let_go(struct link_flow *f, struct buf **block)
+{
+    if (*block == NULL || (*block)->cap_bytes != BLOCK_MOST) {
+        buf_unref(block);
+        return;
+    }
+    buf_unref(&f->spares[f->next_spare]);
+    f->spares[f->next_spare] = *block;
+    f->next_spare = (f->next_spare + 1) % LINK_FLOW_SPARES;
+    *block = NULL;
+}
+
+static struct buf *block_for(struct link_flow *f, size_t octets, size_t waiting)
+{
+    if (octets > BLOCK_MOST)
+        return buf_new(octets);
+    if (octets > BLOCK_LEAST || waiting >= BLOCK_LEAST)
+        return large_block(f);
+    return buf_new(BLOCK_LEAST);
+}
+
 /* Room for so many octets in one piece at the lane's end. A lane that has little to say does not
  * hold much. */
 static uint8_t *room_in(struct link_flow *f, unsigned lane, size_t octets)
 {
     struct buf *b = f->open[lane];
     if (b == NULL || b->cap_bytes - b->len_bytes < octets) {
-        size_t waiting = f->lanes[lane].octets;
-        size_t cap = waiting < BLOCK_LEAST ? BLOCK_LEAST : BLOCK_MOST;
-        buf_unref(&f->open[lane]);
-        f->open[lane] = b = buf_new(octets > cap ? octets : cap);
+        let_go(f, &f->open[lane]);
+        f->open[lane] = b = block_for(f, octets, f->lanes[lane].octets);
     }
     return b->data + b->len_bytes;
 }
@@ -175,7 +215,7 @@ bool link_flow_next(struct link_flow *f, struct link_piece *out)
     f->within = out->ends ? LINK_LANES : lane;
     f->halfway = !out->ends;
     if (from->count == 0)
-        buf_unref(&f->open[lane]); /* its rest is not worth holding, and may be large */
+        let_go(f, &f->open[lane]); /* its rest is not worth holding, and may be large */
     f->cursor_at += out->len;
     if (!f->resumes)
         return true;

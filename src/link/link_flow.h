@@ -37,12 +37,15 @@ struct link_pieces { /* a ring */
     size_t octets;
 };
 
-#define LINK_LANES 2u
+#define LINK_LANES       2u
+#define LINK_FLOW_SPARES 16u /* blocks of 64 KiB */
 
 struct link_flow {
     bool resumes;
     struct link_pieces lanes[LINK_LANES]; /* by enum link_priority */
     struct buf *open[LINK_LANES];         /* where the lane's next short octets go */
+    struct buf *spares[LINK_FLOW_SPARES]; /* full ones, to be used again when nobody holds them */
+    unsigned next_spare;
     unsigned within; /* the lane whose frame has left it by half; LINK_LANES: none */
     bool halfway;    /* the last piece given out was not the end of its frame */
     struct link_pieces kept;
@@ -58,6 +61,9 @@ void link_flow_fini(struct link_flow *f);
 
 /* Another session: everything is forgotten. */
 void link_flow_clear(struct link_flow *f);
+
+/* It has had nothing to say for a while: memory that is held for more is given back. */
+void link_flow_rest(struct link_flow *f);
 
 /* ---- saying ---- */
 
