@@ -13,8 +13,9 @@ void raft_append_probe(struct raft_peer *p)
 
 /* ---- sending ---- */
 
-/* `count` entries from p->next on; none is a question whether the logs agree before it. */
-static void send(struct raft *r, struct raft_peer *p, uint64_t prev, uint32_t count)
+/* `count` entries behind `prev`; none, when it is asked whether the logs agree there, or only told
+ * what is committed or applied. */
+static void send(struct raft *r, struct raft_peer *p, uint64_t prev, uint32_t count, bool asks)
 {
     struct raft_msg *m = raft_say(r, p->node, RAFT_MSG_APPEND);
     m->append = (struct raft_msg_append){
@@ -24,12 +25,14 @@ static void send(struct raft *r, struct raft_peer *p, uint64_t prev, uint32_t co
         .all_applied = r->all_applied,
         .round = r->round,
         .probe = p->probe,
+        .is_question = asks,
         .whole_at = p->is_recovering ? p->whole_at : 0,
         .whole_boot = p->boot,
         .count = count,
         .entries = raft_log_copy(&r->log, prev + 1, count),
     };
-    p->sent_us = r->now_us;
+    if (asks || count != 0)
+        p->sent_us = r->now_us;
     p->told_commit = r->commit;
     p->told_all_applied = r->all_applied;
     p->told_round = r->round;
@@ -61,7 +64,7 @@ static bool stream(struct raft *r, struct raft_peer *p)
     while (p->next <= r->log.last && has_room(r, p)) {
         uint64_t bytes;
         uint32_t count = entries_for_one(r, p, &bytes);
-        send(r, p, p->next - 1, count);
+        send(r, p, p->next - 1, count, false);
         p->next += count;
         uint32_t slot = (p->flight_head + p->flight_count++) % r->setup.window_count;
         p->flights[slot] = (struct raft_flight){ p->next - 1, bytes };
@@ -91,16 +94,18 @@ static void serve(struct raft *r, struct raft_peer *p)
         if (p->is_waiting && !is_due)
             return;
         p->is_waiting = true;
-        send(r, p, p->next - 1, 0);
+        send(r, p, p->next - 1, 0, true);
         return;
     case RAFT_PIPE:
         if (!stream(r, p) && (is_due || has_news(r, p)))
-            send(r, p, p->next - 1, 0);
+            send(r, p, p->next - 1, 0, is_due || p->told_round < r->round);
         return;
     case RAFT_FETCH:
         raft_snap_send(r, p);
         if (is_due || has_news(r, p))
-            send(r, p, 0, 0); /* agrees with every log, and keeps an election away */
+            send(r, p, 0, 0,
+                 is_due || p->told_round <
+                               r->round); /* agrees with every log, and keeps an election away */
         return;
     }
     UNREACHABLE("raft peer mode");

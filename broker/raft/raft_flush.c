@@ -92,7 +92,7 @@ static void write_once(struct raft *r)
         cut = 1;
     else if (w->truncate_from != 0)
         cut = w->truncate_from;
-    r->writing[r->writing_count++] = (struct raft_writing){ w->number, r->handed, cut };
+    r->writing[r->writing_count++] = (struct raft_writing){ w->number, r->handed, cut, r->now_us };
     r->is_hard_new = r->is_install_new = false;
     r->cut_from = 0;
     raft_emit(r, RAFT_DO_WRITE)->write = w;

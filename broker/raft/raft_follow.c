@@ -111,7 +111,7 @@ void raft_follow_on_append(struct raft *r, struct raft_msg *m)
     if (a->whole_at != 0 && (a->whole_boot == r->setup.boot || MUTATION(RAFT_WHOLE_OF_ANY_BOOT)))
         r->whole_at = a->whole_at;
     /* New entries are answered when they are durable; a question at once. */
-    if (a->count == 0 || upto <= raft_durable(r))
+    if (a->count == 0 ? a->is_question : upto <= raft_durable(r))
         r->is_reply_due = true;
 }
 

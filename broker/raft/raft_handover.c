@@ -1,5 +1,5 @@
 /* Leadership given to another voter: it is brought up to date and told to stand at once. A witness
- * does so by itself. */
+ * does so by itself, and a leader whose disk hangs, since it commits nothing. */
 #include "raft/raft_inner.h"
 
 static bool is_fit(const struct raft *r, const struct raft_peer *p)
@@ -41,15 +41,22 @@ void raft_handover_start(struct raft *r, uint16_t to)
         start(r, p);
 }
 
+static bool disk_hangs(const struct raft *r)
+{
+    return r->writing_count != 0 &&
+           r->now_us - r->writing[0].since_us > 2 * r->setup.election_max_us;
+}
+
 void raft_handover_tick(struct raft *r)
 {
     if (r->transfer_to != 0 && r->now_us >= r->transfer_us)
         r->transfer_to = 0; /* it did not come to pass: lead on */
-    if (r->transfer_to != 0 || r->now_us < r->handover_us ||
-        raft_conf_part(r, r->setup.node) != RAFT_WITNESS)
+    bool is_witness = raft_conf_part(r, r->setup.node) == RAFT_WITNESS;
+    if (r->transfer_to != 0 || r->now_us < r->handover_us || !(is_witness || disk_hangs(r)))
         return;
     const struct raft_peer *p = fittest(r);
-    if (p == NULL || raft_conf_part(r, p->node) == RAFT_WITNESS || p->match < r->commit)
+    if (p == NULL || p->match < r->commit ||
+        (is_witness && raft_conf_part(r, p->node) == RAFT_WITNESS))
         return;
     r->handover_us = r->now_us + 4 * r->setup.election_max_us;
     start(r, p);

@@ -73,6 +73,7 @@ struct raft_writing {
     uint64_t number;
     uint64_t last; /* of the log on disk, afterwards */
     uint64_t cut;  /* nothing from here on is certain before it is done; UINT64_MAX: all is */
+    int64_t since_us;
 };
 
 struct raft_read {

@@ -49,6 +49,7 @@ struct raft_msg_append {
     uint64_t all_applied; /* every node that counts has applied up to here */
     uint64_t round;       /* given back in the reply; what reads wait for */
     uint32_t probe;       /* given back: which search for the place where the logs meet */
+    bool is_question;     /* answered even when there is nothing new to say */
     uint64_t whole_at;    /* a recovering node is whole when it has this; 0: not said ... */
     uint32_t whole_boot;  /* ... and this is the incarnation that asked */
     uint32_t count;

@@ -24,7 +24,7 @@ size_t raft_wire_size(const struct raft_msg *m)
     case RAFT_MSG_VOTE_REPLY:
         return HEAD_BYTES + 9;
     case RAFT_MSG_APPEND: {
-        size_t size = HEAD_BYTES + 60;
+        size_t size = HEAD_BYTES + 61;
         for (uint32_t i = 0; i < m->append.count; i++)
             size += ENTRY_HEAD + raft_entry_slice(&m->append.entries[i]).len;
         return size;
@@ -58,6 +58,7 @@ static void put_append(struct wire_out *w, const struct raft_msg_append *a)
     wire_put_u64(w, a->all_applied);
     wire_put_u64(w, a->round);
     wire_put_u32(w, a->probe);
+    put_bool(w, a->is_question);
     wire_put_u64(w, a->whole_at);
     wire_put_u32(w, a->whole_boot);
     wire_put_u32(w, a->count);
@@ -213,6 +214,7 @@ static bool take_append(struct wire *w, uint64_t term, struct raft_msg_append *a
     a->all_applied = take_index(w);
     a->round = wire_u64(w);
     a->probe = wire_u32(w);
+    a->is_question = take_bool(w);
     a->whole_at = take_index(w);
     a->whole_boot = wire_u32(w);
     uint32_t count = wire_u32(w);

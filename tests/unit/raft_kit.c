@@ -152,10 +152,18 @@ static void work(struct kit *k, struct kit_node *n)
 
 /* ---- messages ---- */
 
+static bool is_lost(const struct kit *k, const struct raft_msg *m)
+{
+    if (k->is_cut[m->from][m->to])
+        return true;
+    return k->index_max != 0 && m->kind == RAFT_MSG_APPEND && m->append.count != 0 &&
+           m->append.prev_index + m->append.count > k->index_max;
+}
+
 static void deliver(struct kit *k, struct raft_msg *m)
 {
     struct kit_node *n = &k->nodes[m->to];
-    if (!k->is_cut[m->from][m->to] && n->raft != NULL) {
+    if (!is_lost(k, m) && n->raft != NULL) {
         raft_step(n->raft,
                   &(struct raft_event){ .kind = RAFT_EV_MESSAGE, .now_us = k->now_us, .msg = m },
                   &n->fx);

@@ -39,6 +39,7 @@ struct kit {
     int64_t now_us;
     struct kit_node nodes[KIT_NODES + 1];      /* by number, from 1 */
     bool is_cut[KIT_NODES + 1][KIT_NODES + 1]; /* from, to */
+    uint64_t index_max;                        /* entries behind it do not arrive; 0: all do */
     struct raft_msg *msgs[4096];
     size_t msg_count;
     struct raft_setup setup;

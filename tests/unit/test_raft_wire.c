@@ -72,7 +72,7 @@ Test(raft_wire, entries_come_back)
         { 13, 40, RAFT_CONFIG, raft_config_buf(&c) },
     };
     struct raft_msg m = head(RAFT_MSG_APPEND);
-    m.append = (struct raft_msg_append){ 10, 2, 9, 8, 7, 4, 6, 5, ARRAY_COUNT(e), e };
+    m.append = (struct raft_msg_append){ 10, 2, 9, 8, 7, 4, true, 6, 5, ARRAY_COUNT(e), e };
     expect_exact(&m);
     m.append.count = 0;
     m.append.entries = NULL;
