@@ -268,7 +268,7 @@ static struct port_request *request(struct channel *ch, enum port_op op, uint64_
     struct port_request *r = mem_zalloc(sizeof *r);
     r->op = op;
     r->qid = qid;
-    r->shard = q->shard;
+    r->where = port_where(ch->shard, q);
     r->from = ch->ref;
     ch->asked++;
     return r;
@@ -287,7 +287,7 @@ static void do_consume(struct channel *ch, const struct errand *e)
     r->consumer = shard_new_id(ch->shard);
     r->prefetch = e->prefetch;
     r->no_ack = e->no_ack;
-    *sub = (struct sub){ .id = r->consumer, .qid = e->qid, .shard = r->shard, .no_ack = e->no_ack };
+    *sub = (struct sub){ .id = r->consumer, .qid = e->qid, .shard = r->where, .no_ack = e->no_ack };
     port_ask(ch->shard, &r);
 }
 
@@ -617,7 +617,7 @@ void channel_on_answer(struct channel *ch, struct port_request *r)
         ch->empties++;
         return;
     }
-    take(ch, r->qid, r->qseq, r->shard, 0, r->message, r->redelivered, r->no_ack);
+    take(ch, r->qid, r->qseq, r->where, 0, r->message, r->redelivered, r->no_ack);
     shard_message_drop(ch->shard, &r->message);
 }
 
