@@ -2,9 +2,9 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "io/ram_disk.h"
 #include "raft/raft_disk_inner.h"
-#include "raft/raft_disk_mutation.h"
 
 #define RESERVE      ((uint64_t)256 << 10) /* for what takes things away, when the disk is full */
 #define CLOSING_ROOM ((uint64_t)RAFT_GROUP_ALIGN * 8)
@@ -103,8 +103,8 @@ static bool write_at(struct raft_disk *d, struct disk_file *file, uint64_t offse
 
 static bool sync_file(struct raft_disk *d, struct disk_file *file, struct err *err)
 {
-    return RAFT_DISK_MUTATION(NO_SYNC) || d->disk->ops->sync(file, err) ||
-           RAFT_DISK_MUTATION(IGNORE_FAILED_SYNC);
+    return MUTATION(DISK_NO_SYNC) || d->disk->ops->sync(file, err) ||
+           MUTATION(DISK_IGNORE_FAILED_SYNC);
 }
 
 static bool write_zeros(struct raft_disk *d, struct disk_file *file, uint64_t offset, uint64_t len,
@@ -237,7 +237,7 @@ static void put_entries(struct raft_disk *d, struct items *it, const struct raft
  * would leave a gap between them. */
 static bool sync_names(struct raft_disk *d, struct err *err)
 {
-    if (RAFT_DISK_MUTATION(NAME_NOT_SYNCED) || d->disk->ops->sync_folder(d->disk, "raft", err))
+    if (MUTATION(DISK_NAME_NOT_SYNCED) || d->disk->ops->sync_folder(d->disk, "raft", err))
         return true;
     err->code = ERR_IO;
     return false;
@@ -252,7 +252,7 @@ static bool write_new(struct raft_disk *d, struct disk_file *file, const struct 
     return write_at(d, file, 0, slice_of(octets, sizeof octets), err) &&
            write_at(d, file, RAFT_FILE_START, slice_of(d->group, *length), err) &&
            write_zeros(d, file, RAFT_FILE_START + *length, d->fill_bytes, err) &&
-           (RAFT_DISK_MUTATION(HEAD_NOT_SYNCED) || d->disk->ops->sync(file, err));
+           (MUTATION(DISK_HEAD_NOT_SYNCED) || d->disk->ops->sync(file, err));
 }
 
 /* Under another name until it is safe, so that a log that is there has its head and a first group.
@@ -363,8 +363,7 @@ struct run {
 
 static bool write_run(struct raft_disk *d, struct run *run, struct err *err)
 {
-    bool has_any =
-        run->items.count != 0 || (run->has_hard && !RAFT_DISK_MUTATION(HARD_NOT_WRITTEN));
+    bool has_any = run->items.count != 0 || (run->has_hard && !MUTATION(DISK_HARD_NOT_WRITTEN));
     bool ok = !has_any || write_group(d, run->items.len, run->items.count, 0, err);
     *run = (struct run){ { 0 }, false };
     return ok;
@@ -388,7 +387,7 @@ static bool keeps_log(const struct raft_disk *d, const struct raft_write *w)
     uint64_t index = w->install.index;
     bool has_more = d->last_index > index;
     return has_more && (w->truncate_from == 0 || w->truncate_from > index + 1 ||
-                        RAFT_DISK_MUTATION(INSTALL_KEEPS_LOG));
+                        MUTATION(DISK_INSTALL_KEEPS_LOG));
 }
 
 /* The hard state is safe, and all writes before. */
@@ -517,7 +516,7 @@ static bool repeat_last(struct raft_disk *d, const struct raft_read *re, struct 
         RAFT_CUT_GROUP)
         return err_set(err, ERR_IO, "the last group of a log changed while it was read");
     d->next_number = g.number;
-    if (RAFT_DISK_MUTATION(OVERWRITE_LAST))
+    if (MUTATION(DISK_OVERWRITE_LAST))
         d->end = re->last;
     return write_group(d, g.items.len, g.count, 0, err);
 }
@@ -538,7 +537,7 @@ static bool open_last(struct raft_disk *d, const struct raft_read *re, uint64_t 
     /* Not cut short: on a full disk the room would be gone. */
     if (!write_zeros(d, d->file, d->end, torn_bytes, err) || !ops->sync(d->file, err))
         return false;
-    return RAFT_DISK_MUTATION(TRUST_LAST) || repeat_last(d, re, err);
+    return MUTATION(DISK_TRUST_LAST) || repeat_last(d, re, err);
 }
 
 /* All that is good, as a log of its own: the first, one behind a snapshot it does not agree with,
@@ -552,7 +551,8 @@ static bool open_fresh(struct raft_disk *d, const struct raft_found *found, stru
     d->stats.entries = 0;
     return begin_fresh(d, found->base, found->base_term, &it, err) &&
            raft_image_clean(d->disk, has_snapshot ? found->snapshot.index : UINT64_MAX,
-                            found->snapshot.id, d->head.generation, err);
+                            found->snapshot.id, d->head.generation, err) &&
+           d->disk->ops->sync_folder(d->disk, "raft", err); /* or what was bad comes back */
 }
 
 static bool open_whole(struct raft_disk *d, const struct raft_found *found,

@@ -1,8 +1,8 @@
 /* Snapshots: our own, those that others send, and ours for others. */
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "raft/raft_disk_inner.h"
-#include "raft/raft_disk_mutation.h"
 
 #include <inttypes.h>
 
@@ -12,7 +12,7 @@ bool raft_disk_wants_snapshot(const struct raft_disk *d, uint64_t applied)
 {
     bool is_wanted = d->seen.snapshot_from != UINT64_MAX;
     return is_wanted && !d->has_snapshot_on && applied > d->snapshot.index &&
-           (applied >= d->seen.snapshot_from || RAFT_DISK_MUTATION(SNAPSHOT_TOO_EARLY));
+           (applied >= d->seen.snapshot_from || MUTATION(DISK_SNAPSHOT_TOO_EARLY));
 }
 
 void raft_disk_snapshot_begin(struct raft_disk *d, const struct raft_snapshot *is,
@@ -101,12 +101,12 @@ static bool is_good(struct raft_disk *d)
 static bool finish_incoming(struct raft_disk *d, struct err *err)
 {
     struct raft_incoming *in = &d->incoming;
-    if (!RAFT_DISK_MUTATION(RECEIVED_NOT_CHECKED) && !is_good(d)) {
+    if (!MUTATION(DISK_RECEIVED_NOT_CHECKED) && !is_good(d)) {
         raft_incoming_drop(d); /* it is begun again */
         return true;
     }
     in->is_complete = true;
-    return RAFT_DISK_MUTATION(SNAPSHOT_NOT_SYNCED) || d->disk->ops->sync(in->file, err);
+    return MUTATION(DISK_SNAPSHOT_NOT_SYNCED) || d->disk->ops->sync(in->file, err);
 }
 
 static bool take(struct raft_disk *d, const struct raft_msg_install *m, struct err *err)
@@ -149,7 +149,7 @@ bool raft_disk_adopt(struct raft_disk *d, const struct raft_snapshot *is, struct
     raft_file_snapshot_name(is->index, is->id, name);
     raft_incoming_drop(d);
     return d->disk->ops->rename(d->disk, RAFT_RECEIVED, name, err) &&
-           (RAFT_DISK_MUTATION(SNAPSHOT_NAME_NOT_SYNCED) ||
+           (MUTATION(DISK_SNAPSHOT_NAME_NOT_SYNCED) ||
             d->disk->ops->sync_folder(d->disk, "raft", err));
 }
 

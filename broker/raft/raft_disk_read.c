@@ -1,8 +1,8 @@
 /* What is there at a start, and what it is worth. Nothing is changed. */
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "raft/raft_disk_inner.h"
-#include "raft/raft_disk_mutation.h"
 
 #include <inttypes.h>
 
@@ -201,7 +201,7 @@ static void take_group(struct story *s, const struct reader *r, uint64_t bad, ui
     s->is_followed = (g->flags & RAFT_GROUP_FOLLOWED) != 0;
     if (g->number + 1 == s->read->next_number)
         return; /* the one before it, once more */
-    if (g->number != s->read->next_number && !RAFT_DISK_MUTATION(CUT_AT_DAMAGE))
+    if (g->number != s->read->next_number && !MUTATION(DISK_CUT_AT_DAMAGE))
         (void)damaged(s, r->name, bad, "a group of entries");
     s->read->next_number = g->number + 1;
     if (!is_damaged(s))
@@ -480,7 +480,7 @@ static void join_snapshot(struct story *s)
     }
     bool has_it = last_index(s) >= snapshot->index;
     if (!has_it ||
-        (term_at(s, snapshot->index) != snapshot->term && !RAFT_DISK_MUTATION(INSTALL_KEEPS_LOG))) {
+        (term_at(s, snapshot->index) != snapshot->term && !MUTATION(DISK_INSTALL_KEEPS_LOG))) {
         s->read->is_dropped = true;
         begin_behind_snapshot(s);
     } else {

@@ -2,7 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "raft/raft_disk_mutation.h"
+#include "base/mutation.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -33,7 +33,7 @@ static bool write_at(struct raft_image_writer *w, const void *bytes, size_t len)
     if (!ops->write(w->file, w->offset, &part, 1, w->err))
         return false;
     w->offset += len;
-    if (w->offset - w->synced < SYNC_BYTES || RAFT_DISK_MUTATION(SNAPSHOT_NOT_SYNCED))
+    if (w->offset - w->synced < SYNC_BYTES || MUTATION(DISK_SNAPSHOT_NOT_SYNCED))
         return true;
     w->synced = w->offset;
     return ops->sync(w->file, w->err);
@@ -78,7 +78,7 @@ static bool write_all(struct raft_image_writer *w, raft_image_fill_fn fill, void
     raft_file_put_snapshot(head, &w->s->is, w->s->cluster_id);
     make_room(w, 0);
     return write_at(w, head, sizeof head) && fill(w, arg) && flush(w, RAFT_GROUP_LAST) &&
-           (RAFT_DISK_MUTATION(SNAPSHOT_NOT_SYNCED) || w->s->disk->ops->sync(w->file, w->err));
+           (MUTATION(DISK_SNAPSHOT_NOT_SYNCED) || w->s->disk->ops->sync(w->file, w->err));
 }
 
 static bool write_file(struct raft_image *s, raft_image_fill_fn fill, void *arg, struct err *err)
@@ -114,7 +114,7 @@ bool raft_image_write(struct raft_image *s, raft_image_fill_fn fill, void *arg, 
         return false;
     }
     if (ops->rename(s->disk, UNFINISHED, name, err) &&
-        (RAFT_DISK_MUTATION(SNAPSHOT_NAME_NOT_SYNCED) || ops->sync_folder(s->disk, "raft", err)) &&
+        (MUTATION(DISK_SNAPSHOT_NAME_NOT_SYNCED) || ops->sync_folder(s->disk, "raft", err)) &&
         raft_image_clean(s->disk, s->is.index, s->is.id, s->before, err))
         return true;
     err->code = ERR_IO; /* it has its name, for now or for good: not to be tried again */

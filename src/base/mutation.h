@@ -58,9 +58,25 @@
     X(RAFT_VOTE_AGAINST_LEADER, "votes against a leader that it hears")                            \
     X(RAFT_NO_CHECK_QUORUM, "leads on without hearing from a majority")
 
+#define MUTATIONS_DISK(X)                                                                          \
+    X(DISK_NO_SYNC, "calls a group safe that was written and not synced")                          \
+    X(DISK_IGNORE_FAILED_SYNC, "takes a failed sync for a good one")                               \
+    X(DISK_HEAD_NOT_SYNCED, "gives a new log its name before its head is on disk")                 \
+    X(DISK_NAME_NOT_SYNCED, "writes to a new log whose name may not be on disk")                   \
+    X(DISK_SNAPSHOT_NOT_SYNCED, "gives a snapshot its name before it is on disk")                  \
+    X(DISK_SNAPSHOT_NAME_NOT_SYNCED, "removes older files before the snapshot's name is on disk")  \
+    X(DISK_TRUST_LAST, "goes on behind a group whose sync may have failed")                        \
+    X(DISK_OVERWRITE_LAST, "writes the last group once more where it stands")                      \
+    X(DISK_HARD_NOT_WRITTEN, "keeps a vote that comes without entries for the next group")         \
+    X(DISK_SNAPSHOT_TOO_EARLY, "removes logs that hold what the snapshot does not")                \
+    X(DISK_INSTALL_KEEPS_LOG, "keeps a log that does not agree with the snapshot it is given")     \
+    X(DISK_RECEIVED_NOT_CHECKED, "installs what was received without looking at it")               \
+    X(DISK_CUT_AT_DAMAGE, "takes the log to end where it is damaged")
+
 #define MUTATIONS(X)                                                                               \
     MUTATIONS_GOSSIP(X)                                                                            \
     MUTATIONS_RAFT(X)                                                                              \
+    MUTATIONS_DISK(X)                                                                              \
     X(NO_SYNC, "says that a group is durable when it is written, not when it is synced")           \
     X(IGNORE_FAILED_SYNC, "takes a failed sync for a good one")                                    \
     X(SYNC_OPEN_ONLY, "syncs the last segment of a group, not those before it")                    \

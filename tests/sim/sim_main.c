@@ -16,6 +16,7 @@
 #include "io/clock.h"
 #include "sim_gossip.h"
 #include "sim_raft.h"
+#include "sim_raft_disk.h"
 #include "sim_run.h"
 #include "sim_store.h"
 
@@ -25,10 +26,8 @@
 #include <string.h>
 
 static const struct sim_kind kinds[] = {
-    { "log", sim_log_run },
-    { "store", sim_store_run },
-    { "gossip", sim_gossip_run },
-    { "raft", sim_raft_run },
+    { "log", sim_log_run },   { "store", sim_store_run },    { "gossip", sim_gossip_run },
+    { "raft", sim_raft_run }, { "disk", sim_raft_disk_run },
 };
 
 static const char *const mutation_names[] = {
@@ -49,7 +48,7 @@ static bool is_of_kind(const char *rule, const struct sim_kind *kind)
 {
     static const struct {
         const char *prefix, *kind;
-    } rows[] = { { "GOSSIP_", "gossip" }, { "RAFT_", "raft" } };
+    } rows[] = { { "GOSSIP_", "gossip" }, { "RAFT_", "raft" }, { "DISK_", "disk" } };
     for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
         if (strncmp(rule, rows[i].prefix, strlen(rows[i].prefix)) == 0)
             return strcmp(kind->name, rows[i].kind) == 0;

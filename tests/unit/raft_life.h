@@ -15,8 +15,6 @@
 #include "base/rng.h"
 #include "io/disk.h"
 #include "raft/raft_disk.h"
-#include <criterion/criterion.h>
-#include <criterion/new/assert.h>
 
 #define RLIFE_LAST_MAX   4000u
 #define RLIFE_STATES_MAX 512u
@@ -44,6 +42,7 @@ struct rlife {
     struct raft_image image; /* to be written */
     bool has_image;
     uint64_t image_sum;
+    uint64_t ever[1024];           /* logs that there ever were, by their sums: a bit for some */
     struct raft_snapshot incoming; /* to be installed by the next write */
     uint64_t incoming_sum;
 };
@@ -57,6 +56,17 @@ static inline uint64_t rlife_add(uint64_t sum, const struct raft_entry *e)
 static inline uint64_t rlife_state(const struct raft_hard *h, uint64_t last, uint64_t sum)
 {
     return hash_u64(hash_u64(hash_u64(h->term + 1) + h->vote + h->is_recovering) + last) ^ sum;
+}
+
+/* Was there ever a log of this sum? A yes may be an error, now and then. */
+static inline bool rlife_was(const struct rlife *l, uint64_t sum)
+{
+    return (l->ever[sum >> 6 & 1023] >> (sum & 63) & 1) != 0;
+}
+
+static inline void rlife_is(struct rlife *l, uint64_t sum)
+{
+    l->ever[sum >> 6 & 1023] |= UINT64_C(1) << (sum & 63);
 }
 
 static inline uint64_t rlife_now(const struct rlife *l)
@@ -225,6 +235,7 @@ static inline void rlife_put(struct rlife *l, struct raft_write *w, struct slice
     l->log.sums[index] = rlife_add(l->log.sums[index - 1], e);
     l->log.terms[index] = e->term;
     l->log.last = index;
+    rlife_is(l, l->log.sums[index]);
 }
 
 static inline void rlife_give(struct rlife *l, struct raft_write *w)
@@ -254,13 +265,16 @@ static inline bool rlife_commit(struct rlife *l)
     return true;
 }
 
+/* An entry is cut off for one of a later term: one index and one term are one entry. */
 static inline void rlife_do_something(struct rlife *l)
 {
     struct raft_write *w = rlife_write(l);
-    if (rng_below(&l->rng, 5) == 0 || l->log.hard.term == 0)
-        rlife_set_hard(l, w, l->log.hard.term + rng_below(&l->rng, 2) + (l->log.hard.term == 0),
+    bool cuts = l->log.last > l->applied && rng_below(&l->rng, 8) == 0;
+    if (cuts || rng_below(&l->rng, 5) == 0 || l->log.hard.term == 0)
+        rlife_set_hard(l, w,
+                       l->log.hard.term + rng_below(&l->rng, 2) + (cuts || l->log.hard.term == 0),
                        (uint16_t)rng_below(&l->rng, 4));
-    if (l->log.last > l->applied && rng_below(&l->rng, 8) == 0)
+    if (cuts)
         rlife_set_truncate(l, w, l->applied + 1 + rng_below(&l->rng, l->log.last - l->applied));
     for (uint64_t n = rng_below(&l->rng, 4); n != 0 && l->log.last < RLIFE_LAST_MAX; n--)
         rlife_put_some(l, w);
@@ -275,9 +289,10 @@ static inline void rlife_apply(struct rlife *l)
 
 /* ---- a snapshot of a leader, whose log is another one from `applied` on ---- */
 
-/* The pieces of the file of one with this sum, from a disk of its own. */
+/* The pieces of the file of one with this sum, from a disk of its own; `spoils` (NULL: nobody)
+ * spoils one of them now and then, and it is sent again until it is good. */
 static inline bool rlife_receive(struct rlife *l, struct disk *other, struct raft_snapshot is,
-                                 uint64_t sum, size_t piece)
+                                 uint64_t sum, size_t piece, struct rng *spoils)
 {
     struct err err;
     struct raft_image image = { .disk = other, .is = is };
@@ -290,6 +305,10 @@ static inline bool rlife_receive(struct rlife *l, struct disk *other, struct raf
         CHECK(all != NULL);
         m.chunk = buf_copy(slice_head(buf_slice(all), piece));
         buf_unref(&all);
+        if (spoils != NULL && rng_below(spoils, 3) == 0)
+            m.chunk->data[rng_below(spoils, m.chunk->len_bytes)] ^= 1;
+        else if (spoils != NULL && rng_below(spoils, 2) == 0)
+            spoils = NULL;
         bool ok = raft_disk_take_chunk(l->d, &m, &taken, &l->err);
         buf_unref(&m.chunk);
         if (!ok)
@@ -310,6 +329,7 @@ static inline void rlife_set_install(struct rlife *l, struct raft_write *w, bool
         l->log.last = l->incoming.index;
         l->log.sums[l->log.last] = l->incoming_sum;
         l->log.terms[l->log.last] = l->incoming.term;
+        rlife_is(l, l->incoming_sum);
     }
     l->applied = l->incoming.index;
     l->incoming.index = 0;

@@ -3,6 +3,9 @@
 #include "mem_disk.h"
 #include "raft_life.h"
 
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
 static struct disk *disk;
 static struct rlife *l;
 
@@ -258,7 +261,7 @@ static struct raft_snapshot theirs(uint64_t index, uint64_t term)
 static void receive(uint64_t index, uint64_t term, uint64_t sum)
 {
     struct disk *other = mem_disk_new();
-    cr_assert(rlife_receive(l, other, theirs(index, term), sum, 100), "%s", l->err.text);
+    cr_assert(rlife_receive(l, other, theirs(index, term), sum, 100, NULL), "%s", l->err.text);
     disk_free(&other);
 }
 

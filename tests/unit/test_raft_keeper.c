@@ -5,6 +5,9 @@
 #include "raft/raft_keeper.h"
 #include "raft_life.h"
 
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
 static struct disk *disk;
 static struct loop *loop;
 static struct raft_keeper *k;
