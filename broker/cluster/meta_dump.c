@@ -1,5 +1,6 @@
 #include "cluster/meta_dump.h"
 
+#include "cluster/meta_entry.h"
 #include "cluster/meta_limits.h"
 
 #include <stdio.h>
@@ -8,6 +9,7 @@ struct dump {
     const struct meta_version *version;
     meta_dump_fn each;
     void *arg;
+    bool is_whole; /* and not what outlives the node alone */
     const struct meta_vhost *vhost;
 };
 
@@ -66,6 +68,57 @@ static bool say_globals(const struct dump *d)
     EACH(d, &d->version->global_parameters, struct meta_parameter, say_global);
 }
 
+/* ---- of the cluster ---- */
+
+static bool say_node(const struct dump *d, const struct meta_node *n)
+{
+    struct meta_cmd cmd = { .op = META_KEPT_NODE, .name = n->name };
+    cmd.node.node = n->node;
+    cmd.node.inc = n->inc;
+    cmd.node.type = n->type;
+    cmd.node.state = n->state;
+    cmd.node.place = n->place;
+    cmd.node.since = n->since;
+    cmd.node.cluster_address = n->cluster_address;
+    cmd.node.amqp_address = n->amqp_address;
+    cmd.node.management_address = n->management_address;
+    return say(d, &cmd, 0);
+}
+
+static bool say_nodes(const struct dump *d)
+{
+    for (size_t i = 0; i < meta_node_count(d->version); i++)
+        if (!say_node(d, meta_node_at(d->version, i)))
+            return false;
+    return true;
+}
+
+static bool say_origin(const struct dump *d, const struct meta_origin *o)
+{
+    struct meta_cmd cmd = { .op = META_KEPT_ORIGIN, .qid = o->op };
+    cmd.kept_origin.node = o->node;
+    cmd.kept_origin.inc = o->inc;
+    return say(d, &cmd, 0);
+}
+
+static bool say_origins(const struct dump *d)
+{
+    for (size_t i = 0; i < meta_origin_count(d->version); i++)
+        if (!say_origin(d, meta_origin_at(d->version, i)))
+            return false;
+    return true;
+}
+
+static bool say_state(const struct dump *d)
+{
+    const struct meta_version *v = d->version;
+    struct meta_cmd cmd = { .op = META_KEPT_STATE, .qid = v->last_id };
+    cmd.name = slice_of(v->cluster_id, sizeof v->cluster_id);
+    cmd.kept_state.index = v->index;
+    cmd.kept_state.last_node = v->last_node;
+    return say(d, &cmd, 0);
+}
+
 /* ---- of a vhost ---- */
 
 static bool say_vhost(const struct dump *d)
@@ -99,12 +152,12 @@ static bool is_predeclared(const struct meta_exchange_def *x)
 static bool say_exchange(const struct dump *d, const struct meta_exchange *x)
 {
     const struct meta_exchange_def *def = x->def;
-    if (!def->durable || is_predeclared(def))
+    if ((!def->durable && !d->is_whole) || is_predeclared(def))
         return true;
     struct meta_cmd cmd = in_vhost(d, META_EXCHANGE_DECLARE, meta_exchange_name(def));
     cmd.exchange_declare.type = slice_str(meta_exchange_type_name(def->type));
     cmd.exchange_declare.args = meta_exchange_args(def);
-    cmd.exchange_declare.durable = true;
+    cmd.exchange_declare.durable = def->durable;
     cmd.exchange_declare.auto_delete = def->auto_delete;
     cmd.exchange_declare.internal = def->internal;
     return say(d, &cmd, def->xid);
@@ -115,8 +168,23 @@ static bool say_exchanges(const struct dump *d)
     EACH(d, &d->vhost->exchanges, struct meta_exchange, say_exchange);
 }
 
+static bool say_kept_queue(const struct dump *d, const struct meta_queue *q)
+{
+    struct meta_cmd cmd = in_vhost(d, META_KEPT_QUEUE, meta_queue_name(q));
+    cmd.qid = q->qid;
+    cmd.conn = q->owner;
+    cmd.kept_queue.args = meta_queue_args(q);
+    cmd.kept_queue.durable = q->durable;
+    cmd.kept_queue.auto_delete = q->auto_delete;
+    cmd.kept_queue.node = q->node;
+    cmd.kept_queue.epoch = q->epoch;
+    return say(d, &cmd, 0);
+}
+
 static bool say_queue(const struct dump *d, const struct meta_queue *q)
 {
+    if (d->is_whole)
+        return say_kept_queue(d, q);
     if (!q->durable)
         return true;
     struct meta_cmd cmd = in_vhost(d, META_QUEUE_DECLARE, meta_queue_name(q));
@@ -135,7 +203,7 @@ static bool say_queues(const struct dump *d)
 static bool say_binding(void *arg, const struct meta_binding *b)
 {
     const struct dump *d = arg;
-    if (!meta_binding_lasts(b))
+    if (!d->is_whole && !meta_binding_lasts(b))
         return true;
     struct meta_cmd cmd = in_vhost(d, META_BIND, slice_of(NULL, 0));
     cmd.bind.source = meta_exchange_name(b->source);
@@ -148,7 +216,7 @@ static bool say_binding(void *arg, const struct meta_binding *b)
 
 static bool say_bindings_from(struct dump *d, const struct meta_exchange *x)
 {
-    return !x->def->durable || meta_bindings_from(x, say_binding, d);
+    return (!x->def->durable && !d->is_whole) || meta_bindings_from(x, say_binding, d);
 }
 
 static bool say_bindings(struct dump *d)
@@ -244,4 +312,11 @@ bool meta_dump(const struct meta_version *v, meta_dump_fn each, void *arg)
 {
     struct dump d = { .version = v, .each = each, .arg = arg };
     return say_globals(&d) && say_users(&d) && say_vhosts(&d);
+}
+
+bool meta_dump_all(const struct meta_version *v, meta_dump_fn each, void *arg)
+{
+    struct dump d = { .version = v, .each = each, .arg = arg, .is_whole = true };
+    return say_globals(&d) && say_users(&d) && say_nodes(&d) && say_origins(&d) && say_vhosts(&d) &&
+           say_state(&d);
 }

@@ -15,4 +15,7 @@ typedef bool (*meta_dump_fn)(void *arg, const struct meta_cmd *cmd, uint64_t fir
 /* False: `each` said so. */
 MUST_CHECK bool meta_dump(const struct meta_version *v, meta_dump_fn each, void *arg);
 
+/* The same of the whole state, with what does not last, and with what says how it came about. */
+MUST_CHECK bool meta_dump_all(const struct meta_version *v, meta_dump_fn each, void *arg);
+
 #endif
