@@ -1,6 +1,7 @@
 #include "amqp/amqp_table.h"
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "cluster/meta_state.h"
 #include "model/consistent_hash.h"
 #include "model/headers.h"
@@ -366,7 +367,8 @@ static const struct meta_binding *binding_make(struct meta *m, const struct ends
 
 static void binding_drop(struct meta *m, const struct meta_binding *b)
 {
-    m->draft.things -= meta_digest_binding(b);
+    if (!MUTATION(META_SUM_FORGETS))
+        m->draft.things -= meta_digest_binding(b);
     pmap_edit_drop(&m->edit, b, sizeof *b + b->key_bytes + b->args_bytes, 0);
     m->binding_count--;
     m->routes_changed = true;

@@ -1,6 +1,7 @@
 #include "cluster/meta_entry.h"
 
 #include "base/check.h"
+#include "base/mutation.h"
 #include "cluster/meta_state.h"
 
 /* ---- octets ---- */
@@ -141,13 +142,13 @@ static enum meta_applied judge(const struct meta *m, const struct meta_envelope 
     const struct meta_origin *o = meta_origin_get(&m->draft, e->node);
     if (o == NULL)
         return META_STRANGER;
-    if (e->inc < o->inc || (e->inc == o->inc && e->op <= o->op))
+    if (e->inc < o->inc || (e->inc == o->inc && e->op <= o->op && !MUTATION(META_APPLIED_AGAIN)))
         return META_REPEATED;
     if (e->inc > o->inc)
         return begins_incarnation(e) ? META_APPLIED : META_EARLY;
-    bool is_next = e->op == o->op + 1;
-    return is_next && meta_node_is_serving(meta_node_get(&m->draft, e->node)) ? META_APPLIED
-                                                                              : META_EARLY;
+    bool is_next = e->op <= o->op + 1 || MUTATION(META_APPLIED_EARLY);
+    bool is_up = meta_node_is_serving(meta_node_get(&m->draft, e->node));
+    return is_next && (is_up || MUTATION(META_ASKED_WHEN_DOWN)) ? META_APPLIED : META_EARLY;
 }
 
 enum meta_applied meta_apply_entry(struct meta *m, uint64_t index, const struct meta_envelope *e,

@@ -1,5 +1,6 @@
 #include "amqp/amqp_spec.h"
 #include "base/check.h"
+#include "base/mutation.h"
 #include "cluster/meta_state.h"
 
 /* What is wrong with a command that no client can send is told by an HTTP status, see meta.h. */
@@ -141,7 +142,8 @@ static bool is_last_disc(const struct meta_version *v, const struct meta_node *n
     size_t others = 0;
     for (size_t i = 0; i < meta_node_count(v); i++)
         others += meta_node_at(v, i)->type == META_NODE_DISC && meta_node_at(v, i) != n;
-    return others == 0 && (n == NULL || n->type == META_NODE_DISC);
+    return others == 0 && !MUTATION(META_LAST_DISC_GOES) &&
+           (n == NULL || n->type == META_NODE_DISC);
 }
 
 /* The same place may ask again; another one under an old name has to be told apart from it. */
@@ -198,6 +200,8 @@ static enum meta_verdict known_check(const struct meta_version *v, const struct 
                                      const struct meta_cmd *cmd, struct meta_result *out)
 {
     bool same = cmd->node.inc == n->inc && n->inc != 0;
+    bool same_down = same || MUTATION(META_OLD_DOWN);
+    bool is_new = cmd->node.inc > n->inc || MUTATION(META_OLD_UP);
     bool serves = meta_node_is_serving(n);
     if (cmd->op == META_NODE_REMOVE)
         return is_last_disc(v, n)
@@ -206,14 +210,13 @@ static enum meta_verdict known_check(const struct meta_version *v, const struct 
     if (cmd->op == META_NODE_TYPE)
         return type_check(v, n, cmd, out);
     if (cmd->op == META_NODE_DOWN)
-        return change_if(same && serves);
+        return change_if(same_down && serves);
     if (cmd->op == META_NODE_STOPPED)
         return change_if(same && n->state != META_NODE_IS_STOPPED);
     if (cmd->op == META_NODE_DRAIN)
         return change_if(same && n->state == META_NODE_IS_UP);
     CHECK(cmd->op == META_NODE_UP);
-    return change_if(cmd->node.inc > n->inc ||
-                     (same && (n->state != META_NODE_IS_UP || says_anew(n, cmd))));
+    return change_if(is_new || (same && (n->state != META_NODE_IS_UP || says_anew(n, cmd))));
 }
 
 enum meta_verdict meta_node_check(const struct meta_version *v, const struct meta_vhost *none,
@@ -355,9 +358,18 @@ static void take_addresses(struct meta_node *n, const struct meta_cmd *cmd)
         n->management_address = cmd->node.management_address;
 }
 
+static uint16_t new_number(struct meta *m)
+{
+    if (MUTATION(META_NUMBER_AGAIN)) {
+        size_t count = meta_node_count(&m->draft);
+        m->draft.last_node = count != 0 ? meta_node_at(&m->draft, count - 1)->node : 0;
+    }
+    return ++m->draft.last_node;
+}
+
 static void add(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)
 {
-    struct meta_node n = { .node = ++m->draft.last_node,
+    struct meta_node n = { .node = new_number(m),
                            .type = cmd->node.type,
                            .state = META_NODE_IS_DOWN,
                            .place = cmd->node.place,
@@ -388,7 +400,8 @@ static void start_anew(struct meta *m, struct meta_node *n, const struct meta_cm
                        struct meta_result *out)
 {
     bool was_serving = meta_node_is_serving(n);
-    lose_passing(m, n->node, out);
+    if (!MUTATION(META_PASSING_STAYS))
+        lose_passing(m, n->node, out);
     if (!another_serves(&m->draft, meta_node_get(&m->draft, n->node)))
         meta_transient_exchanges_delete(m, out);
     n->inc = cmd->node.inc;
@@ -423,7 +436,7 @@ static void change_known(struct meta *m, const struct meta_node *before, const s
         go_down(m, &n, META_NODE_IS_STOPPED, out);
     } else {
         CHECK(cmd->op == META_NODE_UP);
-        if (cmd->node.inc > n.inc)
+        if (cmd->node.inc != n.inc)
             start_anew(m, &n, cmd, out);
         n.state = META_NODE_IS_UP;
         take_addresses(&n, cmd);

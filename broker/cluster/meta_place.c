@@ -4,6 +4,7 @@
 #include "amqp/amqp_table.h"
 #include "base/check.h"
 #include "base/hash.h"
+#include "base/mutation.h"
 #include "cluster/meta_state.h"
 #include "ids.h"
 
@@ -81,6 +82,13 @@ static const struct meta_node *at_origin(const struct meta *m, const struct cand
     return NULL;
 }
 
+/* No secret, but spread well. */
+static uint64_t dice(const struct meta *m, const struct meta_queue *q)
+{
+    uint64_t secret = MUTATION(META_SECRET_DECIDES) ? m->kinds.queues.seed : 0;
+    return hash_u64(m->draft.index + hash_u64(q->qid + secret));
+}
+
 static const struct meta_node *choose(const struct meta *m, const struct meta_queue *q,
                                       const struct candidates *c)
 {
@@ -92,7 +100,7 @@ static const struct meta_node *choose(const struct meta *m, const struct meta_qu
         n = at_origin(m, c);
         break;
     case RANDOM:
-        n = c->nodes[hash_u64(m->draft.index + hash_u64(q->qid)) % c->count];
+        n = c->nodes[dice(m, q) % c->count];
         break;
     }
     return n != NULL ? n : fewest_queues(&m->draft, c);

@@ -73,10 +73,24 @@
     X(DISK_RECEIVED_NOT_CHECKED, "installs what was received without looking at it")               \
     X(DISK_CUT_AT_DAMAGE, "takes the log to end where it is damaged")
 
+/* Those of the metadata's state machine, by histories of meta. */
+#define MUTATIONS_META(X)                                                                          \
+    X(META_APPLIED_AGAIN, "applies what was applied already")                                      \
+    X(META_APPLIED_EARLY, "applies an operation before those that precede it")                     \
+    X(META_ASKED_WHEN_DOWN, "applies what a node asked for that is down")                          \
+    X(META_OLD_UP, "takes an earlier incarnation of a node for the present one")                   \
+    X(META_OLD_DOWN, "declares a node down that has started anew since")                           \
+    X(META_PASSING_STAYS, "leaves what does not last to a node that starts anew")                  \
+    X(META_NUMBER_AGAIN, "gives the number of a node that was removed again")                      \
+    X(META_SECRET_DECIDES, "lets a node's own secret decide where a queue lives")                  \
+    X(META_LAST_DISC_GOES, "lets the last disc node go")                                           \
+    X(META_SUM_FORGETS, "forgets in its checksum what goes")
+
 #define MUTATIONS(X)                                                                               \
     MUTATIONS_GOSSIP(X)                                                                            \
     MUTATIONS_RAFT(X)                                                                              \
     MUTATIONS_DISK(X)                                                                              \
+    MUTATIONS_META(X)                                                                              \
     X(NO_SYNC, "says that a group is durable when it is written, not when it is synced")           \
     X(IGNORE_FAILED_SYNC, "takes a failed sync for a good one")                                    \
     X(SYNC_OPEN_ONLY, "syncs the last segment of a group, not those before it")                    \

@@ -15,6 +15,7 @@
 #include "base/mutation.h"
 #include "io/clock.h"
 #include "sim_gossip.h"
+#include "sim_meta.h"
 #include "sim_raft.h"
 #include "sim_raft_disk.h"
 #include "sim_run.h"
@@ -27,7 +28,7 @@
 
 static const struct sim_kind kinds[] = {
     { "log", sim_log_run },   { "store", sim_store_run },    { "gossip", sim_gossip_run },
-    { "raft", sim_raft_run }, { "disk", sim_raft_disk_run },
+    { "raft", sim_raft_run }, { "disk", sim_raft_disk_run }, { "meta", sim_meta_run },
 };
 
 static const char *const mutation_names[] = {
@@ -48,7 +49,9 @@ static bool is_of_kind(const char *rule, const struct sim_kind *kind)
 {
     static const struct {
         const char *prefix, *kind;
-    } rows[] = { { "GOSSIP_", "gossip" }, { "RAFT_", "raft" }, { "DISK_", "disk" } };
+    } rows[] = {
+        { "GOSSIP_", "gossip" }, { "RAFT_", "raft" }, { "DISK_", "disk" }, { "META_", "meta" }
+    };
     for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
         if (strncmp(rule, rows[i].prefix, strlen(rows[i].prefix)) == 0)
             return strcmp(kind->name, rows[i].kind) == 0;

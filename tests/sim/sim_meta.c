@@ -1,0 +1,355 @@
+#include "sim_meta.h"
+
+#include "amqp/amqp_table.h"
+#include "base/check.h"
+#include "base/mem.h"
+#include "ids.h"
+#include "sim_meta_world.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define NODES_AT_ONCE 6u
+#define OPS_MAX       600u /* of one incarnation */
+#define NAMES         12u
+#define STEPS         1500u
+
+/* What a node has asked for in its present incarnation; the first op is in ops[1]. */
+struct asker {
+    uint16_t node; /* 0: none */
+    uint32_t inc;
+    uint64_t op_count;
+    uint64_t sent; /* in order, at least once */
+    struct meta_cmd ops[OPS_MAX + 1];
+};
+
+/* Names and arguments that commands borrow, for the whole history. */
+struct words {
+    char queues[NAMES][8];
+    char exchanges[NAMES][8];
+    char nodes[MW_NODES][8];
+    uint8_t locators[3][48];
+    struct slice locator_args[4];
+};
+
+struct run {
+    struct mw *w;
+    struct rng rng;
+    struct asker askers[NODES_AT_ONCE];
+    struct words words;
+    unsigned node_names;
+    uint64_t vhost;
+    bool restarts, forgets; /* faults that this seed has */
+};
+
+static uint64_t below(struct run *r, uint64_t n)
+{
+    return rng_below(&r->rng, n);
+}
+
+static void make_words(struct words *w)
+{
+    static const char *const ways[] = { "client-local", "random", "min-masters" };
+    for (unsigned i = 0; i < NAMES; i++) {
+        snprintf(w->queues[i], sizeof w->queues[i], "q%u", i);
+        snprintf(w->exchanges[i], sizeof w->exchanges[i], "x%u", i);
+    }
+    for (unsigned i = 0; i < MW_NODES; i++)
+        snprintf(w->nodes[i], sizeof w->nodes[i], "n%u", i);
+    for (unsigned i = 0; i < ARRAY_COUNT(ways); i++) {
+        struct wire_out out = wire_out_over(w->locators[i], sizeof w->locators[i]);
+        amqp_table_put_longstr(&out, "x-queue-master-locator", slice_str(ways[i]));
+        CHECK(!out.overflow);
+        w->locator_args[i] = wire_out_slice(&out);
+    }
+}
+
+/* ---- what clients ask for ---- */
+
+static struct slice some_queue(struct run *r)
+{
+    return slice_str(r->words.queues[below(r, NAMES)]);
+}
+
+static struct slice some_exchange(struct run *r)
+{
+    return slice_str(r->words.exchanges[below(r, NAMES)]);
+}
+
+static void declare_queue(struct run *r, struct meta_cmd *c)
+{
+    c->op = META_QUEUE_DECLARE;
+    c->name = some_queue(r);
+    c->queue_declare.args = r->words.locator_args[below(r, 4)];
+    c->queue_declare.durable = below(r, 2) == 0;
+    c->queue_declare.auto_delete = below(r, 5) == 0;
+    c->queue_declare.exclusive = below(r, 5) == 0;
+}
+
+static void declare_exchange(struct run *r, struct meta_cmd *c)
+{
+    static const char *const types[] = { "direct", "fanout", "topic" };
+    c->op = META_EXCHANGE_DECLARE;
+    c->name = some_exchange(r);
+    c->exchange_declare.type = slice_str(types[below(r, 3)]);
+    c->exchange_declare.durable = below(r, 2) == 0;
+    c->exchange_declare.auto_delete = below(r, 3) == 0;
+}
+
+static void bind(struct run *r, struct meta_cmd *c)
+{
+    static const char *const keys[] = { "", "a", "a.*", "#" };
+    c->op = below(r, 4) == 0 ? META_UNBIND : META_BIND;
+    c->bind.source = some_exchange(r);
+    c->bind.to_exchange = below(r, 4) == 0;
+    c->bind.destination = c->bind.to_exchange ? some_exchange(r) : some_queue(r);
+    c->bind.key = slice_str(keys[below(r, 4)]);
+}
+
+static void set_policy(struct run *r, struct meta_cmd *c)
+{
+    static const char *const definitions[] = { "{\"queue-master-locator\":\"client-local\"}",
+                                               "{\"queue-master-locator\":\"random\"}",
+                                               "{\"alternate-exchange\":\"x1\"}" };
+    c->op = below(r, 3) == 0 ? META_POLICY_CLEAR : META_POLICY_PUT;
+    c->name = slice_str(below(r, 2) == 0 ? "p" : "p2");
+    c->policy.pattern = slice_str(below(r, 2) == 0 ? "1$" : "");
+    c->policy.definition = slice_str(definitions[below(r, 3)]);
+    c->policy.priority = (int64_t)below(r, 3);
+}
+
+static void set_user(struct run *r, struct meta_cmd *c)
+{
+    static const enum meta_op ops[] = { META_USER_PUT, META_USER_DELETE, META_PERMISSION_PUT,
+                                        META_GLOBAL_PARAMETER_PUT };
+    c->op = ops[below(r, 4)];
+    c->name = slice_str("u");
+    if (c->op == META_PERMISSION_PUT)
+        c->permission.user = slice_str("u");
+    else if (c->op == META_GLOBAL_PARAMETER_PUT)
+        c->parameter.value = slice_str(below(r, 2) == 0 ? "1" : "{\"a\":2}");
+}
+
+static struct meta_cmd some_wish(struct run *r, uint16_t node)
+{
+    struct meta_cmd c = { .vhost_id = r->vhost };
+    c.conn = id_make(node, (uint32_t)below(r, 2), 1 + below(r, 2));
+    switch (below(r, 10)) {
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+        declare_queue(r, &c);
+        break;
+    case 4:
+        c.op = META_QUEUE_DELETE;
+        c.name = some_queue(r);
+        break;
+    case 5:
+        declare_exchange(r, &c);
+        break;
+    case 6:
+    case 7:
+        bind(r, &c);
+        break;
+    case 8:
+        c.op = META_OWNER_GONE;
+        break;
+    default:
+        if (below(r, 2) == 0)
+            set_policy(r, &c);
+        else
+            set_user(r, &c);
+        break;
+    }
+    return c;
+}
+
+/* ---- on their way ---- */
+
+static void ask(struct run *r, struct asker *a)
+{
+    if (a->op_count < OPS_MAX)
+        a->ops[++a->op_count] = some_wish(r, a->node);
+}
+
+static void send(struct run *r, const struct asker *a, uint64_t op)
+{
+    mw_append(r->w, &(struct meta_envelope){ a->node, a->inc, op, a->ops[op] });
+}
+
+/* The next one; or all again from the first that was not applied, as after a change of leader; or
+ * any, as when one was lost on its way or comes twice. */
+static void send_some(struct run *r, struct asker *a)
+{
+    const struct meta_origin *o = meta_origin_get(mw_shown(r->w), a->node);
+    uint64_t applied = o != NULL && o->inc == a->inc ? o->op : 0;
+    if (a->op_count == 0)
+        return;
+    switch (below(r, 6)) {
+    case 0:
+        send(r, a, 1 + below(r, a->op_count));
+        return;
+    case 1:
+        a->sent = applied;
+        return;
+    default:
+        if (a->sent < a->op_count)
+            send(r, a, ++a->sent);
+        return;
+    }
+}
+
+/* ---- what becomes of nodes ---- */
+
+static void say_as_leader(struct run *r, const struct meta_cmd *c)
+{
+    mw_append(r->w, &(struct meta_envelope){ .cmd = *c });
+}
+
+static struct meta_cmd node_command(enum meta_op op, uint16_t node, uint32_t inc)
+{
+    struct meta_cmd c = { .op = op };
+    c.node.node = node;
+    c.node.inc = inc;
+    return c;
+}
+
+/* Its number is known when the entry was applied by anybody. */
+static void add_node(struct run *r, struct asker *a)
+{
+    struct meta_cmd c = { .op = META_NODE_ADD, .name = slice_str(r->words.nodes[r->node_names]) };
+    if (r->node_names == MW_NODES - 2)
+        return;
+    c.node.place = ++r->node_names;
+    c.node.type = r->node_names == 1 ? META_NODE_DISC : (enum meta_node_type)below(r, 3);
+    say_as_leader(r, &c);
+    mw_apply(r->w, mw_first(r->w), UINT64_MAX);
+    const struct meta_node *n = meta_node_find(mw_shown(r->w), c.name);
+    if (n == NULL)
+        return; /* refused: it would be the first, and no disc node */
+    memset(a, 0, sizeof *a);
+    a->node = n->node;
+}
+
+/* Its new incarnation is made known by itself or by the leader. */
+static void start_node(struct run *r, struct asker *a)
+{
+    a->inc++;
+    a->op_count = a->sent = 0;
+    struct meta_cmd up = node_command(META_NODE_UP, a->node, a->inc);
+    if (below(r, 2) == 0)
+        a->ops[++a->op_count] = up;
+    else
+        say_as_leader(r, &up);
+}
+
+static void forget_node(struct run *r, struct asker *a)
+{
+    struct meta_cmd c = node_command(META_NODE_REMOVE, a->node, 0);
+    say_as_leader(r, &c);
+    mw_apply(r->w, mw_first(r->w), UINT64_MAX);
+    if (meta_node_get(mw_shown(r->w), a->node) == NULL)
+        a->node = 0;
+}
+
+/* What a leader says may be old: of an incarnation that was. */
+static void say_of_node(struct run *r, const struct asker *a)
+{
+    static const enum meta_op ops[] = { META_NODE_DOWN, META_NODE_DOWN,    META_NODE_UP,
+                                        META_NODE_UP,   META_NODE_STOPPED, META_NODE_DRAIN,
+                                        META_NODE_TYPE };
+    uint32_t inc = a->inc != 0 && below(r, 4) == 0 ? a->inc - 1 : a->inc;
+    struct meta_cmd c = node_command(ops[below(r, ARRAY_COUNT(ops))], a->node, inc);
+    if (c.op == META_NODE_TYPE)
+        c.node.type = (enum meta_node_type)below(r, 3);
+    say_as_leader(r, &c);
+}
+
+static void trouble(struct run *r, struct asker *a)
+{
+    if (a->node == 0)
+        add_node(r, a);
+    else if (a->inc == 0 || (r->restarts && below(r, 4) == 0))
+        start_node(r, a);
+    else if (r->forgets && below(r, 8) == 0)
+        forget_node(r, a);
+    else
+        say_of_node(r, a);
+}
+
+/* ---- the whole ---- */
+
+static void step(struct run *r)
+{
+    struct asker *a = &r->askers[below(r, NODES_AT_ONCE)];
+    unsigned what = (unsigned)below(r, 20);
+    if (what < 2 || a->node == 0)
+        trouble(r, a);
+    else if (what < 9)
+        ask(r, a);
+    else if (what < 16)
+        send_some(r, a);
+    else
+        mw_apply(r->w, (unsigned)below(r, MW_REPLICAS), 1 + below(r, 30));
+}
+
+static void begin(struct run *r)
+{
+    struct meta_cmd form = { .op = META_CLUSTER_FORM, .name = slice_str("0123456789abcdef") };
+    struct meta_cmd vhost = { .op = META_VHOST_ADD, .name = slice_str("/") };
+    form.qid = below(r, 2) * 1000;
+    say_as_leader(r, &form);
+    say_as_leader(r, &vhost);
+    mw_apply(r->w, 0, UINT64_MAX);
+    r->vhost = meta_vhost_find(mw_shown(r->w), slice_str("/"))->vhost_id;
+    add_node(r, &r->askers[0]);
+    start_node(r, &r->askers[0]);
+}
+
+/* Everybody is up, and sends what was not applied, in order. False: that did not suffice. */
+static bool heal(struct run *r)
+{
+    for (unsigned i = 0; i < NODES_AT_ONCE; i++) {
+        struct asker *a = &r->askers[i];
+        if (a->node == 0)
+            continue;
+        if (a->inc == 0)
+            start_node(r, a);
+        struct meta_cmd up = node_command(META_NODE_UP, a->node, a->inc);
+        say_as_leader(r, &up);
+        mw_apply(r->w, mw_first(r->w), UINT64_MAX);
+        const struct meta_origin *o = meta_origin_get(mw_shown(r->w), a->node);
+        for (uint64_t op = o->op + 1; op <= a->op_count && !mw_is_full(r->w); op++)
+            send(r, a, op);
+        mw_apply(r->w, mw_first(r->w), UINT64_MAX);
+        o = meta_origin_get(mw_shown(r->w), a->node);
+        if (mw_is_well(r->w) && !mw_is_full(r->w) && (o->inc != a->inc || o->op != a->op_count))
+            return false;
+    }
+    return true;
+}
+
+bool sim_meta_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_report *out)
+{
+    struct run *r = mem_zalloc(sizeof *r);
+    memset(out, 0, sizeof *out);
+    rng_init(&r->rng, seed);
+    make_words(&r->words);
+    r->w = mw_new(seed, trace, arg, out);
+    r->restarts = below(r, 2) == 0;
+    r->forgets = below(r, 2) == 0;
+    begin(r);
+    for (unsigned i = 0; i < STEPS && mw_is_well(r->w) && !mw_is_full(r->w); i++)
+        step(r);
+    bool healed = heal(r);
+    if (mw_is_well(r->w))
+        mw_settle(r->w);
+    bool ok = mw_is_well(r->w) && healed;
+    if (!healed && mw_is_well(r->w))
+        snprintf(out->why, sizeof out->why, "what a living node asks for is never applied");
+    mw_free(&r->w);
+    mem_free(r);
+    return ok;
+}
