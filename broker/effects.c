@@ -6,6 +6,7 @@
 #include "client/connection.h"
 #include "hosted.h"
 #include "io/mailbox.h"
+#include "remote/remote.h"
 
 /* For one shard; a vhost's or user's name as clients are shown it. */
 struct effect_notice {
@@ -13,6 +14,7 @@ struct effect_notice {
     struct shard *shard;
     uint64_t vhost_id;
     uint64_t user_id;
+    uint16_t node;
     char *name;
 };
 
@@ -99,6 +101,15 @@ static void on_user_deleted(struct mail *mail)
     free_notice(n);
 }
 
+/* ---- another node is lost ---- */
+
+static void on_node_lost(struct mail *mail)
+{
+    struct effect_notice *n = CONTAINER_OF(mail, struct effect_notice, mail);
+    remote_node_lost(n->shard, n->node);
+    free_notice(n);
+}
+
 /* ---- on the control thread ---- */
 
 static void tell_all(struct broker *b, const struct meta_effect *e, mail_fn fn)
@@ -112,6 +123,7 @@ static void tell_all(struct broker *b, const struct meta_effect *e, mail_fn fn)
                                      .shard = broker_shard(b, i),
                                      .vhost_id = e->vhost_id,
                                      .user_id = e->user_id,
+                                     .node = e->node,
                                      .name = mem_strdup(room) };
         mailbox_post(n->shard->loop, &n->mail);
     }
@@ -144,6 +156,9 @@ static void carry_out(struct broker *b, const struct meta_effect *e)
         tell_all(b, e, on_user_deleted);
         return;
     case META_NODE_LOST:
+        if (e->node != broker_node(b)) /* we are there, whatever others have made of us */
+            tell_all(b, e, on_node_lost);
+        return;
     case META_NODES_CHANGED:
         return;
     }

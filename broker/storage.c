@@ -54,7 +54,7 @@ static uint32_t shard_of(uint64_t qid, void *arg)
 {
     const struct storage *st = arg;
     const struct meta_queue *q = meta_queue_get(broker_meta(st->broker), qid);
-    return q != NULL ? q->shard : UINT32_MAX;
+    return q != NULL && q->node == broker_node(st->broker) ? q->shard : UINT32_MAX;
 }
 
 static uint64_t disk_limit(void *arg)
