@@ -406,6 +406,7 @@ enum meta_effect_kind {
 
 struct meta_effect {
     enum meta_effect_kind kind;
+    uint64_t index; /* of the entry, see meta_apply_entry; 0: of none */
     uint16_t node;  /* QUEUE_...: where it lives, and alone hears of it; NODE_LOST */
     uint32_t shard; /* QUEUE_...: the queue's; the others are for all shards */
     uint64_t qid;

@@ -164,6 +164,8 @@ enum meta_applied meta_apply_entry(struct meta *m, uint64_t index, const struct 
     }
     m->origin = e->node;
     meta_carry_out(m, &e->cmd, out);
+    for (size_t i = 0; i < out->effect_count; i++)
+        out->effects[i].index = index;
     const struct meta_origin *o = meta_origin_get(&m->draft, e->node);
     if (o != NULL) { /* it may have removed itself */
         CHECK(o->inc == e->inc);

@@ -58,6 +58,8 @@ struct gossip_net_setup {
 
 /* The socket is bound now; it begins when the loop runs. */
 MUST_CHECK struct gossip_net *gossip_net_new(const struct gossip_net_setup *setup, struct err *err);
+/* The door does not serve its hall any more. What is left goes with the loop's next mail: before
+ * that the link node must stay. */
 void gossip_net_free(struct gossip_net **n);
 
 /* For the door: link_door_serve(door, LINK_FEED, &hall, 1). */
@@ -108,7 +110,7 @@ void gossip_net_figures(const struct gossip_net *n, struct gossip_net_figures *o
 /* All that is known, a line each, for people. */
 void gossip_net_show(const struct gossip_net *n, struct text *out);
 
-/* The figures as Prometheus has them (warren_gossip_...). */
-void gossip_net_metrics(const struct gossip_net *n, struct text *out);
+/* The figures as Prometheus has them (warren_gossip_...). Any thread. */
+void gossip_net_metrics(const struct gossip_net_figures *f, struct text *out);
 
 #endif

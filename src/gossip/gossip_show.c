@@ -144,36 +144,35 @@ static void sample(struct text *out, const char *name, const char *label, const 
                  (unsigned long long)v);
 }
 
-void gossip_net_metrics(const struct gossip_net *n, struct text *out)
+void gossip_net_metrics(const struct gossip_net_figures *f, struct text *out)
 {
     static const char *const reasons[GOSSIP_OPENED_COUNT] = { "", "foreign", "false", "stranger",
                                                               "replay" };
-    struct gossip_net_figures f;
-    gossip_net_figures(n, &f);
     family(out, "members", "gauge", "Members known, by state.");
     for (unsigned s = 0; s < GOSSIP_STATE_COUNT; s++)
-        sample(out, "members", "state", gossip_state_text((enum gossip_state)s), f.core.members[s]);
+        sample(out, "members", "state", gossip_state_text((enum gossip_state)s),
+               f->core.members[s]);
     family(out, "packets_total", "counter", "Packets that were sent, and that were believed.");
-    sample(out, "packets_total", "direction", "out", f.packets_out);
-    sample(out, "packets_total", "direction", "in", f.packets_in);
+    sample(out, "packets_total", "direction", "out", f->packets_out);
+    sample(out, "packets_total", "direction", "in", f->packets_in);
     family(out, "packets_dropped_total", "counter", "Packets that did not count, by the reason.");
     for (unsigned i = 1; i < GOSSIP_OPENED_COUNT; i++)
-        sample(out, "packets_dropped_total", "reason", reasons[i], f.dropped[i]);
-    sample(out, "packets_dropped_total", "reason", "unplaced", f.unplaced);
-    sample(out, "packets_dropped_total", "reason", "malformed", f.core.packets_bad);
+        sample(out, "packets_dropped_total", "reason", reasons[i], f->dropped[i]);
+    sample(out, "packets_dropped_total", "reason", "unplaced", f->unplaced);
+    sample(out, "packets_dropped_total", "reason", "malformed", f->core.packets_bad);
     family(out, "probes_total", "counter", "Members that were asked whether they are there.");
-    sample(out, "probes_total", "result", "answered", f.core.probes - f.core.probes_failed);
-    sample(out, "probes_total", "result", "silent", f.core.probes_failed);
+    sample(out, "probes_total", "result", "answered", f->core.probes - f->core.probes_failed);
+    sample(out, "probes_total", "result", "silent", f->core.probes_failed);
     family(out, "suspicions_total", "counter",
            "Members that this one suspected, declared dead; and what it refuted about itself.");
-    sample(out, "suspicions_total", "kind", "suspected", f.core.suspicions);
-    sample(out, "suspicions_total", "kind", "dead", f.core.deaths);
-    sample(out, "suspicions_total", "kind", "refuted", f.core.refutations);
+    sample(out, "suspicions_total", "kind", "suspected", f->core.suspicions);
+    sample(out, "suspicions_total", "kind", "dead", f->core.deaths);
+    sample(out, "suspicions_total", "kind", "refuted", f->core.refutations);
     family(out, "old_words_total", "counter", "Words that came too late to count.");
-    sample(out, "old_words_total", NULL, NULL, f.core.words_old);
+    sample(out, "old_words_total", NULL, NULL, f->core.words_old);
     family(out, "doubt", "gauge", "How much this member doubts its own health: 0 well, 8 ill.");
-    sample(out, "doubt", NULL, NULL, f.core.doubt);
+    sample(out, "doubt", NULL, NULL, f->core.doubt);
     family(out, "index_lag_seconds", "gauge",
            "From having a metadata index to hearing that another member has it too, last time.");
-    text_put(out, "warren_gossip_index_lag_seconds %.6f\n", (double)f.index_lag_us / 1e6);
+    text_put(out, "warren_gossip_index_lag_seconds %.6f\n", (double)f->index_lag_us / 1e6);
 }

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "gossip/gossip.h"
+#include "io/mailbox.h"
 
 #include <sys/queue.h>
 
@@ -40,6 +41,8 @@ struct gossip_talks {
     struct link_hall *hall;
     TAILQ_HEAD(, talk) all;
     size_t count, dialled;
+    bool is_over;
+    struct mail end;
 };
 
 static void talk_free(struct talk *k)
@@ -246,7 +249,12 @@ static const struct link_handlers link_side = {
 static void on_link(struct link *l, const struct link_peer *peer, void *arg)
 {
     (void)peer;
-    struct talk *k = talk_new(arg, false);
+    struct gossip_talks *t = arg;
+    if (t->is_over) {
+        link_free(&l);
+        return;
+    }
+    struct talk *k = talk_new(t, false);
     k->link = l;
     k->is_up = true;
     link_set_owner(l, &link_side, k);
@@ -369,15 +377,24 @@ struct gossip_talks *gossip_talks_new(struct loop *loop, struct link_node *node,
     return t;
 }
 
-void gossip_talks_free(struct gossip_talks **t)
+static void on_end(struct mail *mail)
 {
-    if (*t == NULL)
+    struct gossip_talks *t = CONTAINER_OF(mail, struct gossip_talks, end);
+    link_hall_free(&t->hall);
+    mem_free(t);
+}
+
+void gossip_talks_free(struct gossip_talks **tp)
+{
+    struct gossip_talks *t = *tp;
+    if (t == NULL)
         return;
-    while (!TAILQ_EMPTY(&(*t)->all))
-        talk_free(TAILQ_FIRST(&(*t)->all));
-    link_hall_free(&(*t)->hall);
-    mem_free(*t);
-    *t = NULL;
+    *tp = NULL;
+    while (!TAILQ_EMPTY(&t->all))
+        talk_free(TAILQ_FIRST(&t->all));
+    t->is_over = true;
+    t->end.fn = on_end;
+    mailbox_post(t->loop, &t->end);
 }
 
 struct link_hall *gossip_talks_hall(struct gossip_talks *t)

@@ -45,7 +45,8 @@ struct gossip_talk_handlers {
 struct gossip_talks *gossip_talks_new(struct loop *loop, struct link_node *node,
                                       const struct gossip_talk_handlers *handlers, void *arg);
 
-/* All of them end. */
+/* All of them end. The door serves the hall no more; the hall goes with the loop's next mail,
+ * behind whatever the door has sent it, and only then may the link node go. */
 void gossip_talks_free(struct gossip_talks **t);
 
 /* Where others reach us: for the door of the cluster port. */

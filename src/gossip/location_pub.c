@@ -144,33 +144,34 @@ static void add(struct location_pub *p, const struct location_change *c)
     p->fresh_count++;
 }
 
-static void put(struct location_pub *p, uint64_t index, struct slice vhost, struct slice name,
-                uint16_t node, unsigned flags)
+uint64_t location_pub_hash(const struct location_pub *p, struct slice vhost, struct slice name)
+{
+    return location_hash(p->key, vhost, name);
+}
+
+static void put(struct location_pub *p, uint64_t index, uint64_t hash, uint16_t node,
+                unsigned flags)
 {
     add(p, &(struct location_change){ .kind = LOCATION_CHANGE_PUT,
-                                      .put = { .hash = location_hash(p->key, vhost, name),
-                                               .ver = index,
-                                               .node = node,
-                                               .flags = (uint8_t)flags } });
+                                      .put = { hash, index, node, (uint8_t)flags } });
 }
 
 void location_pub_queue(struct location_pub *p, uint64_t index, struct slice vhost,
                         struct slice name, uint16_t node, bool is_durable)
 {
-    put(p, index, vhost, name, node, is_durable ? 0 : LOCATION_TRANSIENT);
+    put(p, index, location_pub_hash(p, vhost, name), node, is_durable ? 0 : LOCATION_TRANSIENT);
 }
 
-void location_pub_gone(struct location_pub *p, uint64_t index, struct slice vhost,
-                       struct slice name)
+void location_pub_gone(struct location_pub *p, uint64_t index, uint64_t hash)
 {
-    put(p, index, vhost, name, 0, LOCATION_GONE);
+    put(p, index, hash, 0, LOCATION_GONE);
 }
 
 void location_pub_node(struct location_pub *p, uint64_t index, uint16_t node, bool is_up,
-                       bool is_swept)
+                       uint64_t swept)
 {
     add(p, &(struct location_change){ .kind = LOCATION_CHANGE_NODE,
-                                      .node = { node, is_up, index, is_swept ? index : 0 } });
+                                      .node = { node, is_up, index, swept } });
 }
 
 static uint64_t thing_of(const struct location_change *c)

@@ -34,11 +34,12 @@ void location_pub_reset(struct location_pub *p);
 /* What entry `index` did, in order. Several words about one queue in one entry: the last counts. */
 void location_pub_queue(struct location_pub *p, uint64_t index, struct slice vhost,
                         struct slice name, uint16_t node, bool is_durable);
-void location_pub_gone(struct location_pub *p, uint64_t index, struct slice vhost,
-                       struct slice name);
-/* `is_swept`: what was transient there is gone. */
+/* By its hash, since its names may be gone already. */
+void location_pub_gone(struct location_pub *p, uint64_t index, uint64_t hash);
+uint64_t location_pub_hash(const struct location_pub *p, struct slice vhost, struct slice name);
+/* What was transient there before the entry `swept` is gone. */
 void location_pub_node(struct location_pub *p, uint64_t index, uint16_t node, bool is_up,
-                       bool is_swept);
+                       uint64_t swept);
 /* All that entry `index` did was told. */
 void location_pub_applied(struct location_pub *p, uint64_t index);
 

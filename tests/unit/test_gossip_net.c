@@ -164,7 +164,8 @@ Test(gossip_net, two_brokers_and_a_proxy_find_each_other)
     cr_expect(strstr(shown, "rabbit1@here broker alive since=") != NULL, "%s", shown);
     cr_expect(strstr(shown, "proxy@here proxy alive self") != NULL, "%s", shown);
     text_clear(&t);
-    gossip_net_metrics(houses[2].net, &t);
+    gossip_net_figures(houses[2].net, &f);
+    gossip_net_metrics(&f, &t);
     cr_expect(strstr(shown, "warren_gossip_members{state=\"alive\"} 3\n") != NULL, "%s", shown);
 }
 

@@ -196,8 +196,9 @@ Test(location_feed, a_snapshot_then_changes)
     for (uint64_t i = 0; i < 100; i++)
         declare(&brokers[0], i * 300, i * 300 + 5, 2);
     brokers[0].index++;
-    location_pub_gone(brokers[0].pub, brokers[0].index, slice_str("/"), name_of(7));
-    location_pub_node(brokers[0].pub, brokers[0].index, 3, false, true);
+    location_pub_gone(brokers[0].pub, brokers[0].index,
+                      location_pub_hash(brokers[0].pub, slice_str("/"), name_of(7)));
+    location_pub_node(brokers[0].pub, brokers[0].index, 3, false, brokers[0].index);
     location_pub_applied(brokers[0].pub, brokers[0].index);
     kit_until(loop, is_told, &brokers[0]);
     location_sub_figures(proxy.sub, &f);
@@ -214,10 +215,10 @@ Test(location_feed, of_two_words_in_one_entry_the_last_counts)
     struct broker *b = &brokers[0];
     b->index++;
     location_pub_queue(b->pub, b->index, slice_str("/"), slice_str("q"), 1, true);
-    location_pub_gone(b->pub, b->index, slice_str("/"), slice_str("q"));
+    location_pub_gone(b->pub, b->index, location_pub_hash(b->pub, slice_str("/"), slice_str("q")));
     location_pub_queue(b->pub, b->index, slice_str("/"), slice_str("q"), 2, true);
-    location_pub_node(b->pub, b->index, 2, false, true);
-    location_pub_node(b->pub, b->index, 2, true, false);
+    location_pub_node(b->pub, b->index, 2, false, b->index);
+    location_pub_node(b->pub, b->index, 2, true, 0);
     location_pub_applied(b->pub, b->index);
     uint64_t key = location_key(KEY_COOKIE, slice_of(cluster, sizeof cluster));
     cr_assert(location_find(location_pub_table(b->pub),

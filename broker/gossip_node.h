@@ -1,0 +1,45 @@
+/*
+ * gossip_node: this node as a member of gossip, and what it tells proxies about where queues are.
+ *
+ * It takes part when the node is in a cluster and knows its number there. Hints alone: nothing in
+ * the broker rests on what it hears. The control thread, but for gossip_node_metrics.
+ */
+#ifndef WARREN_GOSSIP_NODE_H
+#define WARREN_GOSSIP_NODE_H
+
+#include "base/err.h"
+#include "base/text.h"
+#include "cluster/meta.h"
+#include "gossip/gossip_net.h"
+
+struct broker;
+struct gossip_node;
+
+struct gossip_node *gossip_node_new(struct broker *b);
+void gossip_node_free(struct gossip_node **g);
+
+/* The node is in service, by the metadata that is published: its cluster, its number, its start,
+ * where others reach it. Again, when it may be in another cluster: no effect when it is not. */
+MUST_CHECK bool gossip_node_start(struct gossip_node *g, struct err *err);
+
+/* Goodbye: the node stops, or leaves its cluster. */
+void gossip_node_stop(struct gossip_node *g);
+
+/* Around each publication, with the effects of what was applied. */
+void gossip_node_before_show(struct gossip_node *g, const struct meta_effect *effects,
+                             size_t count);
+void gossip_node_after_show(struct gossip_node *g, const struct meta_effect *effects, size_t count);
+
+/* The metadata was replaced as a whole. */
+void gossip_node_replaced(struct gossip_node *g);
+
+/* The metadata's checksum at an index that is a multiple of 1024: compared with the others'. */
+void gossip_node_checked(struct gossip_node *g, uint64_t index, uint64_t checksum);
+
+/* Who is there; NULL: it takes no part now. */
+const struct gossip_net *gossip_node_net(const struct gossip_node *g);
+
+/* As Prometheus has them, as of the last second. Any thread. */
+void gossip_node_metrics(const struct gossip_node *g, struct text *out);
+
+#endif
