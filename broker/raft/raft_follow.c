@@ -7,7 +7,7 @@
 /* True when the message is of the leader of our term, which then is heard. */
 bool raft_follow_accepts(struct raft *r, const struct raft_msg *m)
 {
-    if (m->term < r->hard.term) {
+    if (m->term < r->hard.term && !MUTATION(RAFT_OLD_LEADER_HEARD)) {
         /* A leader that was deposed learns of it. */
         struct raft_msg *reply = raft_say(r, m->from, RAFT_MSG_APPEND_REPLY);
         reply->append_reply = (struct raft_msg_append_reply){ .is_refused = true };
@@ -16,7 +16,7 @@ bool raft_follow_accepts(struct raft *r, const struct raft_msg *m)
     if (r->role == RAFT_LEADER && m->term == r->hard.term)
         return false; /* there is but one leader in a term, and it is us */
     if (m->term > r->hard.term || r->role != RAFT_FOLLOWER || r->leader != m->from)
-        raft_elect_follow(r, m->term, m->from);
+        raft_elect_follow(r, m->term > r->hard.term ? m->term : r->hard.term, m->from);
     raft_elect_heard(r);
     return true;
 }

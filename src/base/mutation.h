@@ -31,6 +31,7 @@
     X(RAFT_VOTE_BEFORE_DURABLE, "says that it voted before the vote is durable")                   \
     X(RAFT_CANDIDATE_BEFORE_DURABLE, "asks for votes before its own term and vote are durable")    \
     X(RAFT_ACK_BEFORE_DURABLE, "acknowledges entries that are not durable")                        \
+    X(RAFT_OLD_LEADER_HEARD, "takes entries of a leader that was deposed")                         \
     X(RAFT_ACK_UNVERIFIED, "acknowledges entries that this leader may not have")                   \
     X(RAFT_LEADER_COUNTS_EARLY, "counts itself for entries that it has not on disk")               \
     X(RAFT_NO_PREV_CHECK, "appends behind an entry of another term")                               \

@@ -234,7 +234,7 @@ void kit_start(struct kit *k, unsigned node)
     struct raft_setup setup = k->setup;
     setup.node = (uint16_t)node;
     setup.boot = ++n->boot;
-    setup.seed = node * 1000u + n->boot;
+    setup.seed = node * 1000u + n->boot + k->seed;
     n->machine = n->store.machine;
     n->raft = raft_new(&setup, &start);
 }
