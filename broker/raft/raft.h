@@ -163,7 +163,7 @@ struct raft_event {
 #define RAFT_EFFECTS(X)                                                                            \
     X(WRITE)       /* .write, in the order of their numbers */                                     \
     X(SEND)        /* .msg; may be lost, never be changed */                                       \
-    X(RESTORE)     /* .snapshot: replace the state machine by what was received */                 \
+    X(RESTORE)     /* .snapshot: replace the state machine by what was received; then APPLIED */   \
     X(COMMIT)      /* .index: apply up to here, by raft_entry_at */                                \
     X(ROLE)        /* .role: it, the term or the leader changed */                                 \
     X(CONFIG)      /* .config: another is in force, or the one in force is committed */            \

@@ -128,8 +128,10 @@ void raft_snap_on_install(struct raft *r, struct raft_msg *m)
         r->is_reply_due = true;
         return;
     }
-    /* One at a time, up to its place on the disk. What is not taken comes again. */
-    if (r->is_taking || r->is_install_new || r->written < r->install_number)
+    /* One at a time, up to its place on the disk and into the state machine. What is not taken
+     * comes again. */
+    if (r->is_taking || r->is_install_new || r->written < r->install_number ||
+        r->applied < r->snapshot_index)
         return;
     r->is_taking = true;
     r->taking = *s;

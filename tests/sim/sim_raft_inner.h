@@ -51,6 +51,8 @@ struct sim_raft_node {
     int32_t rate_ppm; /* its clock gains so much */
     int64_t paused_until_us;
     bool is_apply_due;
+    bool is_restoring; /* `restored` is on its way into the machine */
+    struct raft_machine restored;
     struct raft_write *writes[SIM_PENDING_MAX]; /* not yet durable */
     int64_t write_at_us[SIM_PENDING_MAX];
     size_t write_count;

@@ -48,7 +48,7 @@ void sim_raft_node_start(struct sim_raft *w, unsigned node)
     n->applied_of[n->boot] = n->machine.index;
     n->commit = n->store.snapshot.index;
     n->taking_index = 0;
-    n->is_apply_due = false;
+    n->is_apply_due = n->is_restoring = false;
     n->counted_count = 0;
     n->granted_term = n->transfer_term = 0;
     n->disk_us = w->now_us;
@@ -122,8 +122,13 @@ static void apply(struct sim_raft *w, unsigned node)
     struct sim_raft_node *n = &w->nodes[node];
     uint64_t upto = raft_commit(n->raft);
     n->is_apply_due = false;
-    if (upto <= n->machine.index)
+    if (n->is_restoring) {
+        n->machine = n->restored;
+        n->is_restoring = false;
+        sim_raft_check_applied(w, node);
+    } else if (upto <= n->machine.index) {
         return;
+    }
     while (n->machine.index < upto && !w->has_failed) {
         raft_machine_apply(&n->machine, raft_entry_at(n->raft, n->machine.index + 1));
         sim_raft_check_applied(w, node);
@@ -147,14 +152,13 @@ static void apply_later(struct sim_raft *w, unsigned node)
 static void restore(struct sim_raft *w, unsigned node, const struct raft_snapshot *s)
 {
     struct sim_raft_node *n = &w->nodes[node];
-    n->machine = n->store.received;
-    n->commit = s->index;
-    if (n->machine.index != s->index) {
+    if (n->is_restoring || n->store.received.index != s->index)
         sim_raft_fail(w, "%u restores another snapshot than it received", node);
-        return;
-    }
+    n->restored = n->store.received;
+    n->is_restoring = true;
+    n->commit = s->index;
     sim_raft_say(w, "%u restores a snapshot of %d", node, (int)s->index);
-    sim_raft_check_applied(w, node);
+    apply_later(w, node);
 }
 
 /* ---- snapshots ---- */
@@ -165,7 +169,7 @@ bool sim_raft_node_snapshot(struct sim_raft *w, unsigned node)
     struct raft_snapshot s = { .index = n->machine.index,
                                .id = rng_u64(&w->rng),
                                .bytes = SNAPSHOT_BYTES };
-    if (raft_durable(n->raft) < s.index || s.index <= n->store.snapshot.index ||
+    if (n->is_restoring || raft_durable(n->raft) < s.index || s.index <= n->store.snapshot.index ||
         s.index < raft_log(n->raft)->base)
         return false;
     raft_config_at(n->raft, s.index, &s);

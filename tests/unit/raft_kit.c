@@ -95,6 +95,10 @@ static void carry_out(struct kit *k, struct kit_node *n, struct raft_effect *e)
         n->machine = n->store.received;
         n->restored++;
         cr_assert(n->machine.index == e->snapshot->index);
+        raft_step(n->raft,
+                  &(struct raft_event){
+                      .kind = RAFT_EV_APPLIED, .now_us = k->now_us, .index = n->machine.index },
+                  &n->fx);
         return;
     case RAFT_DO_ACCEPTED:
         n->accepted = e->proposed.first;
