@@ -263,6 +263,14 @@ void port_on_deliveries_back(struct mail *mail)
     mem_free(b);
 }
 
+void port_return_here(struct shard *s)
+{
+    struct deliver_batch *b = s->lanes[s->index].returns;
+    s->lanes[s->index].returns = NULL;
+    if (b != NULL)
+        port_on_deliveries_back(&b->mail);
+}
+
 /* ---- coming and going
  * ------------------------------------------------------------------------------ */
 

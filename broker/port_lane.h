@@ -139,6 +139,9 @@ void port_on_deliveries_back(struct mail *mail);
 /* A delivery from a queue of that shard, which was forwarded, returns to it. */
 void port_return(struct shard *s, uint32_t shard, const struct deliver_item *item);
 
+/* Those of this shard are there: what follows finds them back. */
+void port_return_here(struct shard *s);
+
 /* ---- port.c ---- */
 
 /* On the queue's shard. */

@@ -327,6 +327,7 @@ static void on_returned(struct remote_server *s, struct slice list, bool refused
             one_returned(s, tag, refused);
     }
     drop_those_done(s);
+    s->ops->returned_all(s->arg);
 }
 
 /* What is not out (any more) is passed over. */
@@ -618,6 +619,7 @@ static void return_all(struct remote_server *s)
             (void)unacked_take(&s->unacked, s->under_way_base, &e);
         s->ops->returned(s->arg, &u->delivery);
     }
+    s->ops->returned_all(s->arg);
     remote_ring_fini(&s->under_way);
 }
 

@@ -56,8 +56,9 @@ struct remote_server_ops {
     void (*settled)(void *arg);
     void (*wake)(void *arg, uint32_t where, uint64_t consumer, uint32_t credit);
     void (*abandon)(void *arg, uint32_t where, uint64_t qid, uint64_t consumer);
-    /* A delivery is no longer under way. */
+    /* A delivery is no longer under way. After some of them: returned_all. */
     void (*returned)(void *arg, const struct remote_delivery *d);
+    void (*returned_all)(void *arg);
     /* As port_reply: false when remote_server_on_taken tells later. */
     bool (*reply)(void *arg, const struct reply_address *to, struct message *m);
     /* remote_server_on_reply_known answers. */

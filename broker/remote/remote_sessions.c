@@ -150,6 +150,11 @@ static void returned(void *arg, const struct remote_delivery *d)
                                         .seen = d->seen });
 }
 
+static void returned_all(void *arg)
+{
+    port_return_here(shard_of(arg));
+}
+
 static bool reply(void *arg, const struct reply_address *to, struct message *m)
 {
     struct remote_session *ss = arg;
@@ -194,6 +199,7 @@ static const struct remote_server_ops server_ops = {
     .wake = wake,
     .abandon = abandon,
     .returned = returned,
+    .returned_all = returned_all,
     .reply = reply,
     .reply_ask = reply_ask,
     .delete_queue = delete_queue,

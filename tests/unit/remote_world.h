@@ -303,6 +303,11 @@ static void returned(void *arg, const struct remote_delivery *d)
     w->refused += d->refused;
 }
 
+static void returned_all(void *arg)
+{
+    (void)arg;
+}
+
 static bool reply(void *arg, const struct reply_address *to, struct message *m)
 {
     struct world *w = arg;
@@ -338,8 +343,8 @@ static void made(void *arg, struct message *m)
 }
 
 static const struct remote_server_ops server_ops = {
-    queue_publish_one, queue_published, find,      ask,        settle,    settled, wake, abandon,
-    returned,          reply,           reply_ask, delete_one, give_back, made,    count
+    queue_publish_one, queue_published, find,  ask,       settle,     settled,   wake, abandon,
+    returned,          returned_all,    reply, reply_ask, delete_one, give_back, made, count
 };
 
 static struct world *open_world(void)
