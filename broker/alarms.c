@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "client/connection.h"
 #include "io/mailbox.h"
+#include "remote/remote.h"
 #include "shard.h"
 
 #include <inttypes.h>
@@ -32,6 +33,7 @@ static void on_alarm_notice(struct mail *mail)
     struct connection *c;
     while ((c = idmap_next(&n->shard->connections, &at)) != NULL)
         connection_alarm_ended(c);
+    remote_go_on(n->shard);
     mem_free(n);
 }
 

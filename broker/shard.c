@@ -61,8 +61,9 @@ void shard_close_journal(struct shard *s)
 void shard_journal_moved(struct shard *s)
 {
     struct connection *c;
-    if (TAILQ_EMPTY(&s->held) || ledger_is_behind(s->ledger))
+    if ((TAILQ_EMPTY(&s->held) && !remote_is_used(s)) || ledger_is_behind(s->ledger))
         return;
+    remote_go_on(s);
     while ((c = TAILQ_FIRST(&s->held)) != NULL)
         connection_release(c);
 }

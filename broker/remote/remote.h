@@ -62,6 +62,11 @@ MUST_CHECK bool remote_reply_ask(struct shard *s, uint16_t node, const struct re
  * dead_letters_go_on is called when they need no longer. */
 bool remote_has_many_letters(const struct shard *s);
 
+/* An alarm is over, or the disk keeps up again: publishers of other nodes may go on. */
+void remote_go_on(struct shard *s);
+/* Are there any? */
+bool remote_is_used(const struct shard *s);
+
 /* ---- sessions: what goes to a channel goes to them, if remote_is_session says so ---- */
 
 static inline bool remote_is_session(const struct port_channel_ref *ref)

@@ -240,9 +240,10 @@ static void add_confirm(uint64_t number, bool multiple, bool ok, void *arg)
 
 static void say_published(struct remote_server *s)
 {
-    if (s->taken != s->told_taken)
+    if (s->taken != s->told_taken && !s->ops->is_short(s->arg)) {
         say(s, 0, &(struct remote_record){ .op = REMOTE_TAKEN, .number = s->taken });
-    s->told_taken = s->taken;
+        s->told_taken = s->taken;
+    }
     if (!confirm_is_due(&s->confirm))
         return;
     struct saying y = { .server = s, .ok = true };
@@ -579,6 +580,12 @@ bool remote_server_take(struct remote_server *s, struct slice frame, bool more)
     if (s->in.parts_taken != 0)
         soon(s);
     return next == REMOTE_END;
+}
+
+void remote_server_go_on(struct remote_server *s)
+{
+    if (!s->is_lost && s->taken != s->told_taken)
+        soon(s);
 }
 
 void remote_server_flush(struct remote_server *s)

@@ -67,6 +67,8 @@ struct remote_server_ops {
     void (*delete_queue)(void *arg, uint64_t qid);
     /* All of these go back to their queues, seen; takes what is in it. */
     void (*give_back)(void *arg, struct unacked *u);
+    /* Publishers are to wait: what was taken is told later, after remote_server_go_on. */
+    bool (*is_short)(void *arg);
     /* A message came in. */
     void (*made)(void *arg, struct message *m);
     void (*count)(void *arg, int64_t octets);
@@ -101,6 +103,9 @@ MUST_CHECK bool remote_server_take(struct remote_server *s, struct slice frame, 
 
 /* The turn's end: what was gathered leaves. */
 void remote_server_flush(struct remote_server *s);
+
+/* Publishers need not wait any more. */
+void remote_server_go_on(struct remote_server *s);
 
 /* The session is over. Nothing is said any more; calls that bring answers have no effect. */
 void remote_server_lost(struct remote_server *s);

@@ -179,6 +179,13 @@ static void give_back(void *arg, struct unacked *u)
     returnings_add(shard_of(arg)->returnings, u);
 }
 
+/* An alarm, or the disk does not keep up: they are charged for what they have sent, and stop. */
+static bool is_short(void *arg)
+{
+    struct shard *s = shard_of(arg);
+    return broker_has_alarm(s->broker) || ledger_is_behind(s->ledger);
+}
+
 static void made(void *arg, struct message *m)
 {
     shard_message_made(shard_of(arg), m);
@@ -204,6 +211,7 @@ static const struct remote_server_ops server_ops = {
     .reply_ask = reply_ask,
     .delete_queue = delete_queue,
     .give_back = give_back,
+    .is_short = is_short,
     .made = made,
     .count = count,
 };
@@ -359,6 +367,20 @@ void remote_lose_sessions(struct remotes *r, uint16_t node)
         if (ss != NULL)
             lose(ss);
     } while (ss != NULL);
+}
+
+void remote_go_on(struct shard *s)
+{
+    size_t at = 0;
+    if (!remote_is_used(s))
+        return;
+    for (struct remote_session *ss; (ss = idmap_next(&s->remotes->sessions, &at)) != NULL;)
+        remote_server_go_on(ss->server);
+}
+
+bool remote_is_used(const struct shard *s)
+{
+    return s->remotes != NULL && s->remotes->sessions.count != 0;
 }
 
 /* ---- what comes for it ------------------------------------------------------------------------

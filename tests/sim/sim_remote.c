@@ -200,3 +200,14 @@ void remote_on_cancelled(struct shard *s, const struct port_channel_ref *ref, ui
     (void)consumer;
     NEVER;
 }
+
+void remote_go_on(struct shard *s)
+{
+    (void)s;
+}
+
+bool remote_is_used(const struct shard *s)
+{
+    (void)s;
+    return false;
+}

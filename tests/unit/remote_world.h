@@ -55,6 +55,7 @@ struct world {
     uint32_t woken;
     unsigned abandoned, deleted, given_back;
     bool reply_now;
+    bool is_short;
     uint64_t waiting[512];
     unsigned waiting_count;
 };
@@ -337,15 +338,33 @@ static void give_back(void *arg, struct unacked *u)
         w->given_back++;
 }
 
+static bool is_short(void *arg)
+{
+    return ((struct world *)arg)->is_short;
+}
+
 static void made(void *arg, struct message *m)
 {
     (void)arg, (void)m;
 }
 
-static const struct remote_server_ops server_ops = {
-    queue_publish_one, queue_published, find,  ask,       settle,     settled,   wake, abandon,
-    returned,          returned_all,    reply, reply_ask, delete_one, give_back, made, count
-};
+static const struct remote_server_ops server_ops = { queue_publish_one,
+                                                     queue_published,
+                                                     find,
+                                                     ask,
+                                                     settle,
+                                                     settled,
+                                                     wake,
+                                                     abandon,
+                                                     returned,
+                                                     returned_all,
+                                                     reply,
+                                                     reply_ask,
+                                                     delete_one,
+                                                     give_back,
+                                                     is_short,
+                                                     made,
+                                                     count };
 
 static struct world *open_world(void)
 {

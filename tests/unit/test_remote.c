@@ -99,6 +99,21 @@ Test(remote, what_is_on_its_way_to_another_shard_is_charged_until_it_is_there)
     close_world(w);
 }
 
+Test(remote, publishers_wait_while_the_other_side_is_short)
+{
+    struct world *w = open_world();
+    w->is_short = true;
+    publish(w, &me, 1, 1000);
+    settle_down(w);
+    cr_expect(eq(uint, how_many(w, PUBLISHED), 1)); /* it is safe all the same */
+    cr_expect(eq(uint, how_many(w, TAKEN), 0));
+    w->is_short = false;
+    remote_server_go_on(w->server);
+    settle_down(w);
+    cr_expect(eq(uint, how_many(w, TAKEN), 1));
+    close_world(w);
+}
+
 Test(remote, a_message_for_many_queues_travels_once)
 {
     struct world *w = open_world();
