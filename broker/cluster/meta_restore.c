@@ -319,36 +319,3 @@ bool meta_restore(struct disk *disk, struct meta *meta, struct meta_restored *ou
         out->next_id = meta_last_id(meta) + 1;
     return ok;
 }
-
-/* ---- for looking ---- */
-
-static void retire_now(void *arg, void *ptr, void (*free_fn)(void *ptr))
-{
-    (void)arg;
-    free_fn(ptr);
-}
-
-static void tell_queues(const struct meta_version *v, meta_queue_fn each, void *arg)
-{
-    struct pmap_iter it;
-    pmap_iter(&it, &v->queues);
-    for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;)
-        each(q->qid, meta_vhost_name(meta_vhost_get(v, q->vhost_id)), meta_queue_name(q), arg);
-}
-
-bool meta_restore_queues(struct disk *disk, meta_queue_fn each, void *arg, struct err *err)
-{
-    struct meta_restored restored;
-    struct err why = { 0 };
-    struct meta *meta =
-        meta_new(&(struct meta_setup){ .hash_seed = 1, .shard_count = 1, .retire = retire_now });
-    bool ok = meta_restore(disk, meta, &restored, &why);
-    meta_publish(meta);
-    if (ok)
-        tell_queues(meta_current(meta), each, arg);
-    meta_free(&meta);
-    if (ok || why.code == ERR_NOT_FOUND)
-        return true;
-    *err = why;
-    return false;
-}

@@ -31,10 +31,4 @@ struct meta_restored {
 MUST_CHECK bool meta_restore(struct disk *disk, struct meta *meta, struct meta_restored *out,
                              struct err *err);
 
-/* For whoever only wants to know which queues there are. `vhost` and `name` are good for the call.
- * The folder may be missing: then there are none. */
-typedef void (*meta_queue_fn)(uint64_t qid, struct slice vhost, struct slice name, void *arg);
-MUST_CHECK bool meta_restore_queues(struct disk *disk, meta_queue_fn each, void *arg,
-                                    struct err *err);
-
 #endif

@@ -601,7 +601,7 @@ static bool open_log(struct raft_disk *d, const struct raft_disk_setup *setup,
     }
     take_over(d, found, &re);
     (void)!d->disk->ops->remove(d->disk, RAFT_RECEIVED, &none); /* it is begun again */
-    bool is_fresh = found->is_new || re.is_dropped || found->verdict == RAFT_DISK_DAMAGED;
+    bool is_fresh = re.is_dropped || found->verdict == RAFT_DISK_DAMAGED;
     return (is_fresh ? open_fresh(d, found, err) : open_whole(d, found, &re, err)) &&
            say_begun(setup->disk, setup->identity, err);
 }

@@ -67,7 +67,7 @@ struct raft_found {
     struct raft_entry *entries; /* base + 1 and on; the caller's, see raft_found_fini */
     size_t count;
     uint64_t torn_bytes;
-    bool is_new;       /* nothing was ever written here */
+    bool is_new;       /* nothing was ever written here, and there is no snapshot to begin with */
     bool is_hard_lost; /* damaged, and term and vote with it: the node must join anew, as another */
     struct err damage; /* what is damaged, and the remedy */
 };
@@ -78,6 +78,11 @@ void raft_found_fini(struct raft_found *f);
  * RAFT_DISK_DAMAGED it is that, and the rest of *found is what could be read. Blocks. */
 MUST_CHECK struct raft_disk *raft_disk_open(const struct raft_disk_setup *setup,
                                             struct raft_found *found, struct err *err);
+
+/* The same for who only looks: nothing is changed. False: it cannot be read; damage is no failure,
+ * see found->verdict. */
+MUST_CHECK bool raft_disk_look(struct disk *disk, const struct raft_identity *identity,
+                               struct raft_found *found, struct err *err);
 
 /* Nothing is on its way. What was gathered and not committed is dropped. */
 void raft_disk_free(struct raft_disk **d);

@@ -488,13 +488,15 @@ static void join_snapshot(struct story *s)
     }
 }
 
-static bool judge_nothing(struct story *s)
+/* No log yet: then there may be a snapshot to begin with. */
+static void judge_nothing(struct story *s)
 {
     s->found->is_new = !s->setup->identity->has_log && !s->has_snapshot;
-    if (s->found->is_new)
-        return true;
+    s->read->is_dropped = true;
+    if (!s->setup->identity->has_log)
+        return;
     s->found->is_hard_lost = true;
-    return missing(s, "the log in \"raft\"");
+    (void)missing(s, "the log in \"raft\"");
 }
 
 bool raft_disk_read(const struct raft_disk_setup *setup, struct raft_found *found,
@@ -507,11 +509,19 @@ bool raft_disk_read(const struct raft_disk_setup *setup, struct raft_found *foun
     bool ok = s.disk->ops->list(s.disk, "raft", see, &f, err) && read_snapshot(&s, &f, err) &&
               read_logs(&s, &f, err);
     if (ok && f.log_count == 0)
-        (void)judge_nothing(&s);
+        judge_nothing(&s);
     if (ok)
         join_snapshot(&s);
     if (ok && found->verdict == RAFT_DISK_WHOLE && found->torn_bytes != 0)
         found->verdict = RAFT_DISK_TORN;
     mem_free(f.logs);
     return ok;
+}
+
+bool raft_disk_look(struct disk *disk, const struct raft_identity *identity,
+                    struct raft_found *found, struct err *err)
+{
+    const struct raft_disk_setup setup = { .disk = disk, .identity = identity };
+    struct raft_read read;
+    return raft_disk_read(&setup, found, &read, err);
 }

@@ -241,6 +241,14 @@ bool raft_identity_read(struct disk *disk, const char *name, struct raft_identit
     return judge_name(out, name, err);
 }
 
+bool raft_identity_look(struct disk *disk, struct raft_identity *out, struct err *err)
+{
+    enum state state = STATE_WHOLE;
+    if (!read_file(disk, out, &state, err))
+        return err->code == ERR_NOT_FOUND && nobody(disk, err);
+    return state == STATE_WHOLE || err_set(err, ERR_NOT_FOUND, "the node is in no cluster yet");
+}
+
 bool raft_identity_write(struct disk *disk, const struct raft_identity *it, struct err *err)
 {
     return write_file(disk, it, STATE_WHOLE, err);

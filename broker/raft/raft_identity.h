@@ -35,6 +35,9 @@ struct raft_identity {
 MUST_CHECK bool raft_identity_read(struct disk *disk, const char *name, struct raft_identity *out,
                                    struct err *err);
 
+/* The same for who only looks: nothing is changed, and what is to go counts as gone. */
+MUST_CHECK bool raft_identity_look(struct disk *disk, struct raft_identity *out, struct err *err);
+
 /* The same identity with other properties (`known`, `name`, `is_ram`): replaced, whole. Nothing
  * else changes. */
 MUST_CHECK bool raft_identity_write(struct disk *disk, const struct raft_identity *it,

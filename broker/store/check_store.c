@@ -2,7 +2,7 @@
 
 #include "base/idmap.h"
 #include "base/mem.h"
-#include "cluster/meta_restore.h"
+#include "cluster/meta_look.h"
 #include "store/data_dir.h"
 #include "store/recover.h"
 
@@ -57,7 +57,7 @@ static void put_queue(struct checking *c, uint64_t qid)
 static void check_definitions(struct checking *c)
 {
     struct err err;
-    c->knows_names = meta_restore_queues(c->disk, note_queue, c, &err);
+    c->knows_names = meta_look_queues(c->disk, note_queue, c, &err);
     if (c->knows_names) {
         text_put(c->out, "definitions: good, %zu queues\n", c->names.count);
         return;

@@ -1,4 +1,5 @@
 #include "base/hash.h"
+#include "cluster/meta_look.h"
 #include "disk_kit.h"
 #include "io_kit.h"
 #include "mem_disk.h"
@@ -202,10 +203,10 @@ Test(meta_log, lists_the_queues)
     life_end(l);
     struct err err;
     size_t count = 0;
-    cr_assert(meta_restore_queues(disk, count_one, &count, &err));
+    cr_assert(meta_look_queues(disk, count_one, &count, &err));
     cr_expect(eq(sz, count, 2));
     struct disk *nothing = mem_disk_new();
-    cr_expect(meta_restore_queues(nothing, count_one, &count, &err));
+    cr_expect(meta_look_queues(nothing, count_one, &count, &err));
     cr_expect(eq(sz, count, 2));
     disk_free(&nothing);
 }
