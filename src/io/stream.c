@@ -87,6 +87,7 @@ struct stream *stream_new(struct loop *loop, int fd, const struct stream_handler
     CHECK(fd >= 0 && loop_is_current(loop));
     struct stream *s = make(loop, fd, handlers, arg);
     s->state = STREAM_OPEN;
+    s->was_connected = true;
     note_peer(s);
     arm_reading(s);
     return s;
@@ -421,6 +422,7 @@ static void connected(struct stream *s)
         stream_fail(s, ERR_IO, "connect", e);
         return;
     }
+    s->was_connected = true;
     if (!send_prelude(s))
         return;
     if (s->tls != NULL) {

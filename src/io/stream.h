@@ -145,6 +145,8 @@ const char *stream_tls_dns_name(const struct stream *s);
 void stream_tls_export(const struct stream *s, const char *label, void *out, size_t octets);
 /* It could not connect because the host is there and no process listens. */
 bool stream_found_nobody(const struct stream *s);
+/* The connection was made, whatever became of TLS then. */
+bool stream_was_connected(const struct stream *s);
 /* Fail when what was sent is not acknowledged for so long, a peer's full buffer included. */
 void stream_set_patience(struct stream *s, uint64_t ms);
 bool stream_is_tls(const struct stream *s);

@@ -64,6 +64,11 @@ bool stream_found_nobody(const struct stream *s)
     return s->found_nobody;
 }
 
+bool stream_was_connected(const struct stream *s)
+{
+    return s->was_connected;
+}
+
 void stream_set_patience(struct stream *s, uint64_t ms)
 {
     unsigned value = ms < UINT_MAX ? (unsigned)ms : UINT_MAX;

@@ -46,7 +46,8 @@ struct stream {
     bool at_end;    /* the peer has closed its side */
     bool failed;
     bool found_nobody; /* ECONNREFUSED */
-    bool ends_output;  /* the owner writes no more: said as soon as all is sent */
+    bool was_connected;
+    bool ends_output; /* the owner writes no more: said as soon as all is sent */
     bool said_end;
     void (*on_end)(struct stream *s, void *arg); /* NULL: on_closed tells of the end */
     struct err *why;                             /* of the failure; NULL for an orderly end */

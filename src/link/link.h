@@ -150,7 +150,8 @@ struct link *link_dial(struct loop *loop, struct link_node *node,
                        const struct link_options *options, const struct link_handlers *handlers,
                        void *arg);
 
-/* For a link that a hall gave: from inside on_link. */
+/* For a link that a hall gave: from inside on_link. Later, from a callback: somebody else owns it
+ * from then on. */
 void link_set_owner(struct link *l, const struct link_handlers *handlers, void *arg);
 
 /* The other side hears of it at once (LINK_LOST_FORGOTTEN). No callback follows. */

@@ -224,7 +224,7 @@ static void on_closed(struct stream *s, const struct err *why, void *arg)
     struct link *l = arg;
     struct link_dialler *d = l->dialler;
     char where[SOCK_ADDR_TEXT_MAX];
-    bool nobody = stream_found_nobody(s);
+    bool nobody = stream_found_nobody(s), connected = stream_was_connected(s);
     struct err err;
     sock_addr_text(stream_peer(s), where);
     (void)err_set(&err, why != NULL ? why->code : ERR_IO, "%s: %s", where,
@@ -235,10 +235,9 @@ static void on_closed(struct stream *s, const struct err *why, void *arg)
         connect_next(l);
         return;
     }
-    enum link_trouble what = d->only_nobody ? LINK_TROUBLE_NOBODY
-                             : l->state == LINK_CONNECTING && err.code != ERR_TLS
-                                 ? LINK_TROUBLE_CONNECT
-                                 : LINK_TROUBLE_BROKEN;
+    enum link_trouble what = connected ? LINK_TROUBLE_BROKEN : LINK_TROUBLE_CONNECT;
+    if (d->only_nobody)
+        what = LINK_TROUBLE_NOBODY;
     trouble(l, what, LINK_REFUSED_NONE, &err);
 }
 

@@ -16,14 +16,14 @@ void link_shake_begin(struct link_shake *s, enum link_role role, enum link_class
     stream_tls_export(stream, LINK_EXPORTER, exporter, sizeof exporter);
     random_octets(nonce, sizeof nonce);
     struct link_shake_out out;
-    link_shake_start(s,
-                     &(struct link_shake_setup){ .role = role,
-                                                 .class = class,
-                                                 .cookie = link_node_cookie(node),
-                                                 .exporter = exporter,
-                                                 .nonce = nonce,
-                                                 .self = self },
-                     &out);
+    struct link_shake_setup setup = { .role = role,
+                                      .class = class,
+                                      .cookie = link_node_cookie(node),
+                                      .exporter = exporter,
+                                      .nonce = nonce,
+                                      .self = self };
+    link_node_versions(node, &setup.least, &setup.most);
+    link_shake_start(s, &setup, &out);
     stream_write(stream, slice_of(out.octets, out.len));
 }
 

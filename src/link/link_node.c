@@ -21,6 +21,7 @@ struct stated {
 struct link_node {
     struct cookie cookie;
     uint64_t boot;
+    uint16_t least, most; /* versions; 0: LINK_VERSION_LEAST, _MOST */
     struct tls_ctx *server;
     struct tls_ctx *client;
     struct shown self; /* struct stated */
@@ -92,6 +93,18 @@ void link_node_self(const struct link_node *n, struct link_identity *out)
 uint64_t link_node_boot(const struct link_node *n)
 {
     return n->boot;
+}
+
+void link_node_set_versions(struct link_node *n, uint16_t least, uint16_t most)
+{
+    n->least = least;
+    n->most = most;
+}
+
+void link_node_versions(const struct link_node *n, uint16_t *least, uint16_t *most)
+{
+    *least = n->least;
+    *most = n->most;
 }
 
 struct slice link_node_cookie(const struct link_node *n)

@@ -41,7 +41,13 @@ void link_node_set_self(struct link_node *n, const struct link_identity *self);
 void link_node_self(const struct link_node *n, struct link_identity *out);
 uint64_t link_node_boot(const struct link_node *n); /* random: tells this process from others */
 
+/* Speak these versions of the cluster protocol, as another release would: for tests, before it is
+ * used. */
+void link_node_set_versions(struct link_node *n, uint16_t least, uint16_t most);
+
 /* ---- for src/link ---- */
+
+void link_node_versions(const struct link_node *n, uint16_t *least, uint16_t *most); /* 0: ours */
 
 struct slice link_node_cookie(const struct link_node *n);
 struct tls_ctx *link_node_server_tls(const struct link_node *n); /* lent */

@@ -214,6 +214,12 @@ Test(link, another_cluster_is_refused)
     expect_refused(LINK_REFUSED_CLUSTER, "ours is 08080808, and its is 07070707");
 }
 
+Test(link, versions_that_do_not_meet_are_refused_and_named)
+{
+    link_node_set_versions(node_a, 2, 4);
+    expect_refused(LINK_REFUSED_VERSION, "it speaks 1, and we 2 to 4");
+}
+
 Test(link, who_is_no_member_is_refused)
 {
     b.verdict = LINK_REFUSED_NOT_MEMBER;
