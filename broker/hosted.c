@@ -8,6 +8,7 @@
 #include "dead_letter.h"
 #include "io/clock.h"
 #include "io/mailbox.h"
+#include "marks.h"
 #include "model/death.h"
 #include "policy.h"
 #include "port.h"
@@ -122,6 +123,8 @@ static void on_dead(struct queue *q, struct message *m, enum queue_death why, ui
     if (e != NULL)
         place = qentry_place(e);
     if (h->settings.has_dlx) {
+        if (h->book.expects_out)
+            ledger_out(s->ledger, h, qseq); /* as one that is settled */
         dead_letters_add(s->hosting->letters, h, &m, why, &(struct dead_from){ qseq, place });
         return;
     }
@@ -430,7 +433,7 @@ static void restore(struct hosted *h)
         log_warn("queue", "-",
                  "messages of priorities that the queue does not have are left out qid=%llu",
                  (unsigned long long)h->queue.qid);
-    ledger_restore(h);
+    marks_restore(h);
     mover_restore(h, found);
     queue_run(&h->queue, now_ms);
 }

@@ -7,6 +7,7 @@
 #include "hosted.h"
 #include "io/clock.h"
 #include "larges.h"
+#include "marks.h"
 #include "promise.h"
 #include "shard.h"
 #include "store/journal.h"
@@ -16,14 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RANGES_MAX  1024u /* of a queue, gathered; then they are written at once */
-#define RANGES_KEPT 64u   /* room for more is given back: there may be a million queues */
-#define PARTS_MAX   12u   /* of a record: head, names, properties, and a body in parts */
-/* How far marks run ahead of what is handed out: at first, and twice as far as before when they had
- * to be renewed within a second. A sync may take long. */
-#define AHEAD_LEAST  ((uint64_t)8192)
-#define AHEAD_MOST   ((uint64_t)1 << 20)
-#define AHEAD_MS     1000u
+#define RANGES_MAX   1024u /* of a queue, gathered; then they are written at once */
+#define RANGES_KEPT  64u   /* room for more is given back: there may be a million queues */
+#define PARTS_MAX    12u   /* of a record: head, names, properties, and a body in parts */
 #define SEG_COUNTERS 4u
 
 /* Entries of a segment that came and went in this turn. */
@@ -461,6 +457,8 @@ void ledger_settle(struct ledger *l, struct hosted *h, uint64_t first, uint64_t 
     struct ledger_queue *b = &h->book;
     if (UNLIKELY(l->journal == NULL) || !b->durable)
         return;
+    if (LIKELY(b->expects_out))
+        ledger_out(l, h, last); /* purged, expired or dropped: what comes next stands behind it */
     if (b->range_count != 0 && b->ranges[b->range_count - 1].last + 1 == first) {
         b->ranges[b->range_count - 1].last = last;
         return;
@@ -496,43 +494,12 @@ void ledger_returned(struct ledger *l, struct hosted *h, uint64_t qseq, uint32_t
 /* ---- marks ------------------------------------------------------------------------------------
  */
 
-static struct ledger_mark *mark(struct ledger_queue *b, const struct hosted *h, unsigned priority)
-{
-    if (UNLIKELY(priority >= b->mark_count)) {
-        unsigned count = h->settings.max_priority + 1u;
-        CHECK(priority < count);
-        b->marks = mem_realloc(b->marks, count * sizeof *b->marks);
-        for (unsigned i = b->mark_count; i < count; i++)
-            b->marks[i] = (struct ledger_mark){ .ahead = AHEAD_LEAST };
-        b->mark_count = (uint16_t)count;
-    }
-    return &b->marks[priority];
-}
-
-static bool is_near(const struct ledger_mark *m)
-{
-    return m->handed + m->ahead / 2 > m->written;
-}
-
 void ledger_out(struct ledger *l, struct hosted *h, uint64_t qseq)
 {
     if (UNLIKELY(l->journal == NULL) || !h->book.durable)
         return;
-    struct ledger_mark *m = mark(&h->book, h, (unsigned)(qseq >> 56));
-    if (qseq < m->handed)
-        return;
-    m->handed = qseq + 1;
-    if (UNLIKELY(is_near(m)))
+    if (UNLIKELY(marks_out(h, qseq)))
         is_due(l, h);
-}
-
-/* The queue knows where those begin that nobody was handed; after a start it is the only one. */
-static void take_mark(uint64_t handed, void *arg)
-{
-    struct hosted *h = arg;
-    struct ledger_mark *m = mark(&h->book, h, (unsigned)(handed >> 56));
-    if (m->handed < handed)
-        m->handed = handed;
 }
 
 uint64_t ledger_expect_out(struct ledger *l, struct hosted *h)
@@ -542,56 +509,14 @@ uint64_t ledger_expect_out(struct ledger *l, struct hosted *h)
         return 0;
     if (!b->expects_out) {
         b->expects_out = true;
-        ledger_restore(h);
-        (void)mark(b, h, 0);
+        marks_restore(h);
         is_due(l, h);
         uint64_t lsn = ledger_flush(l); /* now: what is published later stands behind it */
-        b->mark_lsn = queue_is_empty(&h->queue) ? 0 : lsn;
+        b->mark_lsn = queue_is_empty(&h->queue) || MUTATION(MARK_NOT_AWAITED) ? 0 : lsn;
     }
     if (b->mark_lsn <= journal_durable(l->journal))
         b->mark_lsn = 0;
     return b->mark_lsn;
-}
-
-void ledger_restore(struct hosted *h)
-{
-    queue_marks(&h->queue, take_mark, h);
-}
-
-static void renew(struct ledger_mark *m, uint64_t now_ms)
-{
-    if (m->written != 0 && now_ms - m->written_ms < AHEAD_MS && m->ahead < AHEAD_MOST)
-        m->ahead *= 2;
-    m->written = m->handed + m->ahead;
-    m->written_ms = now_ms;
-}
-
-/* Those that are to be renewed. */
-static unsigned next_marks(const struct ledger *l, struct ledger_queue *b, uint64_t *out)
-{
-    unsigned n = 0;
-    for (unsigned i = 0; i < b->mark_count; i++) {
-        struct ledger_mark *m = &b->marks[i];
-        bool is_used = m->handed != 0 || (i == 0 && b->expects_out);
-        if (!is_used || !is_near(m))
-            continue;
-        renew(m, loop_now_ms(l->shard->loop));
-        out[n++] = m->written;
-    }
-    return n;
-}
-
-unsigned ledger_marks(const struct hosted *h, bool *ahead, uint64_t out[LEDGER_MARKS_MAX])
-{
-    unsigned n = 0;
-    *ahead = true;
-    for (unsigned i = 0; i < h->book.mark_count; i++) {
-        /* Before anything was handed out in this life, what was in former ones. */
-        const struct ledger_mark *m = &h->book.marks[i];
-        if (m->written != 0 || m->handed != 0)
-            out[n++] = m->written != 0 ? m->written : m->handed;
-    }
-    return n;
 }
 
 void ledger_write_marks(struct ledger *l)
@@ -601,11 +526,7 @@ void ledger_write_marks(struct ledger *l)
     uint64_t marks[LEDGER_MARKS_MAX];
     (void)ledger_flush(l);
     while (l->journal != NULL && (h = idmap_next(&l->shard->queues, &at)) != NULL) {
-        unsigned n = 0;
-        for (unsigned i = 0; i < h->book.mark_count; i++) {
-            if (h->book.marks[i].handed != 0)
-                marks[n++] = h->book.marks[i].handed;
-        }
+        unsigned n = marks_exact(h, marks);
         if (n != 0)
             (void)write_settles(l, h, 0, marks, n);
     }
@@ -632,7 +553,7 @@ static uint64_t write_queue(struct ledger *l, struct hosted *h)
 {
     uint64_t lsn = 0;
     uint64_t marks[LEDGER_MARKS_MAX];
-    unsigned mark_count = next_marks(l, &h->book, marks);
+    unsigned mark_count = marks_renew(h, loop_now_ms(l->shard->loop), marks);
     h->book.is_due = false;
     if (h->book.range_count != 0 || mark_count != 0)
         lsn = write_settles(l, h, SETTLE_AHEAD, marks, mark_count);

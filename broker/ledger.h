@@ -24,12 +24,15 @@ struct ledger;
 struct segs;
 struct shard;
 
-/* All positions of a priority below these have been handed out; may be, says the journal. */
+/* All positions of a priority below these have been handed out; may be, says the journal. See
+ * marks.h. */
+#define LEDGER_MARKS_MAX 256u
 struct ledger_mark {
     uint64_t handed;
-    uint64_t written;
+    uint64_t written;    /* 0: nothing was, since the start */
     uint64_t written_ms; /* when */
-    uint64_t ahead;      /* how far it runs ahead */
+    uint64_t renew_at;   /* as soon as so far was handed out */
+    uint64_t ahead;      /* how many messages it runs ahead */
 };
 
 /* What is kept of each queue; zero at first, but for `durable`, and zero again when it is deleted:
@@ -99,9 +102,6 @@ void ledger_leave_one(struct ledger *l, struct place place, uint64_t body_bytes)
 /* It was handed out. */
 void ledger_out(struct ledger *l, struct hosted *h, uint64_t qseq);
 
-/* It has what it had before the start. */
-void ledger_restore(struct hosted *h);
-
 /* Somebody comes who will be handed messages. If some are there and nobody was handed any since the
  * start, they are to wait until the mark is durable: the LSN; 0: they need not. (A message that
  * comes later is written behind the mark, and is not there after a crash that the mark does not
@@ -110,11 +110,6 @@ void ledger_restore(struct hosted *h);
 MUST_CHECK uint64_t ledger_expect_out(struct ledger *l, struct hosted *h);
 
 void ledger_returned(struct ledger *l, struct hosted *h, uint64_t qseq, uint32_t returns);
-
-/* The marks to write when a segment with older ones goes: one for each priority that has any.
- * *ahead: they run ahead. */
-#define LEDGER_MARKS_MAX 256u
-unsigned ledger_marks(const struct hosted *h, bool *ahead, uint64_t out[LEDGER_MARKS_MAX]);
 
 /* The node stops in order: the marks of all queues as they are, and all that is gathered. */
 void ledger_write_marks(struct ledger *l);

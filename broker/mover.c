@@ -8,6 +8,7 @@
 #include "hosted.h"
 #include "io/clock.h"
 #include "larges.h"
+#include "marks.h"
 #include "pager.h"
 #include "store/large.h"
 
@@ -381,7 +382,9 @@ static uint32_t append_settled(struct mover *m, struct hosted *h)
 {
     uint64_t marks[LEDGER_MARKS_MAX];
     bool is_ahead;
-    unsigned mark_count = ledger_marks(h, &is_ahead, marks);
+    unsigned mark_count = marks_all(h, &is_ahead, marks);
+    if (MUTATION(MARK_NOT_CARRIED))
+        mark_count = 0;
     uint32_t seg = 0;
     uint8_t *room = mem_alloc(RECORD_SETTLE_ROOM(SETTLE_RANGES_MAX, LEDGER_MARKS_MAX));
     for (size_t at = 0; at < m->range_count || mark_count != 0;) {

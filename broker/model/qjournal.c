@@ -115,6 +115,26 @@ uint64_t qindex_mark(const struct qindex *ix)
     return ix->away != NULL && ix->away->mark > ix->next_fresh ? ix->away->mark : ix->next_fresh;
 }
 
+uint64_t qindex_ahead(const struct qindex *ix, uint64_t from, uint64_t count)
+{
+    struct walk w = { .ix = ix, .slot = qchunks_lower(&ix->chunks, from / QCHUNK_ENTRIES) };
+    if (ix->away != NULL)
+        w.run = qruns_lower(&ix->away->runs, from);
+    uint64_t first, last;
+    const struct qrun *run;
+    while (next_there(&w, &first, &last, &run)) {
+        if (last < from)
+            continue;
+        first = first > from ? first : from;
+        uint64_t there =
+            run != NULL && run->count < last - first + 1 ? run->count : last - first + 1;
+        if (count <= there)
+            return run != NULL ? last + 1 : first + count;
+        count -= there;
+    }
+    return (from > ix->next_new ? from : ix->next_new) + count;
+}
+
 void qindex_each_returned(const struct qindex *ix,
                           void (*each)(uint64_t qseq, uint32_t returns, void *arg), void *arg)
 {
@@ -166,19 +186,28 @@ static void restore_entry(struct qindex *ix, uint64_t qseq, const struct recover
     ix->ready++;
 }
 
-/* What is before it is gone, and as good as shown: nothing more is known of it after a start, and a
- * mark that began at 0 would be behind all that is to come. */
-static uint64_t first_alive(const struct recovered_level *l, uint64_t next_new)
+/* The first from here on that is there, or will be. What is before it is gone or was shown, and the
+ * positions between are given to nobody: a mark that began where they do would be used up by them,
+ * and what comes behind them would be handed out before the next one is written. */
+static uint64_t first_alive(const struct recovered_level *l, uint64_t from, uint64_t next_new)
 {
     const uint64_t mask = (UINT64_C(1) << 56) - 1;
     uint64_t first = next_new;
-    if (l->entry_count != 0 && (l->entries[0].qseq & mask) < first)
-        first = l->entries[0].qseq & mask;
-    for (size_t i = 0; i < l->run_count; i++) {
-        if (l->runs[i].count != 0 && (l->runs[i].first & mask) < first)
-            first = l->runs[i].first & mask;
+    for (size_t i = 0; i < l->entry_count; i++) { /* in order */
+        uint64_t qseq = l->entries[i].qseq & mask;
+        if (qseq < from)
+            continue;
+        first = qseq < first ? qseq : first;
+        break;
     }
-    return first;
+    for (size_t i = 0; i < l->run_count; i++) {
+        uint64_t at = l->runs[i].first & mask;
+        if (l->runs[i].count == 0 || (l->runs[i].last & mask) < from)
+            continue;
+        at = at > from ? at : from;
+        first = at < first ? at : first;
+    }
+    return first > from ? first : from;
 }
 
 bool qindex_restore(struct qindex *ix, const struct recovered_level *from, int64_t to_loop_ms)
@@ -215,9 +244,7 @@ bool qindex_restore(struct qindex *ix, const struct recovered_level *from, int64
     }
     if ((from->next_new & mask) > ix->next_new)
         ix->next_new = from->next_new & mask;
-    uint64_t alive = first_alive(from, ix->next_new);
-    if (alive > away->mark)
-        away->mark = alive;
+    away->mark = first_alive(from, away->mark, ix->next_new);
     away->first = ix->ready != 0 ? 0 : UINT64_MAX;
     return has_expiring;
 }

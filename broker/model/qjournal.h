@@ -22,6 +22,10 @@ bool qindex_dead_ranges(const struct qindex *ix, qrange_fn each, void *arg, stru
 /* Everything before it had been handed out. */
 uint64_t qindex_mark(const struct qindex *ix);
 
+/* So that between `from` and this position there are `count` messages, of those that are there and,
+ * behind them, of those to come. Positions that nobody has are not counted. */
+uint64_t qindex_ahead(const struct qindex *ix, uint64_t from, uint64_t count);
+
 void qindex_each_returned(const struct qindex *ix,
                           void (*each)(uint64_t qseq, uint32_t returns, void *arg), void *arg);
 

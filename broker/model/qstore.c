@@ -376,6 +376,12 @@ void qstore_marks(const struct qstore *st, void (*each)(uint64_t mark, void *arg
     }
 }
 
+uint64_t qstore_ahead(const struct qstore *st, uint64_t qseq, uint64_t count)
+{
+    const struct qindex *ix = index_of(st, qseq);
+    return ix != NULL ? ix->base + qindex_ahead(ix, qseq & POSITION_MASK, count) : qseq + count;
+}
+
 void qstore_each_returned(const struct qstore *st,
                           void (*each)(uint64_t qseq, uint32_t returns, void *arg), void *arg)
 {

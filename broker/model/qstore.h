@@ -110,6 +110,7 @@ bool qstore_at(const struct qstore *st, uint64_t qseq, struct place place);
 bool qstore_has_runs_in(const struct qstore *st, uint32_t seg);
 bool qstore_dead_ranges(const struct qstore *st, qrange_fn each, void *arg, struct qrun *sparse);
 void qstore_marks(const struct qstore *st, void (*each)(uint64_t mark, void *arg), void *arg);
+uint64_t qstore_ahead(const struct qstore *st, uint64_t qseq, uint64_t count);
 void qstore_each_returned(const struct qstore *st,
                           void (*each)(uint64_t qseq, uint32_t returns, void *arg), void *arg);
 

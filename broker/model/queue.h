@@ -313,6 +313,9 @@ bool queue_has_runs_in(const struct queue *q, uint32_t seg);
 MUST_CHECK bool queue_dead_ranges(const struct queue *q, qrange_fn each, void *arg,
                                   struct qrun *sparse);
 void queue_marks(const struct queue *q, void (*each)(uint64_t mark, void *arg), void *arg);
+
+/* The position behind `count` messages of its priority from `qseq` on, see qjournal.h. */
+uint64_t queue_ahead(const struct queue *q, uint64_t qseq, uint64_t count);
 void queue_each_returned(const struct queue *q,
                          void (*each)(uint64_t qseq, uint32_t returns, void *arg), void *arg);
 

@@ -82,6 +82,11 @@ void queue_marks(const struct queue *q, void (*each)(uint64_t mark, void *arg), 
     qstore_marks(&q->store, each, arg);
 }
 
+uint64_t queue_ahead(const struct queue *q, uint64_t qseq, uint64_t count)
+{
+    return qstore_ahead(&q->store, qseq, count);
+}
+
 void queue_each_returned(const struct queue *q,
                          void (*each)(uint64_t qseq, uint32_t returns, void *arg), void *arg)
 {

@@ -110,7 +110,10 @@
     X(STATE_NOT_CARRIED, "gives a segment up with settlements that still matter")                  \
     X(LARGE_REMOVED_EARLY, "removes a large message's file before its settlement is synced")       \
     X(CONFIRMED_EARLY, "confirms before what it confirms is durable")                              \
-    X(FENCE_EARLY, "says that something is settled for good before that is durable")
+    X(FENCE_EARLY, "says that something is settled for good before that is durable")               \
+    X(MARK_NOT_AWAITED, "hands messages out before the journal knows that they may be shown")      \
+    X(MARK_COUNTS_VOIDS, "takes positions that nobody has for messages that are to come")          \
+    X(MARK_NOT_CARRIED, "gives a segment up with the marks of what was handed out")
 
 enum mutation {
 #define X(name, text) MUTATION_##name,

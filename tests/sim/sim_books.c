@@ -36,6 +36,7 @@ struct sim_books {
     struct qids purging; /* once for each that is under way */
     bool was_closed;
     bool is_draining;
+    bool has_parted;
     char why[WHY_MAX];
 };
 
@@ -203,6 +204,7 @@ void sim_books_deliver(struct sim_books *b, uint64_t qid, uint64_t content, uint
     if (b->is_draining && !i->was_out && !i->is_last)
         judge_order(b, i);
     i->was_out = true;
+    i->is_marked = i->is_marked || !b->has_parted;
     i->is_out = !no_ack;
     i->is_settled = no_ack;
 }
@@ -244,6 +246,7 @@ void sim_books_requeue(struct sim_books *b, uint64_t qid, uint64_t qseq, bool se
     i->is_out = false;
     i->may_be_gone = i->may_be_gone || has_qid(&b->purging, qid);
     i->was_out = i->was_out && (seen || i->was_out_safe);
+    i->is_marked = i->is_marked && seen;
     i->is_last = i->is_last || to_end || !seen;
 }
 
@@ -291,6 +294,11 @@ void sim_books_drop_queue(struct sim_books *b, uint64_t qid)
             b->items[i].is_gone = true;
 }
 
+void sim_books_part(struct sim_books *b)
+{
+    b->has_parted = true;
+}
+
 void sim_books_quiet(struct sim_books *b)
 {
     for (size_t i = 0; i < b->count; i++) {
@@ -308,6 +316,7 @@ void sim_books_quiet(struct sim_books *b)
 void sim_books_begin(struct sim_books *b, bool was_closed)
 {
     b->was_closed = was_closed;
+    b->has_parted = false;
     b->purging.count = 0;
     b->last_count = 0;
     for (size_t i = 0; i < b->count; i++)
@@ -341,7 +350,7 @@ void sim_books_see(struct sim_books *b, uint64_t qid, uint64_t content, uint64_t
         complain(b, i, "is back, and was gone");
     else if (i->body_bytes != body_bytes)
         complain(b, i, "has another length");
-    else if (i->was_out_safe && !redelivered)
+    else if ((i->was_out_safe || i->is_marked) && !redelivered)
         complain(b, i, "is back without the mark");
     else if (b->was_closed && redelivered && !i->was_out && !has_qid(&b->asked, qid))
         complain(b, i, "is marked, and was not handed out");
@@ -361,7 +370,7 @@ void sim_books_end(struct sim_books *b)
         struct sim_item *i = &b->items[k];
         if (!i->is_seen && is_owed(i))
             complain(b, i, "was confirmed and is lost");
-        i->is_out = false;
+        i->is_out = i->is_marked = false;
         i->is_gone = i->is_gone || !i->is_seen;
         if (!i->is_seen)
             continue;

@@ -33,6 +33,7 @@ struct sim_item {
     bool is_out;          /* with a client */
     bool was_out;         /* handed out at least once... */
     bool was_out_safe;    /* ...and that is on disk */
+    bool is_marked;       /* handed out in this life: marks on disk have run ahead of that */
     bool is_last;         /* came back to the end of the queue: its order says nothing */
     bool is_twice;        /* a crash made two of it: nothing is judged any more */
     bool is_settled;      /* by a client */
@@ -63,6 +64,9 @@ void sim_books_purged(struct sim_books *b, uint64_t qid);
 /* A message of it may have gone to somebody who was gone himself. */
 void sim_books_loosen(struct sim_books *b, uint64_t qid);
 void sim_books_drop_queue(struct sim_books *b, uint64_t qid);
+
+/* The node ends, and its clients are gone: what is handed out now reaches nobody. */
+void sim_books_part(struct sim_books *b);
 
 /* Everything has been quiet, and nothing has failed. */
 void sim_books_quiet(struct sim_books *b);

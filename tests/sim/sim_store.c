@@ -448,6 +448,7 @@ static void show(struct sim_store *s)
 static bool free_node(struct sim_store *s)
 {
     sim_clients_vanish(s->clients);
+    sim_books_part(s->books);
     bool ok = sim_node_free(&s->node);
     sim_clients_free(&s->clients);
     for (struct wish *w; (w = LIST_FIRST(&s->wishes)) != NULL;) {

@@ -387,7 +387,7 @@ Test(queue_away, a_queue_that_is_restored_has_what_it_had)
     cr_expect(eq(u64, wa.first, 71));
     uint64_t mark = 0;
     queue_marks(&q, keep_mark, &mark);
-    cr_expect(eq(u64, mark, 6));
+    cr_expect(eq(u64, mark, 70), "the first that nobody was handed");
     w.ends = true;
     cr_assert(queue_fini(&q, SIZE_MAX));
     open_queue();
@@ -418,6 +418,26 @@ Test(queue_away, a_mark_begins_where_the_first_message_is_or_will_be)
     cr_assert(queue_restore(&q, &from, 0));
     queue_marks(&q, keep_mark, &mark);
     cr_expect(eq(u64, mark, 40000), "one waits that nobody was handed");
+    w.ends = true;
+    cr_assert(queue_fini(&q, SIZE_MAX));
+
+    entry.redelivered = true;
+    w.ends = false;
+    open_queue();
+    cr_assert(queue_restore(&q, &from, 0));
+    queue_marks(&q, keep_mark, &mark);
+    cr_expect(eq(u64, mark, 50000), "all that are there were shown");
+    w.ends = true;
+    cr_assert(queue_fini(&q, SIZE_MAX));
+
+    struct qrun run = { .first = 40500, .last = 40599, .count = 100, .body_bytes = 800, .seg = 2 };
+    level.runs = &run;
+    level.run_count = 1;
+    w.ends = false;
+    open_queue();
+    cr_assert(queue_restore(&q, &from, 0));
+    queue_marks(&q, keep_mark, &mark);
+    cr_expect(eq(u64, mark, 40500), "the first of those that nobody was handed");
     w.ends = true;
     cr_assert(queue_fini(&q, SIZE_MAX));
 }

@@ -1,0 +1,32 @@
+/*
+ * marks: how far, in each priority of a queue, messages may have been shown to somebody.
+ *
+ * What is written to the journal runs ahead of what was handed out, by a number of messages, so
+ * that it is durable long before it counts. It is renewed when half of them are handed out; twice
+ * as many are taken then if that was within a second. Positions may be missing between messages,
+ * many after a start: messages are counted, not positions. Knows the queue and its ledger_queue
+ * (ledger.h), and writes nothing itself. On the shard's thread.
+ */
+#ifndef WARREN_MARKS_H
+#define WARREN_MARKS_H
+
+#include "ledger.h"
+
+/* What the queue knows from before the start. */
+void marks_restore(struct hosted *h);
+
+/* This one is handed out. True when a mark is to be renewed. */
+bool marks_out(struct hosted *h, uint64_t qseq);
+
+/* Renews those for which it is time, of all priorities if somebody is expected: none may be late.
+ * Returns how many are to be written. */
+unsigned marks_renew(struct hosted *h, uint64_t now_ms, uint64_t out[LEDGER_MARKS_MAX]);
+
+/* Those to write when a segment with older ones goes: one for each priority that has any. *ahead:
+ * they run ahead. */
+unsigned marks_all(const struct hosted *h, bool *ahead, uint64_t out[LEDGER_MARKS_MAX]);
+
+/* As far as it was really handed out. */
+unsigned marks_exact(const struct hosted *h, uint64_t out[LEDGER_MARKS_MAX]);
+
+#endif
