@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/units.h"
 #include "census.h"
+#include "observer.h"
 #include "relay.h"
 #include "session.h"
 
@@ -79,6 +80,12 @@ static enum admin_verdict show_errors(struct run *r)
 static enum admin_verdict show_info(struct run *r)
 {
     admin_show_info(r->view, r->out);
+    return ADMIN_DONE;
+}
+
+static enum admin_verdict show_gossip(struct run *r)
+{
+    observer_show(r->view->observer, r->out);
     return ADMIN_DONE;
 }
 
@@ -365,6 +372,8 @@ static const struct {
     { "set weight", "<bk>/<srv> <n>[%]", "the same", set_weight_old },
     { "show backend", "", "the names of the backends", show_backend },
     { "show errors", "", "the last errors of clients", show_errors },
+    { "show gossip", "", "who is in the cluster, and how complete the table of queues is",
+      show_gossip },
     { "show info", "", "the process", show_info },
     { "show legs", "", "each channel and the broker that carries it", show_legs },
     { "show servers state", "[<bk>]", "state, weight and check of each server", show_servers },

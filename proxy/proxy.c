@@ -10,6 +10,7 @@
 #include "io/clock.h"
 #include "io/cookie.h"
 #include "io/host.h"
+#include "observer.h"
 #include "order.h"
 #include "pages.h"
 #include "view.h"
@@ -47,7 +48,8 @@ struct proxy {
     struct epoch *epoch;
     enum proxy_state state;
     struct process process;
-    struct cookie cookie; /* empty: none */
+    struct cookie cookie;      /* empty: none */
+    struct observer *observer; /* NULL: no gossip */
     struct snapshot *snapshot;
     struct view view;
     struct pages *pages;
@@ -262,6 +264,7 @@ static struct snapshot *load_again(struct proxy *p, struct err *err)
         log_warn("proxy", "-", "nbthread changes with the next start only");
     if (conf->global.maxconn != p->snapshot->conf->global.maxconn)
         log_warn("proxy", "-", "[global] maxconn changes with the next start only");
+    observer_reload(p->observer, &p->snapshot->conf->global, &conf->global);
     warn_all(conf);
     return snapshot_new(&conf, p->snapshot, loop_now_ms(p->loop), err);
 }
@@ -514,6 +517,7 @@ static bool open_view(struct proxy *p, struct err *err)
         .loop = p->loop,
         .snapshot = p->snapshot,
         .process = &p->process,
+        .observer = p->observer,
         .workers = p->workers,
         .worker_count = p->worker_count,
         .started_ms = clock_mono_ms(),
@@ -606,6 +610,8 @@ struct proxy *proxy_new(struct proxy_conf **conf, struct err *err)
     if (!read_cookie(p->snapshot, &p->cookie, err))
         goto fail;
     p->process.cookie = cookie_slice(&p->cookie);
+    if (!observer_open(p->loop, &p->snapshot->conf->global, p->process.cookie, &p->observer, err))
+        goto fail;
     loop_timer_init(&p->tick, p->loop, on_tick, p);
     loop_timer_init(&p->drain, p->loop, on_drain_timer, p);
     if (start(p, err))
@@ -675,6 +681,7 @@ void proxy_free(struct proxy **proxy)
         free_worker(&p->workers[i], i < p->running_count);
     pages_free(&p->pages);
     admin_close(&p->admin);
+    observer_close(&p->observer);
     if (p->loop != NULL) {
         loop_timer_fini(&p->tick);
         loop_timer_fini(&p->drain);

@@ -136,12 +136,34 @@ static bool add_frontend(struct finish *f, struct part *p)
     return true;
 }
 
+/* What gossip needs: a secret to be believed by, and somebody to ask. */
+static bool judge_gossip(struct finish *f)
+{
+    const struct global_conf *g = &f->conf->global;
+    const char *what = NULL;
+    if (g->gossip.kind == CONF_ADDRESS_NONE && g->gossip_seeds.count != 0)
+        what = "gossip-seed needs gossip, such as gossip = :25672";
+    else if (g->gossip.kind == CONF_ADDRESS_UNIX)
+        what = "gossip is a port, such as :25672";
+    else if (g->gossip.kind != CONF_ADDRESS_NONE && g->cookie_file == NULL)
+        what = "gossip needs the cluster's secret, such as cookie-file = /etc/warren/cookie";
+    else if (g->gossip.kind != CONF_ADDRESS_NONE && g->gossip_seeds.count == 0)
+        what = "gossip needs somebody to ask, such as gossip-seed = rabbit1:25672";
+    for (size_t i = 0; i < g->gossip_seeds.count && what == NULL; i++)
+        if (g->gossip_seeds.items[i].kind != CONF_ADDRESS_TCP ||
+            g->gossip_seeds.items[i].port == 0 || g->gossip_seeds.items[i].host[0] == '\0')
+            what = "gossip-seed names brokers, such as rabbit1:25672";
+    return what == NULL || err_set(f->err, ERR_CONFIG, "%s: [global] %s", f->conf->path, what);
+}
+
 static bool finish(struct finish *f)
 {
     struct root *r = f->root;
     f->conf->global = r->global;
     f->conf->global.timeout_drain_ms = r->defaults.drain_ms;
     f->conf->warnings = r->warnings;
+    if (!judge_gossip(f))
+        return false;
     for (unsigned i = 0; i < r->part_count; i++) {
         if (!judge_name(f, i) || !judge(f, r->parts[i]))
             return false;

@@ -103,6 +103,8 @@ struct global_conf {
     const char *socket_path; /* NULL: none */
     unsigned socket_mode;
     const char *cookie_file;
+    struct conf_address gossip; /* kind NONE: none */
+    struct conf_addresses gossip_seeds;
     const char *log_target;
     unsigned log_level; /* enum log_level */
     uint64_t timeout_drain_ms;

@@ -74,22 +74,6 @@ static bool set_option(void *instance, const struct conf_value *value, struct er
     return check_option(value, &((struct part *)instance)->check, err);
 }
 
-static void warn(struct root *r, const struct conf_value *value, const char *what)
-{
-    struct text t;
-    text_init(&t, ERR_TEXT_MAX);
-    text_put(&t, "%s: %s", value->where, what);
-    conf_list_add(&r->warnings, conf_store_str(value->store, text_view(&t)), value->store);
-    text_fini(&t);
-}
-
-static bool set_gossip(void *instance, const struct conf_value *value, struct err *err)
-{
-    (void)err;
-    warn(instance, value, "gossip has no effect in this version: servers are those listed");
-    return true;
-}
-
 static bool balance_of(const struct conf_value *value, enum balance_kind *out, bool *by_master,
                        struct err *err)
 {
@@ -357,16 +341,18 @@ static const struct conf_directive directives[] = {
       .help = "The cluster's cookie: proves to Warren's brokers who sends the client's address." },
     { .section = "global",
       .key = "gossip",
-      .type = CONF_STRING,
-      .set = set_gossip,
+      .type = CONF_ADDRESS,
+      .offset = CONF_FIELD(struct root, global.gossip),
       .shown = "none",
-      .help = "The port of the proxy's own gossip. Has no effect yet." },
+      .help =
+          "The port of the proxy's own gossip, TCP and UDP, by which it knows the cluster. Needs "
+          "cookie-file and gossip-seed." },
     { .section = "global",
       .key = "gossip-seed",
-      .type = CONF_LIST,
-      .set = set_gossip,
+      .type = CONF_ADDRESSES,
+      .offset = CONF_FIELD(struct root, global.gossip_seeds),
       .shown = "none",
-      .help = "Nodes to ask first. Has no effect yet." },
+      .help = "Brokers to ask first: their cluster ports. Others become known by themselves." },
     { .section = "global",
       .key = "log",
       .type = CONF_WORDS,

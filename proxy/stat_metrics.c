@@ -1,6 +1,7 @@
 #include "stat_metrics.h"
 
 #include "base/check.h"
+#include "observer.h"
 
 #include <string.h>
 
@@ -239,4 +240,5 @@ void stat_metrics(const struct stat_row *rows, unsigned count, const struct view
     put_check_status(out, rows, count);
     put_warren(out, v);
     put_legs(out, rows, count);
+    observer_metrics(v->observer, out);
 }

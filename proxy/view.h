@@ -8,10 +8,13 @@
 #include "snapshot.h"
 #include "worker.h"
 
+struct observer;
+
 struct view {
     struct loop *loop;
     struct snapshot *snapshot; /* the one in force; changes with a reload */
     struct process *process;
+    const struct observer *observer; /* NULL: no gossip */
     struct worker *workers;
     unsigned worker_count;
     uint64_t started_ms;

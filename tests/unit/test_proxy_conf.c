@@ -89,9 +89,33 @@ Test(proxy_conf, the_contract_s_sample)
     cr_expect(eq(int, management->mode, PROXY_MODE_TCP));
     cr_expect(not(management->amqp_check), "what it speaks is not known");
     cr_expect(eq(int, c->frontends[2]->backend, -1));
-    cr_expect(c->warnings.count >= 4, "gossip, its seeds, discover and queue-master");
+    cr_expect(c->warnings.count >= 2, "discover and queue-master");
+    cr_expect(eq(u16, c->global.gossip.port, 25672));
+    cr_expect(eq(sz, c->global.gossip_seeds.count, 2));
+    expect_text(c->global.gossip_seeds.items[1].host, "rabbit2");
     proxy_conf_free(&c);
     cr_expect(c == NULL);
+}
+
+Test(proxy_conf, gossip_needs_a_secret_and_somebody_to_ask)
+{
+    static const char *const rows[][2] = {
+        { "gossip = :25672\ngossip-seed = a:1\n", "cookie-file" },
+        { "gossip = :25672\ncookie-file = /c\n", "somebody to ask" },
+        { "gossip-seed = a:1\ncookie-file = /c\n", "needs gossip" },
+        { "gossip = /run/x\ngossip-seed = a:1\ncookie-file = /c\n", "is a port" },
+        { "gossip = :25672\ngossip-seed = :1\ncookie-file = /c\n", "names brokers" },
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        struct err err;
+        struct text t;
+        text_init(&t, 4096);
+        text_put(&t, "[global]\n%s" BACK "[frontend f]\nbind = :1\ndefault_backend = b\n",
+                 rows[i][0]);
+        struct proxy_conf *c = proxy_conf_load_text("x", text_view(&t), &err);
+        cr_expect(c == NULL && strstr(err.text, rows[i][1]) != NULL, "%zu: %s", i, err.text);
+        text_fini(&t);
+    }
 }
 
 Test(proxy_conf, the_least_that_works)

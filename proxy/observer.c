@@ -1,0 +1,192 @@
+#include "observer.h"
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "bind_addr.h"
+#include "gossip/location_sub.h"
+#include "io/host.h"
+#include "link/link_door.h"
+
+#include <string.h>
+
+struct observer {
+    struct loop *loop;
+    char name[LINK_NAME_MAX];
+    char at[64]; /* the port as others are told */
+    struct link_node *node;
+    struct link_door *door;
+    struct gossip_net *net;
+    struct location_sub *sub;
+};
+
+/* ---- from gossip ------------------------------------------------------------------------------
+ */
+
+static void on_member(uint64_t id, const struct gossip_member *m, void *arg)
+{
+    const struct observer *o = arg;
+    if (o->sub != NULL)
+        location_sub_member(o->sub, id, m);
+}
+
+static void on_rumour(const struct gossip_rumour *r, void *arg)
+{
+    const struct observer *o = arg;
+    location_sub_rumour(o->sub, r);
+}
+
+static void on_cluster(const uint8_t cluster[GOSSIP_CLUSTER_BYTES], void *arg)
+{
+    const struct observer *o = arg;
+    location_sub_cluster(o->sub, cluster);
+}
+
+/* ---- life -------------------------------------------------------------------------------------
+ */
+
+static void set_seeds(struct observer *o, const struct global_conf *conf)
+{
+    const char *places[GOSSIP_PLACES_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < conf->gossip_seeds.count && count < GOSSIP_PLACES_MAX; i++)
+        places[count++] = conf->gossip_seeds.items[i].text;
+    gossip_net_set_places(o->net, places, count);
+}
+
+static bool open_node(struct observer *o, struct slice cookie, struct err *err)
+{
+    struct link_identity self = { .node = 0 };
+    char host[LINK_NAME_MAX / 2];
+    struct text name = text_over(o->name, sizeof o->name);
+    host_short_name(host, sizeof host);
+    text_put(&name, "proxy@%s", host);
+    memcpy(self.name, o->name, sizeof self.name);
+    o->node = link_node_new(cookie, &self, err);
+    return o->node != NULL;
+}
+
+/* Talks by TCP and packets by UDP, on one number; told to others without a host unless one is
+ * named, since where we are seen from is what they can reach. */
+static bool listen_at(struct observer *o, const struct conf_address *where, struct sock_addr *at,
+                      struct err *err)
+{
+    const struct bind_conf b = { .at = *where, .where = "[global] gossip" };
+    struct text told = text_over(o->at, sizeof o->at);
+    if (!bind_addr(&b, at, err))
+        return false;
+    o->door = link_door_new(o->loop);
+    uint16_t port = link_door_listen(o->door, at, err);
+    if (port == 0)
+        return err_context(err, "[global] gossip");
+    sock_addr_set_port(at, port);
+    if (strlen(where->host) < 40 && strcmp(where->host, "*") != 0)
+        text_put(&told, strchr(where->host, ':') != NULL ? "[%s]" : "%s", where->host);
+    text_put(&told, ":%u", port);
+    return true;
+}
+
+static bool open_net(struct observer *o, const struct sock_addr *at, struct slice cookie,
+                     struct err *err)
+{
+    o->net = gossip_net_new(
+        &(struct gossip_net_setup){
+            .loop = o->loop,
+            .link_node = o->node,
+            .cookie = cookie,
+            .inc = 1, /* its number is another one each time */
+            .role = GOSSIP_ROLE_PROXY,
+            .name = o->name,
+            .version = WARREN_VERSION,
+            .cluster_at = o->at,
+            .at = *at,
+            .handlers = { .on_member = on_member,
+                          .on_rumour = on_rumour,
+                          .on_cluster = on_cluster },
+            .arg = o,
+        },
+        err);
+    if (o->net == NULL)
+        return err_context(err, "[global] gossip");
+    struct link_hall *hall = gossip_net_hall(o->net);
+    link_door_serve(o->door, LINK_FEED, &hall, 1);
+    o->sub = location_sub_new(o->loop, o->node, o->net, cookie);
+    return true;
+}
+
+bool observer_open(struct loop *loop, const struct global_conf *conf, struct slice cookie,
+                   struct observer **out, struct err *err)
+{
+    struct sock_addr at;
+    char where[SOCK_ADDR_TEXT_MAX];
+    *out = NULL;
+    if (conf->gossip.kind == CONF_ADDRESS_NONE)
+        return true;
+    struct observer *o = mem_zalloc(sizeof *o);
+    o->loop = loop;
+    if (!open_node(o, cookie, err) || !listen_at(o, &conf->gossip, &at, err) ||
+        !open_net(o, &at, cookie, err)) {
+        observer_close(&o);
+        return false;
+    }
+    set_seeds(o, conf);
+    log_info("gossip", o->name, "takes part at=%s seeds=%zu", sock_addr_text(&at, where),
+             conf->gossip_seeds.count);
+    *out = o;
+    return true;
+}
+
+void observer_close(struct observer **op)
+{
+    struct observer *o = *op;
+    if (o == NULL)
+        return;
+    *op = NULL;
+    location_sub_free(&o->sub);
+    if (o->net != NULL) {
+        gossip_net_leave(o->net);
+        link_door_serve(o->door, LINK_FEED, NULL, 0);
+        gossip_net_free(&o->net);
+    }
+    if (o->door != NULL)
+        link_door_free(&o->door);
+    while (loop_settle(o->loop)) /* what the door had handed on; the hall itself */
+        ;
+    if (o->node != NULL)
+        link_node_free(&o->node);
+    mem_free(o);
+}
+
+void observer_reload(struct observer *o, const struct global_conf *was,
+                     const struct global_conf *now)
+{
+    const char *a = was->gossip.text != NULL ? was->gossip.text : "";
+    const char *b = now->gossip.text != NULL ? now->gossip.text : "";
+    if (strcmp(a, b) != 0)
+        log_warn("proxy", "-", "[global] gossip changes with the next start only");
+    if (o != NULL)
+        set_seeds(o, now);
+}
+
+/* ---- looking ----------------------------------------------------------------------------------
+ */
+
+void observer_show(const struct observer *o, struct text *out)
+{
+    if (o == NULL) {
+        text_str(out, "No gossip: [global] gossip names no port.\n");
+        return;
+    }
+    gossip_net_show(o->net, out);
+    location_sub_show(o->sub, out);
+}
+
+void observer_metrics(const struct observer *o, struct text *out)
+{
+    struct gossip_net_figures f;
+    if (o == NULL)
+        return;
+    gossip_net_figures(o->net, &f);
+    gossip_net_metrics(&f, out);
+    location_sub_metrics(o->sub, out);
+}
