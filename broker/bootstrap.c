@@ -1,11 +1,11 @@
 #include "bootstrap.h"
 
 #include "client/auth.h"
-#include "control.h"
+#include "cluster/cluster.h"
 #include "io/random.h"
 
 struct start {
-    struct control *control;
+    struct cluster_first *first;
     const struct broker_conf *conf;
     uint64_t vhost_id;
 };
@@ -15,7 +15,7 @@ static bool apply_for(const struct start *s, const struct meta_cmd *cmd, uint64_
                       const char *key, struct err *err)
 {
     struct meta_refusal why;
-    return control_apply_now(s->control, cmd, id, &why) ||
+    return cluster_first_add(s->first, cmd, id, &why) ||
            err_set(err, ERR_CONFIG, "[auth] %s: %s", key, why.text);
 }
 
@@ -74,9 +74,9 @@ static bool make_cluster_id(const struct start *s, struct err *err)
                  "the cluster's id", err);
 }
 
-bool bootstrap(struct control *control, const struct broker_conf *conf, struct err *err)
+bool bootstrap(struct cluster_first *first, const struct broker_conf *conf, struct err *err)
 {
-    struct start s = { control, conf, 0 };
+    struct start s = { first, conf, 0 };
     if (!make_vhost(&s, err) || !make_cluster_id(&s, err))
         return false;
     if (conf->auth.default_user == NULL)

@@ -7,11 +7,11 @@
 #include "base/err.h"
 #include "broker_conf.h"
 
-struct control;
+struct cluster_first;
 
-/* On the control thread, at a first start or in the course of a reset: commands that are shown with
- * the rest of their group (control_apply_now). Hashes a password. False when the metadata refuse
- * what [auth] default-... say. */
-MUST_CHECK bool bootstrap(struct control *control, const struct broker_conf *conf, struct err *err);
+/* On the control thread, when a new cluster is made: at a first start, or in the course of a reset.
+ * Hashes a password. False when the metadata refuse what [auth] default-... say. */
+MUST_CHECK bool bootstrap(struct cluster_first *first, const struct broker_conf *conf,
+                          struct err *err);
 
 #endif

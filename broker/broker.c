@@ -1,4 +1,4 @@
-#include "broker.h"
+#include "broker_inner.h"
 
 #include "alarms.h"
 #include "base/check.h"
@@ -7,8 +7,11 @@
 #include "bootstrap.h"
 #include "client/auth.h"
 #include "client/connection.h"
+#include "cluster/cluster.h"
 #include "control.h"
 #include "doorway.h"
+#include "effects.h"
+#include "entrance.h"
 #include "io/cookie.h"
 #include "io/disk.h"
 #include "io/epoch.h"
@@ -29,53 +32,13 @@
 
 #include <inttypes.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #define SETTLE_ROUNDS_MAX 100000
-#define TICK_MS           100u
-#define TICK_NEAR_MS      10u                 /* once messages take a quarter of what they may */
-#define LIMIT_LEAST       ((uint64_t)1 << 20) /* whoever sets less wants publishers to stand still */
+#define LEAVE_MS_MAX      10000u /* for the others to hear of an orderly stop */
 #define HASH_THREADS      2u
 #define HASHES_MAX        4096u /* that wait for those; see client/auth.c for what bounds them before */
-
-struct broker {
-    _Atomic(struct live *) live; /* a reference; replaced by the control thread */
-    char *name;
-    atomic_uint_least16_t node;
-    struct cookie cookie;
-    broker_reload_fn reload;
-    void *reload_arg;
-    struct loop *loop; /* control */
-    struct epoch *epoch;
-    struct meta *meta;
-    struct control *control;
-    struct work_pool *hashing; /* passwords */
-    struct tally *tallies[BROKER_TALLIES];
-    struct shard **shards;
-    uint32_t shard_count;
-    uint32_t started; /* shards whose loop runs */
-    struct storage *storage;
-    struct service *service;
-    struct mgmt_http *mgmt;
-    struct ctl *ctl;
-    struct doorway *doorway;
-    atomic_uint alarms; /* enum broker_alarm */
-    atomic_bool pressed;
-    atomic_bool exhausted;
-    uint64_t ceiling_bytes; /* of messages, while there is an alarm: above it, it is exhausted */
-    atomic_uint_least64_t epoch_waiting; /* as of the last tick */
-    struct loop_timer tick;
-    bool stopping;
-    atomic_bool failed;
-    bool failure_told;
-    char leaving_text[ERR_TEXT_MAX + 64]; /* set before `stopping` by a failure */
-    atomic_bool app_stopped;
-    atomic_bool drained;
-    atomic_uint_least64_t memory_limit; /* set while it runs; UINT64_MAX: the configuration's */
-    atomic_uint_least64_t disk_limit;
-};
 
 struct shard *broker_shard(const struct broker *b, uint32_t index)
 {
@@ -91,6 +54,11 @@ uint32_t broker_shard_count(const struct broker *b)
 struct control *broker_control(const struct broker *b)
 {
     return b->control;
+}
+
+struct cluster *broker_cluster(const struct broker *b)
+{
+    return entrance_cluster(b->entrance);
 }
 
 const struct meta_version *broker_meta(const struct broker *b)
@@ -199,6 +167,11 @@ void broker_set_app_running(struct broker *b, bool running)
     atomic_store_explicit(&b->app_stopped, !running, memory_order_relaxed);
 }
 
+bool broker_is_stopping(const struct broker *b)
+{
+    return b->stopping;
+}
+
 bool broker_is_drained(const struct broker *b)
 {
     return atomic_load_explicit(&b->drained, memory_order_relaxed);
@@ -277,35 +250,25 @@ static bool make_shards(struct broker *b, struct err *err)
     return true;
 }
 
-static void on_tick(void *arg);
-
-bool broker_bootstrap(struct broker *b, struct err *err)
-{
-    return bootstrap(b->control, broker_live(b)->conf, err);
-}
-
 static void make_metadata(struct broker *b)
 {
     b->epoch = epoch_new();
-    b->meta =
-        meta_new(&(struct meta_setup){ .hash_seed = random_u64(),
-                                       .shard_count = (uint32_t)broker_live(b)->conf->node.threads,
-                                       .retire = retire,
-                                       .retire_arg = b->epoch });
-    b->control = control_new(b, b->loop, b->meta);
+    b->meta_setup =
+        (struct meta_setup){ .hash_seed = random_u64(),
+                             .shard_count = (uint32_t)broker_live(b)->conf->node.threads,
+                             .retire = retire,
+                             .retire_arg = b->epoch };
+    b->meta = meta_new(&b->meta_setup);
+    b->control = control_new(b->loop);
 }
 
-/* What is on disk, or what a new node has. Queues that come of it wait as mail until the shards'
- * loops run. */
+/* The node's folder is ours, and tells who it is. */
 static bool open_storage(struct broker *b, struct err *err)
 {
-    bool is_new;
     b->storage = storage_open(b, b->epoch, NULL, err);
-    if (b->storage == NULL || !control_open(b->control, broker_store(b), b->epoch, &is_new, err))
-        return false;
-    if (is_new && !(broker_bootstrap(b, err) && control_show_now(b->control, err)))
-        return false;
-    return storage_recover(b->storage, err);
+    if (b->storage != NULL)
+        b->entrance = entrance_new(b, b->epoch, b->meta, &b->meta_setup, err);
+    return b->entrance != NULL;
 }
 
 /* *tls stays NULL when nobody needs it. */
@@ -337,7 +300,7 @@ struct broker *broker_new(struct broker_conf **conf, broker_reload_fn reload, vo
     b->loop = loop_new("control", err);
     if (b->loop == NULL)
         goto fail;
-    loop_timer_init(&b->tick, b->loop, on_tick, b);
+    loop_timer_init(&b->tick, b->loop, broker_on_tick, b);
     b->service = service_new(b, b->loop);
     snprintf(b->leaving_text, sizeof b->leaving_text, "%s",
              "broker forced connection closure with reason 'shutdown'");
@@ -388,15 +351,16 @@ static void settle_shards(struct broker *b)
 static void free_loops(struct broker *b)
 {
     work_pool_free(&b->hashing);
-    control_stop(b->control);
+    entrance_stop(b->entrance);
     if (b->storage != NULL)
         storage_stop(b->storage);
     settle_loops(b);
     service_free(&b->service);
     ctl_free(&b->ctl);
-    doorway_free(&b->doorway);
     mgmt_http_free(&b->mgmt);
-    control_free(&b->control); /* it has the store's disk */
+    entrance_free(&b->entrance); /* it has the store's disk */
+    control_free(&b->control);
+    doorway_free(&b->doorway);
     storage_free(&b->storage); /* it has the shards' loops */
     settle_shards(b);
     for (uint32_t i = 0; i < b->shard_count && b->shards[i] != NULL; i++) {
@@ -428,113 +392,6 @@ void broker_free(struct broker **broker)
     mem_free(b->name);
     mem_free(b);
 }
-/* ---- memory ---- */
-
-/* Whoever waits is told when the last alarm has ended. */
-static void set_alarm(struct broker *b, enum broker_alarm kind, bool on)
-{
-    unsigned was = broker_alarms(b);
-    unsigned now = on ? was | (unsigned)kind : was & ~(unsigned)kind;
-    atomic_store(&b->alarms, now);
-    if (was != 0 && now == 0)
-        alarms_ended(b);
-}
-
-struct disk_notice {
-    struct mail mail;
-    struct broker *broker;
-};
-
-static void on_disk_changed(struct mail *mail)
-{
-    struct disk_notice *n = CONTAINER_OF(mail, struct disk_notice, mail);
-    struct broker *b = n->broker;
-    if (broker_store(b) != NULL)
-        set_alarm(b, BROKER_ALARM_DISK, (store_alarms(broker_store(b)) & STORE_NO_ROOM) != 0);
-    mem_free(n);
-}
-
-void broker_disk_changed(struct broker *b)
-{
-    struct disk_notice *n = mem_zalloc(sizeof *n);
-    *n = (struct disk_notice){ { NULL, on_disk_changed }, b };
-    mailbox_post(b->loop, &n->mail);
-}
-
-uint64_t broker_message_bytes(const struct broker *b)
-{
-    int64_t sum = 0;
-    for (uint32_t i = 0; i < b->shard_count; i++)
-        sum += atomic_load_explicit(&b->shards[i]->message_bytes, memory_order_relaxed);
-    return sum > 0 ? (uint64_t)sum : 0;
-}
-
-/* From one half of what they may take on messages leave memory, until they take a tenth less. */
-static void judge_pressure(struct broker *b, uint64_t bytes, uint64_t limit)
-{
-    uint64_t most = limit / PAGER_SHARE;
-    bool was = broker_is_pressed(b);
-    bool is = bytes > (was ? most - most / 10 : most);
-    if (is == was)
-        return;
-    atomic_store_explicit(&b->pressed, is, memory_order_relaxed);
-    store_set_pressed(broker_store(b), is);
-    for (uint32_t i = 0; is && i < b->shard_count; i++)
-        pager_press(b->shards[i]);
-}
-
-/* What messages take, which is judged by the limit. */
-static uint64_t look_at_memory(struct broker *b)
-{
-    uint64_t bytes = broker_message_bytes(b);
-    uint64_t limit = broker_memory_limit(b);
-    bool on = bytes > limit || limit < LIMIT_LEAST;
-    if (on != ((broker_alarms(b) & BROKER_ALARM_MEMORY) != 0)) {
-        /* Publishers that are stopped may end what they have begun, in this quarter more. */
-        b->ceiling_bytes = bytes + limit / 4;
-        set_alarm(b, BROKER_ALARM_MEMORY, on);
-        alarms_tell_of_memory(b->name, on, bytes, limit);
-    }
-    atomic_store_explicit(&b->exhausted, on && bytes > b->ceiling_bytes, memory_order_relaxed);
-    judge_pressure(b, bytes, limit);
-    return bytes;
-}
-
-struct new_limit {
-    struct mail mail;
-    struct broker *broker;
-    struct loop *reply_to;
-    struct mail *done;
-};
-
-static void on_new_limit(struct mail *mail)
-{
-    struct new_limit *n = CONTAINER_OF(mail, struct new_limit, mail);
-    (void)look_at_memory(n->broker);
-    mailbox_post(n->reply_to, n->done);
-    mem_free(n);
-}
-
-void broker_set_memory_limit(struct broker *b, uint64_t octets, struct loop *reply_to,
-                             struct mail *done)
-{
-    atomic_store_explicit(&b->memory_limit, octets, memory_order_relaxed);
-    struct new_limit *n = mem_zalloc(sizeof *n);
-    *n = (struct new_limit){ { NULL, on_new_limit }, b, reply_to, done };
-    mailbox_post(b->loop, &n->mail);
-}
-
-static void on_tick(void *arg)
-{
-    struct broker *b = arg;
-    uint64_t bytes = look_at_memory(b);
-    epoch_reclaim(b->epoch);
-    atomic_store_explicit(&b->epoch_waiting, epoch_waiting(b->epoch), memory_order_relaxed);
-    /* What comes in between two looks is beyond the watermark: a fast network brings gigabytes a
-     * second. */
-    loop_timer_start(&b->tick, bytes > broker_memory_limit(b) / 4 ? TICK_NEAR_MS : TICK_MS);
-}
-
 /* ---- failing ---- */
 
 struct failure {
@@ -587,9 +444,22 @@ void broker_shard_is_idle(struct shard *s)
     mailbox_post(s->broker->loop, &n->mail);
 }
 
+static void on_left_cluster(void *arg)
+{
+    struct broker *b = arg;
+    doorway_close(b->doorway);
+    loop_stop(b->loop);
+}
+
+/* The clients have gone; now the other nodes hear of it. */
 void broker_has_left(struct broker *b)
 {
-    loop_stop(b->loop);
+    uint64_t within_ms = broker_live(b)->conf->cluster.drain_timeout_ms;
+    if (atomic_load(&b->failed))
+        on_left_cluster(b);
+    else
+        cluster_leave(broker_cluster(b), within_ms < LEAVE_MS_MAX ? within_ms : LEAVE_MS_MAX,
+                      on_left_cluster, b);
 }
 
 void broker_stop(struct broker *b)
@@ -599,9 +469,11 @@ void broker_stop(struct broker *b)
     b->stopping = true;
     log_info("broker", b->name, "stopping");
     mgmt_http_close(b->mgmt);
-    doorway_close(b->doorway);
     ctl_close(b->ctl);
-    service_leave(b->service);
+    if (b->is_open)
+        service_leave(b->service);
+    else
+        loop_stop(b->loop); /* it has not begun */
 }
 
 static void on_stop_signal(void *arg)
@@ -652,38 +524,68 @@ static void stop_loops(struct broker *b)
     for (uint32_t i = 0; i < b->started; i++)
         loop_join(b->shards[i]->loop);
     b->started = 0;
-    mgmt_http_stop(b->mgmt);
+    if (b->mgmt != NULL)
+        mgmt_http_stop(b->mgmt);
 }
 
-bool broker_start(struct broker *b, struct err *err)
+static bool listen_to_signals(struct broker *b, struct err *err)
 {
-    if (!loop_on_signal(b->loop, SIGTERM, on_stop_signal, b, err) ||
-        !loop_on_signal(b->loop, SIGINT, on_stop_signal, b, err) ||
-        !loop_on_signal(b->loop, SIGHUP, on_reload_signal, b, err))
-        return false;
-    if (!service_open(b->service, err))
-        return false;
+    return loop_on_signal(b->loop, SIGTERM, on_stop_signal, b, err) &&
+           loop_on_signal(b->loop, SIGINT, on_stop_signal, b, err) &&
+           loop_on_signal(b->loop, SIGHUP, on_reload_signal, b, err);
+}
+
+static bool open_management(struct broker *b, struct err *err)
+{
     b->mgmt = mgmt_http_new(b, b->epoch, err);
     if (b->mgmt == NULL)
         return false;
     if (!doorway_open(b->doorway, err))
         return false;
     b->ctl = ctl_new(b, b->mgmt, err);
-    if (b->ctl == NULL)
-        return false;
-    if (!storage_start(b->storage, err))
-        return false;
-    for (; b->started < b->shard_count; b->started++) {
-        if (!loop_start(b->shards[b->started]->loop, err)) {
-            stop_loops(b);
+    return b->ctl != NULL;
+}
+
+static bool start_shards(struct broker *b, struct err *err)
+{
+    for (; b->started < b->shard_count; b->started++)
+        if (!loop_start(b->shards[b->started]->loop, err))
             return false;
-        }
-    }
-    if (!mgmt_http_start(b->mgmt, err)) {
+    return true;
+}
+
+/* What is on disk of the queues that there are. They wait as mail until the shards' loops run. */
+static bool open_queues(struct broker *b, struct err *err)
+{
+    effects_of_start(b, meta_current(b->meta));
+    cluster_carry_out_from_now(broker_cluster(b));
+    return storage_recover(b->storage, err);
+}
+
+static bool open_for_clients(struct broker *b, struct err *err)
+{
+    if (!open_queues(b, err) || !service_open(b->service, err) || !storage_start(b->storage, err))
+        return false;
+    if (!start_shards(b, err))
+        return false;
+    b->is_open = true;
+    entrance_passed(b->entrance);
+    if (mgmt_http_is_running(b->mgmt))
+        mgmt_http_reopen(b->mgmt);
+    return mgmt_http_is_running(b->mgmt) || mgmt_http_start(b->mgmt, err);
+}
+
+bool broker_start(struct broker *b, broker_waits_fn waits, void *arg, struct err *err)
+{
+    if (!listen_to_signals(b, err) || !open_management(b, err) ||
+        !entrance_pass(b->entrance, waits, arg, err) ||
+        (!b->stopping && !open_for_clients(b, err))) {
         stop_loops(b);
         return false;
     }
-    loop_timer_start(&b->tick, TICK_MS);
+    if (b->stopping)
+        return true;
+    loop_timer_start(&b->tick, BROKER_TICK_MS);
     storage_hand_out(b->storage);
     log_info("broker", b->name, "started version=%s threads=%u memory_limit=%" PRIu64,
              WARREN_VERSION, b->shard_count, broker_live(b)->conf->limits.memory_bytes);
@@ -692,7 +594,8 @@ bool broker_start(struct broker *b, struct err *err)
 
 bool broker_run(struct broker *b)
 {
-    loop_run(b->loop);
+    if (b->is_open)
+        loop_run(b->loop);
     stop_loops(b);
     storage_stop(b->storage);
     log_info("broker", b->name, "stopped");

@@ -12,6 +12,7 @@
 #include "cluster/meta.h"
 
 struct broker;
+struct cluster;
 struct control;
 struct loop;
 struct mail;
@@ -31,8 +32,11 @@ typedef struct broker_conf *(*broker_reload_fn)(void *arg, struct err *err);
 MUST_CHECK struct broker *broker_new(struct broker_conf **conf, broker_reload_fn reload, void *arg,
                                      struct err *err);
 
-/* Start the shards and listen. On failure nothing listens. */
-MUST_CHECK bool broker_start(struct broker *b, struct err *err);
+/* Wait for the cluster, start the shards and listen. On failure nothing listens. `waits` (may be
+ * NULL) is called when it takes a while, because other nodes are waited for. True also when the
+ * node was told to stop meanwhile: broker_run then returns at once. */
+typedef void (*broker_waits_fn)(void *arg);
+MUST_CHECK bool broker_start(struct broker *b, broker_waits_fn waits, void *arg, struct err *err);
 
 /* Until TERM or INT asked for an orderly stop, and it is over; or until it had to give up, which it
  * has logged: then false. */
@@ -42,6 +46,7 @@ void broker_free(struct broker **b);
 struct shard *broker_shard(const struct broker *b, uint32_t index);
 uint32_t broker_shard_count(const struct broker *b);
 struct control *broker_control(const struct broker *b);
+struct cluster *broker_cluster(const struct broker *b);
 const struct meta_version *broker_meta(const struct broker *b);
 
 /* What connections and channels are counted by, over all shards. */
@@ -100,11 +105,10 @@ void broker_shard_is_idle(struct shard *s);
 struct service *broker_service(const struct broker *b); /* any thread */
 void broker_set_app_running(struct broker *b, bool running);
 void broker_set_drained(struct broker *b, bool drained);
-/* What a new node has; see bootstrap.h. */
-MUST_CHECK bool broker_bootstrap(struct broker *b, struct err *err);
 struct mgmt_http *broker_mgmt(const struct broker *b);
-/* As TERM does. */
+/* As TERM does; it was told to. */
 void broker_stop(struct broker *b);
+bool broker_is_stopping(const struct broker *b);
 /* What is to be kept cannot be kept any more: say so, and leave. Any thread. */
 void broker_fail(struct broker *b, const struct err *why);
 /* There is nobody left to wait for. */

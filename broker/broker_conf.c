@@ -120,6 +120,10 @@ static bool work_out(struct broker_conf *c, const struct broker_conf_args *args,
         c->node.threads = host_cores("") > 1 ? host_cores("") - 1 : 1;
     if (!fill_paths(c, args, err) || !take_rabbit_variables(c, args, err))
         return false;
+    if (c->node.type != BROKER_NODE_DISC && c->cluster.seeds.count == 0)
+        return err_set(err, ERR_CONFIG,
+                       "%s: [node] type: a node that is alone is a disc node: give [cluster] seeds",
+                       c->file != NULL ? c->file : "(no file)");
     if (c->listen.amqps.count != 0 && c->tls.cert == NULL)
         return err_set(err, ERR_CONFIG, "%s: [listen] amqps needs a certificate: [tls] cert",
                        c->file != NULL ? c->file : "(no file)");

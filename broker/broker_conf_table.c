@@ -241,17 +241,6 @@ static const struct conf_directive directives[] = {
 /* ---- the sections ---- */
 
 /* What later versions can do is refused, not ignored: who asks for it counts on it. */
-static bool close_node(void *root, void *instance, struct err *err)
-{
-    struct broker_conf *c = root;
-    (void)instance;
-    if (c->node.type != BROKER_NODE_DISC)
-        return err_set(err, ERR_CONFIG,
-                       "type: only disc is possible, this version does not "
-                       "form clusters yet");
-    return true;
-}
-
 static bool close_listen(void *root, void *instance, struct err *err)
 {
     struct broker_conf *c = root;
@@ -268,8 +257,12 @@ static bool close_cluster(void *root, void *instance, struct err *err)
 {
     struct broker_conf *c = root;
     (void)instance;
-    if (c->cluster.seeds.count != 0)
-        return err_set(err, ERR_CONFIG, "seeds: this version does not form clusters yet");
+    for (size_t i = 0; i < c->cluster.seeds.count; i++) {
+        const struct conf_address *a = &c->cluster.seeds.items[i];
+        if (a->kind != CONF_ADDRESS_TCP || a->host[0] == '\0' || a->port == 0)
+            return err_set(err, ERR_CONFIG, "seeds: \"%s\" is not the host and port of a node",
+                           a->text);
+    }
     return true;
 }
 
@@ -333,7 +326,7 @@ static bool close_store(void *root, void *instance, struct err *err)
 #define SECTION(name) .kind = (name), .offset = 0
 
 static const struct conf_section sections[] = {
-    { SECTION("node"), .close = close_node, .help = "This node." },
+    { SECTION("node"), .help = "This node." },
     { SECTION("listen"), .close = close_listen,
       .help = "Addresses: host:port, :port for every address of the host, [v6]:port; several are "
               "put between commas. \"none\" is no listener." },

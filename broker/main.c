@@ -167,10 +167,17 @@ static struct pid_file *take_folder(const struct broker_conf *conf, const struct
     return pid_file_take(path, err);
 }
 
+/* It runs, and serves nobody before other nodes are there: that may take long. */
+static void on_waits(void *arg)
+{
+    daemon_ready(arg);
+    daemon_notify("READY=1\nSTATUS=waiting for other nodes of the cluster");
+}
+
 static int serve(struct broker *b, struct daemon *d)
 {
     daemon_ready(d);
-    daemon_notify("READY=1");
+    daemon_notify("READY=1\nSTATUS=running");
     bool ok = broker_run(b);
     daemon_notify("STOPPING=1");
     return ok ? EX_OK : EX_SOFTWARE;
@@ -198,7 +205,7 @@ static int run(struct broker_conf **conf, struct arguments *a)
     }
     broker_conf_env_unknown(environ, unknown_variable, NULL);
     b = broker_new(conf, load_again, a, &err);
-    if (b == NULL || !broker_start(b, &err))
+    if (b == NULL || !broker_start(b, on_waits, &d, &err))
         goto fail;
     status = serve(b, &d);
     goto out;

@@ -3,9 +3,8 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "bootstrap.h"
 #include "broker.h"
-#include "control.h"
+#include "cluster/cluster.h"
 #include "listen.h"
 #include "live.h"
 #include "mgmt/mgmt_http.h"
@@ -27,7 +26,9 @@ struct service {
     enum service_state state;
     struct listen *listen; /* NULL: nothing listens */
     bool leaving;
-    uint32_t shards_left; /* that have clients; while it is closing */
+    bool is_telling;            /* the others, that the application stops or runs */
+    struct service_ask *starts; /* waits for that, to be opened */
+    uint32_t shards_left;       /* that have clients; while it is closing */
     struct loop_timer grace;
     STAILQ_HEAD(, service_ask) waiting; /* for it to be closed */
 };
@@ -110,15 +111,35 @@ static void begin_closing(struct service *s)
     tell_shards(s, on_stop_clients);
 }
 
-static void closed(struct service *s)
+static void answer_waiting(struct service *s)
 {
-    loop_timer_stop(&s->grace);
-    s->state = SERVICE_CLOSED;
     struct service_ask *a;
     while ((a = STAILQ_FIRST(&s->waiting)) != NULL) {
         STAILQ_REMOVE_HEAD(&s->waiting, entry);
         answer(a, true);
     }
+}
+
+static void on_told_stopped(void *arg)
+{
+    struct service *s = arg;
+    s->is_telling = false;
+    answer_waiting(s);
+    if (s->leaving)
+        broker_has_left(s->broker);
+}
+
+/* The other nodes are to know that nobody is served here. */
+static void closed(struct service *s)
+{
+    loop_timer_stop(&s->grace);
+    s->state = SERVICE_CLOSED;
+    if (!s->leaving && !broker_app_is_running(s->broker)) {
+        s->is_telling = true;
+        cluster_app(broker_cluster(s->broker), false, on_told_stopped, s);
+        return;
+    }
+    answer_waiting(s);
     if (s->leaving)
         broker_has_left(s->broker);
 }
@@ -135,7 +156,7 @@ void service_leave(struct service *s)
     s->leaving = true;
     if (s->state == SERVICE_OPEN)
         begin_closing(s);
-    else if (s->state == SERVICE_CLOSED)
+    else if (s->state == SERVICE_CLOSED && !s->is_telling)
         broker_has_left(s->broker);
 }
 
@@ -153,10 +174,17 @@ void service_set_tls(struct service *s, struct tls_ctx *tls)
 
 /* ---- orders ---- */
 
+/* It was closed already, by drain. */
+static void tell_stopped(struct service *s, struct service_ask *a)
+{
+    STAILQ_INSERT_TAIL(&s->waiting, a, entry);
+    closed(s);
+}
+
 static void close_for(struct service *s, struct service_ask *a)
 {
-    if (s->state == SERVICE_CLOSED) {
-        answer(a, true);
+    if (s->state == SERVICE_CLOSED && !s->is_telling) {
+        tell_stopped(s, a);
         return;
     }
     STAILQ_INSERT_TAIL(&s->waiting, a, entry);
@@ -190,13 +218,8 @@ static void stop_app(struct service *s, struct service_ask *a)
     close_for(s, a);
 }
 
-static void start_app(struct service *s, struct service_ask *a)
+static void open_app(struct service *s, struct service_ask *a)
 {
-    bool was = broker_app_is_running(s->broker);
-    if (was) {
-        answer(a, true);
-        return;
-    }
     if (!open_again(s, a))
         return;
     mgmt_http_reopen(broker_mgmt(s->broker));
@@ -204,6 +227,34 @@ static void start_app(struct service *s, struct service_ask *a)
     broker_set_drained(s->broker, false);
     log_info("broker", name_of(s), "the application runs again");
     answer(a, true); /* whoever hears it finds everything open */
+}
+
+static void on_told_running(void *arg)
+{
+    struct service *s = arg;
+    struct service_ask *a = s->starts;
+    s->is_telling = false;
+    s->starts = NULL;
+    if (s->leaving) {
+        refuse(a, "the node stops");
+        broker_has_left(s->broker);
+    } else {
+        open_app(s, a);
+    }
+}
+
+/* Queues are made on nodes that are known to run: that comes first. */
+static void start_app(struct service *s, struct service_ask *a)
+{
+    if (broker_app_is_running(s->broker)) {
+        answer(a, true);
+    } else if (s->state == SERVICE_CLOSING || s->is_telling) {
+        refuse(a, "the node is still closing its clients; try again in a moment");
+    } else {
+        s->is_telling = true;
+        s->starts = a;
+        cluster_app(broker_cluster(s->broker), true, on_told_running, s);
+    }
 }
 
 static void drain(struct service *s, struct service_ask *a)
@@ -239,88 +290,16 @@ static void resume(struct service *s, struct service_ask *a)
         refuse(a, "the node is closed for clients: start_app or revive opens it");
 }
 
-/* The names of the items, since the map changes under our feet. */
-struct names {
-    struct slice *items;
-    size_t count;
-};
-
-static void add_name(struct names *n, struct slice name)
+/* The metadata begin anew, and what the node had of queues goes with the old ones. */
+static void on_reset(struct cluster_ask *ask)
 {
-    n->items[n->count++] = slice_of(mem_dup(name.ptr, name.len + (name.len == 0)), name.len);
-}
-
-static bool clear_all(struct service *s, struct names *n, enum meta_op op, struct err *err)
-{
-    struct control *c = broker_control(s->broker);
-    struct meta_refusal why;
-    bool ok = true;
-    for (size_t i = 0; i < n->count; i++) {
-        if (ok &&
-            !control_apply_now(c, &(struct meta_cmd){ .op = op, .name = n->items[i] }, NULL, &why))
-            ok = err_set(err, ERR_REFUSED, "%s", why.text);
-        mem_free((void *)(uintptr_t)n->items[i].ptr);
-    }
-    mem_free(n->items);
-    return ok;
-}
-
-static struct names names_of(const struct pmap *map, struct slice (*name)(const void *item))
-{
-    struct names n = { mem_array(map->count + 1, sizeof *n.items), 0 };
-    struct pmap_iter it;
-    pmap_iter(&it, map);
-    const void *item;
-    while ((item = pmap_next(&it)) != NULL)
-        add_name(&n, name(item));
-    return n;
-}
-
-static struct slice vhost_name(const void *item)
-{
-    return meta_vhost_name(item);
-}
-
-static struct slice user_name(const void *item)
-{
-    return ((const struct meta_user *)item)->name;
-}
-
-static struct slice parameter_name(const void *item)
-{
-    return ((const struct meta_parameter *)item)->name;
-}
-
-static bool forget_everything(struct service *s, struct err *err)
-{
-    struct names vhosts = names_of(&broker_meta(s->broker)->vhosts, vhost_name);
-    struct names users = names_of(&broker_meta(s->broker)->users, user_name);
-    struct names globals = names_of(&broker_meta(s->broker)->global_parameters, parameter_name);
-    bool ok = clear_all(s, &vhosts, META_VHOST_DELETE, err);
-    ok = clear_all(s, &users, META_USER_DELETE, err) && ok;
-    return clear_all(s, &globals, META_GLOBAL_PARAMETER_CLEAR, err) && ok;
-}
-
-/* All of it is one group: a node that is killed on the way has its old definitions or the new ones.
- */
-static void make_new(struct control_op *op)
-{
-    struct service_ask *a = op->arg;
-    struct service *s = a->service;
-    a->ok = forget_everything(s, &a->err) && broker_bootstrap(s->broker, &a->err);
-    op->verdict = a->ok ? META_DONE : META_REFUSED;
-}
-
-static void on_made_new(struct control_op *op)
-{
-    struct service_ask *a = op->arg;
-    bool ok = a->ok && op->verdict == META_DONE;
-    if (a->ok && !ok)
-        err_set(&a->err, ERR_IO, "%s", op->refusal.text);
+    struct service_ask *a = ask->arg;
+    bool ok = ask->ok;
+    a->err = ask->err;
     if (ok)
         log_info("broker", name_of(a->service),
                  "reset: a new node, without messages and definitions");
-    control_op_free(&op);
+    mem_free(ask);
     answer(a, ok);
 }
 
@@ -330,12 +309,12 @@ static void reset(struct service *s, struct service_ask *a)
         refuse(a, "the application runs: stop it with stop_app");
         return;
     }
-    struct control_op *op = control_op_new(&(struct meta_cmd){ .op = META_OWNER_GONE });
-    op->many = make_new;
-    op->done = on_made_new;
-    op->reply_to = s->loop;
-    op->arg = a;
-    control_send(broker_control(s->broker), &op);
+    struct cluster_ask *ask = mem_zalloc(sizeof *ask);
+    ask->order = CLUSTER_RESET;
+    ask->reply_to = s->loop;
+    ask->done = on_reset;
+    ask->arg = a;
+    cluster_send(broker_cluster(s->broker), &ask);
 }
 
 static void on_ask(struct mail *mail)

@@ -226,6 +226,11 @@ void mgmt_http_reopen(struct mgmt_http *m)
         tell(m, on_reopen);
 }
 
+bool mgmt_http_is_running(const struct mgmt_http *m)
+{
+    return m->running;
+}
+
 void mgmt_http_stop(struct mgmt_http *m)
 {
     if (!m->running)

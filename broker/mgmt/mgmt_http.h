@@ -44,6 +44,9 @@ void mgmt_http_close(struct mgmt_http *m);
 void mgmt_http_shut(struct mgmt_http *m);
 void mgmt_http_reopen(struct mgmt_http *m);
 
+/* Between mgmt_http_start and mgmt_http_stop. */
+bool mgmt_http_is_running(const struct mgmt_http *m);
+
 /* End the thread. No effect when it does not run. */
 void mgmt_http_stop(struct mgmt_http *m);
 

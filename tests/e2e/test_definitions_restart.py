@@ -245,7 +245,7 @@ class Answers(DefinitionsCase):
 
 class Damage(DefinitionsCase):
     def log_path(self):
-        return self.server.path("data/%s@localhost/meta/log-00000001" % self.server.name)
+        return self.server.path("data/%s@localhost/raft/log-00000001" % self.server.name)
 
     def damage(self, at, octet=0xFF):
         with open(self.log_path(), "r+b") as f:
@@ -269,7 +269,7 @@ class Damage(DefinitionsCase):
         self.conn.sock.close()
         self.assertEqual(self.server.stop(), 0)
         self.damage(512 * 2 + 60)
-        self.start_refused("meta/log-00000001 is damaged at octet", "backup")
+        self.start_refused("raft/log-00000001 is damaged at octet", "backup")
         self.damage(512 * 2 + 60)
         self.server.restart()
         self.begin()
@@ -279,4 +279,4 @@ class Damage(DefinitionsCase):
         self.conn.sock.close()
         self.assertEqual(self.server.stop(), 0)
         self.damage(11, 1)
-        self.start_refused("meta/log-00000001")
+        self.start_refused("raft/log-00000001")

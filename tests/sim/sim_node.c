@@ -6,7 +6,9 @@
 #include "client/connection.h"
 #include "client/patrol.h"
 #include "client/returning.h"
+#include "cluster/cluster.h"
 #include "control.h"
+#include "effects.h"
 #include "io/epoch.h"
 #include "io/mailbox.h"
 #include "live.h"
@@ -24,13 +26,17 @@ struct broker {
     struct loop *loop;
     struct epoch *epoch;
     struct meta *meta;
+    struct meta_setup meta_setup;
     struct control *control;
+    struct cluster *cluster;
     struct storage *storage;
     struct shard *shards[SHARDS_MAX];
     uint32_t shard_count;
     bool runs;
     bool is_pressed;
     bool has_failed;
+    bool is_in_cluster;
+    struct err failure;
 };
 
 /* ---- broker.h ---------------------------------------------------------------------------------
@@ -200,12 +206,100 @@ static void make_shards(struct broker *b, uint32_t count, struct err *err)
     }
 }
 
-static bool make_vhost(struct broker *b, struct err *err)
+/* ---- a cluster of this node alone ---- */
+
+static void before_show(const struct meta_effect *effects, size_t count, void *arg)
+{
+    effects_before_publication(arg, effects, count);
+}
+
+static void after_show(const struct meta_effect *effects, size_t count, void *arg)
+{
+    effects_after_publication(arg, effects, count);
+}
+
+static bool make_vhost(struct cluster_first *first, struct err *err, void *arg)
 {
     struct meta_refusal why;
     struct meta_cmd cmd = { .op = META_VHOST_PUT, .name = slice_str("/") };
-    CHECK(control_apply_now(b->control, &cmd, NULL, &why));
-    return control_show_now(b->control, err);
+    (void)arg;
+    return cluster_first_add(first, &cmd, NULL, &why) || err_set(err, ERR_REFUSED, "%s", why.text);
+}
+
+static void on_identity(uint16_t node, void *arg)
+{
+    struct broker *b = arg;
+    meta_set_node(b->meta, node);
+}
+
+static void on_ready(void *arg)
+{
+    struct broker *b = arg;
+    b->is_in_cluster = true;
+    loop_stop(b->loop);
+}
+
+static void on_waiting(void *arg)
+{
+    (void)arg;
+}
+
+static void on_cluster_failed(const struct err *err, void *arg)
+{
+    struct broker *b = arg;
+    b->has_failed = true;
+    b->failure = *err;
+    if (!b->is_in_cluster)
+        loop_stop(b->loop);
+}
+
+static bool open_cluster(struct broker *b, struct err *err)
+{
+    b->cluster = cluster_open(&(struct cluster_setup){ .loop = b->loop,
+                                                       .epoch = b->epoch,
+                                                       .meta = b->meta,
+                                                       .meta_setup = &b->meta_setup,
+                                                       .conf = &b->conf,
+                                                       .disk = store_disk(broker_store(b)),
+                                                       .inc = store_incarnation(broker_store(b)),
+                                                       .cluster_address = "",
+                                                       .amqp_address = "",
+                                                       .management_address = "",
+                                                       .before_show = before_show,
+                                                       .after_show = after_show,
+                                                       .begin = make_vhost,
+                                                       .on_identity = on_identity,
+                                                       .on_ready = on_ready,
+                                                       .on_waiting = on_waiting,
+                                                       .on_failed = on_cluster_failed,
+                                                       .arg = b },
+                              err);
+    control_set_cluster(b->control, b->cluster);
+    return b->cluster != NULL;
+}
+
+static void on_enter(void *arg)
+{
+    struct broker *b = arg;
+    struct err err;
+    if (!cluster_start(b->cluster, &err))
+        on_cluster_failed(&err, b);
+}
+
+static bool enter_cluster(struct broker *b, struct err *err)
+{
+    struct loop_task enter;
+    loop_task_init(&enter, on_enter, b);
+    loop_again(b->loop, &enter);
+    loop_run(b->loop);
+    if (!b->is_in_cluster) {
+        b->has_failed = false;
+        *err = b->failure;
+        return false;
+    }
+    effects_of_start(b, meta_current(b->meta));
+    cluster_carry_out_from_now(b->cluster);
+    return true;
 }
 
 struct broker *sim_node_new(const struct sim_node_setup *setup, struct err *err)
@@ -222,15 +316,15 @@ struct broker *sim_node_new(const struct sim_node_setup *setup, struct err *err)
     b->live->conf = &b->conf;
     b->loop = loop_new("control", err);
     b->epoch = epoch_new();
-    b->meta = meta_new(&(struct meta_setup){
-        .hash_seed = 1, .shard_count = setup->shards, .retire = retire, .retire_arg = b->epoch });
-    b->control = control_new(b, b->loop, b->meta);
+    b->meta_setup = (struct meta_setup){
+        .hash_seed = 1, .shard_count = setup->shards, .retire = retire, .retire_arg = b->epoch
+    };
+    b->meta = meta_new(&b->meta_setup);
+    b->control = control_new(b->loop);
     make_shards(b, setup->shards, err);
-    bool is_new;
     b->storage = storage_open(b, b->epoch, sim_disk_of(setup->disk), err);
-    bool ok = b->storage != NULL &&
-              control_open(b->control, broker_store(b), b->epoch, &is_new, err) &&
-              (!is_new || make_vhost(b, err)) && storage_recover(b->storage, err);
+    bool ok = b->storage != NULL && open_cluster(b, err) && enter_cluster(b, err) &&
+              storage_recover(b->storage, err);
     if (!ok)
         (void)sim_node_free(&b);
     return b;
@@ -281,7 +375,8 @@ static void stop_loops(struct broker *b)
         loop_join(b->loop);
     }
     b->runs = false;
-    control_stop(b->control);
+    if (b->cluster != NULL)
+        cluster_stop(b->cluster);
 }
 
 bool sim_node_free(struct broker **bp)
@@ -292,6 +387,7 @@ bool sim_node_free(struct broker **bp)
     if (b->storage != NULL)
         storage_stop(b->storage);
     settle(b);
+    cluster_free(&b->cluster);
     control_free(&b->control);
     storage_free(&b->storage);
     for (unsigned n = 0; n < SETTLES_MAX && settle_shards(b);)

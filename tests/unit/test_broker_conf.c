@@ -164,10 +164,11 @@ Test(broker_conf, takes_every_key)
 
 Test(broker_conf, refuses_what_it_cannot_do)
 {
-    refuses("[node]\ntype = ram\n", "b.conf:1: [node]: type: only disc is possible, this version "
-                                    "does not form clusters yet");
-    refuses("[cluster]\nseeds = a:1\n",
-            "b.conf:1: [cluster]: seeds: this version does not form clusters yet");
+    refuses("[node]\ntype = ram\n",
+            "b.conf: [node] type: a node that is alone is a disc node: give "
+            "[cluster] seeds");
+    refuses("[cluster]\nseeds = :1\n",
+            "b.conf:1: [cluster]: seeds: \":1\" is not the host and port of a node");
     refuses("[listen]\namqps = :5671\n", "b.conf: [listen] amqps needs a certificate: [tls] cert");
     refuses("[listen]\nproxy-protocol = 10.0.0.0/8, 10.0.0.0/33\n",
             "b.conf:1: [listen]: proxy-protocol: \"10.0.0.0/33\" is not a network such as "

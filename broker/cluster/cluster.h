@@ -1,0 +1,190 @@
+/*
+ * cluster: this node's part in its cluster: it agrees with the others on the metadata, knows who is
+ * there, and comes and goes.
+ *
+ * Every change of the metadata is an entry of one log that a majority of the voters has on disk
+ * (raft/), whether the cluster has one node or many. It is proposed here, carried to the leader,
+ * and applied by each node when it is agreed upon; whoever asked hears of it when all nodes that
+ * are up have applied it. Without a majority changes are refused at once, with the reply code
+ * AMQP_RESOURCE_ERROR and a text that names the voters that are reached and those that are missing;
+ * HTTP makes 503 of it, warrenctl exit status 75.
+ *
+ * All of it runs on the control thread. Other threads see a snapshot of it (cluster_status) and the
+ * node table in the metadata (meta_node.h); they send orders (cluster_send) and hear of the outcome
+ * on their own loop.
+ */
+#ifndef WARREN_CLUSTER_H
+#define WARREN_CLUSTER_H
+
+#include "base/err.h"
+#include "base/text.h"
+#include "broker_conf.h"
+#include "cluster/meta.h"
+#include "io/mailbox.h"
+
+struct cluster;
+struct cluster_first;
+struct disk;
+struct epoch;
+struct link_door;
+struct link_node;
+
+#define CLUSTER_NAME_BYTES 256u /* of a node: NAME@HOST and a 0 */
+#define CLUSTER_TEXT_BYTES 512u
+
+/* Where this node is on its way into service. */
+enum cluster_phase {
+    CLUSTER_ALONE,   /* fresh: looks for its seeds */
+    CLUSTER_WAITING, /* member of a cluster that has no leader it can reach, or that it is behind */
+    CLUSTER_READY,   /* its own start is in the metadata: clients are served */
+    CLUSTER_LEAVING, /* an orderly stop, or it is being reset */
+    CLUSTER_REMOVED, /* the cluster has forgotten it: only a reset helps */
+};
+
+/* One node, as this node sees it now. The node table (name, type, up or down by the leader's word)
+ * is in the metadata; here is what is not agreed upon. */
+struct cluster_peer {
+    uint16_t id;
+    char name[CLUSTER_NAME_BYTES];
+    bool is_self;
+    bool is_leader;
+    bool is_voter;     /* of the consensus, by the last configuration known here */
+    bool is_linked;    /* a control link stands, both ways */
+    uint64_t applied;  /* metadata index it was last heard to have applied; 0: never heard of */
+    uint64_t heard_ms; /* clock_mono_ms of its last word */
+    char address[CLUSTER_NAME_BYTES]; /* host:port of its cluster port */
+};
+
+/* An immutable snapshot. */
+struct cluster_status {
+    enum cluster_phase phase;
+    uint8_t cluster_id[16]; /* zeros: none yet */
+    uint16_t self;          /* node id; 0: none yet */
+    uint32_t inc;
+    uint16_t leader; /* 0: none known */
+    uint64_t term, committed, applied, all_applied;
+    uint64_t checksum; /* of the metadata at `applied`: equal on all nodes that have come as far */
+    uint64_t leaderless_since_ms;       /* clock_mono_ms; 0: there is one */
+    bool is_cut_off;                    /* metadata changes are refused at once */
+    char waits_for[CLUSTER_TEXT_BYTES]; /* "rabbit@a (10.0.0.1:25672), rabbit@b (...)", or why it is
+                                           cut off; empty: nothing */
+    unsigned voter_count, voters_linked; /* itself included */
+    unsigned count;
+    struct cluster_peer peers[]; /* by id, itself included */
+};
+
+/* Good until the caller's turn of its loop ends (its loop takes part in the broker's epoch). */
+const struct cluster_status *cluster_status(const struct cluster *c);
+
+/* Any thread: false, and *why, when the metadata cannot be changed now. */
+MUST_CHECK bool cluster_has_majority(const struct cluster *c, struct text *why);
+
+/* ---- orders: any thread ------------------------------------------------------------------------
+ */
+
+enum cluster_order {
+    /* The application is stopped (service.h) for these three; what the node had is gone afterwards.
+     */
+    CLUSTER_JOIN,        /* `target`: NAME@HOST or host:port, several of them between commas;
+                            `type`. `keep_own`: refused when the node has things of its own */
+    CLUSTER_RESET,       /* leave the cluster (its other nodes forget it), then be new and alone */
+    CLUSTER_FORCE_RESET, /* the same without telling anybody */
+
+    CLUSTER_CHANGE_TYPE, /* `type`; the application is stopped */
+    CLUSTER_FORGET,      /* `target`: NAME@HOST of a node that is not up */
+    CLUSTER_LEAD,        /* of the leader: `target` (empty: whoever is ahead) leads from now on */
+};
+
+struct cluster_ask;
+typedef void (*cluster_fn)(struct cluster_ask *ask);
+
+/* Made with mem_zalloc. Codes of err: ERR_REFUSED (the text says why, and the remedy),
+ * ERR_NOT_FOUND (no such node), ERR_LIMIT (no majority, or not in time: 75, HTTP 503), ERR_RESOLVE
+ * (that is no node's name), ERR_IO (the other node was not reached: 69). */
+struct cluster_ask {
+    struct mail mail;
+    enum cluster_order order;
+    char target[CLUSTER_NAME_BYTES * 4];
+    enum broker_node_type type;
+    bool keep_own;
+    struct loop *reply_to;
+    cluster_fn done; /* on reply_to's thread; owns the ask */
+    void *arg;
+    bool ok;
+    struct err err;
+    struct cluster *cluster; /* private */
+};
+
+/* Takes the ask. */
+void cluster_send(struct cluster *c, struct cluster_ask **ask);
+
+/* ---- the control thread ------------------------------------------------------------------------
+ */
+
+struct cluster_setup {
+    struct loop *loop;
+    struct epoch *epoch;
+    struct meta *meta; /* fresh; borrowed */
+    const struct meta_setup
+        *meta_setup;          /* what it was made with, and what its like are; borrowed */
+    struct broker_conf *conf; /* a reference is taken */
+    struct disk *disk;        /* borrowed; the folder's number of starts: */
+    uint32_t inc;
+    struct link_node *link_node; /* NULL: it is alone, and stays so */
+    struct link_door *link_door;
+    /* How others reach it: host:port, or empty. Borrowed; read from cluster_start on. */
+    const char *cluster_address;
+    const char *amqp_address;
+    const char *management_address;
+
+    /* Around each publication of what was applied, from cluster_carry_out_from_now on. */
+    void (*before_show)(const struct meta_effect *effects, size_t count, void *arg);
+    void (*after_show)(const struct meta_effect *effects, size_t count, void *arg);
+    /* A new cluster is made: give it, by cluster_first_add, what it begins with. */
+    bool (*begin)(struct cluster_first *first, struct err *err, void *arg);
+    /* The node has this number from now on; 1 while it has none. */
+    void (*on_identity)(uint16_t node, void *arg);
+    /* Its start is known to the cluster, and it knows all that was agreed upon before: after a
+     * start, and after each change of membership. */
+    void (*on_ready)(void *arg);
+    /* It takes a while, because it waits for others; once. */
+    void (*on_waiting)(void *arg);
+    /* It cannot go on; once. */
+    void (*on_failed)(const struct err *err, void *arg);
+    void *arg;
+};
+
+/* Before anything runs: look who this node is. Blocks. */
+MUST_CHECK struct cluster *cluster_open(const struct cluster_setup *setup, struct err *err);
+
+/* On the loop. Blocks while it reads what is on disk. */
+MUST_CHECK bool cluster_start(struct cluster *c, struct err *err);
+
+/* The shards know what is published now: from here on they are told of what changes. */
+void cluster_carry_out_from_now(struct cluster *c);
+
+/* Threads end, while the loop still takes mail; and all is over. NULL is allowed. */
+void cluster_stop(struct cluster *c);
+void cluster_free(struct cluster **c);
+
+/* In the course of setup.begin: false, and *why, if it is refused. *id (may be NULL) is what it
+ * makes. */
+MUST_CHECK bool cluster_first_add(struct cluster_first *first, const struct meta_cmd *cmd,
+                                  uint64_t *id, struct meta_refusal *why);
+
+/* A change of the metadata; the command is copied. `done` (may be NULL) is called once, possibly
+ * before this returns; `id` is what was made or found. */
+typedef void (*cluster_done_fn)(void *arg, enum meta_verdict verdict,
+                                const struct meta_refusal *why, uint64_t id);
+void cluster_propose(struct cluster *c, const struct meta_cmd *cmd, cluster_done_fn done,
+                     void *arg);
+
+/* The application stops, or runs again: `done` when the others know, or cannot be told. One at a
+ * time. */
+void cluster_app(struct cluster *c, bool runs, void (*done)(void *arg), void *arg);
+
+/* An orderly end: the node leaves the voters, as long as another one votes, and its queues count as
+ * stopped. `done` when the others know, at the latest after within_ms; possibly at once. */
+void cluster_leave(struct cluster *c, uint64_t within_ms, void (*done)(void *arg), void *arg);
+
+#endif

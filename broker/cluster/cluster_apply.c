@@ -1,0 +1,194 @@
+#include "cluster/cluster_inner.h"
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <inttypes.h>
+
+#define EFFECTS_KEPT_MAX ((size_t)1024) /* room for more is given back */
+#define TURN_ENTRIES     512u           /* applied before others have their turn */
+#define TURN_BYTES       ((size_t)512 * 1024)
+
+static void on_more(void *arg);
+
+void cluster_apply_init(struct cluster *c)
+{
+    struct cluster_apply *a = &c->apply;
+    meta_result_init(&a->result);
+    loop_task_init(&a->more, on_more, c);
+}
+
+/* ---- effects ---- */
+
+/* The entry may be gone when they are carried out. */
+static void keep_effects(struct cluster_apply *a)
+{
+    size_t more = a->result.effect_count;
+    if (a->effect_count + more > a->effect_cap) {
+        a->effect_cap = (a->effect_count + more) * 2;
+        a->effects = mem_realloc(a->effects, a->effect_cap * sizeof *a->effects);
+    }
+    for (size_t i = 0; i < more; i++) {
+        struct meta_effect *e = &a->effects[a->effect_count++];
+        *e = a->result.effects[i];
+        if (e->name.len != 0)
+            e->name.ptr = mem_dup(e->name.ptr, e->name.len);
+    }
+}
+
+static void drop_effects(struct cluster_apply *a)
+{
+    for (size_t i = 0; i < a->effect_count; i++)
+        if (a->effects[i].name.len != 0)
+            mem_free((void *)(uintptr_t)a->effects[i].name.ptr);
+    a->effect_count = 0;
+    if (a->effect_cap > EFFECTS_KEPT_MAX) {
+        mem_free(a->effects);
+        a->effects = NULL;
+        a->effect_cap = 0;
+    }
+}
+
+void cluster_apply_fini(struct cluster *c)
+{
+    struct cluster_apply *a = &c->apply;
+    loop_task_cancel(c->loop, &a->more);
+    drop_effects(a);
+    mem_free(a->effects);
+    a->effects = NULL;
+    meta_result_fini(&a->result);
+}
+
+/* ---- showing ---- */
+
+static bool nodes_have_changed(const struct cluster_apply *a)
+{
+    for (size_t i = 0; i < a->effect_count; i++)
+        if (a->effects[i].kind == META_NODES_CHANGED)
+            return true;
+    return false;
+}
+
+/* What was applied becomes what readers see, and the shards hear of it. */
+static void show(struct cluster *c)
+{
+    struct cluster_apply *a = &c->apply;
+    bool nodes = nodes_have_changed(a);
+    if (a->carries_out)
+        c->setup.before_show(a->effects, a->effect_count, c->setup.arg);
+    meta_publish(c->meta);
+    if (a->carries_out)
+        c->setup.after_show(a->effects, a->effect_count, c->setup.arg);
+    drop_effects(a);
+    if (nodes)
+        cluster_nodes_changed(c);
+}
+
+/* ---- applying ---- */
+
+static void apply_envelope(struct cluster *c, uint64_t index, const struct meta_envelope *e)
+{
+    struct cluster_apply *a = &c->apply;
+    enum meta_applied applied = meta_apply_entry(c->meta, index, e, &a->result);
+    if (applied != META_APPLIED)
+        return;
+    keep_effects(a);
+    if (e->node == c->identity.node && e->inc == c->inc && e->node != 0)
+        cluster_propose_applied(c, e->op, index, &a->result);
+}
+
+/* All nodes skip the same octets of an entry that none of them understands. */
+static void apply_command(struct cluster *c, const struct raft_entry *entry)
+{
+    struct wire w = wire_over(raft_entry_slice(entry));
+    while (wire_left(&w) != 0) {
+        struct meta_envelope e;
+        if (!meta_envelope_take(&w, &e)) {
+            log_error(
+                "cluster", c->name,
+                "an entry that was agreed upon is not understood, and left out index=%" PRIu64,
+                entry->index);
+            return;
+        }
+        apply_envelope(c, entry->index, &e);
+    }
+}
+
+static void apply_some(struct cluster *c)
+{
+    struct cluster_apply *a = &c->apply;
+    size_t bytes = 0;
+    for (unsigned n = 0; n < TURN_ENTRIES && bytes < TURN_BYTES && a->applied < a->committed; n++) {
+        const struct raft_entry *e = raft_entry_at(c->raft.core, a->applied + 1);
+        if (e->kind == RAFT_COMMAND)
+            apply_command(c, e);
+        bytes += raft_entry_slice(e).len;
+        a->applied++;
+    }
+    show(c);
+    struct raft_event ev = { .kind = RAFT_EV_APPLIED, .index = a->applied };
+    cluster_raft_step(c, &ev);
+    cluster_propose_answer(c);
+    cluster_raft_look_at_snapshot(c);
+    if (a->applied < a->committed)
+        loop_again(c->loop, &a->more);
+    else
+        cluster_members_look(c);
+}
+
+static void on_more(void *arg)
+{
+    struct cluster *c = arg;
+    if (c->raft.core != NULL && !c->raft.is_restoring && c->apply.applied < c->apply.committed)
+        apply_some(c);
+}
+
+void cluster_apply_committed(struct cluster *c, uint64_t index)
+{
+    struct cluster_apply *a = &c->apply;
+    CHECK(index >= a->committed);
+    bool is_at_it = a->applied < a->committed || c->raft.is_restoring;
+    a->committed = index;
+    if (!is_at_it)
+        apply_some(c);
+}
+
+bool cluster_apply_is_behind(const struct cluster *c)
+{
+    return c->apply.applied < c->apply.committed;
+}
+
+void cluster_apply_all(struct cluster *c, uint64_t index)
+{
+    c->apply.all_applied = index;
+    cluster_propose_answer(c);
+}
+
+/* ---- the whole state at once ---- */
+
+void cluster_apply_replace(struct cluster *c, struct meta **fresh, bool is_foreign)
+{
+    struct cluster_apply *a = &c->apply;
+    CHECK(a->effect_count == 0);
+    meta_compare(meta_current(c->meta), *fresh, is_foreign, &a->result);
+    keep_effects(a);
+    meta_replace(c->meta, fresh);
+    show(c);
+    cluster_nodes_changed(c);
+}
+
+void cluster_apply_restored(struct cluster *c, uint64_t index)
+{
+    struct cluster_apply *a = &c->apply;
+    a->applied = index;
+    if (a->committed < index)
+        a->committed = index;
+    struct raft_event ev = { .kind = RAFT_EV_APPLIED, .index = index };
+    cluster_raft_step(c, &ev);
+    cluster_propose_skipped(c);
+    if (a->applied < a->committed)
+        loop_again(c->loop, &a->more);
+    else
+        cluster_members_look(c);
+}

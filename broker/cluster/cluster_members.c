@@ -1,0 +1,265 @@
+#include "cluster/cluster_inner.h"
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "io/clock.h"
+
+#include <inttypes.h>
+
+#define VOTERS_MAX   5u /* further disc nodes only listen, until one is needed */
+#define SAY_AGAIN_MS 1000u
+
+static bool leads(const struct cluster *c)
+{
+    return c->raft.core != NULL && c->leader == c->identity.node && c->leader != 0;
+}
+
+/* ---- who votes: the leader's work, one change at a time ----------------------------------------
+ */
+
+static bool is_alive(const struct cluster *c, const struct meta_node *m, uint64_t now_ms)
+{
+    const struct cluster_node *n = cluster_node_find(c, m->node);
+    return m->node == c->identity.node ||
+           (n != NULL && !n->is_gone && now_ms - n->keepalive_ms < CLUSTER_SILENT_MS);
+}
+
+static bool is_leaving(const struct cluster *c, const struct meta_node *m)
+{
+    const struct cluster_node *n = cluster_node_find(c, m->node);
+    return m->node == c->identity.node ? c->phase == CLUSTER_LEAVING : n != NULL && n->is_leaving;
+}
+
+/* The part that a node is to have, when it now has `part`. A voter that is down stays one: it may
+ * hold what the others need. Who stops in an orderly way does not, as long as another one votes. */
+static enum raft_part part_of(const struct cluster *c, const struct meta_node *m,
+                              enum raft_part part, uint64_t now_ms)
+{
+    const struct raft_config *config = raft_config(c->raft.core);
+    enum raft_part vote = m->type == META_NODE_WITNESS ? RAFT_WITNESS : RAFT_VOTER;
+    uint32_t voters = raft_config_voters(config);
+    if (m->type == META_NODE_RAM)
+        return RAFT_LEARNER;
+    if (part != RAFT_LEARNER) {
+        bool goes =
+            is_leaving(c, m) || (m->state == META_NODE_IS_STOPPED && !is_alive(c, m, now_ms));
+        return goes && voters > 1 ? RAFT_LEARNER : vote;
+    }
+    bool may = meta_node_is_serving(m) && !is_leaving(c, m) && is_alive(c, m, now_ms) &&
+               voters < VOTERS_MAX;
+    return may ? vote : RAFT_LEARNER;
+}
+
+static void hand_over(struct cluster *c)
+{
+    uint64_t now_ms = clock_mono_ms();
+    if (now_ms - c->handed_over_ms < SAY_AGAIN_MS)
+        return;
+    c->handed_over_ms = now_ms;
+    struct raft_event ev = { .kind = RAFT_EV_TRANSFER, .node = 0 };
+    cluster_raft_step(c, &ev);
+}
+
+/* True: a change is under way, and no other may begin. */
+static bool change(struct cluster *c, uint16_t node, bool is_removal, enum raft_part part)
+{
+    static const char *const parts[] = { "", "a learner", "a voter", "a witness" };
+    enum raft_refusal why = cluster_raft_change(c, node, is_removal, part);
+    if (why == RAFT_REFUSED_NONE)
+        log_info("cluster", c->name, "node %u becomes %s", node,
+                 is_removal ? "no member any more" : parts[part]);
+    return why != RAFT_REFUSED_NOT_CAUGHT_UP && why != RAFT_REFUSED_NO_MAJORITY &&
+           why != RAFT_REFUSED_NOTHING && why != RAFT_REFUSED_LAST_VOTER &&
+           why != RAFT_REFUSED_NO_ROOM;
+}
+
+static bool set_part(struct cluster *c, const struct meta_node *m, uint64_t now_ms)
+{
+    const struct raft_member *member = raft_config_find(raft_config(c->raft.core), m->node);
+    if (member == NULL)
+        return change(c, m->node, false, RAFT_LEARNER);
+    enum raft_part part = part_of(c, m, member->part, now_ms);
+    if (part == member->part)
+        return false;
+    if (m->node == c->identity.node && part == RAFT_LEARNER) {
+        hand_over(c); /* the next leader does it */
+        return true;
+    }
+    return change(c, m->node, false, part);
+}
+
+static bool drop_strangers(struct cluster *c, const struct meta_version *v)
+{
+    const struct raft_config *config = raft_config(c->raft.core);
+    for (uint32_t i = 0; i < config->count; i++) {
+        uint16_t id = config->members[i].node;
+        if (meta_node_get(v, id) != NULL)
+            continue;
+        if (id == c->identity.node && raft_config_voters(config) > 1) {
+            hand_over(c);
+            return true;
+        }
+        if (change(c, id, true, RAFT_LEARNER))
+            return true;
+    }
+    return false;
+}
+
+static void reconcile(struct cluster *c, uint64_t now_ms)
+{
+    const struct meta_version *v = meta_current(c->meta);
+    if (!leads(c) || c->apply.applied < c->leading_from || cluster_apply_is_behind(c) ||
+        meta_node_count(v) == 0 || drop_strangers(c, v))
+        return;
+    for (size_t i = 0; i < meta_node_count(v); i++)
+        if (set_part(c, meta_node_at(v, i), now_ms))
+            return;
+}
+
+/* ---- its own coming and going ------------------------------------------------------------------
+ */
+
+static void put_addresses(const struct cluster *c, struct meta_cmd *cmd)
+{
+    cmd->node.cluster_address = slice_str(c->address);
+    cmd->node.amqp_address = slice_str(c->setup.amqp_address);
+    cmd->node.management_address = slice_str(c->setup.management_address);
+}
+
+static struct meta_cmd own_cmd(const struct cluster *c, enum meta_op op)
+{
+    struct meta_cmd cmd = { .op = op };
+    cmd.node.node = c->identity.node;
+    cmd.node.inc = c->inc;
+    if (op == META_NODE_UP)
+        put_addresses(c, &cmd);
+    return cmd;
+}
+
+enum meta_node_type cluster_meta_type(enum broker_node_type type)
+{
+    switch (type) {
+    case BROKER_NODE_DISC:
+        return META_NODE_DISC;
+    case BROKER_NODE_RAM:
+        return META_NODE_RAM;
+    case BROKER_NODE_WITNESS:
+        return META_NODE_WITNESS;
+    }
+    UNREACHABLE("type");
+}
+
+void cluster_members_fill_add(const struct cluster *c, struct meta_cmd *cmd)
+{
+    *cmd = (struct meta_cmd){ .op = META_NODE_ADD, .name = slice_str(c->name) };
+    cmd->node.type = cluster_meta_type(c->type);
+    cmd->node.place = c->place;
+    put_addresses(c, cmd);
+}
+
+/* The first of its operations. */
+void cluster_members_begin(struct cluster *c)
+{
+    struct meta_cmd cmd = own_cmd(c, META_NODE_UP);
+    CHECK(c->propose.last_op == 0);
+    cluster_propose_own(c, &cmd);
+    c->said_ms = clock_mono_ms();
+}
+
+/* The table is to say what is so: it runs, or its application is stopped. */
+static void look_at_itself(struct cluster *c, uint64_t now_ms)
+{
+    const struct meta_node *m = meta_node_get(meta_current(c->meta), c->identity.node);
+    bool is_up = m != NULL && meta_node_is_serving(m);
+    bool wants = c->app_runs && c->phase == CLUSTER_READY;
+    if (!c->is_ready || m == NULL || is_up == wants || now_ms - c->said_ms < SAY_AGAIN_MS ||
+        (!wants && m->state != META_NODE_IS_UP && m->state != META_NODE_IS_DRAINING))
+        return;
+    c->said_ms = now_ms;
+    struct meta_cmd cmd = own_cmd(c, wants ? META_NODE_UP : META_NODE_STOPPED);
+    if (wants)
+        cluster_drive_once(c, &cmd); /* a node that is not up has nothing to say for itself */
+    else
+        cluster_propose_own(c, &cmd);
+}
+
+static void become_ready(struct cluster *c)
+{
+    c->is_ready = true;
+    c->phase = CLUSTER_READY;
+    cluster_status_changed(c);
+    log_info("cluster", c->name, "in the cluster as node %u of %zu index=%" PRIu64,
+             c->identity.node, meta_node_count(meta_current(c->meta)), c->apply.applied);
+    c->setup.on_ready(c->setup.arg);
+}
+
+static void look_whether_ready(struct cluster *c)
+{
+    const struct meta_node *m = meta_node_get(meta_current(c->meta), c->identity.node);
+    if (!c->is_ready && c->phase == CLUSTER_WAITING && m != NULL && m->inc == c->inc &&
+        !cluster_apply_is_behind(c))
+        become_ready(c);
+}
+
+/* Another node says that the cluster has forgotten this one. */
+void cluster_members_disowned(struct cluster *c, const struct cluster_node *by)
+{
+    if (c->is_ready || c->phase == CLUSTER_REMOVED)
+        return;
+    c->phase = CLUSTER_REMOVED;
+    log_error("cluster", c->name,
+              "%s says that this node was removed from the cluster: 'warrenctl force_reset' makes "
+              "it a new one, which may join again",
+              by->name);
+    cluster_status_changed(c);
+}
+
+/* ---- leaving the voters before an orderly stop ---- */
+
+static bool has_left(const struct cluster *c)
+{
+    const struct raft_config *config = raft_config(c->raft.core);
+    const struct raft_member *self = raft_config_find(config, c->identity.node);
+    const struct meta_node *m = meta_node_get(meta_current(c->meta), c->identity.node);
+    bool votes = self != NULL && self->part != RAFT_LEARNER;
+    bool is_told = m == NULL || m->state == META_NODE_IS_STOPPED;
+    return (!votes || raft_config_voters(config) == 1) && is_told;
+}
+
+static void on_look(void *arg)
+{
+    struct cluster *c = arg;
+    uint64_t now_ms = clock_mono_ms();
+    if (c->raft.core == NULL)
+        return;
+    cluster_first_look(c);
+    look_whether_ready(c);
+    reconcile(c, now_ms);
+    look_at_itself(c, now_ms);
+    cluster_drive_look(c, now_ms);
+    cluster_orders_look(c, now_ms);
+    cluster_app_look(c);
+    if (c->leave_fn != NULL && (c->is_cut_off || has_left(c)))
+        cluster_left(c);
+}
+
+/* At the turn's end: what was applied, and who is where, may ask for something. */
+void cluster_members_look(struct cluster *c)
+{
+    loop_at_turn_end(c->loop, &c->look);
+}
+
+void cluster_members_init(struct cluster *c)
+{
+    loop_task_init(&c->look, on_look, c);
+}
+
+void cluster_members_tick(struct cluster *c, uint64_t now_ms)
+{
+    cluster_members_look(c);
+    if (c->leave_fn != NULL && now_ms - c->leaving_ms > c->leave_within_ms) {
+        log_warn("cluster", c->name, "the cluster did not take this node's leave in time");
+        cluster_left(c);
+    }
+}

@@ -1,0 +1,165 @@
+#include "cluster/cluster_inner.h"
+
+#include "base/log.h"
+#include "base/text.h"
+#include "io/clock.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define SAY_DOWN_AGAIN_MS 500u
+
+/* ---- voters, for people ---- */
+
+static const char *name_of(const struct cluster *c, uint16_t id, char room[CLUSTER_NAME_BYTES])
+{
+    const struct meta_node *m = meta_node_get(meta_current(c->meta), id);
+    const struct cluster_node *n = cluster_node_find(c, id);
+    struct text t = text_over(room, CLUSTER_NAME_BYTES);
+    if (id == c->identity.node)
+        text_str(&t, c->name);
+    else if (m != NULL)
+        text_slice(&t, m->name);
+    else if (n != NULL && n->name[0] != '\0')
+        text_str(&t, n->name);
+    else
+        text_put(&t, "node %u", id);
+    return room;
+}
+
+static unsigned put_some(const struct cluster *c, struct text *t, bool linked)
+{
+    const struct raft_config *config = raft_config(c->raft.core);
+    char room[CLUSTER_NAME_BYTES];
+    unsigned count = 0;
+    for (uint32_t i = 0; i < config->count; i++) {
+        uint16_t id = config->members[i].node;
+        if (config->members[i].part == RAFT_LEARNER || cluster_links_is_linked(c, id) != linked)
+            continue;
+        text_str(t, count++ != 0 ? ", " : "");
+        text_str(t, name_of(c, id, room));
+    }
+    return count;
+}
+
+void cluster_put_voters(const struct cluster *c, struct text *t)
+{
+    if (c->raft.core == NULL || raft_config(c->raft.core)->count == 0) {
+        text_str(t, "it has not heard from its cluster yet");
+        return;
+    }
+    text_str(t, "voters reached: ");
+    if (put_some(c, t, true) == 0)
+        text_str(t, "none");
+    text_str(t, "; missing: ");
+    if (put_some(c, t, false) == 0)
+        text_str(t, "none, an election is under way");
+}
+
+void cluster_put_missing(const struct cluster *c, struct text *t)
+{
+    if (c->raft.core == NULL || put_some(c, t, false) == 0)
+        text_str(t, "a leader of the cluster");
+}
+
+/* ---- other nodes, as their leader sees them ---- */
+
+static void say_down(struct cluster *c, struct cluster_node *n, const struct meta_node *m,
+                     const char *why)
+{
+    uint64_t now_ms = clock_mono_ms();
+    if (now_ms - n->said_down_ms < SAY_DOWN_AGAIN_MS)
+        return;
+    n->said_down_ms = now_ms;
+    log_warn("cluster", c->name, "%s is taken for down: %s", n->name, why);
+    struct meta_cmd cmd = { .op = META_NODE_DOWN };
+    cmd.node.node = m->node;
+    cmd.node.inc = m->inc;
+    cluster_drive_once(c, &cmd);
+}
+
+static bool leads(const struct cluster *c)
+{
+    return c->raft.core != NULL && c->leader == c->identity.node && c->leader != 0;
+}
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static void look_at_node(struct cluster *c, const struct meta_node *m, uint64_t now_ms)
+{
+    if (m->node == c->identity.node || !meta_node_is_serving(m))
+        return;
+    struct cluster_node *n = cluster_node_find(c, m->node);
+    if (n == NULL)
+        return;
+    uint64_t heard_ms = later(n->keepalive_ms, c->leading_ms);
+    if (n->is_gone)
+        say_down(c, n, m, "its link broke, and nothing listens on its port");
+    else if (now_ms - heard_ms > CLUSTER_SILENT_MS)
+        say_down(c, n, m, "it has not been heard of for a second");
+}
+
+void cluster_watch_gone(struct cluster *c, struct cluster_node *n)
+{
+    const struct meta_node *m = meta_node_get(meta_current(c->meta), n->id);
+    if (leads(c) && m != NULL)
+        look_at_node(c, m, clock_mono_ms());
+}
+
+static void look_at_nodes(struct cluster *c, uint64_t now_ms)
+{
+    const struct meta_version *v = meta_current(c->meta);
+    for (size_t i = 0; i < meta_node_count(v); i++)
+        look_at_node(c, meta_node_at(v, i), now_ms);
+}
+
+/* ---- itself ---- */
+
+void cluster_watch_leader_changed(struct cluster *c, bool was_leader)
+{
+    char room[CLUSTER_NAME_BYTES];
+    if (leads(c)) {
+        c->leading_ms = clock_mono_ms();
+        c->leading_from = raft_last(c->raft.core);
+        log_info("cluster", c->name, "this node leads the cluster term=%" PRIu64, c->term);
+    } else if (c->leader != 0) {
+        log_info("cluster", c->name, "%s leads the cluster term=%" PRIu64,
+                 name_of(c, c->leader, room), c->term);
+    } else {
+        log_info("cluster", c->name, "%s term=%" PRIu64,
+                 was_leader ? "this node does not lead the cluster any more"
+                            : "no leader of the cluster is known",
+                 c->term);
+    }
+    if (c->leader != 0 && c->is_cut_off) {
+        c->is_cut_off = false;
+        log_info("cluster", c->name, "the metadata can be changed again");
+    }
+    if (c->leader != 0 && !leads(c))
+        cluster_links_send_keepalive(c, c->leader);
+}
+
+static void look_at_itself(struct cluster *c, uint64_t now_ms)
+{
+    char room[CLUSTER_TEXT_BYTES];
+    if (c->is_cut_off || c->leaderless_ms == 0 || now_ms - c->leaderless_ms < CLUSTER_CUT_OFF_MS)
+        return;
+    c->is_cut_off = true;
+    struct text t = text_over(room, sizeof room);
+    cluster_put_voters(c, &t);
+    if (c->is_ready)
+        log_warn("cluster", c->name, "no majority, the metadata cannot be changed; %s", room);
+    cluster_status_changed(c);
+}
+
+void cluster_watch_tick(struct cluster *c, uint64_t now_ms)
+{
+    if (leads(c))
+        look_at_nodes(c, now_ms);
+    else if (c->leader != 0)
+        cluster_links_send_keepalive(c, c->leader);
+    look_at_itself(c, now_ms);
+}

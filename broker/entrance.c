@@ -1,0 +1,219 @@
+#include "entrance.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "bootstrap.h"
+#include "cluster/cluster.h"
+#include "control.h"
+#include "doorway.h"
+#include "effects.h"
+#include "live.h"
+#include "mgmt/mgmt_http.h"
+#include "store/store.h"
+
+#include <string.h>
+
+#define ADDRESS_MAX 256u
+
+struct entrance {
+    struct broker *broker;
+    struct meta *meta;
+    struct meta_setup *meta_setup;
+    struct cluster *cluster;
+    char cluster_address[ADDRESS_MAX]; /* how others reach it; empty: not at all */
+    char amqp_address[ADDRESS_MAX];
+    char management_address[ADDRESS_MAX];
+    broker_waits_fn waits;
+    void *waits_arg;
+    bool is_in;
+    bool has_passed;
+    bool has_failed;
+    bool has_waited;
+    struct err why; /* it failed */
+};
+
+/* ---- what the cluster asks of the node ---- */
+
+static void before_show(const struct meta_effect *effects, size_t count, void *arg)
+{
+    const struct entrance *e = arg;
+    effects_before_publication(e->broker, effects, count);
+}
+
+static void after_show(const struct meta_effect *effects, size_t count, void *arg)
+{
+    const struct entrance *e = arg;
+    effects_after_publication(e->broker, effects, count);
+}
+
+static bool on_new_cluster(struct cluster_first *first, struct err *err, void *arg)
+{
+    const struct entrance *e = arg;
+    return bootstrap(first, broker_live(e->broker)->conf, err);
+}
+
+static void on_identity(uint16_t node, void *arg)
+{
+    struct entrance *e = arg;
+    broker_set_node(e->broker, node);
+    meta_set_node(e->meta, node);
+    e->meta_setup->node = node;
+}
+
+static void on_ready(void *arg)
+{
+    struct entrance *e = arg;
+    e->is_in = true;
+    if (!e->has_passed)
+        loop_stop(broker_loop(e->broker)); /* entrance_pass goes on */
+}
+
+static void on_failed(const struct err *err, void *arg)
+{
+    struct entrance *e = arg;
+    if (e->has_passed) {
+        broker_fail(e->broker, err);
+        return;
+    }
+    if (e->has_waited) /* whoever started the node has gone */
+        log_error("broker", broker_name(e->broker), "%s", err->text);
+    e->has_failed = true;
+    e->why = *err;
+    loop_stop(broker_loop(e->broker));
+}
+
+/* warrenctl is answered meanwhile, nobody else. */
+static void on_waiting(void *arg)
+{
+    struct entrance *e = arg;
+    struct err err;
+    if (e->has_passed || broker_is_stopping(e->broker))
+        return;
+    e->has_waited = true;
+    if (mgmt_http_start(broker_mgmt(e->broker), &err))
+        mgmt_http_shut(broker_mgmt(e->broker));
+    else
+        log_warn("broker", broker_name(e->broker),
+                 "warrenctl is not answered while the node waits: %s", err.text);
+    if (e->waits != NULL)
+        e->waits(e->waits_arg);
+}
+
+/* ---- how it is reached ---- */
+
+/* The first of a list, as others may say it: where the host is left open, it is the one in the
+ * node's name. */
+static void put_address(const struct entrance *e, const struct conf_addresses *list, uint16_t port,
+                        char *room)
+{
+    struct text t = text_over(room, ADDRESS_MAX);
+    if (list->count == 0 || list->items[0].kind != CONF_ADDRESS_TCP)
+        return;
+    const char *host = list->items[0].host;
+    if (host[0] == '\0' || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0)
+        host = strchr(broker_name(e->broker), '@') + 1;
+    text_put(&t, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host,
+             port != 0 ? port : list->items[0].port);
+}
+
+static void put_addresses(struct entrance *e)
+{
+    const struct broker_conf *conf = broker_live(e->broker)->conf;
+    uint16_t port = doorway_port(broker_doorway(e->broker));
+    put_address(e, &conf->listen.cluster, port, e->cluster_address);
+    put_address(e, &conf->listen.amqp, 0, e->amqp_address);
+    put_address(e, &conf->listen.management, 0, e->management_address);
+}
+
+/* ---- passing ---- */
+
+static void on_enter(void *arg)
+{
+    struct entrance *e = arg;
+    struct err err;
+    if (!cluster_start(e->cluster, &err))
+        on_failed(&err, e);
+}
+
+bool entrance_pass(struct entrance *e, broker_waits_fn waits, void *arg, struct err *err)
+{
+    struct loop_task enter;
+    e->waits = waits;
+    e->waits_arg = arg;
+    put_addresses(e);
+    loop_task_init(&enter, on_enter, e);
+    loop_again(broker_loop(e->broker), &enter);
+    broker_set_app_running(e->broker, false);
+    loop_run(broker_loop(e->broker));
+    loop_task_cancel(broker_loop(e->broker), &enter);
+    broker_set_app_running(e->broker, true);
+    if (!e->has_failed)
+        return true;
+    *err = e->why;
+    return false;
+}
+
+void entrance_passed(struct entrance *e)
+{
+    e->has_passed = true;
+}
+
+/* ---- life ---- */
+
+struct entrance *entrance_new(struct broker *b, struct epoch *epoch, struct meta *meta,
+                              struct meta_setup *setup, struct err *err)
+{
+    struct entrance *e = mem_zalloc(sizeof *e);
+    e->broker = b;
+    e->meta = meta;
+    e->meta_setup = setup;
+    e->cluster = cluster_open(&(struct cluster_setup){ .loop = broker_loop(b),
+                                                       .epoch = epoch,
+                                                       .meta = meta,
+                                                       .meta_setup = setup,
+                                                       .conf = broker_live(b)->conf,
+                                                       .disk = store_disk(broker_store(b)),
+                                                       .inc = store_incarnation(broker_store(b)),
+                                                       .link_node = doorway_node(broker_doorway(b)),
+                                                       .link_door = doorway_door(broker_doorway(b)),
+                                                       .cluster_address = e->cluster_address,
+                                                       .amqp_address = e->amqp_address,
+                                                       .management_address = e->management_address,
+                                                       .before_show = before_show,
+                                                       .after_show = after_show,
+                                                       .begin = on_new_cluster,
+                                                       .on_identity = on_identity,
+                                                       .on_ready = on_ready,
+                                                       .on_waiting = on_waiting,
+                                                       .on_failed = on_failed,
+                                                       .arg = e },
+                              err);
+    if (e->cluster == NULL) {
+        mem_free(e);
+        return NULL;
+    }
+    control_set_cluster(broker_control(b), e->cluster);
+    return e;
+}
+
+struct cluster *entrance_cluster(const struct entrance *e)
+{
+    return e != NULL ? e->cluster : NULL;
+}
+
+void entrance_stop(struct entrance *e)
+{
+    if (e != NULL)
+        cluster_stop(e->cluster);
+}
+
+void entrance_free(struct entrance **entrance)
+{
+    struct entrance *e = *entrance;
+    *entrance = NULL;
+    if (e == NULL)
+        return;
+    control_set_cluster(broker_control(e->broker), NULL);
+    cluster_free(&e->cluster);
+    mem_free(e);
+}

@@ -1,0 +1,96 @@
+"""Several brokers that are one cluster, on loopback, each with a folder and ports of its own."""
+
+import os
+import signal
+import time
+
+from harness.servers import Broker, CTL_BIN, answers, merged
+from harness.waits import LONG, wait_until
+from harness import procs
+
+
+class Node(Broker):
+    """A broker that finds the others by the cluster's run folder, and has their cookie."""
+
+    def __init__(self, cluster, folder, name, conf):
+        super().__init__(folder, name, conf)
+        self.cluster = cluster
+
+    @property
+    def node(self):
+        return self.name + "@localhost"
+
+    @property
+    def cluster_port(self):
+        return int(self.conf["listen"]["cluster"].rsplit(":", 1)[1])
+
+    def env(self):
+        env = super().env()
+        env["WARREN_RUN_DIR"] = self.cluster.path("run")
+        return env
+
+    def kill(self, number=signal.SIGKILL):
+        self.proc.tolerated = True
+        self.proc.signal(number)
+        if number == signal.SIGKILL:
+            self.proc.popen.wait(timeout=LONG)
+
+    def is_serving(self):
+        return self.proc is not None and self.proc.alive() and answers(self.address)
+
+
+class Cluster:
+    """`count` nodes, rabbit1 and so on. With `seeds` they find each other at their first start;
+    without, each is alone and can be told to join."""
+
+    def __init__(self, folder, count=3, conf=None, seeds=True):
+        self.folder = folder
+        os.makedirs(self.path("run"), exist_ok=True)
+        self.conf = merged({"cluster": {"cookie-file": self.path("cookie")}}, conf)
+        self.nodes = []
+        for _ in range(count):
+            self.add()
+        if seeds:
+            self.seed()
+
+    def path(self, leaf):
+        return os.path.join(self.folder, leaf)
+
+    def add(self, conf=None, name=None):
+        name = name or "rabbit%d" % (len(self.nodes) + 1)
+        node = Node(self, self.path(name), name, merged(self.conf, conf))
+        self.nodes.append(node)
+        return node
+
+    def seed(self, nodes=None):
+        seeds = ", ".join("127.0.0.1:%d" % n.cluster_port for n in self.nodes)
+        for n in nodes or self.nodes:
+            n.conf["cluster"]["seeds"] = seeds
+
+    def start(self, nodes=None):
+        nodes = nodes or self.nodes
+        for n in nodes:
+            if n.proc is not None:
+                n.dead.append(n.proc)
+            n.start(ready=False)
+        for n in nodes:
+            n.wait_ready()
+        return self
+
+    def stop(self):
+        for n in reversed(self.nodes):
+            if n.proc is not None and n.proc.alive():
+                n.stop()
+
+    def status(self, node):
+        """What a node says of the cluster: the lines of its log are no interface, this is."""
+        return node.ctl("-n", node.node, "-q", "cluster_status")
+
+    def queues(self, node):
+        out = node.ctl("-n", node.node, "-q", "list_queues", "name", "--no-table-headers")
+        return sorted(line for line in out.stdout.split("\n") if line)
+
+    def wait_same_queues(self, names, nodes=None):
+        for n in nodes or self.nodes:
+            wait_until(lambda n=n: self.queues(n) == sorted(names),
+                       "%s has %s" % (n.name, names), LONG)

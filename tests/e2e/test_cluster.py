@@ -1,0 +1,118 @@
+"""Nodes that are one broker: they find each other, agree, lose one, and come back."""
+
+import time
+
+from harness.case import Case, only
+from harness.cluster import Cluster
+from harness.waits import LONG, wait_until
+
+TARGETS = ("broker",)
+MANY = 20
+
+
+class ClusterCase(Case):
+    def cluster(self, count=3, **kw):
+        c = Cluster(self.folder("cluster"), count, **kw)
+        for n in c.nodes:
+            self.own(n)
+        return c
+
+    def declare(self, node, names, **args):
+        conn = self.connect_to(node)
+        ch = conn.channel()
+        for q in names:
+            ch.declare(q, durable=True, arguments={"x-queue-master-locator": "client-local"}, **args)
+        conn.close()
+
+    def connect_to(self, node):
+        from harness.client import Conn
+        conn = Conn(node.address)
+        self.addCleanup(conn.drop)
+        conn.handshake()
+        return conn
+
+    def new_leader_within(self, cluster, node, seconds):
+        """Until the metadata can be changed at that node again."""
+        start = time.monotonic()
+        n = [0]
+
+        def can():
+            n[0] += 1
+            out = node.ctl("-n", node.node, "-q", "add_user", "probe%d" % n[0], "p")
+            return out.returncode == 0
+        wait_until(can, "a leader", seconds)
+        return time.monotonic() - start
+
+
+class Forming(ClusterCase):
+    def test_three_with_seeds_are_one_in_no_time(self):
+        start = time.monotonic()
+        c = self.cluster().start()
+        self.assertLess(time.monotonic() - start, 10)
+        names = ["of-%s" % n.name for n in c.nodes]
+        for n, q in zip(c.nodes, names):
+            self.declare(n, [q])
+            # Whoever was told that it is there finds it on every node.
+            for other in c.nodes:
+                self.assertIn(q, c.queues(other))
+
+    def test_one_that_comes_later_has_it_all(self):
+        c = self.cluster(2).start()
+        names = ["q%d" % i for i in range(MANY)]
+        self.declare(c.nodes[0], names)
+        late = c.add()
+        self.own(late)
+        c.seed([late])
+        c.start([late])
+        c.wait_same_queues(names)
+
+
+class Losing(ClusterCase):
+    def test_the_one_that_leads_is_killed(self):
+        c = self.cluster().start()
+        self.declare(c.nodes[1], ["before"])
+        c.nodes[0].kill()
+        self.assertLess(self.new_leader_within(c, c.nodes[1], LONG), 5)
+        self.declare(c.nodes[2], ["after"])
+        self.assertIn("after", c.queues(c.nodes[1]))
+        c.start([c.nodes[0]])
+        c.wait_same_queues(["after", "before"])
+
+    def test_without_a_majority_changes_are_refused_and_it_comes_back(self):
+        c = self.cluster().start()
+        c.nodes[0].kill()
+        c.nodes[1].kill()
+        last = c.nodes[2]
+
+        def refused():
+            out = last.ctl("-n", last.node, "-q", "add_user", "nobody", "p", seconds=LONG)
+            return out.returncode != 0 and "majority" in out.stderr
+        wait_until(refused, "a refusal", LONG)
+        c.start(c.nodes[:2])
+        self.declare(last, ["again"])
+        c.wait_same_queues(["again"])
+
+
+class Restarting(ClusterCase):
+    def test_all_in_another_order(self):
+        c = self.cluster().start()
+        names = ["q%d" % i for i in range(MANY)]
+        self.declare(c.nodes[0], names[:10])
+        self.declare(c.nodes[1], names[10:])
+        c.stop()
+        c.nodes[2].start(ready=False)
+        c.nodes[2].proc.wait_log("waits for", LONG)
+        c.nodes[1].start(ready=False)
+        c.nodes[0].start(ready=False)
+        for n in c.nodes:
+            n.wait_ready()
+        c.wait_same_queues(names)
+
+    def test_all_killed_at_once(self):
+        c = self.cluster().start()
+        names = ["q%d" % i for i in range(MANY)]
+        self.declare(c.nodes[2], names)
+        for n in c.nodes:
+            n.kill()
+        c.start(c.nodes[::-1])
+        c.wait_same_queues(names)
