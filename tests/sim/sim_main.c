@@ -27,8 +27,9 @@
 #include <string.h>
 
 static const struct sim_kind kinds[] = {
-    { "log", sim_log_run },   { "store", sim_store_run },    { "gossip", sim_gossip_run },
-    { "raft", sim_raft_run }, { "disk", sim_raft_disk_run }, { "meta", sim_meta_run },
+    { "log", sim_log_run },     { "store", sim_store_run },    { "gossip", sim_gossip_run },
+    { "raft", sim_raft_run },   { "disk", sim_raft_disk_run }, { "meta", sim_meta_run },
+    { "group", sim_group_run },
 };
 
 static const char *const mutation_names[] = {

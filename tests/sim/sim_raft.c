@@ -2,7 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "sim_raft_inner.h"
+#include "sim_group.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -95,12 +95,15 @@ static void make_group(struct sim_raft *w)
         enum raft_part part = i > 1 && rng_below(&w->rng, 8) == 0 ? RAFT_WITNESS : RAFT_VOTER;
         CHECK(raft_config_set(&c, (uint16_t)i, part));
     }
-    struct raft_entry e = {
-        .index = 1, .term = 1, .kind = RAFT_CONFIG, .bytes = raft_config_buf(&c)
+    struct raft_entry e[2] = {
+        { .index = 1, .term = 1, .kind = RAFT_CONFIG, .bytes = raft_config_buf(&c) },
+        { .index = 2, .term = 1, .kind = RAFT_COMMAND, .bytes = NULL },
     };
-    struct raft_write write = {
-        .has_hard = true, .hard = { .term = 1 }, .entries = &e, .count = 1
-    };
+    struct raft_write write = { .has_hard = true, .hard = { .term = 1 }, .entries = e, .count = 1 };
+    if (w->group != NULL) {
+        e[1].bytes = sim_group_first_entry();
+        write.count = 2;
+    }
     for (unsigned i = 1; i <= SIM_NODES; i++) {
         struct sim_raft_node *n = &w->nodes[i];
         raft_store_init(&n->store);
@@ -109,7 +112,8 @@ static void make_group(struct sim_raft *w)
         if (i <= w->voters_at_first)
             raft_store_write(&n->store, &write, raft_store_parts(&write));
     }
-    buf_unref(&e.bytes);
+    buf_unref(&e[0].bytes);
+    buf_unref(&e[1].bytes);
     for (unsigned i = 1; i <= SIM_NODES; i++)
         sim_raft_node_start(w, i);
 }
@@ -210,6 +214,15 @@ static void some_fault(struct sim_raft *w)
 
 /* ---- clients ---- */
 
+/* A node that is awake, since the caller knows that one is. */
+static unsigned some_awake(struct sim_raft *w)
+{
+    unsigned node = some_node(w);
+    while (!sim_raft_node_is_awake(w, node))
+        node = node % SIM_NODES + 1;
+    return node;
+}
+
 static void propose(struct sim_raft *w, unsigned node)
 {
     struct buf *commands[5];
@@ -256,7 +269,9 @@ static void some_work(struct sim_raft *w)
             node = i;
     if (!sim_raft_node_is_awake(w, node))
         return;
-    if (happens(w, w->chance.propose) && w->proposed < 2500)
+    if (w->group != NULL)
+        sim_group_work(w, some_awake(w));
+    else if (happens(w, w->chance.propose) && w->proposed < 2500)
         propose(w, node);
     if (happens(w, w->chance.change))
         change(w, node);
@@ -342,6 +357,8 @@ static bool all_have(struct sim_raft *w, unsigned by, uint64_t index)
         const struct sim_raft_node *n = &w->nodes[c->members[i].node];
         if (n->raft == NULL || n->machine.index < index || raft_is_recovering(n->raft))
             return false;
+        if (w->group != NULL && !sim_group_is_done(w, c->members[i].node))
+            return false;
     }
     return true;
 }
@@ -363,6 +380,8 @@ static void expect_life(struct sim_raft *w)
         unsigned by = leader(w);
         for (unsigned i = 1; i <= SIM_NODES && !w->has_failed; i++)
             (void)sim_raft_node_snapshot(w, i);
+        for (unsigned i = 1; w->group != NULL && i <= SIM_NODES && !w->has_failed; i++)
+            sim_group_work(w, i);
         if (by == 0 || w->has_failed)
             continue;
         if (goal != 0 && raft_commit(w->nodes[by].raft) >= goal && all_have(w, by, goal))
@@ -370,7 +389,10 @@ static void expect_life(struct sim_raft *w)
         /* What another leader had taken may be lost. */
         if (goal == 0 || round % 8 == 0) {
             uint64_t last = raft_last(w->nodes[by].raft);
-            propose(w, by);
+            if (w->group == NULL)
+                propose(w, by);
+            else
+                sim_group_say_nothing(w, by);
             if (!w->has_failed && raft_last(w->nodes[by].raft) > last)
                 goal = last + 1;
         }
@@ -402,7 +424,7 @@ static void tell_state(struct sim_raft *w)
     }
 }
 
-bool sim_raft_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_report *out)
+static bool run(uint64_t seed, bool is_group, sim_say_fn trace, void *arg, struct sim_report *out)
 {
     struct sim_raft *w = mem_zalloc(sizeof *w);
     *out = (struct sim_report){ 0 };
@@ -413,6 +435,8 @@ bool sim_raft_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_report 
     w->known = mem_array(SIM_KNOWN_MAX, sizeof *w->known);
     rng_init(&w->rng, seed);
     sim_raft_net_init(w);
+    if (is_group)
+        w->group = sim_group_new(w);
     draw_setup(w);
     draw_chances(w);
     make_group(w);
@@ -437,9 +461,20 @@ bool sim_raft_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_report 
         raft_effects_fini(&w->nodes[i].fx);
     }
     sim_raft_net_fini(w);
+    sim_group_free(&w->group);
     mem_free(w->committed);
     mem_free(w->known);
     bool ok = !w->has_failed;
     mem_free(w);
     return ok;
+}
+
+bool sim_raft_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_report *out)
+{
+    return run(seed, false, trace, arg, out);
+}
+
+bool sim_group_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_report *out)
+{
+    return run(seed, true, trace, arg, out);
 }

@@ -27,6 +27,7 @@ enum sim_act_kind {
     SIM_APPLY,
     SIM_CHUNK_READ,
     SIM_CHUNK_TAKEN,
+    SIM_OPS, /* octets of operations, in chunk.bytes */
 };
 
 struct sim_raft_act {
@@ -53,6 +54,7 @@ struct sim_raft_node {
     bool is_apply_due;
     bool is_restoring; /* `restored` is on its way into the machine */
     struct raft_machine restored;
+    uint64_t restored_id;
     struct raft_write *writes[SIM_PENDING_MAX]; /* not yet durable */
     int64_t write_at_us[SIM_PENDING_MAX];
     size_t write_count;
@@ -106,6 +108,8 @@ struct sim_chances {
     bool has_slow_apply;
 };
 
+struct sim_group;
+
 struct sim_raft {
     struct rng rng;
     int64_t now_us;
@@ -127,6 +131,7 @@ struct sim_raft {
     unsigned mended; /* this node's log was damaged and is whole again; 0: none of late */
     /* The checker. */
     uint16_t leader_of[SIM_TERMS_MAX];
+    struct sim_group *group;         /* NULL: the machines are digests alone */
     struct sim_committed *committed; /* by index */
     uint64_t commit_max;
     struct sim_known *known;

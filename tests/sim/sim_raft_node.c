@@ -1,7 +1,7 @@
 /* A member's driver: its clock, its disk, its state machine. */
 #include "base/check.h"
 #include "base/mem.h"
-#include "sim_raft_inner.h"
+#include "sim_group.h"
 
 #include <string.h>
 
@@ -53,6 +53,8 @@ void sim_raft_node_start(struct sim_raft *w, unsigned node)
     n->granted_term = n->transfer_term = 0;
     n->disk_us = w->now_us;
     n->raft = raft_new(&setup, &start);
+    if (w->group != NULL)
+        sim_group_start(w, node);
     w->report->restarts++;
     sim_raft_say(w, "%u starts, boot %u, term %d, last %d%s", node, n->boot,
                  (int)raft_term(n->raft), (int)raft_last(n->raft),
@@ -74,6 +76,8 @@ void sim_raft_node_crash(struct sim_raft *w, unsigned node)
         raft_write_free(&n->writes[i]);
     }
     n->write_count = 0;
+    if (w->group != NULL)
+        sim_group_crash(w, node);
     raft_effects_clear(&n->fx);
     raft_free(&n->raft);
     sim_raft_say(w, "%u crashes", node);
@@ -126,12 +130,17 @@ static void apply(struct sim_raft *w, unsigned node)
         n->machine = n->restored;
         n->is_restoring = false;
         sim_raft_check_applied(w, node);
+        if (w->group != NULL && !w->has_failed)
+            sim_group_restore(w, node, n->restored_id);
     } else if (upto <= n->machine.index) {
         return;
     }
     while (n->machine.index < upto && !w->has_failed) {
-        raft_machine_apply(&n->machine, raft_entry_at(n->raft, n->machine.index + 1));
+        const struct raft_entry *e = raft_entry_at(n->raft, n->machine.index + 1);
+        raft_machine_apply(&n->machine, e);
         sim_raft_check_applied(w, node);
+        if (w->group != NULL && !w->has_failed)
+            sim_group_apply(w, node, e);
     }
     sim_raft_node_step(w, node,
                        &(struct raft_event){ .kind = RAFT_EV_APPLIED, .index = n->machine.index });
@@ -155,6 +164,7 @@ static void restore(struct sim_raft *w, unsigned node, const struct raft_snapsho
     if (n->is_restoring || n->store.received.index != s->index)
         sim_raft_fail(w, "%u restores another snapshot than it received", node);
     n->restored = n->store.received;
+    n->restored_id = s->id;
     n->is_restoring = true;
     n->commit = s->index;
     sim_raft_say(w, "%u restores a snapshot of %d", node, (int)s->index);
@@ -174,6 +184,8 @@ bool sim_raft_node_snapshot(struct sim_raft *w, unsigned node)
         return false;
     raft_config_at(n->raft, s.index, &s);
     raft_store_keep_snapshot(&n->store, &s, &n->machine);
+    if (w->group != NULL)
+        sim_group_save(w, node, s.id);
     sim_raft_say(w, "%u makes a snapshot of %d", node, (int)s.index);
     sim_raft_node_step(w, node, &(struct raft_event){ .kind = RAFT_EV_SNAPSHOT, .snapshot = s });
     return true;
@@ -323,6 +335,9 @@ static void do_act(struct sim_raft *w, const struct sim_raft_act *a)
     case SIM_CHUNK_TAKEN:
         sim_raft_node_step(w, a->node,
                            &(struct raft_event){ .kind = RAFT_EV_CHUNK_TAKEN, .taken = a->taken });
+        return;
+    case SIM_OPS:
+        sim_group_on_ops(w, a->node, a->chunk.bytes);
         return;
     case SIM_NOTHING:
         return;
