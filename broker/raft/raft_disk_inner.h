@@ -10,6 +10,32 @@
 #define RAFT_NEW_LOG  "raft/log.new"
 #define RAFT_RECEIVED "raft/received.new"
 
+/* ---- a log's file, through a window ---- */
+
+struct raft_window {
+    struct disk *disk;
+    struct disk_file *file;
+    char name[RAFT_FILE_NAME_ROOM];
+    uint64_t size;
+    uint8_t *bytes; /* of the window */
+    size_t cap;
+    size_t len;
+    uint64_t at; /* where in the file the window begins */
+};
+
+MUST_CHECK bool raft_window_open(struct raft_window *r, struct disk *disk, uint64_t generation,
+                                 struct err *err);
+void raft_window_close(struct raft_window *r);
+
+/* The octets from `offset` on, `least` of them or what is left of the file; borrowed until the next
+ * call. */
+MUST_CHECK bool raft_window_at(struct raft_window *r, uint64_t offset, size_t least,
+                               struct slice *out, struct err *err);
+
+/* The group at `offset`; never RAFT_CUT_MORE. */
+MUST_CHECK bool raft_window_cut(struct raft_window *r, uint64_t salt, uint64_t offset,
+                                struct raft_group *g, enum raft_cut *cut, struct err *err);
+
 /* ---- reading ---- */
 
 /* What raft_disk_open goes on from, beside what is found. */
@@ -96,6 +122,49 @@ struct raft_disk {
     struct raft_snapshot snapshot;
     uint64_t snapshot_bytes;
 };
+
+void raft_writes_clear(struct raft_writes *g);
+
+/* What the committing thread left, for questions while it is at work again. */
+void raft_disk_see(struct raft_disk *d);
+
+/* ---- the log's file ---- */
+
+/* Of the group that is made in d->group. */
+struct raft_items {
+    size_t len;
+    uint32_t count;
+};
+
+/* Room for so many octets of items, what is there is kept; and back to little. */
+void raft_disk_log_make_room(struct raft_disk *d, size_t items);
+void raft_disk_log_shrink_room(struct raft_disk *d);
+
+void raft_disk_log_put_truncate(struct raft_disk *d, struct raft_items *it, uint64_t from);
+void raft_disk_log_put_entry(struct raft_disk *d, struct raft_items *it,
+                             const struct raft_entry *e);
+void raft_disk_log_put_entries(struct raft_disk *d, struct raft_items *it,
+                               const struct raft_entry *entries, size_t count);
+
+/* The items, as a group that is synced. */
+MUST_CHECK bool raft_disk_log_write_group(struct raft_disk *d, size_t items, uint32_t count,
+                                          unsigned flags, struct err *err);
+
+MUST_CHECK bool raft_disk_log_write_zeros(struct raft_disk *d, struct disk_file *file,
+                                          uint64_t offset, uint64_t len, struct err *err);
+
+/* If there is no room for `len` more. A disk that is full is no failure here. */
+MUST_CHECK bool raft_disk_log_fill_ahead(struct raft_disk *d, uint64_t len, struct err *err);
+
+/* Another file, that nothing older belongs to: base, and the items as its first group. */
+MUST_CHECK bool raft_disk_log_begin_fresh(struct raft_disk *d, uint64_t index, uint64_t term,
+                                          const struct raft_items *it, struct err *err);
+
+/* Another file behind this one, for a snapshot of what is in this. That the disk is too full for it
+ * is no failure: the log is good as it is. */
+MUST_CHECK bool raft_disk_log_switch(struct raft_disk *d, struct err *err);
+
+/* ---- snapshots ---- */
 
 /* Makes what was received the snapshot, under its name. */
 MUST_CHECK bool raft_disk_adopt(struct raft_disk *d, const struct raft_snapshot *is,

@@ -6,83 +6,11 @@
 
 #include <inttypes.h>
 
-#define READ_AHEAD ((size_t)1 << 20)
 #define REMEDY                                                                                     \
     "what was acknowledged cannot be read, and the node does not start without it: put the data "  \
     "folder back from a backup, or have the node join its cluster anew (warrenctl force_reset, "   \
     "forget_cluster_node of its old self, join_cluster); a node that was alone starts without "    \
     "definitions when its folder \"raft\" is moved away, and they can be imported"
-
-/* ---- a file, through a window ---- */
-
-struct reader {
-    struct disk *disk;
-    struct disk_file *file;
-    char name[RAFT_FILE_NAME_ROOM];
-    uint64_t size;
-    uint8_t *bytes; /* of the window */
-    size_t cap;
-    size_t len;
-    uint64_t at; /* where in the file the window begins */
-};
-
-static bool reader_open(struct reader *r, struct disk *disk, uint64_t generation, struct err *err)
-{
-    *r = (struct reader){ .disk = disk };
-    raft_file_log_name(generation, r->name);
-    r->file = disk->ops->open(disk, r->name, DISK_READ, err);
-    return r->file != NULL && disk->ops->size(r->file, &r->size, err);
-}
-
-static void reader_close(struct reader *r)
-{
-    if (r->file != NULL)
-        r->disk->ops->close(&r->file);
-    mem_free(r->bytes);
-    r->bytes = NULL;
-}
-
-static bool fill(struct reader *r, uint64_t offset, size_t want, struct err *err)
-{
-    if (r->cap < want) {
-        r->cap = want;
-        r->bytes = mem_realloc(r->bytes, r->cap);
-    }
-    r->at = offset;
-    return r->disk->ops->read(r->file, offset, r->bytes, want, &r->len, err);
-}
-
-/* The octets from `offset` on, `least` of them or what is left of the file. */
-static bool window(struct reader *r, uint64_t offset, size_t least, struct slice *out,
-                   struct err *err)
-{
-    uint64_t left = offset < r->size ? r->size - offset : 0;
-    size_t want = least < left ? least : (size_t)left;
-    bool is_there =
-        offset >= r->at && offset - r->at <= r->len && r->len - (offset - r->at) >= want;
-    if (!is_there && !fill(r, offset, want > READ_AHEAD ? want : READ_AHEAD, err))
-        return false;
-    size_t skip = (size_t)(offset - r->at);
-    *out = skip < r->len ? slice_of(r->bytes + skip, r->len - skip) : slice_of(NULL, 0);
-    return true;
-}
-
-static bool cut_at(struct reader *r, uint64_t salt, uint64_t offset, struct raft_group *g,
-                   enum raft_cut *cut, struct err *err)
-{
-    size_t need = RAFT_GROUP_HEAD;
-    size_t had;
-    do {
-        struct slice bytes;
-        had = need;
-        if (!window(r, offset, need, &bytes, err))
-            return false;
-        *cut = raft_group_cut(bytes, salt, offset, g, &need);
-    } while (*cut == RAFT_CUT_MORE && need > had && need <= r->size - offset);
-    if (*cut == RAFT_CUT_MORE)
-        *cut = RAFT_CUT_BAD; /* the file is at its end */
-    return true;
-}
 
 /* ---- the story so far ---- */
 
@@ -176,7 +104,7 @@ static bool take_item(struct story *s, const struct raft_item *item)
     return true;
 }
 
-static void take_items(struct story *s, const struct reader *r, uint64_t offset,
+static void take_items(struct story *s, const struct raft_window *r, uint64_t offset,
                        const struct raft_group *g)
 {
     struct wire w = wire_over(g->items);
@@ -192,7 +120,7 @@ static void take_items(struct story *s, const struct reader *r, uint64_t offset,
 
 /* `g` stands at `offset`; what is before it, from `bad` on, is no group. Its number says whether
  * anything was lost there. */
-static void take_group(struct story *s, const struct reader *r, uint64_t bad, uint64_t offset,
+static void take_group(struct story *s, const struct raft_window *r, uint64_t bad, uint64_t offset,
                        const struct raft_group *g)
 {
     s->found->hard = (struct raft_hard){ .term = g->term,
@@ -209,12 +137,12 @@ static void take_group(struct story *s, const struct reader *r, uint64_t bad, ui
 }
 
 /* The first good group from *offset on. None: *offset is the end of the file, or past it. */
-static bool find_group(struct reader *r, uint64_t salt, uint64_t *offset, struct raft_group *g,
+static bool find_group(struct raft_window *r, uint64_t salt, uint64_t *offset, struct raft_group *g,
                        struct err *err)
 {
     enum raft_cut cut;
     for (; *offset < r->size; *offset += RAFT_GROUP_ALIGN) {
-        if (!cut_at(r, salt, *offset, g, &cut, err))
+        if (!raft_window_cut(r, salt, *offset, g, &cut, err))
             return false;
         if (cut == RAFT_CUT_GROUP)
             break;
@@ -222,7 +150,7 @@ static bool find_group(struct reader *r, uint64_t salt, uint64_t *offset, struct
     return true;
 }
 
-static bool read_groups(struct story *s, struct reader *r, const struct raft_log_head *h,
+static bool read_groups(struct story *s, struct raft_window *r, const struct raft_log_head *h,
                         struct err *err)
 {
     struct raft_group g;
@@ -244,13 +172,13 @@ static bool read_groups(struct story *s, struct reader *r, const struct raft_log
 }
 
 /* Up to the last octet behind the end that is not zero. */
-static bool measure_torn(struct story *s, struct reader *r, struct err *err)
+static bool measure_torn(struct story *s, struct raft_window *r, struct err *err)
 {
     uint64_t from = s->read->end;
     s->found->torn_bytes = 0;
     for (uint64_t at = from; at < r->size;) {
         struct slice bytes;
-        if (!window(r, at, 1, &bytes, err))
+        if (!raft_window_at(r, at, 1, &bytes, err))
             return false;
         if (bytes.len == 0)
             return true;
@@ -265,12 +193,12 @@ static bool measure_torn(struct story *s, struct reader *r, struct err *err)
 /* ---- one log ---- */
 
 /* *is_good: the head is. False: not to be read. */
-static bool read_head(struct story *s, struct reader *r, uint64_t generation,
+static bool read_head(struct story *s, struct raft_window *r, uint64_t generation,
                       struct raft_log_head *head, bool *is_good, struct err *err)
 {
     struct slice bytes;
     *is_good = false;
-    if (!window(r, 0, RAFT_FILE_HEAD_BYTES, &bytes, err))
+    if (!raft_window_at(r, 0, RAFT_FILE_HEAD_BYTES, &bytes, err))
         return false;
     switch (raft_file_read_log(bytes, head)) {
     case RAFT_HEAD_GOOD:
@@ -296,7 +224,7 @@ static bool read_head(struct story *s, struct reader *r, uint64_t generation,
 }
 
 /* Does it go on where the one before ended? */
-static void begin_file(struct story *s, const struct reader *r, const struct raft_log_head *h,
+static void begin_file(struct story *s, const struct raft_window *r, const struct raft_log_head *h,
                        bool is_first)
 {
     bool is_next = h->first == s->read->next_number || h->first + 1 == s->read->next_number;
@@ -313,10 +241,10 @@ static void begin_file(struct story *s, const struct reader *r, const struct raf
 
 static bool read_log(struct story *s, uint64_t generation, bool is_first, struct err *err)
 {
-    struct reader r;
+    struct raft_window r;
     struct raft_log_head *head = &s->read->head;
     bool is_good = false;
-    bool ok = reader_open(&r, s->disk, generation, err) &&
+    bool ok = raft_window_open(&r, s->disk, generation, err) &&
               read_head(s, &r, generation, head, &is_good, err);
     s->found->is_hard_lost = !is_good;
     if (ok && is_good) {
@@ -324,7 +252,7 @@ static bool read_log(struct story *s, uint64_t generation, bool is_first, struct
         ok = read_groups(s, &r, head, err) && measure_torn(s, &r, err);
         s->found->is_hard_lost = s->read->end == RAFT_FILE_START;
     }
-    reader_close(&r);
+    raft_window_close(&r);
     return ok;
 }
 
@@ -374,15 +302,15 @@ static uint64_t newest(const struct folder *f)
 /* Does the log from this file on reach back to the snapshot? A head that is bad is judged later. */
 static bool reaches_back(struct story *s, uint64_t generation, bool *reaches, struct err *err)
 {
-    struct reader r;
+    struct raft_window r;
     struct slice bytes;
     struct raft_log_head head;
     *reaches = false;
-    bool ok = reader_open(&r, s->disk, generation, err) &&
-              window(&r, 0, RAFT_FILE_HEAD_BYTES, &bytes, err);
+    bool ok = raft_window_open(&r, s->disk, generation, err) &&
+              raft_window_at(&r, 0, RAFT_FILE_HEAD_BYTES, &bytes, err);
     if (ok && raft_file_read_log(bytes, &head) == RAFT_HEAD_GOOD)
         *reaches = head.is_fresh || head.base <= s->found->snapshot.index;
-    reader_close(&r);
+    raft_window_close(&r);
     return ok;
 }
 
