@@ -255,6 +255,7 @@ void meta_tell_orphan(struct meta_result *r, const struct meta_exchange_def *d)
 
 void meta_result_clear(struct meta_result *r)
 {
+    r->verdict = META_DONE;
     r->refusal.code = 0;
     r->refusal.text[0] = '\0';
     r->queue = NULL;

@@ -2,6 +2,7 @@
  * about them, and not decided anew. A snapshot may be damaged or foreign in spite of its checksums:
  * what would break what we count on is refused. */
 #include "base/check.h"
+#include "base/mutation.h"
 #include "cluster/meta_state.h"
 
 static enum meta_verdict refused(struct meta_result *out, const char *what)
@@ -58,7 +59,8 @@ static const char *keep_origin(struct meta *m, const struct meta_cmd *cmd)
     const struct meta_node *n = meta_node_get(&m->draft, cmd->kept_origin.node);
     if (n == NULL || n->inc != cmd->kept_origin.inc)
         return "operations of a node that is not there";
-    meta_origin_set(m, &(struct meta_origin){ n->node, n->inc, cmd->qid });
+    if (!MUTATION(META_OPS_NOT_KEPT))
+        meta_origin_set(m, &(struct meta_origin){ n->node, n->inc, cmd->qid });
     return NULL;
 }
 

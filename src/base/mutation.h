@@ -85,6 +85,7 @@
     X(META_NUMBER_AGAIN, "gives the number of a node that was removed again")                      \
     X(META_SECRET_DECIDES, "lets a node's own secret decide where a queue lives")                  \
     X(META_LAST_DISC_GOES, "lets the last disc node go")                                           \
+    X(META_OPS_NOT_KEPT, "leaves out of a snapshot how far nodes have come")                       \
     X(META_SUM_FORGETS, "forgets in its checksum what goes")
 
 #define MUTATIONS(X)                                                                               \

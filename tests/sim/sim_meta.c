@@ -291,8 +291,10 @@ static void step(struct run *r)
         ask(r, a);
     else if (what < 16)
         send_some(r, a);
-    else
+    else if (what < 19)
         mw_apply(r->w, (unsigned)below(r, MW_REPLICAS), 1 + below(r, 30));
+    else
+        mw_snapshot(r->w, (unsigned)below(r, MW_REPLICAS), (unsigned)below(r, MW_REPLICAS));
 }
 
 static void begin(struct run *r)

@@ -4,8 +4,9 @@
  * One seed decides how many nodes there are and every step: what clients of each of them ask for,
  * in which order that reaches the log, what of it comes twice or too early, which nodes are
  * declared down, come back, start anew, drain, are forgotten and added. Several machines apply the
- * log, each at its own pace, and must agree at each entry; see sim_meta_world.h for what else must
- * hold. When all is well again, everything that a living node asked for has been applied.
+ * log, each at its own pace or from a snapshot of another one, and must agree at each entry; see
+ * sim_meta_world.h for what else must hold. When all is well again, everything that a living node
+ * asked for has been applied.
  */
 #ifndef WARREN_SIM_META_H
 #define WARREN_SIM_META_H

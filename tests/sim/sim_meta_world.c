@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "cluster/meta_dump.h"
 #include "ids.h"
 
 #include <inttypes.h>
@@ -53,7 +54,7 @@ static void wrong(struct mw *w, uint64_t index, const char *what)
     if (w->is_wrong)
         return;
     w->is_wrong = true;
-    snprintf(w->report->why, sizeof w->report->why, "entry %" PRIu64 ": %s", index, what);
+    snprintf(w->report->why, sizeof w->report->why, "entry %" PRIu64 ": %.200s", index, what);
 }
 
 bool mw_is_well(const struct mw *w)
@@ -293,6 +294,52 @@ static void compare(struct mw *w, const struct replica *a, const struct replica 
         wrong(w, b->applied, "the checksum is not that of what is there");
     if (a->applied == b->applied && meta_digest(a->meta) != meta_digest(b->meta))
         wrong(w, b->applied, "two are not equal");
+}
+
+/* ---- snapshots ---- */
+
+struct copying {
+    struct mw *w;
+    struct meta *to;
+    struct meta_result *result;
+};
+
+/* By way of octets, as they are on disk and on their way to another node. */
+static bool copy_one(void *arg, const struct meta_cmd *cmd, uint64_t first_id)
+{
+    struct copying *c = arg;
+    size_t size = meta_wire_size(cmd);
+    uint8_t *bytes = mem_alloc(size);
+    struct wire_out out = wire_out_over(bytes, size);
+    meta_wire_put(&out, cmd, first_id);
+    struct wire in = wire_over(wire_out_slice(&out));
+    struct meta_cmd read;
+    uint64_t id;
+    bool ok = meta_wire_take(&in, &read, &id);
+    CHECK(ok);
+    if (meta_replay(c->to, &read, id, c->result) == META_REFUSED)
+        wrong(c->w, meta_index(c->to), c->result->refusal.text);
+    mem_free(bytes);
+    return !c->w->is_wrong;
+}
+
+void mw_snapshot(struct mw *w, unsigned from, unsigned to)
+{
+    struct replica *a = &w->replicas[from];
+    struct replica *b = &w->replicas[to];
+    if (a->applied <= b->applied || w->is_wrong)
+        return;
+    struct copying c = { w, fresh(b), &b->result };
+    bool whole = meta_dump_all(meta_current(a->meta), copy_one, &c);
+    meta_publish(c.to);
+    if (whole && meta_index(c.to) != a->applied)
+        wrong(w, a->applied, "a snapshot is of another entry");
+    if (whole && meta_checksum(c.to) != meta_checksum(a->meta))
+        wrong(w, a->applied, "a snapshot is not what it was made of");
+    meta_free(&b->meta);
+    b->meta = c.to;
+    b->applied = a->applied;
+    w->report->restarts++;
 }
 
 void mw_settle(struct mw *w)

@@ -32,6 +32,9 @@ void mw_append(struct mw *w, const struct meta_envelope *e);
 /* A replica goes on by so many entries, or to the end. */
 void mw_apply(struct mw *w, unsigned replica, uint64_t count);
 
+/* One gets the whole state of another one, if that is further. */
+void mw_snapshot(struct mw *w, unsigned from, unsigned to);
+
 /* All come to the end, and must be equal in everything. */
 void mw_settle(struct mw *w);
 
