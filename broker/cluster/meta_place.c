@@ -117,7 +117,8 @@ static bool has_host(const struct meta_version *v)
 bool meta_place_check(const struct meta_version *v, const struct meta_vhost *vh,
                       const struct meta_cmd *cmd, struct meta_refusal *why)
 {
-    if (meta_node_count(v) == 0)
+    bool has_owner = cmd->conn != 0 || !cmd->queue_declare.exclusive;
+    if (has_owner && meta_node_count(v) == 0)
         return true;
     if (cmd->queue_declare.exclusive) {
         const struct meta_node *n = meta_node_get(v, node_of_id(cmd->conn));

@@ -224,6 +224,8 @@ Test(meta_node, has_exclusive_queues_with_their_connections)
     w.conn = id_make(3, 2, 9);
     must(&w, (struct meta_cmd){ .op = META_OWNER_GONE });
     cr_expect(queue_now(&w, "e") == NULL);
+    w.conn = 0; /* of a peer that is out of its mind */
+    must_not(&w, c, 506, "no node is up that queue 'e' in vhost '/' could live on");
     w.conn = id_make(9, 0, 1);
     must_not(&w, c, 506, "no node is up that queue 'e' in vhost '/' could live on");
     world_fini(&w);
