@@ -214,3 +214,36 @@ Test(raft_conf, ram_node_begins_with_nothing_each_time)
     kit_expect_agreement(&k);
     kit_fini(&k);
 }
+
+/* Whoever is taken away may be the one that a majority needs. */
+Test(raft_conf, change_that_leaves_no_majority_is_refused)
+{
+    begin(3);
+    kit_kill(&k, 3);
+    kit_run_ms(&k, 1000);
+    cr_expect(eq(u64, kit_remove(&k, 1, 2), 0));
+    cr_expect(eq(int, k.nodes[1].refused, RAFT_REFUSED_NO_MAJORITY));
+    cr_expect(eq(u64, kit_change(&k, 1, 2, RAFT_LEARNER), 0));
+    cr_expect(eq(int, k.nodes[1].refused, RAFT_REFUSED_NO_MAJORITY));
+    /* The dead one may go; then the other, too. */
+    cr_expect(ne(u64, kit_remove(&k, 1, 3), 0));
+    kit_run_ms(&k, 100);
+    cr_expect(ne(u64, kit_remove(&k, 1, 2), 0));
+    cr_expect(ne(u64, kit_propose(&k, 1, "alone"), 0));
+    cr_expect(eq(u64, raft_commit(raft(1)), raft_last(raft(1))));
+    kit_fini(&k);
+}
+
+/* One of two that stops in an orderly way leaves the voters first, and the other goes on. */
+Test(raft_conf, one_of_two_goes_on_when_the_other_has_left)
+{
+    begin(2);
+    cr_assert(ne(u64, kit_change(&k, 1, 2, RAFT_LEARNER), 0));
+    kit_run_ms(&k, 50);
+    kit_kill(&k, 2);
+    kit_run_ms(&k, 2000);
+    cr_expect(eq(int, kit_leader(&k), 1));
+    cr_expect(ne(u64, kit_propose(&k, 1, "alone"), 0));
+    cr_expect(eq(u64, raft_commit(raft(1)), raft_last(raft(1))));
+    kit_fini(&k);
+}

@@ -298,3 +298,64 @@ Test(raft_damage, answer_to_an_earlier_life_does_not_make_it_whole)
     cr_expect(not(raft_is_recovering(raft(2))));
     kit_fini(&k);
 }
+
+/* A state machine takes its time; the next state is not taken before it has done so. */
+Test(raft_snap, next_one_waits_for_the_state_machine)
+{
+    begin(3, 0);
+    kit_isolate(&k, 3, true);
+    propose(1, 5);
+    kit_snapshot(&k, 1);
+    struct raft_snapshot first = k.nodes[1].store.snapshot;
+    struct raft_start start;
+    struct raft_effects fx;
+    raft_effects_init(&fx);
+    kit_kill(&k, 3);
+    raft_store_start(&k.nodes[3].store, &start);
+    start.now_us = k.now_us;
+    struct raft_setup setup = k.setup;
+    setup.node = 3;
+    setup.boot = 9;
+    struct raft *r = raft_new(&setup, &start);
+    struct raft_msg m = { .kind = RAFT_MSG_INSTALL,
+                          .from = 1,
+                          .to = 3,
+                          .boot = 1,
+                          .term = raft_term(raft(1)),
+                          .install = { .snapshot = first, .chunk = buf_new(0) } };
+    struct raft_event said = { .kind = RAFT_EV_MESSAGE, .now_us = k.now_us, .msg = &m };
+    raft_step(r, &said, &fx);
+    struct raft_event ev = { .kind = RAFT_EV_CHUNK_TAKEN,
+                             .now_us = k.now_us,
+                             .taken = { first.index, first.id, 16, true } };
+    raft_step(r, &ev, &fx);
+    unsigned restores = 0;
+    uint64_t number = 0;
+    for (size_t i = 0; i < fx.count; i++) {
+        restores += fx.list[i].kind == RAFT_DO_RESTORE;
+        if (fx.list[i].kind == RAFT_DO_WRITE)
+            number = fx.list[i].write->number;
+    }
+    cr_assert(eq(int, restores, 1));
+    raft_effects_clear(&fx);
+    m.install.snapshot.index += 10;
+    for (int round = 0; round < 3; round++) {
+        raft_step(r, &said, &fx);
+        bool takes = false;
+        for (size_t i = 0; i < fx.count; i++)
+            takes = takes || fx.list[i].kind == RAFT_DO_TAKE_CHUNK;
+        cr_expect(eq(int, takes, round == 2));
+        raft_effects_clear(&fx);
+        ev = (struct raft_event){ .kind = RAFT_EV_WRITTEN, .now_us = k.now_us, .number = number };
+        if (round == 1)
+            ev = (struct raft_event){ .kind = RAFT_EV_APPLIED,
+                                      .now_us = k.now_us,
+                                      .index = first.index };
+        raft_step(r, &ev, &fx);
+        raft_effects_clear(&fx);
+    }
+    raft_msg_fini(&m);
+    raft_effects_fini(&fx);
+    raft_free(&r);
+    kit_fini(&k);
+}
