@@ -223,6 +223,11 @@ static void json_run(struct bench_report *r, const struct bench_plan *plan,
     put_count(all, "received", c->received);
     put_count(all, "unique", c->unique);
     put_count(all, "lost", b->lost);
+    if (b->lost != 0) {
+        put_count(all, "first_lost_queue", b->lost_queue);
+        put_count(all, "first_lost_flow", b->lost_flow);
+        put_count(all, "first_lost_sequence", b->lost_sequence);
+    }
     put_count(all, "missing_unpromised", b->missing_unpromised);
     put_count(all, "duplicated", c->duplicated);
     put_count(all, "duplicated_redelivered", c->duplicated_redelivered);

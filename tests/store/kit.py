@@ -59,20 +59,33 @@ class Publisher:
             except TimeoutError:
                 return
 
-    def wait(self, condition, what, seconds=LONG):
+    def has_come(self, condition, seconds):
+        """Whether it holds before that time is over. Looked at after each event, and now and then
+        without one."""
         deadline = Deadline(seconds)
         while not condition(self):
             if deadline.passed():
-                raise AssertionError("waited in vain: " + what)
-            self.listen(0.05)
+                return False
+            try:
+                self._take(self.conn.next(None, 0.05))
+            except TimeoutError:
+                pass
+        return True
+
+    def wait(self, condition, what, seconds=LONG):
+        if not self.has_come(condition, seconds):
+            raise AssertionError("waited in vain: " + what)
 
     def wait_confirmed(self, seconds=LONG):
         self.wait(lambda p: not p.open, "%d confirms" % len(self.open), seconds)
 
     def publish_until_blocked(self, most=1000000, window=64):
+        """While so many are not confirmed, a little waiting before the next one: only who publishes
+        is told. Returns the reason."""
         for _ in range(most):
             self.publish()
-            self.listen(0 if len(self.open) < window else 0.05)
+            if len(self.open) >= window:
+                self.has_come(lambda _: self.blocked or len(self.open) <= window // 2, 0.05)
             if self.blocked:
                 return self.blocked
         self.wait(lambda _: self.blocked, "blocked")
@@ -96,10 +109,11 @@ def numbers(bodies):
     return [int(b.split(b" ", 1)[0]) for b in bodies]
 
 
-def drain(address, queue, idle=2.0, before=b""):
-    """All that a queue has, acknowledged: (number, redelivered) in order."""
+def drain(address, queue, idle=0.3, before=b""):
+    """All that a queue has, acknowledged: (number, redelivered) in order, until nothing is ready and
+    nothing has come for so long."""
     conn = Conn(address, before=before)
-    ch = conn.channel()
+    ch, asker = conn.channel(), conn.channel()
     ch.call("basic.qos", prefetch_count=200)
     ch.consume(queue)
     out = []
@@ -107,7 +121,9 @@ def drain(address, queue, idle=2.0, before=b""):
         try:
             event = ch.expect("basic.deliver", idle)
         except TimeoutError:
-            break
+            if asker.declare(queue, passive=True).message_count == 0:
+                break
+            continue
         ch.ack(event.delivery_tag)
         out.append((int(event.body.split(b" ", 1)[0]), event.redelivered))
     ch.barrier()

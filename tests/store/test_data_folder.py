@@ -24,6 +24,7 @@ class Base(Case):
         b = self.node()
         ch = self.connect(address=b.address).channel()
         ch.declare("q", durable=True)
+        ch.conn.close()  # or a stop has to wait for it
         p = Publisher(b.address, "q", size=size)
         p.publish(count)
         p.wait_confirmed()

@@ -37,7 +37,7 @@ class Base(Case):
         self.assertEqual(broker.proc.wait(LONG), LEFT, broker.proc.log_tail())
         broker.proc.tolerated = True
         log = broker.proc.log_bytes().decode(errors="replace")
-        self.assertRegex(log, r"Z error .*(disk|journal|store|meta)", "nothing in the log")
+        self.assertRegex(log, r"Z error .*(disk|journal|store|raft)", "nothing in the log")
 
 
 class Errors(Base):
@@ -93,7 +93,7 @@ class Errors(Base):
 
     def test_a_declaration_that_is_not_safe_is_not_answered(self):
         b = self.faulty()
-        b.faults.only("/meta/")
+        b.faults.only("/raft/")
         ch = self.connect(address=b.address).channel()
         ch.declare("first", durable=True)
         b.faults.fail("sync")

@@ -18,6 +18,7 @@ class View(Case):
                               "store": {"segment-size": "1M"}})
         ch = self.connect(address=b.address).channel()
         ch.declare("q", durable=True)
+        ch.conn.close()
         return b
 
     def api(self, broker):

@@ -66,7 +66,7 @@ class Paged(Case):
 
     def test_what_does_not_last_is_gone_after_a_restart(self):
         b = self.node()
-        self.declare(b)
+        self.declare(b).conn.close()
         p = self.publish(b, props={})
         self.away(b)
         p.close()
@@ -76,7 +76,7 @@ class Paged(Case):
 
     def test_after_a_restart(self):
         b = self.node()
-        self.declare(b)
+        self.declare(b).conn.close()
         p = self.publish(b)
         self.away(b)
         p.close()
@@ -117,7 +117,7 @@ class Paged(Case):
 
     def test_what_expires(self):
         b = self.node()
-        self.declare(b, **{"x-message-ttl": 4000})
+        self.declare(b, **{"x-message-ttl": 2500})
         p = self.publish(b)
         wait_until(lambda: self.row(b)["messages"] == 0, "all have expired", LONG)
         p.close()
@@ -136,7 +136,7 @@ class Paged(Case):
     def test_dead_letters_of_what_is_away(self):
         b = self.node()
         self.declare(b, "dead")
-        self.declare(b, **{"x-message-ttl": 4000, "x-dead-letter-exchange": "",
+        self.declare(b, **{"x-message-ttl": 2500, "x-dead-letter-exchange": "",
                            "x-dead-letter-routing-key": "dead"})
         p = self.publish(b)
         wait_until(lambda: self.row(b, "dead")["messages"] == COUNT, "all are dead letters", LONG)
