@@ -419,7 +419,7 @@ void tls_conn_gather(struct tls_conn *c, uint8_t *room, size_t octets)
 
 enum tls_result tls_conn_gather_end(struct tls_conn *c, struct err *err)
 {
-    enum tls_result r = TLS_OK;
+    enum tls_result r = c->unsent_len != 0 ? TLS_WANT_WRITE : TLS_OK;
     CHECK(c->room != NULL);
     if (c->gathered != 0 && !c->is_broken)
         r = send_gathered(c, err);

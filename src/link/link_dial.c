@@ -11,7 +11,7 @@
 
 #define REST_LEAST_MS 10u
 #define REST_MOST_MS  1000u
-#define CONNECT_MS    3000u
+#define CONNECT_MS    2000u  /* a net that is whole again is found by the next try */
 #define TELL_AGAIN_MS 60000u /* the same trouble */
 
 /* Who is called, for people. */

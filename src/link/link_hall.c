@@ -1,14 +1,17 @@
 #include "link/link_hall.h"
 
 #include "base/check.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "link/link_inner.h"
 
 #include <string.h>
 
-#define REFUSALS_LOG 20u
-#define REFUSALS_MS  10000u
+#define REFUSALS_LOG  20u
+#define REFUSALS_MS   10000u
+#define TOLD_MAX      32u    /* whom we remember having refused ... */
+#define TELL_AGAIN_MS 60000u /* ... and told of, for the same reason */
 
 /* At the hall, not proven yet. */
 struct stranger {
@@ -32,6 +35,10 @@ struct link_hall {
     LIST_HEAD(, link) links; /* in a session */
     unsigned link_count;
     struct log_rate refusals;
+    struct {
+        uint64_t hash;
+        uint64_t at_ms;
+    } told[TOLD_MAX];
 };
 
 /* ---- strangers ---- */
@@ -45,11 +52,29 @@ static void leave(struct stranger *s)
     loop_bury(h->loop, s, mem_free);
 }
 
+/* A node that is refused comes again, each second: it is told of once, and once a minute. */
+static bool is_told(struct stranger *s, const char *why)
+{
+    struct link_hall *h = s->hall;
+    uint64_t now = loop_now_ms(h->loop);
+    uint64_t hash = hash_bytes(
+        slice_str(why), hash_bytes(sock_addr_octets(stream_peer(s->stream)), h->options.class));
+    size_t at = (size_t)(hash % TOLD_MAX);
+    bool told = h->told[at].hash == hash && now - h->told[at].at_ms < TELL_AGAIN_MS;
+    if (!told) {
+        h->told[at].hash = hash;
+        h->told[at].at_ms = now;
+    }
+    return told;
+}
+
 static void log_gone(struct stranger *s, const char *why)
 {
     struct link_hall *h = s->hall;
     char where[SOCK_ADDR_TEXT_MAX];
     unsigned left_out;
+    if (h->options.class != LINK_CTL && is_told(s, why))
+        return;
     if (!log_rate_ok(&h->refusals, REFUSALS_LOG, REFUSALS_MS, &left_out))
         return;
     sock_addr_text(stream_peer(s->stream), where);

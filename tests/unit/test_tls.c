@@ -458,6 +458,76 @@ Test(tls, survives_partial_writes_from_moving_memory)
     pair_close(&p);
 }
 
+/* As many as are taken, with records that come together in the room; then without it. */
+static size_t gather_some(struct end *e, const uint8_t *from, size_t left, uint8_t *room,
+                          bool gathers, size_t *kept)
+{
+    size_t out = 0, n;
+    enum tls_result r = TLS_OK;
+    if (gathers)
+        tls_conn_gather(e->conn, room, TLS_GATHER_LEAST);
+    while (out < left && r == TLS_OK) {
+        size_t len = left - out < 50000 ? left - out : 50000;
+        r = tls_conn_write(e->conn, slice_of(from + out, len), &n, &e->err);
+        out += n;
+    }
+    if (gathers)
+        r = tls_conn_gather_end(e->conn, &e->err);
+    cr_assert(r == TLS_OK || r == TLS_WANT_WRITE, "%s", e->err.text);
+    cr_expect(eq(int, gathers &&r == TLS_WANT_WRITE, gathers && tls_conn_unsent(e->conn) != 0));
+    *kept += tls_conn_unsent(e->conn) != 0;
+    return out;
+}
+
+Test(tls, records_that_are_gathered_arrive_in_order_with_all_others)
+{
+    struct pair p;
+    pair_ready(&p, true);
+    uint8_t *sent = mem_alloc(TOTAL), *got = mem_alloc(TOTAL), *room = mem_alloc(TLS_GATHER_LEAST);
+    for (size_t i = 0; i < TOTAL; i++)
+        sent[i] = (uint8_t)(i * 7 + i / 256);
+    size_t out = 0, in = 0, kept = 0;
+    for (unsigned round = 0; in < TOTAL; round++) {
+        if (out < TOTAL)
+            out += gather_some(&p.server, sent + out, TOTAL - out, room, round % 3 != 0, &kept);
+        else if (tls_conn_unsent(p.server.conn) != 0)
+            cr_assert(tls_conn_send_unsent(p.server.conn, &p.server.err) != TLS_FAILED);
+        in += read_some(&p.client, got + in, TOTAL - in);
+    }
+    cr_assert(lt(sz, 0, kept));
+    cr_assert(memcmp(sent, got, TOTAL) == 0);
+    mem_free(sent);
+    mem_free(got);
+    mem_free(room);
+    pair_close(&p);
+}
+
+Test(tls, a_context_with_a_key_of_its_own_needs_no_files)
+{
+    struct tls_options o = { .own_key = true,
+                             .min_version = "1.3",
+                             .suites = "TLS_AES_128_GCM_SHA256" };
+    struct err err;
+    struct tls_ctx *server = tls_server_ctx_new(&o, &err);
+    o.own_key = false;
+    struct tls_ctx *client = tls_client_ctx_new(&o, &err);
+    cr_assert(server != NULL && client != NULL, "%s", err.text);
+    struct pair p;
+    pair_open(&p, client, server, NULL);
+    pair_shake(&p);
+    cr_assert(p.client.result == TLS_OK && p.server.result == TLS_OK);
+    cr_expect(eq(str, (char *)tls_conn_subject(p.client.conn), "CN=warren"));
+    uint8_t near[32], far[32];
+    tls_conn_export(p.client.conn, "EXPORTER-test", near, sizeof near);
+    tls_conn_export(p.server.conn, "EXPORTER-test", far, sizeof far);
+    cr_expect(memcmp(near, far, sizeof near) == 0);
+    pair_close(&p);
+    o.suites = "NO_SUCH_SUITE";
+    cr_expect(tls_client_ctx_new(&o, &err) == NULL);
+    tls_ctx_unref(&client);
+    tls_ctx_unref(&server);
+}
+
 Test(tls, tells_an_orderly_end_from_a_torn_one)
 {
     struct pair p;
