@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "cluster/meta_convert.h"
 #include "io/clock.h"
 #include "io/random.h"
 
@@ -223,6 +224,20 @@ static void on_tick(void *arg)
 /* ---- life --------------------------------------------------------------------------------------
  */
 
+/* What a version before clusters has left is taken along. */
+static bool read_identity(struct cluster *c, struct err *err)
+{
+    bool is_made;
+    if (!meta_convert(c->setup.disk, c->name, c->inc, &is_made, err))
+        return false;
+    if (is_made)
+        log_info("cluster", c->name, "the definitions of an older version were taken over");
+    if (raft_identity_read(c->setup.disk, c->name, &c->identity, err))
+        return true;
+    c->identity = (struct raft_identity){ 0 };
+    return err->code == ERR_NOT_FOUND;
+}
+
 struct cluster *cluster_open(const struct cluster_setup *setup, struct err *err)
 {
     struct cluster *c = mem_zalloc(sizeof *c);
@@ -246,14 +261,11 @@ struct cluster *cluster_open(const struct cluster_setup *setup, struct err *err)
     cluster_seek_init(c);
     cluster_orders_init(c);
     cluster_status_init(c);
-    bool found = raft_identity_read(setup->disk, c->name, &c->identity, err);
-    if (!found && err->code != ERR_NOT_FOUND) {
+    if (!read_identity(c, err)) {
         cluster_stop(c);
         cluster_free(&c);
         return NULL;
     }
-    if (!found)
-        c->identity = (struct raft_identity){ 0 };
     return c;
 }
 

@@ -217,7 +217,8 @@ struct cluster_node *cluster_node_find(const struct cluster *c, uint16_t id);
 
 void cluster_put_voters(const struct cluster *c, struct text *t);
 void cluster_put_missing(const struct cluster *c, struct text *t);
-void cluster_watch_gone(struct cluster *c, struct cluster_node *n);
+/* Of a leader: is anybody to be taken for down? */
+void cluster_watch_look(struct cluster *c, uint64_t now_ms);
 void cluster_watch_leader_changed(struct cluster *c, bool was_leader);
 void cluster_watch_tick(struct cluster *c, uint64_t now_ms);
 

@@ -412,7 +412,7 @@ static void on_trouble(struct link *link, enum link_trouble what, enum link_refu
         n->is_gone = true;
         struct raft_event ev = { .kind = RAFT_EV_PEER_GONE, .node = n->id };
         cluster_raft_step(c, &ev);
-        cluster_watch_gone(c, n);
+        cluster_members_look(c);
     }
     if (what == LINK_TROUBLE_REFUSED && refusal == LINK_REFUSED_NOT_MEMBER)
         cluster_members_disowned(c, n);

@@ -235,6 +235,7 @@ static void on_look(void *arg)
         return;
     cluster_first_look(c);
     look_whether_ready(c);
+    cluster_watch_look(c, now_ms);
     reconcile(c, now_ms);
     look_at_itself(c, now_ms);
     cluster_drive_look(c, now_ms);

@@ -66,6 +66,7 @@ static void role_changed(struct cluster *c, const struct raft_effect *e)
         c->leaderless_ms = clock_mono_ms();
     if (c->leader != leader_was)
         cluster_watch_leader_changed(c, was_leader);
+    cluster_members_look(c);
     cluster_propose_go_on(c);
     cluster_status_changed(c);
 }

@@ -102,17 +102,10 @@ static void look_at_node(struct cluster *c, const struct meta_node *m, uint64_t 
         say_down(c, n, m, "it has not been heard of for a second");
 }
 
-void cluster_watch_gone(struct cluster *c, struct cluster_node *n)
-{
-    const struct meta_node *m = meta_node_get(meta_current(c->meta), n->id);
-    if (leads(c) && m != NULL)
-        look_at_node(c, m, clock_mono_ms());
-}
-
-static void look_at_nodes(struct cluster *c, uint64_t now_ms)
+void cluster_watch_look(struct cluster *c, uint64_t now_ms)
 {
     const struct meta_version *v = meta_current(c->meta);
-    for (size_t i = 0; i < meta_node_count(v); i++)
+    for (size_t i = 0; leads(c) && i < meta_node_count(v); i++)
         look_at_node(c, meta_node_at(v, i), now_ms);
 }
 
@@ -157,9 +150,7 @@ static void look_at_itself(struct cluster *c, uint64_t now_ms)
 
 void cluster_watch_tick(struct cluster *c, uint64_t now_ms)
 {
-    if (leads(c))
-        look_at_nodes(c, now_ms);
-    else if (c->leader != 0)
+    if (c->leader != 0 && !leads(c))
         cluster_links_send_keepalive(c, c->leader);
     look_at_itself(c, now_ms);
 }

@@ -1,8 +1,10 @@
 """Nodes that are one broker: they find each other, agree, lose one, and come back."""
 
+import signal
 import time
 
-from harness.case import Case, only
+from harness.case import Case
+from harness.client import Conn
 from harness.cluster import Cluster
 from harness.waits import LONG, wait_until
 
@@ -25,9 +27,8 @@ class ClusterCase(Case):
         conn.close()
 
     def connect_to(self, node):
-        from harness.client import Conn
-        conn = Conn(node.address)
-        self.addCleanup(conn.drop)
+        conn = Conn(node.address, hello=False)
+        self.addCleanup(conn.sock.close)
         conn.handshake()
         return conn
 
@@ -54,7 +55,7 @@ class Forming(ClusterCase):
             self.declare(n, [q])
             # Whoever was told that it is there finds it on every node.
             for other in c.nodes:
-                self.assertIn(q, c.queues(other))
+                self.assertEqual(c.lacks(other, [q]), [])
 
     def test_one_that_comes_later_has_it_all(self):
         c = self.cluster(2).start()
@@ -64,7 +65,7 @@ class Forming(ClusterCase):
         self.own(late)
         c.seed([late])
         c.start([late])
-        c.wait_same_queues(names)
+        c.wait_queues(names)
 
 
 class Losing(ClusterCase):
@@ -74,9 +75,9 @@ class Losing(ClusterCase):
         c.nodes[0].kill()
         self.assertLess(self.new_leader_within(c, c.nodes[1], LONG), 5)
         self.declare(c.nodes[2], ["after"])
-        self.assertIn("after", c.queues(c.nodes[1]))
+        self.assertEqual(c.lacks(c.nodes[1], ["after"]), [])
         c.start([c.nodes[0]])
-        c.wait_same_queues(["after", "before"])
+        c.wait_queues(["after", "before"])
 
     def test_without_a_majority_changes_are_refused_and_it_comes_back(self):
         c = self.cluster().start()
@@ -90,7 +91,37 @@ class Losing(ClusterCase):
         wait_until(refused, "a refusal", LONG)
         c.start(c.nodes[:2])
         self.declare(last, ["again"])
-        c.wait_same_queues(["again"])
+        c.wait_queues(["again"])
+
+
+    def test_one_that_stands_still_is_missed_and_goes_on_later(self):
+        c = self.cluster().start()
+        still = c.nodes[2]
+        self.declare(still, ["its-own"])
+        still.kill(signal.SIGSTOP)
+        start = time.monotonic()
+        wait_until(lambda: c.lacks(c.nodes[0], ["its-own"]), "it is missed", LONG)
+        self.assertLess(time.monotonic() - start, 4)
+        self.declare(c.nodes[1], ["meanwhile"])
+        still.proc.signal(signal.SIGCONT)
+        c.wait_queues(["its-own", "meanwhile"])
+
+    def test_the_one_that_leads_stands_still(self):
+        c = self.cluster().start()
+        c.nodes[0].kill(signal.SIGSTOP)
+        self.assertLess(self.new_leader_within(c, c.nodes[1], LONG), 5)
+        self.declare(c.nodes[2], ["meanwhile"])
+        c.nodes[0].proc.signal(signal.SIGCONT)
+        c.wait_queues(["meanwhile"])
+
+    def test_one_of_two_stops_in_order_and_the_other_goes_on(self):
+        c = self.cluster(2).start()
+        self.assertEqual(c.nodes[0].stop(), 0)
+        self.declare(c.nodes[1], ["alone"])
+        c.start([c.nodes[0]])
+        c.wait_queues(["alone"])
+        self.assertEqual(c.nodes[1].stop(), 0)
+        self.declare(c.nodes[0], ["the-other-way"])
 
 
 class Restarting(ClusterCase):
@@ -101,12 +132,12 @@ class Restarting(ClusterCase):
         self.declare(c.nodes[1], names[10:])
         c.stop()
         c.nodes[2].start(ready=False)
-        c.nodes[2].proc.wait_log("waits for", LONG)
+        c.nodes[2].proc.wait_log(rb"waits for", LONG)
         c.nodes[1].start(ready=False)
         c.nodes[0].start(ready=False)
         for n in c.nodes:
             n.wait_ready()
-        c.wait_same_queues(names)
+        c.wait_queues(names)
 
     def test_all_killed_at_once(self):
         c = self.cluster().start()
@@ -115,4 +146,4 @@ class Restarting(ClusterCase):
         for n in c.nodes:
             n.kill()
         c.start(c.nodes[::-1])
-        c.wait_same_queues(names)
+        c.wait_queues(names)
