@@ -6,10 +6,11 @@
 #include "remote/remote.h"
 #include "remote/remote_server.h"
 
-/* How many deliveries may be on their way to a consumer on another shard; and how much of them to
- * one on another node, where each is a copy. */
+/* How many deliveries may be on their way to a consumer on another shard; and on another node,
+ * which is farther: there how much, too, for each is a copy. */
 #define WINDOW       512u
-#define WINDOW_BYTES ((uint64_t)1024 * 1024)
+#define WINDOW_AWAY  8192u
+#define WINDOW_BYTES ((uint64_t)4 * 1024 * 1024)
 
 static struct port_consumer *port_consumer_of(struct consumer *c)
 {
@@ -39,8 +40,11 @@ static const struct consumer_ops ops_here = { has_room_here, deliver_here };
 static bool has_room_there(struct consumer *c)
 {
     struct port_consumer *pc = port_consumer_of(c);
-    return !pc->refused && pc->window_used < WINDOW && pc->credit != 0 &&
-           (pc->window_bytes < WINDOW_BYTES || !remote_is_session(&pc->ref));
+    if (pc->refused || pc->credit == 0)
+        return false;
+    if (LIKELY(!remote_is_session(&pc->ref)))
+        return pc->window_used < WINDOW;
+    return pc->window_used < WINDOW_AWAY && pc->window_bytes < WINDOW_BYTES;
 }
 
 static struct deliver_item *add_delivery(struct shard *s, uint32_t to)

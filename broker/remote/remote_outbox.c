@@ -36,10 +36,21 @@ void remote_outbox_init(struct remote_outbox *o, const struct remote_pipe *pipe)
     TAILQ_INIT(&o->queued);
 }
 
+static uint64_t content_bytes(const struct message *m)
+{
+    return (uint64_t)m->names_bytes + m->props_bytes + m->body_bytes;
+}
+
+static size_t cost_of(const struct remote_piece *p)
+{
+    return sizeof *p + p->bytes + (p->message != NULL ? (size_t)content_bytes(p->message) : 0);
+}
+
 static void drop_piece(struct remote_outbox *o, struct remote_held *h)
 {
     struct remote_piece *p = STAILQ_FIRST(&h->pieces);
     STAILQ_REMOVE_HEAD(&h->pieces, entry);
+    o->held_bytes -= cost_of(p);
     if (p->message != NULL)
         o->pipe.drop(o->pipe.arg, &p->message);
     mem_free(p);
@@ -120,11 +131,6 @@ static void write_bytes(struct remote_outbox *o, struct slice bytes)
 
 /* ---- what is large, and what waits behind it --------------------------------------------------
  */
-
-static uint64_t content_bytes(const struct message *m)
-{
-    return (uint64_t)m->names_bytes + m->props_bytes + m->body_bytes;
-}
 
 static struct slice inline_part(const struct message *m, uint64_t at)
 {
@@ -229,7 +235,8 @@ static void talk(struct remote_outbox *o)
     }
 }
 
-static void hold(struct remote_held *h, const struct remote_record *r, bool is_large)
+static void hold(struct remote_outbox *o, struct remote_held *h, const struct remote_record *r,
+                 bool is_large)
 {
     struct remote_record copy = *r;
     if (is_large)
@@ -245,6 +252,7 @@ static void hold(struct remote_held *h, const struct remote_record *r, bool is_l
         struct message *m = (struct message *)(uintptr_t)r->message;
         p->message = message_ref(m);
     }
+    o->held_bytes += cost_of(p);
     STAILQ_INSERT_TAIL(&h->pieces, p, entry);
 }
 
@@ -255,7 +263,7 @@ static void hold_first(struct remote_outbox *o, uint64_t channel, const struct r
     *h = (struct remote_held){ .channel = channel };
     STAILQ_INIT(&h->pieces);
     idmap_put(&o->held, channel, h);
-    hold(h, r, true);
+    hold(o, h, r, true);
     wait_for_slot(o, h);
     talk(o);
 }
@@ -266,7 +274,7 @@ void remote_outbox_put(struct remote_outbox *o, uint64_t channel, const struct r
     struct remote_held *h =
         UNLIKELY(o->held.count != 0) && channel != 0 ? idmap_get(&o->held, channel) : NULL;
     if (h != NULL)
-        hold(h, r, is_large);
+        hold(o, h, r, is_large);
     else if (UNLIKELY(is_large))
         hold_first(o, channel, r);
     else

@@ -37,6 +37,7 @@ struct remote_outbox {
     struct wire_out out;
     STAILQ_HEAD(, remote_frame) frames; /* complete, the pipe was full */
     size_t waiting_bytes;               /* of those */
+    size_t held_bytes;                  /* of contents behind a large one, and of that */
     struct idmap held;                  /* struct remote_held by channel */
     TAILQ_HEAD(, remote_held) talking;  /* have a slot, next one first */
     TAILQ_HEAD(, remote_held) queued;   /* wait for one */
@@ -62,6 +63,12 @@ void remote_outbox_on_room(struct remote_outbox *o);
 
 /* The other side has taken so many octets of parts. */
 void remote_outbox_on_parts_taken(struct remote_outbox *o, uint32_t octets);
+
+/* What waits here, in octets: the link has no room for it. */
+static inline size_t remote_outbox_waiting(const struct remote_outbox *o)
+{
+    return o->waiting_bytes + o->held_bytes;
+}
 
 /* One for a channel of a node, as `channel` above. */
 static inline uint64_t remote_channel_key(const struct port_channel_ref *c)

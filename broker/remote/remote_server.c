@@ -1,20 +1,6 @@
-#include "remote/remote_server.h"
+#include "remote/remote_server_inner.h"
 
 #define PROMISED_FIRST 64u
-
-/* A delivery that the other side has not taken yet. */
-struct remote_under_way {
-    struct remote_delivery delivery;
-    bool done;
-};
-
-/* A consumer of ours at a queue of this node. */
-struct remote_subscription {
-    uint64_t id;
-    uint64_t qid;
-    uint32_t where;
-    uint64_t channel; /* key of its channel over there */
-};
 
 struct remote_server *remote_server_new(const struct remote_server_ops *ops, void *arg,
                                         const struct remote_pipe *pipe)
@@ -29,6 +15,7 @@ struct remote_server *remote_server_new(const struct remote_server_ops *ops, voi
     remote_ring_init(&s->under_way, sizeof(struct remote_under_way));
     s->under_way_base = s->unacked.next;
     idmap_init(&s->consumers);
+    TAILQ_INIT(&s->turned_away);
     idmap_init(&s->promised);
     s->promised_next = PROMISED_FIRST;
     return s;
@@ -56,12 +43,6 @@ void remote_server_free(struct remote_server **server)
     free_all(&s->consumers);
     free_all(&s->promised);
     mem_free(s);
-}
-
-static void say(struct remote_server *s, uint64_t channel, const struct remote_record *r)
-{
-    if (!s->is_lost)
-        remote_outbox_put(&s->out, channel, r);
 }
 
 static void soon(struct remote_server *s)
@@ -200,10 +181,10 @@ static void say_confirms(struct saying *y)
 {
     if (y->upto == 0 && wire_out_len(&y->w) == 0)
         return;
-    say(y->server, 0,
-        &(struct remote_record){ .op = y->ok ? REMOTE_CONFIRM : REMOTE_NACK,
-                                 .number = y->upto,
-                                 .list = wire_out_slice(&y->w) });
+    remote_say(y->server, 0,
+               &(struct remote_record){ .op = y->ok ? REMOTE_CONFIRM : REMOTE_NACK,
+                                        .number = y->upto,
+                                        .list = wire_out_slice(&y->w) });
     y->upto = 0;
     y->w = wire_out_over(y->room, sizeof y->room);
 }
@@ -241,7 +222,7 @@ static void add_confirm(uint64_t number, bool multiple, bool ok, void *arg)
 static void say_published(struct remote_server *s)
 {
     if (s->taken != s->told_taken && !s->ops->is_short(s->arg)) {
-        say(s, 0, &(struct remote_record){ .op = REMOTE_TAKEN, .number = s->taken });
+        remote_say(s, 0, &(struct remote_record){ .op = REMOTE_TAKEN, .number = s->taken });
         s->told_taken = s->taken;
     }
     if (!confirm_is_due(&s->confirm))
@@ -251,147 +232,6 @@ static void say_published(struct remote_server *s)
     confirm_tell(&s->confirm, add_confirm, &y);
     end_run(&y);
     say_confirms(&y);
-}
-
-/* ---- deliveries -------------------------------------------------------------------------------
- */
-
-/* Numbered with the deliveries, but taken by what else is said of it. */
-static uint64_t add_under_way(struct remote_server *s, const struct remote_delivery *d, bool done)
-{
-    uint64_t tag = d->auto_ack ? unacked_skip(&s->unacked)
-                               : unacked_add(&s->unacked, &(struct unacked_entry){
-                                                              .qid = d->qid,
-                                                              .qseq = d->qseq,
-                                                              .consumer = d->consumer,
-                                                              .where = d->where,
-                                                          });
-    if (done && s->under_way.count == 0) {
-        s->under_way_base = tag + 1;
-        return tag;
-    }
-    CHECK(tag == s->under_way_base + s->under_way.count);
-    struct remote_under_way *u = remote_ring_add(&s->under_way);
-    *u = (struct remote_under_way){ *d, done };
-    return tag;
-}
-
-bool remote_server_deliver(struct remote_server *s, const struct remote_delivery *d,
-                           struct message *m)
-{
-    const struct remote_subscription *c = idmap_get(&s->consumers, d->consumer);
-    if (UNLIKELY(c == NULL))
-        return false;
-    uint64_t tag = add_under_way(s, d, false);
-    s->under_way_bytes += d->bytes;
-    say(s, c->channel,
-        &(struct remote_record){ .op = REMOTE_DELIVER,
-                                 .flags = d->redelivered ? REMOTE_REDELIVERED : 0,
-                                 .consumer = d->consumer,
-                                 .tag = tag,
-                                 .message = m });
-    return true;
-}
-
-static void drop_those_done(struct remote_server *s)
-{
-    const struct remote_under_way *u;
-    while (s->under_way.count != 0 && (u = remote_ring_at(&s->under_way, 0))->done) {
-        remote_ring_drop_first(&s->under_way);
-        s->under_way_base++;
-    }
-}
-
-static void one_returned(struct remote_server *s, uint64_t tag, bool refused)
-{
-    struct remote_under_way *u = remote_ring_at(&s->under_way, (size_t)(tag - s->under_way_base));
-    struct unacked_entry e;
-    if (u->done)
-        return;
-    u->done = true;
-    s->under_way_bytes -= u->delivery.bytes;
-    u->delivery.refused = refused;
-    if (refused && !u->delivery.auto_ack)
-        (void)unacked_take(&s->unacked, tag, &e);
-    s->ops->returned(s->arg, &u->delivery);
-}
-
-static void on_returned(struct remote_server *s, struct slice list, bool refused)
-{
-    uint64_t first;
-    uint32_t count;
-    while (remote_next_range(&list, &first, &count)) {
-        uint64_t end = s->under_way_base + s->under_way.count;
-        uint64_t last = count < end ? first + count : end; /* behind it */
-        first = first < s->under_way_base ? s->under_way_base : first;
-        for (uint64_t tag = first; tag < last && tag < end; tag++)
-            one_returned(s, tag, refused);
-    }
-    drop_those_done(s);
-    s->ops->returned_all(s->arg);
-}
-
-/* What is not out (any more) is passed over. */
-static void on_settle(struct remote_server *s, struct slice list, enum port_settle how)
-{
-    uint64_t first;
-    uint32_t count;
-    struct unacked_entry e;
-    while (remote_next_range(&list, &first, &count)) {
-        uint64_t next = s->unacked.next;
-        for (uint64_t tag = first; count != 0 && tag < next; tag++, count--) {
-            if (unacked_take(&s->unacked, tag, &e))
-                s->ops->settle(s->arg, e.where, e.qid, e.qseq, e.consumer, how);
-        }
-    }
-}
-
-/* ---- consumers --------------------------------------------------------------------------------
- */
-
-static void forget_consumer(struct remote_server *s, uint64_t id)
-{
-    mem_free(idmap_take(&s->consumers, id));
-}
-
-static void on_wake(struct remote_server *s, uint64_t consumer, uint32_t credit)
-{
-    const struct remote_subscription *c = idmap_get(&s->consumers, consumer);
-    if (c != NULL)
-        s->ops->wake(s->arg, c->where, consumer, credit);
-}
-
-static void on_abandon(struct remote_server *s, uint64_t consumer)
-{
-    const struct remote_subscription *c = idmap_get(&s->consumers, consumer);
-    if (c == NULL)
-        return;
-    struct remote_subscription was = *c;
-    forget_consumer(s, consumer);
-    s->ops->abandon(s->arg, was.where, was.qid, consumer);
-}
-
-static void say_of_consumer(struct remote_server *s, uint64_t consumer, enum remote_op op)
-{
-    const struct remote_subscription *c = idmap_get(&s->consumers, consumer);
-    if (c != NULL)
-        say(s, c->channel, &(struct remote_record){ .op = op, .consumer = consumer });
-}
-
-void remote_server_on_resumed(struct remote_server *s, uint64_t consumer)
-{
-    say_of_consumer(s, consumer, REMOTE_RESUMED);
-}
-
-void remote_server_on_served(struct remote_server *s, uint64_t consumer)
-{
-    say_of_consumer(s, consumer, REMOTE_SERVED);
-}
-
-void remote_server_on_cancelled(struct remote_server *s, uint64_t consumer)
-{
-    say_of_consumer(s, consumer, REMOTE_CANCELLED);
-    forget_consumer(s, consumer);
 }
 
 /* ---- requests ---------------------------------------------------------------------------------
@@ -406,15 +246,19 @@ static void add_consumer(struct remote_server *s, const struct port_request *r,
                          const struct port_channel_ref *channel)
 {
     struct remote_subscription *c = mem_alloc(sizeof *c);
-    *c = (struct remote_subscription){ r->consumer, r->qid, r->where, remote_channel_key(channel) };
+    *c = (struct remote_subscription){ .id = r->consumer,
+                                       .qid = r->qid,
+                                       .where = r->where,
+                                       .channel = remote_channel_key(channel),
+                                       .credit = PORT_ANY };
     idmap_put(&s->consumers, c->id, c);
 }
 
 static void refuse_request(struct remote_server *s, const struct remote_record *r)
 {
-    say(s, remote_channel_key(&r->channel),
-        &(struct remote_record){
-            .op = REMOTE_ANSWER, .token = r->token, .verdict = PORT_NO_QUEUE });
+    remote_say(s, remote_channel_key(&r->channel),
+               &(struct remote_record){
+                   .op = REMOTE_ANSWER, .token = r->token, .verdict = PORT_NO_QUEUE });
 }
 
 static bool on_ask(struct remote_server *s, const struct remote_record *r)
@@ -454,7 +298,7 @@ static uint64_t tag_of_got(struct remote_server *s, const struct port_request *r
 {
     return r->message == NULL || r->no_ack
                ? 0
-               : add_under_way(
+               : remote_add_under_way(
                      s,
                      &(struct remote_delivery){ .qid = r->qid, .qseq = r->qseq, .where = r->where },
                      true);
@@ -463,7 +307,7 @@ static uint64_t tag_of_got(struct remote_server *s, const struct port_request *r
 static void mind_consumer(struct remote_server *s, const struct port_request *r)
 {
     if ((r->op == PORT_CONSUME && r->verdict != PORT_OK) || r->op == PORT_CANCEL)
-        forget_consumer(s, r->consumer);
+        remote_forget_consumer(s, r->consumer);
 }
 
 void remote_server_on_answer(struct remote_server *s, struct remote_request *q)
@@ -473,7 +317,8 @@ void remote_server_on_answer(struct remote_server *s, struct remote_request *q)
     if (r->verdict == PORT_OK && (r->op == PORT_DELETE || (r->op == PORT_CANCEL && r->is_unused)))
         promise(s, r->qid);
     mind_consumer(s, r);
-    say(s, remote_channel_key(&q->channel),
+    remote_say(
+        s, remote_channel_key(&q->channel),
         &(struct remote_record){ .op = REMOTE_ANSWER,
                                  .flags = (uint8_t)((r->redelivered ? REMOTE_REDELIVERED : 0) |
                                                     (r->is_unused ? REMOTE_UNUSED : 0)),
@@ -519,9 +364,9 @@ static void on_reply_ask(struct remote_server *s, const struct remote_record *r)
 
 void remote_server_on_reply_known(struct remote_server *s, uint32_t token, bool known)
 {
-    say(s, 0,
-        &(struct remote_record){
-            .op = REMOTE_REPLY_KNOWN, .flags = known ? REMOTE_YES : 0, .token = token });
+    remote_say(s, 0,
+               &(struct remote_record){
+                   .op = REMOTE_REPLY_KNOWN, .flags = known ? REMOTE_YES : 0, .token = token });
 }
 
 /* ---- frames -----------------------------------------------------------------------------------
@@ -534,18 +379,18 @@ static bool on_record(struct remote_server *s, struct remote_record *r)
         return on_publish(s, r);
     case REMOTE_TOOK:
     case REMOTE_SENT_BACK:
-        on_returned(s, r->list, r->op == REMOTE_SENT_BACK);
+        remote_on_returned(s, r->list, r->op == REMOTE_SENT_BACK);
         return true;
     case REMOTE_SETTLE:
         if (r->kind > PORT_REQUEUE_UNSEEN)
             return false;
-        on_settle(s, r->list, (enum port_settle)r->kind);
+        remote_on_settle(s, r->list, (enum port_settle)r->kind);
         return true;
     case REMOTE_WAKE:
-        on_wake(s, r->consumer, r->count);
+        remote_on_wake(s, r->consumer, r->count);
         return true;
     case REMOTE_ABANDON:
-        on_abandon(s, r->consumer);
+        remote_on_abandon(s, r->consumer);
         return true;
     case REMOTE_ASK:
         return on_ask(s, r);
@@ -556,6 +401,7 @@ static bool on_record(struct remote_server *s, struct remote_record *r)
         return true;
     case REMOTE_PARTS_TAKEN:
         remote_outbox_on_parts_taken(&s->out, r->count);
+        remote_wake_those_away(s);
         return true;
     default:
         return false; /* for who asks */
@@ -595,40 +441,12 @@ void remote_server_flush(struct remote_server *s)
     say_published(s);
     uint32_t owed = remote_inbox_owes(&s->in);
     if (owed != 0)
-        say(s, 0, &(struct remote_record){ .op = REMOTE_PARTS_TAKEN, .count = owed });
+        remote_say(s, 0, &(struct remote_record){ .op = REMOTE_PARTS_TAKEN, .count = owed });
     remote_outbox_flush(&s->out);
 }
 
 /* ---- the end ----------------------------------------------------------------------------------
  */
-
-static void abandon_all(struct remote_server *s)
-{
-    for (struct remote_subscription *c; (c = idmap_first(&s->consumers)) != NULL; mem_free(c)) {
-        idmap_take(&s->consumers, c->id);
-        s->ops->abandon(s->arg, c->where, c->qid, c->id);
-    }
-    idmap_fini(&s->consumers);
-}
-
-/* Nobody knows whether its channel had it. One that wants no acknowledgement counts as delivered,
- * as it does for whoever is not sure that its client has it. */
-static void return_all(struct remote_server *s)
-{
-    struct unacked_entry e;
-    for (; s->under_way.count != 0; remote_ring_drop_first(&s->under_way), s->under_way_base++) {
-        struct remote_under_way *u = remote_ring_at(&s->under_way, 0);
-        if (u->done)
-            continue;
-        u->delivery.refused = !u->delivery.auto_ack;
-        u->delivery.seen = true;
-        if (u->delivery.refused)
-            (void)unacked_take(&s->unacked, s->under_way_base, &e);
-        s->ops->returned(s->arg, &u->delivery);
-    }
-    s->ops->returned_all(s->arg);
-    remote_ring_fini(&s->under_way);
-}
 
 void remote_server_lost(struct remote_server *s)
 {
@@ -638,8 +456,8 @@ void remote_server_lost(struct remote_server *s)
     remote_outbox_reset(&s->out);
     remote_inbox_reset(&s->in);
     confirm_fini(&s->confirm);
-    abandon_all(s);
-    return_all(s);
+    remote_abandon_all(s);
+    remote_return_all(s);
     s->ops->give_back(s->arg, &s->unacked);
     unacked_fini(&s->unacked);
     keep_promises(s);

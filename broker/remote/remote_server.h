@@ -6,6 +6,7 @@
  * the calls of the port; what they answer it gathers into records. Messages that were handed out to
  * it are counted against the windows of their consumers until the other side says that their
  * channels took them, or did not; then they are out with it, by their tags, until they are settled.
+ * Nothing more is handed out to it while much waits for the link.
  *
  * When the session is lost (remote_server_lost) its consumers are abandoned and all that was out
  * goes back, shown or not; deletions that it was promised and did not carry out are carried out.
@@ -83,11 +84,12 @@ struct remote_server {
     struct confirm confirm; /* of publishes that are awaited, by their number on the link */
     uint64_t taken, told_taken;
     struct unacked unacked;
-    struct remote_ring under_way; /* struct remote_under_way, by tag */
-    uint64_t under_way_base;      /* the first one's tag */
-    struct idmap consumers;       /* struct remote_subscription by id */
-    struct idmap promised;        /* queues that are promised to go, see remote_server.c */
-    size_t promised_next;         /* look through them at so many */
+    struct remote_ring under_way;                  /* struct remote_under_way, by tag */
+    uint64_t under_way_base;                       /* the first one's tag */
+    struct idmap consumers;                        /* struct remote_subscription by id */
+    TAILQ_HEAD(, remote_subscription) turned_away; /* while the link was full */
+    struct idmap promised; /* queues that are promised to go, see remote_server.c */
+    size_t promised_next;  /* look through them at so many */
     uint64_t under_way_bytes;
 };
 
@@ -123,7 +125,12 @@ void remote_server_on_taken(struct remote_server *s, uint64_t copies);
 void remote_server_on_answer(struct remote_server *s, struct remote_request *r);
 void remote_server_on_reply_known(struct remote_server *s, uint32_t token, bool known);
 
-/* A queue hands one out; the message is borrowed. False: there is no such consumer any more. */
+/* The link has room again. */
+void remote_server_on_room(struct remote_server *s);
+
+/* A queue hands one out; the message is borrowed. False: it cannot be taken. There is no such
+ * consumer any more, or too much waits for the link: then the consumer is woken when that is over.
+ */
 MUST_CHECK bool remote_server_deliver(struct remote_server *s, const struct remote_delivery *d,
                                       struct message *m);
 void remote_server_on_resumed(struct remote_server *s, uint64_t consumer);

@@ -288,7 +288,7 @@ static void on_room(struct link *l, void *arg)
 {
     struct remote_session *ss = arg;
     (void)l;
-    remote_outbox_on_room(&ss->server->out);
+    remote_server_on_room(ss->server);
 }
 
 static void on_lost(struct link *l, enum link_loss why, const struct err *err, void *arg)

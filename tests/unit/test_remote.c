@@ -284,6 +284,51 @@ Test(remote, what_a_channel_does_not_take_goes_back)
     close_world(w);
 }
 
+/* A full link: queues keep what they have, and are told when there is room. */
+Test(remote, a_full_link_turns_deliveries_away)
+{
+    struct world *w = open_world();
+    consume(w, 4, true);
+    w->back.full = true;
+    uint64_t qseq = 0;
+    while (deliver(w, 4, qseq + 1, true, 40000))
+        qseq++;
+    cr_expect(gt(u64, qseq, 100));
+    cr_expect(lt(sz, remote_outbox_waiting(&w->server->out), 10u << 20));
+    cr_expect(not(deliver(w, 4, qseq + 2, true, 1)));
+    settle_down(w);
+    cr_expect(eq(u32, w->woken, 0));
+    w->back.full = false;
+    remote_server_on_room(w->server);
+    cr_expect(eq(u32, w->woken, 0)); /* not before what is under way is answered */
+    settle_down(w);
+    cr_expect(eq(u32, w->woken, PORT_ANY));
+    cr_expect(eq(uint, w->returned, (unsigned)qseq));
+    cr_expect(deliver(w, 4, qseq + 1, true, 40000));
+    close_world(w);
+}
+
+Test(remote, one_whose_channel_refused_is_woken_by_that_channel_alone)
+{
+    struct world *w = open_world();
+    consume(w, 4, true);
+    w->back.full = true;
+    for (uint64_t qseq = 1; deliver(w, 4, qseq, true, 40000); qseq++)
+        ;
+    w->refuses = true;
+    w->back.full = false;
+    remote_server_on_room(w->server);
+    settle_down(w);
+    cr_expect(eq(u32, w->woken, 0));
+    w->refuses = false;
+    remote_client_wake(w->client, 4, 7);
+    settle_down(w);
+    cr_expect(eq(u32, w->woken, 7));
+    cr_expect(deliver(w, 4, 1, true, 40000));
+    settle_down(w);
+    close_world(w);
+}
+
 /* A large delivery comes late; what its consumer gets behind it still comes behind it. */
 Test(remote, large_deliveries_keep_their_consumers_order)
 {
@@ -468,7 +513,7 @@ Test(remote, keeps_count_of_everything, .timeout = 60)
             if (!w->there.full)
                 remote_outbox_on_room(&w->client->out);
             if (!w->back.full)
-                remote_outbox_on_room(&w->server->out);
+                remote_server_on_room(w->server);
         }
         w->there.full = w->back.full = false;
         remote_outbox_on_room(&w->client->out);

@@ -1,0 +1,56 @@
+/*
+ * remote_server_inner: what remote_server.c and remote_server_out.c share: what is handed out to
+ * the other side, and to whom. Not for anybody else.
+ */
+#ifndef WARREN_REMOTE_SERVER_INNER_H
+#define WARREN_REMOTE_SERVER_INNER_H
+
+#include "remote/remote_server.h"
+
+/* A delivery that the other side has not taken yet. */
+struct remote_under_way {
+    struct remote_delivery delivery;
+    bool done;
+};
+
+/* A consumer of ours at a queue of this node. */
+struct remote_subscription {
+    uint64_t id;
+    uint64_t qid;
+    uint32_t where;
+    uint64_t channel;    /* key of its channel over there */
+    uint32_t out;        /* deliveries under way */
+    uint32_t credit;     /* what it was woken with, less what it got; or PORT_ANY */
+    bool is_refusing;    /* its channel sent one back, and will wake it */
+    bool is_turned_away; /* we did, and shall */
+    TAILQ_ENTRY(remote_subscription) away_entry;
+};
+
+static inline void remote_say(struct remote_server *s, uint64_t channel,
+                              const struct remote_record *r)
+{
+    if (!s->is_lost)
+        remote_outbox_put(&s->out, channel, r);
+}
+
+/* ---- remote_server_out.c ---- */
+
+/* Number one; `done`: it is taken by what else is said of it. */
+uint64_t remote_add_under_way(struct remote_server *s, const struct remote_delivery *d, bool done);
+
+/* By the other side's channels: taken or sent back; settled. */
+void remote_on_returned(struct remote_server *s, struct slice list, bool refused);
+void remote_on_settle(struct remote_server *s, struct slice list, enum port_settle how);
+
+void remote_forget_consumer(struct remote_server *s, uint64_t id);
+void remote_on_wake(struct remote_server *s, uint64_t consumer, uint32_t credit);
+void remote_on_abandon(struct remote_server *s, uint64_t consumer);
+
+/* The link has room again, or something came back. */
+void remote_wake_those_away(struct remote_server *s);
+
+/* The session is over. */
+void remote_abandon_all(struct remote_server *s);
+void remote_return_all(struct remote_server *s);
+
+#endif

@@ -1,0 +1,237 @@
+#include "remote/remote_server_inner.h"
+
+/* With so much waiting for the link nothing more is taken from queues, until it is less. */
+#define WAITING_MANY_BYTES ((size_t)8 * 1024 * 1024)
+#define WAITING_FEW_BYTES  ((size_t)2 * 1024 * 1024)
+
+/* ---- deliveries -------------------------------------------------------------------------------
+ */
+
+/* Numbered with the deliveries, but taken by what else is said of it. */
+uint64_t remote_add_under_way(struct remote_server *s, const struct remote_delivery *d, bool done)
+{
+    uint64_t tag = d->auto_ack ? unacked_skip(&s->unacked)
+                               : unacked_add(&s->unacked, &(struct unacked_entry){
+                                                              .qid = d->qid,
+                                                              .qseq = d->qseq,
+                                                              .consumer = d->consumer,
+                                                              .where = d->where,
+                                                          });
+    if (done && s->under_way.count == 0) {
+        s->under_way_base = tag + 1;
+        return tag;
+    }
+    CHECK(tag == s->under_way_base + s->under_way.count);
+    struct remote_under_way *u = remote_ring_add(&s->under_way);
+    *u = (struct remote_under_way){ *d, done };
+    return tag;
+}
+
+static void no_longer_away(struct remote_server *s, struct remote_subscription *c)
+{
+    if (!c->is_turned_away)
+        return;
+    c->is_turned_away = false;
+    TAILQ_REMOVE(&s->turned_away, c, away_entry);
+}
+
+static bool has_room(const struct remote_server *s)
+{
+    return remote_outbox_waiting(&s->out) <= WAITING_FEW_BYTES;
+}
+
+/* Those that were turned away may go on, once their channels have answered for all that is under
+ * way to them: one that has sent something back wakes its consumer itself, with other credit. */
+void remote_wake_those_away(struct remote_server *s)
+{
+    struct remote_subscription *next;
+    for (struct remote_subscription *c = TAILQ_FIRST(&s->turned_away); c != NULL && has_room(s);
+         c = next) {
+        next = TAILQ_NEXT(c, away_entry);
+        if (c->out != 0 || c->is_refusing)
+            continue;
+        no_longer_away(s, c);
+        s->ops->wake(s->arg, c->where, c->id, c->credit);
+    }
+}
+
+void remote_server_on_room(struct remote_server *s)
+{
+    remote_outbox_on_room(&s->out);
+    remote_wake_those_away(s);
+    s->ops->settled(s->arg);
+}
+
+/* All that follows is turned away, too, before it is woken: order is kept as by a channel that has
+ * no room. */
+static bool turn_away(struct remote_server *s, struct remote_subscription *c)
+{
+    if (LIKELY(!c->is_turned_away && remote_outbox_waiting(&s->out) < WAITING_MANY_BYTES))
+        return false;
+    if (!c->is_turned_away)
+        TAILQ_INSERT_TAIL(&s->turned_away, c, away_entry);
+    c->is_turned_away = true;
+    return true;
+}
+
+bool remote_server_deliver(struct remote_server *s, const struct remote_delivery *d,
+                           struct message *m)
+{
+    struct remote_subscription *c = idmap_get(&s->consumers, d->consumer);
+    if (UNLIKELY(c == NULL || turn_away(s, c)))
+        return false;
+    uint64_t tag = remote_add_under_way(s, d, false);
+    c->out++;
+    c->credit -= c->credit != PORT_ANY;
+    s->under_way_bytes += d->bytes;
+    remote_say(s, c->channel,
+               &(struct remote_record){ .op = REMOTE_DELIVER,
+                                        .flags = d->redelivered ? REMOTE_REDELIVERED : 0,
+                                        .consumer = d->consumer,
+                                        .tag = tag,
+                                        .message = m });
+    return true;
+}
+
+static void drop_those_done(struct remote_server *s)
+{
+    const struct remote_under_way *u;
+    while (s->under_way.count != 0 && (u = remote_ring_at(&s->under_way, 0))->done) {
+        remote_ring_drop_first(&s->under_way);
+        s->under_way_base++;
+    }
+}
+
+static void one_returned(struct remote_server *s, uint64_t tag, bool refused)
+{
+    struct remote_under_way *u = remote_ring_at(&s->under_way, (size_t)(tag - s->under_way_base));
+    struct unacked_entry e;
+    if (u->done)
+        return;
+    u->done = true;
+    s->under_way_bytes -= u->delivery.bytes;
+    u->delivery.refused = refused;
+    struct remote_subscription *c = idmap_get(&s->consumers, u->delivery.consumer);
+    if (LIKELY(c != NULL)) {
+        c->out--;
+        c->is_refusing = c->is_refusing || refused;
+    }
+    if (refused && !u->delivery.auto_ack)
+        (void)unacked_take(&s->unacked, tag, &e);
+    s->ops->returned(s->arg, &u->delivery);
+}
+
+void remote_on_returned(struct remote_server *s, struct slice list, bool refused)
+{
+    uint64_t first;
+    uint32_t count;
+    while (remote_next_range(&list, &first, &count)) {
+        uint64_t end = s->under_way_base + s->under_way.count;
+        uint64_t last = count < end ? first + count : end; /* behind it */
+        first = first < s->under_way_base ? s->under_way_base : first;
+        for (uint64_t tag = first; tag < last && tag < end; tag++)
+            one_returned(s, tag, refused);
+    }
+    drop_those_done(s);
+    s->ops->returned_all(s->arg);
+    remote_wake_those_away(s);
+}
+
+/* What is not out (any more) is passed over. */
+void remote_on_settle(struct remote_server *s, struct slice list, enum port_settle how)
+{
+    uint64_t first;
+    uint32_t count;
+    struct unacked_entry e;
+    while (remote_next_range(&list, &first, &count)) {
+        uint64_t next = s->unacked.next;
+        for (uint64_t tag = first; count != 0 && tag < next; tag++, count--) {
+            if (unacked_take(&s->unacked, tag, &e))
+                s->ops->settle(s->arg, e.where, e.qid, e.qseq, e.consumer, how);
+        }
+    }
+}
+
+/* ---- consumers --------------------------------------------------------------------------------
+ */
+
+void remote_forget_consumer(struct remote_server *s, uint64_t id)
+{
+    struct remote_subscription *c = idmap_take(&s->consumers, id);
+    if (c != NULL)
+        no_longer_away(s, c);
+    mem_free(c);
+}
+
+void remote_on_wake(struct remote_server *s, uint64_t consumer, uint32_t credit)
+{
+    struct remote_subscription *c = idmap_get(&s->consumers, consumer);
+    if (c == NULL)
+        return;
+    no_longer_away(s, c);
+    c->is_refusing = false;
+    c->credit = credit;
+    s->ops->wake(s->arg, c->where, consumer, credit);
+}
+
+void remote_on_abandon(struct remote_server *s, uint64_t consumer)
+{
+    const struct remote_subscription *c = idmap_get(&s->consumers, consumer);
+    if (c == NULL)
+        return;
+    struct remote_subscription was = *c;
+    remote_forget_consumer(s, consumer);
+    s->ops->abandon(s->arg, was.where, was.qid, consumer);
+}
+
+static void say_of_consumer(struct remote_server *s, uint64_t consumer, enum remote_op op)
+{
+    const struct remote_subscription *c = idmap_get(&s->consumers, consumer);
+    if (c != NULL)
+        remote_say(s, c->channel, &(struct remote_record){ .op = op, .consumer = consumer });
+}
+
+void remote_server_on_resumed(struct remote_server *s, uint64_t consumer)
+{
+    say_of_consumer(s, consumer, REMOTE_RESUMED);
+}
+
+void remote_server_on_served(struct remote_server *s, uint64_t consumer)
+{
+    say_of_consumer(s, consumer, REMOTE_SERVED);
+}
+
+void remote_server_on_cancelled(struct remote_server *s, uint64_t consumer)
+{
+    say_of_consumer(s, consumer, REMOTE_CANCELLED);
+    remote_forget_consumer(s, consumer);
+}
+
+void remote_abandon_all(struct remote_server *s)
+{
+    for (struct remote_subscription *c; (c = idmap_first(&s->consumers)) != NULL; mem_free(c)) {
+        idmap_take(&s->consumers, c->id);
+        s->ops->abandon(s->arg, c->where, c->qid, c->id);
+    }
+    idmap_fini(&s->consumers);
+    TAILQ_INIT(&s->turned_away);
+}
+
+/* Nobody knows whether its channel had it. One that wants no acknowledgement counts as delivered,
+ * as it does for whoever is not sure that its client has it. */
+void remote_return_all(struct remote_server *s)
+{
+    struct unacked_entry e;
+    for (; s->under_way.count != 0; remote_ring_drop_first(&s->under_way), s->under_way_base++) {
+        struct remote_under_way *u = remote_ring_at(&s->under_way, 0);
+        if (u->done)
+            continue;
+        u->delivery.refused = !u->delivery.auto_ack;
+        u->delivery.seen = true;
+        if (u->delivery.refused)
+            (void)unacked_take(&s->unacked, s->under_way_base, &e);
+        s->ops->returned(s->arg, &u->delivery);
+    }
+    s->ops->returned_all(s->arg);
+    remote_ring_fini(&s->under_way);
+}
