@@ -44,6 +44,7 @@ typedef void (*ctl_fn)(struct ctl *c, struct http_request *r, json_t *args);
     X(add_user)                                                                                    \
     X(add_vhost)                                                                                   \
     X(authenticate_user)                                                                           \
+    X(change_cluster_node_type)                                                                    \
     X(change_password)                                                                             \
     X(change_vhost)                                                                                \
     X(clear_global_parameter)                                                                      \
@@ -60,7 +61,10 @@ typedef void (*ctl_fn)(struct ctl *c, struct http_request *r, json_t *args);
     X(delete_vhost)                                                                                \
     X(drain)                                                                                       \
     X(environment)                                                                                 \
+    X(force_reset)                                                                                 \
+    X(forget_cluster_node)                                                                         \
     X(find_queue)                                                                                  \
+    X(join_cluster)                                                                                \
     X(journal_status)                                                                              \
     X(list)                                                                                        \
     X(list_global_parameters)                                                                      \
@@ -95,6 +99,8 @@ typedef void (*ctl_fn)(struct ctl *c, struct http_request *r, json_t *args);
     X(start_app)                                                                                   \
     X(status)                                                                                      \
     X(stop)                                                                                        \
+    X(stop_cluster)                                                                                \
+    X(update_cluster_nodes)                                                                        \
     X(stop_app)                                                                                    \
     X(suspend_listeners)
 
@@ -108,6 +114,11 @@ void ctl_reply(struct http_request *r, json_t *value);
 void ctl_refuse(struct http_request *r, const char *code, const char *detail);
 /* {} with 200 */
 void ctl_done(struct http_request *r);
+
+/* ctl_figures.c: what another node asks for its lists (mgmt_wire.h, mgmt_totals.h). These are
+ * http_handlers. */
+void ctl_on_figures(struct http_request *r, void *arg);
+void ctl_on_totals(struct http_request *r, void *arg);
 
 /* ctl_list.c */
 void ctl_lists_free(struct ctl *c);

@@ -4,6 +4,7 @@
 #include "mgmt/ctl_columns.h"
 #include "mgmt/ctl_lister.h"
 #include "mgmt/mgmt_ask.h"
+#include "mgmt/mgmt_http.h"
 
 #define CLIENT_NAME_MAX (2 * SOCK_ADDR_TEXT_MAX + 8)
 
@@ -281,7 +282,8 @@ static void on_consumers(struct mgmt_ask *a, void *arg)
 
 static void consumers_piece(struct ctl_list *l)
 {
-    mgmt_ask_clients(l->ctl->broker, l->ctl->loop, MGMT_CONSUMERS, on_consumers, l);
+    mgmt_ask_clients(l->ctl->broker, l->ctl->loop, mgmt_http_peers(l->ctl->mgmt), MGMT_CONSUMERS,
+                     on_consumers, l);
 }
 
 const struct ctl_lister ctl_lister_consumers = {
@@ -341,7 +343,7 @@ static void on_clients(struct mgmt_ask *a, void *arg)
 
 static void piece(struct ctl_list *l)
 {
-    mgmt_ask_clients(l->ctl->broker, l->ctl->loop,
+    mgmt_ask_clients(l->ctl->broker, l->ctl->loop, mgmt_http_peers(l->ctl->mgmt),
                      l->how == &ctl_lister_channels ? MGMT_CHANNELS : MGMT_CONNECTIONS, on_clients,
                      l);
 }

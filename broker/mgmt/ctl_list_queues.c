@@ -2,8 +2,10 @@
 #include "base/mem.h"
 #include "mgmt/ctl_columns.h"
 #include "mgmt/ctl_lister.h"
-#include "mgmt/mgmt_ask.h"
 #include "mgmt/mgmt_effective.h"
+#include "mgmt/mgmt_inner.h"
+
+#include <stdlib.h>
 
 /* A queue, within a turn. */
 struct row {
@@ -58,7 +60,7 @@ static void put_pid(const struct row *r)
 {
     char room[CTL_PID_MAX];
     struct text t = text_over(room, sizeof room);
-    ctl_pid_of_queue(r->ctl, r->q->qid, &t);
+    ctl_pid_of_queue(r->ctl, r->q, &t);
     ctl_row_slice(r->out, text_view(&t));
 }
 
@@ -102,12 +104,13 @@ static void put_head_message_timestamp(const struct row *r)
 /* A quorum queue's members are nodes: here there is one. */
 static void put_leader(const struct row *r)
 {
-    ctl_row_str(r->out, meta_queue_is_quorum(r->q) ? ctl_node_name(r->ctl) : "");
+    ctl_row_slice(r->out, meta_queue_is_quorum(r->q) ? mgmt_node_name(r->ctl->mgmt, r->q->node)
+                                                     : slice_str(""));
 }
 
 static void put_members(const struct row *r)
 {
-    json_t *nodes = json_pack("[s]", ctl_node_name(r->ctl));
+    json_t *nodes = json_pack("[o]", mgmt_json_text(mgmt_node_name(r->ctl->mgmt, r->q->node)));
     char *text = json_dumps(nodes, JSON_COMPACT);
     ctl_row_json(r->out, meta_queue_is_quorum(r->q) ? text : "\"\"");
     mem_free(text);
@@ -116,7 +119,10 @@ static void put_members(const struct row *r)
 
 static void put_online(const struct row *r)
 {
-    put_members(r);
+    if (r->f->found || !meta_queue_is_quorum(r->q))
+        put_members(r);
+    else
+        ctl_row_json(r->out, "[]");
 }
 
 /* Consumers take what comes as fast as it comes, as far as is known. */
@@ -173,7 +179,7 @@ NUMBER(disk_reads, r->f->disk_reads)
 NUMBER(disk_writes, r->f->disk_writes)
 NUMBER(consumers, r->f->consumers)
 NUMBER(memory, r->f->memory_bytes)
-WORD(state, "running")
+WORD(state, r->f->found ? "running" : "down")
 WORD(type, meta_queue_is_quorum(r->q) ? "quorum" : "classic")
 EMPTY(slave_pids)
 EMPTY(synchronised_slave_pids)
@@ -194,6 +200,14 @@ static void (*const puts_of[])(const struct row *r) = {
 
 /* ---- rows ---- */
 
+static int compare_ids(const void *left, const void *right)
+{
+    uint64_t a = *(const uint64_t *)left;
+    uint64_t b = *(const uint64_t *)right;
+    return (a > b) - (a < b);
+}
+
+/* In the order in which they were declared: the same on all nodes. */
 static void begin(struct ctl_list *l)
 {
     const struct meta_version *v = broker_meta(l->ctl->broker);
@@ -205,6 +219,7 @@ static void begin(struct ctl_list *l)
     const struct meta_queue *q;
     while ((q = pmap_next(&it)) != NULL)
         l->ids[l->count++] = q->qid;
+    qsort(l->ids, l->count, sizeof *l->ids, compare_ids);
 }
 
 static void on_found(struct mgmt_ask *a, void *arg)
@@ -215,8 +230,8 @@ static void on_found(struct mgmt_ask *a, void *arg)
     size_t count;
     const struct mgmt_queue *f = mgmt_ask_queue_list(a, &count);
     for (size_t i = 0; i < count; i++) {
-        const struct meta_queue *q = f[i].found ? meta_queue_get(v, f[i].qid) : NULL;
-        if (q == NULL)
+        const struct meta_queue *q = meta_queue_get(v, f[i].qid);
+        if (q == NULL || (!f[i].found && q->node == broker_node(l->ctl->broker)))
             continue;
         struct ctl_row out;
         struct row r = { l->ctl, v, q, &f[i], &out };
@@ -237,9 +252,11 @@ static void piece(struct ctl_list *l)
     for (size_t i = 0; i < count; i++) {
         const struct meta_queue *q = meta_queue_get(v, ids[i]);
         if (q != NULL)
-            queues[wanted++] = (struct mgmt_queue){ .qid = q->qid, .shard = q->shard };
+            queues[wanted++] =
+                (struct mgmt_queue){ .qid = q->qid, .node = q->node, .shard = q->shard };
     }
-    mgmt_ask_queues(l->ctl->broker, l->ctl->loop, &queues, wanted, on_found, l);
+    mgmt_ask_queues(l->ctl->broker, l->ctl->loop, mgmt_http_peers(l->ctl->mgmt), &queues, wanted,
+                    on_found, l);
 }
 
 const struct ctl_lister ctl_lister_queues = {

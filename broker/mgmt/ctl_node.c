@@ -7,6 +7,7 @@
 #include "live.h"
 #include "mgmt/ctl_change.h"
 #include "mgmt/ctl_lister.h"
+#include "mgmt/ctl_peers.h"
 #include "mgmt/mgmt_json.h"
 #include "service.h"
 #include "shard.h"
@@ -44,7 +45,6 @@ static void order(struct ctl *c, struct http_request *r, enum service_order what
 
 ORDER(stop_app, SERVICE_STOP_APP)
 ORDER(start_app, SERVICE_START_APP)
-ORDER(reset, SERVICE_RESET)
 ORDER(drain, SERVICE_DRAIN)
 ORDER(revive, SERVICE_REVIVE)
 ORDER(suspend_listeners, SERVICE_SUSPEND)
@@ -204,12 +204,38 @@ static char *copy_of(struct slice s)
     return out;
 }
 
-/* {"pid"} or {"vhost"} or {"user"} or none, with {"reason", "limit"}. */
+/* The other nodes have closed theirs; then this one does, as many as may be. */
+static void on_others_closed(json_t *answers, void *arg)
+{
+    struct closing *k = arg;
+    const char *node;
+    json_t *one;
+    json_object_foreach(answers, node, one) k->closed +=
+        (uint64_t)json_integer_value(json_object_get(one, "closed"));
+    if (k->limit != 0 && k->closed >= k->limit)
+        on_closed(&k->mail);
+    else
+        mailbox_post(broker_shard(k->ctl->broker, 0)->loop, &k->mail);
+}
+
+/* By the name that lists show, or by its number, between nodes; 0: there is none. */
+static uint64_t connection_of(const struct ctl *c, const json_t *args)
+{
+    if (ctl_has(args, "pid"))
+        return ctl_connection_of_pid(c, ctl_text(args, "pid"));
+    return (uint64_t)json_integer_value(json_object_get(args, "id"));
+}
+
+/* {"pid"} or {"id"} or {"vhost"} or {"user"} or none, with {"reason", "limit"}. */
 void ctl_serve_close_connections(struct ctl *c, struct http_request *r, json_t *args)
 {
     const struct meta_vhost *vh = NULL;
-    uint64_t id = ctl_has(args, "pid") ? ctl_connection_of_pid(c, ctl_text(args, "pid")) : 0;
-    bool nobody = ctl_has(args, "pid") && id == 0;
+    uint64_t id = connection_of(c, args);
+    if (id != 0 && node_of_id(id) != broker_node(c->broker) && !ctl_is_local(r)) {
+        ctl_forward(c, r, node_of_id(id), "close_connections", args);
+        return;
+    }
+    bool nobody = id == 0 && (ctl_has(args, "pid") || ctl_has(args, "id"));
     if (ctl_has(args, "vhost")) {
         vh = meta_vhost_find(broker_meta(c->broker), ctl_text(args, "vhost"));
         nobody = nobody || vh == NULL;
@@ -224,5 +250,8 @@ void ctl_serve_close_connections(struct ctl *c, struct http_request *r, json_t *
     k->user = ctl_has(args, "user") ? copy_of(ctl_text(args, "user")) : NULL;
     k->why = copy_of(ctl_text(args, "reason"));
     k->limit = (uint64_t)json_integer_value(json_object_get(args, "limit"));
-    mailbox_post(broker_shard(c->broker, 0)->loop, &k->mail);
+    if (id != 0 || ctl_is_local(r))
+        mailbox_post(broker_shard(c->broker, 0)->loop, &k->mail);
+    else
+        ctl_round(c, "close_connections", args, on_others_closed, k);
 }

@@ -1,8 +1,10 @@
 /* A queue that is purged or deleted, whoever has it for itself alone: an operator asks. */
 #include "base/mem.h"
+#include "cluster/meta_node.h"
 #include "control.h"
 #include "io/mailbox.h"
 #include "mgmt/ctl_change.h"
+#include "mgmt/ctl_peers.h"
 #include "mgmt/mgmt_json.h"
 #include "port.h"
 #include "shard.h"
@@ -90,7 +92,23 @@ static void on_ask(struct mail *mail)
     mailbox_post(a->ctl->loop, &a->mail);
 }
 
-static void ask(struct ctl *c, struct http_request *r, const json_t *args,
+/* What concerns its messages is its node's to do. True: it was passed on, or refused. */
+static bool is_elsewhere(struct ctl *c, struct http_request *r, const char *command,
+                         const json_t *args, const struct meta_queue *q)
+{
+    struct meta_refusal why;
+    if (q->node == broker_node(c->broker))
+        return false;
+    if (!meta_queue_is_at_hand(broker_meta(c->broker), q, &why))
+        ctl_refuse(r, "refused", why.text);
+    else if (ctl_is_local(r))
+        ctl_refuse(r, "refused", "the queue is on its way to another node: try again");
+    else
+        ctl_forward(c, r, q->node, command, args);
+    return true;
+}
+
+static void ask(struct ctl *c, struct http_request *r, const char *command, const json_t *args,
                 const struct port_request *what)
 {
     const struct meta_version *v = broker_meta(c->broker);
@@ -101,6 +119,8 @@ static void ask(struct ctl *c, struct http_request *r, const json_t *args,
         refuse(r, &(struct port_request){ .op = what->op, .verdict = PORT_NO_QUEUE });
         return;
     }
+    if (is_elsewhere(c, r, command, args, q))
+        return;
     struct asking *a = mem_zalloc(sizeof *a);
     *a = (struct asking){ .mail = { NULL, on_ask }, .ctl = c, .request = r, .port = *what };
     a->shard = broker_shard(c->broker, q->shard);
@@ -112,7 +132,7 @@ static void ask(struct ctl *c, struct http_request *r, const json_t *args,
 
 void ctl_serve_delete_queue(struct ctl *c, struct http_request *r, json_t *args)
 {
-    ask(c, r, args,
+    ask(c, r, "delete_queue", args,
         &(struct port_request){ .op = PORT_DELETE,
                                 .if_unused = json_is_true(json_object_get(args, "if_unused")),
                                 .if_empty = json_is_true(json_object_get(args, "if_empty")) });
@@ -120,5 +140,5 @@ void ctl_serve_delete_queue(struct ctl *c, struct http_request *r, json_t *args)
 
 void ctl_serve_purge_queue(struct ctl *c, struct http_request *r, json_t *args)
 {
-    ask(c, r, args, &(struct port_request){ .op = PORT_PURGE });
+    ask(c, r, "purge_queue", args, &(struct port_request){ .op = PORT_PURGE });
 }

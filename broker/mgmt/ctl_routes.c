@@ -1,6 +1,7 @@
 /* Below /ctl: a command a path, its arguments as a JSON object in the body of a POST. */
 #include "base/check.h"
 #include "base/mem.h"
+#include "io/http_text.h"
 #include "live.h"
 #include "mgmt/ctl_inner.h"
 #include "mgmt/mgmt_call.h"
@@ -78,9 +79,11 @@ static bool is_among(const char *const *names, size_t count, const char *name)
 /* Most commands are about what the application knows; some want it out of the way. */
 static bool fits_state(const struct ctl *c, struct http_request *r, const char *name)
 {
-    static const char *const either[] = { "drain",         "ping",      "revive", "rotate_logs",
-                                          "set_log_level", "start_app", "stop",   "stop_app" };
-    static const char *const stopped[] = { "reset" };
+    static const char *const either[] = { "cluster_status", "drain",         "ping",      "revive",
+                                          "rotate_logs",    "set_log_level", "start_app", "stop",
+                                          "stop_app",       "stop_cluster" };
+    static const char *const stopped[] = { "change_cluster_node_type", "force_reset",
+                                           "join_cluster", "reset", "update_cluster_nodes" };
     bool runs = broker_app_is_running(c->broker);
     if (is_among(either, ARRAY_COUNT(either), name) ||
         runs != is_among(stopped, ARRAY_COUNT(stopped), name))
@@ -122,6 +125,24 @@ static void on_request(struct http_request *r, void *arg)
     json_decref(args);
 }
 
+/* Another node asks in the name of a user; whoever names none may do anything. False: there is no
+ * such user, and that is answered. */
+static bool is_in_the_name_of(const struct ctl *c, struct http_request *r, struct mgmt_user *out)
+{
+    const char *header = http_request_header(r, "Warren-User");
+    if (header == NULL) {
+        mgmt_user_operator(out);
+        return true;
+    }
+    char room[META_NAME_MAX + 1];
+    struct text name = text_over(room, sizeof room);
+    if (http_base64_decode(slice_str(header), &name) &&
+        mgmt_user_named(out, broker_meta(c->broker), text_view(&name)))
+        return true;
+    http_reply(r, 401, NULL, slice_of(NULL, 0));
+    return false;
+}
+
 /* The management API, for somebody who has shown that he may do anything. */
 static void on_api(struct http_request *r, void *arg)
 {
@@ -131,12 +152,14 @@ static void on_api(struct http_request *r, void *arg)
         ctl_refuse(r, "app_stopped", "");
         return;
     }
-    mgmt_user_operator(&who);
-    mgmt_dispatch(c->mgmt, r, &who);
+    if (is_in_the_name_of(c, r, &who))
+        mgmt_dispatch(c->mgmt, r, &who);
 }
 
 void ctl_add_routes(struct ctl *c)
 {
     http_route(c->server, "/api/...", HTTP_ALLOW_ANY, on_api, c);
+    http_route(c->server, "/figures", HTTP_ALLOW(HTTP_POST), ctl_on_figures, c);
+    http_route(c->server, "/figures/totals", HTTP_ALLOW(HTTP_POST), ctl_on_totals, c);
     http_route(c->server, "/ctl/...", HTTP_ALLOW(HTTP_POST), on_request, c);
 }

@@ -1,14 +1,17 @@
 /* `warrenctl status` and `cluster_status`: the answers have the shape of rabbitmqctl's JSON. */
 #include "base/mem.h"
+#include "cluster/cluster.h"
+#include "cluster/meta_node.h"
 #include "io/clock.h"
 #include "io/host.h"
 #include "live.h"
-#include "mgmt/ctl_inner.h"
+#include "mgmt/ctl_peers.h"
 #include "mgmt/mgmt_json.h"
 #include "mgmt/mgmt_store.h"
 #include "shard.h"
 
 #include <openssl/crypto.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static const struct broker_conf *conf_of(const struct ctl *c)
@@ -159,7 +162,7 @@ static void ask_totals(struct ctl *c, struct http_request *r, mgmt_totals_fn don
 {
     struct asking *a = mem_zalloc(sizeof *a);
     *a = (struct asking){ c, r };
-    mgmt_ask_totals(c->broker, c->loop, done, a);
+    mgmt_ask_totals(c->broker, c->loop, NULL, done, a);
 }
 
 static void on_journal(void *arg, const struct mgmt_totals *all, const struct mgmt_totals *vhosts,
@@ -245,31 +248,120 @@ static json_t *of_node(const struct ctl *c, json_t *value)
     return o;
 }
 
-static json_t *just_node(const struct ctl *c)
+static int compare_nodes(const void *left, const void *right)
 {
-    return json_pack("[s]", conf_of(c)->node.name);
+    const struct meta_node *const *a = left;
+    const struct meta_node *const *b = right;
+    return slice_cmp((*a)->name, (*b)->name);
 }
 
-void ctl_serve_cluster_status(struct ctl *c, struct http_request *r, json_t *args)
+/* The names of the nodes that are `wanted`, in their order. */
+static json_t *nodes_that(const struct ctl *c,
+                          bool (*wanted)(const struct ctl *c, const struct meta_node *n))
 {
-    (void)args;
-    char room[META_NAME_MAX + 1];
+    const struct meta_version *v = broker_meta(c->broker);
+    size_t count = 0, all = meta_node_count(v);
+    const struct meta_node **nodes = mem_array(all + 1, sizeof(struct meta_node *));
+    for (size_t i = 0; i < all; i++) {
+        if (wanted(c, meta_node_at(v, i)))
+            nodes[count++] = meta_node_at(v, i);
+    }
+    qsort(nodes, count, sizeof *nodes, compare_nodes);
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, mgmt_json_text(nodes[i]->name));
+    mem_free(nodes);
+    return list;
+}
+
+static bool is_disc(const struct ctl *c, const struct meta_node *n)
+{
+    (void)c;
+    return n->type == META_NODE_DISC;
+}
+
+static bool is_ram(const struct ctl *c, const struct meta_node *n)
+{
+    (void)c;
+    return n->type == META_NODE_RAM;
+}
+
+static bool is_witness(const struct ctl *c, const struct meta_node *n)
+{
+    (void)c;
+    return n->type == META_NODE_WITNESS;
+}
+
+/* This one by what it knows of itself. */
+static bool is_running(const struct ctl *c, const struct meta_node *n)
+{
+    if (n->node == broker_node(c->broker))
+        return broker_app_is_running(c->broker);
+    return meta_node_is_serving(n);
+}
+
+/* Why the metadata cannot be changed now, or null. */
+static json_t *trouble(const struct ctl *c)
+{
+    const struct cluster_status *s = cluster_status(broker_cluster(c->broker));
+    return s->waits_for[0] != '\0' ? json_string(s->waits_for) : json_null();
+}
+
+/* What this node alone knows, to be joined with the others'. */
+static json_t *own_status(const struct ctl *c)
+{
     json_t *o = json_object();
     mgmt_json_put(o, "alarms", alarms(c));
-    mgmt_json_put_str(o, "cluster_name", cluster_name(c, room));
-    mgmt_json_put(o, "disk_nodes", just_node(c));
-    mgmt_json_put(o, "feature_flags", json_array());
     mgmt_json_put(o, "listeners", of_node(c, listeners(c)));
     mgmt_json_put(o, "maintenance_status",
                   of_node(c, json_string(broker_is_drained(c->broker) ? "under maintenance"
                                                                       : "not under maintenance")));
-    mgmt_json_put(o, "partitions", json_object());
-    mgmt_json_put(o, "ram_nodes", json_array());
-    mgmt_json_put(o, "running_nodes", just_node(c));
     mgmt_json_put(o, "versions",
                   of_node(c, json_pack("{s:s, s:s}", "rabbitmq_name", "Warren", "rabbitmq_version",
                                        WARREN_VERSION)));
-    ctl_reply(r, o);
+    return o;
+}
+
+struct status {
+    struct ctl *ctl;
+    struct http_request *request;
+};
+
+static void on_others(json_t *answers, void *arg)
+{
+    static const char *const objects[] = { "listeners", "maintenance_status", "versions" };
+    struct status *s = arg;
+    struct ctl *c = s->ctl;
+    char room[META_NAME_MAX + 1];
+    json_t *o = own_status(c), *one;
+    const char *node;
+    json_object_foreach(answers, node, one)
+    {
+        json_array_extend(json_object_get(o, "alarms"), json_object_get(one, "alarms"));
+        for (size_t i = 0; i < ARRAY_COUNT(objects); i++)
+            json_object_update(json_object_get(o, objects[i]), json_object_get(one, objects[i]));
+    }
+    mgmt_json_put_str(o, "cluster_name", cluster_name(c, room));
+    mgmt_json_put(o, "disk_nodes", nodes_that(c, is_disc));
+    mgmt_json_put(o, "ram_nodes", nodes_that(c, is_ram));
+    mgmt_json_put(o, "witness_nodes", nodes_that(c, is_witness));
+    mgmt_json_put(o, "running_nodes", nodes_that(c, is_running));
+    mgmt_json_put(o, "feature_flags", json_array());
+    mgmt_json_put(o, "partitions", json_object());
+    mgmt_json_put(o, "waits_for", trouble(c));
+    ctl_reply(s->request, o);
+    mem_free(s);
+}
+
+void ctl_serve_cluster_status(struct ctl *c, struct http_request *r, json_t *args)
+{
+    if (ctl_is_local(r)) {
+        ctl_reply(r, own_status(c));
+        return;
+    }
+    struct status *s = mem_zalloc(sizeof *s);
+    *s = (struct status){ c, r };
+    ctl_round(c, "cluster_status", args, on_others, s);
 }
 
 /* ---- environment ---- */

@@ -1,6 +1,7 @@
 /* Vhosts, their limits, policies and parameters. */
+#include "cluster/meta_node.h"
 #include "mgmt/ctl_change.h"
-#include "mgmt/mgmt_json.h"
+#include "mgmt/mgmt_inner.h"
 
 #include <string.h>
 
@@ -90,10 +91,16 @@ void ctl_serve_find_queue(struct ctl *c, struct http_request *r, json_t *args)
     const struct meta_vhost *vh;
     if (!ctl_vhost_of(c, r, args, &vh))
         return;
-    if (meta_queue_find(broker_meta(c->broker), vh, ctl_text(args, "queue")) != NULL)
-        ctl_done(r);
-    else
+    const struct meta_version *v = broker_meta(c->broker);
+    const struct meta_queue *q = meta_queue_find(v, vh, ctl_text(args, "queue"));
+    if (q == NULL) {
         ctl_refuse(r, "refused", "not_found");
+        return;
+    }
+    json_t *o = json_object();
+    mgmt_json_put(o, "node", mgmt_json_text(mgmt_node_name(c->mgmt, q->node)));
+    mgmt_json_put_bool(o, "is_served", meta_queue_is_served(v, q));
+    ctl_reply(r, o);
 }
 
 /* ---- limits ---- */

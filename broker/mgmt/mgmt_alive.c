@@ -14,7 +14,8 @@
  * The queue stays, so that a check every few seconds does not change the metadata each time.
  *
  *   request -- declared already --------------------> at the queue's shard --> reply
- *          \-- to the control thread -- declared --/
+ *          \-- to the control thread -- declared --/  |
+ *                                                      \-- another node's: it makes the test
  */
 struct mgmt_test {
     struct mail mail;
@@ -82,6 +83,10 @@ static void go_to_queue(struct mgmt_test *t, uint64_t qid)
     const struct meta_queue *q = meta_queue_get(broker_meta(b), qid);
     if (q == NULL) {
         fail(t, 503, "service_unavailable", "the queue " QUEUE_NAME " was deleted meanwhile");
+        return;
+    }
+    if (mgmt_forwarded_home(t->call, q)) { /* which finds it declared */
+        end_test(t);
         return;
     }
     t->qid = qid;

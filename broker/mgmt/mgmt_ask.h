@@ -4,6 +4,9 @@
  * A question goes to every shard that it concerns. A shard answers a bounded piece in a turn and
  * mails the rest to itself, so that no client waits for it. What is asked for is named by ids:
  * metadata does not outlive a turn. All calls on the loop that asks, but for the mail.
+ *
+ * With `peers` it goes to the other nodes of the cluster as well (mgmt_peers.h); what a node does
+ * not answer in time is missing: its queues are not found. NULL: this node alone.
  */
 #ifndef WARREN_MGMT_ASK_H
 #define WARREN_MGMT_ASK_H
@@ -14,10 +17,12 @@
 
 struct broker;
 struct mgmt_ask;
+struct mgmt_peers;
 
 struct mgmt_queue {
     uint64_t qid;   /* asked */
-    uint32_t shard; /* asked */
+    uint16_t node;  /* asked: where it lives */
+    uint32_t shard; /* asked: there, if that is this node */
     bool found;     /* else it has gone meanwhile */
     bool exclusive; /* has an exclusive consumer */
     uint32_t consumers;
@@ -99,7 +104,8 @@ struct mgmt_consumer {
     bool exclusive;
     enum mgmt_activity activity;
     uint8_t tag_bytes;
-    uint32_t shard; /* the queue's */
+    uint16_t node;  /* the queue's */
+    uint32_t shard; /* the same, if that is this node */
     uint64_t id;
     uint64_t qid;
     uint8_t tag[255];
@@ -125,15 +131,26 @@ struct mgmt_disk {
 };
 void mgmt_disk_of(const struct hosted *h, struct mgmt_disk *out);
 
-/* Takes *queues (of mem_array), with qid and shard filled in. */
-void mgmt_ask_queues(struct broker *b, struct loop *loop, struct mgmt_queue **queues, size_t count,
-                     mgmt_ask_fn done, void *arg);
+/* Takes *queues (of mem_array), with qid, node and shard filled in. */
+void mgmt_ask_queues(struct broker *b, struct loop *loop, struct mgmt_peers *peers,
+                     struct mgmt_queue **queues, size_t count, mgmt_ask_fn done, void *arg);
 
 /* The connections that are open, and, if they are wanted, their channels, and the consumers of
  * those. */
 enum mgmt_clients { MGMT_CONNECTIONS, MGMT_CHANNELS, MGMT_CONSUMERS };
-void mgmt_ask_clients(struct broker *b, struct loop *loop, enum mgmt_clients what, mgmt_ask_fn done,
-                      void *arg);
+void mgmt_ask_clients(struct broker *b, struct loop *loop, struct mgmt_peers *peers,
+                      enum mgmt_clients what, mgmt_ask_fn done, void *arg);
+
+/* What another node asks of this one, in its second round: the tags of lone consumers, whose
+ * channels are here; the activities of consumers, whose queues are. Takes the arrays. */
+void mgmt_ask_tags(struct broker *b, struct loop *loop, struct mgmt_queue **queues, size_t count,
+                   mgmt_ask_fn done, void *arg);
+void mgmt_ask_activities(struct broker *b, struct loop *loop, struct mgmt_consumer **consumers,
+                         size_t count, mgmt_ask_fn done, void *arg);
+
+/* The clients of the answer, as octets for another node. */
+struct text;
+void mgmt_ask_put_clients(const struct mgmt_ask *a, struct text *out);
 
 /* From inside `done`: it stays until mgmt_ask_free. */
 void mgmt_ask_keep(struct mgmt_ask *a);

@@ -66,6 +66,24 @@ void mgmt_user_operator(struct mgmt_user *out)
     *out = (struct mgmt_user){ .tags = MGMT_TAG_ADMINISTRATOR, .is_operator = true };
 }
 
+/* In the order of enum mgmt_tag. */
+static const char *const tag_names[] = { "management", "policymaker", "monitoring",
+                                         "administrator" };
+
+bool mgmt_user_named(struct mgmt_user *out, const struct meta_version *v, struct slice name)
+{
+    const struct meta_user *u = meta_user_find(v, name);
+    if (u == NULL || name.len >= sizeof out->name)
+        return false;
+    if (out->name != (const char *)name.ptr)
+        *out = (struct mgmt_user){ .name_len = name.len };
+    memmove(out->name, name.ptr, name.len);
+    out->tags = 0;
+    for (unsigned i = 0; i < ARRAY_COUNT(tag_names); i++)
+        out->tags |= meta_user_has_tag(u, tag_names[i]) ? 1u << i : 0;
+    return true;
+}
+
 /* ---- answers ---- */
 
 void mgmt_reply_octets(struct mgmt_call *c, int status, const char *type, struct slice body)

@@ -58,6 +58,9 @@ struct mgmt_user {
     bool is_operator; /* the CLI, proven by the cookie or the socket: every right, and no user */
 };
 void mgmt_user_operator(struct mgmt_user *out);
+/* With the tags that he has now; false: there is none of that name. */
+MUST_CHECK bool mgmt_user_named(struct mgmt_user *out, const struct meta_version *v,
+                                struct slice name);
 
 struct mgmt_call {
     struct mgmt_http *m;
@@ -74,6 +77,7 @@ struct mgmt_call {
     struct mgmt_list list;
     json_t *body;      /* NULL: not read yet */
     bool sees_all;     /* monitors are shown every vhost */
+    bool is_local;     /* another node asks what this one has: nobody else is to be asked */
     bool is_html;      /* refusals are escaped */
     uint64_t number;   /* for whoever handles it */
     struct slice word; /* likewise, pointing into the path or the body */
@@ -102,6 +106,18 @@ void mgmt_refuse_meta(struct mgmt_call *c, const struct meta_refusal *why);
 
 /* For answers in pieces: the reply was ended by the caller. */
 void mgmt_call_end(struct mgmt_call *c);
+
+/* ---- other nodes ---- */
+
+/* Whom a call asks beside this node: NULL for one that came from another node. */
+struct mgmt_peers *mgmt_call_peers(const struct mgmt_call *c);
+
+/* Have another node answer it, in the name of the same user. Ends the call, later. */
+void mgmt_forward(struct mgmt_call *c, uint16_t node);
+
+/* What concerns the messages of a queue is its node's to answer. True: the call was forwarded, or
+ * refused because that node is not there. */
+MUST_CHECK bool mgmt_forwarded_home(struct mgmt_call *c, const struct meta_queue *q);
 
 /* ---- what is asked ---- */
 

@@ -3,6 +3,7 @@
 #include "io/mailbox.h"
 #include "io/tls_about.h"
 #include "mgmt/mgmt_inner.h"
+#include "mgmt/mgmt_peers.h"
 
 #include <stdlib.h>
 
@@ -403,7 +404,7 @@ static void search(struct mgmt_call *c, const struct wish *w,
         return;
     struct search *q = mem_zalloc(sizeof *q);
     *q = (struct search){ c, *w, found };
-    mgmt_ask_clients(c->m->broker, c->m->loop, w->what, on_found, q);
+    mgmt_ask_clients(c->m->broker, c->m->loop, mgmt_call_peers(c), w->what, on_found, q);
 }
 
 /* ---- what is served ---- */
@@ -477,12 +478,44 @@ static void on_farewell(struct mail *mail)
     mem_free(f);
 }
 
+/* Nobody waits for it: who is closed was told so, or has gone. */
+static void on_closed_elsewhere(uint16_t node, const struct http_answer *a, const struct err *why,
+                                void *arg)
+{
+    (void)node;
+    (void)a;
+    (void)why; /* logged by mgmt_peers */
+    (void)arg;
+}
+
+static void close_elsewhere(const struct mgmt_call *c, const struct mgmt_connection *k,
+                            const char *reason)
+{
+    json_t *o = json_object();
+    mgmt_json_put_u64(o, "id", k->id);
+    mgmt_json_put(o, "reason", mgmt_json_text(slice_str(reason)));
+    char *body = json_dumps(o, JSON_COMPACT);
+    json_decref(o);
+    mgmt_peers_ask(c->m->peers, node_of_id(k->id),
+                   &(struct mgmt_peer_question){ .method = "POST",
+                                                 .path = slice_str("/ctl/close_connections"),
+                                                 .type = "application/json",
+                                                 .body = slice_str(body) },
+                   on_closed_elsewhere, NULL);
+    mem_free(body);
+}
+
 static void close_one(const struct mgmt_call *c, const struct mgmt_connection *k)
 {
     const char *given = http_request_header(c->r, "X-Reason");
+    const char *reason = given != NULL && given[0] != '\0' ? given : "Closed via management plugin";
+    if (node_of_id(k->id) != broker_node(c->m->broker)) {
+        close_elsewhere(c, k, reason);
+        return;
+    }
     struct farewell *f = mem_zalloc(sizeof *f);
     struct text t = text_over(f->reason, sizeof f->reason);
-    text_str(&t, given != NULL && given[0] != '\0' ? given : "Closed via management plugin");
+    text_str(&t, reason);
     f->mail.fn = on_farewell;
     f->shard = broker_shard(c->m->broker, shard_of_id(k->id));
     f->id = k->id;

@@ -10,6 +10,7 @@
 #include "listen.h"
 #include "live.h"
 #include "mgmt/mgmt_inner.h"
+#include "mgmt/mgmt_peers.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -101,6 +102,7 @@ struct mgmt_http *mgmt_http_new(struct broker *b, struct epoch *epoch, struct er
         goto fail;
     loop_join_epoch(m->loop, epoch);
     m->auth = broker_auth_new(b, m->loop);
+    m->peers = mgmt_peers_new(b, m->loop);
     m->rates = mgmt_rates_new();
     m->client_rates = mgmt_rates_new();
     loop_timer_init(&m->sampler, m->loop, on_sample, m);
@@ -128,6 +130,7 @@ void mgmt_http_free(struct mgmt_http **mgmt)
     CHECK(!m->running);
     auth_free(&m->auth); /* ends the calls that wait for it */
     CHECK(m->calls == 0);
+    mgmt_peers_free(&m->peers);
     mgmt_rates_free(&m->rates);
     mgmt_rates_free(&m->client_rates);
     free_servers(m);
@@ -152,13 +155,19 @@ static void on_begin(struct mail *mail)
     mem_free(n);
 }
 
-static void on_close(struct mail *mail)
+static void on_shut(struct mail *mail)
 {
     struct mgmt_notice *n = CONTAINER_OF(mail, struct mgmt_notice, mail);
     n->m->is_shut = true;
     free_servers(n->m);
     loop_timer_stop(&n->m->sampler);
     mem_free(n);
+}
+
+static void on_close(struct mail *mail)
+{
+    mgmt_peers_end(CONTAINER_OF(mail, struct mgmt_notice, mail)->m->peers);
+    on_shut(mail);
 }
 
 static void on_reopen(struct mail *mail)
@@ -217,7 +226,13 @@ void mgmt_http_close(struct mgmt_http *m)
 
 void mgmt_http_shut(struct mgmt_http *m)
 {
-    mgmt_http_close(m);
+    if (m->running)
+        tell(m, on_shut);
+}
+
+struct mgmt_peers *mgmt_http_peers(const struct mgmt_http *m)
+{
+    return m->peers;
 }
 
 void mgmt_http_reopen(struct mgmt_http *m)

@@ -29,6 +29,9 @@ void mgmt_dispatch(struct mgmt_http *m, struct http_request *r, const struct mgm
 /* The same for who logs in with a password; an http_handler, `arg` is the management. */
 void mgmt_on_request(struct http_request *r, void *arg);
 
+/* How other nodes are asked, on its loop. */
+struct mgmt_peers *mgmt_http_peers(const struct mgmt_http *m);
+
 /* Serve. */
 MUST_CHECK bool mgmt_http_start(struct mgmt_http *m, struct err *err);
 

@@ -46,6 +46,7 @@ struct mgmt_http {
     uint64_t logins;
     uint64_t logins_refused;
     struct log_rate refusals;
+    struct mgmt_peers *peers;        /* the other nodes' */
     struct mgmt_rates *rates;        /* of queues, by qid */
     struct mgmt_rates *client_rates; /* of connections and channels */
     struct loop_timer sampler;
@@ -69,9 +70,13 @@ json_t *mgmt_cluster_name(const struct mgmt_http *m);
 
 /* ---- mgmt_node.c ---- */
 
+/* A node's name, and this one's for what no table knows; lent as metadata is. */
+struct slice mgmt_node_name(const struct mgmt_http *m, uint16_t node);
+
 /* Does the nth arg of the path name this node? */
 bool mgmt_is_this_node(const struct mgmt_call *c, unsigned n);
 json_t *mgmt_listeners(const struct mgmt_http *m);
+json_t *mgmt_exchange_types(void);
 
 /* ---- mgmt_clients.c ---- */
 

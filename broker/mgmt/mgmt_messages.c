@@ -532,6 +532,8 @@ void mgmt_serve_queue_get(struct mgmt_call *c)
         mgmt_refuse_meta(c, &why);
         return;
     }
+    if (mgmt_forwarded_home(c, q))
+        return;
     struct gets *g = mem_zalloc(sizeof *g);
     g->call = c;
     g->m = c->m;

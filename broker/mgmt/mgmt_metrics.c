@@ -421,5 +421,5 @@ static void on_totals(void *arg, const struct mgmt_totals *all, const struct mgm
 
 void mgmt_serve_metrics(struct mgmt_call *c)
 {
-    mgmt_ask_totals(c->m->broker, c->m->loop, on_totals, c);
+    mgmt_ask_totals(c->m->broker, c->m->loop, NULL, on_totals, c);
 }

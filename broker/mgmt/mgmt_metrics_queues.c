@@ -119,10 +119,11 @@ static void ask(struct metrics *x)
     size_t count = x->count - x->at < MGMT_PIECE_ROWS ? x->count - x->at : MGMT_PIECE_ROWS;
     struct mgmt_queue *wanted = mem_array(count + 1, sizeof *wanted);
     for (size_t i = 0; i < count; i++)
-        wanted[i] =
-            (struct mgmt_queue){ .qid = x->rows[x->at + i].qid, .shard = x->rows[x->at + i].shard };
+        wanted[i] = (struct mgmt_queue){ .qid = x->rows[x->at + i].qid,
+                                         .node = broker_node(x->call->m->broker),
+                                         .shard = x->rows[x->at + i].shard };
     x->is_asking = true;
-    mgmt_ask_queues(x->call->m->broker, x->call->m->loop, &wanted, count, on_figures, x);
+    mgmt_ask_queues(x->call->m->broker, x->call->m->loop, NULL, &wanted, count, on_figures, x);
 }
 
 /* To the next family that is wanted; false: there is none. */
@@ -208,7 +209,7 @@ static void on_totals(void *arg, const struct mgmt_totals *all, const struct mgm
 
 void mgmt_serve_metrics_per_object(struct mgmt_call *c)
 {
-    mgmt_ask_totals(c->m->broker, c->m->loop, on_totals, c);
+    mgmt_ask_totals(c->m->broker, c->m->loop, NULL, on_totals, c);
 }
 
 /* ?family=queue_coarse_metrics&family=queue_metrics: the names may stand anywhere. */

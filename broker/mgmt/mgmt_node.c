@@ -1,84 +1,14 @@
 #include "base/mem.h"
+#include "cluster/meta_node.h"
 #include "io/clock.h"
 #include "io/host.h"
 #include "live.h"
 #include "mgmt/mgmt_inner.h"
+#include "mgmt/mgmt_round.h"
 #include "mgmt/mgmt_store.h"
 
 #include <string.h>
 #include <unistd.h>
-
-/* ---- overview ---- */
-
-/* Per second, over the last whole interval. */
-static double rate_of(const struct mgmt_http *m, uint64_t before, uint64_t now)
-{
-    const struct mgmt_sample *s = m->samples;
-    if (s[0].at_us == 0 || s[1].at_us <= s[0].at_us)
-        return 0;
-    return (double)(now - before) * 1e6 / (double)(s[1].at_us - s[0].at_us);
-}
-
-/* What RabbitMQ calls it, and what it is made of. */
-#define MESSAGE_STATS(X)                                                                           \
-    X("ack", c->acked)                                                                             \
-    X("confirm", c->confirmed)                                                                     \
-    X("deliver", c->delivered_manual)                                                              \
-    X("deliver_no_ack", c->delivered_auto)                                                         \
-    X("deliver_get", c->delivered_manual + c->delivered_auto + c->got_manual + c->got_auto)        \
-    X("drop_unroutable", c->unroutable - c->returned)                                              \
-    X("get", c->got_manual)                                                                        \
-    X("get_empty", c->got_empty)                                                                   \
-    X("get_no_ack", c->got_auto)                                                                   \
-    X("publish", c->published)                                                                     \
-    X("redeliver", c->redelivered)                                                                 \
-    X("return_unroutable", c->returned)
-
-#define CHURN_RATES(X)                                                                             \
-    X("channel_closed", c->channels_closed)                                                        \
-    X("channel_created", c->channels_opened)                                                       \
-    X("connection_closed", c->connections_closed)                                                  \
-    X("connection_created", c->connections_opened)                                                 \
-    X("queue_created", c->queues_created)                                                          \
-    X("queue_declared", c->queues_declared)                                                        \
-    X("queue_deleted", c->queues_deleted)
-
-struct figure {
-    const char *name;
-    uint64_t value;
-};
-
-#define FIGURE(text, sum) { (text), (sum) },
-#define FIGURES_MAX       16u
-
-static size_t message_stats(const struct mgmt_counts *c, struct figure out[FIGURES_MAX])
-{
-    const struct figure list[] = { MESSAGE_STATS(FIGURE) };
-    memcpy(out, list, sizeof list);
-    return ARRAY_COUNT(list);
-}
-
-static size_t churn_rates(const struct mgmt_counts *c, struct figure out[FIGURES_MAX])
-{
-    const struct figure list[] = { CHURN_RATES(FIGURE) };
-    memcpy(out, list, sizeof list);
-    return ARRAY_COUNT(list);
-}
-
-typedef size_t (*figures_fn)(const struct mgmt_counts *c, struct figure out[FIGURES_MAX]);
-
-static json_t *counted(const struct mgmt_http *m, const struct mgmt_counts *now, figures_fn figures)
-{
-    struct figure total[FIGURES_MAX], before[FIGURES_MAX], after[FIGURES_MAX];
-    size_t count = figures(now, total);
-    figures(&m->samples[0].counts, before);
-    figures(&m->samples[1].counts, after);
-    json_t *o = json_object();
-    for (size_t i = 0; i < count; i++)
-        mgmt_json_put_rated(o, total[i].name, total[i].value,
-                            rate_of(m, before[i].value, after[i].value));
-    return o;
-}
 
 static const char *description_of(enum meta_exchange_type type)
 {
@@ -91,7 +21,7 @@ static const char *description_of(enum meta_exchange_type type)
     return texts[type];
 }
 
-static json_t *exchange_types(void)
+json_t *mgmt_exchange_types(void)
 {
     json_t *list = json_array();
     static const enum meta_exchange_type types[] = { META_DIRECT, META_FANOUT, META_HEADERS,
@@ -133,107 +63,6 @@ json_t *mgmt_listeners(const struct mgmt_http *m)
     put_listeners(list, m, "http/prometheus", &conf->listen.management);
     put_listeners(list, m, "clustering", &conf->listen.cluster);
     return list;
-}
-
-static uint64_t exchange_count(const struct mgmt_http *m)
-{
-    uint64_t count = 0;
-    struct pmap_iter it;
-    pmap_iter(&it, &broker_meta(m->broker)->vhosts);
-    const struct meta_vhost *vh;
-    while ((vh = pmap_next(&it)) != NULL)
-        count += vh->exchanges.count;
-    return count;
-}
-
-static void put_versions(json_t *o, const struct mgmt_http *m)
-{
-    mgmt_json_put_str(o, "management_version", WARREN_VERSION);
-    mgmt_json_put_str(o, "product_name", "Warren");
-    mgmt_json_put_str(o, "product_version", WARREN_VERSION);
-    mgmt_json_put_str(o, "rabbitmq_version", WARREN_VERSION); /* readers look for it */
-    mgmt_json_put(o, "cluster_name", mgmt_cluster_name(m));
-    mgmt_json_put_str(o, "rates_mode", "basic");
-    mgmt_json_put_bool(o, "disable_stats", false);
-    mgmt_json_put_bool(o, "enable_queue_totals", false);
-    mgmt_json_put_u64(o, "statistics_db_event_queue", 0);
-}
-
-static void put_totals(json_t *o, const struct mgmt_totals *t, uint64_t exchanges)
-{
-    json_t *totals = json_object();
-    mgmt_json_put_rated(totals, "messages", t->ready + t->unacked, 0);
-    mgmt_json_put_rated(totals, "messages_ready", t->ready, 0);
-    mgmt_json_put_rated(totals, "messages_unacknowledged", t->unacked, 0);
-    mgmt_json_put(o, "queue_totals", totals);
-    json_t *objects = json_object();
-    mgmt_json_put_u64(objects, "channels", t->channels);
-    mgmt_json_put_u64(objects, "connections", t->connections);
-    mgmt_json_put_u64(objects, "consumers", t->consumers);
-    mgmt_json_put_u64(objects, "exchanges", exchanges);
-    mgmt_json_put_u64(objects, "queues", t->queues);
-    mgmt_json_put(o, "object_totals", objects);
-}
-
-static json_t *stats_of(const struct mgmt_totals *t)
-{
-    json_t *o = json_object();
-    mgmt_json_put_rated(o, "ack", t->acked, 0);
-    mgmt_json_put_rated(o, "deliver_get", t->delivered, 0);
-    mgmt_json_put_rated(o, "publish", t->published, 0);
-    mgmt_json_put_rated(o, "redeliver", t->redelivered, 0);
-    return o;
-}
-
-/* What is in the vhosts that the user may enter, and nothing of the node. */
-static void put_own(json_t *o, const struct mgmt_call *c, const struct mgmt_totals *vhosts,
-                    size_t vhost_count)
-{
-    size_t count;
-    const struct meta_vhost **own = mgmt_vhosts(c, &count);
-    struct mgmt_totals sum = { 0 };
-    uint64_t exchanges = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct mgmt_totals one = mgmt_totals_of_vhost(vhosts, vhost_count, own[i]->vhost_id);
-        mgmt_totals_add(&sum, &one);
-        exchanges += own[i]->exchanges.count;
-    }
-    mem_free(own);
-    mgmt_json_put(o, "message_stats", stats_of(&sum));
-    put_totals(o, &sum, exchanges);
-}
-
-static void put_all(json_t *o, const struct mgmt_http *m, const struct mgmt_totals *all)
-{
-    struct mgmt_counts now;
-    mgmt_counts_read(m->broker, &now);
-    mgmt_json_put_str(o, "node", mgmt_conf(m)->node.name);
-    mgmt_json_put(o, "listeners", mgmt_listeners(m));
-    mgmt_json_put(o, "message_stats", counted(m, &now, message_stats));
-    put_totals(o, all, exchange_count(m));
-}
-
-/* As with RabbitMQ, who is no monitor sees what his vhosts hold. */
-static void on_overview(void *arg, const struct mgmt_totals *all, const struct mgmt_totals *vhosts,
-                        size_t vhost_count)
-{
-    struct mgmt_call *c = arg;
-    struct mgmt_counts now;
-    json_t *o = json_object();
-    mgmt_counts_read(c->m->broker, &now);
-    put_versions(o, c->m);
-    mgmt_json_put(o, "exchange_types", exchange_types());
-    mgmt_json_put(o, "churn_rates", counted(c->m, &now, churn_rates));
-    if (mgmt_has_tag(c, MGMT_MONITORING))
-        put_all(o, c->m, all);
-    else
-        put_own(o, c, vhosts, vhost_count);
-    mgmt_reply_object(c, o);
-}
-
-void mgmt_serve_overview(struct mgmt_call *c)
-{
-    mgmt_ask_totals(c->m->broker, c->m->loop, on_overview, c);
 }
 
 /* ---- nodes ---- */
@@ -301,7 +130,7 @@ static json_t *node(const struct mgmt_http *m)
     mgmt_json_put_str(o, "rates_mode", "basic");
     mgmt_json_put_u64(o, "uptime", clock_wall_ms() - m->started_ms);
     mgmt_json_put_str(o, "db_dir", conf->node.data_path);
-    mgmt_json_put(o, "exchange_types", exchange_types());
+    mgmt_json_put(o, "exchange_types", mgmt_exchange_types());
     mgmt_json_put(o, "auth_mechanisms", auth_mechanisms(&mgmt_conf(m)->auth.mechanisms));
     put_resources(o, m);
     mgmt_store_put_io(o, m->broker);
@@ -313,27 +142,87 @@ bool mgmt_is_this_node(const struct mgmt_call *c, unsigned n)
     return slice_is(mgmt_arg(c, n), mgmt_conf(c->m)->node.name);
 }
 
+struct slice mgmt_node_name(const struct mgmt_http *m, uint16_t node)
+{
+    const struct meta_node *n = meta_node_get(broker_meta(m->broker), node);
+    return n != NULL ? n->name : slice_str(mgmt_conf(m)->node.name);
+}
+
+/* One that does not answer. */
+static json_t *absent_node(const struct meta_node *n)
+{
+    json_t *o = json_object();
+    mgmt_json_put(o, "name", mgmt_json_text(n->name));
+    mgmt_json_put_str(o, "type", meta_node_type_name(n->type));
+    mgmt_json_put_bool(o, "running", false);
+    mgmt_json_put_bool(o, "being_drained", false);
+    mgmt_json_put(o, "partitions", json_array());
+    mgmt_json_put(o, "cluster_links", json_array());
+    return o;
+}
+
+/* Each node says of itself what there is to say: a list of one. */
+static json_t *said_of(const json_t *answers, const struct meta_node *n)
+{
+    char name[META_NAME_MAX + 1];
+    struct text t = text_over(name, sizeof name);
+    text_slice(&t, n->name);
+    const json_t *list = json_object_get(answers, name);
+    return json_is_object(json_array_get(list, 0)) ? json_incref(json_array_get(list, 0))
+                                                   : absent_node(n);
+}
+
+static void on_nodes(json_t *answers, void *arg)
+{
+    struct mgmt_call *c = arg;
+    const struct meta_version *v = mgmt_meta(c);
+    uint16_t own = broker_node(c->m->broker);
+    json_t *all = json_array();
+    for (size_t i = 0; i < meta_node_count(v); i++) {
+        const struct meta_node *n = meta_node_at(v, i);
+        json_array_append_new(all, n->node == own ? node(c->m) : said_of(answers, n));
+    }
+    if (json_array_size(all) == 0)
+        json_array_append_new(all, node(c->m));
+    mgmt_reply_list(c, all);
+}
+
 void mgmt_serve_nodes(struct mgmt_call *c)
 {
-    json_t *all = json_array();
-    json_array_append_new(all, node(c->m));
-    mgmt_reply_list(c, all);
+    if (c->is_local) {
+        mgmt_reply_list(c, json_pack("[o]", node(c->m)));
+        return;
+    }
+    mgmt_round(mgmt_call_peers(c), c->m->loop,
+               &(struct mgmt_peer_question){ .method = "GET", .path = slice_str("/api/nodes") },
+               on_nodes, c);
+}
+
+/* Is the node that the path names another one? Then it answers, or it is said that it is away. */
+static bool is_others(struct mgmt_call *c)
+{
+    if (mgmt_is_this_node(c, 0))
+        return false;
+    const struct meta_node *n = meta_node_find(mgmt_meta(c), mgmt_arg(c, 0));
+    if (n == NULL || c->is_local)
+        mgmt_not_found(c);
+    else if (meta_node_is_serving(n))
+        mgmt_forward(c, n->node);
+    else
+        mgmt_reply_object(c, absent_node(n));
+    return true;
 }
 
 void mgmt_serve_node(struct mgmt_call *c)
 {
-    if (mgmt_is_this_node(c, 0))
+    if (!is_others(c))
         mgmt_reply_object(c, node(c->m));
-    else
-        mgmt_not_found(c);
 }
 
 void mgmt_serve_node_memory(struct mgmt_call *c)
 {
-    if (!mgmt_is_this_node(c, 0)) {
-        mgmt_not_found(c);
+    if (is_others(c))
         return;
-    }
     uint64_t all = host_resident_bytes("");
     uint64_t messages = broker_message_bytes(c->m->broker);
     json_t *total = json_object();

@@ -120,20 +120,36 @@ static json_t *lone_tag(const struct mgmt_queue *f, bool is_that)
 }
 
 /* Of a quorum queue: its members are nodes, and here there is one. */
-static void put_members(json_t *o, const char *node)
+static void put_members(json_t *o, struct slice node, bool is_online)
 {
-    mgmt_json_put_str(o, "leader", node);
-    mgmt_json_put(o, "members", json_pack("[s]", node));
-    mgmt_json_put(o, "online", json_pack("[s]", node));
+    mgmt_json_put(o, "leader", mgmt_json_text(node));
+    mgmt_json_put(o, "members", json_pack("[o]", mgmt_json_text(node)));
+    mgmt_json_put(o, "online", is_online ? json_pack("[o]", mgmt_json_text(node)) : json_array());
+}
+
+/* What is known while its node does not answer. */
+static json_t *queue_without(const struct mgmt_http *m, const struct meta_version *v,
+                             const struct meta_queue *q)
+{
+    json_t *o = json_object();
+    struct slice node = mgmt_node_name(m, q->node);
+    put_definition(o, v, q);
+    mgmt_json_put_str(o, "state", "down");
+    mgmt_json_put(o, "node", mgmt_json_text(node));
+    mgmt_effective_put(o, meta_policy_of_queue(v, q), meta_operator_policy_of_queue(v, q));
+    if (meta_queue_is_quorum(q))
+        put_members(o, node, false);
+    return o;
 }
 
 static json_t *queue(const struct mgmt_http *m, const struct meta_version *v,
                      const struct meta_queue *q, const struct mgmt_queue *f)
 {
     json_t *o = json_object();
+    struct slice node = mgmt_node_name(m, q->node);
     put_definition(o, v, q);
     mgmt_json_put_str(o, "state", "running");
-    mgmt_json_put_str(o, "node", mgmt_conf(m)->node.name);
+    mgmt_json_put(o, "node", mgmt_json_text(node));
     mgmt_effective_put(o, meta_policy_of_queue(v, q), meta_operator_policy_of_queue(v, q));
     mgmt_json_put_u64(o, "consumers", f->consumers);
     mgmt_json_put(o, "consumer_utilisation", f->consumers != 0 ? json_real(1) : json_integer(0));
@@ -149,7 +165,7 @@ static json_t *queue(const struct mgmt_http *m, const struct meta_version *v,
     mgmt_json_put(o, "backing_queue_status", backing_status(f));
     put_idle_since(o, m, f->used_ms);
     if (meta_queue_is_quorum(q))
-        put_members(o, mgmt_conf(m)->node.name);
+        put_members(o, node, true);
     put_messages(o, m, q, f);
     return o;
 }
@@ -159,11 +175,13 @@ static json_t *queue(const struct mgmt_http *m, const struct meta_version *v,
 struct queue_row {
     uint64_t qid;
     uint32_t shard;
+    uint16_t node;
 };
 
 struct queue_source {
     struct mgmt_source base;
     struct mgmt_http *m;
+    struct mgmt_peers *peers; /* NULL: this node alone */
     struct queue_row *rows;
     const struct meta_queue **queues; /* in the first turn alone */
     struct mgmt_listing *listing;
@@ -198,10 +216,11 @@ static void fetch(struct mgmt_source *source, struct mgmt_listing *l, const uint
     struct queue_source *s = CONTAINER_OF(source, struct queue_source, base);
     struct mgmt_queue *wanted = mem_array((size_t)count + 1, sizeof *wanted);
     for (uint32_t i = 0; i < count; i++)
-        wanted[i] =
-            (struct mgmt_queue){ .qid = s->rows[rows[i]].qid, .shard = s->rows[rows[i]].shard };
+        wanted[i] = (struct mgmt_queue){ .qid = s->rows[rows[i]].qid,
+                                         .node = s->rows[rows[i]].node,
+                                         .shard = s->rows[rows[i]].shard };
     s->listing = l;
-    mgmt_ask_queues(s->m->broker, s->m->loop, &wanted, count, on_fetched, s);
+    mgmt_ask_queues(s->m->broker, s->m->loop, s->peers, &wanted, count, on_fetched, s);
 }
 
 static json_t *render(struct mgmt_source *source, uint32_t row, uint32_t nth)
@@ -210,7 +229,9 @@ static json_t *render(struct mgmt_source *source, uint32_t row, uint32_t nth)
     const struct meta_version *v = broker_meta(s->m->broker);
     const struct meta_queue *q = meta_queue_get(v, s->rows[row].qid);
     const struct mgmt_queue *f = &s->fetched[nth];
-    return q != NULL && f->found ? queue(s->m, v, q, f) : NULL;
+    if (q == NULL || (!f->found && q->node == broker_node(s->m->broker)))
+        return NULL;
+    return f->found ? queue(s->m, v, q, f) : queue_without(s->m, v, q);
 }
 
 static void free_source(struct mgmt_source *source)
@@ -239,7 +260,8 @@ static void choose(struct queue_source *s, const struct meta_vhost *const *vhost
     }
     s->rows = mem_array(total + 1, sizeof *s->rows);
     for (uint32_t i = 0; i < s->base.count; i++)
-        s->rows[i] = (struct queue_row){ s->queues[i]->qid, s->queues[i]->shard };
+        s->rows[i] =
+            (struct queue_row){ s->queues[i]->qid, s->queues[i]->shard, s->queues[i]->node };
 }
 
 static struct queue_source *source_new(const struct mgmt_call *c,
@@ -247,6 +269,7 @@ static struct queue_source *source_new(const struct mgmt_call *c,
 {
     struct queue_source *s = mem_zalloc(sizeof *s);
     s->m = c->m;
+    s->peers = mgmt_call_peers(c);
     s->base.name = name_of_row;
     s->base.fetch = fetch;
     s->base.render = render;
@@ -313,12 +336,12 @@ static void reply_one(struct mgmt_call *c, const struct mgmt_ask *clients)
 {
     const struct mgmt_queue *f = c->data;
     const struct meta_version *v = mgmt_meta(c);
-    const struct meta_queue *q = f->found ? meta_queue_get(v, f->qid) : NULL;
-    if (q == NULL) {
+    const struct meta_queue *q = meta_queue_get(v, f->qid);
+    if (q == NULL || (!f->found && q->node == broker_node(c->m->broker))) {
         mgmt_not_found(c);
         return;
     }
-    json_t *o = queue(c->m, v, q, f);
+    json_t *o = f->found ? queue(c->m, v, q, f) : queue_without(c->m, v, q);
     mgmt_json_put(o, "consumer_details",
                   clients != NULL ? mgmt_consumers_of(c->m, clients, q->qid) : json_array());
     json_t *owner =
@@ -343,7 +366,8 @@ static void on_one(struct mgmt_ask *a, void *arg)
     const struct meta_queue *q = meta_queue_get(mgmt_meta(c), f->qid);
     c->data = mem_dup(f, sizeof *f);
     if (f->found && q != NULL && (f->consumers != 0 || q->owner != 0))
-        mgmt_ask_clients(c->m->broker, c->m->loop, MGMT_CONSUMERS, on_clients, c);
+        mgmt_ask_clients(c->m->broker, c->m->loop, mgmt_call_peers(c), MGMT_CONSUMERS, on_clients,
+                         c);
     else
         reply_one(c, NULL);
 }
@@ -354,8 +378,8 @@ void mgmt_serve_queue(struct mgmt_call *c)
     if (q == NULL)
         return;
     struct mgmt_queue *wanted = mem_array(1, sizeof *wanted);
-    *wanted = (struct mgmt_queue){ .qid = q->qid, .shard = q->shard };
-    mgmt_ask_queues(c->m->broker, c->m->loop, &wanted, 1, on_one, c);
+    *wanted = (struct mgmt_queue){ .qid = q->qid, .node = q->node, .shard = q->shard };
+    mgmt_ask_queues(c->m->broker, c->m->loop, mgmt_call_peers(c), &wanted, 1, on_one, c);
 }
 
 void mgmt_serve_queue_put(struct mgmt_call *c)
@@ -411,7 +435,7 @@ void mgmt_serve_queue_delete(struct mgmt_call *c)
 {
     const struct meta_queue *q = named(c);
     if (q != NULL && mgmt_may(c, ACCESS_CONFIGURE, ACCESS_QUEUE, meta_queue_name(q)) &&
-        is_open(c, q))
+        is_open(c, q) && !mgmt_forwarded_home(c, q))
         mgmt_shard_ask(c, q,
                        &(struct port_request){ .op = PORT_DELETE,
                                                .if_unused = mgmt_query_is(c, "if-unused", "true"),
@@ -430,7 +454,8 @@ static void on_purged(struct mgmt_call *c, const struct port_request *r)
 void mgmt_serve_queue_purge(struct mgmt_call *c)
 {
     const struct meta_queue *q = named(c);
-    if (q != NULL && mgmt_may(c, ACCESS_READ, ACCESS_QUEUE, meta_queue_name(q)) && is_open(c, q))
+    if (q != NULL && mgmt_may(c, ACCESS_READ, ACCESS_QUEUE, meta_queue_name(q)) && is_open(c, q) &&
+        !mgmt_forwarded_home(c, q))
         mgmt_shard_ask(c, q, &(struct port_request){ .op = PORT_PURGE }, on_purged);
 }
 

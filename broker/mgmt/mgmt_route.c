@@ -239,10 +239,6 @@ const struct mgmt_route *mgmt_route_at(size_t index)
     return index < ARRAY_COUNT(routes) ? &routes[index] : NULL;
 }
 
-/* In the order of enum mgmt_tag. */
-static const char *const tag_names[] = { "management", "policymaker", "monitoring",
-                                         "administrator" };
-
 /* ---- which one ---- */
 
 static struct slice next_segment(const char **at)
@@ -403,17 +399,6 @@ static void turn_away(struct mgmt_call *c, enum auth_verdict verdict)
                                               : "Login failed");
 }
 
-/* What the user's tags are now. */
-static unsigned tags_of(const struct mgmt_call *c)
-{
-    const struct meta_user *u =
-        meta_user_find(mgmt_meta(c), slice_of(c->user.name, c->user.name_len));
-    unsigned tags = 0;
-    for (unsigned i = 0; u != NULL && i < ARRAY_COUNT(tag_names); i++)
-        tags |= meta_user_has_tag(u, tag_names[i]) ? 1u << i : 0;
-    return tags;
-}
-
 static void on_verdict(void *arg, enum auth_verdict verdict)
 {
     struct mgmt_call *c = arg;
@@ -422,7 +407,9 @@ static void on_verdict(void *arg, enum auth_verdict verdict)
         return;
     }
     c->m->logins++;
-    c->user.tags = tags_of(c);
+    /* Who has gone since he was let in has no tags any more. */
+    if (!mgmt_user_named(&c->user, mgmt_meta(c), slice_of(c->user.name, c->user.name_len)))
+        c->user.tags = 0;
     go(c);
 }
 
@@ -473,6 +460,7 @@ void mgmt_dispatch(struct mgmt_http *m, struct http_request *r, const struct mgm
     if (c == NULL || !find_route(c))
         return;
     c->user = *who;
+    c->is_local = http_request_header(r, "Warren-Local") != NULL;
     go(c);
 }
 

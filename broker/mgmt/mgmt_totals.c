@@ -1,12 +1,15 @@
 #include "mgmt/mgmt_totals.h"
 
 #include "base/check.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include "base/wire.h"
 #include "broker.h"
 #include "client/channel.h"
 #include "hosted.h"
 #include "io/mailbox.h"
 #include "mgmt/mgmt_ask.h"
+#include "mgmt/mgmt_peers.h"
 #include "shard.h"
 
 #define QUEUES_A_TURN  512u
@@ -34,8 +37,9 @@ struct asking {
     struct loop *loop;
     mgmt_totals_fn done;
     void *arg;
+    struct sums others; /* of other nodes */
     uint32_t leg_count;
-    uint32_t legs_left;
+    uint32_t left; /* legs, and other nodes */
     struct leg legs[];
 };
 
@@ -159,24 +163,108 @@ static void finish(struct asking *a)
         }
         mem_free(s->list);
     }
+    for (size_t n = 0; n < a->others.count; n++) {
+        mgmt_totals_add(totals_of(&all, a->others.list[n].vhost_id), &a->others.list[n]);
+        mgmt_totals_add(&total, &a->others.list[n]);
+    }
+    mem_free(a->others.list);
     a->done(a->arg, &total, all.list, all.count);
     mem_free(all.list);
     mem_free(a);
 }
 
-static void on_answered(struct mail *mail)
+static void one_less(struct asking *a)
 {
-    struct asking *a = CONTAINER_OF(mail, struct leg, mail)->asking;
-    CHECK(a->legs_left > 0);
-    if (--a->legs_left == 0)
+    CHECK(a->left > 0);
+    if (--a->left == 0)
         finish(a);
 }
 
-void mgmt_ask_totals(struct broker *b, struct loop *loop, mgmt_totals_fn done, void *arg)
+static void on_answered(struct mail *mail)
+{
+    one_less(CONTAINER_OF(mail, struct leg, mail)->asking);
+}
+
+/* ---- other nodes ---- */
+
+void mgmt_totals_put(struct text *out, const struct mgmt_totals *vhosts, size_t count)
+{
+    uint8_t octets[sizeof *vhosts];
+    struct wire_out w = wire_out_over(octets, sizeof octets);
+    wire_put_u8(&w, MGMT_TOTALS_FORMAT);
+    wire_put_u32(&w, (uint32_t)count);
+    text_slice(out, wire_out_slice(&w));
+    for (size_t i = 0; i < count; i++) {
+        w = wire_out_over(octets, sizeof octets);
+        wire_put_u64(&w, vhosts[i].vhost_id);
+#define X(name) wire_put_u64(&w, vhosts[i].name);
+        MGMT_TOTALS(X)
+#undef X
+        CHECK(!w.overflow);
+        text_slice(out, wire_out_slice(&w));
+    }
+}
+
+bool mgmt_totals_take(struct slice in, mgmt_totals_each_fn each, void *arg)
+{
+    struct wire w = wire_over(in);
+    uint8_t format = wire_u8(&w);
+    uint32_t count = wire_u32(&w);
+    if (w.ran_out || format != MGMT_TOTALS_FORMAT ||
+        wire_left(&w) != (size_t)count * sizeof(struct mgmt_totals))
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        struct mgmt_totals one = { .vhost_id = wire_u64(&w) };
+#define X(name) one.name = wire_u64(&w);
+        MGMT_TOTALS(X)
+#undef X
+        each(arg, &one);
+    }
+    return true;
+}
+
+static void add_other(void *arg, const struct mgmt_totals *one)
+{
+    struct asking *a = arg;
+    mgmt_totals_add(totals_of(&a->others, one->vhost_id), one);
+}
+
+static void on_other(uint16_t node, const struct http_answer *answer, const struct err *why,
+                     void *arg)
+{
+    struct asking *a = arg;
+    (void)node;
+    (void)why; /* logged by mgmt_peers */
+    if (answer != NULL && answer->status == 200 &&
+        !mgmt_totals_take(text_view(&answer->body), add_other, a))
+        log_warn("mgmt", "-", "the totals of another node cannot be read");
+    one_less(a);
+}
+
+static void ask_others(struct asking *a, struct mgmt_peers *peers)
+{
+    uint16_t nodes[MGMT_PEERS_MAX];
+    size_t count = mgmt_peers_list(peers, nodes, MGMT_PEERS_MAX);
+    a->left += (uint32_t)count;
+    for (size_t i = 0; i < count; i++)
+        mgmt_peers_ask(
+            peers, nodes[i],
+            &(struct mgmt_peer_question){ .method = "POST", .path = slice_str("/figures/totals") },
+            on_other, a);
+}
+
+/* ---- asking ---- */
+
+void mgmt_ask_totals(struct broker *b, struct loop *loop, struct mgmt_peers *peers,
+                     mgmt_totals_fn done, void *arg)
 {
     uint32_t count = broker_shard_count(b);
     struct asking *a = mem_zalloc(sizeof *a + count * sizeof(struct leg));
-    *a = (struct asking){ loop, done, arg, count, count };
+    *a = (struct asking){
+        .loop = loop, .done = done, .arg = arg, .leg_count = count, .left = count
+    };
+    if (peers != NULL)
+        ask_others(a, peers);
     for (uint32_t i = 0; i < count; i++)
         a->legs[i] =
             (struct leg){ .mail = { NULL, on_shard }, .asking = a, .shard = broker_shard(b, i) };

@@ -8,11 +8,15 @@
 #ifndef WARREN_MGMT_TOTALS_H
 #define WARREN_MGMT_TOTALS_H
 
+#include "base/attr.h"
+#include "base/slice.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
 struct broker;
 struct loop;
+struct mgmt_peers;
 
 /* X(name) of what is added up. */
 #define MGMT_TOTALS(X)                                                                             \
@@ -49,7 +53,17 @@ struct mgmt_totals {
 typedef void (*mgmt_totals_fn)(void *arg, const struct mgmt_totals *all,
                                const struct mgmt_totals *vhosts, size_t vhost_count);
 
-void mgmt_ask_totals(struct broker *b, struct loop *loop, mgmt_totals_fn done, void *arg);
+/* Of this node, and with `peers` of the others that are up. */
+void mgmt_ask_totals(struct broker *b, struct loop *loop, struct mgmt_peers *peers,
+                     mgmt_totals_fn done, void *arg);
+
+/* As octets between nodes: u8 MGMT_TOTALS_FORMAT, u32 count, and for each vhost its id and all
+ * numbers, u64. False: that is no such list. */
+#define MGMT_TOTALS_FORMAT 1u
+struct text;
+void mgmt_totals_put(struct text *out, const struct mgmt_totals *vhosts, size_t count);
+typedef void (*mgmt_totals_each_fn)(void *arg, const struct mgmt_totals *one);
+MUST_CHECK bool mgmt_totals_take(struct slice in, mgmt_totals_each_fn each, void *arg);
 
 void mgmt_totals_add(struct mgmt_totals *to, const struct mgmt_totals *more);
 

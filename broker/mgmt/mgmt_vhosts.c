@@ -55,7 +55,7 @@ static void on_vhosts(void *arg, const struct mgmt_totals *total, const struct m
 void mgmt_serve_vhosts(struct mgmt_call *c)
 {
     c->sees_all = true;
-    mgmt_ask_totals(c->m->broker, c->m->loop, on_vhosts, c);
+    mgmt_ask_totals(c->m->broker, c->m->loop, mgmt_call_peers(c), on_vhosts, c);
 }
 
 static const struct meta_vhost *named(const struct mgmt_call *c)
@@ -78,7 +78,7 @@ static void on_vhost(void *arg, const struct mgmt_totals *total, const struct mg
 void mgmt_serve_vhost(struct mgmt_call *c)
 {
     if (named(c) != NULL)
-        mgmt_ask_totals(c->m->broker, c->m->loop, on_vhost, c);
+        mgmt_ask_totals(c->m->broker, c->m->loop, mgmt_call_peers(c), on_vhost, c);
     else
         mgmt_not_found(c);
 }

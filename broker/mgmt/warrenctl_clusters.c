@@ -1,65 +1,86 @@
-/* What makes, changes and repairs clusters. A node is a cluster of its own as yet: what that
- * answers is answered, the rest is refused with the reason. */
+/* What makes, changes and repairs clusters. */
 #include "mgmt/warrenctl_print.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define NO_CLUSTERS                                                                                \
-    "this version does not form clusters yet: every node is a cluster of its own (%s stays alone)"
-
-static int refuse(const struct warrenctl *w)
+/* Said at first, then done. */
+static int carry_out(struct warrenctl *w, const char *what, json_t *args)
 {
-    fflush(stdout);
-    fputs("Error: ", stderr);
-    fprintf(stderr, NO_CLUSTERS "\n", w->node_name);
-    return EX_UNAVAILABLE;
+    int status = warrenctl_do(w, what, args);
+    if (status == EX_OK)
+        warrenctl_say_done(w);
+    return status;
 }
 
-/* Connected, and the application is not in the way. */
-static int when_stopped(struct warrenctl *w)
+static int join(struct warrenctl *w, const char *others, const char *type)
 {
     int status = warrenctl_connect(w);
-    return status != EX_OK ? status : warrenctl_require_stopped(w);
-}
-
-static int join(struct warrenctl *w, const char *other)
-{
-    int status = when_stopped(w);
     if (status != EX_OK)
         return status;
-    warrenctl_banner(w, "Clustering node %s with %s ...", w->node_name, other);
-    warrenctl_say_banner(w);
-    return refuse(w);
+    warrenctl_banner(w, "Clustering node %s with %s ...", w->node_name, others);
+    return carry_out(w, "join_cluster", json_pack("{s:s, s:s}", "node", others, "type", type));
 }
 
 static int join_cluster(struct warrenctl *w)
 {
-    return join(w, w->args[0]);
+    bool is_ram = warrenctl_option(w, "ram") != NULL;
+    if (is_ram && warrenctl_option(w, "disc") != NULL)
+        return warrenctl_fail_usage(w, EX_USAGE, "--disc and --ram: one of them");
+    return join(w, w->args[0], is_ram ? "ram" : "disc");
 }
 
-/* The form of RabbitMQ 2: all nodes are named. */
+/* "rabbit@host" for "rabbit" of this host. */
+static bool is_this_node(const struct warrenctl *w, const char *name)
+{
+    size_t len = strlen(name);
+    return strcmp(name, w->node_name) == 0 ||
+           (strchr(name, '@') == NULL && strncmp(name, w->node_name, len) == 0 &&
+            w->node_name[len] == '@');
+}
+
+/* The form of RabbitMQ 2: all nodes are named, and who names itself among them is a disc node. */
 static int cluster(struct warrenctl *w)
 {
     char room[4096];
     struct text others = text_over(room, sizeof room);
-    warrenctl_join(w->args, w->arg_count, " ", &others);
-    return join(w, room);
+    const char *type = "ram";
+    int status = warrenctl_connect(w);
+    if (status != EX_OK)
+        return status;
+    for (unsigned i = 0; i < w->arg_count; i++) {
+        if (is_this_node(w, w->args[i]))
+            type = "disc";
+        else
+            text_put(&others, "%s%s", others.len != 0 ? "," : "", w->args[i]);
+    }
+    if (others.cut)
+        return warrenctl_fail_usage(w, EX_DATAERR, "so many nodes are no cluster");
+    if (others.len != 0)
+        return join(w, room, type);
+    warrenctl_banner(w, "Clustering node %s with itself ...", w->node_name);
+    return carry_out(w, "reset", json_object());
 }
 
 static int update_cluster_nodes(struct warrenctl *w)
 {
-    int status = when_stopped(w);
-    return status != EX_OK ? status : refuse(w);
+    int status = warrenctl_connect(w);
+    if (status != EX_OK)
+        return status;
+    warrenctl_banner(w, "%s will seed %s on next start", w->args[0], w->node_name);
+    return carry_out(w, "update_cluster_nodes", json_pack("{s:s}", "node", w->args[0]));
 }
 
 static int force_boot(struct warrenctl *w)
 {
-    int status = when_stopped(w);
+    int status = warrenctl_connect(w);
+    if (status == EX_OK)
+        status = warrenctl_require_stopped(w);
     if (status != EX_OK)
         return status;
-    warrenctl_banner(w, "Forcing boot for Mnesia dir: there is nobody to wait for, start_app is "
-                        "enough");
+    warrenctl_banner(w, "Forcing boot for Mnesia dir: a majority of the voters is what a node "
+                        "waits for, in any order: forget_cluster_node takes out those that are "
+                        "gone for good");
     warrenctl_say_banner(w);
     return EX_OK;
 }
@@ -70,9 +91,7 @@ static int forget_cluster_node(struct warrenctl *w)
     if (status != EX_OK)
         return status;
     warrenctl_banner(w, "Removing node %s from the cluster", w->args[0]);
-    warrenctl_say_banner(w);
-    return warrenctl_fail(w, EX_UNAVAILABLE,
-                          "{:not_a_cluster_node, 'The node selected is not in the cluster.'}");
+    return carry_out(w, "forget_cluster_node", json_pack("{s:s}", "node", w->args[0]));
 }
 
 static int change_cluster_node_type(struct warrenctl *w)
@@ -82,14 +101,12 @@ static int change_cluster_node_type(struct warrenctl *w)
     if (!known)
         return warrenctl_fail_usage(w, EX_DATAERR,
                                     "Bad argument: The node type must be either disc or ram.");
-    int status = when_stopped(w);
+    int status = warrenctl_connect(w);
     if (status != EX_OK)
         return status;
-    warrenctl_banner(w, "Turning %s into a %s node", w->node_name,
-                     strcmp(type, "disk") == 0 ? "disc" : type);
-    warrenctl_say_banner(w);
-    return warrenctl_fail(w, EX_UNAVAILABLE,
-                          "{:not_clustered, 'Non-clustered nodes can only be disc nodes.'}");
+    type = strcmp(type, "disk") == 0 ? "disc" : type;
+    warrenctl_banner(w, "Turning %s into a %s node", w->node_name, type);
+    return carry_out(w, "change_cluster_node_type", json_pack("{s:s}", "type", type));
 }
 
 static int rename_cluster_node(struct warrenctl *w)
@@ -105,10 +122,7 @@ static int stop_cluster(struct warrenctl *w)
     if (status != EX_OK)
         return status;
     warrenctl_banner(w, "Stopping all nodes of the cluster of %s ...", w->node_name);
-    status = warrenctl_do(w, "stop", json_object());
-    if (status == EX_OK)
-        warrenctl_say_done(w);
-    return status;
+    return carry_out(w, "stop_cluster", json_object());
 }
 
 /* ---- queues among nodes ---- */
@@ -135,6 +149,7 @@ static int cancel_sync_queue(struct warrenctl *w)
     return status != EX_OK ? status : warrenctl_fail(w, EX_UNAVAILABLE, "not_mirrored");
 }
 
+/* A queue of one node has nowhere to go. */
 static int rebalance(struct warrenctl *w)
 {
     int status = warrenctl_connect(w);
@@ -143,28 +158,47 @@ static int rebalance(struct warrenctl *w)
     warrenctl_banner(w, "Rebalancing queues ...");
     status = warrenctl_do(w, "ping", json_object());
     if (status == EX_OK && warrenctl_is_chatty(w))
-        printf("%s is the only node: all queues are where they can be\n", w->node_name);
+        puts("no queue has mirrors: all queues are where they can be");
     return status;
+}
+
+/* The queue as the node sees it; NULL: *status says what to exit with. */
+static json_t *found_queue(struct warrenctl *w, int *status)
+{
+    return warrenctl_ask(w, "find_queue",
+                         json_pack("{s:s, s:s}", "vhost", w->vhost, "queue", w->args[0]), status);
 }
 
 static int why_queue(struct warrenctl *w)
 {
-    int status = find_queue(w);
-    if (status == EX_OK)
-        printf("queue '%s' in vhost '%s' is served by %s, the only node\n", w->args[0], w->vhost,
-               w->node_name);
-    return status;
+    int status;
+    json_t *q = found_queue(w, &status);
+    if (q == NULL)
+        return status;
+    const char *node = json_string_value(json_object_get(q, "node"));
+    if (json_is_true(json_object_get(q, "is_served")))
+        printf("queue '%s' in vhost '%s' is served by %s\n", w->args[0], w->vhost, node);
+    else
+        printf("queue '%s' in vhost '%s' has its only copy on %s, and waits for that node\n",
+               w->args[0], w->vhost, node);
+    json_decref(q);
+    return EX_OK;
 }
 
-/* To the node where it is, nothing has to be moved. */
+/* To the node where it is, nothing has to be moved; there is no copy of it anywhere else. */
 static int to_node(struct warrenctl *w)
 {
-    int status = find_queue(w);
-    if (status != EX_OK)
+    int status;
+    json_t *q = found_queue(w, &status);
+    if (q == NULL)
         return status;
-    if (strcmp(w->args[1], w->node_name) == 0)
-        return EX_OK;
-    return refuse(w);
+    const char *node = json_string_value(json_object_get(q, "node"));
+    if (node == NULL || strcmp(w->args[1], node) != 0)
+        status =
+            warrenctl_fail(w, EX_UNAVAILABLE, "queue '%s' has no copy on %s: its only one is on %s",
+                           w->args[0], w->args[1], node != NULL ? node : "a node that is gone");
+    json_decref(q);
+    return status;
 }
 
 static int list_quarantined(struct warrenctl *w)

@@ -115,7 +115,7 @@ static int reset(struct warrenctl *w)
 
 static int force_reset(struct warrenctl *w)
 {
-    return order(w, "Forcefully resetting", "reset");
+    return order(w, "Forcefully resetting", "force_reset");
 }
 
 static int drain(struct warrenctl *w)
@@ -288,6 +288,16 @@ static int await_startup(struct warrenctl *w)
     return wait_until_it_runs(w, &t, 0, &ended) ? EX_OK : too_slow(w);
 }
 
+/* As the node sees it; 0: it does not answer. */
+static uint64_t nodes_that_run(struct warrenctl *w)
+{
+    int status;
+    json_t *o = warrenctl_ask(w, "cluster_status", json_object(), &status);
+    uint64_t count = json_array_size(json_object_get(o, "running_nodes"));
+    json_decref(o);
+    return count;
+}
+
 static int await_online_nodes(struct warrenctl *w)
 {
     uint64_t count, seconds = w->timeout_is_given ? w->timeout_s : 300;
@@ -306,10 +316,9 @@ static int await_online_nodes(struct warrenctl *w)
     bool ended;
     warrenctl_wait_begin(&t, seconds);
     bool up = wait_until_it_runs(w, &t, 0, &ended);
-    while (up && count > 1 && warrenctl_wait_more(&t)) {
-        /* A node is alone as yet: more will not come, but that is for the caller's time to tell. */
-    }
-    if (up && count == 1)
+    while (up && nodes_that_run(w) < count)
+        up = warrenctl_wait_more(&t);
+    if (up)
         return EX_OK;
     return warrenctl_fail(w, EX_SOFTWARE,
                           "Error: timed out while waiting. Not enough nodes joined %s's cluster.",

@@ -68,7 +68,8 @@ void http_route(struct http_server *s, const char *path, unsigned methods, http_
 /* ---- the request; everything lent is good until http_reply ---------------------------------- */
 
 enum http_method http_request_method(const struct http_request *r);
-const char *http_request_path(const struct http_request *r); /* raw, without the query */
+const char *http_request_path(const struct http_request *r);       /* raw, without the query */
+struct slice http_request_raw_query(const struct http_request *r); /* empty: there is none */
 /* Segment `n` of the path ("/api/queues/%2F" has "api", "queues" and "/"), decoded into `room`;
  * false when there is none, it is malformed, or too long. */
 MUST_CHECK bool http_request_segment(const struct http_request *r, unsigned n, struct text *room);

@@ -30,6 +30,11 @@ bool http_request_segment(const struct http_request *r, unsigned n, struct text 
     return segment.len != 0 && http_percent_decode(segment, false, room);
 }
 
+struct slice http_request_raw_query(const struct http_request *r)
+{
+    return r->head.query;
+}
+
 bool http_request_query(const struct http_request *r, const char *name, struct text *room)
 {
     return http_query_find(r->head.query, name, room);

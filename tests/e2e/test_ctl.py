@@ -510,13 +510,16 @@ class Operations(CtlCase):
         out = self.ctl("eval", "ok.", code=EX_UNAVAILABLE)
         self.assertIn("no Erlang program", out.stderr)
 
-    def test_clusters_are_refused_honestly(self):
+    def test_who_cannot_be_reached_is_not_joined(self):
         b = self.broker()
         self.ctl("stop_app", broker=b)
         out = self.ctl("join_cluster", "rabbit@elsewhere", broker=b, code=EX_UNAVAILABLE)
         self.assertEqual(out.stdout,
                          "Clustering node rabbit1@localhost with rabbit@elsewhere ...\n")
-        self.assertIn("does not form clusters yet", out.stderr)
+        self.assertIn("elsewhere", out.stderr)
+        self.ctl("start_app", broker=b)
+        out = self.ctl("forget_cluster_node", "rabbit@elsewhere", broker=b, code=EX_UNAVAILABLE)
+        self.assertIn("rabbit@elsewhere", out.stderr)
 
     def test_nothing_is_in_quarantine(self):
         self.assertEqual(self.said("-q", "list_quarantined"), "")

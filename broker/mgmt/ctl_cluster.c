@@ -1,0 +1,133 @@
+/* Who belongs to the cluster: join_cluster, reset, forget_cluster_node and their like. */
+#include "base/mem.h"
+#include "cluster/cluster.h"
+#include "cluster/meta_node.h"
+#include "mgmt/ctl_change.h"
+#include "mgmt/ctl_peers.h"
+
+#include <string.h>
+
+static const char *code_of(const struct err *err)
+{
+    if (err->code == ERR_LIMIT)
+        return "try_again";
+    return err->code == ERR_RESOLVE ? "bad_data" : "refused";
+}
+
+static void on_done(struct cluster_ask *a)
+{
+    struct http_request *r = a->arg;
+    if (a->ok)
+        ctl_done(r);
+    else
+        ctl_refuse(r, code_of(&a->err), a->err.text);
+    mem_free(a);
+}
+
+static struct cluster_ask *ask_new(const struct ctl *c, struct http_request *r,
+                                   enum cluster_order order)
+{
+    struct cluster_ask *a = mem_zalloc(sizeof *a);
+    a->order = order;
+    a->reply_to = c->loop;
+    a->done = on_done;
+    a->arg = r;
+    return a;
+}
+
+static void send(const struct ctl *c, struct cluster_ask *a)
+{
+    cluster_send(broker_cluster(c->broker), &a);
+}
+
+/* False: it is none that fits, and that is answered. */
+static bool target_of(struct http_request *r, const json_t *args, struct cluster_ask *a)
+{
+    struct text t = text_over(a->target, sizeof a->target);
+    text_slice(&t, ctl_text(args, "node"));
+    if (t.len != 0 && !t.cut)
+        return true;
+    ctl_refuse(r, "bad_data", t.cut ? "the names of the nodes are too long" : "no node is named");
+    mem_free(a);
+    return false;
+}
+
+static enum broker_node_type type_of(const json_t *args)
+{
+    return slice_is(ctl_text(args, "type"), "ram") ? BROKER_NODE_RAM : BROKER_NODE_DISC;
+}
+
+void ctl_serve_join_cluster(struct ctl *c, struct http_request *r, json_t *args)
+{
+    struct cluster_ask *a = ask_new(c, r, CLUSTER_JOIN);
+    if (!target_of(r, args, a))
+        return;
+    a->type = type_of(args);
+    send(c, a);
+}
+
+void ctl_serve_change_cluster_node_type(struct ctl *c, struct http_request *r, json_t *args)
+{
+    struct cluster_ask *a = ask_new(c, r, CLUSTER_CHANGE_TYPE);
+    a->type = type_of(args);
+    send(c, a);
+}
+
+void ctl_serve_forget_cluster_node(struct ctl *c, struct http_request *r, json_t *args)
+{
+    struct cluster_ask *a = ask_new(c, r, CLUSTER_FORGET);
+    if (target_of(r, args, a))
+        send(c, a);
+}
+
+void ctl_serve_reset(struct ctl *c, struct http_request *r, json_t *args)
+{
+    (void)args;
+    send(c, ask_new(c, r, CLUSTER_RESET));
+}
+
+void ctl_serve_force_reset(struct ctl *c, struct http_request *r, json_t *args)
+{
+    (void)args;
+    send(c, ask_new(c, r, CLUSTER_FORCE_RESET));
+}
+
+/* A node learns of the others by itself and keeps their addresses; what is named must be one. */
+void ctl_serve_update_cluster_nodes(struct ctl *c, struct http_request *r, json_t *args)
+{
+    struct slice name = ctl_text(args, "node");
+    if (meta_node_find(broker_meta(c->broker), name) != NULL) {
+        ctl_done(r);
+        return;
+    }
+    char room[META_TEXT_MAX];
+    struct text t = text_over(room, sizeof room);
+    text_put(&t,
+             "%.*s is not in the cluster of this node: join_cluster makes it a member of "
+             "another one",
+             SLICE_ARG(name));
+    ctl_refuse(r, "refused", room);
+}
+
+/* ---- stop_cluster ---- */
+
+struct stopping {
+    struct ctl *ctl;
+    struct http_request *request;
+};
+
+static void on_others_stopping(json_t *answers, void *arg)
+{
+    (void)answers; /* who did not answer was logged */
+    struct stopping *s = arg;
+    ctl_serve_stop(s->ctl, s->request, NULL);
+    mem_free(s);
+}
+
+/* All others first: this one is the last that can tell. */
+void ctl_serve_stop_cluster(struct ctl *c, struct http_request *r, json_t *args)
+{
+    struct stopping *s = mem_zalloc(sizeof *s);
+    *s = (struct stopping){ c, r };
+    ctl_round(c, "stop", args, on_others_stopping, s);
+}
