@@ -1,21 +1,24 @@
 /*
- * Random commands against the simplest model there is: arrays, and every question answered by
- * looking at all of them. Beside it two machines with different hash seeds and different
- * publications, which must agree with each other in everything that a command decides.
+ * Random commands, in a cluster and without one, against the simplest model there is: arrays, and
+ * every question answered by looking at all of them. Beside it two machines with different hash
+ * seeds and different publications, which must agree with each other in everything that a command
+ * decides.
  */
 #include "base/mem.h"
 #include "base/rng.h"
 #include "io/epoch.h"
-#include "meta_world.h"
+#include "meta_nodes.h"
 #include "model/exchange.h"
 #include "naive_topic.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
 #define XS          6
 #define QS          12
 #define CONNS       3u
+#define NODES       3u
 #define BINDS_MAX   4096
 #define NO_EXCHANGE (-1)
 
@@ -35,6 +38,13 @@ struct model_exchange {
 struct model_queue {
     bool exists;
     uint64_t owner;
+    bool durable;
+    unsigned node;
+};
+
+struct model_node {
+    bool is_up;
+    uint32_t inc;
 };
 
 struct model_binding {
@@ -47,6 +57,8 @@ struct model_binding {
 struct model {
     struct model_exchange xs[XS];
     struct model_queue qs[QS];
+    bool has_nodes; /* else all is on the first, which is up */
+    struct model_node nodes[NODES + 1];
     struct model_binding binds[BINDS_MAX];
     size_t bind_count;
 };
@@ -100,6 +112,34 @@ static void model_delete_queue(struct model *m, int q)
     }
 }
 
+static bool is_served(const struct model *m, const struct model_queue *q)
+{
+    return !q->exists || m->nodes[q->node].is_up;
+}
+
+/* The one with the fewest queues of those that are up, the first of equals; 0: none is. */
+static unsigned model_place(const struct model *m)
+{
+    unsigned best = 0, fewest = UINT_MAX;
+    for (unsigned n = 1; n <= (m->has_nodes ? NODES : 1); n++) {
+        unsigned count = 0;
+        for (int q = 0; q < QS; q++)
+            count += m->qs[q].exists && m->qs[q].node == n;
+        if (!m->nodes[n].is_up || count >= fewest)
+            continue;
+        best = n;
+        fewest = count;
+    }
+    return best;
+}
+
+static void model_lose_node(struct model *m, unsigned node)
+{
+    for (int q = 0; q < QS; q++)
+        if (m->qs[q].exists && m->qs[q].node == node && !m->qs[q].durable)
+            model_delete_queue(m, q);
+}
+
 static int model_find(const struct model *m, struct model_binding b)
 {
     for (size_t i = 0; i < m->bind_count; i++)
@@ -124,6 +164,12 @@ static bool model_matches(const struct model *m, const struct model_binding *b, 
     return false;
 }
 
+/* The machines take themselves for the first node, and that for up. */
+static bool is_shown_served(const struct model *m, const struct model_queue *q)
+{
+    return q->node == 1 || is_served(m, q);
+}
+
 static void model_route(const struct model *m, int x, const char *key, bool seen[XS], bool out[QS])
 {
     if (x == NO_EXCHANGE || !m->xs[x].exists || seen[x])
@@ -132,7 +178,8 @@ static void model_route(const struct model *m, int x, const char *key, bool seen
     bool matched = false;
     for (size_t i = 0; i < m->bind_count; i++) {
         const struct model_binding *b = &m->binds[i];
-        if (b->source != x || !model_matches(m, b, key))
+        if (b->source != x || !model_matches(m, b, key) ||
+            (!b->to_exchange && !is_shown_served(m, &m->qs[b->destination])))
             continue;
         matched = true;
         if (b->to_exchange)
@@ -157,6 +204,13 @@ struct pairing {
 static int some(struct pairing *p, int count)
 {
     return (int)rng_below(&p->r, (uint64_t)count);
+}
+
+/* Of three connections, each on a node of its own. */
+static uint64_t some_conn(struct pairing *p)
+{
+    unsigned conn = 1 + (unsigned)some(p, CONNS);
+    return id_make((uint16_t)(p->model.has_nodes ? 1 + conn % NODES : 1), 0, conn);
 }
 
 /* Machine a publishes each time; b now and then. Both must come to the same. */
@@ -209,23 +263,29 @@ static void do_delete_exchange(struct pairing *p)
 static void do_declare_queue(struct pairing *p)
 {
     int q = some(p, QS);
-    uint64_t conn = 1 + rng_below(&p->r, CONNS);
+    uint64_t conn = some_conn(p);
     struct meta_cmd c = q_declare(q_names[q]);
     c.queue_declare.exclusive = some(p, 3) == 0;
-    uint64_t owner = c.queue_declare.exclusive ? conn : 0;
+    c.queue_declare.durable = some(p, 2) == 0 && !c.queue_declare.exclusive;
+    struct model_queue want = { true, c.queue_declare.exclusive ? conn : 0, c.queue_declare.durable,
+                                0 };
     struct model_queue *have = &p->model.qs[q];
-    bool ok = !have->exists || have->owner == owner;
+    want.node = want.owner != 0 ? node_of_id(conn) : model_place(&p->model);
+    bool ok = have->exists ? is_served(&p->model, have) && have->owner == want.owner &&
+                                 have->durable == want.durable
+                           : want.node != 0;
     cr_assert(both(p, c, conn) == (ok ? META_DONE : META_REFUSED));
-    if (ok)
-        *have = (struct model_queue){ true, owner };
+    if (ok && !have->exists)
+        *have = want;
 }
 
 static void do_delete_queue(struct pairing *p)
 {
     int q = some(p, QS);
-    uint64_t conn = 1 + rng_below(&p->r, CONNS);
+    uint64_t conn = some_conn(p);
     struct model_queue *have = &p->model.qs[q];
-    bool ok = !have->exists || have->owner == 0 || have->owner == conn;
+    bool ok =
+        !have->exists || ((have->owner == 0 || have->owner == conn) && is_served(&p->model, have));
     cr_assert(both(p, q_delete(q_names[q]), conn) == (ok ? META_DONE : META_REFUSED));
     if (ok && have->exists)
         model_delete_queue(&p->model, q);
@@ -237,12 +297,14 @@ static void do_bind(struct pairing *p, enum meta_op op)
     struct model_binding b = { some(p, XS), some(p, 4) == 0, 0, 0 };
     b.destination = some(p, b.to_exchange ? XS : QS);
     b.key = (unsigned)some(p, ARRAY_COUNT(keys));
-    uint64_t conn = 1 + rng_below(&p->r, CONNS);
+    uint64_t conn = some_conn(p);
     const struct model_queue *q = b.to_exchange ? NULL : &m->qs[b.destination];
     bool there = b.to_exchange ? m->xs[b.destination].exists : q->exists;
     bool open = q == NULL || q->owner == 0 || q->owner == conn;
+    bool served = q == NULL || is_served(m, q);
     int at = model_find(m, b);
     bool ok = op == META_BIND ? m->xs[b.source].exists && there && open : at < 0 || open;
+    ok = ok && served;
     const char *to = b.to_exchange ? x_names[b.destination] : q_names[b.destination];
     struct meta_cmd c = bind_cmd(op, x_names[b.source], keys[b.key], to, b.to_exchange);
     cr_assert(both(p, c, conn) == (ok ? META_DONE : META_REFUSED));
@@ -256,16 +318,46 @@ static void do_bind(struct pairing *p, enum meta_op op)
 
 static void do_owner_gone(struct pairing *p)
 {
-    uint64_t conn = 1 + rng_below(&p->r, CONNS);
+    uint64_t conn = some_conn(p);
     cr_assert(both(p, (struct meta_cmd){ .op = META_OWNER_GONE }, conn) == META_DONE);
     for (int q = 0; q < QS; q++)
         if (p->model.qs[q].exists && p->model.qs[q].owner == conn)
             model_delete_queue(&p->model, q);
 }
 
+static void start_anew(struct model *m, unsigned node)
+{
+    bool another = false;
+    for (unsigned n = 1; n <= NODES; n++)
+        another = another || (n != node && m->nodes[n].is_up);
+    model_lose_node(m, node);
+    for (int x = 0; x < XS; x++)
+        if (!another && m->xs[x].exists)
+            model_delete_exchange(m, x); /* none of them is durable */
+    m->nodes[node].inc++;
+    m->nodes[node].is_up = true;
+}
+
+static void do_node(struct pairing *p)
+{
+    unsigned node = 1 + (unsigned)some(p, NODES);
+    struct model_node *n = &p->model.nodes[node];
+    int what = some(p, 4);
+    enum meta_op op = what == 0 ? META_NODE_DOWN : META_NODE_UP;
+    cr_assert(both(p, node_cmd(op, node, n->inc + (what == 1)), 1) == META_DONE);
+    if (what == 1)
+        start_anew(&p->model, node);
+    else if (what == 0 && n->is_up)
+        model_lose_node(&p->model, node);
+    if (what != 1)
+        n->is_up = what != 0;
+}
+
 static void do_something(struct pairing *p)
 {
     uint64_t dice = rng_below(&p->r, 100);
+    if (p->model.has_nodes && some(p, 40) == 0)
+        do_node(p);
     if (dice < 12)
         do_declare_exchange(p);
     else if (dice < 14)
@@ -310,6 +402,7 @@ static void compare(struct pairing *p, struct world *w)
             continue;
         cr_assert(meta_queue_get(now(w), found->qid) == found);
         cr_assert(eq(u64, found->owner, p->model.qs[q].owner));
+        cr_assert(eq(uint, found->node, p->model.qs[q].node));
         meta_bindings_to(now(w), found->qid, sum_binding, into);
     }
     cr_assert(eq(u64, from[0], p->model.bind_count));
@@ -344,6 +437,14 @@ static void compare_routes(struct pairing *p, struct world *w, struct route_out 
     }
 }
 
+static void begin_cluster(struct pairing *p)
+{
+    world_nodes(&p->a, NODES);
+    world_nodes(&p->b, NODES);
+    for (unsigned n = 1; n <= NODES; n++)
+        p->model.nodes[n] = (struct model_node){ true, 1 };
+}
+
 static void run(uint64_t seed, size_t steps)
 {
     struct pairing *p = mem_zalloc(sizeof *p);
@@ -352,6 +453,10 @@ static void run(uint64_t seed, size_t steps)
     rng_init(&p->r, seed);
     world_init(&p->a, seed * 2);
     world_init(&p->b, seed * 2 + 1);
+    p->model.has_nodes = seed % 2 == 0;
+    p->model.nodes[1].is_up = true;
+    if (p->model.has_nodes)
+        begin_cluster(p);
     for (p->step = 0; p->step < steps; p->step++) {
         do_something(p);
         compare_routes(p, &p->a, &out);
