@@ -229,7 +229,6 @@ void meta_result_init(struct meta_result *r)
 void meta_result_fini(struct meta_result *r)
 {
     mem_free(r->effects);
-    mem_free(r->orphans);
     *r = (struct meta_result){ .verdict = META_DONE };
 }
 
@@ -242,17 +241,6 @@ void meta_tell(struct meta_result *r, const struct meta_effect *effect)
     r->effects[r->effect_count++] = *effect;
 }
 
-void meta_tell_orphan(struct meta_result *r, const struct meta_exchange_def *d)
-{
-    if (r->orphan_count == r->orphan_cap) {
-        r->orphan_cap = r->orphan_cap != 0 ? r->orphan_cap * 2 : 4;
-        r->orphans = mem_realloc(r->orphans, r->orphan_cap * sizeof *r->orphans);
-    }
-    struct meta_orphan *o = &r->orphans[r->orphan_count++];
-    *o = (struct meta_orphan){ .vhost_id = d->vhost_id, .name_bytes = d->name_bytes };
-    memcpy(o->name, d->bytes, d->name_bytes);
-}
-
 void meta_result_clear(struct meta_result *r)
 {
     r->verdict = META_DONE;
@@ -261,9 +249,6 @@ void meta_result_clear(struct meta_result *r)
     r->queue = NULL;
     r->id = 0;
     r->effect_count = 0;
-    r->lasts = false;
-    r->first_id = 0;
-    r->orphan_count = 0;
     if (r->effect_cap > EFFECTS_KEPT_MAX) {
         mem_free(r->effects);
         r->effects = NULL;
@@ -374,8 +359,6 @@ enum meta_verdict meta_carry_out(struct meta *m, const struct meta_cmd *cmd,
 {
     if (meta_check(&m->draft, cmd, out) != META_CHANGE)
         return out->verdict;
-    out->lasts = m->replays || meta_lasts(&m->draft, cmd);
-    out->first_id = m->draft.last_id + 1;
     commands[cmd->op].change(m, cmd, out);
     m->is_changed = true;
     out->verdict = META_DONE;

@@ -416,13 +416,6 @@ struct meta_effect {
     struct slice name;              /* of a vhost or user that goes: borrowed from the command */
 };
 
-/* An exchange that went because the last binding from it did. */
-struct meta_orphan {
-    uint64_t vhost_id;
-    uint8_t name_bytes;
-    uint8_t name[META_NAME_MAX];
-};
-
 /* What came of a command. Init once, use for many. */
 struct meta_result {
     enum meta_verdict verdict;
@@ -433,13 +426,6 @@ struct meta_result {
     struct meta_effect *effects;    /* of meta_apply, in order; good until the next use */
     size_t effect_count;
     size_t effect_cap;
-
-    /* For a log of what outlives the node, of meta_apply; see meta_replay. */
-    bool lasts;                  /* something has changed, and it was something durable */
-    uint64_t first_id;           /* the first of the ids that were given, if any were */
-    struct meta_orphan *orphans; /* durable exchanges that went too; good until the next use */
-    size_t orphan_count;
-    size_t orphan_cap;
 };
 
 void meta_result_init(struct meta_result *r);
@@ -448,13 +434,6 @@ void meta_result_fini(struct meta_result *r);
 /* What would become of the command on this version. Any thread. */
 enum meta_verdict meta_check(const struct meta_version *v, const struct meta_cmd *cmd,
                              struct meta_result *out);
-
-/* Is the command about something durable, if it changes anything? Only these need a log, and those
- * that make orphans. */
-bool meta_lasts(const struct meta_version *v, const struct meta_cmd *cmd);
-
-/* Is it durable, and both its ends are? */
-bool meta_binding_lasts(const struct meta_binding *b);
 
 /* May this connection use the queue (consume, get, purge, delete, bind)? 405 if another one has it
  * for itself alone. */
@@ -548,9 +527,5 @@ uint64_t meta_checksum_walk(const struct meta *meta);
 
 /* The same with what follows from it: what readers are shown beside. Walks everything too. */
 uint64_t meta_digest(const struct meta *meta);
-
-/* The same of what is durable alone, and without a word on which ids come next: equal before and
- * after a restart. */
-uint64_t meta_digest_lasting(const struct meta *meta);
 
 #endif

@@ -435,7 +435,7 @@ static void unbind_all_to(struct meta *m, uint64_t id, struct orphans *o)
 }
 
 /* One after the other, not by recursion: a chain of exchanges may be as long as somebody likes. */
-static void delete_orphans(struct meta *m, struct orphans *o, struct meta_result *out)
+static void delete_orphans(struct meta *m, struct orphans *o)
 {
     if (m->replays)
         o->count = 0; /* those that went have a command of their own */
@@ -445,15 +445,13 @@ static void delete_orphans(struct meta *m, struct orphans *o, struct meta_result
         if (x == NULL)
             continue; /* it was found twice */
         uint64_t xid = d->xid;
-        if (d->durable)
-            meta_tell_orphan(out, d);
         meta_exchange_delete(m, x);
         unbind_all_to(m, xid, o);
     }
     mem_free(o->defs);
 }
 
-static void unbind(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)
+static void unbind(struct meta *m, const struct meta_cmd *cmd)
 {
     struct ends e = ends_of(&m->draft, meta_vhost_get(&m->draft, cmd->vhost_id), cmd);
     const struct meta_binding *b = find_named(&m->draft, &e, cmd);
@@ -463,22 +461,23 @@ static void unbind(struct meta *m, const struct meta_cmd *cmd, struct meta_resul
     struct place at = place_of_destination(m, &id);
     place_remove(m, &at, b);
     unbind_at_source(m, b, &o);
-    delete_orphans(m, &o, out);
+    delete_orphans(m, &o);
 }
 
 void meta_binding_change(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)
 {
+    (void)out;
     if (cmd->op == META_BIND)
         bind(m, cmd);
     else
-        unbind(m, cmd, out);
+        unbind(m, cmd);
 }
 
-void meta_unbind_destination(struct meta *m, uint64_t id, struct meta_result *out)
+void meta_unbind_destination(struct meta *m, uint64_t id)
 {
     struct orphans o = { 0 };
     unbind_all_to(m, id, &o);
-    delete_orphans(m, &o, out);
+    delete_orphans(m, &o);
 }
 
 static bool unbind_at_destination(void *arg, const struct meta_binding *b)

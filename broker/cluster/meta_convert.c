@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "cluster/meta_dump.h"
 #include "cluster/meta_node.h"
 #include "cluster/meta_restore.h"
 #include "cluster/meta_save.h"
@@ -91,6 +92,22 @@ static bool form_cluster(struct meta *meta, const struct raft_identity *it, stru
     return ok;
 }
 
+/* Indexes began anew with the log of the cluster. */
+static bool put_as_of_now(void *writer, const struct meta_cmd *cmd, uint64_t first_id)
+{
+    struct meta_cmd as_of_now = *cmd;
+    if (cmd->op == META_KEPT_QUEUE)
+        as_of_now.kept_queue.epoch = SNAPSHOT_AT;
+    if (cmd->op == META_KEPT_STATE)
+        as_of_now.kept_state.index = SNAPSHOT_AT;
+    return meta_save_put(writer, &as_of_now, first_id);
+}
+
+static bool fill(struct raft_image_writer *w, void *version)
+{
+    return meta_dump(version, put_as_of_now, w);
+}
+
 static bool write_snapshot(struct disk *disk, const struct raft_identity *it, struct meta *meta,
                            struct err *err)
 {
@@ -102,7 +119,7 @@ static bool write_snapshot(struct disk *disk, const struct raft_identity *it, st
     bool has_room = raft_config_set(&image.is.config, NODE, RAFT_VOTER);
     CHECK(has_room);
     meta_publish(meta);
-    return raft_image_write(&image, meta_save_fill, (void *)(uintptr_t)meta_current(meta), err);
+    return raft_image_write(&image, fill, (void *)(uintptr_t)meta_current(meta), err);
 }
 
 /* From then on what is in "raft" counts. */

@@ -187,15 +187,13 @@ uint64_t meta_checksum(const struct meta *meta)
 /* What is wanted of all there is. */
 struct walk {
     uint64_t sum;
-    bool lasting; /* of what is durable alone, wherever it is */
-    bool shown;   /* with what follows from it, too */
+    bool shown; /* with what follows from it, too */
 };
 
 static bool add_binding(void *arg, const struct meta_binding *b)
 {
     struct walk *w = arg;
-    if (!w->lasting || meta_binding_lasts(b))
-        w->sum += meta_digest_binding(b);
+    w->sum += meta_digest_binding(b);
     return true;
 }
 
@@ -206,11 +204,6 @@ static void add_exchange(struct walk *w, const struct meta_exchange *x)
     if (w->shown)
         w->sum += WORDS(SORT_SHOWN, x->def->xid + (x->binding_count << 32),
                         x->alternate.ptr != NULL ? x->alternate : slice_str("none"));
-}
-
-static void add_queue(struct walk *w, const struct meta_queue *q)
-{
-    w->sum += w->lasting ? queue_digest(q, 0, 0) : meta_digest_queue(q);
 }
 
 #define ADD_ALL(w, map, type, digest_of)                                                           \
@@ -238,12 +231,10 @@ static void add_vhost(struct walk *w, const struct meta_vhost *vh)
     struct pmap_iter it;
     pmap_iter(&it, &vh->exchanges);
     for (const struct meta_exchange *x; (x = pmap_next(&it)) != NULL;)
-        if (!w->lasting || x->def->durable)
-            add_exchange(w, x);
+        add_exchange(w, x);
     pmap_iter(&it, &vh->queues);
     for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;)
-        if (!w->lasting || q->durable)
-            add_queue(w, q);
+        w->sum += meta_digest_queue(q);
     if (!w->shown)
         return;
     w->sum += hash_u64((uint64_t)vh->max_connections + hash_u64((uint64_t)vh->max_queues));
@@ -270,9 +261,4 @@ uint64_t meta_checksum_walk(const struct meta *meta)
 uint64_t meta_digest(const struct meta *meta)
 {
     return walk(&meta->draft, (struct walk){ .shown = true }) + rest_digest(&meta->draft);
-}
-
-uint64_t meta_digest_lasting(const struct meta *meta)
-{
-    return walk(&meta->draft, (struct walk){ .lasting = true });
 }

@@ -9,7 +9,6 @@ struct dump {
     const struct meta_version *version;
     meta_dump_fn each;
     void *arg;
-    bool is_whole; /* and not what outlives the node alone */
     const struct meta_vhost *vhost;
 };
 
@@ -152,7 +151,7 @@ static bool is_predeclared(const struct meta_exchange_def *x)
 static bool say_exchange(const struct dump *d, const struct meta_exchange *x)
 {
     const struct meta_exchange_def *def = x->def;
-    if ((!def->durable && !d->is_whole) || is_predeclared(def))
+    if (is_predeclared(def))
         return true;
     struct meta_cmd cmd = in_vhost(d, META_EXCHANGE_DECLARE, meta_exchange_name(def));
     cmd.exchange_declare.type = slice_str(meta_exchange_type_name(def->type));
@@ -168,7 +167,7 @@ static bool say_exchanges(const struct dump *d)
     EACH(d, &d->vhost->exchanges, struct meta_exchange, say_exchange);
 }
 
-static bool say_kept_queue(const struct dump *d, const struct meta_queue *q)
+static bool say_queue(const struct dump *d, const struct meta_queue *q)
 {
     struct meta_cmd cmd = in_vhost(d, META_KEPT_QUEUE, meta_queue_name(q));
     cmd.qid = q->qid;
@@ -181,20 +180,6 @@ static bool say_kept_queue(const struct dump *d, const struct meta_queue *q)
     return say(d, &cmd, 0);
 }
 
-static bool say_queue(const struct dump *d, const struct meta_queue *q)
-{
-    if (d->is_whole)
-        return say_kept_queue(d, q);
-    if (!q->durable)
-        return true;
-    struct meta_cmd cmd = in_vhost(d, META_QUEUE_DECLARE, meta_queue_name(q));
-    cmd.queue_declare.args = meta_queue_args(q);
-    cmd.queue_declare.durable = true;
-    cmd.queue_declare.auto_delete = q->auto_delete;
-    cmd.queue_declare.server_named = slice_starts(cmd.name, "amq.");
-    return say(d, &cmd, q->qid);
-}
-
 static bool say_queues(const struct dump *d)
 {
     EACH(d, &d->vhost->queues, struct meta_queue, say_queue);
@@ -203,8 +188,6 @@ static bool say_queues(const struct dump *d)
 static bool say_binding(void *arg, const struct meta_binding *b)
 {
     const struct dump *d = arg;
-    if (!d->is_whole && !meta_binding_lasts(b))
-        return true;
     struct meta_cmd cmd = in_vhost(d, META_BIND, slice_of(NULL, 0));
     cmd.bind.source = meta_exchange_name(b->source);
     cmd.bind.destination = meta_binding_to_name(b);
@@ -216,7 +199,7 @@ static bool say_binding(void *arg, const struct meta_binding *b)
 
 static bool say_bindings_from(struct dump *d, const struct meta_exchange *x)
 {
-    return (!x->def->durable && !d->is_whole) || meta_bindings_from(x, say_binding, d);
+    return meta_bindings_from(x, say_binding, d);
 }
 
 static bool say_bindings(struct dump *d)
@@ -311,12 +294,6 @@ static bool say_vhosts(struct dump *d)
 bool meta_dump(const struct meta_version *v, meta_dump_fn each, void *arg)
 {
     struct dump d = { .version = v, .each = each, .arg = arg };
-    return say_globals(&d) && say_users(&d) && say_vhosts(&d);
-}
-
-bool meta_dump_all(const struct meta_version *v, meta_dump_fn each, void *arg)
-{
-    struct dump d = { .version = v, .each = each, .arg = arg, .is_whole = true };
     return say_globals(&d) && say_users(&d) && say_nodes(&d) && say_origins(&d) && say_vhosts(&d) &&
            say_state(&d);
 }

@@ -1,7 +1,7 @@
 /*
- * meta_dump: all that a version of the metadata holds and that outlives the node, as commands that
- * make it anew (meta_replay). No I/O, no state; nothing is kept but the path of an iteration, so a
- * million queues take no more memory than one. Any thread, on a version it may hold.
+ * meta_dump: all that a version of the metadata holds, and what says how it came about, as commands
+ * that make it anew (meta_replay). No I/O, no state; nothing is kept but the path of an iteration,
+ * so a million queues take no more memory than one. Any thread, on a version it may hold.
  */
 #ifndef WARREN_META_DUMP_H
 #define WARREN_META_DUMP_H
@@ -14,8 +14,5 @@ typedef bool (*meta_dump_fn)(void *arg, const struct meta_cmd *cmd, uint64_t fir
 
 /* False: `each` said so. */
 MUST_CHECK bool meta_dump(const struct meta_version *v, meta_dump_fn each, void *arg);
-
-/* The same of the whole state, with what does not last, and with what says how it came about. */
-MUST_CHECK bool meta_dump_all(const struct meta_version *v, meta_dump_fn each, void *arg);
 
 #endif

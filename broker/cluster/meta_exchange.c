@@ -256,7 +256,7 @@ void meta_exchange_change(struct meta *m, const struct meta_cmd *cmd, struct met
     uint64_t xid = out->id;
     const struct meta_vhost *vh = meta_vhost_get(&m->draft, cmd->vhost_id);
     meta_exchange_delete(m, meta_exchange_find(&m->draft, vh, cmd->name));
-    meta_unbind_destination(m, xid, out);
+    meta_unbind_destination(m, xid);
 }
 
 void meta_exchange_drop(struct meta *m, const struct meta_exchange *x)
@@ -299,18 +299,17 @@ static const struct meta_exchange_def **list_transient(const struct meta_vhost *
 }
 
 /* Another one may go with one of them, by auto-delete: then it is not there any more. */
-static void delete_listed(struct meta *m, const struct meta_exchange_def *d,
-                          struct meta_result *out)
+static void delete_listed(struct meta *m, const struct meta_exchange_def *d)
 {
     const struct meta_exchange *x = meta_exchange_own(m, d);
     if (x == NULL)
         return;
     uint64_t xid = d->xid;
     meta_exchange_delete(m, x);
-    meta_unbind_destination(m, xid, out);
+    meta_unbind_destination(m, xid);
 }
 
-void meta_transient_exchanges_delete(struct meta *m, struct meta_result *out)
+void meta_transient_exchanges_delete(struct meta *m)
 {
     struct pmap vhosts = m->draft.vhosts;
     uint64_t *ids = mem_array(vhosts.count + 1, sizeof *ids);
@@ -324,7 +323,7 @@ void meta_transient_exchanges_delete(struct meta *m, struct meta_result *out)
         const struct meta_exchange_def **list =
             list_transient(meta_vhost_get(&m->draft, ids[i]), &count);
         for (size_t k = 0; k < count; k++)
-            delete_listed(m, list[k], out);
+            delete_listed(m, list[k]);
         mem_free(list);
     }
     mem_free(ids);

@@ -1,5 +1,6 @@
 /*
- * meta_file: the files that hold the metadata, as octets: logs and snapshots. No I/O, no state.
+ * meta_file: the files that held the metadata before there were clusters, as octets: logs and
+ * snapshots. They are read once, by meta_convert, and never written. No I/O, no state.
  *
  *   file   head, then from META_FILE_START on groups; zeros behind the last one of a log, LAST in
  *          the last one of a snapshot
@@ -20,6 +21,8 @@
 
 #include "cluster/meta_wire.h"
 
+#define META_HEAD_MAGIC      UINT64_C(0x57524e4d45544131) /* "WRNMETA1" */
+#define META_GROUP_MAGIC     UINT32_C(0x4d475250)         /* "MGRP" */
 #define META_FILE_FORMAT     1u
 #define META_FILE_HEAD_BYTES 64u
 #define META_GROUP_HEAD      32u
@@ -46,7 +49,6 @@ enum meta_head_verdict {
     META_HEAD_NEWER, /* good, and of a format that this version does not know */
 };
 
-void meta_file_put_head(uint8_t out[META_FILE_HEAD_BYTES], const struct meta_file_head *head);
 MUST_CHECK enum meta_head_verdict meta_file_read_head(struct slice bytes,
                                                       struct meta_file_head *out);
 
@@ -69,10 +71,6 @@ static inline size_t meta_group_length(size_t item_bytes)
     return (META_GROUP_HEAD + item_bytes + META_GROUP_ALIGN - 1) & ~(size_t)(META_GROUP_ALIGN - 1);
 }
 
-/* `group` has META_GROUP_HEAD octets, then the items, then room for zeros: head and zeros are
- * filled in. Takes number, count, flags and the length of the items. */
-void meta_group_seal(uint8_t *group, const struct meta_group *g, uint64_t salt, uint64_t offset);
-
 enum meta_cut {
     META_CUT_GROUP,
     META_CUT_MORE, /* *need octets are to be there first */
@@ -86,14 +84,16 @@ MUST_CHECK enum meta_cut meta_group_cut(struct slice bytes, uint64_t salt, uint6
 
 /* ---- items ---- */
 
+enum meta_item_kind {
+    META_ITEM_CMD = 1,
+    META_ITEM_IDS,
+};
+
 struct meta_item {
     bool is_command;
     struct meta_cmd cmd;
     uint64_t id; /* first one of the command, or the next one */
 };
-
-size_t meta_item_size(const struct meta_item *item);
-void meta_item_put(struct wire_out *w, const struct meta_item *item);
 
 /* Borrows its slices from the input. False: it is none. */
 MUST_CHECK bool meta_item_take(struct wire *w, struct meta_item *out);

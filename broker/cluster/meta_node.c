@@ -403,7 +403,7 @@ static void start_anew(struct meta *m, struct meta_node *n, const struct meta_cm
     if (!MUTATION(META_PASSING_STAYS))
         lose_passing(m, n->node, out);
     if (!another_serves(&m->draft, meta_node_get(&m->draft, n->node)))
-        meta_transient_exchanges_delete(m, out);
+        meta_transient_exchanges_delete(m);
     n->inc = cmd->node.inc;
     n->since = m->draft.index;
     meta_origin_set(m, &(struct meta_origin){ n->node, n->inc, 0 });

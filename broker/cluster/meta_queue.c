@@ -303,7 +303,7 @@ static void queue_add(struct meta *m, const struct meta_cmd *cmd, struct meta_re
 
 void meta_queue_delete(struct meta *m, const struct meta_queue *q, struct meta_result *out)
 {
-    meta_unbind_destination(m, q->qid, out);
+    meta_unbind_destination(m, q->qid);
     if (q->owner != 0)
         owner_remove_queue(m, q);
     meta_home_remove(m, q);

@@ -6,10 +6,10 @@
 
 /* ---- writing ---- */
 
-static bool put_command(void *arg, const struct meta_cmd *cmd, uint64_t first_id)
+bool meta_save_put(void *writer, const struct meta_cmd *cmd, uint64_t first_id)
 {
     size_t size = meta_wire_size(cmd);
-    uint8_t *at = raft_image_room(arg, size);
+    uint8_t *at = raft_image_room(writer, size);
     if (at == NULL)
         return false;
     struct wire_out out = wire_out_over(at, size);
@@ -20,7 +20,7 @@ static bool put_command(void *arg, const struct meta_cmd *cmd, uint64_t first_id
 
 bool meta_save_fill(struct raft_image_writer *w, void *version)
 {
-    return meta_dump_all(version, put_command, w);
+    return meta_dump(version, meta_save_put, w);
 }
 
 /* ---- reading ---- */

@@ -157,7 +157,6 @@ void meta_tell(struct meta_result *r, const struct meta_effect *effect);
 void meta_tell_queue(struct meta_result *r, enum meta_effect_kind kind, const struct meta_queue *q);
 void meta_exchange_add(struct meta *m, const struct meta_cmd *cmd);
 void meta_exchange_delete(struct meta *m, const struct meta_exchange *x);
-void meta_tell_orphan(struct meta_result *r, const struct meta_exchange_def *d);
 void meta_queue_delete(struct meta *m, const struct meta_queue *q, struct meta_result *out);
 
 /* A queue as `head` says it, with a copy of these words. Nothing of its name or number is there. */
@@ -168,7 +167,7 @@ const struct meta_queue *meta_queue_put(struct meta *m, const struct meta_queue 
 void meta_queues_delete(struct meta *m, const struct pmap *queues, struct meta_result *out);
 
 /* Exchanges that are not durable, with all their bindings. */
-void meta_transient_exchanges_delete(struct meta *m, struct meta_result *out);
+void meta_transient_exchanges_delete(struct meta *m);
 
 /* ---- nodes ---- */
 
@@ -226,7 +225,7 @@ void meta_unbind_source(struct meta *m, struct meta_exchange *x);
 
 /* Take away all bindings to a queue or an exchange that goes, and with them the auto-delete
  * exchanges that have none left, and so on. */
-void meta_unbind_destination(struct meta *m, uint64_t id, struct meta_result *out);
+void meta_unbind_destination(struct meta *m, uint64_t id);
 
 /* ---- digests: of one thing, whatever else there is ---- */
 

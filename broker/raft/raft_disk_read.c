@@ -420,6 +420,7 @@ static void join_snapshot(struct story *s)
 static void judge_nothing(struct story *s)
 {
     s->found->is_new = !s->setup->identity->has_log && !s->has_snapshot;
+    s->found->hard.term = s->found->snapshot.term;
     s->read->is_dropped = true;
     if (!s->setup->identity->has_log)
         return;

@@ -356,7 +356,7 @@ void sim_group_save(struct sim_raft *w, unsigned node, uint64_t id)
 {
     struct sim_group *g = w->group;
     struct saving s = { 0 };
-    bool ok = meta_dump_all(meta_current(g->askers[node].meta), put_command, &s);
+    bool ok = meta_dump(meta_current(g->askers[node].meta), put_command, &s);
     CHECK(ok && g->image_count < IMAGES_MAX);
     g->images[g->image_count++] = (struct image){ id, buf_copy(slice_of(s.bytes, s.len)) };
     mem_free(s.bytes);

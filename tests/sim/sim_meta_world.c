@@ -330,7 +330,7 @@ void mw_snapshot(struct mw *w, unsigned from, unsigned to)
     if (a->applied <= b->applied || w->is_wrong)
         return;
     struct copying c = { w, fresh(b), &b->result };
-    bool whole = meta_dump_all(meta_current(a->meta), copy_one, &c);
+    bool whole = meta_dump(meta_current(a->meta), copy_one, &c);
     meta_publish(c.to);
     if (whole && meta_index(c.to) != a->applied)
         wrong(w, a->applied, "a snapshot is of another entry");

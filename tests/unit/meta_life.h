@@ -1,117 +1,15 @@
 /*
- * meta_life: a node's metadata with its log, as one life after the other on some disk, driven by
- * chance. For the tests of what stands in the log, on a good disk and on a bad one.
- *
- * What is retired is freed at the end of a life: a snapshot may be written from a version that has
- * been replaced meanwhile.
+ * meta_life: commands on the metadata, by chance. They are about few names, so that they meet.
  */
 #ifndef WARREN_META_LIFE_H
 #define WARREN_META_LIFE_H
 
-#include "base/mem.h"
 #include "base/rng.h"
-#include "cluster/meta_log.h"
 #include "meta_world.h"
 
-#define LIFE_KEPT_MAX 65536
-
 struct life {
-    struct disk *disk;
-    struct meta *meta;
-    struct meta_result r;
-    struct meta_log *log;
-    struct meta_restored restored;
-    struct err err;
-    struct meta_snapshot snapshot; /* to be written, from... */
-    bool has_snapshot;
-    uint64_t least_bytes;
-    uint64_t safe;  /* digest of what was acknowledged */
-    uint64_t begun; /* of the last group that was sent off */
     struct rng rng;
-    size_t kept_count;
-    struct {
-        void *ptr;
-        void (*free_fn)(void *);
-    } kept[LIFE_KEPT_MAX];
 };
-
-static inline void life_retire(void *arg, void *ptr, void (*free_fn)(void *))
-{
-    struct life *l = arg;
-    cr_assert(l->kept_count < LIFE_KEPT_MAX);
-    l->kept[l->kept_count].ptr = ptr;
-    l->kept[l->kept_count++].free_fn = free_fn;
-}
-
-static inline void life_take_snapshot(struct life *l)
-{
-    if (l->log == NULL || l->has_snapshot || !meta_log_take_snapshot(l->log, &l->snapshot))
-        return;
-    l->has_snapshot = true;
-    l->snapshot.version = meta_current(l->meta);
-}
-
-/* False: it does not start; err says why. */
-static inline bool life_begin(struct life *l, struct disk *disk, uint64_t seed)
-{
-    l->disk = disk;
-    rng_init(&l->rng, seed);
-    l->kept_count = 0;
-    l->has_snapshot = false;
-    l->err = (struct err){ 0 };
-    l->meta = meta_new(&(struct meta_setup){
-        .hash_seed = seed, .shard_count = 2, .retire = life_retire, .retire_arg = l });
-    meta_result_init(&l->r);
-    l->log = meta_log_open(
-        &(struct meta_log_setup){
-            .disk = disk, .seed = seed, .least_bytes = l->least_bytes, .fill_bytes = 16384 },
-        l->meta, &l->restored, &l->err);
-    meta_publish(l->meta);
-    l->begun = meta_digest_lasting(l->meta);
-    life_take_snapshot(l);
-    return l->log != NULL;
-}
-
-static inline void life_end(struct life *l)
-{
-    if (l->log != NULL)
-        meta_log_free(&l->log);
-    meta_result_fini(&l->r);
-    meta_free(&l->meta);
-    for (size_t i = 0; i < l->kept_count; i++)
-        l->kept[i].free_fn(l->kept[i].ptr);
-    l->kept_count = 0;
-}
-
-/* Apply, and gather what lasts. */
-static inline enum meta_verdict life_apply(struct life *l, const struct meta_cmd *cmd)
-{
-    enum meta_verdict v = meta_apply(l->meta, cmd, &l->r);
-    if (v == META_DONE)
-        meta_log_add(l->log, cmd, &l->r);
-    return v;
-}
-
-/* False: the log has failed. */
-static inline bool life_commit(struct life *l)
-{
-    l->begun = meta_digest_lasting(l->meta);
-    meta_log_begin(l->log);
-    if (!meta_log_commit(l->log, &l->err))
-        return false;
-    l->safe = l->begun;
-    meta_publish(l->meta);
-    life_take_snapshot(l);
-    return true;
-}
-
-static inline bool life_write_snapshot(struct life *l)
-{
-    bool ok = meta_snapshot_write(&l->snapshot, &l->err);
-    l->has_snapshot = false;
-    meta_log_snapshot_done(l->log, &l->snapshot, ok);
-    return ok;
-}
 
 /* ---- commands by chance ---- */
 
@@ -122,14 +20,6 @@ static inline const char *life_name(struct life *l, char kind)
     char *name = room[at++ % 8];
     snprintf(name, sizeof room[0], "%c%d", kind, (int)rng_below(&l->rng, 6));
     return name;
-}
-
-static inline uint64_t life_some_vhost(struct life *l)
-{
-    /* Of the draft: what is not published counts too. */
-    struct meta_cmd cmd = { .op = META_VHOST_ADD, .name = S(life_name(l, 'v')) };
-    (void)life_apply(l, &cmd);
-    return l->r.id;
 }
 
 static inline struct meta_cmd life_topology(struct life *l, struct args *a)
@@ -212,18 +102,6 @@ static inline struct meta_cmd life_rights(struct life *l)
         c.vhost.tracing = rng_below(&l->rng, 2) != 0;
         return c;
     }
-}
-
-static inline void life_do_something(struct life *l)
-{
-    struct args a;
-    uint64_t vhost = life_some_vhost(l);
-    struct meta_cmd c = rng_below(&l->rng, 4) != 0 ? life_topology(l, &a) : life_rights(l);
-    if (rng_below(&l->rng, 40) == 0)
-        c = (struct meta_cmd){ .op = META_OWNER_GONE };
-    c.vhost_id = vhost;
-    c.conn = 1 + rng_below(&l->rng, 3);
-    (void)life_apply(l, &c);
 }
 
 #endif

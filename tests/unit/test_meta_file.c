@@ -1,6 +1,7 @@
 #include "base/mem.h"
 #include "cluster/meta_file.h"
 #include "meta_world.h"
+#include "old_log_kit.h"
 
 static const struct meta_file_head some_head = {
     META_FILE_LOG, 42, 0x1122334455667788, 7, { 1, 2, 3 }
@@ -10,7 +11,7 @@ Test(meta_file, a_head_reads_back)
 {
     uint8_t octets[META_FILE_HEAD_BYTES];
     struct meta_file_head back;
-    meta_file_put_head(octets, &some_head);
+    old_head_put(octets, &some_head);
     cr_assert(meta_file_read_head(slice_of(octets, sizeof octets), &back) == META_HEAD_GOOD);
     cr_expect(back.kind == META_FILE_LOG && back.generation == 42 && back.first == 7);
     cr_expect(back.salt == some_head.salt && memcmp(back.store_id, some_head.store_id, 16) == 0);
@@ -20,7 +21,7 @@ Test(meta_file, a_head_with_any_bit_turned_or_cut_is_none)
 {
     uint8_t octets[META_FILE_HEAD_BYTES];
     struct meta_file_head back;
-    meta_file_put_head(octets, &some_head);
+    old_head_put(octets, &some_head);
     for (size_t n = 0; n < sizeof octets; n++)
         cr_expect(meta_file_read_head(slice_of(octets, n), &back) == META_HEAD_BAD);
     for (size_t bit = 0; bit < sizeof octets * 8; bit++) {
@@ -38,11 +39,11 @@ static size_t make_group(uint8_t room[1024])
     struct meta_item ids = { .id = 1234 };
     memset(room, 0xEE, 1024);
     struct wire_out w = wire_out_over(room + META_GROUP_HEAD, 400);
-    meta_item_put(&w, &cmd);
-    meta_item_put(&w, &ids);
-    cr_assert(wire_out_len(&w) == meta_item_size(&cmd) + meta_item_size(&ids));
+    old_item_put(&w, &cmd);
+    old_item_put(&w, &ids);
+    cr_assert(wire_out_len(&w) == old_item_size(&cmd) + old_item_size(&ids));
     struct meta_group g = { .number = 5, .count = 2, .items = wire_out_slice(&w) };
-    meta_group_seal(room, &g, 77, 512);
+    old_group_seal(room, &g, 77, 512);
     return meta_group_length(g.items.len);
 }
 

@@ -267,7 +267,7 @@ Test(meta_replace, by_what_is_the_same_tells_nothing)
 /* Commands by chance; now and then the state is saved, read and put in its own place. */
 Test(meta_replace, is_as_good_as_the_one_before)
 {
-    struct life *l = mem_zalloc(sizeof *l);
+    struct life life, *l = &life;
     struct meta *m = fresh(), *twin = fresh();
     meta_result_init(&r);
     rng_init(&l->rng, 5);
@@ -300,7 +300,6 @@ Test(meta_replace, is_as_good_as_the_one_before)
     meta_free(&m);
     meta_free(&twin);
     meta_result_fini(&r);
-    mem_free(l);
 }
 
 /* ---- what is damaged ---- */
