@@ -22,7 +22,8 @@
     X(GOSSIP_SUSPECT_NOT_TOLD, "does not tell a suspect that it is suspected")                     \
     X(LOCATION_OLD_WORD_WINS, "believes an old word about where a queue is")                       \
     X(LOCATION_GONE_COMES_BACK, "believes in a queue that was taken away")                         \
-    X(LOCATION_SWEPT_COMES_BACK, "believes in a queue that went with its node")
+    X(LOCATION_SWEPT_COMES_BACK, "believes in a queue that went with its node")                    \
+    X(LOCATION_SNAPSHOT_DISTURBED, "believes an old word behind what a snapshot has told")
 
 #define MUTATIONS_RAFT(X)                                                                          \
     X(RAFT_COMMIT_OLD_TERM, "commits an entry of an older term by counting who has it")            \

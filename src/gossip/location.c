@@ -27,6 +27,7 @@ struct location_table {
     struct location_node *nodes; /* by number */
     size_t node_count;
     uint64_t index;
+    uint64_t floor; /* of the snapshot that is being told; 0: none */
     uint64_t entries, tombstones;
     uint64_t room; /* entries that memory is taken for */
     uint64_t old;
@@ -196,7 +197,8 @@ static bool was_swept(const struct location_table *t, const struct location *l)
     return n != NULL && l->ver < n->swept;
 }
 
-/* What was transient at the node before `ver` is gone since then. */
+/* What was transient at the node before `ver` is gone. It keeps its own version: of what became of
+ * such a queue meanwhile, elsewhere, we may not have heard yet. */
 static void sweep(struct location_table *t, uint16_t node, uint64_t ver)
 {
     for (unsigned i = 0; i < LOCATION_BUCKETS; i++)
@@ -206,7 +208,6 @@ static void sweep(struct location_table *t, uint16_t node, uint64_t ver)
                 (l.flags & (LOCATION_TRANSIENT | LOCATION_GONE)) != LOCATION_TRANSIENT ||
                 l.ver >= ver)
                 continue;
-            l.ver = ver;
             l.flags |= LOCATION_GONE;
             replace(t, &t->buckets[i], k, pack(&l));
         }
@@ -247,19 +248,27 @@ bool location_put(struct location_table *t, const struct location *l)
     struct bucket *b = &t->buckets[location_bucket_of(l->hash)];
     uint32_t at = place_of(b, l->hash);
     bool is_there = at < b->count && b->entries[at].hash == l->hash;
-    bool is_old = is_there ? l->ver <= ver_of(b->entries[at]) : l->ver <= t->index;
+    /* What is not there, or is gone, is so as of the index, or of the snapshot under way. */
+    bool is_known = is_there && !is_gone(b->entries[at]);
+    uint64_t known =
+        t->index > t->floor || MUTATION(LOCATION_SNAPSHOT_DISTURBED) ? t->index : t->floor;
+    bool is_old = (is_there && l->ver <= ver_of(b->entries[at])) || (!is_known && l->ver <= known);
     if (MUTATION(LOCATION_OLD_WORD_WINS) && is_there)
         is_old = false;
-    if (MUTATION(LOCATION_GONE_COMES_BACK) && !is_there)
+    if (MUTATION(LOCATION_GONE_COMES_BACK) && !is_known)
         is_old = false;
-    if (is_old || (was_swept(t, l) && !MUTATION(LOCATION_SWEPT_COMES_BACK))) {
+    if (is_old) {
         t->old++;
         return false;
     }
+    /* Gone with its node by now; but what was known before does not hold either. */
+    struct location now = *l;
+    if (was_swept(t, l) && !MUTATION(LOCATION_SWEPT_COMES_BACK))
+        now.flags |= LOCATION_GONE;
     if (is_there)
-        replace(t, b, at, pack(l));
+        replace(t, b, at, pack(&now));
     else
-        insert(t, b, at, pack(l));
+        insert(t, b, at, pack(&now));
     return true;
 }
 
@@ -280,6 +289,11 @@ void location_reach(struct location_table *t, uint64_t index)
     t->index = index > t->index ? index : t->index;
     if (t->tombstones > SWEEP_LEAST && t->tombstones > t->entries / 8)
         bury_all(t);
+}
+
+void location_snapshot(struct location_table *t, uint64_t index)
+{
+    t->floor = index;
 }
 
 uint64_t location_index(const struct location_table *t)
@@ -321,12 +335,15 @@ bool location_put_bucket(struct location_table *t, unsigned bucket, uint64_t ind
     for (size_t i = 0; i < count; i++) {
         uint32_t place = place_of(b, list[i].hash);
         bool is_there = place < b->count && b->entries[place].hash == list[i].hash;
-        if (was_swept(t, &list[i]) || (is_there && list[i].ver <= ver_of(b->entries[place])))
+        if (is_there && list[i].ver <= ver_of(b->entries[place]))
             continue;
+        struct location now = list[i];
+        if (was_swept(t, &now))
+            now.flags |= LOCATION_GONE;
         if (is_there)
-            replace(t, b, place, pack(&list[i]));
+            replace(t, b, place, pack(&now));
         else
-            insert(t, b, place, pack(&list[i])); /* also below our index: it is the whole truth */
+            insert(t, b, place, pack(&now)); /* also below our index: it is the whole truth */
     }
     fit(t, b);
     return true;

@@ -73,6 +73,12 @@ bool location_find(const struct location_table *t, uint64_t hash, struct locatio
 void location_reach(struct location_table *t, uint64_t index);
 uint64_t location_index(const struct location_table *t);
 
+/* A snapshot as of `index` begins: whatever is not there yet and is not younger than that comes
+ * with it alone, since its bucket may have been told already, or is not told because its digest was
+ * the same when we asked: so from asking on, with LOCATION_VER_MAX. 0: it is over, or given up, or
+ * there is none. */
+void location_snapshot(struct location_table *t, uint64_t index);
+
 /* ---- by buckets: in the order of their hashes ---- */
 
 /* Its entries, tombstones among them; borrowed until the next change. */

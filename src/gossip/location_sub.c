@@ -36,6 +36,7 @@ static void drop(struct location_sub *s)
 {
     if (s->link != NULL)
         link_free(&s->link);
+    location_snapshot(s->table, 0);
     s->feeder = 0;
     s->is_subscribed = s->in_snapshot = s->is_fresh = false;
     s->behind_since_ms = 0;
@@ -53,6 +54,7 @@ static void say_sub(struct location_sub *s)
     uint64_t check = location_hash(s->key, slice_str("warren"), slice_str("location feed"));
     location_sub_put(&w, check, s->table);
     CHECK(!w.overflow);
+    location_snapshot(s->table, LOCATION_VER_MAX);
     s->is_subscribed =
         link_send(s->link, LINK_BULKY, LOCATION_SUB, wire_out_slice(&w), NULL, slice_of(NULL, 0));
     mem_free(room);
@@ -92,7 +94,7 @@ static void on_trouble(struct link *l, enum link_trouble what, enum link_refusal
 
 static bool take_begin(struct location_sub *s, struct wire *w)
 {
-    (void)wire_u64(w);
+    location_snapshot(s->table, wire_u64(w) & LOCATION_VER_MAX);
     s->in_snapshot = true;
     s->figures.snapshots++;
     return location_nodes_take(w, s->table);
@@ -118,6 +120,7 @@ static bool take_end(struct location_sub *s, struct wire *w)
     s->in_snapshot = false;
     s->is_fresh = true;
     location_reach(s->table, index);
+    location_snapshot(s->table, 0);
     return true;
 }
 
@@ -139,6 +142,7 @@ static bool take_changes(struct location_sub *s, struct wire *w)
         return false; /* something in between was not told: ask anew */
     }
     s->is_fresh = true;
+    location_snapshot(s->table, 0);
     while (wire_left(w) != 0) {
         struct location_change c;
         if (!location_change_take(w, from, &c))
