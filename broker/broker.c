@@ -61,6 +61,11 @@ struct cluster *broker_cluster(const struct broker *b)
     return entrance_cluster(b->entrance);
 }
 
+struct gossip_node *broker_gossip(const struct broker *b)
+{
+    return entrance_gossip(b->entrance);
+}
+
 const struct meta_version *broker_meta(const struct broker *b)
 {
     return meta_current(b->meta);

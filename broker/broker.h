@@ -13,6 +13,7 @@
 
 struct broker;
 struct cluster;
+struct gossip_node;
 struct control;
 struct loop;
 struct mail;
@@ -47,6 +48,7 @@ struct shard *broker_shard(const struct broker *b, uint32_t index);
 uint32_t broker_shard_count(const struct broker *b);
 struct control *broker_control(const struct broker *b);
 struct cluster *broker_cluster(const struct broker *b);
+struct gossip_node *broker_gossip(const struct broker *b);
 const struct meta_version *broker_meta(const struct broker *b);
 
 /* What connections and channels are counted by, over all shards. */

@@ -7,6 +7,7 @@
 #include "control.h"
 #include "doorway.h"
 #include "effects.h"
+#include "gossip_node.h"
 #include "live.h"
 #include "mgmt/mgmt_http.h"
 #include "store/store.h"
@@ -20,6 +21,7 @@ struct entrance {
     struct meta *meta;
     struct meta_setup *meta_setup;
     struct cluster *cluster;
+    struct gossip_node *gossip;
     char cluster_address[ADDRESS_MAX]; /* how others reach it; empty: not at all */
     char amqp_address[ADDRESS_MAX];
     char management_address[ADDRESS_MAX];
@@ -38,12 +40,20 @@ static void before_show(const struct meta_effect *effects, size_t count, void *a
 {
     const struct entrance *e = arg;
     effects_before_publication(e->broker, effects, count);
+    gossip_node_before_show(e->gossip, effects, count);
 }
 
 static void after_show(const struct meta_effect *effects, size_t count, void *arg)
 {
     const struct entrance *e = arg;
     effects_after_publication(e->broker, effects, count);
+    gossip_node_after_show(e->gossip, effects, count);
+}
+
+static void on_checked(uint64_t index, uint64_t checksum, void *arg)
+{
+    const struct entrance *e = arg;
+    gossip_node_checked(e->gossip, index, checksum);
 }
 
 static bool on_new_cluster(struct cluster_first *first, struct err *err, void *arg)
@@ -55,16 +65,28 @@ static bool on_new_cluster(struct cluster_first *first, struct err *err, void *a
 static void on_identity(uint16_t node, void *arg)
 {
     struct entrance *e = arg;
+    if (node != broker_node(e->broker))
+        gossip_node_stop(e->gossip); /* it was another one, of another cluster */
     broker_set_node(e->broker, node);
     meta_set_node(e->meta, node);
     e->meta_setup->node = node;
+}
+
+/* Hints alone: the node does without. */
+static void start_gossip(struct entrance *e)
+{
+    struct err err;
+    if (!gossip_node_start(e->gossip, &err))
+        log_warn("gossip", broker_name(e->broker), "takes no part: %s", err.text);
 }
 
 static void on_ready(void *arg)
 {
     struct entrance *e = arg;
     e->is_in = true;
-    if (!e->has_passed)
+    if (e->has_passed)
+        start_gossip(e);
+    else
         loop_stop(broker_loop(e->broker)); /* entrance_pass goes on */
 }
 
@@ -156,6 +178,7 @@ bool entrance_pass(struct entrance *e, broker_waits_fn waits, void *arg, struct 
 void entrance_passed(struct entrance *e)
 {
     e->has_passed = true;
+    start_gossip(e);
 }
 
 /* ---- life ---- */
@@ -167,6 +190,7 @@ struct entrance *entrance_new(struct broker *b, struct epoch *epoch, struct meta
     e->broker = b;
     e->meta = meta;
     e->meta_setup = setup;
+    e->gossip = gossip_node_new(b);
     e->cluster = cluster_open(&(struct cluster_setup){ .loop = broker_loop(b),
                                                        .epoch = epoch,
                                                        .meta = meta,
@@ -181,6 +205,7 @@ struct entrance *entrance_new(struct broker *b, struct epoch *epoch, struct meta
                                                        .management_address = e->management_address,
                                                        .before_show = before_show,
                                                        .after_show = after_show,
+                                                       .on_checked = on_checked,
                                                        .begin = on_new_cluster,
                                                        .on_identity = on_identity,
                                                        .on_ready = on_ready,
@@ -189,11 +214,17 @@ struct entrance *entrance_new(struct broker *b, struct epoch *epoch, struct meta
                                                        .arg = e },
                               err);
     if (e->cluster == NULL) {
+        gossip_node_free(&e->gossip);
         mem_free(e);
         return NULL;
     }
     control_set_cluster(broker_control(b), e->cluster);
     return e;
+}
+
+struct gossip_node *entrance_gossip(const struct entrance *e)
+{
+    return e != NULL ? e->gossip : NULL;
 }
 
 struct cluster *entrance_cluster(const struct entrance *e)
@@ -203,8 +234,10 @@ struct cluster *entrance_cluster(const struct entrance *e)
 
 void entrance_stop(struct entrance *e)
 {
-    if (e != NULL)
-        cluster_stop(e->cluster);
+    if (e == NULL)
+        return;
+    gossip_node_stop(e->gossip);
+    cluster_stop(e->cluster);
 }
 
 void entrance_free(struct entrance **entrance)
@@ -215,5 +248,6 @@ void entrance_free(struct entrance **entrance)
         return;
     control_set_cluster(broker_control(e->broker), NULL);
     cluster_free(&e->cluster);
+    gossip_node_free(&e->gossip);
     mem_free(e);
 }

@@ -12,6 +12,7 @@
 #include "broker.h"
 
 struct cluster;
+struct gossip_node;
 struct entrance;
 struct epoch;
 
@@ -20,6 +21,7 @@ struct epoch;
 MUST_CHECK struct entrance *entrance_new(struct broker *b, struct epoch *epoch, struct meta *meta,
                                          struct meta_setup *setup, struct err *err);
 struct cluster *entrance_cluster(const struct entrance *e);
+struct gossip_node *entrance_gossip(const struct entrance *e);
 
 /* Run the control thread's loop until the node is in, or it was told to stop (broker_stop; true all
  * the same), or it cannot be. `waits` as in broker_start. */

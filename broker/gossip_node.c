@@ -197,6 +197,12 @@ void gossip_node_after_show(struct gossip_node *g, const struct meta_effect *eff
     bool are_others = false;
     if (g->net == NULL)
         return;
+    for (size_t i = 0; i < count; i++)
+        if (effects[i].index == 0) { /* of no entry: what there was has been replaced */
+            gossip_node_replaced(g);
+            set_places(g);
+            return;
+        }
     for (size_t i = 0; i < g->goner_count; i++)
         location_pub_gone(g->pub, g->goners[i].index, g->goners[i].hash);
     for (size_t i = 0; i < count; i++) {

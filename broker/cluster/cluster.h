@@ -121,6 +121,8 @@ void cluster_send(struct cluster *c, struct cluster_ask **ask);
 /* ---- the control thread ------------------------------------------------------------------------
  */
 
+#define CLUSTER_CHECK_EVERY 1024u
+
 struct cluster_setup {
     struct loop *loop;
     struct epoch *epoch;
@@ -140,6 +142,9 @@ struct cluster_setup {
     /* Around each publication of what was applied, from cluster_carry_out_from_now on. */
     void (*before_show)(const struct meta_effect *effects, size_t count, void *arg);
     void (*after_show)(const struct meta_effect *effects, size_t count, void *arg);
+    /* The metadata's checksum as of an index that is a multiple of CLUSTER_CHECK_EVERY: the same on
+     * all nodes. May be NULL. */
+    void (*on_checked)(uint64_t index, uint64_t checksum, void *arg);
     /* A new cluster is made: give it, by cluster_first_add, what it begins with. */
     bool (*begin)(struct cluster_first *first, struct err *err, void *arg);
     /* The node has this number from now on; 1 while it has none. */

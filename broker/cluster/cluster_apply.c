@@ -125,6 +125,8 @@ static void apply_some(struct cluster *c)
             apply_command(c, e);
         bytes += raft_entry_slice(e).len;
         a->applied++;
+        if (a->applied % CLUSTER_CHECK_EVERY == 0 && c->setup.on_checked != NULL)
+            c->setup.on_checked(a->applied, meta_checksum(c->meta), c->setup.arg);
     }
     show(c);
     struct raft_event ev = { .kind = RAFT_EV_APPLIED, .index = a->applied };
