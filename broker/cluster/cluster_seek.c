@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 #define ASK_EVERY_MS     200u
-#define ORDER_GIVE_UP_MS 15000u /* whoever ordered it is told that nobody was there */
+#define ORDER_GIVE_UP_MS 5000u /* whoever ordered it is told that nobody was there */
 
 /* ---- who is asked ---- */
 

@@ -68,6 +68,10 @@ void ctl_serve_join_cluster(struct ctl *c, struct http_request *r, json_t *args)
 
 void ctl_serve_change_cluster_node_type(struct ctl *c, struct http_request *r, json_t *args)
 {
+    if (meta_node_count(broker_meta(c->broker)) < 2 && type_of(args) != BROKER_NODE_DISC) {
+        ctl_refuse(r, "refused", "{:not_clustered, 'Non-clustered nodes can only be disc nodes.'}");
+        return;
+    }
     struct cluster_ask *a = ask_new(c, r, CLUSTER_CHANGE_TYPE);
     a->type = type_of(args);
     send(c, a);
@@ -75,6 +79,11 @@ void ctl_serve_change_cluster_node_type(struct ctl *c, struct http_request *r, j
 
 void ctl_serve_forget_cluster_node(struct ctl *c, struct http_request *r, json_t *args)
 {
+    if (meta_node_find(broker_meta(c->broker), ctl_text(args, "node")) == NULL) {
+        ctl_refuse(r, "refused",
+                   "{:not_a_cluster_node, 'The node selected is not in the cluster.'}");
+        return;
+    }
     struct cluster_ask *a = ask_new(c, r, CLUSTER_FORGET);
     if (target_of(r, args, a))
         send(c, a);

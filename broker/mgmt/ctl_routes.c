@@ -79,9 +79,10 @@ static bool is_among(const char *const *names, size_t count, const char *name)
 /* Most commands are about what the application knows; some want it out of the way. */
 static bool fits_state(const struct ctl *c, struct http_request *r, const char *name)
 {
-    static const char *const either[] = { "cluster_status", "drain",         "ping",      "revive",
-                                          "rotate_logs",    "set_log_level", "start_app", "stop",
-                                          "stop_app",       "stop_cluster" };
+    static const char *const either[] = {
+        "drain",         "forget_cluster_node", "ping", "revive",   "rotate_logs",
+        "set_log_level", "start_app",           "stop", "stop_app", "stop_cluster"
+    };
     static const char *const stopped[] = { "change_cluster_node_type", "force_reset",
                                            "join_cluster", "reset", "update_cluster_nodes" };
     bool runs = broker_app_is_running(c->broker);
