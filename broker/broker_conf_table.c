@@ -91,35 +91,39 @@ static const struct conf_directive directives[] = {
               "uses ~/.warren.cookie." },
     { KEY(cluster, "seeds"), AT(cluster.seeds), .type = CONF_ADDRESSES, .zero = "none",
       .fallback = "none",
-      .help = "Cluster ports of nodes to join: a new node with seeds joins by itself." },
+      .help = "Cluster ports of the cluster's nodes, the same list on each: a new node asks there "
+              "and joins by itself; where nobody has a cluster yet, the first of the list begins "
+              "one. A node that knows its cluster does not need them." },
     { KEY(cluster, "failover-mode"), AT(cluster.failover_mode), .type = CONF_CHOICE,
       .choices = "transparent|cancel", .fallback = "transparent",
       .help =
           "What a consumer notices when its queue moves to another node. transparent: "
-          "nothing but a pause. cancel: basic.cancel, for programs written for RabbitMQ's way." },
+          "nothing but a pause. cancel: basic.cancel, for programs written for RabbitMQ's way. Has "
+          "no effect yet: queues have no mirrors to move to." },
     { KEY(cluster, "minority-close-after"), AT(cluster.minority_close_after_ms),
       .type = CONF_DURATION, .fallback = "30s",
       .help = "A node cut off from the majority for so long closes its clients' connections, so "
-              "that they go elsewhere." },
+              "that they go elsewhere. Has no effect yet." },
     { KEY(cluster, "start-grace"), AT(cluster.start_grace_ms), .type = CONF_DURATION,
       .fallback = "10s",
-      .help = "How long a starting cluster waits for a queue's last master before another in-sync "
-              "node takes over." },
+      .help = "How long the first of the seeds waits for the others to say whether there is a "
+              "cluster, before it begins one alone." },
     { KEY(cluster, "drain-timeout"), AT(cluster.drain_timeout_ms), .type = CONF_DURATION,
       .fallback = "60s",
       .help = "How long an orderly stop may take to hand queues and clients over." },
     { KEY(cluster, "claim-grace"), AT(cluster.claim_grace_ms), .type = CONF_DURATION,
       .fallback = "3s",
       .help = "How long a new master waits for the proxies to claim what their clients still "
-              "hold before it delivers those messages again." },
+              "hold before it delivers those messages again. Has no effect yet." },
     { KEY(cluster, "publish-lanes"), AT(cluster.publish_lanes), .type = CONF_CHOICE,
       .choices = "channel|destination", .fallback = "channel",
       .help = "channel: all publishes of a channel take one way, in order. destination: one way "
-              "for each node that masters a queue, faster, ordered only for each queue." },
+              "for each node that masters a queue, faster, ordered only for each queue. Has no "
+              "effect yet." },
     { KEY(cluster, "deliver-after-replication"), AT(cluster.deliver_after_replication),
       .type = CONF_BOOL, .fallback = "on",
       .help = "A message is delivered only after all in-sync mirrors have it, so that nobody ever "
-              "saw a message that a failover lost." },
+              "saw a message that a failover lost. Has no effect yet." },
 
     { KEY(tls, "cert"), AT(tls.cert), .type = CONF_STRING, .zero = "none",
       .help = "The node's certificate and its chain, PEM." },
