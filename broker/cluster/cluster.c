@@ -34,9 +34,10 @@ static void name_self(const struct cluster *c, struct raft_identity *it)
 }
 
 /* Another identity, and the state that goes with it: none yet. */
-static bool take_identity(struct cluster *c, const uint8_t id[16], uint16_t node, struct err *err)
+static bool take_identity(struct cluster *c, const uint8_t id[16], uint16_t node, bool is_founder,
+                          struct err *err)
 {
-    struct raft_identity it = { .node = node };
+    struct raft_identity it = { .node = node, .is_founder = is_founder };
     memcpy(it.cluster_id, id, sizeof it.cluster_id);
     name_self(c, &it);
     if (!raft_identity_replace(c->setup.disk, &it, err))
@@ -66,16 +67,15 @@ bool cluster_found(struct cluster *c, struct err *err)
         return false;
     buf_unref(&c->first);
     c->first = first;
-    if (!take_identity(c, id, 1, err) || !cluster_raft_open(c, true, err))
+    if (!take_identity(c, id, 1, true, err) || !cluster_raft_open(c, err))
         return false;
-    log_info("cluster", c->name, "a new cluster, of this node alone");
     cluster_members_begin(c);
     return true;
 }
 
 bool cluster_enter(struct cluster *c, const uint8_t id[16], uint16_t node, struct err *err)
 {
-    if (!take_identity(c, id, node, err) || !cluster_raft_open(c, false, err))
+    if (!take_identity(c, id, node, false, err) || !cluster_raft_open(c, err))
         return false;
     cluster_members_begin(c);
     return true;
@@ -290,7 +290,7 @@ bool cluster_start(struct cluster *c, struct err *err)
         return begin(c, err);
     c->phase = CLUSTER_WAITING;
     take_known(c);
-    if (!cluster_raft_open(c, false, err))
+    if (!cluster_raft_open(c, err))
         return false;
     cluster_members_begin(c);
     return true;

@@ -66,7 +66,7 @@ struct cluster_raft {
     bool is_restoring;
 };
 
-MUST_CHECK bool cluster_raft_open(struct cluster *c, bool is_founder, struct err *err);
+MUST_CHECK bool cluster_raft_open(struct cluster *c, struct err *err);
 void cluster_raft_init(struct cluster *c);
 void cluster_raft_let_go(struct cluster *c); /* the core ends; its disk, when it is not busy */
 bool cluster_raft_is_busy(const struct cluster *c);

@@ -352,18 +352,16 @@ static void tell_what_was_read(const struct cluster *c, const struct raft_found 
              f->snapshot.index, s.queue_count, f->count, f->hard.term);
 }
 
-static void begin_core(struct cluster *c, const struct raft_found *found, bool is_founder)
+static void begin_core(struct cluster *c, const struct raft_found *found)
 {
     struct raft_setup setup;
-    struct raft_config alone = { .count = 1, .members = { { c->identity.node, RAFT_VOTER } } };
     struct raft_start start = { .now_us = now_us(),
                                 .hard = found->hard,
                                 .snapshot = found->snapshot,
                                 .base = found->base,
                                 .entries = found->entries,
                                 .count = found->count,
-                                .is_whole = found->verdict != RAFT_DISK_DAMAGED,
-                                .bootstrap = is_founder && found->is_new ? &alone : NULL };
+                                .is_whole = found->verdict != RAFT_DISK_DAMAGED };
     raft_setup_default(&setup);
     setup.node = c->identity.node;
     setup.boot = c->inc;
@@ -374,16 +372,18 @@ static void begin_core(struct cluster *c, const struct raft_found *found, bool i
     c->term = found->hard.term;
 }
 
-bool cluster_raft_open(struct cluster *c, bool is_founder, struct err *err)
+bool cluster_raft_open(struct cluster *c, struct err *err)
 {
     struct raft_found found = { 0 };
     if (!open_keeper(c, &found, err))
         return false;
     bool ok = read_state(c, &found, err);
     if (ok) {
-        begin_core(c, &found, is_founder);
+        begin_core(c, &found);
         if (!found.is_new)
             tell_what_was_read(c, &found);
+        else if (c->identity.is_founder)
+            log_info("cluster", c->name, "a new cluster, of this node alone");
         set_timer(c);
     }
     raft_found_fini(&found);

@@ -59,14 +59,6 @@ static void load_hard(struct raft *r, const struct raft_start *s)
     CHECK(r->hard.term >= raft_log_last_term(&r->log));
 }
 
-static void bootstrap(struct raft *r, const struct raft_config *c)
-{
-    CHECK(r->log.last == 0 && r->hard.term == 0);
-    r->hard.term = 1;
-    r->is_hard_new = true;
-    (void)raft_lead_append(r, RAFT_CONFIG, raft_config_buf(c));
-}
-
 struct raft *raft_new(const struct raft_setup *setup, const struct raft_start *start)
 {
     CHECK(setup->node != 0 && setup->heartbeat_us > 0);
@@ -81,8 +73,6 @@ struct raft *raft_new(const struct raft_setup *setup, const struct raft_start *s
     raft_log_init(&r->log);
     load_log(r, start);
     load_hard(r, start);
-    if (start->bootstrap != NULL)
-        bootstrap(r, start->bootstrap);
     r->commit = r->applied = r->snapshot_index = start->snapshot.index;
     r->told_commit = r->commit;
     r->told_term = r->hard.term;

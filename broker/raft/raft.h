@@ -61,8 +61,7 @@ struct raft_start {
     uint64_t base;                    /* the entries begin behind this; <= snapshot.index */
     const struct raft_entry *entries; /* references are taken of each */
     size_t count;
-    bool is_whole;                       /* false: acknowledged entries may be missing */
-    const struct raft_config *bootstrap; /* nothing is on disk, and this is the group: else NULL */
+    bool is_whole; /* false: acknowledged entries may be missing */
 };
 
 struct raft *raft_new(const struct raft_setup *setup, const struct raft_start *start);

@@ -18,6 +18,10 @@
  * written while commits go on; then older files go. After a crash at any moment of this, what is
  * there makes the same log.
  *
+ * The log of a founder begins with the group of itself alone (Raft's bootstrap), in its first file
+ * before that has its name: there is no log without it. Until there is one nothing was answered to
+ * anybody, and it is begun again; any other node's is empty, and waits for its leader's.
+ *
  * Each group says in its head what the hard state was. The end of the last log may be torn: a group
  * that was never wholly safe, and nobody was told of it. A group that is missing before a good one
  * is damage to what was acknowledged: then nothing is shortened by itself. Any failure of a write
@@ -67,7 +71,8 @@ struct raft_found {
     struct raft_entry *entries; /* base + 1 and on; the caller's, see raft_found_fini */
     size_t count;
     uint64_t torn_bytes;
-    bool is_new;       /* nothing was ever written here, and there is no snapshot to begin with */
+    bool is_new;       /* nothing was ever written here, and there is no snapshot to begin with; of
+                          a founder: what its log begins with has just been written */
     bool is_hard_lost; /* damaged, and term and vote with it: the node must join anew, as another */
     struct err damage; /* what is damaged, and the remedy */
 };

@@ -45,6 +45,18 @@ static bool open_last(struct raft_disk *d, const struct raft_read *re, uint64_t 
     return MUTATION(DISK_TRUST_LAST) || repeat_last(d, re, err);
 }
 
+/* What a cluster of this node alone begins with. */
+static void found_group(struct raft_found *f, uint16_t node)
+{
+    const struct raft_config alone = { .count = 1, .members = { { node, RAFT_VOTER } } };
+    CHECK(f->count == 0 && f->base == 0 && f->hard.term == 0);
+    f->hard.term = 1;
+    f->entries = mem_alloc(sizeof *f->entries);
+    f->entries[f->count++] = (struct raft_entry){
+        .index = 1, .term = 1, .kind = RAFT_CONFIG, .bytes = raft_config_buf(&alone)
+    };
+}
+
 /* All that is good, as a log of its own: the first, one behind a snapshot it does not agree with,
  * or one that damage was accepted in. */
 static bool open_fresh(struct raft_disk *d, const struct raft_found *found, struct err *err)
@@ -104,6 +116,8 @@ static bool open_log(struct raft_disk *d, const struct raft_disk_setup *setup,
         *err = found->damage;
         return false;
     }
+    if (found->is_new && setup->identity->is_founder && !MUTATION(DISK_FOUNDER_LEFT_OUT))
+        found_group(found, d->node);
     take_over(d, found, &re);
     (void)!d->disk->ops->remove(d->disk, RAFT_RECEIVED, &none); /* it is begun again */
     bool is_fresh = re.is_dropped || found->verdict == RAFT_DISK_DAMAGED;

@@ -23,6 +23,8 @@
 enum flags {
     FLAG_RAM = 1,
     FLAG_LOG = 2,
+    FLAG_FOUNDER = 4,
+    FLAGS = FLAG_RAM | FLAG_LOG | FLAG_FOUNDER,
 };
 
 enum state {
@@ -32,6 +34,12 @@ enum state {
 };
 
 /* ---- as octets ---- */
+
+static uint8_t flags_of(const struct raft_identity *it)
+{
+    return (uint8_t)((it->is_ram ? FLAG_RAM : 0) | (it->has_log ? FLAG_LOG : 0) |
+                     (it->is_founder ? FLAG_FOUNDER : 0));
+}
 
 static size_t put(uint8_t out[BYTES_MAX], const struct raft_identity *it, enum state state)
 {
@@ -45,7 +53,7 @@ static size_t put(uint8_t out[BYTES_MAX], const struct raft_identity *it, enum s
     wire_put_bytes(&w, slice_of(it->cluster_id, sizeof it->cluster_id));
     wire_put_u16(&w, it->node);
     wire_put_u8(&w, (uint8_t)state);
-    wire_put_u8(&w, (uint8_t)((it->is_ram ? FLAG_RAM : 0) | (it->has_log ? FLAG_LOG : 0)));
+    wire_put_u8(&w, flags_of(it));
     wire_put_shortstr(&w, slice_of(it->name, name_len));
     wire_put_longstr(&w, slice_of(it->known, it->known_bytes));
     wire_put_u64(&w, hash_bytes(wire_out_slice(&w), 0));
@@ -71,7 +79,7 @@ static bool take_fields(struct wire *w, struct slice all, struct raft_identity *
     size_t summed = all.len - wire_left(w);
     uint64_t sum = wire_u64(w);
     if (w->ran_out || wire_left(w) != 0 || len != all.len || state_octet > STATE_NONE ||
-        flags > (FLAG_RAM | FLAG_LOG) || known.len > RAFT_KNOWN_MAX ||
+        flags > FLAGS || known.len > RAFT_KNOWN_MAX ||
         sum != hash_bytes(slice_head(all, summed), 0))
         return false;
     memcpy(out->cluster_id, cluster.ptr, cluster.len);
@@ -81,6 +89,7 @@ static bool take_fields(struct wire *w, struct slice all, struct raft_identity *
     out->known_bytes = (uint32_t)known.len;
     out->is_ram = (flags & FLAG_RAM) != 0;
     out->has_log = (flags & FLAG_LOG) != 0;
+    out->is_founder = (flags & FLAG_FOUNDER) != 0;
     *state = (enum state)state_octet;
     return true;
 }

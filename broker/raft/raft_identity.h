@@ -2,7 +2,8 @@
  * raft_identity: who this node is, in which cluster, on disk: the file "raft/identity".
  *
  *    0 u64 magic   8 u32 format   12 u32 octets of the file   16 id of the cluster, 16 octets
- *   32 u16 node   34 u8 state   35 u8 flags: RAM node 1, has a log 2   36 short string: the name
+ *   32 u16 node   34 u8 state   35 u8 flags: RAM node 1, has a log 2, founder 4
+ *   36 short string: the name
  *      then u32 octets and they: what the driver knows of others; then u64 XXH3 of all before
  *
  * The incarnation of a node is that of its data folder (store/data_dir.h): counted up durably at
@@ -23,7 +24,8 @@ struct raft_identity {
     uint8_t cluster_id[RAFT_CLUSTER_ID_BYTES]; /* random, made when the cluster was */
     uint16_t node;                             /* not 0; never given twice in a cluster */
     bool is_ram;                               /* nothing but this file is kept */
-    bool has_log; /* raft_disk's: from then on a folder without a log has lost it */
+    bool has_log;    /* raft_disk's: from then on a folder without a log has lost it */
+    bool is_founder; /* its cluster began with it alone, and so does its log, see raft_disk.h */
     char name[RAFT_NAME_MAX + 1];
     uint8_t known[RAFT_KNOWN_MAX]; /* the driver's: names and addresses of other nodes, say */
     uint32_t known_bytes;

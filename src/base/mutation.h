@@ -64,6 +64,7 @@
     X(DISK_NO_SYNC, "calls a group safe that was written and not synced")                          \
     X(DISK_IGNORE_FAILED_SYNC, "takes a failed sync for a good one")                               \
     X(DISK_HEAD_NOT_SYNCED, "gives a new log its name before its head is on disk")                 \
+    X(DISK_FOUNDER_LEFT_OUT, "begins the log of a new cluster without the node that founds it")    \
     X(DISK_NAME_NOT_SYNCED, "writes to a new log whose name may not be on disk")                   \
     X(DISK_SNAPSHOT_NOT_SYNCED, "gives a snapshot its name before it is on disk")                  \
     X(DISK_SNAPSHOT_NAME_NOT_SYNCED, "removes older files before the snapshot's name is on disk")  \

@@ -17,8 +17,9 @@
 #include "storage.h"
 #include "store/store.h"
 
-#define SHARDS_MAX  4u
-#define SETTLES_MAX 10000u
+#define SHARDS_MAX   4u
+#define SETTLES_MAX  10000u
+#define ENTER_MAX_MS 60000u /* a node alone waits for nobody */
 
 struct broker {
     struct broker_conf conf;
@@ -286,12 +287,23 @@ static void on_enter(void *arg)
         on_cluster_failed(&err, b);
 }
 
+static void on_never_in(void *arg)
+{
+    struct err err;
+    (void)!err_set(&err, ERR_LIMIT, "the cluster of this node alone has no leader");
+    on_cluster_failed(&err, arg);
+}
+
 static bool enter_cluster(struct broker *b, struct err *err)
 {
     struct loop_task enter;
+    struct loop_timer late;
+    loop_timer_init(&late, b->loop, on_never_in, b);
+    loop_timer_start(&late, ENTER_MAX_MS);
     loop_task_init(&enter, on_enter, b);
     loop_again(b->loop, &enter);
     loop_run(b->loop);
+    loop_timer_fini(&late);
     if (!b->is_in_cluster) {
         b->has_failed = false;
         *err = b->failure;

@@ -291,7 +291,10 @@ bool sim_raft_disk_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_re
     h->trace = trace;
     h->trace_arg = arg;
     rng_init(&h->chance, seed);
-    rlife_init(&h->l);
+    if (seed % 2 == 0)
+        rlife_init_founder(&h->l);
+    else
+        rlife_init(&h->l);
     h->l.least_bytes = 3000 + below(h, 4000);
     h->disk = sim_disk_new(seed, trace, arg);
     CHECK(raft_identity_replace(sim_disk_of(h->disk), &h->l.identity, &err));

@@ -171,6 +171,22 @@ static inline void rlife_init(struct rlife *l)
     l->states[0] = rlife_now(l);
 }
 
+/* Instead of that: the node founds its cluster, whose log has it from the first. */
+static inline void rlife_init_founder(struct rlife *l)
+{
+    const struct raft_config alone = { .count = 1, .members = { { 1, RAFT_VOTER } } };
+    struct raft_entry e = {
+        .index = 1, .term = 1, .kind = RAFT_CONFIG, .bytes = raft_config_buf(&alone)
+    };
+    rlife_init(l);
+    l->identity.is_founder = true;
+    l->log.hard.term = l->log.terms[1] = 1;
+    l->log.last = 1;
+    l->log.sums[1] = rlife_add(0, &e);
+    l->states[0] = rlife_now(l);
+    buf_unref(&e.bytes);
+}
+
 /* NULL disk: it does not start; err says why. */
 static inline bool rlife_open(struct rlife *l, struct disk *disk, uint64_t seed,
                               enum raft_on_damage on_damage)

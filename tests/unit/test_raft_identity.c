@@ -43,12 +43,13 @@ Test(raft_identity, comes_back)
     cr_assert(raft_identity_read(disk, "rabbit@a", &back, &err), "%s", err.text);
     cr_expect(memcmp(it.cluster_id, back.cluster_id, 16) == 0 && back.node == 7 && !back.is_ram &&
               !back.has_log && back.known_bytes == 6 && memcmp(back.known, "others", 6) == 0);
-    back.is_ram = back.has_log = true;
+    cr_expect(not(back.is_founder));
+    back.is_ram = back.has_log = back.is_founder = true;
     back.known_bytes = RAFT_KNOWN_MAX;
     memset(back.known, 'k', RAFT_KNOWN_MAX);
     cr_assert(raft_identity_write(disk, &back, &err), "%s", err.text);
     cr_assert(raft_identity_read(disk, "rabbit@a", &it, &err), "%s", err.text);
-    cr_expect(it.is_ram && it.has_log && it.known_bytes == RAFT_KNOWN_MAX);
+    cr_expect(it.is_ram && it.has_log && it.is_founder && it.known_bytes == RAFT_KNOWN_MAX);
 }
 
 Test(raft_identity, another_nodes_is_refused)
