@@ -377,6 +377,7 @@ bool cluster_raft_open(struct cluster *c, struct err *err)
     struct raft_found found = { 0 };
     if (!open_keeper(c, &found, err))
         return false;
+    c->identity.has_log = !c->identity.is_ram; /* as it is on disk, see raft_disk_open */
     bool ok = read_state(c, &found, err);
     if (ok) {
         begin_core(c, &found);
