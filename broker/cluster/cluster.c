@@ -288,6 +288,7 @@ bool cluster_start(struct cluster *c, struct err *err)
     c->leaderless_ms = c->started_ms = clock_mono_ms();
     if (!is_member)
         return begin(c, err);
+    c->was_member = true;
     c->phase = CLUSTER_WAITING;
     take_known(c);
     if (!cluster_raft_open(c, err))

@@ -274,6 +274,7 @@ void cluster_seek_init(struct cluster *c);
 void cluster_seek_stop(struct cluster *c);
 void cluster_seek_fini(struct cluster *c);
 bool cluster_seek_is_wanted(const struct cluster *c);
+void cluster_seek_look_at_seeds(const struct cluster *c); /* that it does not follow */
 void cluster_seek_start(struct cluster *c);
 void cluster_seek(struct cluster *c, const struct cluster_place *places, size_t count,
                   cluster_sought_fn done);
@@ -313,6 +314,8 @@ void cluster_orders_init(struct cluster *c);
 void cluster_orders_stop(struct cluster *c);
 void cluster_orders_fini(struct cluster *c);
 void cluster_orders_look(struct cluster *c, uint64_t now_ms);
+bool cluster_orders_disowned(struct cluster *c); /* true: it wanted to be */
+bool cluster_has_things_of_its_own(const struct cluster *c);
 void cluster_app_look(struct cluster *c);
 void cluster_left(struct cluster *c);
 
@@ -333,7 +336,8 @@ struct cluster {
     enum broker_node_type type;
     enum cluster_phase phase;
     bool app_runs;
-    bool is_ready; /* its own start was applied */
+    bool is_ready;   /* its own start was applied */
+    bool was_member; /* when it started, and is not ready yet */
     uint16_t leader;
     uint64_t term;
     struct buf *first;      /* what a new cluster has, until it is proposed */

@@ -191,6 +191,9 @@ static void become_ready(struct cluster *c)
     cluster_status_changed(c);
     log_info("cluster", c->name, "in the cluster as node %u of %zu index=%" PRIu64,
              c->identity.node, meta_node_count(meta_current(c->meta)), c->apply.applied);
+    if (c->was_member)
+        cluster_seek_look_at_seeds(c);
+    c->was_member = false;
     c->setup.on_ready(c->setup.arg);
 }
 
@@ -205,7 +208,7 @@ static void look_whether_ready(struct cluster *c)
 /* Another node says that the cluster has forgotten this one. */
 void cluster_members_disowned(struct cluster *c, const struct cluster_node *by)
 {
-    if (c->is_ready || c->phase == CLUSTER_REMOVED)
+    if (cluster_orders_disowned(c) || c->is_ready || c->phase == CLUSTER_REMOVED)
         return;
     c->phase = CLUSTER_REMOVED;
     log_error("cluster", c->name,

@@ -70,8 +70,10 @@ static void on_parted_to_be_new(struct cluster *c)
     finish(c, false, &err);
 }
 
+/* Whoever is alone is a disc node, whatever it was among others. */
 static void become_new(struct cluster *c)
 {
+    c->type = BROKER_NODE_DISC;
     begin_step(c, CLUSTER_STEP_PARTING);
     cluster_part(c, on_parted_to_be_new);
 }
@@ -82,6 +84,8 @@ static void on_removed(void *arg, enum meta_verdict verdict, const struct meta_r
     struct cluster *c = arg;
     struct err err;
     (void)id;
+    if (c->orders.step != CLUSTER_STEP_ASKING)
+        return; /* it was learned in another way */
     if (verdict != META_REFUSED) {
         begin_step(c, CLUSTER_STEP_REMOVED);
         return;
@@ -103,6 +107,18 @@ static void reset(struct cluster *c)
     cluster_drive(c, &cmd, on_removed, c);
 }
 
+/* The others may hang up before this node hears that its wish was granted. */
+bool cluster_orders_disowned(struct cluster *c)
+{
+    struct cluster_orders *o = &c->orders;
+    if (o->now == NULL || o->now->order != CLUSTER_RESET || o->step != CLUSTER_STEP_ASKING)
+        return false;
+    o->step = CLUSTER_STEP_REMOVED;
+    o->step_ms = 0; /* there is nothing to wait for */
+    cluster_members_look(c);
+    return true;
+}
+
 /* Removed: the others no longer count on it, or have had time enough. */
 static bool is_let_go(const struct cluster *c, uint64_t now_ms)
 {
@@ -114,7 +130,7 @@ static bool is_let_go(const struct cluster *c, uint64_t now_ms)
 
 /* ---- joining ---- */
 
-static bool has_things_of_its_own(const struct cluster *c)
+bool cluster_has_things_of_its_own(const struct cluster *c)
 {
     const struct meta_version *v = meta_current(c->meta);
     return v->queues.count != 0 || v->vhosts.count > 1 ||
@@ -180,7 +196,7 @@ static void join(struct cluster *c, struct cluster_ask *a)
         err_set(&busy, ERR_REFUSED,
                 "the node is a member of a cluster already: 'warrenctl reset' makes it leave");
         finish(c, false, &busy);
-    } else if (a->keep_own && has_things_of_its_own(c)) {
+    } else if (a->keep_own && cluster_has_things_of_its_own(c)) {
         err_set(&busy, ERR_REFUSED,
                 "the node has queues, vhosts or users of its own, which would be lost: 'warrenctl "
                 "reset' drops them");
@@ -226,22 +242,29 @@ static void forget(struct cluster *c, struct cluster_ask *a)
     }
 }
 
-static void on_type_changed(void *arg, enum meta_verdict verdict, const struct meta_refusal *why,
-                            uint64_t id)
-{
-    struct cluster_ask *a = arg;
-    struct cluster *c = a->cluster;
-    if (verdict != META_REFUSED)
-        c->type = a->type;
-    on_changed(a, verdict, why, id);
-}
-
+/* What it has on disk goes with its type, from the day it joins: a node that became a voter with
+ * its log in memory would forget what it has voted for. */
 static void change_type(struct cluster *c, struct cluster_ask *a)
 {
+    const struct meta_version *v = meta_current(c->meta);
     struct meta_cmd cmd = { .op = META_NODE_TYPE };
+    struct meta_result r;
     cmd.node.node = c->identity.node;
     cmd.node.type = cluster_meta_type(a->type);
-    cluster_drive(c, &cmd, on_type_changed, a);
+    meta_result_init(&r);
+    enum meta_verdict verdict = meta_check(v, &cmd, &r);
+    if (verdict == META_DONE)
+        answer(a, true);
+    else if (verdict == META_REFUSED)
+        refuse_by(a, &r.refusal);
+    else
+        refuse(a, ERR_REFUSED,
+               a->type == BROKER_NODE_RAM
+                   ? "a member keeps its type: 'warrenctl reset', then 'warrenctl join_cluster "
+                     "--ram NODE' make it a RAM node (its own queues go)"
+                   : "a member keeps its type: 'warrenctl reset', then 'warrenctl join_cluster "
+                     "--disc NODE' make it a disc node (its own queues go)");
+    meta_result_fini(&r);
 }
 
 static void lead(struct cluster *c, struct cluster_ask *a)
@@ -271,6 +294,12 @@ static void begin_order(struct cluster *c, struct cluster_ask *a)
     }
     if (c->app_runs) {
         refuse(a, ERR_REFUSED, "the application runs: stop it with stop_app");
+        return;
+    }
+    if (c->conf->node.type == BROKER_NODE_WITNESS) {
+        refuse(a, ERR_REFUSED,
+               "a witness cannot be alone, and joins by its seeds: to make it leave, stop it and "
+               "say forget_cluster_node elsewhere; with an empty data folder it joins anew");
         return;
     }
     c->orders.now = a;

@@ -8,8 +8,9 @@
 
 #include <stdio.h>
 
-#define ASK_EVERY_MS     200u
-#define ORDER_GIVE_UP_MS 5000u /* whoever ordered it is told that nobody was there */
+#define ASK_EVERY_MS      200u
+#define NOBODY_GIVE_UP_MS 5000u  /* whoever ordered it is told that nobody was there */
+#define ORDER_GIVE_UP_MS  15000u /* ... or that they could not take it in */
 
 /* ---- who is asked ---- */
 
@@ -142,6 +143,14 @@ static void judge(struct cluster *c)
         on_found_alone(c);
 }
 
+static bool has_heard(const struct cluster_seek *s)
+{
+    for (unsigned i = 0; i < s->count; i++)
+        if (s->targets[i].has_answered)
+            return true;
+    return false;
+}
+
 static void on_timer(void *arg)
 {
     struct cluster *c = arg;
@@ -154,7 +163,8 @@ static void on_timer(void *arg)
         judge(c);
         return;
     }
-    if (clock_mono_ms() - s->since_ms < ORDER_GIVE_UP_MS)
+    uint64_t limit_ms = has_heard(s) ? ORDER_GIVE_UP_MS : NOBODY_GIVE_UP_MS;
+    if (clock_mono_ms() - s->since_ms < limit_ms)
         return;
     char room[CLUSTER_TEXT_BYTES];
     struct text t = text_over(room, sizeof room);
@@ -305,6 +315,20 @@ bool cluster_seek_is_wanted(const struct cluster *c)
 {
     const struct conf_addresses *seeds = &c->conf->cluster.seeds;
     return seeds->count > 1 || (seeds->count == 1 && strcmp(seeds->items[0].text, c->address) != 0);
+}
+
+/* A cluster of its own is not given up for seeds that came later: what it has would be lost. Who is
+ * the first of them is joined by the others. */
+void cluster_seek_look_at_seeds(const struct cluster *c)
+{
+    if (!cluster_seek_is_wanted(c) || meta_node_count(meta_current(c->meta)) != 1 ||
+        strcmp(c->conf->cluster.seeds.items[0].text, c->address) == 0)
+        return;
+    log_warn("cluster", c->name,
+             "%s, and does not join its seeds by itself: 'warrenctl stop_app', 'reset', "
+             "'join_cluster NODE' and 'start_app' make it a member of theirs",
+             cluster_has_things_of_its_own(c) ? "has queues, vhosts or users of its own"
+                                              : "is a cluster of its own");
 }
 
 static void on_sought_at_start(struct cluster *c, const uint8_t *id, uint16_t node,
