@@ -128,8 +128,9 @@ class Down(Case):
         self.ch.expect_close(406, method="basic.ack")
 
     def test_it_comes_back_with_what_lasts(self):
+        self.far.call("confirm.select")
         self.far.publish("", "d", b"kept", props={"delivery_mode": 2})
-        self.far.barrier()
+        self.far.expect("basic.ack")  # only what is confirmed outlives a kill
         self.kill()
         self.cluster.start([self.there])
         wait_until(lambda: not self.is_down(), "the queue to be up", LONG)
