@@ -312,7 +312,7 @@ struct cluster_orders {
 
 void cluster_orders_init(struct cluster *c);
 void cluster_orders_stop(struct cluster *c);
-void cluster_orders_fini(struct cluster *c);
+void cluster_orders_fini(const struct cluster *c);
 void cluster_orders_look(struct cluster *c, uint64_t now_ms);
 bool cluster_orders_disowned(struct cluster *c); /* true: it wanted to be */
 bool cluster_has_things_of_its_own(const struct cluster *c);

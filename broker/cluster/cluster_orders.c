@@ -368,16 +368,18 @@ void cluster_orders_init(struct cluster *c)
     work_job_init(&c->orders.resolve, run_resolve, on_resolved);
 }
 
+/* The answer goes to a loop that may end before the cluster does. */
 void cluster_orders_stop(struct cluster *c)
 {
-    work_pool_free(&c->orders.pool);
-}
-
-void cluster_orders_fini(struct cluster *c)
-{
     struct err err;
+    work_pool_free(&c->orders.pool);
     err_set(&err, ERR_REFUSED, "the node stops");
     finish(c, false, &err);
+}
+
+void cluster_orders_fini(const struct cluster *c)
+{
+    CHECK(c->orders.now == NULL);
 }
 
 /* ---- the application ---------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from harness import procs
 from harness.api import Api
 from harness.case import Case
 from harness.servers import CTL_BIN, write
-from harness.waits import wait_until
+from harness.waits import LONG, wait_until
 
 TARGETS = ("broker",)
 EX_USAGE, EX_UNAVAILABLE, EX_SOFTWARE, EX_TEMPFAIL, EX_CONFIG = 64, 69, 70, 75, 78
@@ -513,7 +513,8 @@ class Operations(CtlCase):
     def test_who_cannot_be_reached_is_not_joined(self):
         b = self.broker()
         self.ctl("stop_app", broker=b)
-        out = self.ctl("join_cluster", "rabbit@elsewhere", broker=b, code=EX_UNAVAILABLE)
+        out = self.ctl("join_cluster", "rabbit@elsewhere", broker=b, code=EX_UNAVAILABLE,
+                       seconds=LONG)
         self.assertEqual(out.stdout,
                          "Clustering node rabbit1@localhost with rabbit@elsewhere ...\n")
         self.assertIn("elsewhere", out.stderr)
