@@ -130,8 +130,15 @@ static void on_close(struct mail *mail)
     mem_free(n);
 }
 
+/* On the door's loop. What it has handed on already is before any later mail of ours. */
+static void close_door(struct ctl *c)
+{
+    link_door_serve(doorway_door(broker_doorway(c->broker)), LINK_CTL, NULL, 0);
+}
+
 void ctl_close(struct ctl *c)
 {
+    close_door(c);
     struct ctl_notice *n = mem_zalloc(sizeof *n);
     *n = (struct ctl_notice){ { NULL, on_close }, c };
     mailbox_post(c->loop, &n->mail);
@@ -143,6 +150,7 @@ void ctl_free(struct ctl **ctl)
     *ctl = NULL;
     if (c == NULL)
         return;
+    close_door(c);
     end(c);
     auth_free(&c->auth);
     mem_free(c);
