@@ -230,6 +230,26 @@ static bool has_left(const struct cluster *c)
     return (!votes || raft_config_voters(config) == 1) && is_told;
 }
 
+/* ---- a disc node that is to be a RAM node ---- */
+
+/* Once no vote of its counts, whatever becomes of the leader: from the next start on nothing but
+ * its identity is read or kept. Until then it writes what it need not. */
+static void look_at_type(struct cluster *c)
+{
+    const struct meta_node *m = meta_node_get(meta_current(c->meta), c->identity.node);
+    const struct raft_member *self = raft_config_find(raft_config(c->raft.core), c->identity.node);
+    bool is_agreed = raft_log_config_index(raft_log(c->raft.core)) <= raft_commit(c->raft.core);
+    struct err err;
+    if (c->identity.is_ram || m == NULL || m->type != META_NODE_RAM || self == NULL ||
+        self->part != RAFT_LEARNER || !is_agreed)
+        return;
+    c->identity.is_ram = true;
+    if (!raft_identity_write(c->setup.disk, &c->identity, &err))
+        cluster_raft_fail(c, &err);
+    else
+        log_info("cluster", c->name, "a RAM node from the next start on");
+}
+
 static void on_look(void *arg)
 {
     struct cluster *c = arg;
@@ -240,6 +260,7 @@ static void on_look(void *arg)
     look_whether_ready(c);
     cluster_watch_look(c, now_ms);
     reconcile(c, now_ms);
+    look_at_type(c);
     look_at_itself(c, now_ms);
     cluster_drive_look(c, now_ms);
     cluster_orders_look(c, now_ms);

@@ -242,29 +242,31 @@ static void forget(struct cluster *c, struct cluster_ask *a)
     }
 }
 
-/* What it has on disk goes with its type, from the day it joins: a node that became a voter with
- * its log in memory would forget what it has voted for. */
+static void on_type_changed(void *arg, enum meta_verdict verdict, const struct meta_refusal *why,
+                            uint64_t id)
+{
+    struct cluster_ask *a = arg;
+    if (verdict != META_REFUSED)
+        a->cluster->type = a->type;
+    on_changed(a, verdict, why, id);
+}
+
+/* A disc node gives up its vote, and then what it has on disk (cluster_members.c). The other way is
+ * refused: a voter whose log is in memory would forget what it has voted for. */
 static void change_type(struct cluster *c, struct cluster_ask *a)
 {
-    const struct meta_version *v = meta_current(c->meta);
+    const struct meta_node *m = meta_node_get(meta_current(c->meta), c->identity.node);
     struct meta_cmd cmd = { .op = META_NODE_TYPE };
-    struct meta_result r;
     cmd.node.node = c->identity.node;
     cmd.node.type = cluster_meta_type(a->type);
-    meta_result_init(&r);
-    enum meta_verdict verdict = meta_check(v, &cmd, &r);
-    if (verdict == META_DONE)
-        answer(a, true);
-    else if (verdict == META_REFUSED)
-        refuse_by(a, &r.refusal);
-    else
+    if (c->conf->node.type == BROKER_NODE_WITNESS)
+        refuse(a, ERR_REFUSED, "a witness stays one: [node] type says so");
+    else if (m != NULL && m->type == META_NODE_RAM && a->type == BROKER_NODE_DISC)
         refuse(a, ERR_REFUSED,
-               a->type == BROKER_NODE_RAM
-                   ? "a member keeps its type: 'warrenctl reset', then 'warrenctl join_cluster "
-                     "--ram NODE' make it a RAM node (its own queues go)"
-                   : "a member keeps its type: 'warrenctl reset', then 'warrenctl join_cluster "
-                     "--disc NODE' make it a disc node (its own queues go)");
-    meta_result_fini(&r);
+               "a RAM node has nothing on disk to vote with: 'warrenctl reset', then 'warrenctl "
+               "join_cluster --disc NODE' make it a disc node (its own queues go)");
+    else
+        cluster_drive(c, &cmd, on_type_changed, a);
 }
 
 static void lead(struct cluster *c, struct cluster_ask *a)

@@ -215,25 +215,27 @@ class Leaving(Members):
 
 
 class Types(Members):
-    def test_a_member_keeps_it(self):
-        c = self.cluster()
-        one, two = c.nodes
-        self.join(two, one)
-        self.ctl(two, "stop_app")
-        self.assertIn("Turning rabbit2@localhost into a disc node",
-                      self.ctl(two, "change_cluster_node_type", "disc"))
-        self.assertIn("join_cluster --ram", self.refused(two, "change_cluster_node_type", "ram"))
-        # What it says to do, both ways.
-        self.ctl(two, "reset")
-        self.ctl(two, "join_cluster", "--ram", one.node)
-        self.ctl(two, "start_app")
-        self.wait_view(c.nodes, ["rabbit1"], ["rabbit2"])
-        self.ctl(two, "stop_app")
-        self.assertIn("join_cluster --disc", self.refused(two, "change_cluster_node_type", "disc"))
-        self.ctl(two, "start_app")
-        self.join(two, one, "--disc")
-        self.wait_view(c.nodes, ["rabbit1", "rabbit2"])
+    def test_from_disc_to_ram_and_back_by_joining_anew(self):
+        c = self.cluster(3, seeds=True)
+        one, two, three = c.nodes
+        self.wait_view(c.nodes, ["rabbit1", "rabbit2", "rabbit3"])
+        self.ctl(one, "stop_app")  # it leads, and must let another one do it
+        self.assertIn("Turning rabbit1@localhost into a ram node",
+                      self.ctl(one, "change_cluster_node_type", "ram"))
+        one.proc.wait_log(rb"a RAM node from the next start on", LONG)
+        self.ctl(one, "start_app")
+        self.wait_view(c.nodes, ["rabbit2", "rabbit3"], ["rabbit1"])
         self.usable(c, c.nodes, "q")
+        one.kill()
+        c.start([one])
+        self.wait_view(c.nodes, ["rabbit2", "rabbit3"], ["rabbit1"])
+        c.wait_queues(["q-%s" % n.name for n in c.nodes])
+        self.ctl(one, "stop_app")
+        self.assertIn("join_cluster --disc", self.refused(one, "change_cluster_node_type", "disc"))
+        self.ctl(one, "start_app")
+        self.join(one, two, "--disc")
+        self.wait_view(c.nodes, ["rabbit1", "rabbit2", "rabbit3"])
+        self.usable(c, c.nodes, "r")
 
     def test_by_seeds(self):
         c = self.cluster(2, start=False)
