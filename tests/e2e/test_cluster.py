@@ -1,5 +1,6 @@
 """Nodes that are one broker: they find each other, agree, lose one, and come back."""
 
+import os
 import signal
 import time
 
@@ -147,3 +148,18 @@ class Restarting(ClusterCase):
             n.kill()
         c.start(c.nodes[::-1])
         c.wait_queues(names)
+
+    def test_one_that_lost_its_log_in_its_first_life_does_not_begin_without(self):
+        c = self.cluster().start()
+        self.declare(c.nodes[0], ["q"])
+        for n in c.nodes:
+            n.kill()
+            raft = os.path.join(n.path("data"), n.node, "raft")
+            for name in os.listdir(raft):
+                if name.startswith("log-"):
+                    os.remove(os.path.join(raft, name))
+            n.dead.append(n.proc)
+            n.start(ready=False)
+            self.assertNotEqual(n.proc.wait(LONG), 0)
+            n.proc.tolerated = True
+            self.assertIn('the log in "raft" is missing', n.proc.log_tail())
