@@ -522,6 +522,15 @@ class Operations(CtlCase):
         out = self.ctl("forget_cluster_node", "rabbit@elsewhere", broker=b, code=EX_UNAVAILABLE)
         self.assertIn("not_a_cluster_node", out.stderr)
 
+    def test_a_stop_ends_a_join(self):
+        b = self.broker()
+        self.ctl("stop_app", broker=b)
+        join = procs.Proc([CTL_BIN, "join_cluster", "rabbit@elsewhere"],
+                          os.path.join(b.folder, "join.log"), env=b.env())
+        wait_until(lambda: b"link elsewhere" in b.proc.log_bytes(), "the node to look for it")
+        b.stop()
+        wait_until(lambda: not join.alive(), "warrenctl to end")
+
     def test_nothing_is_in_quarantine(self):
         self.assertEqual(self.said("-q", "list_quarantined"), "")
         out = self.ctl("list_quarantined", "nosuch", code=EX_UNAVAILABLE)
