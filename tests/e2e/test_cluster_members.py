@@ -4,7 +4,6 @@ import re
 import shutil
 
 from harness.case import Case
-from harness.client import Conn
 from harness.cluster import Cluster
 from harness.waits import LONG, wait_until
 
@@ -248,6 +247,18 @@ class Types(Members):
         self.ctl(ram, "reset")
         self.ctl(ram, "start_app")
         self.wait_view([ram], ["rabbit3"])
+
+    def test_a_ram_node_finds_the_others_without_its_seed(self):
+        c = self.cluster(3, seeds=True)
+        ram = self.own(c.add({"node": {"type": "ram"}}))
+        ram.conf["cluster"]["seeds"] = "127.0.0.1:%d" % c.nodes[0].cluster_port
+        c.start([ram])
+        self.wait_view([ram], ["rabbit1", "rabbit2", "rabbit3"], ["rabbit4"])
+        ram.kill()
+        c.nodes[0].kill()
+        c.start([ram])
+        self.wait_view([ram], ["rabbit1", "rabbit2", "rabbit3"], ["rabbit4"],
+                       ["rabbit2", "rabbit3", "rabbit4"])
 
     def test_two_and_a_witness(self):
         c = self.cluster(2, start=False)
