@@ -80,7 +80,8 @@ struct raft_found {
 void raft_found_fini(struct raft_found *f);
 
 /* Read all that is there and go on behind it. NULL: *err says why; when found->verdict is
- * RAFT_DISK_DAMAGED it is that, and the rest of *found is what could be read. Blocks. */
+ * RAFT_DISK_DAMAGED it is that, and the rest of *found, without entries, is what could be read.
+ * Blocks. */
 MUST_CHECK struct raft_disk *raft_disk_open(const struct raft_disk_setup *setup,
                                             struct raft_found *found, struct err *err);
 

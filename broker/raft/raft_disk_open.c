@@ -150,6 +150,8 @@ struct raft_disk *raft_disk_open(const struct raft_disk_setup *setup, struct raf
         raft_disk_free(&d);
     if (d != NULL)
         raft_disk_see(d);
+    else
+        raft_found_fini(found);
     return d;
 }
 

@@ -284,7 +284,7 @@ static bool is_old(const struct old_names *o, const char *name)
         return generation < o->before;
     if (raft_file_is_snapshot(name, &index, &id))
         return index < o->index || (index == o->index && id != o->id);
-    return strcmp(name, UNFINISHED + sizeof "raft/" - 1) == 0;
+    return strcmp(name, &UNFINISHED[sizeof "raft/" - 1]) == 0;
 }
 
 static void see(const char *name, void *arg)

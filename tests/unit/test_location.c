@@ -183,16 +183,20 @@ Test(location, a_million_queues_take_less_than_32_octets_each)
     struct location_figures f;
     size_t wire_bytes = 0;
     rng_init(&r, 9);
+    bool is_all_new = true;
     for (uint64_t i = 1; i <= 1000000; i++)
-        cr_assert(put(t, rng_u64(&r), i, (uint16_t)(1 + i % 3), 0));
+        is_all_new = put(t, rng_u64(&r), i, (uint16_t)(1 + i % 3), 0) && is_all_new;
+    cr_assert(is_all_new);
     location_figures(t, &f);
+    bool is_cut = false;
     for (unsigned i = 0; i < LOCATION_BUCKETS; i++) {
         static uint8_t room[64 * 1024];
         struct wire_out w = wire_out_over(room, sizeof room);
         location_bucket_put(&w, t, i, 1000000);
-        cr_assert(not(w.overflow));
+        is_cut = is_cut || w.overflow;
         wire_bytes += wire_out_len(&w);
     }
+    cr_expect(not(is_cut));
     cr_log_info("%.1f octets of memory and %.1f on the wire for each of %llu queues",
                 (double)f.bytes / (double)f.entries, (double)wire_bytes / (double)f.entries,
                 (unsigned long long)f.entries);
