@@ -183,6 +183,7 @@ static inline void rlife_init_founder(struct rlife *l)
     l->log.hard.term = l->log.terms[1] = 1;
     l->log.last = 1;
     l->log.sums[1] = rlife_add(0, &e);
+    rlife_is(l, l->log.sums[1]);
     l->states[0] = rlife_now(l);
     buf_unref(&e.bytes);
 }
