@@ -197,9 +197,6 @@ Test(location, a_million_queues_take_less_than_32_octets_each)
         wire_bytes += wire_out_len(&w);
     }
     cr_expect(not(is_cut));
-    cr_log_info("%.1f octets of memory and %.1f on the wire for each of %llu queues",
-                (double)f.bytes / (double)f.entries, (double)wire_bytes / (double)f.entries,
-                (unsigned long long)f.entries);
     cr_expect(f.bytes < 24 * f.entries, "%llu", (unsigned long long)f.bytes);
     cr_expect(wire_bytes < 13 * f.entries, "%zu", wire_bytes);
 }
