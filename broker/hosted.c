@@ -425,7 +425,7 @@ static void restore(struct hosted *h)
 {
     struct storage *st = broker_storage(h->shard->broker);
     const struct recovered_queue *found =
-        h->book.durable && st != NULL ? storage_found(st, h->queue.qid) : NULL;
+        h->book.durable && st != NULL ? storage_found(st, h->shard, h->queue.qid) : NULL;
     if (found == NULL)
         return;
     uint64_t now_ms = loop_now_ms(h->shard->loop);

@@ -19,6 +19,7 @@ struct storage {
     struct broker *broker;
     struct store *store;
     uint32_t handing_out; /* shards that have not got all yet */
+    bool *handed_out;     /* by shard, its own thread's: has it? Then what was found may be gone */
     bool started;
 };
 
@@ -77,6 +78,7 @@ struct storage *storage_open(struct broker *b, struct epoch *epoch, struct disk 
     struct storage *st = mem_zalloc(sizeof *st);
     const struct broker_conf *conf = broker_live(b)->conf;
     uint32_t count = broker_shard_count(b);
+    st->handed_out = mem_zalloc(count * sizeof *st->handed_out);
     struct loop **loops = mem_array(count, sizeof(struct loop *));
     for (uint32_t i = 0; i < count; i++)
         loops[i] = broker_shard(b, i)->loop;
@@ -103,6 +105,7 @@ struct storage *storage_open(struct broker *b, struct epoch *epoch, struct disk 
                    err);
     mem_free(loops);
     if (st->store == NULL) {
+        mem_free(st->handed_out);
         mem_free(st);
         return NULL;
     }
@@ -139,8 +142,11 @@ static int by_qid(const void *key, const void *item)
     return (qid > q->qid) - (qid < q->qid);
 }
 
-const struct recovered_queue *storage_found(const struct storage *st, uint64_t qid)
+const struct recovered_queue *storage_found(const struct storage *st, const struct shard *s,
+                                            uint64_t qid)
 {
+    if (st->handed_out[s->index])
+        return NULL;
     const struct recovered *r = store_recovered(st->store);
     if (r == NULL || r->queue_count == 0)
         return NULL;
@@ -168,6 +174,7 @@ static void on_shard(struct mail *mail)
 {
     struct handed *r = CONTAINER_OF(mail, struct handed, mail);
     const struct recovered *found = store_recovered(r->storage->store);
+    r->storage->handed_out[r->shard->index] = true;
     mover_restore_refs(r->shard->mover, found->state_refs, found->state_ref_count);
     r->mail.fn = on_handed_out;
     mailbox_post(r->back, &r->mail);
@@ -214,6 +221,7 @@ void storage_free(struct storage **storage)
         broker_shard(st->broker, i)->store = NULL;
     }
     store_free(&st->store);
+    mem_free(st->handed_out);
     mem_free(st);
 }
 

@@ -17,6 +17,7 @@ struct broker;
 struct disk;
 struct epoch;
 struct recovered_queue;
+struct shard;
 struct storage;
 struct store;
 
@@ -40,8 +41,10 @@ void storage_free(struct storage **st);
 
 struct store *storage_store(const struct storage *st); /* any thread */
 
-/* What was found of a queue, or NULL. Any thread, until a shard has had the mail that was posted to
- * it before storage_hand_out. */
-const struct recovered_queue *storage_found(const struct storage *st, uint64_t qid);
+/* What was found of a queue of this shard, or NULL: also from when the shard has had all mail that
+ * was posted to it before storage_hand_out, for a queue that comes later is a new one. On the
+ * shard's thread. */
+const struct recovered_queue *storage_found(const struct storage *st, const struct shard *s,
+                                            uint64_t qid);
 
 #endif

@@ -82,7 +82,7 @@ Test(first_octets, they_may_come_one_by_one)
     on_loop(begin);
     for (size_t i = 0; i < 8; i++) {
         cr_expect(eq(sz, calls, 0));
-        kit_send(ends[0], "abcdefgh" + i, 1);
+        kit_send(ends[0], &"abcdefgh"[i], 1);
         kit_turns(loop, 3);
     }
     kit_until_count(loop, &calls, 1);
