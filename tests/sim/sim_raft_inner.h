@@ -13,8 +13,8 @@
 #define SIM_RAM_NODE    6u /* its disk is empty at every start; it only ever learns */
 #define SIM_PENDING_MAX 64u
 #define SIM_TERMS_MAX   4096u
-#define SIM_INDEX_MAX   8192u
-#define SIM_KNOWN_MAX   16384u /* a power of two */
+#define SIM_INDEX_MAX   65536u
+#define SIM_KNOWN_MAX   262144u /* a power of two */
 #define SIM_BOOTS_MAX   64u
 #define SIM_READS_MAX   8192u
 
