@@ -60,6 +60,7 @@ struct channel {
     uint32_t fences; /* that are not answered */
     struct settling *settling;
     size_t settling_count;
+    bool is_noting; /* what is settled now: the fence that follows speaks of it */
 };
 
 struct sim_clients {
@@ -321,6 +322,8 @@ static void do_ask(struct channel *ch, enum port_op op, const struct errand *e)
 
 static void note_settling(struct channel *ch, uint64_t qid, uint64_t content)
 {
+    if (!ch->is_noting)
+        return;
     ch->settling = mem_realloc(ch->settling, (ch->settling_count + 1) * sizeof *ch->settling);
     ch->settling[ch->settling_count++] = (struct settling){ qid, content };
 }
@@ -349,11 +352,13 @@ static enum port_settle a_way(const struct errand *e)
 static void begin_fence(struct channel *ch)
 {
     ch->settling_count = 0;
+    ch->is_noting = true;
     port_fence_begin(ch->shard);
 }
 
 static void end_fence(struct channel *ch)
 {
+    ch->is_noting = false;
     ch->fences = port_fence(ch->shard, &ch->ref, true);
     sim_world_say("  %" PRIu64 " waits for %u fences", ch->publisher, (unsigned)ch->fences);
 }
