@@ -33,8 +33,8 @@ static void ack(struct bench_consumer *c, uint64_t tag, bool multiple)
     at[19] = multiple;
     stream_commit(s, ACK_BYTES);
     c->figures->acks++;
-    if (UNLIKELY(c->plan->options->ack_flush_ms != 0))
-        bench_acks_sent(&c->acks, clock_mono_ms());
+    if (UNLIKELY(c->judges_acks))
+        bench_acks_sent(&c->acks);
 }
 
 static void ack_rest(struct bench_consumer *c)
@@ -108,16 +108,16 @@ static void track(struct bench_consumer *c, const struct bench_body *b)
                                  .redelivered = c->scan.redelivered,
                                  .resent = b->resent };
     bench_track_see(c->track, &c->order, &sight);
-    if (UNLIKELY(c->plan->options->ack_flush_ms != 0))
-        bench_acks_took(&c->acks, b->flow, b->sequence);
+    if (UNLIKELY(c->judges_acks))
+        bench_acks_took(&c->acks, b->flow, b->sequence, c->scan.tag);
 }
 
-/* The connection speaks: what was acknowledged long enough ago is relied on. */
-static void rely_on_acks(struct bench_consumer *c, uint64_t now_ms)
+/* From now on these must not come again. */
+static void rely_on_acks(struct bench_consumer *c)
 {
     uint32_t flow;
     uint64_t sequence;
-    while (bench_acks_ripe(&c->acks, now_ms, &flow, &sequence))
+    while (bench_acks_kept(&c->acks, &flow, &sequence))
         bench_track_settle(c->track, c->queue, flow, sequence);
 }
 
@@ -176,7 +176,8 @@ static size_t on_data(struct bench_conn *conn, struct slice in, void *arg)
             break;
     }
     end_streak(c, now_us);
-    rely_on_acks(c, now_us / 1000u);
+    if (UNLIKELY(c->judges_acks))
+        rely_on_acks(c);
     if (c->track->counts.received != received)
         bench_figures_gap(&c->figures->last_delivery_us, &c->figures->delivery_gap_us, now_us);
     return in.len - rest.len;
@@ -243,8 +244,8 @@ static const struct bench_conn_handlers conn_handlers = {
 
 void bench_consumer_init(struct bench_consumer *c, const struct bench_plan *plan, uint32_t index,
                          struct loop *loop, struct tls_ctx *tls, struct bench_figures *figures,
-                         struct bench_track *track, const struct bench_consumer_handlers *handlers,
-                         void *arg)
+                         struct bench_track *track, const struct bench_progress *progress,
+                         const struct bench_consumer_handlers *handlers, void *arg)
 {
     const struct bench_options *o = plan->options;
     *c = (struct bench_consumer){
@@ -257,7 +258,8 @@ void bench_consumer_init(struct bench_consumer *c, const struct bench_plan *plan
         .arg = arg,
     };
     bench_order_init(&c->order, plan->flows);
-    bench_acks_init(&c->acks, o->ack_flush_ms);
+    bench_acks_init(&c->acks, progress, o->prefetch);
+    c->judges_acks = bench_options_judges_acks(o);
     if (o->verify)
         c->filler = bench_filler_new();
     bench_conn_init(&c->conn, loop,

@@ -45,13 +45,14 @@ struct bench_consumer {
     bool consuming;
     uint32_t unacked; /* since the last ack */
     uint64_t last_tag;
-    struct bench_acks acks; /* with --ack-flush */
+    bool judges_acks;
+    struct bench_acks acks;
 };
 
 void bench_consumer_init(struct bench_consumer *c, const struct bench_plan *plan, uint32_t index,
                          struct loop *loop, struct tls_ctx *tls, struct bench_figures *figures,
-                         struct bench_track *track, const struct bench_consumer_handlers *handlers,
-                         void *arg);
+                         struct bench_track *track, const struct bench_progress *progress,
+                         const struct bench_consumer_handlers *handlers, void *arg);
 void bench_consumer_fini(struct bench_consumer *c);
 
 void bench_consumer_connect(struct bench_consumer *c);

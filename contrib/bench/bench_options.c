@@ -87,10 +87,9 @@ static const struct option options[] = {
       "publisher confirms, at most N messages unconfirmed; 0: no confirms (0)" },
     { "ack", "HOW", SPECIAL, 0, 0, 0, take_acks,
       "none; each; or a number N: one acknowledgement for N messages (none)" },
-    { "ack-flush", "TIME", DURATION, AT(ack_flush_ms), 0, DAY_MS, NULL,
-      "an acknowledgement counts as kept when its connection lived on for so long: the message "
-      "must "
-      "not come again; 0: not judged (0)" },
+    { "acks-kept", NULL, FLAG, AT(acks_kept), 0, 0, NULL,
+      "what was acknowledged must not come again once messages that followed it are confirmed; "
+      "needs --confirm, --ack, --prefetch, --persistent and --durable" },
     { "prefetch", "N", COUNT, AT(prefetch), 0, 65535, NULL, "0: no limit (0)" },
     { "verify", NULL, FLAG, AT(verify), 0, 0, NULL, "compare every octet of the bodies" },
 
@@ -436,7 +435,7 @@ static void preset_verify(struct bench_options *o)
     o->confirm = 100;
     o->ack_every = 1;
     o->prefetch = 100;
-    o->ack_flush_ms = 1000;
+    o->acks_kept = true;
     o->verify = true;
     o->sizes[0] = 100;
     o->warm_up_ms = 0;
@@ -457,6 +456,12 @@ static bool take_mode(struct bench_options *o, const char *word, struct err *err
         return err_set(err, ERR_USAGE, "%s: run, verify, idle or churn, then options; see --help",
                        word);
     return true;
+}
+
+bool bench_options_judges_acks(const struct bench_options *o)
+{
+    return o->acks_kept && o->confirm != 0 && o->ack_every != 0 && o->prefetch != 0 &&
+           o->persistent && o->durable;
 }
 
 /* What one option alone cannot tell. */
@@ -483,6 +488,9 @@ static bool judge(struct bench_options *o, struct err *err)
         return err_set(err, ERR_USAGE, "--fan-out is larger than --queues");
     if (o->bindings > 1 && o->bindings < o->fan_out)
         return err_set(err, ERR_USAGE, "--bindings is smaller than --fan-out");
+    if (o->acks_kept && !o->is_verify && !bench_options_judges_acks(o))
+        return err_set(err, ERR_USAGE,
+                       "--acks-kept needs --confirm, --ack, --prefetch, --persistent, --durable");
     if (o->prefetch != 0 && o->ack_every > o->prefetch)
         return err_set(err, ERR_USAGE, "--ack is larger than --prefetch: nothing more would come");
     if ((uint64_t)o->publishers * (o->spread ? o->queues : 1) >= BENCH_BODY_FLOWS_MAX)
@@ -547,7 +555,7 @@ void bench_options_help(struct text *out)
              "run    publishers send, consumers receive; rates, latencies, and what was lost,\n"
              "       duplicated or reordered\n"
              "verify the same while servers are killed and come back: --persistent --durable\n"
-             "       --confirm 100 --ack each --ack-flush 1s --prefetch 100 --reconnect\n"
+             "       --confirm 100 --ack each --acks-kept --prefetch 100 --reconnect\n"
              "       --backoff-max 500ms --verify --size 100 --warm-up 0 --drain 15s\n"
              "idle   hold connections and show what they cost the server\n"
              "churn  connect, open a channel, publish one message with a confirm, close; again\n");

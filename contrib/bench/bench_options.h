@@ -80,9 +80,9 @@ struct bench_options {
     bool mandatory;
     uint32_t confirm; /* window in messages; 0: no confirms */
     bool spread;
-    uint32_t ack_every;    /* 0: no acks */
-    uint64_t ack_flush_ms; /* 0: what was acknowledged and comes again is not judged */
-    uint32_t prefetch;     /* 0: no limit */
+    uint32_t ack_every; /* 0: no acks */
+    bool acks_kept;     /* see bench_options_judges_acks */
+    uint32_t prefetch;  /* 0: no limit */
     bool verify;
 
     enum bench_exchange exchange;
@@ -125,6 +125,10 @@ void bench_options_help(struct text *out);
 
 /* To how many queues does a message go? */
 uint32_t bench_options_copies(const struct bench_options *o);
+
+/* Acknowledged messages that come again are judged: it was asked for, and there is all that
+ * bench_acks.h needs to know what was kept. */
+bool bench_options_judges_acks(const struct bench_options *o);
 
 const char *bench_exchange_name(enum bench_exchange e); /* "fanout"; "" for the default one */
 

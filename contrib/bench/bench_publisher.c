@@ -103,6 +103,7 @@ static uint64_t deliveries_of(const struct bench_publisher *p, uint64_t from, ui
 static void publish(struct bench_publisher *p, uint32_t count, uint64_t now_us)
 {
     const struct bench_pace *pace = p->paced ? &p->pace : NULL;
+    bench_progress_begin(p->progress, p->index, p->next + count);
     bench_load_write(&p->load, bench_conn_stream(&p->conn), p->next, count, now_us, pace);
     for (uint32_t i = 0; has_confirms(p) && i < count; i++) {
         uint64_t due_us = p->paced ? bench_pace_due_us(&p->pace, p->next + i) : now_us;
@@ -181,6 +182,12 @@ void bench_publisher_stop(struct bench_publisher *p)
 /* ---- what the server says -----------------------------------------------------------------------
  */
 
+static uint32_t flow_of(const struct bench_publisher *p, uint64_t message)
+{
+    uint32_t flows = p->plan->publisher_flows;
+    return p->index * flows + (uint32_t)(message % flows);
+}
+
 struct settling {
     struct bench_publisher *p;
     uint64_t now_us;
@@ -196,6 +203,7 @@ static void on_settled(void *arg, const struct bench_window_entry *e, bool acked
         return;
     }
     f->confirmed++;
+    bench_progress_confirm(s->p->progress, flow_of(s->p, e->message), e->message);
     bench_figures_time(f, BENCH_CONFIRM, s->now_us - e->sent_us, 1);
     if (s->p->paced)
         bench_figures_time(f, BENCH_CONFIRM_DUE, s->now_us - e->due_us, 1);
@@ -372,7 +380,7 @@ static const struct bench_conn_handlers conn_handlers = {
 
 void bench_publisher_init(struct bench_publisher *p, const struct bench_plan *plan, uint32_t index,
                           struct loop *loop, struct tls_ctx *tls, struct mem_budget *ids,
-                          struct bench_figures *figures,
+                          struct bench_figures *figures, struct bench_progress *progress,
                           const struct bench_publisher_handlers *handlers, void *arg)
 {
     const struct bench_options *o = plan->options;
@@ -380,6 +388,7 @@ void bench_publisher_init(struct bench_publisher *p, const struct bench_plan *pl
         .plan = plan,
         .index = index,
         .figures = figures,
+        .progress = progress,
         .handlers = handlers,
         .arg = arg,
         .end = o->messages != 0 ? o->messages : BENCH_BODY_SEQUENCE_MAX,

@@ -13,6 +13,7 @@
 #include "bench_conn.h"
 #include "bench_figures.h"
 #include "bench_load.h"
+#include "bench_progress.h"
 #include "bench_scan.h"
 #include "bench_window.h"
 
@@ -48,6 +49,7 @@ struct bench_publisher {
     const struct bench_plan *plan;
     uint32_t index;
     struct bench_figures *figures; /* of the thread */
+    struct bench_progress *progress;
     const struct bench_publisher_handlers *handlers;
     void *arg;
     enum bench_publisher_state state;
@@ -72,7 +74,7 @@ struct bench_publisher {
 
 void bench_publisher_init(struct bench_publisher *p, const struct bench_plan *plan, uint32_t index,
                           struct loop *loop, struct tls_ctx *tls, struct mem_budget *ids,
-                          struct bench_figures *figures,
+                          struct bench_figures *figures, struct bench_progress *progress,
                           const struct bench_publisher_handlers *handlers, void *arg);
 void bench_publisher_fini(struct bench_publisher *p);
 

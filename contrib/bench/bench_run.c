@@ -63,6 +63,7 @@ struct run {
     struct loop *loop;
     struct bench_admin admin;
     struct mem_budget ids;
+    struct bench_progress progress;
     struct bench_worker *workers;
     unsigned workers_count;
     unsigned workers_started;
@@ -525,7 +526,7 @@ static bool make_workers(struct run *r, struct err *err)
             c = (struct bench_worker_share){ i - first_half, n - first_half };
         }
         if (!bench_worker_init(&r->workers[i], r->plan, i, p, c, r->loop, r->tls, &r->ids,
-                               &worker_handlers, r, err))
+                               &r->progress, &worker_handlers, r, err))
             return false;
         r->workers_count++;
     }
@@ -537,6 +538,7 @@ static void free_all(struct run *r)
     for (unsigned i = 0; i < r->workers_count; i++)
         bench_worker_fini(&r->workers[i]);
     mem_free(r->workers);
+    bench_progress_fini(&r->progress);
     bench_admin_fini(&r->admin);
     loop_timer_fini(&r->phase_timer);
     loop_timer_fini(&r->interval_timer);
@@ -579,6 +581,7 @@ bool bench_run(const struct bench_plan *plan, struct tls_ctx *tls, bench_interva
     r->loop = loop_new("bench", err);
     bool ok = r->loop != NULL;
     if (ok) {
+        bench_progress_init(&r->progress, plan);
         bench_admin_init(&r->admin, plan, r->loop, tls, on_admin_done, r);
         loop_timer_init(&r->phase_timer, r->loop, on_phase_timer, r);
         loop_timer_init(&r->interval_timer, r->loop, on_interval_timer, r);

@@ -267,6 +267,7 @@ static uint32_t share_count(struct bench_worker_share s, uint32_t all)
 bool bench_worker_init(struct bench_worker *w, const struct bench_plan *plan, unsigned number,
                        struct bench_worker_share publishers, struct bench_worker_share consumers,
                        struct loop *main_loop, struct tls_ctx *tls, struct mem_budget *ids,
+                       struct bench_progress *progress,
                        const struct bench_worker_handlers *handlers, void *arg, struct err *err)
 {
     const struct bench_options *o = plan->options;
@@ -290,10 +291,10 @@ bool bench_worker_init(struct bench_worker *w, const struct bench_plan *plan, un
     bench_track_init(&w->track, w->consumers_count != 0 ? o->queues : 0, plan->flows, ids);
     for (uint32_t i = 0; i < w->publishers_count; i++)
         bench_publisher_init(&w->publishers[i], plan, publishers.first + i * publishers.step,
-                             w->loop, tls, ids, &w->figures, &publisher_handlers, w);
+                             w->loop, tls, ids, &w->figures, progress, &publisher_handlers, w);
     for (uint32_t i = 0; i < w->consumers_count; i++)
         bench_consumer_init(&w->consumers[i], plan, consumers.first + i * consumers.step, w->loop,
-                            tls, &w->figures, &w->track, &consumer_handlers, w);
+                            tls, &w->figures, &w->track, progress, &consumer_handlers, w);
     return true;
 }
 

@@ -74,6 +74,7 @@ MUST_CHECK bool bench_worker_init(struct bench_worker *w, const struct bench_pla
                                   unsigned number, struct bench_worker_share publishers,
                                   struct bench_worker_share consumers, struct loop *main_loop,
                                   struct tls_ctx *tls, struct mem_budget *ids,
+                                  struct bench_progress *progress,
                                   const struct bench_worker_handlers *handlers, void *arg,
                                   struct err *err);
 MUST_CHECK bool bench_worker_start(struct bench_worker *w, struct err *err);

@@ -31,8 +31,8 @@ struct channel {
     uint64_t confirmed;
 };
 
-enum fault { LOSE, DOUBLE, LATE, FLIP, FAULTS };
-static const char *const fault_names[FAULTS] = { "lose", "double", "late", "flip" };
+enum fault { LOSE, DOUBLE, LATE, FLIP, AGAIN, FAULTS };
+static const char *const fault_names[FAULTS] = { "lose", "double", "late", "flip", "again" };
 
 TAILQ_HEAD(conn_list, conn);
 
@@ -59,6 +59,7 @@ struct fake {
     uint64_t every[FAULTS]; /* 0: never */
     uint64_t taken;
     struct buf *late; /* content that waits for the next message */
+    struct buf *kept; /* that of the last message that is to come again, just before the next one */
 };
 
 /* ---- delivering ---------------------------------------------------------------------------------
@@ -142,11 +143,18 @@ static void deliver_badly(struct conn *to, const struct amqp_basic_publish *p, s
     if (late != NULL)
         deliver(to, p, late, buf_slice(late), channel);
     buf_unref(&late);
+    if (is_due(f, AGAIN) && f->kept != NULL)
+        deliver(to, p, f->kept, buf_slice(f->kept), channel);
+    if (is_due(f, AGAIN)) {
+        buf_unref(&f->kept);
+        f->kept = buf_copy(content);
+    }
 }
 
 static bool is_bad(const struct fake *f)
 {
-    return f->every[LOSE] + f->every[DOUBLE] + f->every[LATE] + f->every[FLIP] != 0;
+    return f->every[LOSE] + f->every[DOUBLE] + f->every[LATE] + f->every[FLIP] + f->every[AGAIN] !=
+           0;
 }
 
 /* ---- publishing ---------------------------------------------------------------------------------
@@ -494,8 +502,8 @@ int main(int argc, char **argv)
     TAILQ_INIT(&f.conns);
     for (int i = 1; i < argc; i++) {
         if (!take_argument(argv[i], &f, &port)) {
-            (void)fprintf(stderr,
-                          "usage: fake-broker [PORT] [lose=N] [double=N] [late=N] [flip=N]\n");
+            (void)fprintf(stderr, "usage: fake-broker [PORT] [lose=N] [double=N] [late=N] [flip=N] "
+                                  "[again=N]\n");
             return 64;
         }
     }
@@ -510,6 +518,7 @@ int main(int argc, char **argv)
         free_conn(c);
     }
     buf_unref(&f.late);
+    buf_unref(&f.kept);
     listener_free(&f.listener);
     loop_free(&f.loop);
     return ok ? 0 : 70;

@@ -227,8 +227,7 @@ class Reconnecting(Base):
             self.assertEqual(total[what], 0, what)
 
     def test_acknowledged_messages_stay_away(self):
-        total = self.run_and_cut("verify", "--rate", "2000", "--duration", "4s", "--ack-flush",
-                                 "300ms")
+        total = self.run_and_cut("verify", "--rate", "2000", "--duration", "4s")
         self.assertGreaterEqual(total["reconnects"], 4)
         for what in ("lost", "duplicated", "reordered", "acked_again", "corrupt"):
             self.assertEqual(total[what], 0, what)
@@ -276,6 +275,15 @@ class Counting(Base):
     def test_duplicated_between_threads(self):
         self.expect(self.run_on(self.faulty("double=200"), "--consumers", "4", "--threads", "4"),
                     duplicated=50)
+
+    def test_acknowledged_and_here_again(self):
+        # Long after it was acknowledged: two messages behind it are confirmed by then.
+        judged = ("--confirm", "10", "--ack", "each", "--prefetch", "10", "--persistent",
+                  "--durable", "--acks-kept")
+        address = self.faulty("again=1000")
+        total = self.run_on(address, *judged)
+        self.assertEqual((total["acked_again"], total["duplicated"]), (9, 9))
+        self.run_on(address, *judged, "--tolerate", "acked-again,duplicated", status=0)
 
     def test_reordered(self):
         # Of 10,000 the last one is late for good: nothing comes behind it.

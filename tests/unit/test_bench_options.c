@@ -60,8 +60,12 @@ Test(bench_options, change_what_verify_begins_with)
     cr_expect(eq(int, (int)o.mode, BENCH_RUN));
     cr_expect(o.is_verify && o.reconnect && o.persistent && o.durable);
     cr_expect(eq(u32, o.ack_every, 1));
-    cr_expect(eq(u64, o.ack_flush_ms, 1000));
     cr_expect(eq(u32, o.confirm, 7));
+    cr_expect(bench_options_judges_acks(&o));
+    cr_assert(PARSE("verify", "--prefetch", "0"), "%s", err.text);
+    cr_expect(not(bench_options_judges_acks(&o)), "nothing tells what was taken");
+    begin();
+    expect_refused(PARSE("--acks-kept", "--confirm", "7"), "--acks-kept needs");
 }
 
 Test(bench_options, understands_hosts)
