@@ -134,7 +134,8 @@ struct auth *broker_auth_new(const struct broker *b, struct loop *loop)
 
 bool broker_has_alarm(const struct broker *b)
 {
-    return broker_alarms(b) != 0;
+    return (broker_alarms(b) | atomic_load_explicit(&b->alarms_elsewhere, memory_order_relaxed)) !=
+           0;
 }
 
 unsigned broker_alarms(const struct broker *b)
@@ -144,7 +145,8 @@ unsigned broker_alarms(const struct broker *b)
 
 const char *broker_alarm_text(const struct broker *b)
 {
-    return alarms_text(broker_alarms(b));
+    return alarms_text(broker_alarms(b) |
+                       atomic_load_explicit(&b->alarms_elsewhere, memory_order_relaxed));
 }
 
 bool broker_store_stats(const struct broker *b, struct store_stats *out)

@@ -137,9 +137,12 @@ bool broker_is_pressed(const struct broker *b);
 /* The store's alarms are others now, see store_alarms. Any thread. */
 void broker_disk_changed(struct broker *b);
 
-/* What is short. Publishers must wait while anything is. Any thread. */
+/* What is short on this node. Any thread. */
 enum broker_alarm { BROKER_ALARM_MEMORY = 1, BROKER_ALARM_DISK = 2 };
 unsigned broker_alarms(const struct broker *b);
+
+/* Publishers must wait while anything is short, here or on another node of the cluster (alarms.h).
+ * Any thread. */
 bool broker_has_alarm(const struct broker *b);
 
 /* What a publisher is told it waits for, in RabbitMQ's words. */

@@ -4,7 +4,9 @@
 #ifndef WARREN_BROKER_INNER_H
 #define WARREN_BROKER_INNER_H
 
+#include "base/shared.h"
 #include "broker.h"
+#include "cluster/meta_node.h"
 #include "io/cookie.h"
 #include "io/loop.h"
 
@@ -35,7 +37,9 @@ struct broker {
     struct mgmt_http *mgmt;
     struct ctl *ctl;
     struct doorway *doorway;
-    atomic_uint alarms; /* enum broker_alarm */
+    atomic_uint alarms;                      /* enum broker_alarm */
+    atomic_uint alarms_elsewhere;            /* of other nodes, together; each one's: */
+    struct shared elsewhere[META_NODES_MAX]; /* alarms.c; 0 ends it */
     atomic_bool pressed;
     atomic_bool exhausted;
     uint64_t ceiling_bytes; /* of messages, while there is an alarm: above it, it is exhausted */

@@ -4,6 +4,7 @@
 #include "alarms.h"
 #include "base/check.h"
 #include "base/mem.h"
+#include "gossip_node.h"
 #include "io/epoch.h"
 #include "io/mailbox.h"
 #include "pager.h"
@@ -13,13 +14,16 @@
 #define TICK_NEAR_MS 10u                 /* once messages take a quarter of what they may */
 #define LIMIT_LEAST  ((uint64_t)1 << 20) /* whoever sets less wants publishers to stand still */
 
-/* Whoever waits is told when the last alarm has ended. */
+/* The other nodes hear of it; whoever waits is told when the last alarm has ended. */
 static void set_alarm(struct broker *b, enum broker_alarm kind, bool on)
 {
     unsigned was = broker_alarms(b);
     unsigned now = on ? was | (unsigned)kind : was & ~(unsigned)kind;
     atomic_store(&b->alarms, now);
-    if (was != 0 && now == 0)
+    if (now == was)
+        return;
+    gossip_node_touch(broker_gossip(b));
+    if (!broker_has_alarm(b))
         alarms_ended(b);
 }
 

@@ -1,5 +1,6 @@
 #include "gossip_node.h"
 
+#include "alarms.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -61,7 +62,7 @@ static void count_load(const struct broker *b, struct gossip_load *load)
                              (broker_is_drained(b) ? GOSSIP_LOAD_DRAINING : 0));
 }
 
-static void on_pulse(struct gossip_pulse *out, void *arg)
+static void say_pulse(struct gossip_pulse *out, void *arg)
 {
     struct gossip_node *g = arg;
     struct gossip_net_figures f;
@@ -88,6 +89,52 @@ void gossip_node_metrics(const struct gossip_node *g, struct text *out)
         words[i] = shared_get(&g->figures[i]);
     memcpy(&f, words, sizeof f);
     gossip_net_metrics(&f, out);
+}
+
+/* ---- what others are short of ------------------------------------------------------------------
+ */
+
+unsigned gossip_node_alarms(const struct meta_version *v, const struct gossip_member *m)
+{
+    const struct meta_node *n = m->id <= UINT16_MAX ? meta_node_get(v, (uint16_t)m->id) : NULL;
+    bool lives = m->state == GOSSIP_ALIVE || m->state == GOSSIP_SUSPECT;
+    if (n == NULL || !meta_node_is_serving(n) || !lives || m->pulse.boot != n->inc)
+        return 0;
+    return ((m->pulse.load.flags & GOSSIP_LOAD_ALARM_MEMORY) != 0 ? BROKER_ALARM_MEMORY : 0u) |
+           ((m->pulse.load.flags & GOSSIP_LOAD_ALARM_DISK) != 0 ? BROKER_ALARM_DISK : 0u);
+}
+
+static void look_at_alarms(struct gossip_node *g)
+{
+    const struct meta_version *v = broker_meta(g->broker);
+    struct alarm list[ALARMS_MAX];
+    size_t count = 0;
+    for (size_t i = 0; g->net != NULL && i < gossip_net_count(g->net) && count < ALARMS_MAX; i++) {
+        const struct gossip_member *m = gossip_net_member(g->net, i);
+        unsigned what = m->id != g->node ? gossip_node_alarms(v, m) : 0;
+        if (what != 0)
+            list[count++] = (struct alarm){ (uint16_t)m->id, what };
+    }
+    alarms_set_elsewhere(g->broker, list, count);
+}
+
+static void on_member(uint64_t id, const struct gossip_member *m, void *arg)
+{
+    (void)id;
+    (void)m;
+    look_at_alarms(arg);
+}
+
+static void on_pulse(const struct gossip_member *m, void *arg)
+{
+    (void)m;
+    look_at_alarms(arg);
+}
+
+void gossip_node_touch(struct gossip_node *g)
+{
+    if (g != NULL && g->net != NULL)
+        gossip_net_touch(g->net);
 }
 
 /* ---- where queues are -------------------------------------------------------------------------
@@ -201,6 +248,7 @@ void gossip_node_after_show(struct gossip_node *g, const struct meta_effect *eff
         if (effects[i].index == 0) { /* of no entry: what there was has been replaced */
             gossip_node_replaced(g);
             set_places(g);
+            look_at_alarms(g);
             return;
         }
     for (size_t i = 0; i < g->goner_count; i++)
@@ -220,8 +268,10 @@ void gossip_node_after_show(struct gossip_node *g, const struct meta_effect *eff
     }
     location_pub_applied(g->pub, v->index);
     gossip_net_touch(g->net);
-    if (are_others)
+    if (are_others) {
         set_places(g);
+        look_at_alarms(g);
+    }
 }
 
 void gossip_node_checked(struct gossip_node *g, uint64_t index, uint64_t checksum)
@@ -261,6 +311,7 @@ void gossip_node_stop(struct gossip_node *g)
     link_door_serve(doorway_door(broker_doorway(g->broker)), LINK_FEED, NULL, 0);
     location_pub_free(&g->pub);
     gossip_net_free(&g->net);
+    look_at_alarms(g); /* of nobody any more */
 }
 
 static const char *copy(struct slice s, char *room, size_t size)
@@ -288,7 +339,10 @@ static bool open_net(struct gossip_node *g, const struct meta_node *self, struct
         .amqp = copy(self->amqp_address, amqp, sizeof amqp),
         .cluster_at = copy(self->cluster_address, cluster_at, sizeof cluster_at),
         .management = copy(self->management_address, management, sizeof management),
-        .handlers = { .pulse = on_pulse, .on_feed = on_feed },
+        .handlers = { .on_member = on_member,
+                      .on_pulse = on_pulse,
+                      .pulse = say_pulse,
+                      .on_feed = on_feed },
         .arg = g,
     };
     memcpy(s.cluster, g->cluster, sizeof s.cluster);

@@ -1,8 +1,10 @@
 /*
  * gossip_node: this node as a member of gossip, and what it tells proxies about where queues are.
  *
- * It takes part when the node is in a cluster and knows its number there. Hints alone: nothing in
- * the broker rests on what it hears. The control thread, but for gossip_node_metrics.
+ * It takes part when the node is in a cluster and knows its number there. What it hears are hints:
+ * they may be late, and nothing that must be right rests on them. Publishers wait by them while
+ * another node is short of memory or disk (alarms.h). The control thread, but for
+ * gossip_node_metrics.
  */
 #ifndef WARREN_GOSSIP_NODE_H
 #define WARREN_GOSSIP_NODE_H
@@ -35,6 +37,14 @@ void gossip_node_replaced(struct gossip_node *g);
 
 /* The metadata's checksum at an index that is a multiple of 1024: compared with the others'. */
 void gossip_node_checked(struct gossip_node *g, uint64_t index, uint64_t checksum);
+
+/* What it says of the node has changed: an alarm, maintenance. */
+void gossip_node_touch(struct gossip_node *g);
+
+/* What a member is short of (enum broker_alarm), by its own word. That counts as long as the
+ * process lives that said it, by all that is known here: by the cluster's word it is up, and gossip
+ * has not found it dead, which is all there is to go by on a side without a majority. */
+unsigned gossip_node_alarms(const struct meta_version *v, const struct gossip_member *m);
 
 /* Who is there; NULL: it takes no part now. */
 const struct gossip_net *gossip_node_net(const struct gossip_node *g);

@@ -198,6 +198,7 @@ static void on_status(void *arg, const struct mgmt_totals *all, const struct mgm
     json_t *o = json_object();
     mgmt_json_put(o, "active_plugins", active_plugins());
     mgmt_json_put(o, "alarms", alarms(c));
+    mgmt_json_put(o, "cluster_alarms", mgmt_cluster_alarms(c->broker, conf->node.name));
     put_paths(o, conf);
     mgmt_json_put_str(o, "crypto_lib_version", OpenSSL_version(OPENSSL_VERSION));
     mgmt_json_put(o, "file_descriptors", file_descriptors(c));

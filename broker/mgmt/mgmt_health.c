@@ -43,25 +43,29 @@ void mgmt_serve_node_check(struct mgmt_call *c)
         mgmt_reply(c, 200, alarmed(broker_alarms(c->m->broker)));
 }
 
-static void serve_alarms(struct mgmt_call *c, const char *reason)
+/* Takes the list. */
+static void serve_alarms(struct mgmt_call *c, json_t *alarms, const char *reason)
 {
-    if (!broker_has_alarm(c->m->broker)) {
+    if (json_array_size(alarms) == 0) {
+        json_decref(alarms);
         mgmt_reply(c, 200, well());
         return;
     }
     json_t *o = ill(reason);
-    mgmt_json_put(o, "alarms", mgmt_alarms(c->m->broker, mgmt_conf(c->m)->node.name));
+    mgmt_json_put(o, "alarms", alarms);
     mgmt_reply(c, 503, o);
 }
 
 void mgmt_serve_alarms(struct mgmt_call *c)
 {
-    serve_alarms(c, "There are alarms in effect in the cluster");
+    serve_alarms(c, mgmt_cluster_alarms(c->m->broker, mgmt_conf(c->m)->node.name),
+                 "There are alarms in effect in the cluster");
 }
 
 void mgmt_serve_local_alarms(struct mgmt_call *c)
 {
-    serve_alarms(c, "There are alarms in effect on the node");
+    serve_alarms(c, mgmt_alarms(c->m->broker, mgmt_conf(c->m)->node.name),
+                 "There are alarms in effect on the node");
 }
 
 /* ---- listeners ---- */

@@ -1,5 +1,9 @@
 #include "mgmt/mgmt_metrics.h"
+
+#include "alarms.h"
 #include "base/mem.h"
+#include "cluster/cluster.h"
+#include "gossip_node.h"
 #include "io/clock.h"
 #include "io/host.h"
 #include "io/mailbox.h"
@@ -31,6 +35,8 @@
     X(DISK_ALARM, rabbitmq_alarms_free_disk_space_watermark, GAUGE, "1: disk space is short.")     \
     X(FDS_ALARM, rabbitmq_alarms_file_descriptor_limit, GAUGE, "1: all files are open.")           \
     X(MEMORY_ALARM, rabbitmq_alarms_memory_used_watermark, GAUGE, "1: memory is short.")           \
+    X(ALARMS_ELSEWHERE, warren_alarms_elsewhere, GAUGE,                                            \
+      "Other nodes that are short of memory or disk: publishers wait here, too.")                  \
     X(OPENED, rabbitmq_connections_opened_total, COUNTER, "Connections opened.")                   \
     X(CLOSED, rabbitmq_connections_closed_total, COUNTER, "Connections closed or lost.")           \
     X(CHANNELS_OPENED, rabbitmq_channels_opened_total, COUNTER, "Channels opened.")                \
@@ -124,10 +130,13 @@ enum family {
         MGMT_STORE_FAMILIES(X)
 #undef X
             FAMILY_SYNCS,
-#define X(name, kind, group, value, help) FAMILY_##name,
-    MGMT_QUEUE_FAMILIES(X)
+#define X(name, kind, value, help) FAMILY_##name,
+    MGMT_CLUSTER_FAMILIES(X)
 #undef X
-        FAMILY_COUNT
+#define X(name, kind, group, value, help) FAMILY_##name,
+        MGMT_QUEUE_FAMILIES(X)
+#undef X
+            FAMILY_COUNT
 };
 
 static const struct stats_family families[] = {
@@ -144,9 +153,12 @@ static const struct stats_family families[] = {
               .help = "How long syncs of the journal took.",
               .le = mgmt_store_sync_bounds,
               .le_count = ARRAY_COUNT(mgmt_store_sync_bounds) },
+#define X(metric, kind, value, text) { .name = #metric, .type = STATS_##kind, .help = (text) },
+    MGMT_CLUSTER_FAMILIES(X)
+#undef X
 #define X(metric, kind, group, value, text)                                                        \
     { .name = "rabbitmq_" #metric, .type = STATS_##kind, .help = (text) },
-    MGMT_QUEUE_FAMILIES(X)
+        MGMT_QUEUE_FAMILIES(X)
 #undef X
 };
 
@@ -220,6 +232,8 @@ static void add_process(struct stats_view *v, const struct mgmt_http *m)
     add(v, FAMILY_DISK_ALARM, (alarms & BROKER_ALARM_DISK) != 0);
     add(v, FAMILY_FDS_ALARM, 0);
     add(v, FAMILY_MEMORY_ALARM, (alarms & BROKER_ALARM_MEMORY) != 0);
+    struct alarm others[ALARMS_MAX];
+    add(v, FAMILY_ALARMS_ELSEWHERE, alarms_elsewhere(m->broker, others));
     add(v, FAMILY_MESSAGE_MEMORY, broker_message_bytes(m->broker));
     add(v, FAMILY_EPOCH, broker_epoch_waiting(m->broker));
 }
@@ -358,6 +372,13 @@ static void add_store(struct stats_view *v, const struct store_stats *s)
 #undef X
 }
 
+static void add_cluster(struct stats_view *v, const struct cluster_status *s)
+{
+#define X(name, kind, value, help) add(v, FAMILY_##name, (value));
+    MGMT_CLUSTER_FAMILIES(X)
+#undef X
+}
+
 static void add_metadata(struct stats_view *v, const struct mgmt_http *m)
 {
     const struct meta_version *meta = broker_meta(m->broker);
@@ -398,10 +419,12 @@ void mgmt_metrics_text(struct mgmt_call *c, const struct mgmt_totals *totals, bo
     if (with_queues)
         add_queue_families(v, totals);
     add_metadata(v, m);
+    add_cluster(v, cluster_status(broker_cluster(m->broker)));
     stats_text_prometheus(v, out);
     stats_view_free(&v);
     stats_set_free(&set);
     stats_free(&s);
+    gossip_node_metrics(broker_gossip(m->broker), out);
 }
 
 static void on_totals(void *arg, const struct mgmt_totals *all, const struct mgmt_totals *vhosts,

@@ -41,6 +41,21 @@
     X(queue_disk_writes_total, COUNTER, METRICS, f->disk_writes, "Messages written to disk.")      \
     X(queue_messages_published_total, COUNTER, METRICS, f->published, "Messages published to it.")
 
+/* X(name, kind, value, help): of the node's part in its cluster (`s` a cluster_status). */
+#define MGMT_CLUSTER_FAMILIES(X)                                                                   \
+    X(warren_cluster_nodes, GAUGE, s->count, "Members of the cluster, witnesses included.")        \
+    X(warren_cluster_voters, GAUGE, s->voter_count, "Members whose votes count.")                  \
+    X(warren_cluster_voters_reached, GAUGE, s->voters_linked, "Of these, itself included.")        \
+    X(warren_cluster_leads, GAUGE, s->self != 0 && s->leader == s->self,                           \
+      "1: this node leads the cluster.")                                                           \
+    X(warren_cluster_cut_off, GAUGE, s->is_cut_off,                                                \
+      "1: no majority is reached, and the metadata cannot be changed.")                            \
+    X(warren_cluster_term, GAUGE, s->term, "Rises with each election of a leader.")                \
+    X(warren_cluster_committed_index, GAUGE, s->committed, "Metadata index that is agreed upon.")  \
+    X(warren_cluster_applied_index, GAUGE, s->applied, "Metadata index that is in force here.")    \
+    X(warren_cluster_applied_everywhere_index, GAUGE, s->all_applied,                              \
+      "Metadata index that is in force at all nodes that are up.")
+
 /* Everything but what is said of queues, or, with totals, everything. */
 void mgmt_metrics_text(struct mgmt_call *c, const struct mgmt_totals *totals, bool with_queues,
                        struct text *out);

@@ -1,5 +1,6 @@
 #include "mgmt/mgmt_store.h"
 
+#include "alarms.h"
 #include "broker.h"
 #include "live.h"
 #include "mgmt/mgmt_json.h"
@@ -12,14 +13,35 @@ static void put_alarm(json_t *list, const char *node, const char *resource)
     json_array_append_new(list, json_pack("{s:s, s:s}", "node", node, "resource", resource));
 }
 
-json_t *mgmt_alarms(const struct broker *b, const char *node)
+static void put_alarms(json_t *list, const char *node, unsigned alarms)
 {
-    unsigned alarms = broker_alarms(b);
-    json_t *list = json_array();
     if ((alarms & BROKER_ALARM_MEMORY) != 0)
         put_alarm(list, node, "memory");
     if ((alarms & BROKER_ALARM_DISK) != 0)
         put_alarm(list, node, "disk");
+}
+
+json_t *mgmt_alarms(const struct broker *b, const char *node)
+{
+    json_t *list = json_array();
+    put_alarms(list, node, broker_alarms(b));
+    return list;
+}
+
+json_t *mgmt_cluster_alarms(const struct broker *b, const char *node)
+{
+    json_t *list = mgmt_alarms(b, node);
+    struct alarm others[ALARMS_MAX];
+    size_t count = alarms_elsewhere(b, others);
+    for (size_t i = 0; i < count; i++) {
+        const struct meta_node *n = meta_node_get(broker_meta(b), others[i].node);
+        char room[META_NAME_MAX + 1];
+        struct text name = text_over(room, sizeof room);
+        if (n == NULL)
+            continue; /* it has just been removed, and its alarm goes */
+        text_slice(&name, n->name);
+        put_alarms(list, room, others[i].what);
+    }
     return list;
 }
 

@@ -62,8 +62,10 @@ extern const double mgmt_store_sync_bounds[JOURNAL_LATENCY_BUCKETS - 1];
 /* Fills an empty histogram of microseconds. */
 void mgmt_store_sync_hist(const struct store_stats *s, struct hist *out);
 
-/* [{"node": ..., "resource": "memory"}, ...], as RabbitMQ has it. */
+/* [{"node": ..., "resource": "memory"}, ...], as RabbitMQ has it: of this node; and of all nodes of
+ * the cluster, as this one knows them and makes its publishers wait. */
 json_t *mgmt_alarms(const struct broker *b, const char *node);
+json_t *mgmt_cluster_alarms(const struct broker *b, const char *node);
 
 /* What `warrenctl journal_status` shows; null: the node keeps nothing on disk. */
 json_t *mgmt_store_journal(const struct broker *b, const struct mgmt_totals *totals);

@@ -96,7 +96,10 @@ static int server_version(struct warrenctl *w)
 
 /* ---- alarms ---- */
 
-static int alarms_of(struct warrenctl *w, const char *none, bool is_check)
+#define ALARM_LINES_MAX ((size_t)256 * 1024) /* more than all nodes of a cluster can fill */
+
+/* `which`: what the node says of itself, or of all, see ctl_status.c. */
+static int alarms_of(struct warrenctl *w, const char *which, const char *none, bool is_check)
 {
     int status;
     json_t *o = status_of(w, "Asking node",
@@ -105,11 +108,11 @@ static int alarms_of(struct warrenctl *w, const char *none, bool is_check)
                           &status);
     if (o == NULL)
         return status;
-    char room[1024];
-    struct text lines = text_over(room, sizeof room);
+    struct text lines;
+    text_init(&lines, ALARM_LINES_MAX);
     size_t index;
     json_t *alarm;
-    json_array_foreach(json_object_get(o, "alarms"), index, alarm)
+    json_array_foreach(json_object_get(o, which), index, alarm)
     {
         text_str(&lines, index != 0 ? "\n" : "");
         warrenctl_alarm_text(alarm, &lines);
@@ -118,26 +121,28 @@ static int alarms_of(struct warrenctl *w, const char *none, bool is_check)
     if (lines.len == 0)
         say(w, none, w->node_name);
     else if (is_check)
-        return warrenctl_fail(w, EX_UNAVAILABLE, "Node %s reported alarms:\n%s", w->node_name,
-                              room);
+        status = warrenctl_fail(w, EX_UNAVAILABLE, "Node %s reported alarms:\n%s", w->node_name,
+                                lines.ptr);
     else
-        puts(room);
-    return EX_OK;
+        puts(lines.ptr);
+    text_fini(&lines);
+    return status;
 }
 
 static int alarms(struct warrenctl *w)
 {
-    return alarms_of(w, "Node %s reported no alarms, local or clusterwide", false);
+    return alarms_of(w, "cluster_alarms", "Node %s reported no alarms, local or clusterwide",
+                     false);
 }
 
 static int check_alarms(struct warrenctl *w)
 {
-    return alarms_of(w, "Node %s reported no alarms, local or clusterwide", true);
+    return alarms_of(w, "cluster_alarms", "Node %s reported no alarms, local or clusterwide", true);
 }
 
 static int check_local_alarms(struct warrenctl *w)
 {
-    return alarms_of(w, "Node %s reported no local alarms", true);
+    return alarms_of(w, "alarms", "Node %s reported no local alarms", true);
 }
 
 /* ---- listeners ---- */
