@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "broker.h"
 #include "cluster/cluster.h"
+#include "gossip_node.h"
 #include "listen.h"
 #include "live.h"
 #include "mgmt/mgmt_http.h"
@@ -26,8 +27,12 @@ struct service {
     enum service_state state;
     struct listen *listen; /* NULL: nothing listens */
     bool leaving;
-    bool is_telling;            /* the others, that the application stops or runs */
+    enum cluster_app wanted;    /* what the other nodes are to know of this one, */
+    enum cluster_app told;      /* ... what they know, */
+    enum cluster_app telling;   /* ... and what they are being told: */
+    bool is_telling;            /* one thing at a time */
     struct service_ask *starts; /* waits for that, to be opened */
+    const char *why;            /* clients are sent away */
     uint32_t shards_left;       /* that have clients; while it is closing */
     struct loop_timer grace;
     STAILQ_HEAD(, service_ask) waiting; /* for it to be closed */
@@ -64,14 +69,15 @@ static void refuse(struct service_ask *a, const char *why)
 struct shard_notice {
     struct mail mail;
     struct shard *shard;
+    const char *why;
 };
 
 static void on_stop_clients(struct mail *mail)
 {
     struct shard_notice *n = CONTAINER_OF(mail, struct shard_notice, mail);
-    struct shard *shard = n->shard;
+    struct shard_notice of = *n;
     mem_free(n);
-    shard_stop_clients(shard);
+    shard_stop_clients(of.shard, of.why);
 }
 
 static void on_welcome_clients(struct mail *mail)
@@ -85,7 +91,7 @@ static void tell_shards(const struct service *s, mail_fn fn)
 {
     for (uint32_t i = 0; i < broker_shard_count(s->broker); i++) {
         struct shard_notice *n = mem_zalloc(sizeof *n);
-        *n = (struct shard_notice){ { NULL, fn }, broker_shard(s->broker, i) };
+        *n = (struct shard_notice){ { NULL, fn }, broker_shard(s->broker, i), s->why };
         mailbox_post(n->shard->loop, &n->mail);
     }
 }
@@ -100,10 +106,11 @@ static void on_grace(void *arg)
 
 /* ---- open and closed ---- */
 
-static void begin_closing(struct service *s)
+static void begin_closing(struct service *s, const char *why)
 {
     CHECK(s->state == SERVICE_OPEN);
     s->state = SERVICE_CLOSING;
+    s->why = why;
     if (s->listen != NULL)
         listen_stop(&s->listen);
     s->shards_left = broker_shard_count(s->broker);
@@ -120,28 +127,51 @@ static void answer_waiting(struct service *s)
     }
 }
 
-static void on_told_stopped(void *arg)
+static void open_app(struct service *s, struct service_ask *a);
+
+static void look(struct service *s);
+
+static void on_told(void *arg)
 {
     struct service *s = arg;
     s->is_telling = false;
+    s->told = s->telling;
+    look(s);
+}
+
+/* After each step: the other nodes hear what becomes of this one; when there is nothing left to do,
+ * whoever waits for it does. */
+static void look(struct service *s)
+{
+    struct service_ask *starts = s->starts;
+    if (s->is_telling)
+        return;
+    if (s->told != s->wanted && !s->leaving) {
+        s->is_telling = true;
+        s->telling = s->wanted;
+        cluster_app(broker_cluster(s->broker), s->wanted, on_told, s);
+        return;
+    }
+    if (s->state == SERVICE_CLOSING)
+        return;
+    s->starts = NULL;
+    if (starts != NULL && s->leaving)
+        refuse(starts, "the node stops");
+    else if (starts != NULL)
+        open_app(s, starts);
     answer_waiting(s);
     if (s->leaving)
         broker_has_left(s->broker);
 }
 
-/* The other nodes are to know that nobody is served here. */
+/* The other nodes are to know when nobody is served here any more. */
 static void closed(struct service *s)
 {
     loop_timer_stop(&s->grace);
     s->state = SERVICE_CLOSED;
-    if (!s->leaving && !broker_app_is_running(s->broker)) {
-        s->is_telling = true;
-        cluster_app(broker_cluster(s->broker), false, on_told_stopped, s);
-        return;
-    }
-    answer_waiting(s);
-    if (s->leaving)
-        broker_has_left(s->broker);
+    if (!broker_app_is_running(s->broker))
+        s->wanted = CLUSTER_APP_STOPPED;
+    look(s);
 }
 
 void service_shard_is_idle(struct service *s)
@@ -155,9 +185,9 @@ void service_leave(struct service *s)
 {
     s->leaving = true;
     if (s->state == SERVICE_OPEN)
-        begin_closing(s);
-    else if (s->state == SERVICE_CLOSED && !s->is_telling)
-        broker_has_left(s->broker);
+        begin_closing(s, broker_leaving_text(s->broker));
+    else if (s->state == SERVICE_CLOSED)
+        look(s);
 }
 
 bool service_open(struct service *s, struct err *err)
@@ -174,22 +204,13 @@ void service_set_tls(struct service *s, struct tls_ctx *tls)
 
 /* ---- orders ---- */
 
-/* It was closed already, by drain. */
-static void tell_stopped(struct service *s, struct service_ask *a)
+static void close_for(struct service *s, struct service_ask *a, const char *why)
 {
-    STAILQ_INSERT_TAIL(&s->waiting, a, entry);
-    closed(s);
-}
-
-static void close_for(struct service *s, struct service_ask *a)
-{
-    if (s->state == SERVICE_CLOSED && !s->is_telling) {
-        tell_stopped(s, a);
-        return;
-    }
     STAILQ_INSERT_TAIL(&s->waiting, a, entry);
     if (s->state == SERVICE_OPEN)
-        begin_closing(s);
+        begin_closing(s, why);
+    else if (s->state == SERVICE_CLOSED)
+        closed(s); /* already, by the other order of the two */
 }
 
 /* False: it cannot be, and is refused. */
@@ -215,32 +236,21 @@ static void stop_app(struct service *s, struct service_ask *a)
         log_info("broker", name_of(s), "the application stops");
     broker_set_app_running(s->broker, false);
     mgmt_http_shut(broker_mgmt(s->broker));
-    close_for(s, a);
+    close_for(s, a, broker_leaving_text(s->broker));
 }
 
 static void open_app(struct service *s, struct service_ask *a)
 {
-    if (!open_again(s, a))
+    if (!open_again(s, a)) {
+        s->wanted = CLUSTER_APP_STOPPED;
+        look(s);
         return;
+    }
     mgmt_http_reopen(broker_mgmt(s->broker));
     broker_set_app_running(s->broker, true);
     broker_set_drained(s->broker, false);
     log_info("broker", name_of(s), "the application runs again");
     answer(a, true); /* whoever hears it finds everything open */
-}
-
-static void on_told_running(void *arg)
-{
-    struct service *s = arg;
-    struct service_ask *a = s->starts;
-    s->is_telling = false;
-    s->starts = NULL;
-    if (s->leaving) {
-        refuse(a, "the node stops");
-        broker_has_left(s->broker);
-    } else {
-        open_app(s, a);
-    }
 }
 
 /* Queues are made on nodes that are known to run: that comes first. */
@@ -251,17 +261,31 @@ static void start_app(struct service *s, struct service_ask *a)
     } else if (s->state == SERVICE_CLOSING || s->is_telling) {
         refuse(a, "the node is still closing its clients; try again in a moment");
     } else {
-        s->is_telling = true;
         s->starts = a;
-        cluster_app(broker_cluster(s->broker), true, on_told_running, s);
+        s->wanted = CLUSTER_APP_RUNS;
+        look(s);
     }
 }
 
+static void set_drained(struct service *s, bool drained)
+{
+    broker_set_drained(s->broker, drained);
+    s->wanted = drained ? CLUSTER_APP_DRAINED : CLUSTER_APP_RUNS;
+    gossip_node_touch(broker_gossip(s->broker));
+}
+
+/* Its queues stay, and are served to channels of other nodes; clients are sent away, as RabbitMQ
+ * does it. */
 static void drain(struct service *s, struct service_ask *a)
 {
-    broker_set_drained(s->broker, true);
+    if (!broker_app_is_running(s->broker)) {
+        refuse(a, "the application is stopped, nobody is served here");
+        return;
+    }
     log_info("broker", name_of(s), "under maintenance: clients are sent away");
-    close_for(s, a);
+    set_drained(s, true);
+    look(s); /* first of all no more queues are made here */
+    close_for(s, a, "Node was put into maintenance mode");
 }
 
 static void revive(struct service *s, struct service_ask *a)
@@ -269,9 +293,10 @@ static void revive(struct service *s, struct service_ask *a)
     if (!broker_app_is_running(s->broker)) {
         refuse(a, "the application is stopped: start_app makes it run again");
     } else if (open_again(s, a)) {
-        broker_set_drained(s->broker, false);
         log_info("broker", name_of(s), "not under maintenance any more");
-        answer(a, true);
+        set_drained(s, false);
+        STAILQ_INSERT_TAIL(&s->waiting, a, entry);
+        look(s);
     }
 }
 

@@ -98,7 +98,7 @@ void shard_client_gone(struct shard *s)
     broker_shard_is_idle(s);
 }
 
-void shard_stop_clients(struct shard *s)
+void shard_stop_clients(struct shard *s, const char *why)
 {
     bool again = s->stopping;
     s->stopping = true;
@@ -111,7 +111,7 @@ void shard_stop_clients(struct shard *s)
     for (size_t i = 0; i < count; i++) {
         c = connection_find(s, ids[i]);
         if (c != NULL)
-            connection_stop(c, again);
+            connection_stop(c, again ? NULL : why);
     }
     mem_free(ids);
     shard_client_gone(s);

@@ -140,9 +140,9 @@ void shard_close_journal(struct shard *s);
 /* Its loop has ended, its connections are gone. */
 void shard_free(struct shard **shard);
 
-/* Close its clients with 320, the first time; hang up on those that are left, the second. When none
- * is left broker_shard_is_idle is called, once. */
-void shard_stop_clients(struct shard *s);
+/* Close its clients with 320 and why, the first time; hang up on those that are left, the second.
+ * When none is left broker_shard_is_idle is called, once. */
+void shard_stop_clients(struct shard *s, const char *why);
 
 /* Clients are let in again. */
 void shard_welcome_clients(struct shard *s);

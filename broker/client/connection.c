@@ -130,12 +130,12 @@ void connection_force_out(struct connection *c, const char *why)
         connection_error(c, AMQP_CONNECTION_FORCED, 0, "%s", why);
 }
 
-void connection_stop(struct connection *c, bool now)
+void connection_stop(struct connection *c, const char *why)
 {
-    if (now)
+    if (why == NULL)
         hang_up(c);
     else
-        connection_force_out(c, broker_leaving_text(c->shard->broker));
+        connection_force_out(c, why);
 }
 
 static void client_went(struct connection *c, const struct err *why)

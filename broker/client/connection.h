@@ -99,8 +99,8 @@ void connection_unknown_frame(struct connection *c, const struct amqp_frame *f);
 void connection_wait(struct connection *c);
 void connection_go_on(struct connection *c);
 
-/* The node stops: connection.close, or, `now`, hang up. */
-void connection_stop(struct connection *c, bool now);
+/* The node serves no clients any more: connection.close with these words; NULL: hang up. */
+void connection_stop(struct connection *c, const char *why);
 
 /* connection.close with 320 and these words, or, before it is open, hang up. */
 void connection_force_out(struct connection *c, const char *why);

@@ -249,7 +249,7 @@ struct cluster *cluster_open(const struct cluster_setup *setup, struct err *err)
     c->type = c->conf->node.type;
     c->inc = setup->inc;
     c->place = random_u64() | 1;
-    c->app_runs = true;
+    c->app = CLUSTER_APP_RUNS;
     loop_timer_init(&c->tick, c->loop, on_tick, c);
     cluster_members_init(c);
     cluster_apply_init(c);

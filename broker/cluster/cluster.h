@@ -184,9 +184,14 @@ typedef void (*cluster_done_fn)(void *arg, enum meta_verdict verdict,
 void cluster_propose(struct cluster *c, const struct meta_cmd *cmd, cluster_done_fn done,
                      void *arg);
 
-/* The application stops, or runs again: `done` when the others know, or cannot be told. One at a
- * time. */
-void cluster_app(struct cluster *c, bool runs, void (*done)(void *arg), void *arg);
+/* What the application does: `done` when the others know, or cannot be told. One at a time. */
+enum cluster_app {
+    CLUSTER_APP_RUNS,
+    CLUSTER_APP_DRAINED, /* its queues are served; it gets no new ones, and leads if nobody else can
+                          */
+    CLUSTER_APP_STOPPED,
+};
+void cluster_app(struct cluster *c, enum cluster_app what, void (*done)(void *arg), void *arg);
 
 /* An orderly end: the node leaves the voters, as long as another one votes, and its queues count as
  * stopped. `done` when the others know, at the latest after within_ms; possibly at once. */

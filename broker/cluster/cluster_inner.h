@@ -317,6 +317,8 @@ void cluster_orders_look(struct cluster *c, uint64_t now_ms);
 bool cluster_orders_disowned(struct cluster *c); /* true: it wanted to be */
 bool cluster_has_things_of_its_own(const struct cluster *c);
 void cluster_app_look(struct cluster *c);
+/* Does the node table say of this node what its application does? */
+bool cluster_app_is_told(const struct cluster *c, const struct meta_node *self);
 void cluster_left(struct cluster *c);
 
 /* ---- the whole ---- */
@@ -335,7 +337,7 @@ struct cluster {
     struct raft_identity identity; /* node 0: of no cluster */
     enum broker_node_type type;
     enum cluster_phase phase;
-    bool app_runs;
+    enum cluster_app app;
     bool is_ready;   /* its own start was applied */
     bool was_member; /* when it started, and is not ready yet */
     uint16_t leader;

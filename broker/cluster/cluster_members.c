@@ -51,13 +51,14 @@ static enum raft_part part_of(const struct cluster *c, const struct meta_node *m
     return may ? vote : RAFT_LEARNER;
 }
 
-static void hand_over(struct cluster *c)
+/* 0: to whoever is ahead. */
+static void hand_over(struct cluster *c, uint16_t to)
 {
     uint64_t now_ms = clock_mono_ms();
     if (now_ms - c->handed_over_ms < SAY_AGAIN_MS)
         return;
     c->handed_over_ms = now_ms;
-    struct raft_event ev = { .kind = RAFT_EV_TRANSFER, .node = 0 };
+    struct raft_event ev = { .kind = RAFT_EV_TRANSFER, .node = to };
     cluster_raft_step(c, &ev);
 }
 
@@ -83,7 +84,7 @@ static bool set_part(struct cluster *c, const struct meta_node *m, uint64_t now_
     if (part == member->part)
         return false;
     if (m->node == c->identity.node && part == RAFT_LEARNER) {
-        hand_over(c); /* the next leader does it */
+        hand_over(c, 0); /* the next leader does it */
         return true;
     }
     return change(c, m->node, false, part);
@@ -97,7 +98,7 @@ static bool drop_strangers(struct cluster *c, const struct meta_version *v)
         if (meta_node_get(v, id) != NULL)
             continue;
         if (id == c->identity.node && raft_config_voters(config) > 1) {
-            hand_over(c);
+            hand_over(c, 0);
             return true;
         }
         if (change(c, id, true, RAFT_LEARNER))
@@ -167,21 +168,62 @@ void cluster_members_begin(struct cluster *c)
     c->said_ms = clock_mono_ms();
 }
 
-/* The table is to say what is so: it runs, or its application is stopped. */
+static enum cluster_app app_of(const struct cluster *c)
+{
+    return c->phase == CLUSTER_READY ? c->app : CLUSTER_APP_STOPPED;
+}
+
+bool cluster_app_is_told(const struct cluster *c, const struct meta_node *self)
+{
+    switch (app_of(c)) {
+    case CLUSTER_APP_RUNS:
+        return self->state == META_NODE_IS_UP;
+    case CLUSTER_APP_DRAINED:
+        return self->state == META_NODE_IS_DRAINING;
+    case CLUSTER_APP_STOPPED:
+        return !meta_node_is_serving(self);
+    }
+    UNREACHABLE("application");
+}
+
+/* The table is to say what is so: it runs, is drained, or its application is stopped. Whoever was
+ * taken for down is up before it is draining again. */
 static void look_at_itself(struct cluster *c, uint64_t now_ms)
 {
     const struct meta_node *m = meta_node_get(meta_current(c->meta), c->identity.node);
-    bool is_up = m != NULL && meta_node_is_serving(m);
-    bool wants = c->app_runs && c->phase == CLUSTER_READY;
-    if (!c->is_ready || m == NULL || is_up == wants || now_ms - c->said_ms < SAY_AGAIN_MS ||
-        (!wants && m->state != META_NODE_IS_UP && m->state != META_NODE_IS_DRAINING))
+    if (!c->is_ready || m == NULL || cluster_app_is_told(c, m) ||
+        now_ms - c->said_ms < SAY_AGAIN_MS)
         return;
     c->said_ms = now_ms;
-    struct meta_cmd cmd = own_cmd(c, wants ? META_NODE_UP : META_NODE_STOPPED);
-    if (wants)
-        cluster_drive_once(c, &cmd); /* a node that is not up has nothing to say for itself */
-    else
+    bool stops = app_of(c) == CLUSTER_APP_STOPPED;
+    bool drains = app_of(c) == CLUSTER_APP_DRAINED && m->state == META_NODE_IS_UP;
+    struct meta_cmd cmd = own_cmd(c, stops    ? META_NODE_STOPPED
+                                     : drains ? META_NODE_DRAIN
+                                              : META_NODE_UP);
+    if (stops || drains)
         cluster_propose_own(c, &cmd);
+    else
+        cluster_drive_once(c, &cmd); /* a node that is not up has nothing to say for itself */
+}
+
+/* Whoever is to be taken away does not lead, as long as another voter can that stays. */
+static void look_whether_to_lead(struct cluster *c, uint64_t now_ms)
+{
+    const struct meta_version *v = meta_current(c->meta);
+    const struct meta_node *self = meta_node_get(v, c->identity.node);
+    const struct cluster_node *best = NULL;
+    if (!leads(c) || self == NULL || self->state != META_NODE_IS_DRAINING)
+        return;
+    for (size_t i = 0; i < meta_node_count(v); i++) {
+        const struct meta_node *m = meta_node_at(v, i);
+        const struct cluster_node *n = cluster_node_find(c, m->node);
+        const struct raft_member *member = raft_config_find(raft_config(c->raft.core), m->node);
+        if (n != NULL && m->state == META_NODE_IS_UP && is_alive(c, m, now_ms) && member != NULL &&
+            member->part == RAFT_VOTER && (best == NULL || n->applied > best->applied))
+            best = n;
+    }
+    if (best != NULL)
+        hand_over(c, best->id);
 }
 
 static void become_ready(struct cluster *c)
@@ -262,6 +304,7 @@ static void on_look(void *arg)
     reconcile(c, now_ms);
     look_at_type(c);
     look_at_itself(c, now_ms);
+    look_whether_to_lead(c, now_ms);
     cluster_drive_look(c, now_ms);
     cluster_orders_look(c, now_ms);
     cluster_app_look(c);

@@ -294,7 +294,7 @@ static void begin_order(struct cluster *c, struct cluster_ask *a)
         refuse(a, ERR_REFUSED, "the node is joining or leaving a cluster; try again in a moment");
         return;
     }
-    if (c->app_runs) {
+    if (c->app != CLUSTER_APP_STOPPED) {
         refuse(a, ERR_REFUSED, "the application runs: stop it with stop_app");
         return;
     }
@@ -321,7 +321,7 @@ static void carry_out(struct cluster *c, struct cluster_ask *a)
         refuse(a, ERR_REFUSED, "the node is in no cluster yet");
     else if (a->order == CLUSTER_FORGET)
         forget(c, a);
-    else if (a->order == CLUSTER_CHANGE_TYPE && c->app_runs)
+    else if (a->order == CLUSTER_CHANGE_TYPE && c->app != CLUSTER_APP_STOPPED)
         refuse(a, ERR_REFUSED, "the application runs: stop it with stop_app");
     else if (a->order == CLUSTER_CHANGE_TYPE)
         change_type(c, a);
@@ -390,13 +390,13 @@ void cluster_orders_fini(const struct cluster *c)
 static bool app_is_as_wanted(const struct cluster *c)
 {
     const struct meta_node *m = meta_node_get(meta_current(c->meta), c->identity.node);
-    return m == NULL || !c->is_ready || meta_node_is_serving(m) == c->app_runs;
+    return m == NULL || !c->is_ready || cluster_app_is_told(c, m);
 }
 
-void cluster_app(struct cluster *c, bool runs, void (*done)(void *arg), void *arg)
+void cluster_app(struct cluster *c, enum cluster_app what, void (*done)(void *arg), void *arg)
 {
     CHECK(c->app_fn == NULL);
-    c->app_runs = runs;
+    c->app = what;
     c->said_ms = 0;
     c->app_fn = done;
     c->app_arg = arg;
@@ -430,7 +430,7 @@ void cluster_left(struct cluster *c)
 void cluster_leave(struct cluster *c, uint64_t within_ms, void (*done)(void *arg), void *arg)
 {
     bool is_alone = meta_node_count(meta_current(c->meta)) <= 1;
-    c->app_runs = false;
+    c->app = CLUSTER_APP_STOPPED;
     if (c->raft.core == NULL || !c->is_ready || is_alone || c->is_cut_off || c->raft.has_failed) {
         c->phase = CLUSTER_LEAVING;
         done(arg);

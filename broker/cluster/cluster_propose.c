@@ -119,7 +119,7 @@ static bool may_be_proposed(const struct cluster *c, const struct meta_cmd *cmd,
         refuse_cut_off(c, why);
         return false;
     }
-    if (!c->app_runs && c->is_ready)
+    if (c->app == CLUSTER_APP_STOPPED && c->is_ready)
         return refuse(why, AMQP_RESOURCE_ERROR, "the application is stopped on this node");
     if (!cluster_raft_has_room(c, bytes, takes_away(cmd)))
         return refuse(why, AMQP_PRECONDITION_FAILED,

@@ -145,10 +145,10 @@ struct connection *connection_find(struct shard *s, uint64_t id)
     return NULL;
 }
 
-void connection_stop(struct connection *c, bool at_once)
+void connection_stop(struct connection *c, const char *why)
 {
     (void)c;
-    (void)at_once;
+    (void)why;
 }
 
 void connection_release(struct connection *c)
