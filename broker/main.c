@@ -254,6 +254,7 @@ int main(int argc, char **argv)
 {
     struct arguments a = { .conf = { .default_file = WARREN_SYSCONFDIR "/warren-broker.conf",
                                      .env = environ } };
+    daemon_hold_signals();
     int status = read_arguments(argc, argv, &a);
     if (status >= 0)
         return status;
@@ -264,6 +265,7 @@ int main(int argc, char **argv)
         return EX_CONFIG;
     }
     if (a.check_store) {
+        daemon_release_signals();
         status = check(conf);
     } else if (a.check_config) {
         puts("configuration is valid");

@@ -163,6 +163,7 @@ int main(int argc, char **argv)
     struct args a = { 0 };
     struct err err;
     int code;
+    daemon_hold_signals();
     if (!read_args(argc, argv, &a, &code))
         return code;
     struct proxy_conf *conf = proxy_conf_load(a.file, &err);
@@ -172,5 +173,6 @@ int main(int argc, char **argv)
     }
     if (!a.check)
         return run(&conf, &a);
+    daemon_release_signals();
     return check_only(&conf);
 }

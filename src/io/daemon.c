@@ -19,6 +19,28 @@
 #define EXIT_UNEXPECTED  70      /* EX_SOFTWARE of sysexits.h */
 #define FILES_KERNEL_MAX 1048576 /* fs.nr_open as it comes */
 
+/* ---- signals --------------------------------------------------------------------------------- */
+
+static void set_held(int how)
+{
+    sigset_t held;
+    sigemptyset(&held);
+    sigaddset(&held, SIGTERM);
+    sigaddset(&held, SIGINT);
+    sigaddset(&held, SIGHUP);
+    CHECK(sigprocmask(how, &held, NULL) == 0);
+}
+
+void daemon_hold_signals(void)
+{
+    set_held(SIG_BLOCK);
+}
+
+void daemon_release_signals(void)
+{
+    set_held(SIG_UNBLOCK);
+}
+
 /* What goes through the pipe: the exit status in one octet, then the message. */
 
 /* ---- the process that waits ----------------------------------------------------------------- */
@@ -39,6 +61,7 @@ static size_t read_verdict(int fd, char *into, size_t room)
 NORETURN static void wait_and_exit(int fd, pid_t child)
 {
     int ignored;
+    daemon_release_signals();
     while (waitpid(child, &ignored, 0) < 0 && errno == EINTR)
         ;
     char verdict[1 + ERR_TEXT_MAX];

@@ -16,6 +16,12 @@ struct daemon {
     int ready_fd; /* to the process that waits for us; -1: nobody does */
 };
 
+/* TERM, INT and HUP wait, from main's first line on, until a loop watches for them
+ * (loop_on_signal): an order to stop that comes in the first moments is an order like any other. Or
+ * they are let through, by who ends without a loop. */
+void daemon_hold_signals(void);
+void daemon_release_signals(void);
+
 /* Go on in a process of its own session, whose parent waits. This returns in the new process
  * alone: the calling one exits with 0 at daemon_ready, or with the status and the message of
  * daemon_failed, or, when the new process ends without a word, with 70 and a message that says so.

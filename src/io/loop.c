@@ -385,11 +385,24 @@ static void on_signal(evutil_socket_t signo, short what, void *arg)
     w->fn(w->arg);
 }
 
+/* One that was held back until now comes now. */
+static void let_through(int signo, bool has_come)
+{
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, signo);
+    if (has_come)
+        CHECK(raise(signo) == 0);
+    pthread_sigmask(SIG_UNBLOCK, &one, NULL);
+}
+
 bool loop_on_signal(struct loop *l, int signo, loop_fn fn, void *arg, struct err *err)
 {
     CHECK(l->signal_count < SIGNALS_MAX);
     struct signal_watch *w = &l->signals[l->signal_count];
     *w = (struct signal_watch){ .loop = l, .fn = fn, .arg = arg };
+    sigset_t waiting; /* to ignore a signal drops one that waits */
+    bool has_come = sigpending(&waiting) == 0 && sigismember(&waiting, signo) == 1;
     /* What the watch gives back when it goes: a second TERM must not cut an orderly end short. */
     if (signal(signo, SIG_IGN) == SIG_ERR)
         return err_set(err, ERR_SYSTEM, "signal %d: %s", signo, strerror(errno));
@@ -397,6 +410,7 @@ bool loop_on_signal(struct loop *l, int signo, loop_fn fn, void *arg, struct err
     if (w->event == NULL || event_add(w->event, NULL) != 0)
         return err_set(err, ERR_SYSTEM, "signal %d cannot be watched", signo);
     l->signal_count++;
+    let_through(signo, has_come);
     return true;
 }
 

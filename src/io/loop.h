@@ -95,7 +95,9 @@ void loop_timer_fini(struct loop_timer *t); /* stops; the memory may go */
 /* Free `ptr` with `free_fn` when the turn is over, so that nothing is freed under a caller. */
 void loop_bury(struct loop *loop, void *ptr, void (*free_fn)(void *ptr));
 
-/* `fn` on this loop's thread whenever `signo` comes; for the process's main loop. */
+/* `fn` on this loop's thread whenever `signo` comes; for the process's main loop, on the thread
+ * that will run it. One that was held back (daemon_hold_signals) is not any more, and has come now.
+ */
 MUST_CHECK bool loop_on_signal(struct loop *loop, int signo, loop_fn fn, void *arg,
                                struct err *err);
 

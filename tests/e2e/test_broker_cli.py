@@ -7,7 +7,7 @@ import signal
 from harness import procs
 from harness.case import Case
 from harness.servers import BROKER_BIN, answers, ini, write
-from harness.waits import wait_until
+from harness.waits import LONG, wait_until
 
 TARGETS = ("broker",)
 EX_CONFIG = 78
@@ -91,6 +91,18 @@ class Signals(Case):
                 b = self.broker()
                 b.proc.signal(number)
                 self.assertEqual(b.proc.wait(), 0)
+
+    def test_term_in_its_first_moments_is_an_orderly_stop(self):
+        """Before it can attend to it, it keeps it in mind."""
+        b = self.broker("early", start=False)
+        pid_file = os.path.join(b.path("data"), "early@localhost", "warren-broker.pid")
+        for _ in range(5):
+            b.start(ready=False)
+            wait_until(lambda: os.path.exists(pid_file), "its pid file", interval=0.0005)
+            b.proc.signal(signal.SIGTERM)
+            self.assertEqual(b.proc.wait(LONG), 0, b.proc.log_tail())
+        b.start()
+        self.assertEqual(b.stop(), 0)
 
     def test_hup_reloads_and_keeps_connections(self):
         b = self.broker(conf={"limits": {"heartbeat": "60s"}})

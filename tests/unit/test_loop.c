@@ -1,6 +1,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "io/clock.h"
+#include "io/daemon.h"
 #include "io/epoch.h"
 #include "io/loop.h"
 #include "io/mailbox.h"
@@ -275,6 +276,20 @@ Test(loop, hands_signals_over, .init = set_up, .fini = tear_down)
     raise(SIGUSR2);
     loop_run(loop);
     cr_expect(eq(str, trace, "12"));
+}
+
+/* As a service manager does that changes its mind. */
+Test(loop, hands_over_a_signal_that_came_too_early, .init = set_up, .fini = tear_down)
+{
+    struct err err;
+    daemon_hold_signals();
+    raise(SIGTERM);
+    cr_assert(loop_on_signal(loop, SIGHUP, on_letter, "h", &err), "%s", err.text);
+    cr_assert(loop_on_signal(loop, SIGTERM, on_stop, "t", &err), "%s", err.text);
+    loop_run(loop);
+    raise(SIGHUP); /* they are not held back any more */
+    kit_turns(loop, 2);
+    cr_expect(eq(str, trace, "th"));
 }
 
 static void *stop_it(void *arg)
