@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/units.h"
 #include "broker.h"
+#include "cluster/cluster.h"
 #include "cluster/meta_node.h"
 #include "doorway.h"
 #include "io/http_client.h"
@@ -16,7 +17,8 @@
 
 #define IDLE_MS         30000u
 #define CALL_TIMEOUT_MS 2000u
-#define COMPLAINTS      10u /* in COMPLAINTS_MS */
+#define LOOK_MS         500u /* whether those that owe an answer are in reach */
+#define COMPLAINTS      10u  /* in COMPLAINTS_MS */
 #define COMPLAINTS_MS   10000u
 #define WAITING_MAX     1024u /* for a connection */
 #define FIELDS_MAX      1024u /* octets: a user's name in base64, and the rest */
@@ -36,6 +38,8 @@ struct peer {
     unsigned waiting_count;
     unsigned asked; /* questions that are not answered yet */
     struct loop_timer idle;
+    struct loop_timer look; /* runs while an answer is due */
+    bool was_out;           /* of reach, when it was looked for last */
 };
 
 struct question {
@@ -105,7 +109,7 @@ static void on_answer(const struct http_answer *a, const struct err *why, void *
     struct peer *p = q->peer;
     CHECK(p->asked > 0);
     if (--p->asked == 0 && !p->all->is_ending)
-        loop_timer_start(&p->idle, IDLE_MS);
+        loop_timer_start(&p->idle, IDLE_MS); /* the next look finds nothing due, and is the last */
     if (a == NULL && !p->all->is_ending)
         complain(p->all, p->node, why->text);
     answer(q, p->node, a, why);
@@ -126,7 +130,10 @@ static bool send(struct peer *p, struct question *q)
     if (!http_client_ask(p->client, &ask))
         return false;
     loop_timer_stop(&p->idle);
-    p->asked++;
+    if (p->asked++ == 0) {
+        p->was_out = false;
+        loop_timer_start(&p->look, LOOK_MS);
+    }
     return true;
 }
 
@@ -228,6 +235,30 @@ static void on_idle(void *arg)
         http_client_free(&p->client);
 }
 
+static bool is_in_reach(const struct peer *p)
+{
+    const struct cluster_status *s = cluster_status(broker_cluster(p->all->broker));
+    for (unsigned i = 0; i < s->count; i++) {
+        if (s->peers[i].id == p->node)
+            return s->peers[i].is_linked;
+    }
+    return false;
+}
+
+/* Whoever is cut off does not answer, however much time a question has. Twice, because links that
+ * have just broken may come back. */
+static void on_look(void *arg)
+{
+    struct peer *p = arg;
+    if (p->asked == 0)
+        return;
+    loop_timer_start(&p->look, LOOK_MS);
+    bool is_out = !is_in_reach(p);
+    if (is_out && p->was_out)
+        http_client_free(&p->client);
+    p->was_out = is_out;
+}
+
 static struct peer *peer_of(struct mgmt_peers *all, uint16_t node)
 {
     struct peer *p;
@@ -240,6 +271,7 @@ static struct peer *peer_of(struct mgmt_peers *all, uint16_t node)
     p->node = node;
     STAILQ_INIT(&p->waiting);
     loop_timer_init(&p->idle, all->loop, on_idle, p);
+    loop_timer_init(&p->look, all->loop, on_look, p);
     LIST_INSERT_HEAD(&all->peers, p, entry);
     return p;
 }
@@ -352,6 +384,7 @@ static void free_peer(struct peer *p)
     refuse_waiting(p, &err);
     http_client_free(&p->client);
     loop_timer_fini(&p->idle);
+    loop_timer_fini(&p->look);
     LIST_REMOVE(p, entry);
     loop_bury(p->all->loop, p, mem_free);
 }

@@ -4,7 +4,8 @@
  * Questions are HTTP over the cluster port, proven by the cookie as warrenctl's are: the API in the
  * name of a user (whose rights are the same on all nodes), and what ctl has for nodes alone. One
  * connection to each node that was asked lately; questions wait for each other there. A node that
- * does not answer in time is passed over: its part is missing, and the log says so.
+ * does not answer in time, or is out of reach, is passed over: its part is missing, and the log
+ * says so.
  *
  * All on the management's loop. Callbacks come from the loop, never from inside a call.
  */
