@@ -1,4 +1,5 @@
 /* `warrenctl status` and `cluster_status`: the answers have the shape of rabbitmqctl's JSON. */
+#include "base/check.h"
 #include "base/mem.h"
 #include "cluster/cluster.h"
 #include "cluster/meta_node.h"
@@ -10,7 +11,9 @@
 #include "mgmt/mgmt_store.h"
 #include "shard.h"
 
+#include <inttypes.h>
 #include <openssl/crypto.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -308,6 +311,44 @@ static json_t *trouble(const struct ctl *c)
     return s->waits_for[0] != '\0' ? json_string(s->waits_for) : json_null();
 }
 
+static const char *phase_text(enum cluster_phase phase)
+{
+    switch (phase) {
+    case CLUSTER_ALONE:
+        return "alone";
+    case CLUSTER_WAITING:
+        return "waiting";
+    case CLUSTER_READY:
+        return "ready";
+    case CLUSTER_LEAVING:
+        return "leaving";
+    case CLUSTER_REMOVED:
+        return "removed";
+    }
+    UNREACHABLE("phase");
+}
+
+/* How far this node is with what the cluster agrees upon: those that have applied as much have the
+ * same checksum. */
+static json_t *metadata(const struct ctl *c)
+{
+    const struct cluster_status *s = cluster_status(broker_cluster(c->broker));
+    char checksum[17];
+    snprintf(checksum, sizeof checksum, "%016" PRIx64, s->checksum);
+    json_t *o = json_object();
+    mgmt_json_put_str(o, "phase", phase_text(s->phase));
+    mgmt_json_put(o, "leader", json_null());
+    for (unsigned i = 0; i < s->count; i++) {
+        if (s->peers[i].is_leader)
+            mgmt_json_put_str(o, "leader", s->peers[i].name);
+    }
+    mgmt_json_put_u64(o, "term", s->term);
+    mgmt_json_put_u64(o, "committed", s->committed);
+    mgmt_json_put_u64(o, "applied", s->applied);
+    mgmt_json_put_str(o, "checksum", checksum);
+    return o;
+}
+
 /* What this node alone knows, to be joined with the others'. */
 static json_t *own_status(const struct ctl *c)
 {
@@ -317,6 +358,7 @@ static json_t *own_status(const struct ctl *c)
     mgmt_json_put(o, "maintenance_status",
                   of_node(c, json_string(broker_is_drained(c->broker) ? "under maintenance"
                                                                       : "not under maintenance")));
+    mgmt_json_put(o, "metadata", of_node(c, metadata(c)));
     mgmt_json_put(o, "versions",
                   of_node(c, json_pack("{s:s, s:s}", "rabbitmq_name", "Warren", "rabbitmq_version",
                                        WARREN_VERSION)));
@@ -330,7 +372,8 @@ struct status {
 
 static void on_others(json_t *answers, void *arg)
 {
-    static const char *const objects[] = { "listeners", "maintenance_status", "versions" };
+    static const char *const objects[] = { "listeners", "maintenance_status", "metadata",
+                                           "versions" };
     struct status *s = arg;
     struct ctl *c = s->ctl;
     char room[META_NAME_MAX + 1];
