@@ -110,6 +110,13 @@ static void on_node_lost(struct mail *mail)
     free_notice(n);
 }
 
+static void on_self_lost(struct mail *mail)
+{
+    struct effect_notice *n = CONTAINER_OF(mail, struct effect_notice, mail);
+    remote_self_lost(n->shard);
+    free_notice(n);
+}
+
 /* ---- on the control thread ---- */
 
 static void tell_all(struct broker *b, const struct meta_effect *e, mail_fn fn)
@@ -156,8 +163,8 @@ static void carry_out(struct broker *b, const struct meta_effect *e)
         tell_all(b, e, on_user_deleted);
         return;
     case META_NODE_LOST:
-        if (e->node != broker_node(b)) /* we are there, whatever others have made of us */
-            tell_all(b, e, on_node_lost);
+        /* We are there, whatever others have made of us; what they had here they gave up. */
+        tell_all(b, e, e->node != broker_node(b) ? on_node_lost : on_self_lost);
         return;
     case META_NODES_CHANGED:
         return;

@@ -76,3 +76,8 @@ void remote_node_lost(struct shard *s, uint16_t node)
     remote_lose_peer(s->remotes, node);
     remote_lose_sessions(s->remotes, node);
 }
+
+void remote_self_lost(struct shard *s)
+{
+    remote_lose_broken_sessions(s->remotes);
+}

@@ -36,6 +36,10 @@ void remotes_free(struct remotes **r);
  * comes back. */
 void remote_node_lost(struct shard *s, uint16_t node);
 
+/* The others took this node for down: sessions whose connection is broken will not be resumed by
+ * them, and what was out with those comes back now. */
+void remote_self_lost(struct shard *s);
+
 /* ---- queues of other nodes: what port.h says ---- */
 
 /* As port_where: of a queue of this node. */

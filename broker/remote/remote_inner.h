@@ -67,6 +67,7 @@ struct link_hall *remote_open_hall(struct remotes *r);
 void remote_flush_sessions(struct remotes *r);
 void remote_close_sessions(struct remotes *r);
 void remote_lose_sessions(struct remotes *r, uint16_t node);
+void remote_lose_broken_sessions(struct remotes *r);
 
 /* A frame as the outbox gives it. */
 void remote_send(struct link *l, struct buf *block, struct slice bytes, bool more);

@@ -357,16 +357,39 @@ void remote_close_sessions(struct remotes *r)
 }
 
 /* None can be added meanwhile. */
-void remote_lose_sessions(struct remotes *r, uint16_t node)
+static void lose_those(struct remotes *r,
+                       bool (*is_meant)(const struct remote_session *ss, uint16_t node),
+                       uint16_t node)
 {
     struct remote_session *ss;
     do {
         size_t at = 0;
-        while ((ss = idmap_next(&r->sessions, &at)) != NULL && ss->node != node)
+        while ((ss = idmap_next(&r->sessions, &at)) != NULL && !is_meant(ss, node))
             ;
         if (ss != NULL)
             lose(ss);
     } while (ss != NULL);
+}
+
+static bool is_of(const struct remote_session *ss, uint16_t node)
+{
+    return ss->node == node;
+}
+
+static bool is_broken(const struct remote_session *ss, uint16_t node)
+{
+    (void)node;
+    return !link_is_connected(ss->link);
+}
+
+void remote_lose_sessions(struct remotes *r, uint16_t node)
+{
+    lose_those(r, is_of, node);
+}
+
+void remote_lose_broken_sessions(struct remotes *r)
+{
+    lose_those(r, is_broken, 0);
 }
 
 void remote_go_on(struct shard *s)
