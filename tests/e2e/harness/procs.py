@@ -26,6 +26,12 @@ def _die_with_parent():
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def begin_child(enter=None):
+    _die_with_parent()
+    if enter:
+        enter()
+
+
 _given = set()
 
 
@@ -59,9 +65,10 @@ def sanitizer_env():
 
 
 class Proc:
-    """A process whose output goes to `log`. `wrap` puts WARREN_WRAP before the command."""
+    """A process whose output goes to `log`. `wrap` puts WARREN_WRAP before the command; `enter` is
+    called in it before it executes its program."""
 
-    def __init__(self, argv, log, env=None, wrap=False, cwd=None):
+    def __init__(self, argv, log, env=None, wrap=False, cwd=None, enter=None):
         if wrap:
             argv = shlex.split(os.environ.get("WARREN_WRAP", "")) + argv
         self.argv, self.log = argv, log
@@ -69,7 +76,7 @@ class Proc:
         with open(log, "ab") as out:
             self.popen = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, cwd=cwd,
-                env=env or sanitizer_env(), preexec_fn=_die_with_parent)
+                env=env or sanitizer_env(), preexec_fn=lambda: begin_child(enter))
         self.pid = self.popen.pid
 
     def alive(self):

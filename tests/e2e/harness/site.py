@@ -3,6 +3,7 @@
 A test module says what it needs in constants that the runner reads before it loads anything:
   TARGETS       where it makes sense, default all of broker, proxy, rabbitmq
   THREADS       True: also run against a broker with three threads (target "threads")
+  BARE          True: the tests bring their servers along, the site has none
   FIRST         True: takes long, so it starts first
   BROKER_CONF   laid over the broker's configuration
   PROXY_CONF    laid over the proxy's
@@ -33,6 +34,8 @@ class Site:
         return getattr(self.module, name, None)
 
     def start(self):
+        if self._constant("BARE"):
+            return self
         try:
             self._start_rabbit() if self.target == "rabbitmq" else self._start_warren()
         except BaseException:
