@@ -224,9 +224,11 @@ enum qhead qindex_head(const struct qindex *ix, uint64_t *qseq, struct qentry **
     return LIKELY(!(*e)->absent) ? QHEAD_HERE : QHEAD_ABSENT;
 }
 
-/* The one at the head is not ready any more. */
-static inline void advance(struct qindex *ix, uint64_t qseq)
+/* The one at the head is not ready any more. What somebody else may have been shown says so. */
+static inline void advance(struct qindex *ix, struct qentry *e, uint64_t qseq)
 {
+    if (UNLIKELY(ix->away != NULL && qseq < ix->away->seen))
+        e->redelivered = true;
     if (UNLIKELY(qseq < ix->next_fresh))
         heap_pop(&ix->returned);
     else
@@ -239,7 +241,7 @@ struct qentry *qindex_take(struct qindex *ix, uint64_t *qseq)
     CHECK(ix->ready != 0);
     struct qentry *e = find_head(ix, qseq);
     CHECK(e != NULL && !e->absent);
-    advance(ix, *qseq);
+    advance(ix, e, *qseq);
     e->state = QENTRY_OUT;
     subtract(&ix->counts->ready, e, e->message->body_bytes);
     add(&ix->counts->out, e, e->message->body_bytes);
@@ -251,8 +253,8 @@ struct qentry qindex_shift(struct qindex *ix, uint64_t *qseq)
     CHECK(ix->ready != 0);
     struct qentry *e = find_head(ix, qseq);
     CHECK(e != NULL);
+    advance(ix, e, *qseq);
     const struct qentry was = *e;
-    advance(ix, *qseq);
     subtract(&ix->counts->ready, &was, qentry_body_bytes(&was));
     if (UNLIKELY(was.absent))
         qcount_subtract(&ix->counts->away, &was);

@@ -55,6 +55,9 @@ struct qaway {
     uint64_t page_from;  /* where paging out goes on; 0: from the beginning */
     uint64_t spill_from; /* the same for what is looked for to be spilled */
     uint64_t mark;       /* everything before had been out, in another life of the node */
+    uint64_t seen;       /* everything before may have been, on another node: it is redelivered */
+    uint64_t rest_from;  /* see qindex_rest: chunks from this one on, */
+    uint64_t rest_to;    /* up to this position, are still to be looked at; 0: none are */
 };
 
 struct qindex {

@@ -1,6 +1,7 @@
 #include "model/qjournal.h"
 
 #include "base/check.h"
+#include "model/qwalk.h"
 
 /* ---- what is there ----------------------------------------------------------------------------
  */
@@ -26,84 +27,22 @@ bool qindex_has_runs_in(const struct qindex *ix, uint32_t seg)
     return false;
 }
 
-/* Goes over what is there, in order, in stretches of positions. */
-struct walk {
-    const struct qindex *ix;
-    size_t slot;
-    size_t at;
-    size_t run;
-};
-
-/* The next stretch of entries: whole chunks at once. False: there is none. */
-static bool next_stretch(struct walk *w, uint64_t *first, uint64_t *last)
-{
-    const struct qchunks *r = &w->ix->chunks;
-    for (; w->slot < r->count; w->slot++, w->at = 0) {
-        const struct qslot *slot = qchunks_at(r, w->slot);
-        uint64_t base = slot->number * QCHUNK_ENTRIES;
-        if (slot->chunk->live == QCHUNK_ENTRIES) {
-            *first = base;
-            *last = base + QCHUNK_ENTRIES - 1;
-            return true;
-        }
-        const struct qentry *e = slot->chunk->entries;
-        while (w->at < QCHUNK_ENTRIES && e[w->at].state == QENTRY_NONE)
-            w->at++;
-        if (w->at == QCHUNK_ENTRIES)
-            continue;
-        size_t end = w->at;
-        while (end < QCHUNK_ENTRIES && e[end].state != QENTRY_NONE)
-            end++;
-        *first = base + w->at;
-        *last = base + end - 1;
-        return true;
-    }
-    return false;
-}
-
-static void pass_stretch(struct walk *w, uint64_t last)
-{
-    w->at = last % QCHUNK_ENTRIES + 1;
-    if (w->at == QCHUNK_ENTRIES) {
-        w->slot++;
-        w->at = 0;
-    }
-}
-
-static bool next_there(struct walk *w, uint64_t *first, uint64_t *last, const struct qrun **run)
-{
-    bool has_entries = next_stretch(w, first, last);
-    *run = NULL;
-    if (w->ix->away != NULL && w->run < w->ix->away->runs.count) {
-        const struct qrun *r = qruns_at(&w->ix->away->runs, w->run);
-        if (!has_entries || r->first < *first) {
-            *run = r;
-            *first = r->first;
-            *last = r->last;
-            w->run++;
-            return true;
-        }
-    }
-    if (has_entries)
-        pass_stretch(w, *last);
-    return has_entries;
-}
-
 bool qindex_dead_ranges(const struct qindex *ix, qrange_fn each, void *arg, struct qrun *sparse)
 {
-    struct walk w = { .ix = ix };
-    uint64_t at = 0, first, last;
-    const struct qrun *run;
-    while (next_there(&w, &first, &last, &run)) {
-        if (run != NULL && !qrun_is_dense(run)) {
-            *sparse = *run;
+    struct qwalk w;
+    struct qstretch s;
+    uint64_t at = 0;
+    qwalk_init(&w, ix, 0);
+    while (qwalk_next(&w, &s)) {
+        if (s.run != NULL && !qrun_is_dense(s.run)) {
+            *sparse = *s.run;
             sparse->first += ix->base;
             sparse->last += ix->base;
             return false;
         }
-        if (at < first)
-            each(ix->base + at, ix->base + first - 1, arg);
-        at = last + 1;
+        if (at < s.first)
+            each(ix->base + at, ix->base + s.first - 1, arg);
+        at = s.last + 1;
     }
     if (at < ix->next_new)
         each(ix->base + at, ix->base + ix->next_new - 1, arg);
@@ -117,19 +56,18 @@ uint64_t qindex_mark(const struct qindex *ix)
 
 uint64_t qindex_ahead(const struct qindex *ix, uint64_t from, uint64_t count)
 {
-    struct walk w = { .ix = ix, .slot = qchunks_lower(&ix->chunks, from / QCHUNK_ENTRIES) };
-    if (ix->away != NULL)
-        w.run = qruns_lower(&ix->away->runs, from);
-    uint64_t first, last;
-    const struct qrun *run;
-    while (next_there(&w, &first, &last, &run)) {
-        if (last < from)
+    struct qwalk w;
+    struct qstretch s;
+    qwalk_init(&w, ix, from);
+    while (qwalk_next(&w, &s)) {
+        if (s.last < from)
             continue;
-        first = first > from ? first : from;
-        uint64_t there =
-            run != NULL && run->count < last - first + 1 ? run->count : last - first + 1;
+        uint64_t first = s.first > from ? s.first : from;
+        uint64_t there = s.last - first + 1;
+        if (s.run != NULL && s.run->count < there)
+            there = s.run->count;
         if (count <= there)
-            return run != NULL ? last + 1 : first + count;
+            return s.run != NULL ? s.last + 1 : first + count;
         count -= there;
     }
     return (from > ix->next_new ? from : ix->next_new) + count;

@@ -9,7 +9,7 @@
 #ifndef WARREN_QSTORE_H
 #define WARREN_QSTORE_H
 
-#include "model/qaway.h"
+#include "model/qcopy.h"
 #include "model/qjournal.h"
 
 struct qlevels;
@@ -113,6 +113,27 @@ void qstore_marks(const struct qstore *st, void (*each)(uint64_t mark, void *arg
 uint64_t qstore_ahead(const struct qstore *st, uint64_t qseq, uint64_t count);
 void qstore_each_returned(const struct qstore *st,
                           void (*each)(uint64_t qseq, uint32_t returns, void *arg), void *arg);
+
+/* ---- copies, see qcopy.h. Positions are whole ones ----------------------------------------------
+ */
+
+/* NOTHING also when the store does not have such a priority: nothing of it can be there. */
+enum qcopy qstore_put(struct qstore *st, struct queue_item *it, struct qrun *run);
+enum qcopy qstore_drop_range(struct qstore *st, uint64_t first, uint64_t last, size_t *budget,
+                             const struct qsink *to, struct qrun *run);
+enum qcopy qstore_live(const struct qstore *st, uint64_t at, uint64_t *first, uint64_t *last,
+                       struct qrun *run);
+enum qcopy qstore_rest(struct qstore *st, size_t *budget, const struct qsink *to);
+void qstore_raise(struct qstore *st, uint64_t next_new);
+void qstore_seen(struct qstore *st, uint64_t mark);
+
+/* The next position of each priority that was ever used. */
+void qstore_starts(const struct qstore *st, void (*each)(uint64_t next_new, void *arg), void *arg);
+
+/* What is at this position, ready or out. HERE and ABSENT: *e is borrowed; IN_RUN: *run is the run.
+ */
+enum qhead qstore_look(const struct qstore *st, uint64_t qseq, const struct qentry **e,
+                       struct qrun *run);
 
 /* *has_expiring: some may expire. False: there were priorities that the store has not; what they
  * had is left out. */

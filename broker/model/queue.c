@@ -77,10 +77,16 @@ struct qsink queue_sink(struct queue *q)
         struct qsink){ .range = on_gone_range, .entry = on_freed, .run = on_freed_run, .arg = q };
 }
 
+/* Somebody is to know what becomes of it. */
+static bool is_told(const struct queue *q, const struct qentry *e)
+{
+    return e->seg != 0 || UNLIKELY(q->is_mirrored);
+}
+
 /* It was taken out of the store. */
 static void leave(struct queue *q, uint64_t qseq, const struct qentry *e)
 {
-    if (e->seg != 0)
+    if (is_told(q, e))
         q->ops->gone(q, qseq, e, q->ops->arg);
     release(q, e->message);
 }
@@ -159,7 +165,7 @@ static uint64_t unused_at_ms(const struct queue *q)
 /* Ask to be woken when the next thing is due, unless that is so already. */
 static void note_time(struct queue *q)
 {
-    if (LIKELY(!q->has_timed && q->settings->expires_ms < 0))
+    if (LIKELY(!q->has_timed && q->settings->expires_ms < 0) || q->is_copy)
         return;
     uint64_t head = q->goes_on || q->waits ? NEVER : head_expires_ms(q);
     uint64_t unused = unused_at_ms(q);
@@ -371,7 +377,7 @@ static void hand_out(struct queue *q, struct consumer *c)
     deliver(q, c, qseq, &e, returns);
     if (c->no_ack)
         leave(q, qseq, &e);
-    else if (e.seg != 0)
+    else if (is_told(q, &e))
         q->ops->out(q, qseq, q->ops->arg);
 }
 
@@ -403,7 +409,7 @@ static bool hand_out_some(struct queue *q, uint64_t now_ms, unsigned most)
 
 void queue_run(struct queue *q, uint64_t now_ms)
 {
-    if (q->running || q->goes_on)
+    if (q->running || q->goes_on || q->is_copy)
         return;
     q->waits = false;
     if (!shorten(q, RUN_MAX) || !hand_out_some(q, now_ms, RUN_MAX))
@@ -433,6 +439,8 @@ void queue_go_on(struct queue *q, uint64_t now_ms)
 bool queue_on_time(struct queue *q, uint64_t now_ms)
 {
     q->wake_at_ms = NEVER;
+    if (q->is_copy)
+        return false;
     queue_run(q, now_ms);
     if (unused_at_ms(q) <= now_ms)
         return true;
@@ -562,7 +570,7 @@ enum queue_get_verdict queue_get(struct queue *q, bool no_ack, uint64_t now_ms,
     if (no_ack) {
         const struct qentry was = qstore_settle(&q->store, out->qseq);
         leave(q, out->qseq, &was);
-    } else if (e->seg != 0) {
+    } else if (is_told(q, e)) {
         q->ops->out(q, out->qseq, q->ops->arg);
     }
     (void)expire(q, now_ms); /* so that what is told to be left is alive */
@@ -615,7 +623,7 @@ bool queue_reject(struct queue *q, uint64_t qseq, struct consumer *c)
 static void note_return(struct queue *q, uint64_t qseq, const struct qentry *e, uint32_t returns)
 {
     qstore_set_returns(&q->store, qseq, returns);
-    if (e->seg != 0)
+    if (is_told(q, e))
         q->ops->returned(q, qseq, returns, q->ops->arg);
 }
 
@@ -646,10 +654,11 @@ static void goes_last(struct queue *q, uint64_t qseq, const struct qentry *e)
                                .redelivered = true };
     const struct qentry was = *e;
     qstore_set_returns(&q->store, qseq, item.returns);
-    if (was.seg != 0)
+    bool is_wanted = is_told(q, &was);
+    if (is_wanted)
         q->ops->gone(q, qseq, &was, q->ops->arg);
     item.qseq = qstore_requeue_last(&q->store, qseq);
-    if (was.seg != 0)
+    if (is_wanted)
         (void)qstore_set_place(&q->store, item.qseq, q->ops->again(q, &item, q->ops->arg));
 }
 

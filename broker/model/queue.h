@@ -71,9 +71,10 @@ struct queue_ops {
     /* There is more to do than one run may: call queue_go_on when others had their turn. */
     void (*go_on)(struct queue *q, void *arg);
 
-    /* What the journal is to know. All but gone_range are only called for messages that have a
-     * place in it, and may be NULL where none ever has. Entries, and the messages in them, are
-     * borrowed. */
+    /* What the journal and copies on other nodes are to know. All but gone_range are only called
+     * for messages that have a place in the journal, and may be NULL where none ever has; gone,
+     * out, returned and again for all of a queue that is_mirrored. Entries, and the messages in
+     * them, are borrowed. */
 
     /* One has left for good. */
     void (*gone)(struct queue *q, uint64_t qseq, const struct qentry *e, void *arg);
@@ -139,14 +140,16 @@ struct queue {
     uint32_t consumer_count;
     bool has_exclusive;
     bool had_consumers;
-    bool running;    /* inside queue_run: it does not call itself */
-    bool goes_on;    /* asked for queue_go_on */
-    bool waits;      /* for its head, which somebody needs, to be in memory */
-    bool is_plain;   /* settings ask for nothing when a message comes */
-    bool is_single;  /* settings->single_active */
-    bool has_timed;  /* messages may be here that expire */
-    bool has_buried; /* what was purged is not all freed */
-    uint32_t slices; /* turns that freeing took so far */
+    bool running;     /* inside queue_run: it does not call itself */
+    bool goes_on;     /* asked for queue_go_on */
+    bool waits;       /* for its head, which somebody needs, to be in memory */
+    bool is_plain;    /* settings ask for nothing when a message comes */
+    bool is_single;   /* settings->single_active */
+    bool has_timed;   /* messages may be here that expire */
+    bool has_buried;  /* what was purged is not all freed */
+    bool is_copy;     /* see queue_copy.h */
+    bool is_mirrored; /* copies of it are to know of all that leaves: see queue_ops */
+    uint32_t slices;  /* turns that freeing took so far */
     uint64_t used_at_ms;
     uint64_t wake_at_ms; /* the earliest moment asked for; UINT64_MAX: none */
     uint64_t published;
