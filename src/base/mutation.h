@@ -90,11 +90,33 @@
     X(META_OPS_NOT_KEPT, "leaves out of a snapshot how far nodes have come")                       \
     X(META_SUM_FORGETS, "forgets in its checksum what goes")
 
+/* Of grants, by histories of grants. */
+#define MUTATIONS_GRANT(X)                                                                         \
+    X(GRANT_OF_AGREED_ALONE, "serves without the grants of those it has proposed")                 \
+    X(GRANT_FROM_ANSWER, "counts a grant from its answer, not from its question")                  \
+    X(GRANT_LAST_MASTER_ALONE, "waits for the last master alone, not for those before")            \
+    X(GRANT_TO_AHEAD, "gives a grant to a node whose index is ahead")                              \
+    X(GRANT_OLDER_THAN_EPOCH, "counts a grant that was asked for before the epoch")                \
+    X(GRANT_RESTART_WAITS_NOT, "begins after a restart without waiting for what it had given")     \
+    X(GRANT_BEFORE_UP, "gives grants before its own start is in the log")                          \
+    X(GRANT_TO_DEPOSED, "gives a grant to a node that has not applied what took a queue from it")  \
+    X(GRANT_WITHOUT_INC, "does not look at which process asks, or has asked")                      \
+    X(GRANT_WITHOUT_INDEX, "does not look at which index it is asked with, or has asked with")     \
+    X(GRANT_ADDED_BEFORE_BEGUN, "proposes members before its epoch has begun")                     \
+    X(GRANT_RESTART_KEEPS_ISR, "leaves a node that has restarted among the members in sync")       \
+    X(GRANT_RESTART_KEEPS_EPOCH, "has a master that has restarted go on with its epoch")           \
+    X(GRANT_GONE_WHEN_BROKEN, "takes a process for gone whose link broke")                         \
+    X(GRANT_GONE_CANCELS_ALL, "does not wait for others either when one process is gone")          \
+    X(GRANT_CACHED_TIME, "takes the time at which its turn began for the present one")             \
+    X(GRANT_CLOCKS_ARE_EVEN, "waits no longer than a grant lasts by a clock of its own rate")      \
+    X(GRANT_JUMP_TAKES_NOTHING, "takes nothing for taken that a snapshot has skipped")
+
 #define MUTATIONS(X)                                                                               \
     MUTATIONS_GOSSIP(X)                                                                            \
     MUTATIONS_RAFT(X)                                                                              \
     MUTATIONS_DISK(X)                                                                              \
     MUTATIONS_META(X)                                                                              \
+    MUTATIONS_GRANT(X)                                                                             \
     X(NO_SYNC, "says that a group is durable when it is written, not when it is synced")           \
     X(IGNORE_FAILED_SYNC, "takes a failed sync for a good one")                                    \
     X(SYNC_OPEN_ONLY, "syncs the last segment of a group, not those before it")                    \
