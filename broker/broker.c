@@ -23,6 +23,7 @@
 #include "live.h"
 #include "mgmt/ctl.h"
 #include "mgmt/mgmt_http.h"
+#include "minority.h"
 #include "pager.h"
 #include "service.h"
 #include "shard.h"
@@ -377,6 +378,7 @@ static void free_loops(struct broker *b)
     }
     mem_free(b->shards);
     b->shard_count = 0;
+    minority_free(&b->minority);
     loop_timer_fini(&b->tick);
     loop_free(&b->loop);
     meta_free(&b->meta);
@@ -593,6 +595,7 @@ bool broker_start(struct broker *b, broker_waits_fn waits, void *arg, struct err
     if (b->stopping)
         return true;
     loop_timer_start(&b->tick, BROKER_TICK_MS);
+    b->minority = minority_new(b);
     storage_hand_out(b->storage);
     log_info("broker", b->name, "started version=%s threads=%u memory_limit=%" PRIu64,
              WARREN_VERSION, b->shard_count, broker_live(b)->conf->limits.memory_bytes);

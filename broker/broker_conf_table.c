@@ -102,8 +102,10 @@ static const struct conf_directive directives[] = {
           "no effect yet: queues have no mirrors to move to." },
     { KEY(cluster, "minority-close-after"), AT(cluster.minority_close_after_ms),
       .type = CONF_DURATION, .fallback = "30s",
-      .help = "A node cut off from the majority for so long closes its clients' connections, so "
-              "that they go elsewhere. Has no effect yet." },
+      .help =
+          "On a node that has been cut off from the majority for so long, connections that wait "
+          "for a node out of reach are closed, so that they go elsewhere. Those that use "
+          "queues within reach go on." },
     { KEY(cluster, "start-grace"), AT(cluster.start_grace_ms), .type = CONF_DURATION,
       .fallback = "10s",
       .help = "How long the first of the seeds waits for the others to say whether there is a "

@@ -66,6 +66,11 @@ MUST_CHECK bool remote_reply_ask(struct shard *s, uint16_t node, const struct re
  * dead_letters_go_on is called when they need no longer. */
 bool remote_has_many_letters(const struct shard *s);
 
+/* Connections that wait for an answer of a node that is not reached now, each perhaps several
+ * times. `fn` must not close any. */
+typedef void (*remote_each_waiting_fn)(void *arg, uint64_t connection, uint16_t node);
+void remote_each_waiting(struct shard *s, remote_each_waiting_fn fn, void *arg);
+
 /* An alarm is over, or the disk keeps up again: publishers of other nodes may go on. */
 void remote_go_on(struct shard *s);
 /* Are there any? */

@@ -561,6 +561,27 @@ bool remote_client_take(struct remote_client *c, struct slice frame)
     return next == REMOTE_END;
 }
 
+/* ---- who waits --------------------------------------------------------------------------------
+ */
+
+void remote_client_each_waiting(const struct remote_client *c, remote_waiting_fn fn, void *arg)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < c->charges.count; i++) {
+        const struct remote_charge *charge = remote_ring_at(&c->charges, i);
+        if (charge->connection != 0)
+            fn(arg, charge->connection);
+    }
+    for (size_t i = 0; i < c->awaited.count; i++) {
+        const struct remote_awaited *a = remote_ring_at(&c->awaited, i);
+        if (a->copies != 0 && a->from.connection != 0)
+            fn(arg, a->from.connection);
+    }
+    for (const struct remote_asked *a; (a = idmap_next(&c->asks, &at)) != NULL;)
+        if (a->from.connection != 0)
+            fn(arg, a->from.connection);
+}
+
 /* ---- the end of a life ------------------------------------------------------------------------
  */
 

@@ -112,6 +112,11 @@ MUST_CHECK bool remote_client_take(struct remote_client *c, struct slice frame);
 /* The session is over: another life begins. */
 void remote_client_lost(struct remote_client *c);
 
+/* Connections of whose publishes and requests something is on its way, or not answered yet; each
+ * perhaps several times. `fn` must not call back in here. */
+typedef void (*remote_waiting_fn)(void *arg, uint64_t connection);
+void remote_client_each_waiting(const struct remote_client *c, remote_waiting_fn fn, void *arg);
+
 /* So many dead letters, which are charged to nobody, are on their way that others should wait. */
 bool remote_client_has_many_letters(const struct remote_client *c);
 

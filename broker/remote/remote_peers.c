@@ -418,3 +418,25 @@ bool remote_has_many_letters(const struct shard *s)
     }
     return false;
 }
+
+struct looking {
+    remote_each_waiting_fn fn;
+    void *arg;
+    uint16_t node;
+};
+
+static void on_waiting(void *arg, uint64_t connection)
+{
+    const struct looking *l = arg;
+    l->fn(l->arg, connection, l->node);
+}
+
+void remote_each_waiting(struct shard *s, remote_each_waiting_fn fn, void *arg)
+{
+    size_t at = 0;
+    for (struct remote_peer *p; (p = idmap_next(&s->remotes->peers, &at)) != NULL;) {
+        struct looking l = { fn, arg, p->node };
+        if (p->link != NULL && !link_is_connected(p->link))
+            remote_client_each_waiting(p->client, on_waiting, &l);
+    }
+}

@@ -443,6 +443,49 @@ Test(remote, a_client_that_loses_the_other_side_tells_everybody)
     close_world(w);
 }
 
+static void on_waiting(void *arg, uint64_t connection)
+{
+    ((uint64_t *)arg)[0] += connection == me.connection;
+    ((uint64_t *)arg)[1] += connection == 0;
+}
+
+static uint64_t waiting(const struct world *w)
+{
+    uint64_t seen[2] = { 0 };
+    remote_client_each_waiting(w->client, on_waiting, seen);
+    cr_expect(zero(u64, seen[1]), "nobody's");
+    return seen[0];
+}
+
+Test(remote, who_waits_for_the_other_side_is_known)
+{
+    struct world *w = open_world();
+    static const struct port_channel_ref nobody = { 0 };
+    publish(w, &nobody, 1, 10);
+    cr_expect(zero(u64, waiting(w)), "a dead letter");
+    publish(w, &me, 0, 10);
+    cr_expect(ne(u64, waiting(w), 0), "not taken yet");
+    settle_down(w);
+    cr_expect(zero(u64, waiting(w)));
+    w->waits = true;
+    publish(w, &me, 1, 10);
+    settle_down(w);
+    cr_expect(eq(u64, waiting(w), 1), "not confirmed yet");
+    remote_server_on_durable(w->server, 2, 1);
+    settle_down(w);
+    cr_expect(zero(u64, waiting(w)));
+    consume(w, 4, false);
+    cr_expect(zero(u64, waiting(w)), "a consumer has its answer");
+    struct port_request *r = mem_zalloc(sizeof *r);
+    *r = (struct port_request){ .op = PORT_GET, .qid = QID, .from = me };
+    remote_client_ask(w->client, &r);
+    cr_expect(eq(u64, waiting(w), 1));
+    remote_client_lost(w->client);
+    cr_expect(zero(u64, waiting(w)));
+    forget_frames(&w->there);
+    close_world(w);
+}
+
 Test(remote, a_server_that_loses_the_other_side_gives_all_back)
 {
     struct world *w = open_world();
