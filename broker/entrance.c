@@ -190,7 +190,7 @@ struct entrance *entrance_new(struct broker *b, struct epoch *epoch, struct meta
     e->broker = b;
     e->meta = meta;
     e->meta_setup = setup;
-    e->gossip = gossip_node_new(b);
+    e->gossip = gossip_node_new(b, epoch);
     e->cluster = cluster_open(&(struct cluster_setup){ .loop = broker_loop(b),
                                                        .epoch = epoch,
                                                        .meta = meta,

@@ -5,9 +5,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/shared.h"
+#include "base/shown.h"
 #include "broker.h"
 #include "doorway.h"
 #include "gossip/location_pub.h"
+#include "io/epoch.h"
 #include "link/link_door.h"
 #include "listen.h"
 #include "live.h"
@@ -36,9 +38,74 @@ struct gossip_node {
     size_t goner_count, goner_room;
     uint64_t window_us; /* of rumours */
     unsigned window_count;
+    struct epoch *epoch;
+    struct gossip_proxies *proxies; /* shown: */
+    struct shown shown;
     struct shared is_on;
     struct shared figures[FIGURE_WORDS]; /* for readers of other threads */
 };
+
+/* ---- proxies ----------------------------------------------------------------------------------
+ */
+
+static void put_text(struct slice s, char *room, size_t size)
+{
+    struct text t = text_over(room, size);
+    text_escaped(&t, s);
+}
+
+/* False: it is none, or not there. */
+static bool read_proxy(const struct gossip_net *net, const struct gossip_member *m,
+                       struct gossip_proxy *out)
+{
+    struct gossip_info info;
+    char host[GOSSIP_NET_HOST_MAX];
+    uint16_t port;
+    if ((m->state != GOSSIP_ALIVE && m->state != GOSSIP_SUSPECT) || !gossip_net_info(m, &info) ||
+        info.role != GOSSIP_ROLE_PROXY)
+        return false;
+    memset(out, 0, sizeof *out); /* compared octet by octet */
+    out->id = m->id;
+    put_text(info.name, out->name, sizeof out->name);
+    put_text(info.version, out->version, sizeof out->version);
+    struct text at = text_over(out->address, sizeof out->address);
+    if (gossip_net_place(net, m->id, host, &port))
+        text_put(&at, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host, port);
+    return true;
+}
+
+static struct gossip_proxies *gather_proxies(const struct gossip_net *net)
+{
+    size_t all = net != NULL ? gossip_net_count(net) : 0, count = 0;
+    struct gossip_proxies *p = mem_zalloc(sizeof *p + all * sizeof *p->items);
+    for (size_t i = 0; i < all; i++)
+        count += read_proxy(net, gossip_net_member(net, i), &p->items[count]);
+    p->count = count;
+    return p;
+}
+
+static void free_proxies(void *p)
+{
+    mem_free(p);
+}
+
+static void show_proxies(struct gossip_node *g)
+{
+    struct gossip_proxies *was = g->proxies, *now = gather_proxies(g->net);
+    if (was->count == now->count &&
+        memcmp(was->items, now->items, now->count * sizeof *now->items) == 0) {
+        mem_free(now);
+        return;
+    }
+    g->proxies = now;
+    shown_set(&g->shown, now);
+    epoch_retire(g->epoch, was, free_proxies);
+}
+
+const struct gossip_proxies *gossip_node_proxies(const struct gossip_node *g)
+{
+    return shown_get(&g->shown);
+}
 
 /* ---- what it says of the node -----------------------------------------------------------------
  */
@@ -71,6 +138,7 @@ static void say_pulse(struct gossip_pulse *out, void *arg)
     out->digest_index = g->digest_index;
     out->digest = g->digest;
     count_load(g->broker, &out->load);
+    show_proxies(g); /* where they are may have been learned since */
 
     memset(&f, 0, sizeof f);
     gossip_net_figures(g->net, &f);
@@ -123,6 +191,7 @@ static void on_member(uint64_t id, const struct gossip_member *m, void *arg)
     (void)id;
     (void)m;
     look_at_alarms(arg);
+    show_proxies(arg);
 }
 
 static void on_pulse(const struct gossip_member *m, void *arg)
@@ -285,10 +354,13 @@ void gossip_node_checked(struct gossip_node *g, uint64_t index, uint64_t checksu
 /* ---- life -------------------------------------------------------------------------------------
  */
 
-struct gossip_node *gossip_node_new(struct broker *b)
+struct gossip_node *gossip_node_new(struct broker *b, struct epoch *epoch)
 {
     struct gossip_node *g = mem_zalloc(sizeof *g);
     g->broker = b;
+    g->epoch = epoch;
+    g->proxies = gather_proxies(NULL);
+    shown_init(&g->shown, g->proxies);
     return g;
 }
 
@@ -297,6 +369,7 @@ void gossip_node_free(struct gossip_node **g)
     if (*g == NULL)
         return;
     gossip_node_stop(*g);
+    mem_free((*g)->proxies);
     mem_free((*g)->goners);
     mem_free(*g);
     *g = NULL;
@@ -312,6 +385,7 @@ void gossip_node_stop(struct gossip_node *g)
     location_pub_free(&g->pub);
     gossip_net_free(&g->net);
     look_at_alarms(g); /* of nobody any more */
+    show_proxies(g);
 }
 
 static const char *copy(struct slice s, char *room, size_t size)

@@ -15,9 +15,24 @@
 #include "gossip/gossip_net.h"
 
 struct broker;
+struct epoch;
 struct gossip_node;
 
-struct gossip_node *gossip_node_new(struct broker *b);
+/* A proxy that takes part. */
+struct gossip_proxy {
+    uint64_t id; /* another one at each start of it */
+    char name[GOSSIP_INFO_NAME_MAX + 1];
+    char version[GOSSIP_INFO_NAME_MAX + 1];
+    char address[GOSSIP_NET_HOST_MAX + 8]; /* HOST:PORT of its gossip; empty: not known yet */
+};
+
+/* An immutable snapshot. */
+struct gossip_proxies {
+    size_t count;
+    struct gossip_proxy items[];
+};
+
+struct gossip_node *gossip_node_new(struct broker *b, struct epoch *epoch);
 void gossip_node_free(struct gossip_node **g);
 
 /* The node is in service, by the metadata that is published: its cluster, its number, its start,
@@ -45,6 +60,9 @@ void gossip_node_touch(struct gossip_node *g);
  * process lives that said it, by all that is known here: by the cluster's word it is up, and gossip
  * has not found it dead, which is all there is to go by on a side without a majority. */
 unsigned gossip_node_alarms(const struct meta_version *v, const struct gossip_member *m);
+
+/* Those that are there by the last word. Any thread; good until the turn of its loop ends. */
+const struct gossip_proxies *gossip_node_proxies(const struct gossip_node *g);
 
 /* Who is there; NULL: it takes no part now. */
 const struct gossip_net *gossip_node_net(const struct gossip_node *g);

@@ -21,6 +21,7 @@
 #include "broker_conf.h"
 #include "cluster/meta.h"
 #include "io/mailbox.h"
+#include "link/link_figures.h"
 
 struct cluster;
 struct cluster_first;
@@ -53,6 +54,7 @@ struct cluster_peer {
     uint64_t applied;  /* metadata index it was last heard to have applied; 0: never heard of */
     uint64_t heard_ms; /* clock_mono_ms of its last word */
     char address[CLUSTER_NAME_BYTES]; /* host:port of its cluster port */
+    struct link_figure links;         /* the control links to it, together */
 };
 
 /* An immutable snapshot. */

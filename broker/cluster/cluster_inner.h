@@ -179,6 +179,7 @@ struct cluster_node {
     char name[CLUSTER_NAME_BYTES];
     char address[CLUSTER_NAME_BYTES];
     bool is_known;           /* the node table has it; else it is only somebody's word */
+    struct link_stats past;  /* of links that have gone */
     struct cluster_link out; /* dialled here */
     struct cluster_link in;  /* dialled there */
     uint64_t session;        /* rises when what was sent may have been lost */
@@ -211,6 +212,7 @@ void cluster_links_send_keepalive(struct cluster *c, uint16_t to);
 uint64_t cluster_links_session(const struct cluster *c, uint16_t to);
 bool cluster_links_is_full(const struct cluster *c, uint16_t to);
 bool cluster_links_is_linked(const struct cluster *c, uint16_t to);
+struct link_figure cluster_links_figure(const struct cluster *c, uint16_t to);
 struct cluster_node *cluster_node_find(const struct cluster *c, uint16_t id);
 
 /* ---- who is alive (cluster_watch.c) ---- */

@@ -49,8 +49,10 @@ static struct cluster_node *node_of(struct cluster *c, uint16_t id)
 
 static void drop_link(struct cluster_link *l)
 {
-    if (l->link != NULL)
+    if (l->link != NULL) {
+        link_figure_keep(&l->node->past, l->link);
         link_free(&l->link);
+    }
     mem_free(l->part.bytes);
     l->part = (struct cluster_part){ 0 };
 }
@@ -234,6 +236,32 @@ bool cluster_links_is_linked(const struct cluster *c, uint16_t to)
     return to == c->identity.node || (n != NULL && link_to(n) != NULL);
 }
 
+static void add_figure(struct link_figure *to, const struct link *l)
+{
+    if (l == NULL)
+        return;
+    struct link_figure f = link_figure_of(LINK_CONTROL, l);
+    link_figure_keep(&to->stats, l);
+    to->is_connected = to->is_connected || f.is_connected;
+    to->is_full = to->is_full || f.is_full;
+    to->stats.waiting_bytes += f.stats.waiting_bytes;
+    to->stats.unacked_bytes += f.stats.unacked_bytes;
+    if (f.stats.rtt_us > to->stats.rtt_us)
+        to->stats.rtt_us = f.stats.rtt_us;
+}
+
+struct link_figure cluster_links_figure(const struct cluster *c, uint16_t to)
+{
+    const struct cluster_node *n = cluster_node_find(c, to);
+    struct link_figure f = { .class = LINK_CONTROL };
+    if (n == NULL)
+        return f;
+    f.stats = n->past;
+    add_figure(&f, n->out.link);
+    add_figure(&f, n->in.link);
+    return f;
+}
+
 /* ---- receiving ---- */
 
 static uint64_t entry_bytes(const struct raft_msg *m)
@@ -389,6 +417,7 @@ static void on_lost(struct link *link, enum link_loss why, const struct err *err
     l->part = (struct cluster_part){ 0 };
     n->session++;
     if (l == &n->in) {
+        link_figure_keep(&n->past, l->link);
         link_free(&l->link);
         if (n->out.link != NULL)
             link_kick(n->out.link); /* is it there? */

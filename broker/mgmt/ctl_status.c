@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "cluster/cluster.h"
 #include "cluster/meta_node.h"
+#include "gossip_node.h"
 #include "io/clock.h"
 #include "io/host.h"
 #include "live.h"
@@ -349,6 +350,21 @@ static json_t *metadata(const struct ctl *c)
     return o;
 }
 
+/* By what this node has heard. */
+static json_t *proxies(const struct ctl *c)
+{
+    const struct gossip_proxies *p = gossip_node_proxies(broker_gossip(c->broker));
+    json_t *list = json_array();
+    for (size_t i = 0; i < p->count; i++) {
+        json_t *o = json_object();
+        mgmt_json_put_str(o, "name", p->items[i].name);
+        mgmt_json_put_str(o, "address", p->items[i].address);
+        mgmt_json_put_str(o, "version", p->items[i].version);
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
 /* What this node alone knows, to be joined with the others'. */
 static json_t *own_status(const struct ctl *c)
 {
@@ -392,6 +408,7 @@ static void on_others(json_t *answers, void *arg)
     mgmt_json_put(o, "running_nodes", nodes_that(c, is_running));
     mgmt_json_put(o, "feature_flags", json_array());
     mgmt_json_put(o, "partitions", json_object());
+    mgmt_json_put(o, "proxies", proxies(c));
     mgmt_json_put(o, "waits_for", trouble(c));
     ctl_reply(s->request, o);
     mem_free(s);

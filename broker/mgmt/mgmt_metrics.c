@@ -10,6 +10,7 @@
 #include "io/random.h"
 #include "mgmt/mgmt_export.h"
 #include "mgmt/mgmt_inner.h"
+#include "mgmt/mgmt_links.h"
 #include "mgmt/mgmt_store.h"
 #include "stats/stats_text.h"
 
@@ -393,10 +394,9 @@ static void add_metadata(struct stats_view *v, const struct mgmt_http *m)
     add(v, FAMILY_EXCHANGES, exchanges);
 }
 
-void mgmt_metrics_text(struct mgmt_call *c, const struct mgmt_totals *totals, bool with_queues,
-                       struct text *out)
+static void put_all(struct mgmt_http *m, const struct mgmt_totals *totals, bool with_queues,
+                    struct text *out)
 {
-    struct mgmt_http *m = c->m;
     struct mgmt_counts counts;
     mgmt_counts_read(m->broker, &counts);
     struct store_stats store;
@@ -427,22 +427,62 @@ void mgmt_metrics_text(struct mgmt_call *c, const struct mgmt_totals *totals, bo
     gossip_node_metrics(broker_gossip(m->broker), out);
 }
 
+struct asking {
+    struct mgmt_call *call;
+    bool with_queues;
+    mgmt_metrics_fn done;
+    struct link_figures *links;
+};
+
 static void on_totals(void *arg, const struct mgmt_totals *all, const struct mgmt_totals *vhosts,
                       size_t vhost_count)
 {
+    struct asking *a = arg;
+    struct text out;
     (void)vhosts;
     (void)vhost_count;
-    struct text out;
     text_init(&out, METRICS_MAX_BYTES);
-    mgmt_metrics_text(arg, all, true, &out);
-    if (out.cut)
-        mgmt_reply_octets(arg, 500, "text/plain; charset=utf-8", slice_str("too many figures\n"));
-    else
-        mgmt_reply_octets(arg, 200, STATS_TEXT_PROMETHEUS_TYPE, text_view(&out));
+    put_all(a->call->m, all, a->with_queues, &out);
+    link_figures_text(a->links, &out);
+    a->done(a->call, &out);
     text_fini(&out);
+    link_figures_free(&a->links);
+    mem_free(a);
+}
+
+static void on_links(void *arg, const struct mgmt_link *links, size_t count)
+{
+    struct asking *a = arg;
+    struct mgmt_http *m = a->call->m;
+    for (size_t i = 0; i < count; i++) {
+        const struct meta_node *n = meta_node_get(broker_meta(m->broker), links[i].node);
+        if (n != NULL) /* else it was forgotten, and its links go */
+            link_figures_add(a->links, n->name, &links[i].figure);
+    }
+    mgmt_ask_totals(m->broker, m->loop, NULL, on_totals, a);
+}
+
+void mgmt_ask_metrics(struct mgmt_call *c, bool with_queues, mgmt_metrics_fn done)
+{
+    struct asking *a = mem_zalloc(sizeof *a);
+    *a = (struct asking){ c, with_queues, done, link_figures_new(random_u64()) };
+    mgmt_ask_links(c->m->broker, c->m->loop, on_links, a);
+}
+
+void mgmt_metrics_too_many(struct mgmt_call *c)
+{
+    mgmt_reply_octets(c, 500, "text/plain; charset=utf-8", slice_str("too many figures\n"));
+}
+
+static void on_metrics(struct mgmt_call *c, const struct text *all)
+{
+    if (all->cut)
+        mgmt_metrics_too_many(c);
+    else
+        mgmt_reply_octets(c, 200, STATS_TEXT_PROMETHEUS_TYPE, text_view(all));
 }
 
 void mgmt_serve_metrics(struct mgmt_call *c)
 {
-    mgmt_ask_totals(c->m->broker, c->m->loop, NULL, on_totals, c);
+    mgmt_ask_metrics(c, true, on_metrics);
 }

@@ -56,8 +56,11 @@
     X(warren_cluster_applied_everywhere_index, GAUGE, s->all_applied,                              \
       "Metadata index that is in force at all nodes that are up.")
 
-/* Everything but what is said of queues, or, with totals, everything. */
-void mgmt_metrics_text(struct mgmt_call *c, const struct mgmt_totals *totals, bool with_queues,
-                       struct text *out);
+/* All figures but those of queues, or, with_queues, those of all queues together too; lent. */
+typedef void (*mgmt_metrics_fn)(struct mgmt_call *c, const struct text *all);
+void mgmt_ask_metrics(struct mgmt_call *c, bool with_queues, mgmt_metrics_fn done);
+
+/* The answer when `all` is cut. */
+void mgmt_metrics_too_many(struct mgmt_call *c);
 
 #endif

@@ -196,20 +196,20 @@ static void start(struct metrics *x)
     loop_again(x->call->m->loop, &x->next);
 }
 
-static void on_totals(void *arg, const struct mgmt_totals *all, const struct mgmt_totals *vhosts,
-                      size_t vhost_count)
+static void on_others(struct mgmt_call *c, const struct text *all)
 {
-    (void)vhosts;
-    (void)vhost_count;
-    struct metrics *x =
-        metrics_new(arg, "rabbitmq_", GROUP_COARSE | GROUP_CONSUMERS | GROUP_METRICS);
-    mgmt_metrics_text(arg, all, false, &x->out);
+    if (all->cut) {
+        mgmt_metrics_too_many(c);
+        return;
+    }
+    struct metrics *x = metrics_new(c, "rabbitmq_", GROUP_COARSE | GROUP_CONSUMERS | GROUP_METRICS);
+    text_slice(&x->out, text_view(all));
     start(x);
 }
 
 void mgmt_serve_metrics_per_object(struct mgmt_call *c)
 {
-    mgmt_ask_totals(c->m->broker, c->m->loop, NULL, on_totals, c);
+    mgmt_ask_metrics(c, false, on_others);
 }
 
 /* ?family=queue_coarse_metrics&family=queue_metrics: the names may stand anywhere. */

@@ -335,6 +335,18 @@ static void print_maintenance(const json_t *states)
         printf("Node: %s, status: %s\n", node, json_string_value(v));
 }
 
+/* RabbitMQ has none, so there is no word of them where there are none. */
+static void print_proxies(const json_t *proxies)
+{
+    size_t index;
+    json_t *p;
+    if (json_array_size(proxies) == 0)
+        return;
+    heading("Proxies");
+    json_array_foreach(proxies, index, p) printf("%s: at %s, Warren %s\n", text_of(p, "name"),
+                                                 text_of(p, "address"), text_of(p, "version"));
+}
+
 void warrenctl_print_cluster(const json_t *o, bool old_only)
 {
     if (old_only) {
@@ -351,6 +363,7 @@ void warrenctl_print_cluster(const json_t *o, bool old_only)
     heading("Running Nodes");
     print_lines_or_none(json_object_get(o, "running_nodes"));
     print_versions(json_object_get(o, "versions"));
+    print_proxies(json_object_get(o, "proxies"));
     print_maintenance(json_object_get(o, "maintenance_status"));
     print_alarms(json_object_get(o, "alarms"));
     heading("Network Partitions");

@@ -31,8 +31,8 @@ struct remotes *remotes_new(struct shard *s)
 static void close_one(struct remotes *r)
 {
     loop_task_cancel(r->shard->loop, &r->flush_task);
-    remote_close_peers(r);
     remote_close_sessions(r);
+    remote_close_peers(r); /* these count what those have carried */
     if (r->hall != NULL)
         link_hall_free(&r->hall);
 }

@@ -14,6 +14,7 @@
 #define WARREN_REMOTE_H
 
 #include "client/reply_to.h"
+#include "link/link_figures.h"
 #include "model/message.h"
 #include "port.h"
 
@@ -65,6 +66,10 @@ MUST_CHECK bool remote_reply_ask(struct shard *s, uint16_t node, const struct re
 /* Dead letters wait while a node takes so few that many are on their way;
  * dead_letters_go_on is called when they need no longer. */
 bool remote_has_many_letters(const struct shard *s);
+
+/* The links to other nodes that there are, and, for each node, those that have gone together. */
+typedef void (*remote_each_link_fn)(void *arg, uint16_t node, const struct link_figure *f);
+void remote_each_link(struct shard *s, remote_each_link_fn fn, void *arg);
 
 /* Connections that wait for an answer of a node that is not reached now, each perhaps several
  * times. `fn` must not close any. */

@@ -27,7 +27,8 @@ struct remote_peer {
     bool is_publishing;
     bool is_unreachable; /* nobody knows where it is: what is said is lost at the turn's end */
     struct remote_client *client;
-    struct link *link; /* NULL: not used in this life */
+    struct link *link;      /* NULL: not used in this life */
+    struct link_stats past; /* of links that have gone, of its sessions too */
     TAILQ_ENTRY(remote_peer) due_entry;
 };
 
@@ -61,6 +62,8 @@ struct remotes {
 void remote_flush_peers(struct remotes *r);
 void remote_close_peers(struct remotes *r);
 void remote_lose_peer(struct remotes *r, uint16_t node);
+/* A link to that node ends. */
+void remote_end_link(struct remotes *r, uint16_t node, struct link **l);
 
 /* remote_sessions.c */
 struct link_hall *remote_open_hall(struct remotes *r);

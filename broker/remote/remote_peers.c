@@ -139,11 +139,40 @@ static void not_publishing(struct remote_peer *p)
     p->is_publishing = false;
 }
 
+static struct remote_peer *find(const struct shard *s, uint16_t node);
+static struct remote_peer *make(struct shard *s, uint16_t node);
+
+void remote_end_link(struct remotes *r, uint16_t node, struct link **l)
+{
+    struct remote_peer *p = find(r->shard, node);
+    link_figure_keep(&(p != NULL ? p : make(r->shard, node))->past, *l);
+    link_free(l);
+}
+
+void remote_each_link(struct shard *s, remote_each_link_fn fn, void *arg)
+{
+    struct link_figure f;
+    size_t at = 0;
+    for (struct remote_peer *p; (p = idmap_next(&s->remotes->peers, &at)) != NULL;) {
+        f = (struct link_figure){ .class = LINK_BULK, .stats = p->past };
+        fn(arg, p->node, &f);
+        if (p->link != NULL) {
+            f = link_figure_of(LINK_BULK, p->link);
+            fn(arg, p->node, &f);
+        }
+    }
+    at = 0;
+    for (struct remote_session *ss; (ss = idmap_next(&s->remotes->sessions, &at)) != NULL;) {
+        f = link_figure_of(LINK_BULK, ss->link);
+        fn(arg, ss->node, &f);
+    }
+}
+
 /* This life is over. */
 static void lose(struct remote_peer *p)
 {
     if (p->link != NULL)
-        link_free(&p->link);
+        remote_end_link(p->all, p->node, &p->link);
     not_publishing(p);
     remote_client_lost(p->client);
     hosted_letters_go_on(shard_of(p));

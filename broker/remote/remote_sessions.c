@@ -266,7 +266,7 @@ static void take_apart(struct remote_session *ss)
         TAILQ_REMOVE(&ss->all->due_sessions, ss, due_entry);
     drop_fences(ss);
     remote_server_free(&ss->server);
-    link_free(&ss->link);
+    remote_end_link(ss->all, ss->node, &ss->link);
     loop_bury(shard_of(ss)->loop, ss, free_session);
 }
 

@@ -6,6 +6,7 @@
 #include "gossip/location_pub.h"
 #include "io/cookie.h"
 #include "io/random.h"
+#include "link/link_figures.h"
 
 #define LOOK_MS   500u
 #define BEHIND_MS 3000u /* behind what others have for so long: another broker may do better */
@@ -347,6 +348,18 @@ void location_sub_show(const struct location_sub *s, struct text *out)
              (unsigned long long)f.changes, (unsigned long long)f.table.old);
 }
 
+/* Of the link to the broker that feeds us now. */
+static void link_metrics(const struct location_sub *s, struct text *out)
+{
+    if (s->link == NULL || link_peer(s->link) == NULL)
+        return;
+    struct link_figures *f = link_figures_new(random_u64());
+    struct link_figure one = link_figure_of(LINK_FEED, s->link);
+    link_figures_add(f, slice_str(link_peer(s->link)->id.name), &one);
+    link_figures_text(f, out);
+    link_figures_free(&f);
+}
+
 void location_sub_metrics(const struct location_sub *s, struct text *out)
 {
     struct location_sub_figures f;
@@ -371,4 +384,5 @@ void location_sub_metrics(const struct location_sub *s, struct text *out)
                  "warren_location_%s %llu\n",
                  rows[i].name, rows[i].help, rows[i].name, rows[i].type, rows[i].name,
                  (unsigned long long)rows[i].value);
+    link_metrics(s, out);
 }

@@ -112,8 +112,10 @@ bool link_send(struct link *l, enum link_priority priority, uint8_t type, struct
     link_flow_append(&l->flow, priority, type, head, block, body);
     l->stats.frames_out++;
     l->stats.bytes_out += head.len + body.len;
-    if (held + head.len + body.len >= l->window_bytes)
+    if (held + head.len + body.len >= l->window_bytes && !l->full) {
         l->full = true;
+        l->stats.fills++;
+    }
     if (l->state != LINK_CONNECTED)
         lose_unless_up(l);
     else if (link_flow_waiting(&l->flow) >= PUMP_NOW_BYTES && !stream_is_full(l->stream))

@@ -200,6 +200,7 @@ struct link_stats {
     uint64_t bytes_in, bytes_out;   /* of these */
     uint64_t connects;              /* connections that were proven */
     uint64_t resumes;               /* ... that went on with a session */
+    uint64_t fills;                 /* times that it became full */
     size_t waiting_bytes;           /* not given to a connection yet */
     size_t unacked_bytes; /* given, not acknowledged (resume_ms) or not with the kernel yet */
     uint32_t rtt_us;      /* the last one measured; 0: none yet */

@@ -1,0 +1,154 @@
+"""What a cluster shows of its inside: who takes part in gossip, and what its links carry."""
+
+import re
+import signal
+
+from harness.api import Api
+from harness.case import Case
+from harness.cluster import Cluster
+from harness.procs import free_port
+from harness.proxy_view import command, http_get
+from harness.waits import LONG, wait_until
+
+TARGETS = ("broker",)
+LOCAL = {"x-queue-master-locator": "client-local"}
+
+
+class Seen(Case):
+    def setUp(self):
+        super().setUp()
+        self.cluster = Cluster(self.folder("cluster"), 3)
+        for n in self.cluster.nodes:
+            self.own(n)
+        self.cluster.start()
+        self.here, self.there, self.third = self.cluster.nodes
+
+    def ctl(self, node, *args):
+        out = node.ctl("-n", node.node, "-q", *args)
+        self.assertEqual(out.returncode, 0, "%s\n%s%s" % (args, out.stdout, out.stderr))
+        return out.stdout
+
+    def observer(self):
+        """A proxy that takes part, and the number of its port."""
+        port = free_port()
+        conf = {"global": {"cookie-file": self.cluster.path("cookie"),
+                           "gossip": "127.0.0.1:%d" % port,
+                           "gossip-seed": "127.0.0.1:%d" % self.here.cluster_port}}
+        return self.proxy(self.cluster.nodes, conf), port
+
+    def figures(self, text, name, **labels):
+        """{labels of a series that has these: value}"""
+        found = {}
+        for line in text.split("\n"):
+            m = re.match(r"%s(?:\{(.*)\})? (\S+)$" % name, line)
+            if not m:
+                continue
+            of = dict(re.findall(r'(\w+)="([^"]*)"', m.group(1) or ""))
+            if all(of.get(k) == v for k, v in labels.items()):
+                found[tuple(sorted(of.items()))] = float(m.group(2))
+        return found
+
+    def sum(self, text, name, **labels):
+        return sum(self.figures(text, name, **labels).values())
+
+    def metrics(self, node):
+        port = int(node.conf["listen"]["management"].rsplit(":", 1)[1])
+        return Api(port).get("/metrics").body
+
+
+class Gossip(Seen):
+    def test_a_proxy_is_seen_by_every_node_and_sees_them_all(self):
+        proxy, port = self.observer()
+        for n in self.cluster.nodes:
+            said = wait_until(lambda n=n: re.search(
+                r"Proxies\S*\n\nproxy@\S+: at 127.0.0.1:%d, Warren \d\S*\n" % port,
+                self.ctl(n, "cluster_status")), "%s sees the proxy" % n.name, LONG)
+            self.assertTrue(said)
+
+        def all_alive():
+            said = command(proxy, "show gossip")
+            return " members=4 alive=4 " in said and all(
+                re.search(r"^%s broker alive " % n.node, said, re.M) for n in self.cluster.nodes)
+        wait_until(all_alive, "the proxy sees the nodes", LONG)
+        self.assertRegex(command(proxy, "show gossip"), r"(?m)^proxy@\S+ proxy alive self ")
+
+        for n in self.cluster.nodes:
+            wait_until(lambda n=n: self.sum(self.metrics(n), "warren_gossip_members",
+                                            state="alive") == 4, "the figures", LONG)
+        seen = []
+
+        def is_fed():
+            seen[:] = [http_get(proxy.stats_port, "/metrics")[1]]
+            return self.sum(seen[0], "warren_link_connected", **{"class": "feed"}) == 1
+        wait_until(is_fed, "the proxy's link", LONG)
+        text = seen[0]
+        self.assertEqual(self.sum(text, "warren_gossip_members", state="alive"), 4)
+        self.assertGreater(self.sum(text, "warren_link_received_bytes_total"), 0)
+
+        proxy.stop()
+        for n in self.cluster.nodes:
+            wait_until(lambda n=n: "Proxies" not in self.ctl(n, "cluster_status"),
+                       "%s sees it no more" % n.name, LONG)
+
+    def test_one_that_is_killed_is_missed(self):
+        proxy, _ = self.observer()
+        wait_until(lambda: "Proxies" in self.ctl(self.there, "cluster_status"), "seen", LONG)
+        proxy.proc.tolerated = True
+        proxy.proc.signal(signal.SIGKILL)
+        wait_until(lambda: "Proxies" not in self.ctl(self.there, "cluster_status"), "missed", LONG)
+
+
+class Links(Seen):
+    def link(self, node, name, peer, of="bulk"):
+        return self.sum(self.metrics(node), "warren_link_" + name,
+                        **{"class": of, "peer": peer.node})
+
+    def test_control_links_are_counted_by_peer(self):
+        for peer in (self.there, self.third):
+            wait_until(lambda p=peer: self.link(self.here, "connected", p, "control") == 1,
+                       "a link to " + peer.name, LONG)
+            self.assertGreater(self.link(self.here, "sent_bytes_total", peer, "control"), 0)
+            self.assertGreater(self.link(self.here, "received_frames_total", peer, "control"), 0)
+            wait_until(lambda p=peer: self.link(self.here, "rtt_seconds", p, "control") > 0,
+                       "a round trip", LONG)
+        self.assertEqual(self.figures(self.metrics(self.here), "warren_link_connected",
+                                      peer=self.here.node), {})
+        before = self.link(self.here, "connects_total", self.there, "control")
+        self.there.kill()
+        wait_until(lambda: self.link(self.here, "connected", self.there, "control") == 0,
+                   "it is gone", LONG)
+        self.cluster.start([self.there])
+        wait_until(lambda: self.link(self.here, "connected", self.there, "control") == 1,
+                   "it is back", LONG)
+        self.assertGreater(self.link(self.here, "connects_total", self.there, "control"), before)
+
+    def test_those_of_messages_on_both_sides(self):
+        octets, count = 100000, 20
+        self.channel(address=self.there.address).declare("far", arguments=LOCAL)
+        ch = self.channel(address=self.here.address)
+        ch.call("confirm.select")
+        for _ in range(count):
+            ch.publish("", "far", b"m" * octets)
+            ch.expect("basic.ack")
+        sent = self.link(self.here, "sent_bytes_total", self.there)
+        self.assertGreater(sent, octets * count)
+        self.assertLess(sent, octets * count * 1.1)
+        self.assertEqual(self.link(self.there, "received_bytes_total", self.here), sent)
+        self.assertEqual(self.link(self.here, "connected", self.there), 1)
+        self.assertEqual(self.link(self.there, "connected", self.here), 1)
+        self.assertEqual(self.link(self.here, "full", self.there), 0)
+        self.assertEqual(self.link(self.here, "sent_bytes_total", self.third), 0)
+
+        # What a link has carried stays counted when it is gone.
+        self.there.kill()
+        wait_until(lambda: self.link(self.here, "connected", self.there) == 0, "lost", LONG)
+        self.assertEqual(self.link(self.here, "sent_bytes_total", self.there), sent)
+
+    def test_the_cluster_in_figures(self):
+        texts = [self.metrics(n) for n in self.cluster.nodes]
+        self.assertEqual(sum(self.sum(t, "warren_cluster_leads") for t in texts), 1)
+        for t in texts:
+            self.assertEqual(self.sum(t, "warren_cluster_nodes"), 3)
+            self.assertEqual(self.sum(t, "warren_cluster_voters"), 3)
+            self.assertEqual(self.sum(t, "warren_cluster_cut_off"), 0)
+            self.assertGreater(self.sum(t, "warren_cluster_applied_index"), 0)
