@@ -95,6 +95,7 @@ static void forget_cluster(struct cluster *c)
 {
     c->is_ready = false;
     c->is_cut_off = false;
+    cluster_grants_end(c);
     c->leader = 0;
     c->term = c->first_term = 0;
     c->leaderless_ms = clock_mono_ms();
@@ -201,6 +202,7 @@ void cluster_nodes_changed(struct cluster *c)
     if (c->identity.node == 0 || c->parted != NULL)
         return;
     cluster_links_sync(c);
+    cluster_grants_nodes_changed(c);
     keep_known(c);
     tell_counted(c);
     cluster_propose_again(c); /* what was said while it was not up went unheard */
@@ -216,6 +218,7 @@ static void on_tick(void *arg)
         cluster_watch_tick(c, now_ms);
         cluster_propose_tick(c, now_ms);
         cluster_members_tick(c, now_ms);
+        cluster_grants_tick(c);
     }
     cluster_wait_tick(c, now_ms);
     cluster_status_changed(c);
@@ -257,6 +260,7 @@ struct cluster *cluster_open(const struct cluster_setup *setup, struct err *err)
     cluster_drive_init(c);
     cluster_raft_init(c);
     cluster_links_init(c);
+    cluster_grants_init(c);
     cluster_hall_init(c);
     cluster_seek_init(c);
     cluster_orders_init(c);
@@ -309,6 +313,7 @@ void cluster_stop(struct cluster *c)
     cluster_seek_stop(c);
     cluster_hall_stop(c);
     cluster_links_fini(c);
+    cluster_grants_end(c);
     cluster_raft_stop(c);
     c->parted = NULL; /* nothing new begins: what the disk has is what the next start finds */
     cluster_orders_stop(c);
@@ -327,6 +332,7 @@ void cluster_free(struct cluster **cluster)
     cluster_hall_free(c);
     cluster_seek_fini(c);
     cluster_links_free(c);
+    cluster_grants_fini(c);
     cluster_raft_fini(c);
     cluster_apply_fini(c);
     cluster_status_fini(c);

@@ -81,6 +81,20 @@ const struct cluster_status *cluster_status(const struct cluster *c);
 /* Any thread: false, and *why, when the metadata cannot be changed now. */
 MUST_CHECK bool cluster_has_majority(const struct cluster *c, struct text *why);
 
+/* ---- grants: who may serve a queue that has mirrors; see grant.h -------------------------------
+ */
+
+/* Any thread, at the moment of handing out or taking in: the members of the queue's in-sync set, as
+ * agreed upon or as proposed. Without others among them it is true, and costs nothing. What is
+ * missing is asked for, and setup.on_grants called when it has come. */
+MUST_CHECK bool cluster_may_serve(struct cluster *c, uint64_t epoch, const uint16_t *members,
+                                  size_t count);
+
+/* The control thread, while this node is in a cluster: when, by clock_boot_us, it may begin to
+ * serve what the entry `epoch` has made it the master of; see grant_begins_us. */
+int64_t cluster_begins_us(const struct cluster *c, uint64_t epoch, const uint16_t *earlier,
+                          size_t count);
+
 /* ---- orders: any thread ------------------------------------------------------------------------
  */
 
@@ -154,6 +168,9 @@ struct cluster_setup {
     /* Its start is known to the cluster, and it knows all that was agreed upon before: after a
      * start, and after each change of membership. */
     void (*on_ready)(void *arg);
+    /* What cluster_may_serve refused may be granted now, and what cluster_begins_us said may be too
+     * late. May be NULL. */
+    void (*on_grants)(void *arg);
     /* It takes a while, because it waits for others; once. */
     void (*on_waiting)(void *arg);
     /* It cannot go on; once. */

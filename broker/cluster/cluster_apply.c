@@ -129,6 +129,7 @@ static void apply_some(struct cluster *c)
             c->setup.on_checked(a->applied, meta_checksum(c->meta), c->setup.arg);
     }
     show(c);
+    cluster_grants_applied(c, a->applied, false);
     struct raft_event ev = { .kind = RAFT_EV_APPLIED, .index = a->applied };
     cluster_raft_step(c, &ev);
     cluster_propose_answer(c);
@@ -186,6 +187,7 @@ void cluster_apply_restored(struct cluster *c, uint64_t index)
     a->applied = index;
     if (a->committed < index)
         a->committed = index;
+    cluster_grants_applied(c, index, true);
     struct raft_event ev = { .kind = RAFT_EV_APPLIED, .index = index };
     cluster_raft_step(c, &ev);
     cluster_propose_skipped(c);

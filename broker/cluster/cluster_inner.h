@@ -8,6 +8,7 @@
  *   cluster_propose.c    changes that this node asks for, on their way, and their answers
  *   cluster_links.c      control links to the other nodes, and what travels over them
  *   cluster_watch.c      who is alive, and who cannot change anything
+ *   cluster_grants.c     the driver of grants: who may serve what has mirrors
  *   cluster_members.c    who votes, and this node's own coming and going
  *   cluster_seek.c       looking for a cluster to join; cluster_hall.c: answering who looks
  *   cluster_status.c     all of it, for other threads to see
@@ -18,9 +19,12 @@
 #define WARREN_CLUSTER_INNER_H
 
 #include "base/log.h"
+#include "base/shared.h"
 #include "base/shown.h"
 #include "cluster/cluster.h"
 #include "cluster/cluster_place.h"
+#include "cluster/grant.h"
+#include "cluster/grant_board.h"
 #include "cluster/meta_entry.h"
 #include "cluster/meta_node.h"
 #include "cluster/meta_replace.h"
@@ -39,6 +43,7 @@
 #define CLUSTER_CUT_OFF_MS   1200u /* without a leader: two election timeouts */
 #define CLUSTER_UNKNOWN_MS   5000u /* then whoever waits is told that nobody knows */
 #define CLUSTER_RESEND_MS    1000u /* nothing of ours was applied: it may have been lost */
+#define CLUSTER_POKE_MS      5u    /* between two looks at which grants are needed */
 #define CLUSTER_OP_BYTES_MAX (RAFT_ENTRY_BYTES_MAX - 1024u) /* of one change */
 
 /* ---- the driver (cluster_raft.c) ---- */
@@ -187,8 +192,11 @@ struct cluster_node {
     uint64_t keepalive_ms;   /* of its last keepalive to this node */
     uint64_t said_down_ms;   /* a NODE_DOWN was proposed then */
     uint64_t applied;
-    bool is_leaving; /* it says so */
-    bool is_gone;    /* its link broke, and its port refuses */
+    bool is_leaving;                   /* it says so */
+    bool is_gone;                      /* its link broke, and its port refuses */
+    char listener[CLUSTER_NAME_BYTES]; /* where the node table has the process `listener_inc` */
+    uint32_t listener_inc;
+    uint64_t listener_us; /* known since then */
     struct log_rate troubles;
 };
 
@@ -209,11 +217,46 @@ void cluster_links_sync(struct cluster *c);
 void cluster_links_send(struct cluster *c, const struct raft_msg *m);
 MUST_CHECK bool cluster_links_send_ops(struct cluster *c, uint16_t to, struct buf *ops);
 void cluster_links_send_keepalive(struct cluster *c, uint16_t to);
+void cluster_links_send_grant_ask(struct cluster *c, uint16_t to, const struct grant_ask *ask);
+void cluster_links_send_grant_answer(struct cluster *c, uint16_t to,
+                                     const struct grant_answer *answer);
 uint64_t cluster_links_session(const struct cluster *c, uint16_t to);
 bool cluster_links_is_full(const struct cluster *c, uint16_t to);
 bool cluster_links_is_linked(const struct cluster *c, uint16_t to);
 struct link_figure cluster_links_figure(const struct cluster *c, uint16_t to);
 struct cluster_node *cluster_node_find(const struct cluster *c, uint16_t id);
+
+/* ---- grants (cluster_grants.c) ---- */
+
+struct cluster_poke {
+    struct mail mail;
+    struct shared state; /* 0: at rest, 1: on its way, 2: it was looked at a moment ago */
+    struct cluster *cluster;
+};
+
+struct cluster_grants {
+    struct grant *core; /* NULL: of no cluster */
+    struct grant_effects *effects;
+    struct grant_board *board;
+    struct shared self; /* the node's number, for other threads */
+    struct loop_timer timer;
+    struct cluster_poke *poke; /* a grant is missing, says another thread */
+    struct loop_timer rest;    /* behind a poke */
+};
+
+void cluster_grants_init(struct cluster *c);
+void cluster_grants_begin(struct cluster *c, uint64_t index);
+void cluster_grants_end(struct cluster *c);
+void cluster_grants_fini(struct cluster *c);
+void cluster_grants_step(struct cluster *c, const struct grant_event *ev);
+void cluster_grants_tick(struct cluster *c);
+/* Masters moved: to be told before the entries are, by which they did. */
+void cluster_grants_moved(struct cluster *c, uint16_t from, uint16_t to, uint64_t index);
+void cluster_grants_applied(struct cluster *c, uint64_t index, bool has_skipped);
+void cluster_grants_nodes_changed(struct cluster *c);
+void cluster_grants_forgotten(struct cluster *c, uint16_t node);
+/* Its port refuses. */
+void cluster_grants_refused(struct cluster *c, const struct cluster_node *n);
 
 /* ---- who is alive (cluster_watch.c) ---- */
 
@@ -371,6 +414,7 @@ struct cluster {
     struct cluster_propose propose;
     struct cluster_drive drive;
     struct cluster_links links;
+    struct cluster_grants grants;
     struct cluster_seek seek;
     struct cluster_orders orders;
     struct link_hall *ask_hall;

@@ -17,6 +17,8 @@ enum frame_type {
     FRAME_RAFT_PART,              /* a piece of one; more follow */
     FRAME_OPS,                    /* envelopes, for the leader to propose */
     FRAME_KEEPALIVE,              /* u64 applied, u8 flags */
+    FRAME_GRANT_ASK,              /* see grant.h */
+    FRAME_GRANT_ANSWER,
 };
 
 #define KEEPALIVE_LEAVING 1u
@@ -60,6 +62,7 @@ static void drop_link(struct cluster_link *l)
 static void forget(struct cluster *c, struct cluster_node *n)
 {
     TAILQ_REMOVE(&c->links.nodes, n, entry);
+    cluster_grants_forgotten(c, n->id);
     drop_link(&n->out);
     drop_link(&n->in);
     loop_bury(c->loop, n, mem_free);
@@ -204,17 +207,40 @@ bool cluster_links_send_ops(struct cluster *c, uint16_t to, struct buf *ops)
     return l != NULL && link_send(l, LINK_BULKY, FRAME_OPS, slice_of(NULL, 0), ops, buf_slice(ops));
 }
 
-void cluster_links_send_keepalive(struct cluster *c, uint16_t to)
+static void send_small(struct cluster *c, uint16_t to, enum frame_type type,
+                       const struct wire_out *w)
 {
     struct cluster_node *n = cluster_node_find(c, to);
     struct link *l = n != NULL ? link_to(n) : NULL;
+    CHECK(!w->overflow);
+    if (l != NULL)
+        (void)link_send(l, LINK_URGENT, (uint8_t)type, wire_out_slice(w), NULL, slice_of(NULL, 0));
+}
+
+void cluster_links_send_keepalive(struct cluster *c, uint16_t to)
+{
     uint8_t bytes[9];
     struct wire_out w = wire_out_over(bytes, sizeof bytes);
     wire_put_u64(&w, c->apply.applied);
     wire_put_u8(&w, c->phase == CLUSTER_LEAVING ? KEEPALIVE_LEAVING : 0);
-    if (l != NULL)
-        (void)link_send(l, LINK_URGENT, FRAME_KEEPALIVE, wire_out_slice(&w), NULL,
-                        slice_of(NULL, 0));
+    send_small(c, to, FRAME_KEEPALIVE, &w);
+}
+
+void cluster_links_send_grant_ask(struct cluster *c, uint16_t to, const struct grant_ask *ask)
+{
+    uint8_t bytes[GRANT_ASK_BYTES];
+    struct wire_out w = wire_out_over(bytes, sizeof bytes);
+    grant_put_ask(&w, ask);
+    send_small(c, to, FRAME_GRANT_ASK, &w);
+}
+
+void cluster_links_send_grant_answer(struct cluster *c, uint16_t to,
+                                     const struct grant_answer *answer)
+{
+    uint8_t bytes[GRANT_ANSWER_BYTES];
+    struct wire_out w = wire_out_over(bytes, sizeof bytes);
+    grant_put_answer(&w, answer);
+    send_small(c, to, FRAME_GRANT_ANSWER, &w);
 }
 
 uint64_t cluster_links_session(const struct cluster *c, uint16_t to)
@@ -355,6 +381,24 @@ static bool take_keepalive(struct cluster *c, struct cluster_node *n, struct sli
     return true;
 }
 
+static bool take_grant_ask(struct cluster *c, const struct cluster_node *n, struct slice octets)
+{
+    struct grant_event ev = { .kind = GRANT_EV_ASK, .node = n->id };
+    if (!grant_take_ask(octets, &ev.ask))
+        return false;
+    cluster_grants_step(c, &ev);
+    return true;
+}
+
+static bool take_grant_answer(struct cluster *c, const struct cluster_node *n, struct slice octets)
+{
+    struct grant_event ev = { .kind = GRANT_EV_ANSWER, .node = n->id };
+    if (!grant_take_answer(octets, &ev.answer))
+        return false;
+    cluster_grants_step(c, &ev);
+    return true;
+}
+
 static void on_frame(struct link *link, const struct link_frame *f, void *arg)
 {
     struct cluster_link *l = arg;
@@ -376,6 +420,12 @@ static void on_frame(struct link *link, const struct link_frame *f, void *arg)
     case FRAME_KEEPALIVE:
         ok = take_keepalive(c, n, f->payload);
         break;
+    case FRAME_GRANT_ASK:
+        ok = take_grant_ask(c, n, f->payload);
+        break;
+    case FRAME_GRANT_ANSWER:
+        ok = take_grant_answer(c, n, f->payload);
+        break;
     default: /* of a later version: not for us */
         break;
     }
@@ -395,6 +445,7 @@ static void opened(struct cluster *c, struct cluster_node *n)
     n->heard_ms = loop_now_ms(c->loop);
     struct raft_event ev = { .kind = RAFT_EV_PEER_OPEN, .node = n->id };
     cluster_raft_step(c, &ev);
+    cluster_grants_step(c, &(struct grant_event){ .kind = GRANT_EV_OPEN, .node = n->id });
     cluster_propose_go_on(c);
     cluster_status_changed(c);
 }
@@ -416,6 +467,7 @@ static void on_lost(struct link *link, enum link_loss why, const struct err *err
     mem_free(l->part.bytes);
     l->part = (struct cluster_part){ 0 };
     n->session++;
+    cluster_grants_step(c, &(struct grant_event){ .kind = GRANT_EV_BROKEN, .node = n->id });
     if (l == &n->in) {
         link_figure_keep(&n->past, l->link);
         link_free(&l->link);
@@ -443,6 +495,8 @@ static void on_trouble(struct link *link, enum link_trouble what, enum link_refu
         cluster_raft_step(c, &ev);
         cluster_members_look(c);
     }
+    if (what == LINK_TROUBLE_NOBODY && n->in.link == NULL)
+        cluster_grants_refused(c, n);
     if (what == LINK_TROUBLE_REFUSED && refusal == LINK_REFUSED_NOT_MEMBER)
         cluster_members_disowned(c, n);
     if (what != LINK_TROUBLE_REFUSED && log_rate_ok(&n->troubles, 1, 60000, &left_out))

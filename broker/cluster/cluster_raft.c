@@ -370,6 +370,7 @@ static void begin_core(struct cluster *c, const struct raft_found *found)
     c->apply.applied = c->apply.committed = found->snapshot.index;
     c->apply.all_applied = 0;
     c->term = found->hard.term;
+    cluster_grants_begin(c, found->snapshot.index);
 }
 
 bool cluster_raft_open(struct cluster *c, struct err *err)

@@ -44,6 +44,13 @@ static inline uint64_t shared_swap(struct shared *s, uint64_t value)
     return atomic_exchange_explicit(&s->value, value, memory_order_acq_rel);
 }
 
+/* True: it was `from`, and is `to` now. */
+static inline bool shared_exchange(struct shared *s, uint64_t from, uint64_t to)
+{
+    return atomic_compare_exchange_strong_explicit(&s->value, &from, to, memory_order_acq_rel,
+                                                   memory_order_acquire);
+}
+
 /* Raise it to `value` if it is lower: a high-water mark. */
 static inline void shared_raise(struct shared *s, uint64_t value)
 {

@@ -19,6 +19,11 @@ uint64_t clock_mono_ms(void)
     return clock_mono_us() / 1000u;
 }
 
+uint64_t clock_boot_us(void)
+{
+    return read_us(CLOCK_BOOTTIME);
+}
+
 uint64_t clock_wall_ms(void)
 {
     return read_us(CLOCK_REALTIME) / 1000u;

@@ -10,6 +10,7 @@
 
 uint64_t clock_mono_us(void); /* since some fixed moment; never goes back */
 uint64_t clock_mono_ms(void);
+uint64_t clock_boot_us(void);       /* like clock_mono_us, and runs while the machine sleeps */
 uint64_t clock_wall_ms(void);       /* since 1970, UTC; may jump */
 uint64_t clock_thread_cpu_us(void); /* CPU time of the calling thread */
 

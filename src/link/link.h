@@ -160,6 +160,9 @@ void link_free(struct link **l);
 /* End the session; on_lost follows, and a dialled link begins anew. */
 void link_give_up(struct link *l);
 
+/* Of one that dials: clock_mono_us when the last try began. */
+uint64_t link_tried_us(const struct link *l);
+
 /* Dial at once, whatever the backoff says. No effect when connected. */
 void link_kick(struct link *l);
 

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "io/clock.h"
 #include "io/random.h"
 #include "link/link_door.h"
 #include "link/link_inner.h"
@@ -66,6 +67,12 @@ void link_kick(struct link *l)
 {
     if (l->dialler != NULL && l->state == LINK_RESTING)
         loop_timer_start(&l->dialler->timer, 0);
+}
+
+uint64_t link_tried_us(const struct link *l)
+{
+    CHECK(l->dialler != NULL);
+    return l->dialler->tried_us;
 }
 
 /* ---- trouble ---- */
@@ -277,6 +284,7 @@ static void dial(struct link *l)
 {
     struct link_dialler *d = l->dialler;
     link_move(l, LINK_RESOLVING);
+    d->tried_us = clock_mono_us();
     d->resolve = resolve_start(l->loop, d->host, d->port, on_resolved, l);
 }
 

@@ -46,9 +46,10 @@ struct link_dialler {
     uint16_t port;
     char name[LINK_NAME_MAX]; /* "": any */
     uint16_t node;
-    uint64_t id;      /* random: tells this struct link from others of the process */
-    uint32_t session; /* the number of the present or next one */
-    uint64_t rest_ms; /* the last pause between two tries */
+    uint64_t id;       /* random: tells this struct link from others of the process */
+    uint32_t session;  /* the number of the present or next one */
+    uint64_t rest_ms;  /* the last pause between two tries */
+    uint64_t tried_us; /* when the last of them began */
     struct resolve *resolve;
     struct resolve_answer places;
     unsigned next_place;
