@@ -7,6 +7,7 @@
 
 #define BITS        5u /* of the hash, a level */
 #define INDEX_MASK  ((1u << BITS) - 1u)
+#define PART_LEVELS 2u
 #define LEVEL_COUNT 13u /* 13 * 5 >= 64; below them only items of one and the same hash remain */
 
 _Static_assert(LEVEL_COUNT *BITS >= 64 && LEVEL_COUNT + 1 == PMAP_DEPTH_MAX, "depth");
@@ -444,6 +445,43 @@ void pmap_iter(struct pmap_iter *it, const struct pmap *m)
         it->slot[0] = 0;
         it->depth = 1;
     }
+}
+
+/* An item that stands above its part's node. */
+static bool is_in_part(const struct pmap_kind *kind, const void *item, unsigned part)
+{
+    return (kind->hash(item, kind->seed) & (PMAP_PARTS - 1)) == part;
+}
+
+void pmap_iter_part(struct pmap_iter *it, const struct pmap *m, const struct pmap_kind *kind,
+                    unsigned part)
+{
+    _Static_assert(PMAP_PARTS == 1u << (PART_LEVELS * BITS), "parts are told apart by levels");
+    CHECK(part < PMAP_PARTS);
+    it->depth = 0;
+    it->only = NULL;
+    if (m->count <= 1) {
+        it->only = m->count == 1 && is_in_part(kind, m->root, part) ? m->root : NULL;
+        return;
+    }
+    const struct pmap_node *n = m->root;
+    for (unsigned level = 0; level < PART_LEVELS; level++) {
+        uint32_t bit = bit_at(part, level);
+        if ((n->items & bit) != 0) {
+            const void *item = n->slot[item_index(n, bit)];
+            it->only = is_in_part(kind, item, part) ? item : NULL;
+        }
+        if ((n->nodes & bit) == 0) {
+            it->depth = 0;
+            return;
+        }
+        it->node[level] = n;
+        it->slot[level] = slot_count(n, level); /* nothing else in it is of this part */
+        n = n->slot[node_index(n, bit)];
+        it->depth = level + 1;
+    }
+    it->node[it->depth] = n;
+    it->slot[it->depth++] = 0;
 }
 
 const void *pmap_next(struct pmap_iter *it)

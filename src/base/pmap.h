@@ -92,4 +92,10 @@ struct pmap_iter {
 void pmap_iter(struct pmap_iter *it, const struct pmap *m);
 const void *pmap_next(struct pmap_iter *it); /* NULL at the end */
 
+/* The same for one part of the items. Which part an item is in follows from its hash alone: so a
+ * large map can be walked part by part while it changes, and what stays in it is met once. */
+#define PMAP_PARTS 1024u
+void pmap_iter_part(struct pmap_iter *it, const struct pmap *m, const struct pmap_kind *kind,
+                    unsigned part);
+
 #endif

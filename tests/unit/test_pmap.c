@@ -253,6 +253,45 @@ Test(pmap, has_one_shape_for_given_items)
     mem_free(items);
 }
 
+/* Each item is met once, in a part that does not depend on what else there is. */
+static void meets_in_parts(const struct pmap_kind *kind, size_t count)
+{
+    struct bag bag = { 0 };
+    struct pmap_edit e;
+    pmap_edit_init(&e, bag_put, &bag);
+    struct pmap m = { 0 };
+    struct num *nums = mem_array(count, sizeof *nums);
+    for (size_t i = 0; i < count; i++) {
+        nums[i] = (struct num){ .key = i };
+        pmap_set(&m, kind, &e, &nums[i]);
+    }
+    size_t met = 0;
+    for (unsigned part = 0; part < PMAP_PARTS; part++) {
+        struct pmap_iter it;
+        pmap_iter_part(&it, &m, kind, part);
+        for (const struct num *n; (n = pmap_next(&it)) != NULL; met++) {
+            cr_expect(eq(u64, kind->hash(n, kind->seed) % PMAP_PARTS, part));
+            nums[n - nums].value++;
+        }
+    }
+    cr_expect(eq(sz, met, count));
+    for (size_t i = 0; i < count; i++)
+        cr_assert(eq(u64, nums[i].value, 1));
+    pmap_clear(&m, &e);
+    mem_free(nums);
+    bag_fini(&bag);
+}
+
+Test(pmap, is_walked_in_parts)
+{
+    for (size_t count = 1; count < 70; count++) {
+        meets_in_parts(&good_kind, count);
+        meets_in_parts(&bad_kind, count);
+        meets_in_parts(&one_kind, count);
+    }
+    meets_in_parts(&good_kind, 20000);
+}
+
 Test(pmap, edits_in_place_until_it_is_sealed)
 {
     enum { N = 20000 };
