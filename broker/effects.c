@@ -168,6 +168,9 @@ static void carry_out(struct broker *b, const struct meta_effect *e)
         return;
     case META_NODES_CHANGED:
         return;
+    case META_QUEUE_PLACED:
+    case META_COHORT_PLACED: /* a shard asks where a queue is when it has something for it */
+        return;
     }
     UNREACHABLE("effect");
 }

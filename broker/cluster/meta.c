@@ -312,6 +312,13 @@ static const struct {
     [META_PARAMETER_CLEAR] = { true, meta_parameter_check, meta_parameter_change },
     [META_GLOBAL_PARAMETER_PUT] = { false, meta_parameter_check, meta_parameter_change },
     [META_GLOBAL_PARAMETER_CLEAR] = { false, meta_parameter_check, meta_parameter_change },
+    [META_ISR_CHANGE] = { false, meta_placing_check, meta_placing_change },
+    [META_MASTER_MOVE] = { false, meta_placing_check, meta_placing_change },
+    [META_REPLICAS_SET] = { false, meta_placing_check, meta_placing_change },
+    [META_FORCE_PROMOTE] = { false, meta_placing_check, meta_placing_change },
+    [META_PAIR_LAG] = { false, meta_fate_check, meta_fate_change },
+    [META_CLUSTER_FREEZE] = { false, meta_fate_check, meta_fate_change },
+    [META_CLUSTER_THAW] = { false, meta_fate_check, meta_fate_change },
     [META_CLUSTER_FORM] = { false, meta_cluster_check, meta_cluster_change },
     [META_NODE_ADD] = { false, meta_node_check, meta_node_change },
     [META_NODE_REMOVE] = { false, meta_node_check, meta_node_change },
@@ -323,6 +330,7 @@ static const struct {
     [META_KEPT_NODE] = { false, meta_kept_check, meta_kept_change },
     [META_KEPT_ORIGIN] = { false, meta_kept_check, meta_kept_change },
     [META_KEPT_QUEUE] = { false, meta_kept_check, meta_kept_change },
+    [META_KEPT_PLACEMENT] = { false, meta_kept_check, meta_kept_change },
     [META_KEPT_STATE] = { false, meta_kept_check, meta_kept_change },
 };
 
@@ -409,16 +417,18 @@ enum meta_verdict meta_replay(struct meta *m, const struct meta_cmd *cmd, uint64
         return META_REFUSED;
     }
     uint64_t last_id = m->draft.last_id;
-    uint32_t unserved = m->draft.unserved;
+    uint32_t unserved = m->draft.unserved, damaged = m->draft.damaged;
     if (gives_ids(cmd->op) && first_id != 0)
         m->draft.last_id = first_id - 1;
     if (cmd->op == META_BIND)
-        m->draft.unserved = 0; /* it was bound before its queue's node went down */
+        m->draft.unserved = m->draft.damaged = 0; /* it was bound before its queue was */
     m->replays = true;
     enum meta_verdict verdict = meta_apply(m, cmd, out);
     m->replays = false;
-    if (cmd->op == META_BIND)
+    if (cmd->op == META_BIND) {
         m->draft.unserved = unserved;
+        m->draft.damaged = damaged;
+    }
     meta_skip_ids(m, last_id);
     return verdict;
 }

@@ -27,6 +27,7 @@
 #include "base/slice.h"
 #include "base/text.h"
 #include "cluster/meta_node.h"
+#include "cluster/meta_placement.h"
 #include "cluster/meta_policy.h"
 #include "cluster/meta_user.h"
 
@@ -56,10 +57,10 @@ struct meta_queue {
     uint64_t qid; /* rising; never used again: a queue declared anew is another one */
     uint64_t vhost_id;
     uint64_t owner; /* connection whose exclusive queue this is; 0 if shared */
-    uint64_t epoch; /* index of the entry that gave it to its node; see meta_queue_epoch */
-    uint32_t shard; /* where it is on its node; means nothing on others */
+    uint64_t epoch; /* index of the entry that declared it; see meta_queue_epoch */
+    uint32_t shard; /* where it is on this node, whatever the node is to it */
     uint32_t args_bytes;
-    uint16_t node; /* where it lives */
+    uint16_t node; /* where it was declared; where it lives is for meta_queue_master to say */
     uint8_t name_bytes;
     bool durable;
     bool auto_delete;
@@ -208,6 +209,9 @@ struct meta_version {
     struct pmap destinations;      /* a binding, or a set of them, by the id of their destination */
     struct pmap owners;            /* private: exclusive queues by connection */
     struct pmap homes;             /* private: queues by node */
+    struct pmap placed;            /* private: those with a record of their own, by qid */
+    struct pmap cohorts;           /* private: by number */
+    struct pmap records;           /* private: cohorts by what they say, see meta_cohort.h */
     struct pmap users;             /* struct meta_user by name */
     struct pmap global_parameters; /* struct meta_parameter by name */
     const struct meta_node_list *nodes; /* private: see meta_node.h; NULL: there are none */
@@ -216,6 +220,9 @@ struct meta_version {
     uint64_t last_id;                   /* that was given, to whatever has one */
     uint64_t things;                    /* private: sum of the digests of all that is in the maps */
     uint32_t unserved;                  /* private: nodes that are not up */
+    uint32_t damaged;                   /* private: cohorts whose queues are damaged */
+    uint32_t last_cohort;               /* private: number that was given */
+    bool is_frozen;                     /* who stops in an orderly way stays in sync */
     uint16_t last_node;                 /* number that was given */
     uint16_t self; /* of a published version: the node we are, see meta_setup */
     uint8_t cluster_id[META_CLUSTER_ID_BYTES]; /* all 0: it has none yet */
@@ -276,6 +283,13 @@ enum meta_op {
     META_PARAMETER_CLEAR,
     META_GLOBAL_PARAMETER_PUT, /* `name`, `parameter` without component */
     META_GLOBAL_PARAMETER_CLEAR,
+    META_ISR_CHANGE,    /* `isr_change`; these are for placements, see meta_placement.h */
+    META_PAIR_LAG,      /* `pair_lag` */
+    META_MASTER_MOVE,   /* `master_move` */
+    META_REPLICAS_SET,  /* `replicas_set` */
+    META_FORCE_PROMOTE, /* `qid`, `force_promote` */
+    META_CLUSTER_FREEZE,
+    META_CLUSTER_THAW,
     META_CLUSTER_FORM, /* `name`: META_CLUSTER_ID_BYTES octets; once. Ids that are given from then
                           on are above `qid`, so that no two clusters give the same */
     META_NODE_ADD,     /* `name`, `node`; these are for the cluster itself, see meta_node.h */
@@ -288,6 +302,7 @@ enum meta_op {
     META_KEPT_NODE, /* these are for meta_replay alone: what a snapshot says of the whole state */
     META_KEPT_ORIGIN,
     META_KEPT_QUEUE,
+    META_KEPT_PLACEMENT,
     META_KEPT_STATE,
 };
 
@@ -363,15 +378,43 @@ struct meta_cmd {
             enum meta_node_type type; /* ADD, TYPE */
             uint64_t place;           /* ADD */
             struct slice cluster_address, amqp_address, management_address; /* ADD, UP; short */
-            enum meta_node_state state; /* KEPT, which has all the others too */
+            enum meta_node_state state; /* KEPT, which has all the others too but lost_data */
             uint64_t since;             /* KEPT */
+            uint16_t mirrors;           /* UP: shards that can hold replicas; 0: it can hold none */
+            bool lost_data; /* UP, with a new incarnation: not all that it had is there any more */
         } node;
+        struct {
+            struct slice items; /* see meta_items.h */
+        } isr_change;
+        struct {
+            struct slice items;
+        } master_move;
+        struct {
+            struct slice
+                nodes; /* all of them, in any order: who is there already keeps its place */
+            struct slice items;      /* the queues that are to have them */
+            bool always_on_failure;  /* promote somebody, in sync or not */
+            bool always_on_shutdown; /* the same */
+        } replicas_set;
+        struct {
+            uint16_t master, mirror;
+            uint32_t master_inc, mirror_inc;
+        } pair_lag;
+        struct {
+            uint16_t node;
+            uint64_t epoch; /* as whoever asks has seen it; 0: any */
+        } force_promote;
         struct { /* `name`, `vhost_id`, `qid`, `conn`: its owner */
             struct slice args;
             bool durable, auto_delete;
             uint16_t node;
             uint64_t epoch;
         } kept_queue;
+        struct { /* `qid`, which KEPT_QUEUE has said before */
+            struct slice replicas;
+            uint64_t epoch, ver;
+            bool is_damaged, always_on_failure, always_on_shutdown;
+        } kept_placement;
         struct { /* `qid`: the number of its last operation */
             uint16_t node;
             uint32_t inc;
@@ -379,6 +422,7 @@ struct meta_cmd {
         struct { /* `name`: the cluster's id; `qid`: the last id that was given */
             uint64_t index;
             uint16_t last_node;
+            bool is_frozen;
         } kept_state;
     };
 };
@@ -402,13 +446,29 @@ enum meta_effect_kind {
     META_USER_DELETED,     /* the same */
     META_NODE_LOST,     /* what was under way to that node, and what was consumed there, is lost */
     META_NODES_CHANGED, /* there are other nodes, or they are in other states */
+    META_QUEUE_PLACED,  /* its placement is another: look at it again */
+    META_COHORT_PLACED, /* that of all queues of `cohort` is: see meta_cohort_each. One that has
+                           left it meanwhile has a PLACED of its own behind this one */
+};
+
+/* What became of a placement. */
+enum meta_placed_how {
+    META_HOW_MASTER = 1,   /* another master, or another epoch of the same one */
+    META_HOW_IN_SYNC = 2,  /* another in-sync set, or damage */
+    META_HOW_REPLICAS = 4, /* other replicas */
+    META_HOW_FORCED = 8,   /* with a master that was not in sync: what it lacks is lost */
 };
 
 struct meta_effect {
     enum meta_effect_kind kind;
-    uint64_t index; /* of the entry, see meta_apply_entry; 0: of none */
-    uint16_t node;  /* QUEUE_...: where it lives, and alone hears of it; NODE_LOST */
-    uint32_t shard; /* QUEUE_...: the queue's; the others are for all shards */
+    uint64_t index;         /* of the entry, see meta_apply_entry; 0: of none */
+    uint16_t node;          /* QUEUE_..., COHORT_PLACED: the master; NODE_LOST */
+    uint16_t node_was;      /* ..._PLACED: the master before */
+    uint8_t how;            /* ..._PLACED: enum meta_placed_how */
+    enum meta_role was, is; /* QUEUE_..., COHORT_PLACED: of this node */
+    uint32_t shard;         /* QUEUE_...: the queue's; the others are for all shards */
+    uint32_t cohort;        /* COHORT_PLACED */
+    uint64_t count;         /* COHORT_PLACED: of queues */
     uint64_t qid;
     uint64_t vhost_id;              /* POLICIES_CHANGED, VHOST_DELETED */
     uint64_t user_id;               /* USER_DELETED */

@@ -27,6 +27,7 @@ enum rule {
     FLAG,
     GROUP_SIZE,
     LOCATOR,
+    HA_POLICY,
 };
 
 static const struct {
@@ -53,6 +54,8 @@ static const struct {
     { "x-queue-leader-locator", LOCATOR, QUORUM | STREAM },
     { "x-delivery-limit", ANYTHING, QUORUM },
     { "x-queue-master-locator", ANYTHING, CLASSIC },
+    { "x-ha-policy", HA_POLICY, CLASSIC },
+    { "x-ha-policy-params", ANYTHING, CLASSIC }, /* judged with x-ha-policy */
     { "x-max-age", ANYTHING, STREAM },
     { "x-stream-max-segment-size-bytes", ANYTHING, STREAM },
     { "x-initial-cluster-size", ANYTHING, STREAM },
@@ -183,6 +186,52 @@ static bool is_dead_letter_key(struct judged *j)
     return false;
 }
 
+static bool are_words(struct slice array)
+{
+    struct amqp_table_iter it = amqp_array_iter_init(array);
+    struct amqp_field f;
+    struct slice word;
+    while (amqp_table_iter_next(&it, &f))
+        if (!amqp_field_as_longstr(&f, &word))
+            return false;
+    return true;
+}
+
+static bool wrong(struct judged *j, const char *what)
+{
+    text_str(j->why, what);
+    return false;
+}
+
+/* As RabbitMQ took it while it did, and as its policies have it. */
+static bool is_ha_policy(struct judged *j)
+{
+    struct slice word;
+    struct amqp_field params;
+    int64_t count;
+    if (!is_word(j, &word))
+        return false;
+    bool nodes = slice_is(word, "nodes"), exactly = slice_is(word, "exactly");
+    if (slice_is(word, "all"))
+        return true;
+    if (!nodes && !exactly) {
+        text_str(j->why, "{invalid_ha_policy,<<\"");
+        text_slice(j->why, word);
+        text_str(j->why, "\">>}");
+        return false;
+    }
+    if (!amqp_table_find(j->args, "x-ha-policy-params", &params))
+        return wrong(j, "{require,'x-ha-policy-params'}");
+    if (exactly)
+        return (amqp_field_as_i64(&params, &count) && count > 0) ||
+               wrong(j, "require_positive_count_for_ha");
+    if (params.type != AMQP_FIELD_ARRAY)
+        return wrong(j, "ha_nodes_policy_params_not_array_of_longstr");
+    if (params.bytes.len == 0)
+        return wrong(j, "require_non_empty_list_of_nodes_for_ha");
+    return are_words(params.bytes) || wrong(j, "require_node_list_as_longstrs_for_ha");
+}
+
 static bool suits(struct judged *j, enum rule rule)
 {
     static const char *const strategies[] = { "at-most-once", "at-least-once" };
@@ -220,6 +269,8 @@ static bool suits(struct judged *j, enum rule rule)
         return is_positive(j);
     case LOCATOR:
         return is_known_word(j, locators, ARRAY_COUNT(locators), "invalid_queue_locator_arg");
+    case HA_POLICY:
+        return is_ha_policy(j);
     }
     UNREACHABLE("rule");
 }

@@ -3,7 +3,7 @@
  * node to node, does not matter, and one that comes or goes changes the sum alone. */
 #include "base/hash.h"
 #include "base/wire.h"
-#include "cluster/meta_state.h"
+#include "cluster/meta_cohort.h"
 
 #define HEAD_MAX 64u
 
@@ -23,6 +23,10 @@ enum sort {
     SORT_ORIGIN,
     SORT_WHOLE,
     SORT_SHOWN,
+    SORT_PLACED,
+    SORT_EPOCH,
+    SORT_VER,
+    SORT_RECORD,
 };
 
 /* ---- one thing ---- */
@@ -73,6 +77,49 @@ static uint64_t queue_digest(const struct meta_queue *q, uint16_t node, uint64_t
 uint64_t meta_digest_queue(const struct meta_queue *q)
 {
     return queue_digest(q, q->node, q->epoch);
+}
+
+/* ---- placements: see meta_cohort.h ---- */
+
+static uint64_t sorted(enum sort sort, uint64_t value)
+{
+    return hash_u64(value + hash_u64((uint64_t)sort));
+}
+
+uint64_t meta_digest_of_qid(uint64_t qid)
+{
+    return sorted(SORT_PLACED, qid);
+}
+
+uint64_t meta_digest_of_epoch(uint64_t epoch)
+{
+    return sorted(SORT_EPOCH, epoch);
+}
+
+uint64_t meta_digest_of_ver(uint64_t ver)
+{
+    return sorted(SORT_VER, ver);
+}
+
+uint64_t meta_digest_of_record(uint8_t flags, unsigned count, const struct meta_replica *replicas)
+{
+    uint64_t h = sorted(SORT_RECORD, flags + ((uint64_t)count << 8));
+    for (unsigned i = 0; i < count; i++) {
+        h = hash_u64(h ^ replicas[i].left);
+        h = hash_u64(h ^ (replicas[i].node | (uint64_t)replicas[i].inc << 16));
+    }
+    return h;
+}
+
+uint64_t meta_digest_placed(const struct meta_version *v, const struct meta_queue *q)
+{
+    const struct meta_placed *p = meta_placed_get(v, q->qid);
+    if (p == NULL)
+        return 0;
+    const struct meta_cohort *c = meta_cohort_get(v, p->cohort);
+    return meta_digest_of_qid(q->qid) * (meta_digest_of_record(c->flags, c->count, c->replicas) +
+                                         meta_digest_of_epoch(meta_placed_epoch(p, c)) +
+                                         meta_digest_of_ver(meta_placed_ver(p, c)));
 }
 
 /* Of words, so that none can pass for a part of its neighbour. */
@@ -141,6 +188,7 @@ static uint64_t node_digest(const struct meta_node *n)
     wire_put_u32(&w, n->inc);
     wire_put_u8(&w, (uint8_t)n->type);
     wire_put_u8(&w, (uint8_t)n->state);
+    wire_put_u16(&w, n->mirrors);
     return WORDS(SORT_NODE, n->node, wire_out_slice(&w), n->name, n->cluster_address,
                  n->amqp_address, n->management_address);
 }
@@ -163,6 +211,7 @@ static uint64_t rest_digest(const struct meta_version *v)
     struct wire_out w = wire_out_over(room, sizeof room);
     wire_put_u64(&w, v->last_id);
     wire_put_u16(&w, v->last_node);
+    wire_put_u8(&w, v->is_frozen);
     uint64_t sum =
         WORDS(SORT_WHOLE, 0, wire_out_slice(&w), slice_of(v->cluster_id, sizeof v->cluster_id));
     for (size_t i = 0; i < meta_node_count(v); i++)
@@ -186,6 +235,7 @@ uint64_t meta_checksum(const struct meta *meta)
 
 /* What is wanted of all there is. */
 struct walk {
+    const struct meta_version *version;
     uint64_t sum;
     bool shown; /* with what follows from it, too */
 };
@@ -234,7 +284,7 @@ static void add_vhost(struct walk *w, const struct meta_vhost *vh)
         add_exchange(w, x);
     pmap_iter(&it, &vh->queues);
     for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;)
-        w->sum += meta_digest_queue(q);
+        w->sum += meta_digest_queue(q) + meta_digest_placed(w->version, q);
     if (!w->shown)
         return;
     w->sum += hash_u64((uint64_t)vh->max_connections + hash_u64((uint64_t)vh->max_queues));
@@ -244,6 +294,7 @@ static void add_vhost(struct walk *w, const struct meta_vhost *vh)
 
 static uint64_t walk(const struct meta_version *v, struct walk w)
 {
+    w.version = v;
     struct pmap_iter it;
     pmap_iter(&it, &v->vhosts);
     for (const void *vh; (vh = pmap_next(&it)) != NULL;)

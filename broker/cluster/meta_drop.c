@@ -1,6 +1,6 @@
 /* The end of all metadata: every thing is let go of once, in the order in which things refer to
  * each other, and meta_free then sees that the count is even. */
-#include "cluster/meta_state.h"
+#include "cluster/meta_cohort.h"
 
 /* A writable copy would only be made to be thrown away: the map and what it holds go together. */
 static void exchanges_drop(struct meta *m, struct pmap *exchanges)
@@ -68,6 +68,7 @@ void meta_drop_all(struct meta *m)
     meta_destinations_drop(m);
     owners_drop(m);
     meta_homes_drop(m);
+    meta_cohorts_drop(m);
     meta_nodes_drop(m);
     meta_origins_drop(m);
     vhosts_drop(m);

@@ -1,6 +1,10 @@
 #include "cluster/meta_dump.h"
 
+#include "base/check.h"
+#include "base/mutation.h"
+#include "cluster/meta_cohort.h"
 #include "cluster/meta_entry.h"
+#include "cluster/meta_items.h"
 #include "cluster/meta_limits.h"
 
 #include <stdio.h>
@@ -78,6 +82,7 @@ static bool say_node(const struct dump *d, const struct meta_node *n)
     cmd.node.state = n->state;
     cmd.node.place = n->place;
     cmd.node.since = n->since;
+    cmd.node.mirrors = n->mirrors;
     cmd.node.cluster_address = n->cluster_address;
     cmd.node.amqp_address = n->amqp_address;
     cmd.node.management_address = n->management_address;
@@ -115,6 +120,7 @@ static bool say_state(const struct dump *d)
     cmd.name = slice_of(v->cluster_id, sizeof v->cluster_id);
     cmd.kept_state.index = v->index;
     cmd.kept_state.last_node = v->last_node;
+    cmd.kept_state.is_frozen = v->is_frozen;
     return say(d, &cmd, 0);
 }
 
@@ -167,6 +173,28 @@ static bool say_exchanges(const struct dump *d)
     EACH(d, &d->vhost->exchanges, struct meta_exchange, say_exchange);
 }
 
+/* A queue's own record: with the epoch and ver that count for it. */
+static bool say_placement(const struct dump *d, const struct meta_queue *q)
+{
+    uint8_t room[META_REPLICAS_MAX * META_REPLICA_ITEM_BYTES];
+    struct wire_out w = wire_out_over(room, sizeof room);
+    const struct meta_placed *p = meta_placed_get(d->version, q->qid);
+    if (p == NULL)
+        return true;
+    const struct meta_cohort *c = meta_cohort_get(d->version, p->cohort);
+    for (unsigned i = 0; i < c->count; i++)
+        meta_replica_put(&w, &c->replicas[i]);
+    CHECK(!w.overflow);
+    struct meta_cmd cmd = { .op = META_KEPT_PLACEMENT, .qid = q->qid };
+    cmd.kept_placement.replicas = wire_out_slice(&w);
+    cmd.kept_placement.epoch = meta_placed_epoch(p, c);
+    cmd.kept_placement.ver = MUTATION(META_VER_NOT_KEPT) ? p->ver : meta_placed_ver(p, c);
+    cmd.kept_placement.is_damaged = (c->flags & META_RECORD_DAMAGED) != 0;
+    cmd.kept_placement.always_on_failure = (c->flags & META_RECORD_ALWAYS_ON_FAILURE) != 0;
+    cmd.kept_placement.always_on_shutdown = (c->flags & META_RECORD_ALWAYS_ON_SHUTDOWN) != 0;
+    return say(d, &cmd, 0);
+}
+
 static bool say_queue(const struct dump *d, const struct meta_queue *q)
 {
     struct meta_cmd cmd = in_vhost(d, META_KEPT_QUEUE, meta_queue_name(q));
@@ -177,7 +205,7 @@ static bool say_queue(const struct dump *d, const struct meta_queue *q)
     cmd.kept_queue.auto_delete = q->auto_delete;
     cmd.kept_queue.node = q->node;
     cmd.kept_queue.epoch = q->epoch;
-    return say(d, &cmd, 0);
+    return say(d, &cmd, 0) && say_placement(d, q);
 }
 
 static bool say_queues(const struct dump *d)

@@ -3,7 +3,8 @@
  * what would break what we count on is refused. */
 #include "base/check.h"
 #include "base/mutation.h"
-#include "cluster/meta_state.h"
+#include "cluster/meta_cohort.h"
+#include "cluster/meta_items.h"
 
 static enum meta_verdict refused(struct meta_result *out, const char *what)
 {
@@ -44,6 +45,7 @@ static const char *keep_node(struct meta *m, const struct meta_cmd *cmd)
                                           .node = cmd->node.node,
                                           .type = cmd->node.type,
                                           .state = cmd->node.state,
+                                          .mirrors = cmd->node.mirrors,
                                           .name = cmd->name,
                                           .cluster_address = cmd->node.cluster_address,
                                           .amqp_address = cmd->node.amqp_address,
@@ -93,6 +95,48 @@ static const char *keep_queue(struct meta *m, const struct meta_cmd *cmd)
     return NULL;
 }
 
+static uint8_t kept_flags(const struct meta_cmd *cmd, const struct meta_queue *q)
+{
+    return (uint8_t)((q->durable ? META_RECORD_LASTS : 0) |
+                     (cmd->kept_placement.is_damaged ? META_RECORD_DAMAGED : 0) |
+                     (cmd->kept_placement.always_on_failure ? META_RECORD_ALWAYS_ON_FAILURE : 0) |
+                     (cmd->kept_placement.always_on_shutdown ? META_RECORD_ALWAYS_ON_SHUTDOWN : 0));
+}
+
+/* False: a replica on no node, or twice on one, or both in sync and not. */
+static bool take_replicas(const struct meta *m, struct slice list, struct meta_record *r)
+{
+    struct wire w = wire_over(list);
+    if (!meta_items_suit(list, META_REPLICA_ITEM_BYTES) ||
+        list.len / META_REPLICA_ITEM_BYTES > META_REPLICAS_MAX)
+        return false;
+    r->count = 0;
+    while (wire_left(&w) != 0) {
+        struct meta_replica replica = meta_replica_take(&w);
+        if (replica.node == 0 || meta_record_find(r, replica.node) >= 0 ||
+            (replica.inc != 0 && replica.left != 0) ||
+            (meta_node_count(&m->draft) != 0 && meta_node_get(&m->draft, replica.node) == NULL))
+            return false;
+        meta_record_add(r, &replica);
+    }
+    return r->replicas[0].inc != 0;
+}
+
+static const char *keep_placement(struct meta *m, const struct meta_cmd *cmd)
+{
+    const struct meta_queue *q = meta_queue_get(&m->draft, cmd->qid);
+    uint64_t epoch = cmd->kept_placement.epoch, ver = cmd->kept_placement.ver;
+    struct meta_record r;
+    if (q == NULL || meta_placed_get(&m->draft, q->qid) != NULL)
+        return "a placement of no queue, or of one that has one";
+    if (!take_replicas(m, cmd->kept_placement.replicas, &r) || epoch > ver || ver == 0 ||
+        ver > UINT64_MAX / 2)
+        return "a placement that cannot be";
+    r.flags = kept_flags(cmd, q);
+    meta_placed_put(m, q, &r, epoch, ver);
+    return NULL;
+}
+
 static const char *keep_state(struct meta *m, const struct meta_cmd *cmd)
 {
     if (cmd->name.len != sizeof m->draft.cluster_id || cmd->qid < m->draft.last_id ||
@@ -102,15 +146,17 @@ static const char *keep_state(struct meta *m, const struct meta_cmd *cmd)
     m->draft.last_id = cmd->qid;
     m->draft.last_node = cmd->kept_state.last_node;
     m->draft.index = cmd->kept_state.index;
+    m->draft.is_frozen = cmd->kept_state.is_frozen;
     return NULL;
 }
 
 enum meta_verdict meta_keep(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)
 {
-    const char *why = cmd->op == META_KEPT_NODE     ? keep_node(m, cmd)
-                      : cmd->op == META_KEPT_ORIGIN ? keep_origin(m, cmd)
-                      : cmd->op == META_KEPT_QUEUE  ? keep_queue(m, cmd)
-                                                    : keep_state(m, cmd);
+    const char *why = cmd->op == META_KEPT_NODE        ? keep_node(m, cmd)
+                      : cmd->op == META_KEPT_ORIGIN    ? keep_origin(m, cmd)
+                      : cmd->op == META_KEPT_QUEUE     ? keep_queue(m, cmd)
+                      : cmd->op == META_KEPT_PLACEMENT ? keep_placement(m, cmd)
+                                                       : keep_state(m, cmd);
     m->is_changed = true;
     return why != NULL ? refused(out, why) : META_DONE;
 }

@@ -1,5 +1,6 @@
 /* How the things in the maps are hashed and told apart. */
 #include "base/hash.h"
+#include "cluster/meta_cohort.h"
 #include "cluster/meta_state.h"
 
 uint64_t meta_hash_name(const struct pmap_kind *kind, struct slice name)
@@ -117,6 +118,16 @@ static uint64_t home_node(const void *item)
     return ((const struct meta_home *)item)->node;
 }
 
+static uint64_t placed_qid(const void *item)
+{
+    return ((const struct meta_placed *)item)->queue->qid;
+}
+
+static uint64_t cohort_id(const void *item)
+{
+    return ((const struct meta_cohort *)item)->id;
+}
+
 /* ---- users, policies, parameters ---- */
 
 static struct slice user_name(const void *item)
@@ -218,6 +229,8 @@ KIND_BY_ID(queue_id)
 KIND_BY_ID(destination_id)
 KIND_BY_ID(owner_conn)
 KIND_BY_ID(home_node)
+KIND_BY_ID(placed_qid)
+KIND_BY_ID(cohort_id)
 
 #define KIND(of, seed)                                                                             \
     (struct pmap_kind)                                                                             \
@@ -237,6 +250,9 @@ void meta_kinds_init(struct meta_kinds *k, uint64_t seed)
     k->destinations = KIND(destination_id, seed);
     k->owners = KIND(owner_conn, seed);
     k->homes = KIND(home_node, seed);
+    k->placed = KIND(placed_qid, seed);
+    k->cohorts = KIND(cohort_id, seed);
+    k->records = (struct pmap_kind){ meta_record_hash, meta_record_is, meta_record_same, seed };
     k->users = KIND(user_name, seed);
     k->permissions = KIND(permission_user, seed);
     k->topic_permissions = KIND(topic_permission_pair, seed);

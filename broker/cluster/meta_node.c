@@ -92,18 +92,10 @@ bool meta_node_is_host(const struct meta_node *n)
     return n->type != META_NODE_WITNESS && meta_node_is_serving(n);
 }
 
-bool meta_queue_is_served(const struct meta_version *v, const struct meta_queue *q)
-{
-    if (LIKELY(v->unserved == 0 || q->node == v->self))
-        return true;
-    const struct meta_node *n = meta_node_get(v, q->node);
-    return n != NULL && meta_node_is_serving(n);
-}
-
 bool meta_home_is_down(const struct meta_version *v, const struct meta_queue *q,
                        struct meta_refusal *why)
 {
-    const struct meta_node *n = meta_node_get(v, q->node);
+    const struct meta_node *n = meta_node_get(v, meta_queue_master(v, q));
     struct text t = meta_refuse(why, AMQP_NOT_FOUND);
     text_str(&t, "home node '");
     text_slice(&t, n != NULL ? n->name : slice_str("nonode"));
@@ -117,12 +109,6 @@ bool meta_queue_is_at_hand(const struct meta_version *v, const struct meta_queue
                            struct meta_refusal *why)
 {
     return meta_queue_is_served(v, q) || meta_home_is_down(v, q, why);
-}
-
-uint64_t meta_queue_epoch(const struct meta_version *v, const struct meta_queue *q)
-{
-    const struct meta_node *n = meta_node_get(v, q->node);
-    return n != NULL && n->since > q->epoch ? n->since : q->epoch;
 }
 
 /* ---- checks ---- */
@@ -176,7 +162,8 @@ static bool says_anew(const struct meta_node *n, const struct meta_cmd *cmd)
            (cmd->node.amqp_address.len != 0 &&
             !slice_eq(cmd->node.amqp_address, n->amqp_address)) ||
            (cmd->node.management_address.len != 0 &&
-            !slice_eq(cmd->node.management_address, n->management_address));
+            !slice_eq(cmd->node.management_address, n->management_address)) ||
+           cmd->node.mirrors != n->mirrors;
 }
 
 static enum meta_verdict type_check(const struct meta_version *v, const struct meta_node *n,
@@ -186,7 +173,8 @@ static enum meta_verdict type_check(const struct meta_version *v, const struct m
         return META_DONE;
     if (is_last_disc(v, n))
         return refused(&out->refusal, CONFLICT, n->name, "is the only disc node");
-    if (cmd->node.type == META_NODE_WITNESS && meta_node_queue_count(v, n->node) != 0)
+    if (cmd->node.type == META_NODE_WITNESS &&
+        meta_node_queue_count(v, n->node) + meta_node_mirror_count(v, n->node) != 0)
         return refused(&out->refusal, CONFLICT, n->name, "has queues: it cannot be a witness");
     return META_CHANGE;
 }
@@ -384,6 +372,7 @@ static void remove_node(struct meta *m, const struct meta_node *n, struct meta_r
 {
     uint16_t node = n->node;
     bool was_serving = meta_node_is_serving(n);
+    meta_fate(m, &(struct meta_fate){ .kind = META_FATE_REMOVED, .node = node }, out);
     lose_passing(m, node, out);
     const struct meta_home *h = meta_home_find(&m->draft, node);
     if (h != NULL) {
@@ -402,6 +391,11 @@ static void start_anew(struct meta *m, struct meta_node *n, const struct meta_cm
     bool was_serving = meta_node_is_serving(n);
     if (!MUTATION(META_PASSING_STAYS))
         lose_passing(m, n->node, out);
+    meta_fate(m,
+              &(struct meta_fate){ .kind = cmd->node.lost_data ? META_FATE_LOST : META_FATE_ANEW,
+                                   .node = n->node,
+                                   .inc = cmd->node.inc },
+              out);
     if (!another_serves(&m->draft, meta_node_get(&m->draft, n->node)))
         meta_transient_exchanges_delete(m);
     n->inc = cmd->node.inc;
@@ -415,10 +409,15 @@ static void go_down(struct meta *m, struct meta_node *n, enum meta_node_state st
                     struct meta_result *out)
 {
     bool was_serving = meta_node_is_serving(n);
+    bool stops = state == META_NODE_IS_STOPPED;
     n->state = state;
     if (!was_serving)
         return;
     lose_passing(m, n->node, out);
+    meta_fate(
+        m,
+        &(struct meta_fate){ .kind = stops ? META_FATE_STOPPED : META_FATE_DOWN, .node = n->node },
+        out);
     tell(out, META_NODE_LOST, n->node);
 }
 
@@ -439,6 +438,7 @@ static void change_known(struct meta *m, const struct meta_node *before, const s
         if (cmd->node.inc != n.inc)
             start_anew(m, &n, cmd, out);
         n.state = META_NODE_IS_UP;
+        n.mirrors = cmd->node.mirrors;
         take_addresses(&n, cmd);
     }
     put_copy(m, &n);

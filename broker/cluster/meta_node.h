@@ -9,9 +9,10 @@
  *                   UP
  *
  * Queues are declared on nodes that are up; those of a node that is draining are still served. What
- * a node had that does not last goes when it is DOWN or STOPPED, and at the latest when it comes
- * back with another incarnation. Durable queues stay its own and wait for it: that they are down is
- * told by its state and noted at none of them.
+ * a node alone had that does not last goes when it is DOWN or STOPPED, and at the latest when it
+ * comes back with another incarnation. Durable queues of its own stay its own and wait for it: that
+ * they are down is told by its state and noted at none of them. What becomes of queues that are
+ * elsewhere, too, is for meta_placement.h to say.
  *
  * A node comes into being DOWN, by NODE_ADD, and its number is never given again. NODE_UP brings
  * its incarnation: a lower one than the last is ignored; the same one is up again, and nothing else
@@ -22,8 +23,8 @@
  * a new incarnation while no other is up. (That one is taken for up which has not been seen down:
  * when all nodes end at once, they stay.)
  *
- * NODE_REMOVE takes all queues of the node with it. The last disc node is neither removed nor made
- * another kind, and the first node is one.
+ * NODE_REMOVE takes all queues with it that the node alone has. The last disc node is neither
+ * removed nor made another kind, and the first node is one.
  *
  * Here are also the rules of a queue whose node is not up. It is told so by RabbitMQ's 404, before
  * its arguments are looked at; messages pass it by as if it were not bound. A node counts as up for
@@ -85,6 +86,8 @@ struct meta_node {
     uint16_t node;
     enum meta_node_type type;
     enum meta_node_state state;
+    uint16_t mirrors; /* shards that can hold replicas, as it has said when it came up; 0: it can
+                         hold none */
     struct slice name;
     struct slice cluster_address;
     struct slice amqp_address;
@@ -103,9 +106,10 @@ const struct meta_node *meta_node_at(const struct meta_version *v, size_t index)
 /* Up or draining. */
 bool meta_node_is_serving(const struct meta_node *n);
 
+/* Queues that it is the master of. */
 uint64_t meta_node_queue_count(const struct meta_version *v, uint16_t node);
 
-/* Is its node up, or ourselves? */
+/* Is its master up, or ourselves, and is it whole? */
 bool meta_queue_is_served(const struct meta_version *v, const struct meta_queue *q);
 
 /* The same; if not, with the refusal for whoever wants to use it. */

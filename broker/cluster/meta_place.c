@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/mutation.h"
+#include "cluster/meta_mirrors.h"
 #include "cluster/meta_state.h"
 #include "ids.h"
 
@@ -89,6 +90,20 @@ static uint64_t dice(const struct meta *m, const struct meta_queue *q)
     return hash_u64(m->draft.index + hash_u64(q->qid + secret));
 }
 
+/* A queue that is to be on nodes of some names begins on one of them, if any of them is there. */
+static void keep_named(const struct meta_version *v, const struct meta_queue *q,
+                       struct candidates *c)
+{
+    struct meta_mirror_rule rule;
+    size_t named = 0;
+    meta_mirror_rule_of(v, q, &rule);
+    for (size_t i = 0; rule.mode == META_MIRROR_NODES && i < c->count; i++)
+        if (meta_mirror_is_named(&rule, c->nodes[i]))
+            c->nodes[named++] = c->nodes[i];
+    if (named != 0)
+        c->count = named;
+}
+
 static const struct meta_node *choose(const struct meta *m, const struct meta_queue *q,
                                       const struct candidates *c)
 {
@@ -146,5 +161,6 @@ uint16_t meta_place(const struct meta *m, const struct meta_queue *q)
     if (c.count == 0)
         gather(&m->draft, META_NODE_IS_DRAINING, &c);
     CHECK(c.count != 0); /* see meta_place_check */
+    keep_named(&m->draft, q, &c);
     return choose(m, q, &c)->node;
 }

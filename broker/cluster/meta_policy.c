@@ -216,11 +216,12 @@ static const struct meta_policy *policy_make(struct meta *m, const struct meta_c
     struct meta_refusal why;
     json_t *object = meta_json_read_object(cmd->policy.definition, &why);
     CHECK(object != NULL);
-    struct text definition;
+    struct text definition, nodes;
     text_init(&definition, (size_t)META_DEFINITION_MAX * 8);
+    text_init(&nodes, (size_t)META_DEFINITION_MAX * 2);
     meta_json_put(&definition, object);
     struct meta_policy_keys keys;
-    meta_policy_keys_take(object, &keys);
+    meta_policy_keys_take(object, &nodes, &keys);
     size_t words =
         cmd->name.len + cmd->policy.pattern.len + definition.len + meta_policy_words_bytes(&keys);
     struct meta_policy *p = pmap_edit_alloc(&m->edit, sizeof *p + words);
@@ -237,6 +238,7 @@ static const struct meta_policy *policy_make(struct meta *m, const struct meta_c
     meta_pattern_make(m, &p->pattern, meta_put_word(&at, cmd->policy.pattern), false);
     meta_policy_put_words(&p->keys, &at);
     text_fini(&definition);
+    text_fini(&nodes);
     json_decref(object);
     m->draft.things += meta_digest_policy(p);
     return p;

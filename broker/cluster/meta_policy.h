@@ -42,10 +42,12 @@ enum meta_overflow {
     X(DEAD_LETTER_STRATEGY, "dead-letter-strategy")                                                \
     X(DELIVERY_LIMIT, "delivery-limit")                                                            \
     X(EXPIRES, "expires")                                                                          \
+    X(HA_MIN_IN_SYNC, "ha-min-in-sync")                                                            \
     X(HA_MODE, "ha-mode")                                                                          \
     X(HA_PARAMS, "ha-params")                                                                      \
     X(HA_PROMOTE_ON_FAILURE, "ha-promote-on-failure")                                              \
     X(HA_PROMOTE_ON_SHUTDOWN, "ha-promote-on-shutdown")                                            \
+    X(HA_REPLACE_AFTER, "ha-replace-after")                                                        \
     X(HA_SYNC_BATCH_SIZE, "ha-sync-batch-size")                                                    \
     X(HA_SYNC_MODE, "ha-sync-mode")                                                                \
     X(INITIAL_CLUSTER_SIZE, "initial-cluster-size")                                                \
@@ -83,8 +85,15 @@ struct meta_policy_keys {
     struct slice dead_letter_routing_key;
     struct slice alternate_exchange;
     struct slice queue_mode;
-    struct slice ha_mode; /* "all", "exactly" or "nodes"; its params are in the definition */
+    int64_t ha_count; /* "exactly": of replicas */
+    int64_t ha_min_in_sync;
+    int64_t ha_replace_after; /* ms */
+    int64_t ha_sync_batch_size;
+    struct slice ha_mode;  /* "all", "exactly" or "nodes" */
+    struct slice ha_nodes; /* "nodes": their names, one in each line */
     struct slice ha_sync_mode;
+    struct slice ha_promote_on_failure;
+    struct slice ha_promote_on_shutdown;
     struct slice master_locator; /* see meta_place.c */
     struct slice leader_locator;
 };

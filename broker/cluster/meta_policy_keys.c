@@ -38,10 +38,12 @@ static const struct {
     [META_KEY_DELIVERY_LIMIT] = { "delivery-limit", FROM_ZERO, true, NULL,
                                   "is not a valid delivery limit" },
     [META_KEY_EXPIRES] = { "expires", FROM_ONE, true, NULL, "is not a valid queue expiry" },
+    [META_KEY_HA_MIN_IN_SYNC] = { "ha-min-in-sync", HA, false, NULL, NULL },
     [META_KEY_HA_MODE] = { "ha-mode", HA, false, NULL, NULL },
     [META_KEY_HA_PARAMS] = { "ha-params", HA, false, NULL, NULL },
     [META_KEY_HA_PROMOTE_ON_FAILURE] = { "ha-promote-on-failure", HA, false, NULL, NULL },
     [META_KEY_HA_PROMOTE_ON_SHUTDOWN] = { "ha-promote-on-shutdown", HA, false, NULL, NULL },
+    [META_KEY_HA_REPLACE_AFTER] = { "ha-replace-after", HA, false, NULL, NULL },
     [META_KEY_HA_SYNC_BATCH_SIZE] = { "ha-sync-batch-size", HA, false, NULL, NULL },
     [META_KEY_HA_SYNC_MODE] = { "ha-sync-mode", HA, false, NULL, NULL },
     [META_KEY_INITIAL_CLUSTER_SIZE] = { "initial-cluster-size", FROM_ZERO, false, NULL,
@@ -192,11 +194,20 @@ static bool is_one_of_two(const json_t *definition, enum meta_policy_key key, co
     return false;
 }
 
-static bool batch_size_suits(const json_t *definition, struct text *t)
+static bool is_from(const json_t *definition, enum meta_policy_key key, json_int_t least,
+                    struct text *t)
 {
-    const json_t *value = get(definition, META_KEY_HA_SYNC_BATCH_SIZE);
-    return value == NULL || is_integer_from(value, 1) ||
-           put_bad(t, "ha-sync-batch-size takes an integer greater than 0, ", value, " given");
+    const json_t *value = get(definition, key);
+    if (value == NULL || is_integer_from(value, least))
+        return true;
+    text_put(t, "%s takes an integer ", known[key].name);
+    if (least != 0)
+        text_put(t, "greater than %lld, ", (long long)(least - 1));
+    else
+        text_str(t, "that is not negative, ");
+    meta_json_put_term(t, value);
+    text_str(t, " given");
+    return false;
 }
 
 static bool has_ha(const json_t *definition)
@@ -218,7 +229,9 @@ static bool ha_suits(const json_t *definition, struct text *t)
     }
     return mode_suits(definition, t) &&
            is_one_of_two(definition, META_KEY_HA_SYNC_MODE, "manual", "automatic", t) &&
-           batch_size_suits(definition, t) &&
+           is_from(definition, META_KEY_HA_SYNC_BATCH_SIZE, 1, t) &&
+           is_from(definition, META_KEY_HA_MIN_IN_SYNC, 1, t) &&
+           is_from(definition, META_KEY_HA_REPLACE_AFTER, 0, t) &&
            is_one_of_two(definition, META_KEY_HA_PROMOTE_ON_SHUTDOWN, "always", "when-synced", t) &&
            is_one_of_two(definition, META_KEY_HA_PROMOTE_ON_FAILURE, "always", "when-synced", t);
 }
@@ -299,6 +312,10 @@ static const struct {
     { META_KEY_MAX_LENGTH_BYTES, offsetof(struct meta_policy_keys, max_length_bytes) },
     { META_KEY_DELIVERY_LIMIT, offsetof(struct meta_policy_keys, delivery_limit) },
     { META_KEY_CONSUMER_TIMEOUT, offsetof(struct meta_policy_keys, consumer_timeout) },
+    { META_KEY_HA_PARAMS, offsetof(struct meta_policy_keys, ha_count) }, /* 0: it is no number */
+    { META_KEY_HA_MIN_IN_SYNC, offsetof(struct meta_policy_keys, ha_min_in_sync) },
+    { META_KEY_HA_REPLACE_AFTER, offsetof(struct meta_policy_keys, ha_replace_after) },
+    { META_KEY_HA_SYNC_BATCH_SIZE, offsetof(struct meta_policy_keys, ha_sync_batch_size) },
 };
 static const struct {
     enum meta_policy_key key;
@@ -310,7 +327,10 @@ static const struct {
     { META_KEY_ALTERNATE_EXCHANGE, offsetof(struct meta_policy_keys, alternate_exchange) },
     { META_KEY_QUEUE_MODE, offsetof(struct meta_policy_keys, queue_mode) },
     { META_KEY_HA_MODE, offsetof(struct meta_policy_keys, ha_mode) },
+    { META_KEY_HA_PARAMS, offsetof(struct meta_policy_keys, ha_nodes) },
     { META_KEY_HA_SYNC_MODE, offsetof(struct meta_policy_keys, ha_sync_mode) },
+    { META_KEY_HA_PROMOTE_ON_FAILURE, offsetof(struct meta_policy_keys, ha_promote_on_failure) },
+    { META_KEY_HA_PROMOTE_ON_SHUTDOWN, offsetof(struct meta_policy_keys, ha_promote_on_shutdown) },
     { META_KEY_QUEUE_MASTER_LOCATOR, offsetof(struct meta_policy_keys, master_locator) },
     { META_KEY_QUEUE_LEADER_LOCATOR, offsetof(struct meta_policy_keys, leader_locator) },
 };
@@ -320,7 +340,19 @@ static struct slice *word_at(struct meta_policy_keys *k, unsigned i)
     return (struct slice *)(void *)((uint8_t *)k + words[i].offset);
 }
 
-void meta_policy_keys_take(const json_t *definition, struct meta_policy_keys *k)
+/* The names of nodes are many words; they become one. */
+static struct slice join_nodes(const json_t *names, struct text *t)
+{
+    for (size_t i = 0; i < json_array_size(names); i++) {
+        const json_t *name = json_array_get(names, i);
+        text_slice(t, slice_of(json_string_value(name), json_string_length(name)));
+        text_char(t, '\n');
+    }
+    CHECK(!t->cut);
+    return text_view(t);
+}
+
+void meta_policy_keys_take(const json_t *definition, struct text *nodes, struct meta_policy_keys *k)
 {
     *k = (struct meta_policy_keys){ 0 };
     for (unsigned i = 0; i < META_KEY_COUNT; i++)
@@ -332,7 +364,9 @@ void meta_policy_keys_take(const json_t *definition, struct meta_policy_keys *k)
     }
     for (unsigned i = 0; i < ARRAY_COUNT(words); i++) {
         const json_t *value = get(definition, words[i].key);
-        if (value != NULL)
+        if (json_is_array(value))
+            *word_at(k, i) = join_nodes(value, nodes);
+        else if (json_is_string(value))
             *word_at(k, i) = slice_of(json_string_value(value), json_string_length(value));
     }
     const json_t *overflow = get(definition, META_KEY_OVERFLOW);

@@ -18,16 +18,18 @@
 #define META_NOT_FOR_QUORUM                                                                        \
     (META_KEY_BIT(QUEUE_MODE) | META_KEY_BIT(HA_MODE) | META_KEY_BIT(HA_PARAMS) |                  \
      META_KEY_BIT(HA_SYNC_MODE) | META_KEY_BIT(HA_PROMOTE_ON_SHUTDOWN) |                           \
-     META_KEY_BIT(HA_PROMOTE_ON_FAILURE) | META_KEY_BIT(QUEUE_MASTER_LOCATOR) |                    \
-     META_KEY_BIT(MAX_AGE) | META_KEY_BIT(STREAM_MAX_SEGMENT_SIZE_BYTES) |                         \
-     META_KEY_BIT(INITIAL_CLUSTER_SIZE))
+     META_KEY_BIT(HA_PROMOTE_ON_FAILURE) | META_KEY_BIT(HA_MIN_IN_SYNC) |                          \
+     META_KEY_BIT(HA_REPLACE_AFTER) | META_KEY_BIT(QUEUE_MASTER_LOCATOR) | META_KEY_BIT(MAX_AGE) | \
+     META_KEY_BIT(STREAM_MAX_SEGMENT_SIZE_BYTES) | META_KEY_BIT(INITIAL_CLUSTER_SIZE))
 
 /* If not, RabbitMQ's words, a line, are added to `t`. An operator's policy has only the keys that
  * bound a queue. */
 MUST_CHECK bool meta_policy_keys_suit(const json_t *definition, bool is_operator, struct text *t);
 
-/* Of one that suits. The words point into the JSON value... */
-void meta_policy_keys_take(const json_t *definition, struct meta_policy_keys *out);
+/* Of one that suits. The words point into the JSON value and into `nodes`, which is ours to grow...
+ */
+void meta_policy_keys_take(const json_t *definition, struct text *nodes,
+                           struct meta_policy_keys *out);
 
 /* ...until they are copied to *at, which moves behind them. */
 size_t meta_policy_words_bytes(const struct meta_policy_keys *k);

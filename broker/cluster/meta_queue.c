@@ -2,7 +2,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include "cluster/meta_state.h"
+#include "cluster/meta_cohort.h"
 
 #include <stdlib.h>
 
@@ -240,11 +240,17 @@ static void owner_remove_queue(struct meta *m, const struct meta_queue *q)
 
 /* ---- changes ---- */
 
-void meta_tell_queue(struct meta_result *r, enum meta_effect_kind kind, const struct meta_queue *q)
+void meta_tell_queue(struct meta_result *r, enum meta_effect_kind kind,
+                     const struct meta_version *v, uint16_t self, const struct meta_queue *q)
 {
+    struct meta_placement p;
+    meta_placement_of(v, q, &p);
+    enum meta_role role = meta_placement_role(&p, self);
     meta_tell(r, &(struct meta_effect){
                      .kind = kind,
-                     .node = q->node,
+                     .node = p.master,
+                     .was = kind == META_QUEUE_DELETED ? role : META_ROLE_NONE,
+                     .is = kind == META_QUEUE_DELETED ? META_ROLE_NONE : role,
                      .shard = q->shard,
                      .qid = q->qid,
                      .vhost_id = q->vhost_id,
@@ -298,11 +304,13 @@ static void queue_add(struct meta *m, const struct meta_cmd *cmd, struct meta_re
     typed_fini(&t);
     out->queue = q;
     out->id = q->qid;
-    meta_tell_queue(out, META_QUEUE_CREATED, q);
+    meta_mirrors_begin(m, q);
+    meta_tell_queue(out, META_QUEUE_CREATED, &m->draft, m->self, q);
 }
 
 void meta_queue_delete(struct meta *m, const struct meta_queue *q, struct meta_result *out)
 {
+    meta_tell_queue(out, META_QUEUE_DELETED, &m->draft, m->self, q);
     meta_unbind_destination(m, q->qid);
     if (q->owner != 0)
         owner_remove_queue(m, q);
@@ -315,7 +323,6 @@ void meta_queue_delete(struct meta *m, const struct meta_queue *q, struct meta_r
     gone = pmap_del(&m->draft.queues, &m->kinds.queues, &m->edit,
                     meta_hash_id(&m->kinds.queues, q->qid), &q->qid);
     CHECK(gone == q);
-    meta_tell_queue(out, META_QUEUE_DELETED, q);
     meta_queue_drop(m, q);
     m->routes_changed = true;
 }
@@ -350,6 +357,20 @@ void meta_queues_delete(struct meta *m, const struct pmap *queues, struct meta_r
     mem_free(list);
 }
 
+void meta_placed_delete(struct meta *m, const struct pmap *placed, struct meta_result *out)
+{
+    size_t count = placed->count;
+    const struct meta_queue **list = mem_array(count + 1, sizeof(const struct meta_queue *));
+    struct pmap_iter it;
+    pmap_iter(&it, placed);
+    for (size_t i = 0; i < count; i++)
+        list[i] = ((const struct meta_placed *)pmap_next(&it))->queue;
+    qsort(list, count, sizeof(const struct meta_queue *), by_qid);
+    for (size_t i = 0; i < count; i++)
+        meta_queue_delete(m, list[i], out);
+    mem_free(list);
+}
+
 void meta_vhost_queues_drop(struct meta *m, struct pmap *queues, struct meta_result *out)
 {
     size_t count = queues->count;
@@ -357,12 +378,12 @@ void meta_vhost_queues_drop(struct meta *m, struct pmap *queues, struct meta_res
     const struct meta_queue **list = oldest_first(queues);
     for (size_t i = 0; i < count; i++) {
         const struct meta_queue *q = list[i];
+        meta_tell_queue(out, META_QUEUE_DELETED, &m->draft, m->self, q);
         if (q->owner != 0)
             owner_remove_queue(m, q);
         meta_home_remove(m, q);
         meta_destination_drop(m, q->qid);
         pmap_del(&m->draft.queues, kind, &m->edit, meta_hash_id(kind, q->qid), &q->qid);
-        meta_tell_queue(out, META_QUEUE_DELETED, q);
         meta_queue_drop(m, q);
     }
     mem_free(list);

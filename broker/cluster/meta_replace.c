@@ -33,7 +33,7 @@ static void queues_gone(const struct compare *c)
     pmap_iter(&it, &c->old->queues);
     for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;)
         if (!is_in(c, c->new, q))
-            meta_tell_queue(c->out, META_QUEUE_DELETED, q);
+            meta_tell_queue(c->out, META_QUEUE_DELETED, c->old, c->old->self, q);
 }
 
 static void queues_new(const struct compare *c)
@@ -42,7 +42,48 @@ static void queues_new(const struct compare *c)
     pmap_iter(&it, &c->new->queues);
     for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;)
         if (!is_in(c, c->old, q))
-            meta_tell_queue(c->out, META_QUEUE_CREATED, q);
+            meta_tell_queue(c->out, META_QUEUE_CREATED, c->new, c->old->self, q);
+}
+
+static uint8_t how_placed(const struct meta_placement *was, const struct meta_placement *is)
+{
+    bool in_sync = was->state != is->state, others = was->count != is->count;
+    for (unsigned i = 0; i < is->count; i++) {
+        const struct meta_replica *now = meta_placement_replica(is, i);
+        const struct meta_replica *then = meta_placement_find(was, now->node);
+        others = others || then == NULL;
+        in_sync = in_sync || (then != NULL ? then->inc : 0) != now->inc;
+    }
+    return (uint8_t)((was->master != is->master || was->epoch != is->epoch ? META_HOW_MASTER : 0) |
+                     (in_sync ? META_HOW_IN_SYNC : 0) | (others ? META_HOW_REPLICAS : 0));
+}
+
+static void queues_placed(const struct compare *c)
+{
+    struct pmap_iter it;
+    uint16_t self = c->old->self;
+    pmap_iter(&it, &c->new->queues);
+    for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;) {
+        struct meta_placement was, is;
+        if (!is_in(c, c->old, q))
+            continue;
+        meta_placement_of(c->old, q, &was);
+        meta_placement_of(c->new, q, &is);
+        if (was.cohort == NULL && is.cohort == NULL)
+            continue; /* what its node has come to is told by NODES_CHANGED */
+        if (was.epoch == is.epoch && was.ver == is.ver)
+            continue;
+        meta_tell(c->out, &(struct meta_effect){ .kind = META_QUEUE_PLACED,
+                                                 .node = is.master,
+                                                 .node_was = was.master,
+                                                 .how = how_placed(&was, &is),
+                                                 .was = meta_placement_role(&was, self),
+                                                 .is = meta_placement_role(&is, self),
+                                                 .shard = q->shard,
+                                                 .qid = q->qid,
+                                                 .vhost_id = q->vhost_id,
+                                                 .queue = q });
+    }
 }
 
 static void vhosts_gone(const struct compare *c)
@@ -107,7 +148,8 @@ static void policies_changed(const struct compare *c)
 static bool same_node(const struct meta_node *a, const struct meta_node *b)
 {
     return a->inc == b->inc && a->state == b->state && a->type == b->type &&
-           slice_eq(a->name, b->name) && slice_eq(a->cluster_address, b->cluster_address) &&
+           a->mirrors == b->mirrors && slice_eq(a->name, b->name) &&
+           slice_eq(a->cluster_address, b->cluster_address) &&
            slice_eq(a->amqp_address, b->amqp_address) &&
            slice_eq(a->management_address, b->management_address);
 }
@@ -137,6 +179,7 @@ void meta_compare(const struct meta_version *old, const struct meta *fresh, bool
     vhosts_gone(&c);
     users_gone(&c);
     queues_new(&c);
+    queues_placed(&c);
     policies_changed(&c);
     nodes_changed(&c);
 }

@@ -26,6 +26,9 @@ struct meta_kinds {
     struct pmap_kind destinations; /* bindings and sets, by destination */
     struct pmap_kind owners;
     struct pmap_kind homes;
+    struct pmap_kind placed;            /* by qid */
+    struct pmap_kind cohorts;           /* by number */
+    struct pmap_kind records;           /* by struct meta_record */
     struct pmap_kind users;             /* by name */
     struct pmap_kind permissions;       /* of a vhost, by user */
     struct pmap_kind topic_permissions; /* of a vhost, by struct meta_pair */
@@ -41,11 +44,15 @@ struct meta_owner {
     struct pmap queues; /* by qid */
 };
 
-/* The queues that live on a node. */
+/* The queues that live on a node: those that have no record of their own, and how many of the
+ * others there are. */
 struct meta_home {
     uint64_t tag;
     struct pmap lasting; /* the durable ones, by qid */
     struct pmap passing; /* the others */
+    uint64_t masters;    /* placed queues that it is the master of... */
+    uint64_t mirrors;    /* ...or a mirror of... */
+    uint64_t in_sync;    /* ...that is in sync */
     uint16_t node;
 };
 
@@ -130,7 +137,9 @@ META_COMMAND(policy);
 META_COMMAND(parameter);
 META_COMMAND(node);
 META_COMMAND(cluster);
-META_COMMAND(kept); /* refused, but by meta_keep */
+META_COMMAND(placing); /* of single queues */
+META_COMMAND(fate);    /* of all that a node has to do with */
+META_COMMAND(kept);    /* refused, but by meta_keep */
 
 /* For meta_replay: what a snapshot says. DONE, or REFUSED if it cannot be. */
 enum meta_verdict meta_keep(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out);
@@ -154,7 +163,9 @@ bool meta_id_is_free(const struct meta *m, uint64_t id);
 void meta_result_clear(struct meta_result *r);
 
 void meta_tell(struct meta_result *r, const struct meta_effect *effect);
-void meta_tell_queue(struct meta_result *r, enum meta_effect_kind kind, const struct meta_queue *q);
+/* CREATED or DELETED, by the version that has it. */
+void meta_tell_queue(struct meta_result *r, enum meta_effect_kind kind,
+                     const struct meta_version *v, uint16_t self, const struct meta_queue *q);
 void meta_exchange_add(struct meta *m, const struct meta_cmd *cmd);
 void meta_exchange_delete(struct meta *m, const struct meta_exchange *x);
 void meta_queue_delete(struct meta *m, const struct meta_queue *q, struct meta_result *out);
@@ -174,6 +185,16 @@ void meta_transient_exchanges_delete(struct meta *m);
 /* A queue has come to its node, or leaves it. */
 void meta_home_add(struct meta *m, const struct meta_queue *q);
 void meta_home_remove(struct meta *m, const struct meta_queue *q);
+
+/* The same when it comes from a cohort, or goes into one. */
+void meta_home_enter(struct meta *m, const struct meta_queue *q);
+void meta_home_leave(struct meta *m, const struct meta_queue *q);
+
+/* So many placed queues more, or fewer. */
+struct meta_tally {
+    int64_t masters, mirrors, in_sync;
+};
+void meta_home_tally(struct meta *m, uint16_t node, const struct meta_tally *more);
 const struct meta_home *meta_home_find(const struct meta_version *v, uint16_t node);
 void meta_homes_drop(struct meta *m);
 
@@ -183,6 +204,31 @@ MUST_CHECK bool meta_place_check(const struct meta_version *v, const struct meta
 
 /* Where a queue comes to live that is declared now: it has all but a node. */
 uint16_t meta_place(const struct meta *m, const struct meta_queue *q);
+
+/* A queue that was just declared gets its first mirrors: all in sync, since it is empty. */
+void meta_mirrors_begin(struct meta *m, const struct meta_queue *q);
+
+/* ---- what befalls nodes: for what has a record of its own ---- */
+
+enum meta_fate_kind {
+    META_FATE_DOWN,
+    META_FATE_STOPPED,
+    META_FATE_ANEW, /* another process, as `inc` */
+    META_FATE_LOST, /* the same, and it has lost data */
+    META_FATE_REMOVED,
+    META_FATE_LAGS, /* behind `master` */
+    META_FATE_THAW, /* of no node */
+};
+
+struct meta_fate {
+    enum meta_fate_kind kind;
+    uint16_t node;
+    uint16_t master;
+    uint32_t inc;
+};
+
+/* Before the node itself is changed. */
+void meta_fate(struct meta *m, const struct meta_fate *f, struct meta_result *out);
 
 /* Is it a node that queues live on, and is it up? */
 bool meta_node_is_host(const struct meta_node *n);
@@ -232,6 +278,7 @@ void meta_unbind_destination(struct meta *m, uint64_t id);
 uint64_t meta_digest_vhost(const struct meta_vhost *vh); /* its properties, not what it holds */
 uint64_t meta_digest_exchange(const struct meta_exchange_def *d);
 uint64_t meta_digest_queue(const struct meta_queue *q);
+uint64_t meta_digest_placed(const struct meta_version *v, const struct meta_queue *q); /* or 0 */
 uint64_t meta_digest_binding(const struct meta_binding *b);
 uint64_t meta_digest_user(const struct meta_user *u);
 uint64_t meta_digest_permission(const struct meta_permission *p);

@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-#define FIELDS_MAX 9u
+#define FIELDS_MAX 10u
 #define HEAD_BYTES 38u /* up to the name */
 
 enum kind {
@@ -118,6 +118,23 @@ static const struct form {
     [META_PARAMETER_CLEAR] = { 24, PARAMETER },
     [META_GLOBAL_PARAMETER_PUT] = { 25, PARAMETER },
     [META_GLOBAL_PARAMETER_CLEAR] = { 26, PARAMETER },
+    [META_ISR_CHANGE] = { 39, { { WORDS, AT(isr_change.items) } } },
+    [META_PAIR_LAG] = { 40,
+                        { { NODE, AT(pair_lag.master) },
+                          { INC, AT(pair_lag.master_inc) },
+                          { NODE, AT(pair_lag.mirror) },
+                          { INC, AT(pair_lag.mirror_inc) } } },
+    [META_MASTER_MOVE] = { 41, { { WORDS, AT(master_move.items) } } },
+    [META_REPLICAS_SET] = { 42,
+                            { { WORDS, AT(replicas_set.nodes) },
+                              { WORDS, AT(replicas_set.items) },
+                              { BIT, AT(replicas_set.always_on_failure) },
+                              { BIT, AT(replicas_set.always_on_shutdown) } } },
+    [META_FORCE_PROMOTE] = { 43,
+                             { { NODE, AT(force_promote.node) },
+                               { NUMBER, AT(force_promote.epoch) } } },
+    [META_CLUSTER_FREEZE] = { 44, { { 0 } } },
+    [META_CLUSTER_THAW] = { 45, { { 0 } } },
     [META_CLUSTER_FORM] = { 27, { { 0 } } },
     [META_NODE_ADD] = { 28,
                         { { TYPE, AT(node.type) },
@@ -126,17 +143,19 @@ static const struct form {
                           { NAME, AT(node.amqp_address) },
                           { NAME, AT(node.management_address) } } },
     [META_NODE_REMOVE] = { 29, { { NODE, AT(node.node) } } },
-    [META_NODE_UP] = { 30,
+    [META_NODE_UP] = { 46,
                        { { NODE, AT(node.node) },
                          { INC, AT(node.inc) },
                          { NAME, AT(node.cluster_address) },
                          { NAME, AT(node.amqp_address) },
-                         { NAME, AT(node.management_address) } } },
+                         { NAME, AT(node.management_address) },
+                         { NODE, AT(node.mirrors) },
+                         { BIT, AT(node.lost_data) } } },
     [META_NODE_DOWN] = { 31, { { NODE, AT(node.node) }, { INC, AT(node.inc) } } },
     [META_NODE_STOPPED] = { 32, { { NODE, AT(node.node) }, { INC, AT(node.inc) } } },
     [META_NODE_DRAIN] = { 33, { { NODE, AT(node.node) }, { INC, AT(node.inc) } } },
     [META_NODE_TYPE] = { 34, { { NODE, AT(node.node) }, { TYPE, AT(node.type) } } },
-    [META_KEPT_NODE] = { 35,
+    [META_KEPT_NODE] = { 47,
                          { { NODE, AT(node.node) },
                            { INC, AT(node.inc) },
                            { TYPE, AT(node.type) },
@@ -145,7 +164,8 @@ static const struct form {
                            { NUMBER, AT(node.since) },
                            { NAME, AT(node.cluster_address) },
                            { NAME, AT(node.amqp_address) },
-                           { NAME, AT(node.management_address) } } },
+                           { NAME, AT(node.management_address) },
+                           { NODE, AT(node.mirrors) } } },
     [META_KEPT_ORIGIN] = { 36, { { NODE, AT(kept_origin.node) }, { INC, AT(kept_origin.inc) } } },
     [META_KEPT_QUEUE] = { 37,
                           { { TABLE, AT(kept_queue.args) },
@@ -153,11 +173,30 @@ static const struct form {
                             { BIT, AT(kept_queue.auto_delete) },
                             { NODE, AT(kept_queue.node) },
                             { NUMBER, AT(kept_queue.epoch) } } },
-    [META_KEPT_STATE] = { 38,
+    [META_KEPT_PLACEMENT] = { 48,
+                              { { WORDS, AT(kept_placement.replicas) },
+                                { NUMBER, AT(kept_placement.epoch) },
+                                { NUMBER, AT(kept_placement.ver) },
+                                { BIT, AT(kept_placement.is_damaged) },
+                                { BIT, AT(kept_placement.always_on_failure) },
+                                { BIT, AT(kept_placement.always_on_shutdown) } } },
+    [META_KEPT_STATE] = { 49,
                           { { NUMBER, AT(kept_state.index) },
-                            { NODE, AT(kept_state.last_node) } } },
-#undef AT
+                            { NODE, AT(kept_state.last_node) },
+                            { BIT, AT(kept_state.is_frozen) } } },
 };
+
+/* As they were written once: with fewer fields at the end, which are 0. */
+static const struct {
+    uint8_t number;
+    enum meta_op op;
+    unsigned fields;
+} older[] = {
+    { 30, META_NODE_UP, 5 },
+    { 35, META_KEPT_NODE, 9 },
+    { 38, META_KEPT_STATE, 2 },
+};
+#undef AT
 
 _Static_assert(ARRAY_COUNT(forms) == META_KEPT_STATE + 1, "each command has a form");
 
@@ -285,11 +324,19 @@ void meta_wire_put(struct wire_out *w, const struct meta_cmd *cmd, uint64_t firs
 
 /* ---- reading ---- */
 
-static const struct form *form_numbered(uint8_t number)
+/* *fields: how many of its fields there are. */
+static const struct form *form_numbered(uint8_t number, unsigned *fields)
 {
+    *fields = FIELDS_MAX;
     for (unsigned i = 0; i < ARRAY_COUNT(forms); i++)
         if (forms[i].number == number)
             return &forms[i];
+    for (unsigned i = 0; i < ARRAY_COUNT(older); i++) {
+        if (older[i].number != number)
+            continue;
+        *fields = older[i].fields;
+        return &forms[older[i].op];
+    }
     return NULL;
 }
 
@@ -364,7 +411,8 @@ bool meta_wire_take(struct wire *w, struct meta_cmd *cmd, uint64_t *first_id)
     struct wire in = wire_over(wire_longstr(w));
     if (w->ran_out || wire_left(&in) > META_WIRE_MAX || wire_u8(&in) != META_WIRE_FORMAT)
         return false;
-    const struct form *form = form_numbered(wire_u8(&in));
+    unsigned fields;
+    const struct form *form = form_numbered(wire_u8(&in), &fields);
     if (form == NULL)
         return false;
     memset(cmd, 0, sizeof *cmd);
@@ -375,7 +423,7 @@ bool meta_wire_take(struct wire *w, struct meta_cmd *cmd, uint64_t *first_id)
     cmd->qid = wire_u64(&in);
     cmd->name = wire_longstr(&in);
     EACH_FIELD(f, form)
-    if (!take_field(&in, cmd, f))
+    if (f < form->fields + fields && !take_field(&in, cmd, f))
         return false;
     return !in.ran_out && wire_left(&in) == 0 && name_fits(cmd);
 }

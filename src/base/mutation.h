@@ -88,7 +88,27 @@
     X(META_SECRET_DECIDES, "lets a node's own secret decide where a queue lives")                  \
     X(META_LAST_DISC_GOES, "lets the last disc node go")                                           \
     X(META_OPS_NOT_KEPT, "leaves out of a snapshot how far nodes have come")                       \
-    X(META_SUM_FORGETS, "forgets in its checksum what goes")
+    X(META_SUM_FORGETS, "forgets in its checksum what goes")                                       \
+    X(META_PROMOTES_OUTSIDER, "makes a node the master that is not in sync")                       \
+    X(META_HEIR_ANYHOW, "makes a node the master that is down, while another one is up")           \
+    X(META_ADD_ANY_INC, "takes another incarnation into the in-sync set than the one that is up")  \
+    X(META_ADD_WITHOUT_MASTER, "takes a node into the in-sync set while the master is down")       \
+    X(META_ISR_OLD_VER, "changes the in-sync set by the word of who has seen an older one")        \
+    X(META_REFUSED_VER_STAYS, "leaves ver as it was when it refuses a change of the in-sync set")  \
+    X(META_EPOCH_COUNTS, "counts epochs, instead of taking the index of the entry")                \
+    X(META_STRUCK_FORGOTTEN, "forgets that a node was in sync once")                               \
+    X(META_STRUCK_STAYS_OLD, "leaves a node that was struck as senior as it was")                  \
+    X(META_UP_KEEPS_ISR, "leaves a node that has started anew in the in-sync sets")                \
+    X(META_RESTART_KEEPS_EPOCH, "lets a node that has started anew go on in its old epoch")        \
+    X(META_LOST_IS_ELIGIBLE, "takes a node that has lost data for one that was in sync once")      \
+    X(META_DAMAGED_SERVES, "serves a queue whose only node has lost data")                         \
+    X(META_SOLE_STRUCK, "lets a queue go with the only node that has it")                          \
+    X(META_LAG_TAKES_MASTER, "strikes a master that does not keep up with itself")                 \
+    X(META_MOVE_TO_OUTSIDER, "moves a queue to a node that is not in sync")                        \
+    X(META_MOVE_OLD_EPOCH, "moves a queue by the word of who knows an older master")               \
+    X(META_SET_OLD_VER, "sets replicas by the word of who has seen older ones")                    \
+    X(META_REPLICA_ANYWHERE, "puts replicas onto nodes that cannot hold them")                     \
+    X(META_VER_NOT_KEPT, "leaves out of a snapshot what befell a queue with others")
 
 /* Of grants, by histories of grants. */
 #define MUTATIONS_GRANT(X)                                                                         \

@@ -3,6 +3,7 @@
 #include "amqp/amqp_table.h"
 #include "base/check.h"
 #include "base/mem.h"
+#include "cluster/meta_items.h"
 #include "ids.h"
 #include "sim_meta_world.h"
 
@@ -19,6 +20,7 @@
 struct asker {
     uint16_t node; /* 0: none */
     uint32_t inc;
+    uint16_t mirrors;
     uint64_t op_count;
     uint64_t sent; /* in order, at least once */
     struct meta_cmd ops[OPS_MAX + 1];
@@ -41,6 +43,7 @@ struct run {
     unsigned node_names;
     uint64_t vhost;
     bool restarts, forgets; /* faults that this seed has */
+    bool places;            /* its queues have mirrors */
 };
 
 static uint64_t below(struct run *r, uint64_t n)
@@ -109,13 +112,19 @@ static void bind(struct run *r, struct meta_cmd *c)
 
 static void set_policy(struct run *r, struct meta_cmd *c)
 {
-    static const char *const definitions[] = { "{\"queue-master-locator\":\"client-local\"}",
-                                               "{\"queue-master-locator\":\"random\"}",
-                                               "{\"alternate-exchange\":\"x1\"}" };
+    static const char *const definitions[] = {
+        "{\"queue-master-locator\":\"client-local\"}",
+        "{\"queue-master-locator\":\"random\"}",
+        "{\"alternate-exchange\":\"x1\"}",
+        "{\"ha-mode\":\"all\"}",
+        "{\"ha-mode\":\"exactly\",\"ha-params\":2,\"ha-promote-on-failure\":\"always\"}",
+        "{\"ha-mode\":\"nodes\",\"ha-params\":[\"n0\",\"n2\"],\"ha-promote-on-shutdown\":"
+        "\"always\"}"
+    };
     c->op = below(r, 3) == 0 ? META_POLICY_CLEAR : META_POLICY_PUT;
     c->name = slice_str(below(r, 2) == 0 ? "p" : "p2");
     c->policy.pattern = slice_str(below(r, 2) == 0 ? "1$" : "");
-    c->policy.definition = slice_str(definitions[below(r, 3)]);
+    c->policy.definition = slice_str(definitions[below(r, ARRAY_COUNT(definitions))]);
     c->policy.priority = (int64_t)below(r, 3);
 }
 
@@ -238,7 +247,10 @@ static void start_node(struct run *r, struct asker *a)
 {
     a->inc++;
     a->op_count = a->sent = 0;
+    a->mirrors = (uint16_t)below(r, 4);
     struct meta_cmd up = node_command(META_NODE_UP, a->node, a->inc);
+    up.node.mirrors = a->mirrors;
+    up.node.lost_data = below(r, 6) == 0;
     if (below(r, 2) == 0)
         a->ops[++a->op_count] = up;
     else
@@ -257,11 +269,12 @@ static void forget_node(struct run *r, struct asker *a)
 /* What a leader says may be old: of an incarnation that was. */
 static void say_of_node(struct run *r, const struct asker *a)
 {
-    static const enum meta_op ops[] = { META_NODE_DOWN, META_NODE_DOWN,    META_NODE_UP,
-                                        META_NODE_UP,   META_NODE_STOPPED, META_NODE_DRAIN,
-                                        META_NODE_TYPE };
+    static const enum meta_op ops[] = { META_NODE_DOWN,  META_NODE_DOWN,    META_NODE_UP,
+                                        META_NODE_UP,    META_NODE_STOPPED, META_NODE_STOPPED,
+                                        META_NODE_DRAIN, META_NODE_TYPE };
     uint32_t inc = a->inc != 0 && below(r, 4) == 0 ? a->inc - 1 : a->inc;
     struct meta_cmd c = node_command(ops[below(r, ARRAY_COUNT(ops))], a->node, inc);
+    c.node.mirrors = c.op == META_NODE_UP ? a->mirrors : 0;
     if (c.op == META_NODE_TYPE)
         c.node.type = (enum meta_node_type)below(r, 3);
     say_as_leader(r, &c);
@@ -279,13 +292,136 @@ static void trouble(struct run *r, struct asker *a)
         say_of_node(r, a);
 }
 
+/* ---- what becomes of placements ---- */
+
+#define ITEMS_AT_ONCE 4u
+
+/* As far as the one has seen that is furthest; NULL: there is none. */
+static const struct meta_queue *some_placement(struct run *r, struct meta_placement *p)
+{
+    const struct meta_version *v = mw_shown(r->w);
+    const struct meta_vhost *vh = meta_vhost_get(v, r->vhost);
+    const struct meta_queue *q = vh != NULL ? meta_queue_find(v, vh, some_queue(r)) : NULL;
+    if (q != NULL)
+        meta_placement_of(v, q, p);
+    return q;
+}
+
+static uint16_t some_node(struct run *r)
+{
+    uint16_t node = r->askers[below(r, NODES_AT_ONCE)].node;
+    return node != 0 ? node : 1;
+}
+
+static uint32_t inc_of(const struct run *r, uint16_t node)
+{
+    const struct meta_node *n = meta_node_get(mw_shown(r->w), node);
+    return n != NULL ? n->inc : 0;
+}
+
+/* Mostly what it says; else it is old, or from nowhere. */
+static uint64_t mostly(struct run *r, uint64_t number)
+{
+    return below(r, 8) != 0 ? number : number - below(r, 2);
+}
+
+/* Somebody who holds it, by preference. */
+static uint16_t some_replica(struct run *r, const struct meta_placement *p)
+{
+    return below(r, 5) != 0 ? meta_placement_replica(p, (unsigned)below(r, p->count))->node
+                            : some_node(r);
+}
+
+static void put_isr_item(struct run *r, struct wire_out *w, const struct meta_queue *q,
+                         const struct meta_placement *p)
+{
+    uint16_t node = some_replica(r, p);
+    bool in_sync = meta_placement_is_in_sync(p, node);
+    meta_isr_item_put(w, &(struct meta_isr_item){ .qid = q->qid,
+                                                  .epoch = mostly(r, p->epoch),
+                                                  .ver = mostly(r, p->ver),
+                                                  .node = node,
+                                                  .inc = (uint32_t)mostly(r, inc_of(r, node)),
+                                                  .adds = below(r, 4) != 0 ? !in_sync : in_sync });
+}
+
+static struct slice some_items(struct run *r, enum meta_op op, struct wire_out *w)
+{
+    for (unsigned i = 0; i <= below(r, ITEMS_AT_ONCE); i++) {
+        struct meta_placement p;
+        const struct meta_queue *q = some_placement(r, &p);
+        if (q == NULL)
+            continue;
+        if (op == META_ISR_CHANGE)
+            put_isr_item(r, w, q, &p);
+        else if (op == META_MASTER_MOVE)
+            meta_move_item_put(
+                w, &(struct meta_move_item){ q->qid, mostly(r, p.epoch), some_replica(r, &p) });
+        else
+            meta_set_item_put(w, &(struct meta_set_item){ q->qid, mostly(r, p.ver) });
+    }
+    CHECK(!w->overflow);
+    return wire_out_slice(w);
+}
+
+/* A number may come twice, or be nobody's. */
+static struct slice some_nodes(struct run *r, struct wire_out *w)
+{
+    for (unsigned i = 0; i < NODES_AT_ONCE; i++)
+        if (r->askers[i].node != 0 && below(r, 4) != 0)
+            wire_put_u16(w, below(r, 30) != 0 ? r->askers[i].node : some_node(r));
+    CHECK(!w->overflow);
+    return wire_out_slice(w);
+}
+
+static void place(struct run *r)
+{
+    static const enum meta_op ops[] = { META_ISR_CHANGE,    META_ISR_CHANGE,   META_ISR_CHANGE,
+                                        META_REPLICAS_SET,  META_REPLICAS_SET, META_MASTER_MOVE,
+                                        META_FORCE_PROMOTE, META_PAIR_LAG };
+    uint8_t items[ITEMS_AT_ONCE * 2 * META_ISR_ITEM_BYTES], nodes[64];
+    struct wire_out to = wire_out_over(items, sizeof items);
+    struct wire_out to_nodes = wire_out_over(nodes, sizeof nodes);
+    struct meta_cmd c = { .op = ops[below(r, ARRAY_COUNT(ops))] };
+    struct meta_placement p;
+    const struct meta_queue *q = some_placement(r, &p);
+    if (c.op == META_ISR_CHANGE) {
+        c.isr_change.items = some_items(r, c.op, &to);
+    } else if (c.op == META_MASTER_MOVE) {
+        c.master_move.items = some_items(r, c.op, &to);
+    } else if (c.op == META_REPLICAS_SET) {
+        c.replicas_set.items = some_items(r, c.op, &to);
+        c.replicas_set.nodes = some_nodes(r, &to_nodes);
+        c.replicas_set.always_on_failure = below(r, 3) == 0;
+        c.replicas_set.always_on_shutdown = below(r, 3) == 0;
+    } else if (c.op == META_FORCE_PROMOTE) {
+        c.qid = q != NULL ? q->qid : 0;
+        c.force_promote.node = q != NULL ? some_replica(r, &p) : 1;
+        c.force_promote.epoch = q != NULL && below(r, 2) == 0 ? mostly(r, p.epoch) : 0;
+    } else {
+        c.pair_lag.master = some_node(r);
+        c.pair_lag.mirror = some_node(r);
+        c.pair_lag.master_inc = (uint32_t)mostly(r, inc_of(r, c.pair_lag.master));
+        c.pair_lag.mirror_inc = (uint32_t)mostly(r, inc_of(r, c.pair_lag.mirror));
+    }
+    say_as_leader(r, &c);
+}
+
+static void freeze_or_thaw(struct run *r)
+{
+    struct meta_cmd c = { .op = below(r, 2) == 0 ? META_CLUSTER_FREEZE : META_CLUSTER_THAW };
+    say_as_leader(r, &c);
+}
+
 /* ---- the whole ---- */
 
 static void step(struct run *r)
 {
     struct asker *a = &r->askers[below(r, NODES_AT_ONCE)];
-    unsigned what = (unsigned)below(r, 20);
-    if (what < 2 || a->node == 0)
+    unsigned what = (unsigned)below(r, 26);
+    if (what >= 20 && r->places)
+        what == 20 && below(r, 2) == 0 ? freeze_or_thaw(r) : place(r);
+    else if (what < 2 || a->node == 0)
         trouble(r, a);
     else if (what < 9)
         ask(r, a);
@@ -320,6 +456,7 @@ static bool heal(struct run *r)
         if (a->inc == 0)
             start_node(r, a);
         struct meta_cmd up = node_command(META_NODE_UP, a->node, a->inc);
+        up.node.mirrors = a->mirrors;
         say_as_leader(r, &up);
         mw_apply(r->w, mw_first(r->w), UINT64_MAX);
         const struct meta_origin *o = meta_origin_get(mw_shown(r->w), a->node);
@@ -342,6 +479,7 @@ bool sim_meta_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_report 
     r->w = mw_new(seed, trace, arg, out);
     r->restarts = below(r, 2) == 0;
     r->forgets = below(r, 2) == 0;
+    r->places = below(r, 4) != 0;
     begin(r);
     for (unsigned i = 0; i < STEPS && mw_is_well(r->w) && !mw_is_full(r->w); i++)
         step(r);

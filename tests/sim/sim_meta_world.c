@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "cluster/meta_dump.h"
 #include "ids.h"
+#include "sim_meta_model.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -31,7 +32,8 @@ struct replica {
 
 /* What the oracle knows of a node. */
 struct known {
-    bool was_there, is_there, is_up;
+    bool was_there, is_there, is_up, is_stopped;
+    uint16_t mirrors;
     uint32_t inc;
     uint64_t op;
     uint64_t since; /* index of what brought its incarnation */
@@ -42,6 +44,9 @@ struct mw {
     struct entry entries[MW_ENTRIES + 1]; /* from 1 */
     uint64_t count;
     struct known nodes[MW_NODES];
+    struct model *model;
+    uint64_t mirrors[MW_NODES]; /* of the version that is looked at */
+    uint64_t in_sync[MW_NODES];
     uint64_t last_qid;
     sim_say_fn trace;
     void *arg;
@@ -89,6 +94,7 @@ struct mw *mw_new(uint64_t seed, sim_say_fn trace, void *arg, struct sim_report 
     w->trace = trace;
     w->arg = arg;
     w->report = report;
+    w->model = model_new();
     for (unsigned i = 0; i < MW_REPLICAS; i++) {
         w->replicas[i].hash_seed = rng_u64(&r);
         w->replicas[i].shard_count = 1 + (uint32_t)rng_below(&r, 8);
@@ -108,6 +114,7 @@ void mw_free(struct mw **world)
     }
     for (uint64_t i = 1; i <= w->count; i++)
         mem_free(w->entries[i].bytes);
+    model_free(&w->model);
     mem_free(w);
 }
 
@@ -184,18 +191,45 @@ static void follow_node(struct mw *w, uint64_t index, const struct meta_envelope
             k->since = index;
         }
         k->inc = e->cmd.node.inc;
+        k->mirrors = e->cmd.node.mirrors;
         k->is_up = true;
-    } else if ((e->cmd.op == META_NODE_DOWN || e->cmd.op == META_NODE_STOPPED) && same) {
+        k->is_stopped = false;
+    } else if (e->cmd.op == META_NODE_STOPPED && same) {
+        k->is_up = false;
+        k->is_stopped = true;
+    } else if (e->cmd.op == META_NODE_DOWN && same) {
         k->is_up = false;
     }
 }
 
+static void nodes_of_model(const struct mw *w, struct model_node *nodes)
+{
+    for (unsigned i = 0; i < MW_NODES; i++)
+        nodes[i] =
+            (struct model_node){ w->nodes[i].is_there, w->nodes[i].is_up, w->nodes[i].is_stopped,
+                                 w->nodes[i].mirrors, w->nodes[i].inc };
+}
+
+static void follow_queues(struct mw *w, uint64_t index, const struct meta_envelope *e,
+                          const struct meta_version *v, bool is_done)
+{
+    struct model_node nodes[MW_NODES];
+    nodes_of_model(w, nodes);
+    if (is_done)
+        model_follow(w->model, nodes, index, &e->cmd);
+    const char *why = model_compare(w->model, nodes, v, &e->cmd);
+    if (why != NULL)
+        wrong(w, index, why);
+}
+
+/* `shown` is what came of it. */
 static void follow(struct mw *w, uint64_t index, const struct meta_envelope *e,
-                   const struct entry *found)
+                   const struct entry *found, const struct meta_version *shown)
 {
     bool applied = found->applied == META_APPLIED;
     if (applied != oracle_says_applied(w, e))
         wrong(w, index, applied ? "was applied, and should not have been" : "was not applied");
+    follow_queues(w, index, e, shown, applied && found->verdict == META_DONE);
     if (!applied)
         return;
     if (found->verdict == META_DONE && e->cmd.op > META_CLUSTER_FORM)
@@ -206,15 +240,30 @@ static void follow(struct mw *w, uint64_t index, const struct meta_envelope *e,
 
 static void look_at_queue(struct mw *w, const struct meta_version *v, const struct meta_queue *q)
 {
-    const struct known *k = &w->nodes[q->node];
-    if (!k->is_there)
+    struct meta_placement p;
+    meta_placement_of(v, q, &p);
+    const struct known *k = &w->nodes[p.master];
+    if (!k->is_there || meta_queue_master(v, q) != p.master)
         wrong(w, v->index, "a queue lives on no member");
-    if (!q->durable && (!k->is_up || q->epoch < k->since))
+    if (!q->durable && (!k->is_up || p.epoch < k->since))
         wrong(w, v->index, "a transient queue has outlived its node");
-    if (q->owner != 0 && node_of_id(q->owner) != q->node)
+    if (q->owner != 0 && node_of_id(q->owner) != p.master)
         wrong(w, v->index, "an exclusive queue lives apart from its owner");
-    if (q->qid > v->last_id || q->epoch > v->index)
+    if (q->qid > v->last_id || p.epoch > p.ver || p.ver > v->index)
         wrong(w, v->index, "a queue from the future");
+    if (p.isr_count == 0 || meta_placement_replica(&p, 0)->inc == 0)
+        wrong(w, v->index, "a master is not in sync");
+    for (unsigned i = 0; i < p.count; i++) {
+        const struct meta_replica *r = meta_placement_replica(&p, i);
+        bool is_told = meta_placement_find(&p, r->node) == r &&
+                       meta_placement_is_in_sync(&p, r->node) == (r->inc != 0);
+        if (!w->nodes[r->node].is_there || !is_told)
+            wrong(w, v->index, "a replica is on no member, or twice on one");
+        if (r->inc != 0 && r->inc != w->nodes[r->node].inc)
+            wrong(w, v->index, "a replica is in sync as a process that is no more");
+        w->mirrors[r->node] += i != 0;
+        w->in_sync[r->node] += i != 0 && r->inc != 0;
+    }
 }
 
 static void look(struct mw *w, const struct meta_version *v)
@@ -222,6 +271,8 @@ static void look(struct mw *w, const struct meta_version *v)
     uint64_t on_nodes = 0;
     unsigned discs = 0;
     struct pmap_iter it;
+    memset(w->mirrors, 0, sizeof w->mirrors);
+    memset(w->in_sync, 0, sizeof w->in_sync);
     pmap_iter(&it, &v->queues);
     for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;)
         look_at_queue(w, v, q);
@@ -230,7 +281,11 @@ static void look(struct mw *w, const struct meta_version *v)
         const struct known *k = &w->nodes[n->node];
         on_nodes += meta_node_queue_count(v, n->node);
         discs += n->type == META_NODE_DISC;
-        if (n->type == META_NODE_WITNESS && meta_node_queue_count(v, n->node) != 0)
+        if (meta_node_mirror_count(v, n->node) != w->mirrors[n->node] ||
+            meta_node_in_sync_count(v, n->node) != w->in_sync[n->node])
+            wrong(w, v->index, "mirrors are not counted where they are");
+        if (n->type == META_NODE_WITNESS &&
+            meta_node_queue_count(v, n->node) + w->mirrors[n->node] != 0)
             wrong(w, v->index, "a witness has queues");
         if (!k->is_there || k->inc != n->inc || k->is_up != meta_node_is_serving(n))
             wrong(w, v->index, "a node is not what became of it");
@@ -244,7 +299,7 @@ static void look(struct mw *w, const struct meta_version *v)
 /* ---- applying ---- */
 
 static void note(struct mw *w, uint64_t index, const struct meta_envelope *e,
-                 const struct entry *found)
+                 const struct entry *found, const struct meta_version *shown)
 {
     struct entry *known = &w->entries[index];
     if (!known->is_known) {
@@ -253,7 +308,7 @@ static void note(struct mw *w, uint64_t index, const struct meta_envelope *e,
         known->verdict = found->verdict;
         known->id = found->id;
         known->checksum = found->checksum;
-        follow(w, index, e, found);
+        follow(w, index, e, found, shown);
         return;
     }
     if (known->applied != found->applied || known->verdict != found->verdict ||
@@ -275,8 +330,8 @@ static void apply_next(struct mw *w, struct replica *r)
     found.verdict = r->result.verdict;
     found.id = r->result.id;
     found.checksum = meta_checksum(r->meta);
-    note(w, index, &e, &found);
     meta_publish(r->meta);
+    note(w, index, &e, &found, meta_current(r->meta));
     if (is_first && index % LOOK_EVERY == 0)
         look(w, meta_current(r->meta));
 }

@@ -62,6 +62,8 @@ Test(meta_args, judges_words)
         { "x-queue-version", "x", "\"expected integer, got longstr\"" },
         { "x-single-active-consumer", "x", "{unacceptable_type,longstr}" },
         { "x-queue-type", "zork", "\"unsupported queue type 'zork'\"" },
+        { "x-ha-policy", "zork", "{invalid_ha_policy,<<\"zork\">>}" },
+        { "x-ha-policy", "nodes", "{require,'x-ha-policy-params'}" },
     };
     struct world w;
     struct args a;
@@ -72,6 +74,42 @@ Test(meta_args, judges_words)
                  bad[i].what);
         refuse(&w, args_str(&a, bad[i].arg, bad[i].value), text);
     }
+    world_fini(&w);
+}
+
+static struct slice ha_policy(struct args *a, const char *mode, const char *node)
+{
+    args_begin(a);
+    amqp_table_put_text(&a->w, "x-ha-policy", mode);
+    size_t mark = amqp_array_begin(&a->w, "x-ha-policy-params");
+    struct amqp_field f = { .type = AMQP_FIELD_LONGSTR, .bytes = slice_str(node) };
+    if (*node != '\0')
+        amqp_array_put(&a->w, &f);
+    amqp_table_end(&a->w, mark);
+    return args_end(a);
+}
+
+Test(meta_args, judges_where_mirrors_are_to_be)
+{
+    struct world w;
+    struct args a;
+    world_init(&w, 1);
+    refuse(&w, ha_policy(&a, "nodes", ""),
+           "invalid arg 'x-ha-policy' for queue 'qn' in vhost '/': "
+           "require_non_empty_list_of_nodes_for_ha");
+    refuse(&w, ha_policy(&a, "exactly", "n1"),
+           "invalid arg 'x-ha-policy' for queue 'qn' in vhost '/': require_positive_count_for_ha");
+    args_begin(&a);
+    amqp_table_put_text(&a.w, "x-ha-policy", "nodes");
+    amqp_table_put_i32(&a.w, "x-ha-policy-params", 2);
+    refuse(&w, args_end(&a),
+           "invalid arg 'x-ha-policy' for queue 'qn' in vhost '/': "
+           "ha_nodes_policy_params_not_array_of_longstr");
+    struct meta_cmd c = q_declare("good");
+    c.queue_declare.args = ha_policy(&a, "nodes", "n1");
+    must(&w, c);
+    c.queue_declare.args = args_str(&a, "x-ha-policy", "all");
+    cr_expect(eq(int, (int)world_do(&w, c), META_REFUSED), "it was declared with another one");
     world_fini(&w);
 }
 

@@ -261,6 +261,13 @@ Test(meta_policy, judges_definitions)
           "ha-sync-mode must be \"manual\" or \"automatic\", got <<\"x\">>" },
         { "{\"ha-mode\":\"all\",\"ha-sync-batch-size\":0}",
           "ha-sync-batch-size takes an integer greater than 0, 0 given" },
+        { "{\"ha-mode\":\"all\",\"ha-min-in-sync\":0}",
+          "ha-min-in-sync takes an integer greater than 0, 0 given" },
+        { "{\"ha-mode\":\"all\",\"ha-replace-after\":-1}",
+          "ha-replace-after takes an integer that is not negative, -1 given" },
+        { "{\"ha-replace-after\":5}",
+          "ha-mode must be specified to specify ha-params, ha-sync-mode or "
+          "ha-promote-on-shutdown" },
         { "{\"ha-mode\":\"all\",\"ha-promote-on-shutdown\":\"x\"}",
           "ha-promote-on-shutdown must be \"always\" or \"when-synced\", got <<\"x\">>" },
         { "{\"ha-mode\":\"all\",\"ha-promote-on-failure\":false}",
