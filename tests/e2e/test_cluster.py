@@ -71,7 +71,7 @@ class Forming(ClusterCase):
 
 class Losing(ClusterCase):
     def test_the_one_that_leads_is_killed(self):
-        c = self.cluster().start()
+        c = self.cluster().start().wait_voters()
         self.declare(c.nodes[1], ["before"])
         c.nodes[0].kill()
         self.assertLess(self.new_leader_within(c, c.nodes[1], LONG), 5)
@@ -81,7 +81,7 @@ class Losing(ClusterCase):
         c.wait_queues(["after", "before"])
 
     def test_without_a_majority_changes_are_refused_and_it_comes_back(self):
-        c = self.cluster().start()
+        c = self.cluster().start().wait_voters()
         c.nodes[0].kill()
         c.nodes[1].kill()
         last = c.nodes[2]
@@ -96,7 +96,7 @@ class Losing(ClusterCase):
 
 
     def test_one_that_stands_still_is_missed_and_goes_on_later(self):
-        c = self.cluster().start()
+        c = self.cluster().start().wait_voters()
         still = c.nodes[2]
         self.declare(still, ["its-own"])
         still.kill(signal.SIGSTOP)
@@ -108,7 +108,7 @@ class Losing(ClusterCase):
         c.wait_queues(["its-own", "meanwhile"])
 
     def test_the_one_that_leads_stands_still(self):
-        c = self.cluster().start()
+        c = self.cluster().start().wait_voters()
         c.nodes[0].kill(signal.SIGSTOP)
         self.assertLess(self.new_leader_within(c, c.nodes[1], LONG), 5)
         self.declare(c.nodes[2], ["meanwhile"])
@@ -116,7 +116,7 @@ class Losing(ClusterCase):
         c.wait_queues(["meanwhile"])
 
     def test_one_of_two_stops_in_order_and_the_other_goes_on(self):
-        c = self.cluster(2).start()
+        c = self.cluster(2).start().wait_voters()
         self.assertEqual(c.nodes[0].stop(), 0)
         self.declare(c.nodes[1], ["alone"])
         c.start([c.nodes[0]])

@@ -17,7 +17,7 @@ class Down(Case):
         self.cluster = Cluster(self.folder("cluster"), 3)
         for n in self.cluster.nodes:
             self.own(n)
-        self.cluster.start()
+        self.cluster.start().wait_voters()
         self.here, self.there = self.cluster.nodes[0], self.cluster.nodes[1]
         self.populate()
 

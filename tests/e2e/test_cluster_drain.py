@@ -17,7 +17,7 @@ class Drain(Case):
         self.cluster = Cluster(self.folder("cluster"), 3)
         for n in self.cluster.nodes:
             self.own(n)
-        self.cluster.start()
+        self.cluster.start().wait_voters()
         self.here, self.there, self.third = self.cluster.nodes
 
     def ctl(self, node, *args, status=0):

@@ -21,7 +21,7 @@ class Minority(Case):
                                {"cluster": {"minority-close-after": self.close_after}})
         for n in self.cluster.nodes:
             self.own(n)
-        self.cluster.start()
+        self.cluster.start().wait_voters()
         self.here, self.there, self.third = self.cluster.nodes
         self.channel(address=self.there.address).declare("far", durable=True, arguments=LOCAL)
         self.near = self.channel(address=self.here.address)

@@ -1,8 +1,10 @@
 """Several brokers that are one cluster, on loopback, each with a folder and ports of its own."""
 
 import os
+import re
 import signal
 
+from harness.api import Api
 from harness.client import Conn
 from harness.servers import Broker, answers, merged
 from harness.waits import LONG, wait_until
@@ -84,6 +86,21 @@ class Cluster:
     def status(self, node):
         """What a node says of the cluster: the lines of its log are no interface, this is."""
         return node.ctl("-n", node.node, "-q", "cluster_status")
+
+    def voters(self, node):
+        """How many vote, by that node's word."""
+        port = int(node.conf["listen"]["management"].rsplit(":", 1)[1])
+        got = Api(port).get("/metrics")
+        found = re.search(r"(?m)^warren_cluster_voters (\d+)$", got.body)
+        return int(found.group(1)) if found else 0
+
+    def wait_voters(self, count=None):
+        """Whoever has just joined does not vote yet: who is to outlive the loss of one waits."""
+        count = len(self.nodes) if count is None else count
+        for n in self.nodes:
+            wait_until(lambda n=n: self.voters(n) == count, "%s has %d voters" % (n.name, count),
+                       LONG)
+        return self
 
     def lacks(self, node, names):
         """Which of these queues cannot be used through that node."""
