@@ -497,7 +497,9 @@ static bool reload(struct broker *b, struct err *err)
         return false;
     struct live *was = broker_live(b);
     struct tls_ctx *tls = NULL;
-    if (!load_tls(conf, was->tls != NULL, &tls, err)) {
+    if (!load_tls(conf, was->tls != NULL, &tls, err) ||
+        !doorway_set_certificate(b->doorway, conf, err)) {
+        tls_ctx_unref(&tls);
         broker_conf_unref(&conf);
         return false;
     }

@@ -136,7 +136,11 @@ static const struct conf_directive directives[] = {
     { KEY(tls, "verify"), AT(tls.verify), .type = CONF_CHOICE, .choices = "none|peer|optional",
       .fallback = "none",
       .help = "peer: clients must show a certificate that ca vouches for. optional: one that is "
-              "shown must be such a one, but a client may show none, and log in by password." },
+              "shown must be such a one, but a client may show none, and log in by password. The "
+              "same holds for links to other nodes: with peer or optional the node shows its "
+              "certificate there, which must be good for both ends of a connection, and with peer "
+              "it demands one. With none they have one that is made at the start, and are proven "
+              "by the cookie, as all of them are. Proxies and warrenctl need no certificate." },
     { KEY(tls, "min-version"), AT(tls.min_version), .type = CONF_CHOICE, .choices = "1.2|1.3",
       .fallback = "1.2", .help = "The oldest version of TLS that is spoken." },
 
@@ -337,7 +341,9 @@ static const struct conf_section sections[] = {
       .help = "Addresses: host:port, :port for every address of the host, [v6]:port; several are "
               "put between commas. \"none\" is no listener." },
     { SECTION("cluster"), .close = close_cluster, .help = "Nodes that belong together." },
-    { SECTION("tls"), .close = close_tls, .help = "Certificates, for listen.amqps." },
+    { SECTION("tls"), .close = close_tls,
+      .help = "Certificates, for listeners with TLS and, when verify is set, for links to "
+              "other nodes." },
     { SECTION("auth"), .close = close_auth, .help = "Who may log in, and how." },
     { SECTION("limits"), .close = close_limits, .help = "How much of everything." },
     { SECTION("store"), .close = close_store, .help = "The journal on disk." },

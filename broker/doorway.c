@@ -16,12 +16,29 @@ struct doorway {
     uint16_t port;
 };
 
+static bool set_certificate(struct link_node *n, const struct broker_conf *conf, struct err *err)
+{
+    struct link_certificate c = { .cert_file = conf->tls.cert,
+                                  .key_file = conf->tls.key,
+                                  .ca_file = conf->tls.ca,
+                                  .demanded = conf->tls.verify == BROKER_VERIFY_PEER };
+    bool shown = conf->tls.cert != NULL && conf->tls.verify != BROKER_VERIFY_NONE;
+    return link_node_set_certificate(n, shown ? &c : NULL, err) || err_context(err, "[tls]");
+}
+
+bool doorway_set_certificate(struct doorway *d, const struct broker_conf *conf, struct err *err)
+{
+    return set_certificate(d->node, conf, err);
+}
+
 struct doorway *doorway_new(struct broker *b, struct err *err)
 {
     struct link_identity self = { .node = 0 };
     struct text name = text_over(self.name, sizeof self.name);
     text_str(&name, broker_name(b));
     struct link_node *node = link_node_new(broker_cookie(b), &self, err);
+    if (node != NULL && !set_certificate(node, broker_live(b)->conf, err))
+        link_node_free(&node);
     if (node == NULL)
         return NULL;
     struct doorway *d = mem_zalloc(sizeof *d);

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 struct broker;
+struct broker_conf;
 struct doorway;
 struct link_door;
 struct link_node;
@@ -28,6 +29,11 @@ uint16_t doorway_port(const struct doorway *d); /* the first that was bound; 0: 
 /* Who we are to others; any thread. */
 struct link_node *doorway_node(const struct doorway *d);
 struct link_door *doorway_door(const struct doorway *d);
+
+/* Links to other nodes that begin from now on show and demand the certificates of [tls]. False:
+ * they cannot be read, and all stays as it was. */
+MUST_CHECK bool doorway_set_certificate(struct doorway *d, const struct broker_conf *conf,
+                                        struct err *err);
 
 /* Accept no more. */
 void doorway_close(struct doorway *d);

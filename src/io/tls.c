@@ -305,6 +305,38 @@ struct tls_ctx *tls_client_ctx_new(const struct tls_options *o, struct err *err)
     return ctx_new(o, false, err);
 }
 
+/* ---- the one in force ---- */
+
+void tls_slot_init(struct tls_slot *s)
+{
+    lock_init(&s->lock);
+    s->ctx = NULL;
+}
+
+void tls_slot_fini(struct tls_slot *s)
+{
+    tls_ctx_unref(&s->ctx);
+    lock_fini(&s->lock);
+}
+
+void tls_slot_put(struct tls_slot *s, struct tls_ctx **ctx)
+{
+    lock_take(&s->lock);
+    struct tls_ctx *was = s->ctx;
+    s->ctx = *ctx;
+    lock_give(&s->lock);
+    *ctx = NULL;
+    tls_ctx_unref(&was);
+}
+
+struct tls_ctx *tls_slot_get(struct tls_slot *s)
+{
+    lock_take(&s->lock);
+    struct tls_ctx *ctx = s->ctx != NULL ? tls_ctx_ref(s->ctx) : NULL;
+    lock_give(&s->lock);
+    return ctx;
+}
+
 /* ---- how long certificates hold ---- */
 
 /* A time that cannot be read is long past, so that somebody looks. */

@@ -10,6 +10,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/slice.h"
+#include "io/lock.h"
 
 #include <stdint.h>
 
@@ -33,6 +34,16 @@ MUST_CHECK struct tls_ctx *tls_server_ctx_new(const struct tls_options *o, struc
 MUST_CHECK struct tls_ctx *tls_client_ctx_new(const struct tls_options *o, struct err *err);
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx);
 void tls_ctx_unref(struct tls_ctx **ctx);
+
+/* Where threads that begin sessions find the context in force while another one replaces it. */
+struct tls_slot {
+    struct lock lock;
+    struct tls_ctx *ctx;
+};
+void tls_slot_init(struct tls_slot *s);
+void tls_slot_fini(struct tls_slot *s);
+void tls_slot_put(struct tls_slot *s, struct tls_ctx **ctx); /* takes it */
+struct tls_ctx *tls_slot_get(struct tls_slot *s);            /* a reference; NULL: none was put */
 
 /* From when until when a certificate holds; wall time, seconds. */
 struct tls_term {

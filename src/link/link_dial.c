@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "io/clock.h"
 #include "io/random.h"
+#include "io/tls.h"
 #include "link/link_door.h"
 #include "link/link_inner.h"
 
@@ -261,7 +262,9 @@ static void connect_next(struct link *l)
     l->stream =
         stream_connect(l->loop, &d->places.addrs[d->next_place++], CONNECT_MS, &dial_handlers, l);
     stream_prelude(l->stream, slice_of(prelude, sizeof prelude));
-    stream_start_tls_client(l->stream, link_node_client_tls(l->node), NULL);
+    struct tls_ctx *tls = link_node_client_tls(l->node, link_class_is_of_nodes(l->class));
+    stream_start_tls_client(l->stream, tls, NULL);
+    tls_ctx_unref(&tls);
 }
 
 static void on_resolved(const struct resolve_answer *a, const struct err *why, void *arg)

@@ -16,6 +16,21 @@ const char *link_class_text(enum link_class c)
     UNREACHABLE("link class");
 }
 
+bool link_class_is_of_nodes(enum link_class c)
+{
+    switch (c) {
+    case LINK_CONTROL:
+    case LINK_BULK:
+    case LINK_ASK:
+        return true;
+    case LINK_FEED:
+    case LINK_CTL:
+    case LINK_CLASS_END:
+        return false;
+    }
+    UNREACHABLE("link class");
+}
+
 const char *link_refusal_text(enum link_refusal r, bool by_peer)
 {
     switch (r) {
