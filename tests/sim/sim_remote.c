@@ -22,6 +22,12 @@ void remote_node_lost(struct shard *s, uint16_t node)
     NEVER;
 }
 
+void remote_self_lost(struct shard *s)
+{
+    (void)s;
+    NEVER;
+}
+
 uint32_t remote_where(struct shard *s, uint16_t node)
 {
     (void)s;

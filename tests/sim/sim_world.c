@@ -131,6 +131,11 @@ uint64_t clock_mono_us(void)
     return world.now_us;
 }
 
+uint64_t clock_boot_us(void)
+{
+    return clock_mono_us();
+}
+
 uint64_t clock_mono_ms(void)
 {
     return world.now_us / 1000;
