@@ -73,11 +73,11 @@ static void on_written(struct mail *mail)
     mem_free(w);
 }
 
-void larges_publish(struct larges *l, struct message *m, struct place place, uint32_t targets,
-                    larges_fn fn, void *arg)
+void larges_publish(struct larges *l, struct message *m, struct place place,
+                    const struct msg_target *targets, uint32_t count, larges_fn fn, void *arg)
 {
     struct shard *s = l->shard;
-    add(l, place, message_large_id(m), targets);
+    add(l, place, message_large_id(m), count);
     struct writing *w = mem_zalloc(sizeof *w);
     w->shard = s;
     w->place = place;
@@ -87,7 +87,10 @@ void larges_publish(struct larges *l, struct message *m, struct place place, uin
     w->write.reply_to = s->loop;
     w->write.id = message_large_id(m);
     w->write.message = message_ref(m);
-    w->write.targets = targets;
+    w->write.targets = count;
+    w->write.qids = mem_array(count, sizeof *w->write.qids);
+    for (uint32_t i = 0; i < count; i++)
+        w->write.qids[i] = targets[i].qid;
     store_write_large(s->store, &w->write);
 }
 

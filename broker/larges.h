@@ -15,6 +15,7 @@
 
 struct larges;
 struct message;
+struct msg_target;
 struct recovered_large;
 struct shard;
 
@@ -23,12 +24,12 @@ struct larges *larges_new(struct shard *s);
 /* Its loop has ended, its mail is delivered. */
 void larges_free(struct larges **l);
 
-/* A record MSG_LARGE was appended: have the file written. `fn` is called when it is, in a later
- * turn: with the LSN that must be durable for the message to be safe; UINT64_MAX: it never will be.
- * One that is there already for another shard is not written again. */
+/* A record MSG_LARGE was appended for these queues: have the file written. `fn` is called when it
+ * is, in a later turn: with the LSN that must be durable for the message to be safe; UINT64_MAX: it
+ * never will be. One that is there already for another shard is not written again. */
 typedef void (*larges_fn)(void *arg, uint64_t lsn);
-void larges_publish(struct larges *l, struct message *m, struct place place, uint32_t targets,
-                    larges_fn fn, void *arg);
+void larges_publish(struct larges *l, struct message *m, struct place place,
+                    const struct msg_target *targets, uint32_t count, larges_fn fn, void *arg);
 
 /* So many queues are done with what stands there. What is not large or not known is nothing. */
 void larges_gone(struct larges *l, struct place place, uint32_t targets);

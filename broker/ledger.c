@@ -207,7 +207,7 @@ static struct place append_large(struct ledger *l, uint64_t *lsn)
     struct slice parts[] = { slice_of(l->room, head), message_names(m), slice_of(id, sizeof id) };
     struct place p = append(l, parts, ARRAY_COUNT(parts), need_of(l), lsn);
     if (!place_is_none(p))
-        larges_publish(l->shard->larges, m, p, l->target_count,
+        larges_publish(l->shard->larges, m, p, l->targets, l->target_count,
                        l->large_fn != NULL ? l->large_fn : nobody_waits, l->large_arg);
     return p;
 }

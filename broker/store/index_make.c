@@ -158,9 +158,15 @@ static bool take_state(struct index_make *m, const struct record *r)
         index_states_returns(m->states, id, items);
         return true;
     }
-    if (!record_read_large(r, &id))
+    if (!record_read_large(r, &id, &items))
         return false;
-    index_states_add(m->states, &(struct index_state){ .kind = INDEX_PROVEN, .large_id = id });
+    struct index_state proven = { .kind = INDEX_PROVEN, .large_id = id };
+    if (r->count == 0)
+        index_states_add(m->states, &proven);
+    for (unsigned i = 0; i < r->count; i++) {
+        proven.qid = large_record_qid(items, i);
+        index_states_add(m->states, &proven);
+    }
     return true;
 }
 

@@ -7,7 +7,7 @@
  *   MARK     varint qseq
  *   AHEAD    the same, for marks that run ahead (SETTLE_AHEAD)
  *   RETURNS  varint qseq, varint returns
- *   PROVEN   varint id of a large message that is durable; qid is 0
+ *   PROVEN   varint id of a large message that is durable, for this queue; qid 0: for all
  *   LARGE    varint qseq, id, offset, length, octets of the file's properties and body; u8 flags: a
  *            MSG_LARGE record's target
  *   GAP      varint from, varint to: octets that cannot be read and were durable; qid is 0

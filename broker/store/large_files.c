@@ -17,27 +17,34 @@
 #define GROUP_REMOVED 256u
 #define RETRY_MS      500u /* the disk was full */
 
+/*                                    done with it
+ *   WAITING ---> WRITING ---> THERE -----------------> DOOMED ---> gone
+ *      ^------------'           ^------------------------'
+ *       no room                  somebody wants it after all    */
 enum large_state {
     LARGE_WAITING, /* to be written */
     LARGE_WRITING,
     LARGE_THERE,
-    LARGE_DOOMED, /* nobody wants it: to be removed */
+    LARGE_DOOMED, /* nobody wants it: to be removed, once that is durable */
 };
 
 struct large_file {
     uint64_t id;
     uint64_t body_bytes;
-    uint64_t lsn;      /* of its LARGE; 0: none since the start */
+    uint64_t said_lsn; /* what was said of it last: LARGE for all of `qids`, from here... */
+    uint64_t lsn;      /* ...to here */
     uint64_t done_lsn; /* that the last queue is done with it */
     uint32_t targets;
+    uint32_t qid_count;
+    uint64_t *qids; /* who may count on it, or might once */
     enum large_state state;
     struct large_write *writes; /* waiting; more may come while the job runs */
     struct message *message;    /* for the job: that of one of them */
     bool ok;                    /* out of the job */
-    STAILQ_ENTRY(large_file) entry;
+    TAILQ_ENTRY(large_file) entry;
 };
 
-STAILQ_HEAD(files, large_file);
+TAILQ_HEAD(files, large_file);
 
 struct large_files {
     struct disk *disk;
@@ -48,7 +55,7 @@ struct large_files {
     const char *node;
     void (*on_failed)(const struct err *err, void *arg);
     void *arg;
-    struct idmap files;   /* all but doomed ones */
+    struct idmap files;
     struct files waiting; /* LARGE_WAITING */
     struct files doomed;  /* LARGE_DOOMED */
     struct work_job work;
@@ -90,12 +97,12 @@ static void run_job(struct work_job *job)
     struct large_file *f;
     bool any = false;
     l->err = (struct err){ 0 };
-    STAILQ_FOREACH (f, &l->writing, entry) {
+    TAILQ_FOREACH (f, &l->writing, entry) {
         f->ok = l->err.code == ERR_NONE && large_write(l->disk, f->id, f->message, &l->err);
         any = any || f->ok;
     }
     if (any && !large_sync(l->disk, &l->err)) {
-        STAILQ_FOREACH (f, &l->writing, entry)
+        TAILQ_FOREACH (f, &l->writing, entry)
             f->ok = false;
     }
 }
@@ -113,19 +120,37 @@ static void answer(struct large_file *f, bool is_safe)
     }
 }
 
+/* To all that have it, so that what was said before need not be kept. */
 static void say_it_is_there(struct large_files *l, struct large_file *f)
 {
-    uint8_t record[RECORD_LARGE_BYTES];
-    struct slice part = slice_of(record, record_put_large(record, f->id));
-    journal_append(l->journal, &part, 1, JOURNAL_SOON, &f->lsn);
+    uint8_t record[RECORD_LARGE_ROOM(MSG_TARGETS_MAX)];
+    for (uint32_t at = 0, n; at < f->qid_count; at += n) {
+        n = f->qid_count - at < MSG_TARGETS_MAX ? f->qid_count - at : MSG_TARGETS_MAX;
+        struct slice part = slice_of(record, record_put_large(record, f->id, f->qids + at, n));
+        struct place p = journal_append(l->journal, &part, 1, JOURNAL_SOON, &f->lsn);
+        if (at == 0)
+            f->said_lsn = place_lsn(p);
+    }
+}
+
+static void add_qids(struct large_file *f, const uint64_t *qids, uint32_t count)
+{
+    f->qids = mem_realloc(f->qids, ((size_t)f->qid_count + count) * sizeof *f->qids);
+    memcpy(f->qids + f->qid_count, qids, count * sizeof *qids);
+    f->qid_count += count;
+}
+
+static void free_file(struct large_file *f)
+{
+    mem_free(f->qids);
+    mem_free(f);
 }
 
 static void doom(struct large_files *l, struct large_file *f)
 {
     CHECK(f->state == LARGE_THERE && f->targets == 0);
     f->state = LARGE_DOOMED;
-    idmap_take(&l->files, f->id);
-    STAILQ_INSERT_TAIL(&l->doomed, f, entry);
+    TAILQ_INSERT_TAIL(&l->doomed, f, entry);
 }
 
 static void is_there(struct large_files *l, struct large_file *f)
@@ -140,8 +165,8 @@ static void is_there(struct large_files *l, struct large_file *f)
 /* It is written from its beginning the next time: nothing is believed of what was written. */
 static void put_back(struct large_files *l, struct files *failed)
 {
-    STAILQ_CONCAT(failed, &l->waiting);
-    STAILQ_CONCAT(&l->waiting, failed);
+    TAILQ_CONCAT(failed, &l->waiting, entry);
+    TAILQ_CONCAT(&l->waiting, failed, entry);
     l->is_full = true;
     l->retry_ms = loop_now_ms(l->loop) + RETRY_MS;
     unsigned left_out;
@@ -151,24 +176,24 @@ static void put_back(struct large_files *l, struct files *failed)
 
 bool large_files_want_room(const struct large_files *l)
 {
-    return l->is_full && (!STAILQ_EMPTY(&l->waiting) || !STAILQ_EMPTY(&l->writing));
+    return l->is_full && (!TAILQ_EMPTY(&l->waiting) || !TAILQ_EMPTY(&l->writing));
 }
 
 static void take_results(struct large_files *l, bool is_cancelled)
 {
-    struct files failed = STAILQ_HEAD_INITIALIZER(failed);
-    for (struct large_file *f; (f = STAILQ_FIRST(&l->writing)) != NULL;) {
-        STAILQ_REMOVE_HEAD(&l->writing, entry);
+    struct files failed = TAILQ_HEAD_INITIALIZER(failed);
+    for (struct large_file *f; (f = TAILQ_FIRST(&l->writing)) != NULL;) {
+        TAILQ_REMOVE(&l->writing, f, entry);
         if (f->ok && !is_cancelled) {
             is_there(l, f);
             l->is_full = false;
             continue;
         }
         f->state = LARGE_WAITING;
-        STAILQ_INSERT_TAIL(&failed, f, entry);
+        TAILQ_INSERT_TAIL(&failed, f, entry);
     }
     journal_kick(l->journal);
-    if (STAILQ_EMPTY(&failed))
+    if (TAILQ_EMPTY(&failed))
         return;
     put_back(l, &failed);
     if (!is_cancelled && l->err.code != ERR_LIMIT)
@@ -192,13 +217,14 @@ static void choose_to_remove(struct large_files *l)
     uint64_t durable =
         l->sync == JOURNAL_SYNC_NONE ? journal_durable(l->journal) : journal_synced(l->journal);
     for (struct large_file *f; l->removing_count < GROUP_REMOVED;) {
-        f = STAILQ_FIRST(&l->doomed);
+        f = TAILQ_FIRST(&l->doomed);
         if (f == NULL || (f->done_lsn > durable && !MUTATION(LARGE_REMOVED_EARLY)))
             return;
-        STAILQ_REMOVE_HEAD(&l->doomed, entry);
+        TAILQ_REMOVE(&l->doomed, f, entry);
+        idmap_take(&l->files, f->id);
         l->removing[l->removing_count++] = f->id;
         count_file(l, f, false);
-        mem_free(f);
+        free_file(f);
     }
 }
 
@@ -208,15 +234,15 @@ static void choose_to_write(struct large_files *l)
         return;
     uint64_t bytes = 0;
     struct large_file *f;
-    for (unsigned n = 0; n < GROUP_FILES && (f = STAILQ_FIRST(&l->waiting)) != NULL; n++) {
+    for (unsigned n = 0; n < GROUP_FILES && (f = TAILQ_FIRST(&l->waiting)) != NULL; n++) {
         bytes += f->body_bytes;
         if (n != 0 && bytes > GROUP_BYTES)
             return;
-        STAILQ_REMOVE_HEAD(&l->waiting, entry);
+        TAILQ_REMOVE(&l->waiting, f, entry);
         f->state = LARGE_WRITING;
         f->message = f->writes->message;
         f->ok = false;
-        STAILQ_INSERT_TAIL(&l->writing, f, entry);
+        TAILQ_INSERT_TAIL(&l->writing, f, entry);
     }
 }
 
@@ -226,7 +252,7 @@ void large_files_go_on(struct large_files *l)
         return;
     choose_to_remove(l);
     choose_to_write(l);
-    if (l->removing_count == 0 && STAILQ_EMPTY(&l->writing))
+    if (l->removing_count == 0 && TAILQ_EMPTY(&l->writing))
         return;
     struct err err = { 0 };
     l->busy = work_submit(l->pool, l->loop, &l->work, &err);
@@ -236,7 +262,7 @@ void large_files_go_on(struct large_files *l)
 
 bool large_files_wait(const struct large_files *l)
 {
-    return !STAILQ_EMPTY(&l->waiting) || !STAILQ_EMPTY(&l->doomed);
+    return !TAILQ_EMPTY(&l->waiting) || !TAILQ_EMPTY(&l->doomed);
 }
 
 /* ---- who wants them ---------------------------------------------------------------------------
@@ -254,25 +280,40 @@ static struct large_file *add_file(struct large_files *l, uint64_t id, uint64_t 
     return f;
 }
 
+static void want(struct large_files *l, struct large_file *f, struct large_write *w)
+{
+    /* A shard may be so late with its word that all others are done with the file by then. */
+    if (f->state == LARGE_DOOMED) {
+        TAILQ_REMOVE(&l->doomed, f, entry);
+        f->state = LARGE_THERE;
+    }
+    add_qids(f, w->qids, w->targets);
+    f->targets += w->targets;
+    w->next = f->writes;
+    f->writes = w;
+    if (f->state != LARGE_THERE) {
+        large_files_go_on(l);
+        return;
+    }
+    say_it_is_there(l, f);
+    answer(f, true);
+    journal_kick(l->journal);
+}
+
 void large_files_write(struct large_files *l, struct large_write *w)
 {
     struct large_file *f = idmap_get(&l->files, w->id);
     w->is_safe = false;
-    if (l->ending) {
-        mailbox_post(w->reply_to, &w->mail);
-        return;
-    }
-    if (f == NULL) {
+    if (!l->ending && f == NULL) {
         f = add_file(l, w->id, w->message->body_bytes, LARGE_WAITING);
-        STAILQ_INSERT_TAIL(&l->waiting, f, entry);
+        TAILQ_INSERT_TAIL(&l->waiting, f, entry);
     }
-    f->targets += w->targets;
-    w->next = f->writes;
-    f->writes = w;
-    if (f->state == LARGE_THERE)
-        answer(f, true);
+    if (l->ending)
+        mailbox_post(w->reply_to, &w->mail);
     else
-        large_files_go_on(l);
+        want(l, f, w);
+    mem_free(w->qids);
+    w->qids = NULL;
 }
 
 void large_files_drop(struct large_files *l, uint64_t id, uint32_t targets, uint64_t lsn)
@@ -295,8 +336,9 @@ void large_files_leave(struct large_files *l, const uint32_t *segs, size_t count
 {
     size_t at = 0;
     for (struct large_file *f; (f = idmap_next(&l->files, &at)) != NULL;) {
+        uint32_t from = place_of_lsn(f->said_lsn).seg, to = place_of_lsn(f->lsn).seg;
         for (size_t i = 0; f->state == LARGE_THERE && i < count; i++) {
-            if (place_of_lsn(f->lsn).seg == segs[i]) {
+            if (segs[i] >= from && segs[i] <= to) {
                 say_it_is_there(l, f);
                 break;
             }
@@ -319,9 +361,9 @@ struct large_files *large_files_new(const struct large_files_setup *setup)
     l->on_failed = setup->on_failed;
     l->arg = setup->arg;
     idmap_init(&l->files);
-    STAILQ_INIT(&l->waiting);
-    STAILQ_INIT(&l->doomed);
-    STAILQ_INIT(&l->writing);
+    TAILQ_INIT(&l->waiting);
+    TAILQ_INIT(&l->doomed);
+    TAILQ_INIT(&l->writing);
     work_job_init(&l->work, run_job, on_job_done);
     return l;
 }
@@ -363,6 +405,7 @@ bool large_files_restore(struct large_files *l, const struct recovered *r, struc
         if (f == NULL)
             f = add_file(l, r->larges[i].id, 0, LARGE_THERE);
         f->targets += r->larges[i].alive;
+        add_qids(f, r->larges[i].qids, r->larges[i].alive);
     }
     /* Where their LARGE stand nobody remembers: they are written anew. */
     size_t at = 0;
@@ -403,11 +446,7 @@ void large_files_free(struct large_files **large)
     for (struct large_file *f; (f = idmap_first(&l->files)) != NULL;) {
         CHECK(f->writes == NULL);
         idmap_take(&l->files, f->id);
-        mem_free(f);
-    }
-    for (struct large_file *f; (f = STAILQ_FIRST(&l->doomed)) != NULL;) {
-        STAILQ_REMOVE_HEAD(&l->doomed, entry);
-        mem_free(f);
+        free_file(f);
     }
     idmap_fini(&l->files);
     mem_free(l);

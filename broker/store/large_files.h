@@ -4,7 +4,8 @@
  *
  * A file is written once however many queues have its message. The record LARGE follows when the
  * file and its name are durable, and whoever waits is told that record's LSN. When the last queue
- * is done with it, and that is durable, it goes. While the disk is full the writing waits.
+ * is done with it, and that is durable, it goes; unless a queue of another shard, whose word comes
+ * late, wants it before. While the disk is full the writing waits.
  */
 #ifndef WARREN_LARGE_FILES_H
 #define WARREN_LARGE_FILES_H
@@ -24,7 +25,8 @@ struct large_write {
     struct loop *reply_to;
     uint64_t id;
     struct message *message; /* a reference, given back with the mail */
-    uint32_t targets;        /* of the record: so many queues will be done with it */
+    uint64_t *qids;          /* of the record: its queues; from mem, the store's */
+    uint32_t targets;        /* so many: each will be done with it */
     bool is_safe;            /* out: the record LARGE is written; else it never will be */
     uint64_t lsn;            /* what must be durable for it to be safe */
     /* The store's. */

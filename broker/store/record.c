@@ -19,6 +19,7 @@
     ((unsigned)(MSG_TRANSIENT | MSG_MOVED | MSG_EXPIRES | MSG_RETURNS | MSG_LARGE))
 #define SETTLE_FLAGS_ALL    ((unsigned)SETTLE_AHEAD)
 #define LARGE_ID_BYTES      8u
+#define QID_BYTES           8u
 #define MSG_RECORD_MAX      (RECORD_MSG_ROOM(MSG_TARGETS_MAX) + MSG_INLINE_MAX)
 #define SETTLE_RECORD_MAX   RECORD_SETTLE_ROOM(SETTLE_RANGES_MAX, 256)
 #define SEGMENT_LEAST_TAKES (SEGMENT_BYTES_LEAST - SEGMENT_HEADER_BYTES - 64)
@@ -120,11 +121,15 @@ size_t record_put_returns(uint8_t *out, uint64_t qid, const struct msg_return *i
     return put_done(&w);
 }
 
-size_t record_put_large(uint8_t out[RECORD_LARGE_BYTES], uint64_t id)
+size_t record_put_large(uint8_t *out, uint64_t id, const uint64_t *qids, unsigned count)
 {
-    struct wire_out w = wire_out_over(out, RECORD_LARGE_BYTES);
-    put_head(&w, RECORD_LARGE, 0, 0, RECORD_LARGE_BYTES);
+    CHECK(count <= MSG_TARGETS_MAX);
+    size_t length = RECORD_LARGE_ROOM(count);
+    struct wire_out w = wire_out_over(out, length);
+    put_head(&w, RECORD_LARGE, 0, count, length);
     wire_put_u64_le(&w, id);
+    for (unsigned i = 0; i < count; i++)
+        wire_put_u64_le(&w, qids[i]);
     return put_done(&w);
 }
 
@@ -323,11 +328,19 @@ bool record_read_batch(const struct record *r, struct batch_record *out)
     return r->type == RECORD_BATCH && is_whole(&w) && magic == BATCH_MAGIC;
 }
 
-bool record_read_large(const struct record *r, uint64_t *id)
+bool record_read_large(const struct record *r, uint64_t *id, struct slice *qids)
 {
     struct wire w = wire_over(r->payload);
     *id = wire_u64_le(&w);
+    *qids = wire_take(&w, (size_t)r->count * QID_BYTES);
     return r->type == RECORD_LARGE && is_whole(&w);
+}
+
+uint64_t large_record_qid(struct slice qids, unsigned index)
+{
+    CHECK(index < qids.len / QID_BYTES);
+    struct wire w = wire_over(slice_from(qids, (size_t)index * QID_BYTES));
+    return wire_u64_le(&w);
 }
 
 /* ---- headers of segments -------------------------------------------------------------------- */

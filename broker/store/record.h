@@ -23,10 +23,9 @@
  *   SETTLE   u64 qid; count ranges: u64 first, u64 last: these positions are done with; u16 number
  *            of marks, each u64 qseq: all of that priority below it were handed out before
  *   RETURNS  u64 qid; count times u64 qseq, u32: how often it was returned (quorum queues)
- *   LARGE    u64 id: that file is durable
- *   BATCH    u64 BATCH_MAGIC; u64 LSN: what was on the medium when the batch was written; u64 wall
- *            clock ms
- *   END      nothing follows in this segment; flags: END_CLOSED
+ *   LARGE    u64 id; count times u64 qid: that file is durable, and these queues may count on it;
+ * with none, all BATCH    u64 BATCH_MAGIC; u64 LSN: what was on the medium when the batch was
+ * written; u64 wall clock ms END      nothing follows in this segment; flags: END_CLOSED
  *
  * All integers little-endian. A position (qseq) of a queue (qid) is given once and never again, so
  * the order of MSG and SETTLE means nothing: alive is what has a MSG and no SETTLE. Of two MSG of
@@ -90,7 +89,6 @@ struct settle_range {
     uint64_t last; /* included */
 };
 
-#define RECORD_LARGE_BYTES 20u
 #define RECORD_BATCH_BYTES 36u
 #define RECORD_END_BYTES   12u
 
@@ -134,7 +132,8 @@ size_t record_put_returns(uint8_t *out, uint64_t qid, const struct msg_return *i
                           unsigned count);
 #define RECORD_RETURNS_ROOM(count) (RECORD_HEAD_BYTES + 8 + (size_t)(count)*12)
 void record_put_large_id(uint8_t out[8], uint64_t id);
-size_t record_put_large(uint8_t out[RECORD_LARGE_BYTES], uint64_t id);
+size_t record_put_large(uint8_t *out, uint64_t id, const uint64_t *qids, unsigned count);
+#define RECORD_LARGE_ROOM(count) (RECORD_HEAD_BYTES + 8 + (size_t)(count)*8)
 size_t record_put_batch(uint8_t out[RECORD_BATCH_BYTES], const struct batch_record *b);
 size_t record_put_end(uint8_t out[RECORD_END_BYTES], unsigned flags);
 
@@ -197,7 +196,8 @@ MUST_CHECK bool record_read_returns(const struct record *r, uint64_t *qid, struc
 struct msg_return returns_item(struct slice items, unsigned index);
 
 MUST_CHECK bool record_read_batch(const struct record *r, struct batch_record *out);
-MUST_CHECK bool record_read_large(const struct record *r, uint64_t *id);
+MUST_CHECK bool record_read_large(const struct record *r, uint64_t *id, struct slice *qids);
+uint64_t large_record_qid(struct slice qids, unsigned index);
 
 /* The header of a segment, SEGMENT_HEADER_BYTES. False: not one of ours, or damaged. */
 void segment_header_put(uint8_t *out, const struct segment_header *h);

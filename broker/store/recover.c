@@ -172,5 +172,6 @@ void recovered_fini(struct recovered *r)
     mem_free(r->state_refs);
     mem_free(r->damages);
     mem_free(r->larges);
+    mem_free(r->large_qids);
     *r = (struct recovered){ 0 };
 }

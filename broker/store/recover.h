@@ -78,7 +78,8 @@ struct recovered_damage {
 struct recovered_large {
     uint64_t id;
     struct place place;
-    uint32_t alive; /* positions */
+    const uint64_t *qids; /* whose they are: as many */
+    uint32_t alive;       /* positions */
 };
 
 struct recovered_state_ref { /* a segment holds SETTLE or RETURNS of a queue */
@@ -95,7 +96,8 @@ struct recovered {
     size_t damage_count;
     struct recovered_large *larges; /* by id */
     size_t large_count;
-    uint32_t next_seg; /* the number of the first new segment */
+    uint64_t *large_qids; /* those of `larges` */
+    uint32_t next_seg;    /* the number of the first new segment */
     uint64_t record_count;
     uint64_t message_count; /* alive; one in three queues counts three times */
     uint64_t torn_bytes;    /* at the end, that are no records: cut off, nobody was promised them */

@@ -87,6 +87,12 @@ struct found_large {
     bool is_proven;
 };
 
+/* A large message's file is durable, and this queue may count on it. */
+struct found_proof {
+    uint64_t id;
+    uint64_t qid; /* 0: all may */
+};
+
 struct recovery {
     const struct recover_setup *setup;
     struct disk *disk;
@@ -107,7 +113,7 @@ struct recovery {
     struct found_large *larges; /* by place, in the end */
     size_t large_count;
     size_t large_cap;
-    uint64_t *proven; /* ids */
+    struct found_proof *proven; /* by id, then qid, in the end */
     size_t proven_count;
     size_t proven_cap;
     uint64_t all_bytes;

@@ -1,9 +1,10 @@
 /*
  * recover_large: messages whose body has a file of its own.
  *
- * A message is alive with its file: one that nobody was promised yet (no LARGE record) and one
- * whose file is gone are taken for settled before rows are merged. The first is as usual, the
- * second is lost data.
+ * A message is alive with its file: one that nobody was promised yet (no LARGE record says that its
+ * queue may count on the file) and one whose file is gone are taken for settled before rows are
+ * merged. The first is as usual, the second is lost data. Queues are told apart because a file goes
+ * when all that had it are done with it, and may be wanted anew by one that comes late.
  */
 #include "base/mem.h"
 #include "store/large.h"
@@ -13,9 +14,11 @@
 
 static int by_id(const void *a, const void *b)
 {
-    const uint64_t *x = a;
-    const uint64_t *y = b;
-    return (*x > *y) - (*x < *y);
+    const struct found_proof *x = a;
+    const struct found_proof *y = b;
+    if (x->id != y->id)
+        return x->id < y->id ? -1 : 1;
+    return (x->qid > y->qid) - (x->qid < y->qid);
 }
 
 static int by_large_id(const void *a, const void *b)
@@ -56,10 +59,16 @@ static bool has_file(struct recovery *r, const struct found_large *l)
     return ok;
 }
 
+static bool has_proof(const struct recovery *r, uint64_t id, uint64_t qid)
+{
+    struct found_proof key = { id, qid };
+    return r->proven_count != 0 &&
+           bsearch(&key, r->proven, r->proven_count, sizeof key, by_id) != NULL;
+}
+
 static bool is_proven(const struct recovery *r, const struct found_large *l)
 {
-    return l->is_proven || (r->proven_count != 0 && bsearch(&l->id, r->proven, r->proven_count,
-                                                            sizeof l->id, by_id) != NULL);
+    return l->is_proven || has_proof(r, l->id, l->qid) || has_proof(r, l->id, 0);
 }
 
 static void drop(struct recovery *r, struct found_queue *q, const struct found_large *l,
@@ -84,16 +93,13 @@ bool recover_larges(struct recovery *r, struct err *err)
         qsort(r->larges, r->large_count, sizeof *r->larges, by_large_id);
     for (size_t i = 0; i < r->large_count;) {
         uint64_t id = r->larges[i].id;
-        bool proven = false;
-        size_t end = i;
-        for (; end < r->large_count && r->larges[end].id == id; end++)
-            proven |= is_proven(r, &r->larges[end]);
         int file = -1; /* not looked at yet */
-        for (; i < end; i++) {
+        for (; i < r->large_count && r->larges[i].id == id; i++) {
             struct found_large *l = &r->larges[i];
             struct found_queue *q = idmap_get(&r->by_qid, l->qid);
             if (ranges_find(&q->settled, l->qseq) != NULL)
                 continue;
+            bool proven = is_proven(r, l);
             if (proven && file < 0)
                 file = has_file(r, l);
             if (!proven || file == 0) {
@@ -120,6 +126,8 @@ void recover_larges_out(struct recovery *r)
 {
     struct recovered *out = r->out;
     out->larges = mem_array(r->large_count + 1, sizeof *out->larges);
+    out->large_qids = mem_array(r->large_count + 1, sizeof *out->large_qids);
+    uint64_t *qids = out->large_qids;
     if (r->large_count > 1)
         qsort(r->larges, r->large_count, sizeof *r->larges, by_large_id);
     for (size_t i = 0; i < r->large_count; i++) {
@@ -131,7 +139,9 @@ void recover_larges_out(struct recovery *r)
         if (last != NULL && last->id == l->id && place_eq(last->place, l->place))
             last->alive++;
         else
-            out->larges[out->large_count++] =
-                (struct recovered_large){ .id = l->id, .place = l->place, .alive = 1 };
+            out->larges[out->large_count++] = (struct recovered_large){
+                .id = l->id, .place = l->place, .qids = qids, .alive = 1
+            };
+        *qids++ = l->qid;
     }
 }

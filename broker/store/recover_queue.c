@@ -118,7 +118,7 @@ static bool take_state(struct recovery *r, struct found_seg *s, struct err *err)
             break;
         case INDEX_PROVEN:
             RECOVER_GROW(r->proven, r->proven_count, r->proven_cap);
-            r->proven[r->proven_count++] = item.large_id;
+            r->proven[r->proven_count++] = (struct found_proof){ item.large_id, item.qid };
             break;
         case INDEX_LARGE:
             take_large(r, s, &item);

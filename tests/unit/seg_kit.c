@@ -96,10 +96,10 @@ struct place seg_kit_large(struct seg_kit *k, unsigned flags, uint64_t qid, uint
     return seg_kit_put(k, parts, ARRAY_COUNT(parts));
 }
 
-struct place seg_kit_proven(struct seg_kit *k, uint64_t id)
+struct place seg_kit_proven(struct seg_kit *k, uint64_t id, uint64_t qid)
 {
-    uint8_t record[RECORD_LARGE_BYTES];
-    return put(k, record, record_put_large(record, id));
+    uint8_t record[RECORD_LARGE_ROOM(1)];
+    return put(k, record, record_put_large(record, id, &qid, qid != 0));
 }
 
 struct place seg_kit_settle(struct seg_kit *k, uint64_t qid, uint64_t first, uint64_t last)

@@ -40,7 +40,8 @@ struct place seg_kit_msg_to(struct seg_kit *k, unsigned flags, const struct msg_
                             unsigned count, size_t body_bytes);
 struct place seg_kit_large(struct seg_kit *k, unsigned flags, uint64_t qid, uint64_t qseq,
                            uint64_t id, size_t body_bytes);
-struct place seg_kit_proven(struct seg_kit *k, uint64_t id);
+/* For this queue; 0: for all. */
+struct place seg_kit_proven(struct seg_kit *k, uint64_t id, uint64_t qid);
 struct place seg_kit_settle(struct seg_kit *k, uint64_t qid, uint64_t first, uint64_t last);
 struct place seg_kit_mark(struct seg_kit *k, unsigned flags, uint64_t qid, uint64_t mark);
 struct place seg_kit_returns(struct seg_kit *k, uint64_t qid, uint64_t qseq, uint32_t returns);

@@ -113,11 +113,16 @@ Test(record, gives_back_settlements_returns_and_the_small_ones)
     cr_expect(not(record_read_settle(&r, &s)), "one type is not another");
 
     uint64_t id;
-    record_put_large(bytes, 44);
-    place_at(64, bytes);
-    cr_assert(eq(int, cut(64, &r), RECORD_CUT_OK));
-    cr_assert(record_read_large(&r, &id));
-    cr_expect(eq(u64, id, 44));
+    const uint64_t qids[] = { 8, 9 };
+    for (unsigned n = 0; n <= 2; n++) {
+        cr_expect(eq(sz, record_put_large(bytes, 44, qids, n), RECORD_LARGE_ROOM(n)));
+        place_at(64, bytes);
+        cr_assert(eq(int, cut(64, &r), RECORD_CUT_OK));
+        cr_assert(record_read_large(&r, &id, &list));
+        cr_expect(eq(u64, id, 44));
+        cr_assert(eq(u32, r.count, n));
+        cr_expect(n == 0 || large_record_qid(list, n - 1) == qids[n - 1]);
+    }
 
     struct batch_record b;
     record_put_batch(bytes, &(struct batch_record){ 45, 46 });
@@ -126,7 +131,7 @@ Test(record, gives_back_settlements_returns_and_the_small_ones)
     cr_assert(record_read_batch(&r, &b));
     cr_expect(eq(u64, b.durable_lsn, 45));
     cr_expect(eq(u64, b.wall_ms, 46));
-    cr_expect(not(record_read_large(&r, &id)));
+    cr_expect(not(record_read_large(&r, &id, &list)));
 
     record_put_end(bytes, 0);
     place_at(SEG_BYTES - 16, bytes);

@@ -278,9 +278,12 @@ Test(recover, wants_a_proof_and_a_file_for_a_large_message)
     seg_kit_large(&s, 0, 1, 4, 104, 100000); /* settled: its file is gone, as it should be */
     seg_kit_large(&s, MSG_MOVED, 1, 5, 105, 100000);
     seg_kit_large(&s, 0, 2, 6, 105, 100000);
-    seg_kit_proven(&s, 101);
-    seg_kit_proven(&s, 103);
-    seg_kit_proven(&s, 104);
+    seg_kit_large(&s, 0, 3, 7, 106, 100000); /* the file was there for others, and went with them */
+    seg_kit_proven(&s, 101, 0);
+    seg_kit_proven(&s, 103, 1);
+    seg_kit_proven(&s, 104, 1);
+    seg_kit_proven(&s, 105, 2);
+    seg_kit_proven(&s, 106, 1);
     seg_kit_settle(&s, 1, 4, 4);
     struct disk *d = saved(&s, 1);
     put_large_file(d, 101, 100050);

@@ -152,7 +152,8 @@ Test(seg_index, tells_the_state_that_stands_in_the_segment)
     seg_kit_mark(&k, 0, 1, 30);
     seg_kit_mark(&k, SETTLE_AHEAD, 2, 90);
     seg_kit_returns(&k, 3, 7, 2);
-    seg_kit_proven(&k, 77);
+    seg_kit_proven(&k, 77, 0);
+    seg_kit_proven(&k, 78, 4);
     struct place at = seg_kit_large(&k, 0, 4, 8, 77, 100000);
     struct seg_index *ix = built(&k, d);
     uint8_t *bytes;
@@ -164,7 +165,7 @@ Test(seg_index, tells_the_state_that_stands_in_the_segment)
     while (index_state_next(&r, &s[count]))
         count++;
     cr_expect(not(r.w.ran_out));
-    cr_assert(eq(u32, count, 9));
+    cr_assert(eq(u32, count, 10));
     cr_expect(s[0].kind == INDEX_RANGE && s[0].qid == 1 && s[0].first == 5 && s[0].last == 5);
     cr_expect(s[1].kind == INDEX_RANGE && s[1].qid == 1 && s[1].first == 10 && s[1].last == 29);
     cr_expect(s[2].kind == INDEX_MARK && s[2].qid == 1 && s[2].first == 40);
@@ -172,9 +173,10 @@ Test(seg_index, tells_the_state_that_stands_in_the_segment)
     cr_expect(s[4].kind == INDEX_AHEAD && s[4].qid == 2 && s[4].first == 90);
     cr_expect(s[5].kind == INDEX_RANGE && s[5].qid == 3 && s[5].first > s[5].last);
     cr_expect(s[6].kind == INDEX_RETURNS && s[6].qid == 3 && s[6].first == 7 && s[6].returns == 2);
-    cr_expect(s[7].kind == INDEX_PROVEN && s[7].large_id == 77);
-    cr_expect(s[8].kind == INDEX_LARGE && s[8].qid == 4 && s[8].first == 8 && s[8].large_id == 77 &&
-              s[8].offset == at.offset && s[8].large_bytes == 100002);
+    cr_expect(s[7].kind == INDEX_PROVEN && s[7].large_id == 77 && s[7].qid == 0);
+    cr_expect(s[8].kind == INDEX_PROVEN && s[8].large_id == 78 && s[8].qid == 4);
+    cr_expect(s[9].kind == INDEX_LARGE && s[9].qid == 4 && s[9].first == 8 && s[9].large_id == 77 &&
+              s[9].offset == at.offset && s[9].large_bytes == 100002);
     mem_free(bytes);
     seg_index_close(&ix);
     seg_kit_fini(&k);
