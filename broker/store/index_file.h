@@ -35,7 +35,7 @@
 
 struct index_header {
     struct segment_header segment;
-    uint64_t durable_lsn; /* the highest that a batch of it has */
+    uint64_t durable_lsn; /* the highest that is told: by a batch of it, or by END_CLOSED */
     uint64_t record_count;
     uint64_t put_count; /* targets of all its messages */
     uint64_t put_cost;  /* of segs_cost */

@@ -205,14 +205,36 @@ static void add_gap(struct index_make *m, const struct scan_gap *gap)
     m->gaps[m->gap_count++] = *gap;
 }
 
+static void note_durable(struct index_make *m, uint32_t offset)
+{
+    uint64_t lsn = place_lsn((struct place){ m->header.segment.seg, offset });
+    if (lsn > m->header.durable_lsn)
+        m->header.durable_lsn = lsn;
+}
+
+/* END_CLOSED was written when all was safe that stands before its group, which is that and a BATCH
+ * at most. `last` is the last record before it that can be read; where octets between cannot, they
+ * may be that BATCH, which was under way with it. */
+static uint32_t last_group(const struct record *last, uint32_t end)
+{
+    const uint32_t batch_bytes = record_padded(RECORD_BATCH_BYTES);
+    bool is_next = last->place.offset + record_padded(last->length) == end;
+    if (is_next && last->type == RECORD_BATCH)
+        return last->place.offset;
+    return is_next || end < SEGMENT_HEADER_BYTES + batch_bytes ? end : end - batch_bytes;
+}
+
 static void gather(struct index_make *m, struct gathering *g, struct slice whole)
 {
     struct scan s;
     struct record r;
     struct scan_gap gap;
     enum scan_found found;
+    struct record last = { .type = RECORD_END }; /* before `r` */
     scan_init(&s, whole, &m->header.segment);
     while ((found = scan_next(&s, &r, &gap)) == SCAN_RECORD || found == SCAN_GAP) {
+        if (found == SCAN_RECORD)
+            last = r;
         if (found == SCAN_RECORD && take_record(m, g, &r))
             m->header.record_count++;
         else
@@ -222,6 +244,8 @@ static void gather(struct index_make *m, struct gathering *g, struct slice whole
     }
     m->header.end = s.offset;
     m->header.is_closed = found == SCAN_END && (r.flags & END_CLOSED) != 0;
+    if (m->header.is_closed)
+        note_durable(m, last_group(&last, r.place.offset));
     m->is_ended = found == SCAN_END || scan_is_full(&m->header.segment, s.offset);
     m->rest = m->is_ended ? (struct scan_gap){ s.offset, s.offset, true } : gap;
 }

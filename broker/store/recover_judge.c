@@ -291,18 +291,11 @@ static bool make_good(struct recovery *r, struct err *err)
     return true;
 }
 
-/* As its batches say; and when END says that the journal was closed in order, all that stands
- * before the last group, which is that and a BATCH at most. */
 static uint64_t durable_of(const struct found_seg *s)
 {
-    const struct index_header *h = s->ix != NULL ? seg_index_header(s->ix)
-                                   : s->is_made  ? &s->make.header
-                                                 : NULL;
-    if (h == NULL)
-        return 0;
-    const uint32_t group = record_padded(RECORD_END_BYTES) + record_padded(RECORD_BATCH_BYTES);
-    return h->is_closed && h->end >= SEGMENT_HEADER_BYTES + group ? lsn_of(s, h->end - group)
-                                                                  : h->durable_lsn;
+    if (s->ix != NULL)
+        return seg_index_header(s->ix)->durable_lsn;
+    return s->is_made ? s->make.header.durable_lsn : 0;
 }
 
 static bool judge_clean(const struct recovery *r)

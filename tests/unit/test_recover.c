@@ -198,12 +198,17 @@ Test(recover, gives_no_position_twice)
     disk_free(&d);
 }
 
-static void end_closed(struct seg_kit *s)
+static void put_closed(struct seg_kit *s)
 {
     uint8_t record[RECORD_END_BYTES];
     struct slice part = slice_of(record, record_put_end(record, END_CLOSED));
-    seg_kit_batch(s, seg_kit_lsn(s));
     seg_kit_put(s, &part, 1);
+}
+
+static void end_closed(struct seg_kit *s)
+{
+    seg_kit_batch(s, seg_kit_lsn(s));
+    put_closed(s);
 }
 
 Test(recover, trusts_exact_marks_after_an_orderly_end_only)
@@ -221,6 +226,31 @@ Test(recover, trusts_exact_marks_after_an_orderly_end_only)
         expect_alive(d, closed ? "1:1r 1:2r 1:3 1:4 1:5" : "1:1r 1:2r 1:3r 1:4r 1:5", "");
         disk_free(&d);
     }
+}
+
+/* END was written when all before it was safe, also where the segment had no room for a BATCH that
+ * says so: what is damaged there is lost, and what stands behind it counts. */
+Test(recover, knows_what_was_safe_before_a_lonely_end)
+{
+    struct seg_kit s;
+    seg_kit_init(&s, 1, 0);
+    seg_kit_batch(&s, 0);
+    seg_kit_msg(&s, 0, 1, 1, 10);
+    seg_kit_msg(&s, 0, 2, 1, 10);
+    struct place hit = seg_kit_msg(&s, 0, 1, 2, 10);
+    uint32_t hit_to = s.offset;
+    seg_kit_mark(&s, 0, 1, 2);
+    put_closed(&s);
+    s.bytes[hit.offset + 20] ^= 1;
+    struct disk *d = saved(&s, 1);
+    char damage[64];
+    snprintf(damage, sizeof damage, "1:%u-%u", hit.offset, hit_to);
+    expect_alive(d, "1:1r 2:1", damage);
+    struct recover_kit k;
+    recover_kit_run(&k, d, 0, false);
+    cr_expect(k.found.is_clean);
+    recover_kit_fini(&k);
+    disk_free(&d);
 }
 
 static bool knows(uint64_t qid, void *arg)
