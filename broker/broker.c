@@ -581,7 +581,7 @@ static bool open_for_clients(struct broker *b, struct err *err)
         return false;
     b->is_open = true;
     entrance_passed(b->entrance);
-    if (mgmt_http_is_running(b->mgmt))
+    if (mgmt_http_is_running(b->mgmt) && broker_app_is_running(b))
         mgmt_http_reopen(b->mgmt);
     return mgmt_http_is_running(b->mgmt) || mgmt_http_start(b->mgmt, err);
 }

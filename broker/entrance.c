@@ -168,7 +168,6 @@ bool entrance_pass(struct entrance *e, broker_waits_fn waits, void *arg, struct 
     broker_set_app_running(e->broker, false);
     loop_run(broker_loop(e->broker));
     loop_task_cancel(broker_loop(e->broker), &enter);
-    broker_set_app_running(e->broker, true);
     if (!e->has_failed)
         return true;
     *err = e->why;

@@ -14,6 +14,8 @@
 #define GRACE_MS 5000u /* for clients to answer connection.close */
 
 /*
+ *   CLOSED -- service_open --> OPEN, or not yet, when stop_app came before
+ *
  *             stop_app, drain              the last client is gone
  *   OPEN --------------------> CLOSING ----------------------------> CLOSED
  *     ^                                                                 |
@@ -26,6 +28,8 @@ struct service {
     struct loop *loop;
     enum service_state state;
     struct listen *listen; /* NULL: nothing listens */
+    bool has_begun;        /* it is not waiting for other nodes any more */
+    bool is_held;          /* stop_app came before that */
     bool leaving;
     enum cluster_app wanted;    /* what the other nodes are to know of this one, */
     enum cluster_app told;      /* ... what they know, */
@@ -190,10 +194,20 @@ void service_leave(struct service *s)
         look(s);
 }
 
-bool service_open(struct service *s, struct err *err)
+static bool listen_to_clients(struct service *s, struct err *err)
 {
     s->listen = listen_new(s->broker, s->loop, err);
     return s->listen != NULL;
+}
+
+bool service_open(struct service *s, struct err *err)
+{
+    s->has_begun = true;
+    if (s->is_held)
+        return true;
+    broker_set_app_running(s->broker, true);
+    s->state = SERVICE_OPEN;
+    return listen_to_clients(s, err);
 }
 
 void service_set_tls(struct service *s, struct tls_ctx *tls)
@@ -220,7 +234,7 @@ static bool open_again(struct service *s, struct service_ask *a)
         refuse(a, "the node is still closing its clients; try again in a moment");
         return false;
     }
-    if (s->listen == NULL && !service_open(s, &a->err)) {
+    if (s->listen == NULL && !listen_to_clients(s, &a->err)) {
         answer(a, false);
         return false;
     }
@@ -234,6 +248,7 @@ static void stop_app(struct service *s, struct service_ask *a)
 {
     if (broker_app_is_running(s->broker))
         log_info("broker", name_of(s), "the application stops");
+    s->is_held = !s->has_begun;
     broker_set_app_running(s->broker, false);
     mgmt_http_shut(broker_mgmt(s->broker));
     close_for(s, a, broker_leaving_text(s->broker));
@@ -258,6 +273,13 @@ static void start_app(struct service *s, struct service_ask *a)
 {
     if (broker_app_is_running(s->broker)) {
         answer(a, true);
+    } else if (!s->has_begun) {
+        s->is_held = false;
+        s->wanted = CLUSTER_APP_RUNS;
+        look(s);
+        refuse(a,
+               "the node waits for other nodes of its cluster, and serves clients as soon as they "
+               "are there: its log names them");
     } else if (s->state == SERVICE_CLOSING || s->is_telling) {
         refuse(a, "the node is still closing its clients; try again in a moment");
     } else {
@@ -396,6 +418,7 @@ struct service *service_new(struct broker *b, struct loop *loop)
     struct service *s = mem_zalloc(sizeof *s);
     s->broker = b;
     s->loop = loop;
+    s->state = SERVICE_CLOSED;
     STAILQ_INIT(&s->waiting);
     loop_timer_init(&s->grace, loop, on_grace, s);
     return s;

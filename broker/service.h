@@ -47,7 +47,8 @@ struct service_ask {
 struct service *service_new(struct broker *b, struct loop *loop);
 void service_free(struct service **s);
 
-/* Open the doors for the first time, before the shards run. */
+/* Open the doors for the first time, before the shards run; but not when stop_app was said while
+ * the node waited for others. */
 MUST_CHECK bool service_open(struct service *s, struct err *err);
 
 /* Clients that come from now on see these certificates; borrowed. */

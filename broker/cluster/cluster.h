@@ -95,6 +95,10 @@ MUST_CHECK bool cluster_may_serve(struct cluster *c, uint64_t epoch, const uint1
 int64_t cluster_begins_us(const struct cluster *c, uint64_t epoch, const uint16_t *earlier,
                           size_t count);
 
+/* The same for who is about to do something that only a change of the metadata completes; false:
+ * *why is what cluster_propose would say. */
+MUST_CHECK bool cluster_may_change(const struct cluster *c, struct meta_refusal *why);
+
 /* ---- orders: any thread ------------------------------------------------------------------------
  */
 

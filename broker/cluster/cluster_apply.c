@@ -174,6 +174,7 @@ void cluster_apply_replace(struct cluster *c, struct meta **fresh, bool is_forei
 {
     struct cluster_apply *a = &c->apply;
     CHECK(a->effect_count == 0);
+    meta_publish(c->meta); /* this node may have got another number since */
     meta_compare(meta_current(c->meta), *fresh, is_foreign, &a->result);
     keep_effects(a);
     meta_replace(c->meta, fresh);

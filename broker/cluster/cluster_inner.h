@@ -438,6 +438,7 @@ MUST_CHECK bool cluster_split_address(const char *address, char host[CLUSTER_NAM
 
 /* While it waits for others: say for whom, now and then. */
 void cluster_wait_tick(struct cluster *c, uint64_t now_ms);
+void cluster_wait_told(struct cluster *c);
 
 void cluster_status_init(struct cluster *c);
 void cluster_status_changed(struct cluster *c);

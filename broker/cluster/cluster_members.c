@@ -258,6 +258,7 @@ void cluster_members_disowned(struct cluster *c, const struct cluster_node *by)
               "it a new one, which may join again",
               by->name);
     cluster_status_changed(c);
+    cluster_wait_told(c); /* somebody has to say that */
 }
 
 /* ---- leaving the voters before an orderly stop ---- */

@@ -97,7 +97,17 @@ static void on_removed(void *arg, enum meta_verdict verdict, const struct meta_r
 
 static void reset(struct cluster *c)
 {
-    if (c->identity.node == 0 || meta_node_count(meta_current(c->meta)) <= 1) {
+    struct err busy;
+    if (!c->is_ready) {
+        err_set(
+            &busy, ERR_LIMIT,
+            "the cluster does not let this node go: it waits for a majority of the voters; "
+            "'warrenctl force_reset' makes it leave without telling anybody, and what it had is "
+            "lost");
+        finish(c, false, &busy);
+        return;
+    }
+    if (meta_node_count(meta_current(c->meta)) <= 1) {
         become_new(c);
         return;
     }
@@ -196,6 +206,12 @@ static void join(struct cluster *c, struct cluster_ask *a)
         err_set(&busy, ERR_REFUSED,
                 "the node is a member of a cluster already: 'warrenctl reset' makes it leave");
         finish(c, false, &busy);
+    } else if (!c->is_ready) {
+        err_set(
+            &busy, ERR_REFUSED,
+            "the node waits for its cluster: 'warrenctl force_reset' makes it leave, and what it "
+            "had is lost");
+        finish(c, false, &busy);
     } else if (a->keep_own && cluster_has_things_of_its_own(c)) {
         err_set(&busy, ERR_REFUSED,
                 "the node has queues, vhosts or users of its own, which would be lost: 'warrenctl "
@@ -224,7 +240,15 @@ static void on_changed(void *arg, enum meta_verdict verdict, const struct meta_r
 static void forget(struct cluster *c, struct cluster_ask *a)
 {
     const struct meta_node *m = meta_node_find(meta_current(c->meta), slice_str(a->target));
-    if (m == NULL) {
+    char room[CLUSTER_TEXT_BYTES];
+    struct text t = text_over(room, sizeof room);
+    if (c->is_cut_off) { /* and who else is running is not known */
+        cluster_put_voters(c, &t);
+        err_set(&a->err, ERR_LIMIT,
+                "the metadata cannot be changed: this node sees no majority of the voters; %s",
+                room);
+        answer(a, false);
+    } else if (m == NULL) {
         err_set(&a->err, ERR_NOT_FOUND, "the node %s is not a member of the cluster", a->target);
         answer(a, false);
     } else if (m->node == c->identity.node) {
@@ -294,7 +318,13 @@ static void begin_order(struct cluster *c, struct cluster_ask *a)
         refuse(a, ERR_REFUSED, "the node is joining or leaving a cluster; try again in a moment");
         return;
     }
-    if (c->app != CLUSTER_APP_STOPPED) {
+    if (c->identity.node == 0) {
+        refuse(a, ERR_REFUSED,
+               "the node is in no cluster yet, and looks for its seeds: its log names "
+               "them");
+        return;
+    }
+    if (c->is_ready && c->app != CLUSTER_APP_STOPPED) {
         refuse(a, ERR_REFUSED, "the application runs: stop it with stop_app");
         return;
     }

@@ -8,9 +8,10 @@
 
 #include <stdio.h>
 
-#define ASK_EVERY_MS      200u
-#define NOBODY_GIVE_UP_MS 5000u  /* whoever ordered it is told that nobody was there */
-#define ORDER_GIVE_UP_MS  15000u /* ... or that they could not take it in */
+#define ASK_EVERY_MS        200u
+#define NOBODY_GIVE_UP_MS   5000u  /* whoever ordered it is told that nobody was there */
+#define HEADLESS_GIVE_UP_MS 3000u  /* ... or that their cluster has no majority */
+#define ORDER_GIVE_UP_MS    15000u /* ... or that they could not take it in */
 
 /* ---- who is asked ---- */
 
@@ -151,6 +152,22 @@ static bool has_heard(const struct cluster_seek *s)
     return false;
 }
 
+/* Of those that answered nobody can take it in, now or by themselves. */
+static bool are_headless(const struct cluster_seek *s)
+{
+    for (unsigned i = 0; i < s->count; i++)
+        if (s->targets[i].has_answered && s->targets[i].state != CLUSTER_HERE_WAITING)
+            return false;
+    return true;
+}
+
+static uint64_t patience_ms(const struct cluster_seek *s)
+{
+    if (!has_heard(s))
+        return NOBODY_GIVE_UP_MS;
+    return are_headless(s) ? HEADLESS_GIVE_UP_MS : ORDER_GIVE_UP_MS;
+}
+
 static void on_timer(void *arg)
 {
     struct cluster *c = arg;
@@ -163,8 +180,7 @@ static void on_timer(void *arg)
         judge(c);
         return;
     }
-    uint64_t limit_ms = has_heard(s) ? ORDER_GIVE_UP_MS : NOBODY_GIVE_UP_MS;
-    if (clock_mono_ms() - s->since_ms < limit_ms)
+    if (clock_mono_ms() - s->since_ms < patience_ms(s))
         return;
     char room[CLUSTER_TEXT_BYTES];
     struct text t = text_over(room, sizeof room);
@@ -271,7 +287,10 @@ void cluster_seek_put_waited(const struct cluster *c, struct text *t)
         text_str(t, at->address);
         if (at->has_answered)
             text_put(t, " (%s, %s)", at->name,
-                     at->state == CLUSTER_HERE_FRESH ? "in no cluster yet" : "not ready");
+                     at->state == CLUSTER_HERE_FRESH ? "in no cluster yet"
+                     : at->state == CLUSTER_HERE_WAITING
+                         ? "not ready, it waits for a majority of its cluster"
+                         : "ready");
         else if (at->trouble[0] != '\0')
             text_put(t, " (%s)", at->trouble);
     }

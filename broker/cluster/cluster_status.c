@@ -1,7 +1,9 @@
 #include "cluster/cluster_inner.h"
 
+#include "amqp/amqp_spec.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "io/clock.h"
 #include "io/epoch.h"
 
 static void copy(char room[CLUSTER_NAME_BYTES], struct slice s)
@@ -50,21 +52,51 @@ static void fill_waits_for(const struct cluster *c, struct cluster_status *s)
 #define TELL_FIRST_MS 1000u
 #define TELL_EVERY_MS 10000u
 
+static const char for_ever[] = "; if they are gone for good, 'warrenctl force_reset' makes this "
+                               "node a new one, and what it had "
+                               "is lost";
+static const char for_an_old_one[] =
+    "; who is not ready belongs to a cluster that waits itself, and no other is begun beside that: "
+    "if "
+    "it is gone for good, 'warrenctl force_reset' there makes that node a new one";
+
+static uint64_t waiting_since_ms(const struct cluster *c)
+{
+    return c->leaderless_ms > c->started_ms ? c->leaderless_ms : c->started_ms;
+}
+
+/* What to do when it never ends, once it has taken a while. */
+static const char *remedy(const struct cluster *c, uint64_t now_ms)
+{
+    if (now_ms - waiting_since_ms(c) < TELL_EVERY_MS)
+        return "";
+    if (c->phase == CLUSTER_ALONE)
+        return c->seek.has_seen_cluster ? for_an_old_one : "";
+    return c->leader == 0 ? for_ever : "";
+}
+
+/* It will take a while: warrenctl is answered from now on. */
+void cluster_wait_told(struct cluster *c)
+{
+    bool is_first = c->told_ms == 0;
+    c->told_ms = clock_mono_ms();
+    if (is_first)
+        c->setup.on_waiting(c->setup.arg);
+}
+
 /* Whoever waits says for whom. */
 void cluster_wait_tick(struct cluster *c, uint64_t now_ms)
 {
     if ((c->phase != CLUSTER_ALONE && c->phase != CLUSTER_WAITING) ||
-        now_ms - c->started_ms < TELL_FIRST_MS ||
+        now_ms - waiting_since_ms(c) < TELL_FIRST_MS ||
         (c->told_ms != 0 && now_ms - c->told_ms < TELL_EVERY_MS))
         return;
     struct cluster_status s = { 0 };
     fill_waits_for(c, &s);
-    bool is_first = c->told_ms == 0;
-    c->told_ms = now_ms;
-    log_info("cluster", c->name, "waits for %s",
-             s.waits_for[0] != '\0' ? s.waits_for : "what the cluster has agreed upon meanwhile");
-    if (is_first)
-        c->setup.on_waiting(c->setup.arg);
+    log_info("cluster", c->name, "waits for %s%s",
+             s.waits_for[0] != '\0' ? s.waits_for : "what the cluster has agreed upon meanwhile",
+             remedy(c, now_ms));
+    cluster_wait_told(c);
 }
 
 static struct cluster_status *make(const struct cluster *c)
@@ -142,4 +174,12 @@ bool cluster_has_majority(const struct cluster *c, struct text *why)
     text_str(why, "this node sees no majority of the cluster's voters, it waits for ");
     text_str(why, s->waits_for);
     return false;
+}
+
+bool cluster_may_change(const struct cluster *c, struct meta_refusal *why)
+{
+    *why = (struct meta_refusal){ .code = AMQP_RESOURCE_ERROR };
+    struct text t = text_over(why->text, sizeof why->text);
+    text_str(&t, "the metadata cannot be changed: ");
+    return cluster_has_majority(c, &t);
 }

@@ -1,6 +1,7 @@
 /* Below /ctl: a command a path, its arguments as a JSON object in the body of a POST. */
 #include "base/check.h"
 #include "base/mem.h"
+#include "cluster/cluster.h"
 #include "io/http_text.h"
 #include "live.h"
 #include "mgmt/ctl_inner.h"
@@ -76,6 +77,13 @@ static bool is_among(const char *const *names, size_t count, const char *name)
     return false;
 }
 
+/* Whoever waits for others says so. */
+static bool is_about_waiting(const struct ctl *c, const char *name)
+{
+    return strcmp(name, "cluster_status") == 0 &&
+           cluster_status(broker_cluster(c->broker))->phase != CLUSTER_READY;
+}
+
 /* Most commands are about what the application knows; some want it out of the way. */
 static bool fits_state(const struct ctl *c, struct http_request *r, const char *name)
 {
@@ -86,7 +94,7 @@ static bool fits_state(const struct ctl *c, struct http_request *r, const char *
     static const char *const stopped[] = { "change_cluster_node_type", "force_reset",
                                            "join_cluster", "reset", "update_cluster_nodes" };
     bool runs = broker_app_is_running(c->broker);
-    if (is_among(either, ARRAY_COUNT(either), name) ||
+    if (is_among(either, ARRAY_COUNT(either), name) || is_about_waiting(c, name) ||
         runs != is_among(stopped, ARRAY_COUNT(stopped), name))
         return true;
     ctl_refuse(r, runs ? "app_running" : "app_stopped", "");
