@@ -16,9 +16,10 @@
 #include "store/segs.h"
 
 /* Queues whose moment has come, and messages freed of queues that were deleted, in one turn. */
-#define WAKES_A_TURN 256u
-#define WAKES_SPARE  1024u
-#define FREED_A_TURN 1024u
+#define WAKES_A_TURN    256u
+#define WAKES_SPARE     1024u
+#define KEEP_PROMISE_MS 2000u
+#define FREED_A_TURN    1024u
 
 /* Queues looked at in one turn when policies change: patterns are matched for each. */
 #define LOOKS_A_TURN  4096u /* at policies, when they have changed */
@@ -199,24 +200,42 @@ static void drop_void_wakes(struct shard *s)
     size_t at = 0;
     wakes->count = 0;
     for (struct hosted *h; (h = idmap_next(&s->queues, &at)) != NULL;) {
-        if (h->queue.wake_at_ms != UINT64_MAX)
+        if (h->deleting)
+            heap_push(wakes, h->keep_at_ms, h->queue.qid);
+        else if (h->queue.wake_at_ms != UINT64_MAX)
             heap_push(wakes, h->queue.wake_at_ms, h->queue.qid);
     }
 }
 
-static void wake_queue_at(struct queue *q, uint64_t at_ms, void *arg)
+static void wake_at(struct shard *s, uint64_t qid, uint64_t at_ms)
 {
-    struct shard *s = arg;
     if (s->hosting->wakes.count > 2 * s->queues.count + WAKES_SPARE)
         drop_void_wakes(s);
-    heap_push(&s->hosting->wakes, at_ms, q->qid);
+    heap_push(&s->hosting->wakes, at_ms, qid);
     set_timer(s);
+}
+
+static void wake_queue_at(struct queue *q, uint64_t at_ms, void *arg)
+{
+    wake_at(arg, q->qid, at_ms);
+}
+
+void hosted_promise(struct hosted *h)
+{
+    h->deleting = true;
+    h->keep_at_ms = loop_now_ms(h->shard->loop) + KEEP_PROMISE_MS;
+    wake_at(h->shard, h->queue.qid, h->keep_at_ms);
 }
 
 static void wake(struct shard *s, const struct heap_item *due, uint64_t now_ms)
 {
-    struct hosted *h = shard_hosted(s, due->value);
-    if (h == NULL || h->queue.wake_at_ms != due->key)
+    struct hosted *h = idmap_get(&s->queues, due->value);
+    if (h != NULL && h->deleting && h->keep_at_ms == due->key) {
+        hosted_promise(h);
+        shard_delete_queue(s, h->queue.qid);
+        return;
+    }
+    if (h == NULL || h->deleting || h->queue.wake_at_ms != due->key)
         return;
     if (!queue_on_time(&h->queue, now_ms))
         return;
@@ -224,7 +243,7 @@ static void wake(struct shard *s, const struct heap_item *due, uint64_t now_ms)
         queue_use(&h->queue, now_ms); /* one that nobody could find yet, or that is gone already */
         return;
     }
-    h->deleting = true;
+    hosted_promise(h);
     shard_delete_queue(s, h->queue.qid);
 }
 

@@ -24,9 +24,10 @@ struct hosted {
     struct slice name; /* of one with a dead-letter exchange: its letters may outlive it */
     uint8_t *names;    /* what the settings' names and its own point into */
     bool auto_delete;
-    bool deleting;    /* promised to be deleted: gone for everybody already */
-    bool will_run;    /* see port_settled */
-    bool cycle_told;  /* a cycle of dead letters was logged */
+    bool deleting;       /* promised to be deleted: gone for everybody already */
+    uint64_t keep_at_ms; /* when that is asked for again, should it not have come about */
+    bool will_run;       /* see port_settled */
+    bool cycle_told;     /* a cycle of dead letters was logged */
     uint64_t letters; /* dead ones that wait to be published: until then it stays, see hosted.c */
     struct loop_task go_on;
     STAILQ_ENTRY(hosted) run_entry;
@@ -70,6 +71,10 @@ void hosted_post_when_loaded(struct hosted *h, struct mail *mail);
 
 /* They have. */
 void hosted_loaded(struct hosted *h);
+
+/* The queue is to go, and gone for everybody from now on. Whoever calls sees to it that the
+ * metadata are changed; without a majority that fails, and is tried again until there is one. */
+void hosted_promise(struct hosted *h);
 
 /* Ask the control thread to delete a queue of this node, with nobody waiting for it. */
 void shard_delete_queue(struct shard *s, uint64_t qid);

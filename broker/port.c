@@ -507,7 +507,7 @@ static enum port_verdict delete_one(struct hosted *h, struct port_request *r)
     if (r->if_empty && !queue_is_empty(&h->queue))
         return PORT_NOT_EMPTY;
     r->messages = queue_ready(&h->queue);
-    h->deleting = true;
+    hosted_promise(h);
     return PORT_OK;
 }
 

@@ -320,7 +320,7 @@ bool port_consumer_remove(struct shard *s, uint64_t qid, uint64_t consumer)
     struct hosted *h = shard_hosted(s, qid);
     if (h == NULL || !h->auto_delete || h->queue.consumer_count != 0)
         return false;
-    h->deleting = true;
+    hosted_promise(h);
     return true;
 }
 

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "broker.h"
 #include "client/channel.h"
+#include "cluster/cluster.h"
 #include "control.h"
 #include "io/random.h"
 
@@ -64,10 +65,12 @@ static bool is_refused(const struct control_op *op)
            (op->cmd.op != META_QUEUE_DELETE || op->refusal.code == AMQP_RESOURCE_ERROR);
 }
 
+/* A queue that goes with its last consumer is gone for everybody, and its node sees to the rest
+ * when there is a majority again. */
 static void on_changed(struct control_op *op)
 {
     struct channel *ch = channel_find(op->shard, &op->channel);
-    if (ch != NULL && is_refused(op))
+    if (ch != NULL && is_refused(op) && ch->pending.method != AMQP_BASIC_CANCEL)
         refused(ch, &op->refusal);
     else if (ch != NULL)
         succeeded(ch, op->id);
@@ -371,6 +374,16 @@ static bool suits_conditions(struct channel *ch, const struct meta_queue *q,
     return false;
 }
 
+/* Asked before the queue is: what its node has promised to delete is gone. */
+static bool may_change_metadata(struct channel *ch, uint32_t method)
+{
+    struct meta_refusal why;
+    if (cluster_may_change(broker_cluster(ch->conn->shard->broker), &why))
+        return true;
+    channel_refuse(ch, &why, method);
+    return false;
+}
+
 /* A queue that is not there is deleted already. */
 static void take_queue_delete(struct channel *ch, const struct amqp_queue_delete *m)
 {
@@ -388,7 +401,7 @@ static void take_queue_delete(struct channel *ch, const struct amqp_queue_delete
         channel_refuse(ch, &why, AMQP_QUEUE_DELETE);
         return;
     }
-    if (q != NULL && !suits_conditions(ch, q, m))
+    if (q != NULL && (!suits_conditions(ch, q, m) || !may_change_metadata(ch, AMQP_QUEUE_DELETE)))
         return;
     begin(ch, AMQP_QUEUE_DELETE, m->nowait);
     if (q == NULL)

@@ -1,5 +1,6 @@
 #include "mgmt/ctl_change.h"
 
+#include "amqp/amqp_spec.h"
 #include "base/mem.h"
 #include "control.h"
 #include "mgmt/mgmt_json.h"
@@ -37,8 +38,9 @@ static void on_changed(struct control_op *op)
         ctl_done(r);
     else if (op->refusal.code == CONFLICT)
         refuse_named(r, "user_exists", op->cmd.name);
-    else
-        ctl_refuse(r, "refused", op->refusal.text);
+    else /* without a majority it may be possible later */
+        ctl_refuse(r, op->refusal.code == AMQP_RESOURCE_ERROR ? "try_again" : "refused",
+                   op->refusal.text);
     control_op_free(&op);
 }
 

@@ -1,5 +1,7 @@
 /* A queue that is purged or deleted, whoever has it for itself alone: an operator asks. */
+#include "amqp/amqp_spec.h"
 #include "base/mem.h"
+#include "cluster/cluster.h"
 #include "cluster/meta_node.h"
 #include "control.h"
 #include "io/mailbox.h"
@@ -33,7 +35,8 @@ static void on_forgotten(struct control_op *op)
     if (op->verdict != META_REFUSED)
         tell_count(a->request, a->port.messages);
     else
-        ctl_refuse(a->request, "refused", op->refusal.text);
+        ctl_refuse(a->request, op->refusal.code == AMQP_RESOURCE_ERROR ? "try_again" : "refused",
+                   op->refusal.text);
     control_op_free(&op);
     mem_free(a);
 }
@@ -121,6 +124,12 @@ static void ask(struct ctl *c, struct http_request *r, const char *command, cons
     }
     if (is_elsewhere(c, r, command, args, q))
         return;
+    /* Asked before the queue is: what its node has promised to delete is gone. */
+    struct meta_refusal why;
+    if (what->op == PORT_DELETE && !cluster_may_change(broker_cluster(c->broker), &why)) {
+        ctl_refuse(r, "try_again", why.text);
+        return;
+    }
     struct asking *a = mem_zalloc(sizeof *a);
     *a = (struct asking){ .mail = { NULL, on_ask }, .ctl = c, .request = r, .port = *what };
     a->shard = broker_shard(c->broker, q->shard);

@@ -1,3 +1,4 @@
+#include "amqp/amqp_spec.h"
 #include "base/check.h"
 #include "base/mem.h"
 #include "control.h"
@@ -98,7 +99,9 @@ static void go_to_queue(struct mgmt_test *t, uint64_t qid)
 static void on_verdict(struct mgmt_test *t, enum meta_verdict verdict, uint64_t qid,
                        const struct meta_refusal *why)
 {
-    if (verdict == META_REFUSED)
+    if (verdict == META_REFUSED && why->code == AMQP_RESOURCE_ERROR)
+        fail(t, 503, "service_unavailable", why->text);
+    else if (verdict == META_REFUSED)
         fail(t, 400, "bad_request", why->text);
     else
         go_to_queue(t, qid);

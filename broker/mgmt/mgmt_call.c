@@ -1,5 +1,6 @@
 #include "mgmt/mgmt_call.h"
 
+#include "amqp/amqp_spec.h"
 #include "base/check.h"
 #include "base/mem.h"
 #include "broker.h"
@@ -160,6 +161,8 @@ void mgmt_refuse_meta(struct mgmt_call *c, const struct meta_refusal *why)
         mgmt_refuse_access(c, "Access refused.");
     else if (why->code == 404)
         mgmt_refuse(c, 404, "not_found", why->text);
+    else if (why->code == AMQP_RESOURCE_ERROR) /* no majority: it may be possible later */
+        mgmt_refuse(c, 503, "service_unavailable", why->text);
     else if (c->is_html)
         refuse_escaped(c, why->text);
     else

@@ -1,5 +1,6 @@
 #include "amqp/amqp_table.h"
 #include "base/mem.h"
+#include "cluster/cluster.h"
 #include "io/clock.h"
 #include "mgmt/mgmt_access.h"
 #include "mgmt/mgmt_definitions.h"
@@ -431,11 +432,21 @@ static bool is_open(struct mgmt_call *c, const struct meta_queue *q)
     return false;
 }
 
+/* Asked before the queue is: what its node has promised to delete is gone. */
+static bool may_change_metadata(struct mgmt_call *c)
+{
+    struct meta_refusal why;
+    if (cluster_may_change(broker_cluster(c->m->broker), &why))
+        return true;
+    mgmt_refuse_meta(c, &why);
+    return false;
+}
+
 void mgmt_serve_queue_delete(struct mgmt_call *c)
 {
     const struct meta_queue *q = named(c);
     if (q != NULL && mgmt_may(c, ACCESS_CONFIGURE, ACCESS_QUEUE, meta_queue_name(q)) &&
-        is_open(c, q) && !mgmt_forwarded_home(c, q))
+        is_open(c, q) && !mgmt_forwarded_home(c, q) && may_change_metadata(c))
         mgmt_shard_ask(c, q,
                        &(struct port_request){ .op = PORT_DELETE,
                                                .if_unused = mgmt_query_is(c, "if-unused", "true"),

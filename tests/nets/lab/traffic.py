@@ -14,6 +14,7 @@ class Stream:
 
     def __init__(self, folder, queue, home, publish_at, consume_at):
         self.queue, self.home = queue, home
+        self.users = {home, publish_at, consume_at}
         os.makedirs(folder, exist_ok=True)
         self.confirmed_path = os.path.join(folder, queue + ".confirmed")
         self.received_path = os.path.join(folder, queue + ".received")
