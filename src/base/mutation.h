@@ -131,12 +131,36 @@
     X(GRANT_CLOCKS_ARE_EVEN, "waits no longer than a grant lasts by a clock of its own rate")      \
     X(GRANT_JUMP_TAKES_NOTHING, "takes nothing for taken that a snapshot has skipped")
 
+/* Those of mirrored queues, by histories of mirror. */
+#define MUTATIONS_MIRROR(X)                                                                        \
+    X(MIRROR_WAITS_FOR_COMMITTED, "confirms without those whose addition is under way")            \
+    X(MIRROR_EXPELLED_AT_ONCE, "waits no more for a mirror whose removal is not decided")          \
+    X(MIRROR_WAITS_FROM_PROPOSAL, "confirms between saying all and proposing without the mirror")  \
+    X(MIRROR_ADMITTED_EARLY, "proposes a mirror before it has all")                                \
+    X(MIRROR_INHERITED_LEFT_OUT, "does not send what was there when its epoch began")              \
+    X(MIRROR_ACKED_BEFORE_JOINED, "counts acknowledgements of what was never said of a queue")     \
+    X(MIRROR_SESSION_NOT_MINDED, "counts acknowledgements of one session for what another said")   \
+    X(MIRROR_OWN_DISK_NOT_AWAITED, "confirms what its own disk may not have")                      \
+    X(MIRROR_SETTLED_STAYS, "leaves a mirror what was settled while it was away")                  \
+    X(MIRROR_NO_CUT, "keeps what a new master does not have")                                      \
+    X(MIRROR_CUT_AT_THEIR_END, "cuts where the master left an epoch, not where it did itself")     \
+    X(MIRROR_LEADS_WITH_HOLES, "leads with what has holes, and numbers of producers behind them")  \
+    X(MIRROR_NO_FENCE, "follows a master that was deposed")                                        \
+    X(MIRROR_ANY_SOURCE, "takes records of a queue from whoever sends them")                       \
+    X(MIRROR_REFUSED_SILENTLY, "acknowledges what it did not take")                                \
+    X(MIRROR_ACKED_UNWRITTEN, "acknowledges what its disk may not have")                           \
+    X(MIRROR_NO_PATHS, "takes publishes behind one that is missing")                               \
+    X(MIRROR_TAKEN_AGAIN, "takes a publish that it has")                                           \
+    X(MIRROR_EPOCH_KEPT, "lets a node that was started anew lead on")                              \
+    X(MIRROR_SETTLEMENT_COUNTS, "lets an old settlement count for a message that came again")
+
 #define MUTATIONS(X)                                                                               \
     MUTATIONS_GOSSIP(X)                                                                            \
     MUTATIONS_RAFT(X)                                                                              \
     MUTATIONS_DISK(X)                                                                              \
     MUTATIONS_META(X)                                                                              \
     MUTATIONS_GRANT(X)                                                                             \
+    MUTATIONS_MIRROR(X)                                                                            \
     X(NO_SYNC, "says that a group is durable when it is written, not when it is synced")           \
     X(IGNORE_FAILED_SYNC, "takes a failed sync for a good one")                                    \
     X(SYNC_OPEN_ONLY, "syncs the last segment of a group, not those before it")                    \

@@ -18,6 +18,7 @@
 #include "sim_grant.h"
 #include "sim_location.h"
 #include "sim_meta.h"
+#include "sim_mirror.h"
 #include "sim_raft.h"
 #include "sim_raft_disk.h"
 #include "sim_run.h"
@@ -32,6 +33,7 @@ static const struct sim_kind kinds[] = {
     { "log", sim_log_run },           { "store", sim_store_run },    { "gossip", sim_gossip_run },
     { "raft", sim_raft_run },         { "disk", sim_raft_disk_run }, { "meta", sim_meta_run },
     { "location", sim_location_run }, { "group", sim_group_run },    { "grant", sim_grant_run },
+    { "mirror", sim_mirror_run },
 };
 
 static const char *const mutation_names[] = {
@@ -53,7 +55,8 @@ static bool is_of_kind(const char *rule, const struct sim_kind *kind)
     static const struct {
         const char *prefix, *kind;
     } rows[] = { { "GOSSIP_", "gossip" }, { "LOCATION_", "location" }, { "RAFT_", "raft" },
-                 { "DISK_", "disk" },     { "META_", "meta" },         { "GRANT_", "grant" } };
+                 { "DISK_", "disk" },     { "META_", "meta" },         { "GRANT_", "grant" },
+                 { "MIRROR_", "mirror" } };
     for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
         if (strncmp(rule, rows[i].prefix, strlen(rows[i].prefix)) == 0)
             return strcmp(kind->name, rows[i].kind) == 0;

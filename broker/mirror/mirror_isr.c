@@ -1,0 +1,275 @@
+/* Who is waited for, and what is proposed: design.md 2.7, invariants I3 to I5. */
+#include "base/check.h"
+#include "base/mutation.h"
+#include "mirror/mirror_master_inner.h"
+
+/* ---- who is waited for --------------------------------------------------------------------------
+ */
+
+/* It may be in the in-sync set of this epoch, or is about to be: whatever is confirmed from now on
+ * must be there. */
+static bool is_waited(const struct mirror_pair *p)
+{
+    if (MUTATION(MIRROR_WAITS_FOR_COMMITTED))
+        return p->is_in_sync;
+    if (MUTATION(MIRROR_EXPELLED_AT_ONCE) && p->is_expelled)
+        return false;
+    if (p->is_in_sync || p->is_added)
+        return true;
+    if (MUTATION(MIRROR_WAITS_FROM_PROPOSAL))
+        return false;
+    return p->state == MIRROR_PAIR_TOLD || p->state == MIRROR_PAIR_WHOLE;
+}
+
+/* What an acknowledgement says counts for it. */
+static bool is_counted(const struct mirror_pair *p)
+{
+    return p->state == MIRROR_PAIR_TOLD || p->state == MIRROR_PAIR_WHOLE ||
+           MUTATION(MIRROR_ACKED_BEFORE_JOINED);
+}
+
+void mirror_pair_recount(struct mirror_pair *p)
+{
+    struct mirror_stream *s = p->stream;
+    bool waited = is_waited(p);
+    bool owed = waited && p->state != MIRROR_PAIR_WHOLE;
+    if (waited != p->is_waited) {
+        s->waited += waited ? 1u : -1u;
+        s->master->is_refit_due = s->master->is_refit_due || !waited;
+    }
+    if (owed != p->is_owed) {
+        if (s->owed == 0)
+            s->owed_ms = s->master->now_ms;
+        s->owed += owed ? 1u : -1u;
+    }
+    p->is_waited = waited;
+    p->is_owed = owed;
+}
+
+static struct mirror_pair *pair_on(const struct mirror_queue *q, const struct mirror_stream *s)
+{
+    for (unsigned i = 0; i < q->pair_count; i++)
+        if (q->pairs[i]->stream == s)
+            return q->pairs[i];
+    return NULL;
+}
+
+/* What came before DONE may never have been said to it as it was published. */
+static uint32_t mark_for(const struct mirror_pair *p, uint64_t pos, bool is_durable)
+{
+    const struct mirror_stream *s = p->stream;
+    if (!is_counted(p) || (p->state == MIRROR_PAIR_TOLD && pos <= p->done_pos))
+        return s->mark_rejoined;
+    return is_durable ? s->mark_durable : s->mark_received;
+}
+
+void mirror_master_await(struct mirror_master *m, struct mirror_queue *q, uint64_t pos,
+                         bool is_durable, const struct mirror_token *to, uint64_t number)
+{
+    uint32_t marks[MIRROR_SET_MAX];
+    unsigned count = 0;
+    if (is_durable && !MUTATION(MIRROR_OWN_DISK_NOT_AWAITED))
+        marks[count++] = m->mark_own;
+    for (unsigned i = 0; i < q->pair_count; i++) {
+        const struct mirror_pair *p = q->pairs[i];
+        if (p->is_waited)
+            marks[count++] = mark_for(p, pos, is_durable);
+    }
+    mirror_waits_add(
+        &m->waits, marks, count,
+        &(struct mirror_confirm){
+            .pos = pos, .qid = q->qid, .role = q->role, .to = *to, .first = number, .count = 1 });
+}
+
+static bool is_mastered(const struct mirror_master *m, const struct mirror_confirm *c)
+{
+    const struct mirror_queue *q = idmap_get(&m->queues, c->qid);
+    return q != NULL && q->role == c->role;
+}
+
+/* Those that are not waited for any more leave the set. Of those that have to join anew what was
+ * said before may never have come: they are waited for until they are whole. */
+static bool refit(void *arg, const struct mirror_confirm *c, uint32_t *marks, unsigned *count)
+{
+    struct mirror_master *m = arg;
+    unsigned kept = 0;
+    if (!is_mastered(m, c)) {
+        m->ops->answer(m->arg, c, false);
+        return false;
+    }
+    const struct mirror_queue *q = idmap_get(&m->queues, c->qid);
+    for (unsigned i = 0; i < *count; i++) {
+        const struct mirror_mark *mark = &m->waits.marks[marks[i]];
+        if (mark->kind == MIRROR_MARK_OWN) {
+            marks[kept++] = marks[i];
+            continue;
+        }
+        const struct mirror_stream *s = mark->owner;
+        const struct mirror_pair *p = pair_on(q, s);
+        if (p == NULL || !p->is_waited)
+            continue;
+        marks[kept++] = is_counted(p) ? marks[i] : s->mark_rejoined;
+    }
+    *count = kept;
+    return true;
+}
+
+void mirror_master_refit(struct mirror_master *m)
+{
+    if (!m->is_refit_due)
+        return;
+    m->is_refit_due = false;
+    mirror_waits_refit(&m->waits, refit, m);
+}
+
+void mirror_master_answer_due(struct mirror_master *m)
+{
+    struct mirror_confirm c;
+    mirror_master_refit(m);
+    while (mirror_waits_due(&m->waits, &c))
+        m->ops->answer(m->arg, &c, is_mastered(m, &c));
+}
+
+/* ---- proposals ----------------------------------------------------------------------------------
+ */
+
+static void note_proposed(struct mirror_pair *p)
+{
+    struct mirror_master *m = p->stream->master;
+    p->proposed_ms = m->now_ms;
+    if (p->is_listed)
+        return;
+    p->is_listed = true;
+    TAILQ_INSERT_TAIL(&m->proposed, p, proposed_entry);
+}
+
+static bool has_all(const struct mirror_pair *p)
+{
+    return p->state == MIRROR_PAIR_WHOLE ||
+           (MUTATION(MIRROR_ADMITTED_EARLY) && mirror_pair_is_live(p));
+}
+
+void mirror_pair_consider(struct mirror_pair *p)
+{
+    struct mirror_master *m = p->stream->master;
+    struct mirror_queue *q = p->queue;
+    if (!has_all(p) || p->is_in_sync || p->is_listed || !q->is_active || !p->stream->is_up)
+        return;
+    p->is_added = true;
+    p->added_inc = p->stream->inc;
+    mirror_pair_recount(p);
+    note_proposed(p);
+    m->ops->propose(m->arg, q, p->stream->node, p->added_inc, true);
+}
+
+void mirror_master_expel(struct mirror_master *m, struct mirror_queue *q, uint16_t node,
+                         uint64_t now_ms)
+{
+    m->now_ms = now_ms;
+    for (unsigned i = 0; i < q->pair_count; i++) {
+        struct mirror_pair *p = q->pairs[i];
+        if (p->stream->node != node || !p->is_in_sync || p->is_expelled || !q->is_active)
+            continue;
+        p->is_expelled = true;
+        mirror_pair_recount(p);
+        note_proposed(p);
+        m->ops->propose(m->arg, q, node, 0, false);
+    }
+}
+
+/* ver has moved, or the pair goes: nothing that was proposed is under way any more. What was
+ * refused is proposed again after a while. */
+void mirror_pair_decided(struct mirror_pair *p, bool goes)
+{
+    bool was_refused = p->is_added && !p->is_in_sync && !goes;
+    p->is_added = p->is_expelled = false;
+    if (!p->is_listed || was_refused)
+        return;
+    TAILQ_REMOVE(&p->stream->master->proposed, p, proposed_entry);
+    p->is_listed = false;
+}
+
+static void propose_again(struct mirror_master *m, uint64_t now_ms)
+{
+    struct mirror_pair *p;
+    while ((p = TAILQ_FIRST(&m->proposed)) != NULL &&
+           now_ms - p->proposed_ms >= m->setup.retry_ms) {
+        TAILQ_REMOVE(&m->proposed, p, proposed_entry);
+        p->is_listed = false;
+        if (!p->is_added && !p->is_expelled) {
+            mirror_pair_consider(p);
+            continue;
+        }
+        note_proposed(p);
+        if (p->is_added)
+            m->ops->propose(m->arg, p->queue, p->stream->node, p->added_inc, true);
+        if (p->is_expelled)
+            m->ops->propose(m->arg, p->queue, p->stream->node, 0, false);
+    }
+}
+
+/* ---- time ---------------------------------------------------------------------------------------
+ */
+
+static uint64_t since(uint64_t then_ms, uint64_t now_ms)
+{
+    return now_ms > then_ms ? now_ms - then_ms : 0;
+}
+
+static uint64_t lag_of(const struct mirror_stream *s, uint64_t now_ms)
+{
+    uint64_t lag = s->is_up ? mirror_flow_lag_ms(&s->flow, now_ms) : since(s->down_ms, now_ms);
+    uint64_t owed = s->owed != 0 ? since(s->owed_ms, now_ms) : 0;
+    return lag > owed ? lag : owed;
+}
+
+/* Pairs that nobody has proposed yet need not be waited for: they begin again. */
+static void drop_unproposed(struct mirror_stream *s, struct mirror_pairs *list)
+{
+    struct mirror_pair *p, *next;
+    for (p = TAILQ_FIRST(list); p != NULL; p = next) {
+        next = TAILQ_NEXT(p, entry);
+        if (p->is_waited && !p->is_in_sync && !p->is_added)
+            mirror_pair_move(p, MIRROR_PAIR_WAITING);
+    }
+    s->is_due = true;
+}
+
+static void look_at_lag(struct mirror_stream *s, uint64_t now_ms)
+{
+    struct mirror_master *m = s->master;
+    if (s->waited == 0 || lag_of(s, now_ms) < m->setup.lag_ms) {
+        s->lag_told_ms = 0;
+        return;
+    }
+    drop_unproposed(s, &s->told);
+    drop_unproposed(s, &s->whole);
+    if (s->waited == 0 ||
+        (s->lag_told_ms != 0 && since(s->lag_told_ms, now_ms) < m->setup.retry_ms))
+        return;
+    s->lag_told_ms = now_ms != 0 ? now_ms : 1;
+    m->ops->propose_lag(m->arg, s);
+}
+
+static void call_refused_again(struct mirror_stream *s, uint64_t now_ms)
+{
+    struct mirror_pair *p, *next;
+    for (p = TAILQ_FIRST(&s->refused); p != NULL; p = next) {
+        next = TAILQ_NEXT(p, entry);
+        if (p->retry_ms <= now_ms)
+            mirror_pair_move(p, MIRROR_PAIR_WAITING);
+    }
+}
+
+void mirror_master_tick(struct mirror_master *m, uint64_t now_ms)
+{
+    struct mirror_stream *s;
+    m->now_ms = now_ms;
+    propose_again(m, now_ms);
+    TAILQ_FOREACH (s, &m->streams, entry) {
+        call_refused_again(s, now_ms);
+        mirror_stream_look_at_hollow(s);
+        look_at_lag(s, now_ms);
+        s->is_due = true;
+    }
+}

@@ -1,0 +1,153 @@
+/*
+ * mirror_master_inner: what mirror_master.c, mirror_join.c and mirror_isr.c share. Not for anybody
+ * else.
+ */
+#ifndef WARREN_MIRROR_MASTER_INNER_H
+#define WARREN_MIRROR_MASTER_INNER_H
+
+#include "base/idmap.h"
+#include "base/sm.h"
+#include "mirror/mirror_flow.h"
+#include "mirror/mirror_line.h"
+#include "mirror/mirror_master.h"
+
+#include <sys/queue.h>
+
+/* Whatever happens, a pair may have to begin anew, or be refused. */
+#define MIRROR_PAIR_STATES(X)                                                                      \
+    X(WAITING, TO(CALLED))                                                                         \
+    X(CALLED, TO(SYNCING) | TO(WAITING) | TO(REFUSED))                                             \
+    X(SYNCING, TO(TOLD) | TO(HOLLOW) | TO(WAITING) | TO(REFUSED))                                  \
+    X(HOLLOW, TO(TOLD) | TO(WAITING) | TO(REFUSED))                                                \
+    X(TOLD, TO(WHOLE) | TO(WAITING) | TO(REFUSED))                                                 \
+    X(WHOLE, TO(WAITING) | TO(REFUSED))                                                            \
+    X(REFUSED, TO(WAITING))
+
+enum mirror_pair_state {
+#define X(name, moves) MIRROR_PAIR_##name,
+    MIRROR_PAIR_STATES(X)
+#undef X
+        MIRROR_PAIR_STATE_COUNT
+};
+
+TAILQ_HEAD(mirror_pairs, mirror_pair);
+
+#define MIRROR_DROPS 256u
+
+/* While a pair is compared. */
+struct mirror_cursor {
+    struct mirror_starts end;   /* what came live begins there */
+    struct mirror_starts lacks; /* HOLLOW: what it lacks lies before */
+    uint64_t at;
+    uint64_t until;  /* of the offer at hand; included */
+    bool has_offer;  /* else it was asked for */
+    bool is_reading; /* mirror_master_loaded goes on */
+    uint32_t run;    /* the first that is not behind `at` */
+    uint32_t run_count;
+    unsigned drop_count;
+    struct mirror_run *runs;
+    struct mirror_run drops[MIRROR_DROPS];
+};
+
+struct mirror_pair {
+    struct mirror_queue *queue;
+    struct mirror_stream *stream;
+    enum mirror_pair_state state;
+    bool is_in_sync;  /* committed */
+    bool is_ordered;  /* to be compared, though that is done by hand */
+    bool is_added;    /* proposed, and not decided */
+    bool is_expelled; /* the same, to be taken out */
+    bool is_waited;   /* as was counted */
+    bool is_owed;
+    bool is_listed; /* in the master's `proposed` */
+    uint32_t added_inc;
+    uint64_t proposed_ms;
+    uint64_t join_pos;
+    uint64_t done_pos;
+    uint64_t retry_ms; /* REFUSED: when */
+    uint64_t backoff_ms;
+    uint64_t said_old;
+    struct mirror_cursor *cursor; /* CALLED, SYNCING; HOLLOW for what it lacks */
+    struct mirror_pairs *list;    /* of the stream, that it is in */
+    TAILQ_ENTRY(mirror_pair) entry;
+    TAILQ_ENTRY(mirror_pair) proposed_entry;
+};
+
+enum mirror_mark_kind {
+    MIRROR_MARK_OWN,
+    MIRROR_MARK_RECEIVED,
+    MIRROR_MARK_DURABLE,
+    MIRROR_MARK_REJOINED,
+};
+
+struct mirror_stream {
+    struct mirror_master *master;
+    void *owner;
+    uint16_t node;
+    bool is_up;
+    bool is_listed; /* among those that a message goes to */
+    bool is_due;    /* something may be done at the turn's end */
+    uint32_t inc;
+    uint64_t begun;    /* positions of this session lie behind */
+    uint64_t received; /* acknowledged */
+    uint64_t durable;
+    uint64_t down_ms;     /* since when it is down, or its pairs are owed... */
+    uint64_t owed_ms;     /* ... without a pause */
+    uint64_t lag_told_ms; /* 0: not */
+    unsigned waited;      /* pairs that are waited for */
+    unsigned owed;        /* of these, not WHOLE */
+    unsigned busy_count;
+    unsigned picked_count;
+    unsigned picked_cap;
+    unsigned *picked;
+    uint32_t mark_received, mark_durable, mark_rejoined;
+    struct mirror_flow flow;
+    struct mirror_pairs urgent; /* WAITING, and waited for */
+    struct mirror_pairs line;   /* the others that are WAITING */
+    struct mirror_pairs busy;   /* CALLED, SYNCING */
+    struct mirror_pairs hollow;
+    struct mirror_pairs told; /* by rising done_pos */
+    struct mirror_pairs whole;
+    struct mirror_pairs refused;
+    TAILQ_ENTRY(mirror_stream) entry;
+};
+
+struct mirror_master {
+    const struct mirror_master_ops *ops;
+    void *arg;
+    struct mirror_setup setup;
+    uint64_t pos;    /* the last */
+    uint64_t now_ms; /* as was said last */
+    uint64_t roles;
+    bool is_refit_due; /* what confirms wait for has changed */
+    uint32_t mark_own;
+    struct mirror_line own;
+    struct mirror_waits waits;
+    struct idmap queues; /* struct mirror_queue by qid */
+    TAILQ_HEAD(, mirror_stream) streams;
+    struct mirror_pairs proposed;
+    struct mirror_stream *listed[MIRROR_SET_MAX];
+};
+
+static inline bool mirror_pair_is_live(const struct mirror_pair *p)
+{
+    return p->state != MIRROR_PAIR_WAITING && p->state != MIRROR_PAIR_REFUSED;
+}
+
+/* mirror_isr.c */
+void mirror_pair_recount(struct mirror_pair *p);
+void mirror_pair_consider(struct mirror_pair *p);
+void mirror_pair_decided(struct mirror_pair *p, bool goes);
+void mirror_master_refit(struct mirror_master *m);
+void mirror_master_answer_due(struct mirror_master *m);
+
+/* mirror_join.c */
+void mirror_pair_move(struct mirror_pair *p, enum mirror_pair_state to);
+void mirror_pair_take_offer(struct mirror_pair *p, const struct mirror_record *r);
+void mirror_pair_drop_cursor(struct mirror_pair *p);
+/* Begin with those that wait, go on with those that are compared. True: there is more to do. */
+bool mirror_stream_fill(struct mirror_stream *s);
+/* HOLLOW ones that lack nothing any more. */
+void mirror_stream_look_at_hollow(struct mirror_stream *s);
+
+#endif

@@ -1,0 +1,348 @@
+#include "mirror/mirror_replica.h"
+
+#include "base/check.h"
+#include "base/idmap.h"
+#include "base/mem.h"
+#include "base/mutation.h"
+#include "mirror/mirror_line.h"
+
+#include <sys/queue.h>
+
+struct mirror_source {
+    struct mirror_replica *replica;
+    void *owner;
+    struct mirror_line line;
+    uint64_t told_received;
+    uint64_t told_durable;
+    TAILQ_ENTRY(mirror_source) entry;
+};
+
+struct waiting_offer {
+    struct mirror_copy *copy;
+    uint64_t from;
+};
+
+struct mirror_replica {
+    const struct mirror_replica_ops *ops;
+    void *arg;
+    uint16_t shards;
+    struct idmap copies; /* struct mirror_copy by qid */
+    TAILQ_HEAD(, mirror_source) sources;
+    struct idmap offers; /* struct waiting_offer by qid */
+    struct mirror_run runs[MIRROR_RUNS_MAX];
+};
+
+struct mirror_replica *mirror_replica_new(const struct mirror_replica_ops *ops, void *arg,
+                                          uint16_t shards)
+{
+    struct mirror_replica *r = mem_zalloc(sizeof *r);
+    r->ops = ops;
+    r->arg = arg;
+    r->shards = shards;
+    idmap_init(&r->copies);
+    idmap_init(&r->offers);
+    TAILQ_INIT(&r->sources);
+    return r;
+}
+
+static void forget_offer(struct mirror_replica *r, uint64_t qid)
+{
+    mem_free(idmap_take(&r->offers, qid));
+}
+
+static void free_copy(struct mirror_copy *c)
+{
+    mirror_history_fini(&c->history);
+    mem_free(c);
+}
+
+void mirror_replica_free(struct mirror_replica **replica)
+{
+    struct mirror_replica *r = *replica;
+    struct mirror_source *s;
+    struct mirror_copy *c;
+    *replica = NULL;
+    while ((s = TAILQ_FIRST(&r->sources)) != NULL)
+        mirror_source_free(&s);
+    while ((c = idmap_first(&r->copies)) != NULL) {
+        idmap_take(&r->copies, c->qid);
+        forget_offer(r, c->qid);
+        free_copy(c);
+    }
+    idmap_fini(&r->copies);
+    idmap_fini(&r->offers);
+    mem_free(r);
+}
+
+/* ---- sources ------------------------------------------------------------------------------------
+ */
+
+struct mirror_source *mirror_source_new(struct mirror_replica *r, void *owner)
+{
+    struct mirror_source *s = mem_zalloc(sizeof *s);
+    s->replica = r;
+    s->owner = owner;
+    TAILQ_INSERT_TAIL(&r->sources, s, entry);
+    return s;
+}
+
+void *mirror_source_owner(const struct mirror_source *s)
+{
+    return s->owner;
+}
+
+static void leave(struct mirror_replica *r, struct mirror_copy *c)
+{
+    c->source = NULL;
+    forget_offer(r, c->qid);
+}
+
+void mirror_source_free(struct mirror_source **source)
+{
+    struct mirror_source *s = *source;
+    struct mirror_replica *r = s->replica;
+    struct mirror_copy *c;
+    size_t at = 0;
+    *source = NULL;
+    while ((c = idmap_next(&r->copies, &at)) != NULL)
+        if (c->source == s)
+            leave(r, c);
+    TAILQ_REMOVE(&r->sources, s, entry);
+    mirror_line_fini(&s->line);
+    mem_free(s);
+}
+
+struct mirror_copy *mirror_replica_takes(const struct mirror_replica *r,
+                                         const struct mirror_source *from, uint64_t qid)
+{
+    struct mirror_copy *c = idmap_get(&r->copies, qid);
+    if (c == NULL)
+        return NULL;
+    return c->source == from || MUTATION(MIRROR_ANY_SOURCE) ? c : NULL;
+}
+
+static void refuse(struct mirror_replica *r, struct mirror_source *s, uint64_t qid, uint64_t epoch,
+                   enum mirror_refusal why)
+{
+    struct mirror_record no = {
+        .op = MIRROR_REFUSED, .kind = (uint8_t)why, .qid = qid, .epoch = epoch
+    };
+    if (!MUTATION(MIRROR_REFUSED_SILENTLY))
+        r->ops->say(r->arg, s, &no);
+}
+
+/* It hears that before any acknowledgement of what it says from now on. */
+static void refuse_source(struct mirror_replica *r, struct mirror_copy *c, enum mirror_refusal why)
+{
+    struct mirror_source *s = c->source;
+    if (s == NULL)
+        return;
+    leave(r, c);
+    refuse(r, s, c->qid, c->epoch, why);
+}
+
+/* ---- what is here -------------------------------------------------------------------------------
+ */
+
+static void offer(struct mirror_replica *r, struct mirror_copy *c, uint64_t from)
+{
+    struct mirror_record o = {
+        .op = MIRROR_OFFER, .pos = c->join_pos, .qid = c->qid, .from = from, .runs = r->runs
+    };
+    if (r->ops->held(r->arg, c, from, r->runs, &o.run_count, &o.to)) {
+        CHECK(o.run_count <= MIRROR_RUNS_MAX);
+        r->ops->say(r->arg, c->source, &o);
+        return;
+    }
+    forget_offer(r, c->qid);
+    struct waiting_offer *w = mem_alloc(sizeof *w);
+    *w = (struct waiting_offer){ c, from };
+    idmap_put(&r->offers, c->qid, w);
+}
+
+void mirror_replica_loaded(struct mirror_replica *r, struct mirror_copy *c)
+{
+    struct waiting_offer *w = idmap_take(&r->offers, c->qid);
+    if (w == NULL)
+        return;
+    uint64_t from = w->from;
+    mem_free(w);
+    offer(r, c, from);
+}
+
+static bool is_of_join(const struct mirror_source *s, const struct mirror_copy *c)
+{
+    return c != NULL && c->source == s;
+}
+
+/* ---- joining ------------------------------------------------------------------------------------
+ */
+
+/* True: in this epoch it may be followed. */
+static bool may_join(struct mirror_source *s, const struct mirror_record *r,
+                     const struct mirror_copy *c)
+{
+    struct mirror_replica *re = s->replica;
+    if (c == NULL) {
+        refuse(re, s, r->qid, 0, MIRROR_REFUSED_LATER);
+        return false;
+    }
+    if (MUTATION(MIRROR_NO_FENCE))
+        return true;
+    uint64_t fence = mirror_history_epoch(&c->history);
+    if (c->epoch > fence)
+        fence = c->epoch;
+    if (r->epoch == fence)
+        return true;
+    refuse(re, s, r->qid, fence, r->epoch < fence ? MIRROR_REFUSED_FENCED : MIRROR_REFUSED_LATER);
+    return false;
+}
+
+static bool take_join(struct mirror_source *s, const struct mirror_record *j, uint64_t *lsn)
+{
+    struct mirror_replica *r = s->replica;
+    struct mirror_copy *c = idmap_get(&r->copies, j->qid);
+    struct mirror_starts next = { 0 }, cut;
+    if (mirror_history_epoch(j->history) != j->epoch)
+        return false;
+    if (!may_join(s, j, c))
+        return true;
+    if (c->source != s)
+        refuse_source(r, c, MIRROR_REFUSED_FENCED);
+    r->ops->starts(r->arg, c, &next);
+    bool is_cut = mirror_history_join(&c->history, j->history, &next, &cut);
+    mirror_starts_fini(&next);
+    *lsn = r->ops->history(r->arg, c, is_cut ? &cut : NULL, j->starts);
+    mirror_starts_fini(&cut);
+    c->source = s;
+    c->join_pos = j->pos;
+    offer(r, c, 0);
+    return true;
+}
+
+static void take_done(struct mirror_source *s, const struct mirror_record *d, uint64_t *lsn)
+{
+    struct mirror_replica *r = s->replica;
+    struct mirror_copy *c = idmap_get(&r->copies, d->qid);
+    if (!is_of_join(s, c))
+        return;
+    mirror_history_whole(&c->history, d->producers);
+    *lsn = r->ops->history(r->arg, c, NULL, NULL);
+}
+
+static void take_leave(struct mirror_source *s, const struct mirror_record *l)
+{
+    struct mirror_copy *c = idmap_get(&s->replica->copies, l->qid);
+    if (is_of_join(s, c))
+        leave(s->replica, c);
+}
+
+static void take_need(struct mirror_source *s, const struct mirror_record *n)
+{
+    struct mirror_copy *c = idmap_get(&s->replica->copies, n->qid);
+    if (is_of_join(s, c) && c->join_pos == n->pos)
+        offer(s->replica, c, n->from);
+}
+
+bool mirror_source_take(struct mirror_source *s, const struct mirror_record *r)
+{
+    struct mirror_replica *re = s->replica;
+    uint64_t lsn = 0;
+    bool is_good = true;
+    switch (r->op) {
+    case MIRROR_HELLO:
+        re->ops->say(re->arg, s,
+                     &(struct mirror_record){
+                         .op = MIRROR_STATE, .kind = MIRROR_VERSION, .shards = re->shards });
+        return r->kind == MIRROR_VERSION;
+    case MIRROR_NEED:
+        take_need(s, r);
+        return true;
+    case MIRROR_JOIN:
+    case MIRROR_DATA:
+    case MIRROR_DONE:
+    case MIRROR_LEAVE:
+        break;
+    case MIRROR_STATE:
+    case MIRROR_OFFER:
+    case MIRROR_REFUSED:
+    case MIRROR_ACK:
+        return false;
+    }
+    if (r->pos <= s->line.seen)
+        return false;
+    if (r->op == MIRROR_JOIN)
+        is_good = take_join(s, r, &lsn);
+    else if (r->op == MIRROR_DATA)
+        is_good = re->ops->data(re->arg, s, &r->data, &lsn);
+    else if (r->op == MIRROR_DONE)
+        take_done(s, r, &lsn);
+    else
+        take_leave(s, r);
+    if (is_good)
+        mirror_line_add(&s->line, r->pos, lsn);
+    return is_good;
+}
+
+/* ---- copies -------------------------------------------------------------------------------------
+ */
+
+struct mirror_copy *mirror_replica_begin(struct mirror_replica *r, uint64_t qid, uint64_t epoch,
+                                         struct mirror_history *history, void *owner)
+{
+    struct mirror_copy *c = mem_zalloc(sizeof *c);
+    c->qid = qid;
+    c->epoch = epoch;
+    c->owner = owner;
+    c->history = *history;
+    *history = (struct mirror_history){ 0 };
+    idmap_put(&r->copies, qid, c);
+    return c;
+}
+
+void mirror_replica_fence(struct mirror_replica *r, struct mirror_copy *c, uint64_t epoch)
+{
+    if (epoch <= c->epoch)
+        return;
+    c->epoch = epoch;
+    if (!MUTATION(MIRROR_NO_FENCE))
+        refuse_source(r, c, MIRROR_REFUSED_FENCED);
+}
+
+void mirror_replica_end(struct mirror_replica *r, struct mirror_copy **copy,
+                        struct mirror_history *history)
+{
+    struct mirror_copy *c = *copy;
+    *copy = NULL;
+    refuse_source(r, c, MIRROR_REFUSED_GONE);
+    idmap_take(&r->copies, c->qid);
+    forget_offer(r, c->qid);
+    *history = c->history;
+    c->history = (struct mirror_history){ 0 };
+    free_copy(c);
+}
+
+/* ---- acknowledging ------------------------------------------------------------------------------
+ */
+
+void mirror_replica_durable(struct mirror_replica *r, uint64_t lsn)
+{
+    struct mirror_source *s;
+    TAILQ_FOREACH (s, &r->sources, entry)
+        (void)mirror_line_durable(&s->line, lsn);
+}
+
+void mirror_replica_flush(struct mirror_replica *r)
+{
+    struct mirror_source *s;
+    TAILQ_FOREACH (s, &r->sources, entry) {
+        uint64_t received = s->line.seen;
+        uint64_t durable = MUTATION(MIRROR_ACKED_UNWRITTEN) ? received : mirror_line_mark(&s->line);
+        if (received == s->told_received && durable == s->told_durable)
+            continue;
+        s->told_received = received;
+        s->told_durable = durable;
+        r->ops->say(r->arg, s,
+                    &(struct mirror_record){ .op = MIRROR_ACK, .from = received, .to = durable });
+    }
+}

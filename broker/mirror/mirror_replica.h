@@ -1,0 +1,94 @@
+/*
+ * mirror_replica: the queues of one shard of which this node holds a copy, and those who master
+ * them.
+ *
+ * A *source* is the stream of one shard of another node, for one session of its link. A *copy* is a
+ * queue that this node mirrors; it takes records from one source alone, from when that has said
+ * JOIN in the epoch that the metadata says, until a later epoch is known. Before a source hears an
+ * acknowledgement that covers something which was not taken it hears REFUSED.
+ *
+ * JOIN first cuts what the master does not have (mirror_history.h), and that is written before
+ * anything of the new epoch. Then the copy offers what it holds. Acknowledged as durable is only
+ * what the journal of this node has durable. See design.md 2.6, 2.7.
+ *
+ * A core: it knows neither links nor queues nor the metadata. One thread.
+ */
+#ifndef WARREN_MIRROR_REPLICA_H
+#define WARREN_MIRROR_REPLICA_H
+
+#include "mirror/mirror_wire.h"
+
+struct mirror_replica;
+struct mirror_source;
+
+struct mirror_copy {
+    uint64_t qid;
+    uint64_t epoch;               /* as the metadata says */
+    struct mirror_source *source; /* that it takes from; NULL: none */
+    uint64_t join_pos;            /* of its JOIN */
+    struct mirror_history history;
+    void *owner; /* the caller's */
+};
+
+struct mirror_replica_ops {
+    /* STATE, OFFER, REFUSED, ACK: leave in the order of the calls. */
+    void (*say)(void *arg, struct mirror_source *to, const struct mirror_record *r);
+
+    /* Its next positions; *out is empty, and the core's afterwards. */
+    void (*starts)(void *arg, struct mirror_copy *c, struct mirror_starts *out);
+
+    /* The history is another one: to be written. If `cut` is not NULL, what is at or behind it goes
+     * first, and its next positions are lowered to that; if `next` is not NULL, they are raised to
+     * that afterwards. Returns the LSN of what was written last; 0: nothing was. */
+    uint64_t (*history)(void *arg, struct mirror_copy *c, const struct mirror_starts *cut,
+                        const struct mirror_starts *next);
+
+    /* A record of the journal: what it says of queues of which mirror_replica_takes says so is
+     * done. The same about the LSN; false: it is malformed. */
+    bool (*data)(void *arg, struct mirror_source *from, const struct mirror_data *d, uint64_t *lsn);
+
+    /* Positions that are here, from `from` on, MIRROR_RUNS_MAX at most: *to is up to where that is
+     * all, MIRROR_TO_END if there is nothing behind. False: it is being found out; see
+     * mirror_replica_loaded. */
+    bool (*held)(void *arg, struct mirror_copy *c, uint64_t from, struct mirror_run *out,
+                 uint32_t *count, uint64_t *to);
+};
+
+struct mirror_replica *mirror_replica_new(const struct mirror_replica_ops *ops, void *arg,
+                                          uint16_t shards);
+void mirror_replica_free(struct mirror_replica **r);
+
+/* A session of another node's begins; it ends. */
+struct mirror_source *mirror_source_new(struct mirror_replica *r, void *owner);
+void mirror_source_free(struct mirror_source **s);
+void *mirror_source_owner(const struct mirror_source *s);
+
+/* A record came. False: it is not as it must be, and the session is to be given up. */
+MUST_CHECK bool mirror_source_take(struct mirror_source *s, const struct mirror_record *r);
+
+/* This node mirrors the queue; the history is taken. */
+struct mirror_copy *mirror_replica_begin(struct mirror_replica *r, uint64_t qid, uint64_t epoch,
+                                         struct mirror_history *history, void *owner);
+
+/* The metadata has come to another epoch of it. */
+void mirror_replica_fence(struct mirror_replica *r, struct mirror_copy *c, uint64_t epoch);
+
+/* It does not any more: it masters it from now on, or it is no replica. The history is the
+ * caller's. */
+void mirror_replica_end(struct mirror_replica *r, struct mirror_copy **c,
+                        struct mirror_history *history);
+
+/* The copy takes what comes from there. */
+struct mirror_copy *mirror_replica_takes(const struct mirror_replica *r,
+                                         const struct mirror_source *from, uint64_t qid);
+
+/* What ops.held waited for is there. */
+void mirror_replica_loaded(struct mirror_replica *r, struct mirror_copy *c);
+
+/* The journal is durable up to here. */
+void mirror_replica_durable(struct mirror_replica *r, uint64_t lsn);
+
+/* The turn's end: what is to be acknowledged is. */
+void mirror_replica_flush(struct mirror_replica *r);
+
+#endif

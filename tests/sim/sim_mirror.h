@@ -1,0 +1,20 @@
+/*
+ * sim_mirror: random histories of mirrored queues: the cores of master and mirror (broker/mirror),
+ * on nodes whose links, disks and views of the metadata are those of one seed.
+ *
+ * Producers publish to queues and send again what was not confirmed; consumers settle. Nodes crash
+ * and lose what was not synced, stand still, are declared dead though they live; links break with
+ * what is on them, and each end notices when it does; the metadata is a register that decides what
+ * was proposed in any order, and that each node sees late. At the end all is healed: what was
+ * confirmed must be there, once and in order, what was settled for good must not, and all replicas
+ * must hold the same.
+ */
+#ifndef WARREN_SIM_MIRROR_H
+#define WARREN_SIM_MIRROR_H
+
+#include "sim_log.h"
+
+/* As sim_log_run. */
+MUST_CHECK bool sim_mirror_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_report *out);
+
+#endif

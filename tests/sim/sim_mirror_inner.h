@@ -1,0 +1,296 @@
+/*
+ * sim_mirror_inner: what the parts of sim_mirror share.
+ *
+ *   sim_mirror.c        what the seed decides, the steps, healing
+ *   sim_mirror_meta.c   the register
+ *   sim_mirror_net.c    links between nodes, and their ends
+ *   sim_mirror_node.c   a node: its roles, and what the cores ask of it
+ *   sim_mirror_disk.c   its journal, and what is left of it after a crash
+ *   sim_mirror_work.c   producers and consumers
+ *   sim_mirror_check.c  the rules
+ */
+#ifndef WARREN_SIM_MIRROR_INNER_H
+#define WARREN_SIM_MIRROR_INNER_H
+
+#include "base/rng.h"
+#include "mirror/mirror_master.h"
+#include "mirror/mirror_replica.h"
+#include "sim_mirror.h"
+
+#define SMR_NODES       4u /* numbered from 0; node n is n + 1 for the cores */
+#define SMR_QUEUES      2u /* the same for qids */
+#define SMR_PRIORITIES  2u
+#define SMR_POSITIONS   384u /* of one priority */
+#define SMR_PRODUCERS   3u
+#define SMR_SEQS        256u  /* of one producer */
+#define SMR_ENTRIES     2048u /* of the register */
+#define SMR_FLIGHT      64u   /* proposals under way */
+#define SMR_UNCONFIRMED 6u
+
+/* ---- messages ---- */
+
+struct smr_msg { /* pid 0: none */
+    uint8_t pid;
+    bool is_persistent;
+    uint16_t seq;
+};
+
+static inline uint64_t smr_base(unsigned priority)
+{
+    return (uint64_t)priority << MIRROR_PRIORITY_SHIFT;
+}
+
+/* ---- the register ---- */
+
+struct smr_placement {
+    uint64_t epoch;
+    uint64_t ver;
+    uint8_t master;
+    uint32_t master_inc;
+    uint8_t order[SMR_NODES]; /* by seniority */
+    bool is_in_sync[SMR_NODES];
+    uint32_t inc[SMR_NODES]; /* as which */
+};
+
+struct smr_state {
+    struct smr_placement queues[SMR_QUEUES];
+    uint32_t inc[SMR_NODES];
+    bool is_up[SMR_NODES];
+};
+
+enum smr_what { SMR_ISR, SMR_LAG, SMR_MOVE, SMR_DOWN, SMR_UP };
+
+struct smr_proposal {
+    enum smr_what what;
+    uint8_t queue;
+    uint8_t node; /* whom it is about */
+    uint8_t of;   /* LAG: the master */
+    bool adds;
+    uint32_t inc;
+    uint64_t epoch;
+    uint64_t ver;
+};
+
+/* ---- the disk ---- */
+
+enum smr_type { SMR_MSG = 1, SMR_SETTLE, SMR_HISTORY };
+
+struct smr_record {
+    enum smr_type type;
+    uint8_t queue;
+    bool is_again;
+    struct smr_msg msg;
+    uint64_t first;
+    uint64_t last;
+    struct mirror_history history;
+    struct mirror_run cut[SMR_PRIORITIES]; /* what the history says is gone: both, or neither */
+    unsigned cut_count;
+};
+
+struct smr_disk {
+    struct smr_record *records; /* LSN n is records[n - 1] */
+    size_t count;
+    size_t cap;
+    size_t durable;
+};
+
+/* ---- a node ---- */
+
+struct smr_copy { /* what is in memory of one queue */
+    struct smr_msg at[SMR_PRIORITIES][SMR_POSITIONS];
+    bool was_settled[SMR_PRIORITIES][SMR_POSITIONS]; /* the journal says so */
+    uint32_t next[SMR_PRIORITIES];
+    struct mirror_queue *master; /* one of these, or neither */
+    struct mirror_copy *copy;
+    struct mirror_history history; /* while neither */
+};
+
+struct smr_node {
+    struct smr *world;
+    uint8_t number;
+    bool is_alive;
+    bool is_up_decided; /* it has seen its own NODE_UP */
+    uint32_t inc;
+    unsigned paused; /* steps to stand still */
+    unsigned busy;   /* steps that belong to one turn */
+    size_t view;
+    size_t reconciled; /* up to which its roles are as its view says */
+    struct mirror_master *master;
+    struct mirror_replica *replica;
+    struct smr_copy queues[SMR_QUEUES];
+    struct smr_disk disk;
+    struct producer_path paths[SMR_PRODUCERS + 1];
+    bool is_reading[SMR_QUEUES]; /* the master's core waits for smr_node_load */
+    bool is_finding[SMR_QUEUES]; /* the mirror's */
+};
+
+/* ---- links ---- */
+
+struct smr_packet {
+    uint8_t *bytes;
+    uint32_t len;
+};
+
+struct smr_line { /* FIFO */
+    struct smr_packet *items;
+    size_t head;
+    size_t count;
+    size_t cap;
+};
+
+struct smr_link { /* from a master to a mirror */
+    struct smr *world;
+    uint8_t from;
+    uint8_t to;
+    bool is_broken; /* what is said into it is lost, until it is noticed */
+    bool is_up;     /* the master thinks so */
+    struct mirror_stream *stream;
+    struct mirror_source *source;
+    struct mirror_source *stale; /* of a former session, which the mirror has not noticed */
+    struct smr_line forth;
+    struct smr_line back;
+};
+
+/* ---- producers ---- */
+
+struct smr_publish {
+    uint8_t queues; /* bits */
+    uint8_t priority;
+    uint8_t confirmed; /* bits, at the node that says so */
+    uint8_t heard;     /* bits, at the producer */
+    uint8_t settled;   /* bits: somebody has */
+    uint8_t final;     /* bits: for good */
+};
+
+struct smr_order { /* on its way to a node */
+    uint16_t seq;
+    uint64_t path;
+    uint64_t n;
+    uint8_t queues;
+};
+
+struct smr_answer {
+    bool is_broken;
+    uint16_t seq;
+    uint8_t queue;
+    uint64_t path;
+};
+
+struct smr_producer {
+    bool is_persistent;
+    uint16_t seq; /* the last */
+    uint16_t first_open;
+    uint64_t path;
+    uint64_t n[SMR_NODES];
+    size_t view;
+    bool is_due; /* the path is broken: another one */
+    struct smr_publish publishes[SMR_SEQS + 1];
+    struct smr_line to[SMR_NODES];
+    struct smr_line from[SMR_NODES];
+};
+
+/* ---- the world ---- */
+
+struct smr_chances { /* weights of steps; of 1000 where it says so */
+    unsigned deliver, sync, view, decide, publish, settle, produce, connect, tick;
+    unsigned crash, restart, pause, turn, cut, notice, down, expel, move, later_1000, partial_1000;
+    unsigned total;
+};
+
+struct smr {
+    struct rng rng;
+    struct smr_chances chance;
+    unsigned node_count;
+    unsigned queue_count;
+    unsigned producer_count;
+    uint64_t now_ms;
+    bool is_healing;
+    bool has_crashed;
+    struct mirror_setup setup;
+    struct smr_node nodes[SMR_NODES];
+    struct smr_link links[SMR_NODES][SMR_NODES];
+    struct smr_producer producers[SMR_PRODUCERS + 1]; /* from 1 */
+    struct smr_state *log;                            /* states, by index */
+    size_t log_count;
+    struct smr_proposal flight[SMR_FLIGHT];
+    unsigned flight_count;
+    uint8_t acted[SMR_QUEUES][SMR_ENTRIES + 2]; /* which node + 1 has been master in this epoch */
+    bool has_failed;
+    struct sim_report *report;
+    sim_say_fn trace;
+    void *trace_arg;
+};
+
+void smr_say(struct smr *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void smr_fail(struct smr *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+static inline uint64_t smr_below(struct smr *w, uint64_t bound)
+{
+    return rng_below(&w->rng, bound);
+}
+
+static inline const struct smr_state *smr_head(const struct smr *w)
+{
+    return &w->log[w->log_count - 1];
+}
+
+static inline bool smr_is_awake(const struct smr_node *n)
+{
+    return n->is_alive && n->paused == 0;
+}
+
+/* sim_mirror_meta.c */
+void smr_meta_init(struct smr *w);
+void smr_meta_propose(struct smr *w, const struct smr_proposal *p);
+void smr_meta_decide(struct smr *w);
+
+/* sim_mirror_net.c */
+void smr_line_push(struct smr_line *l, const void *bytes, size_t len);
+bool smr_line_pop(struct smr_line *l, struct smr_packet *out);
+void smr_line_clear(struct smr_line *l);
+void smr_line_fini(struct smr_line *l);
+void smr_link_init(struct smr *w, unsigned from, unsigned to);
+void smr_link_connect(struct smr_link *l);
+void smr_link_break(struct smr_link *l);
+void smr_link_notice(struct smr_link *l); /* one of its ends */
+bool smr_link_deliver(struct smr_link *l);
+void smr_link_say_forth(struct smr_link *l, const struct mirror_record *r);
+void smr_link_say_back(struct smr_link *l, const struct mirror_record *r);
+
+/* sim_mirror_node.c */
+void smr_node_start(struct smr *w, unsigned number);
+void smr_node_crash(struct smr *w, unsigned number);
+void smr_node_fini(struct smr *w, unsigned number);
+void smr_node_look(struct smr_node *n); /* its roles, by its view */
+void smr_node_sync(struct smr_node *n, size_t count);
+void smr_node_flush(struct smr_node *n);
+/* False: it does not master all of them, or not yet. */
+bool smr_node_publish(struct smr_node *n, unsigned pid, unsigned seq, unsigned queues);
+void smr_node_settle(struct smr_node *n, unsigned queue);
+void smr_node_activate(struct smr_node *n);
+void smr_node_load(struct smr_node *n); /* what is waited for is there */
+
+/* sim_mirror_disk.c */
+uint64_t smr_disk_put(struct smr_disk *d, const struct smr_record *r);
+uint64_t smr_disk_put_history(struct smr_disk *d, unsigned queue, const struct mirror_history *h,
+                              const struct mirror_run *cut, unsigned cut_count);
+void smr_disk_cut(struct smr_disk *d, size_t count);
+void smr_disk_recover(const struct smr_disk *d, unsigned queue, struct smr_copy *out);
+bool smr_disk_has(const struct smr_disk *d, unsigned queue, struct smr_msg m);
+void smr_disk_fini(struct smr_disk *d);
+
+/* sim_mirror_work.c */
+void smr_produce(struct smr *w, unsigned pid);
+void smr_producer_look(struct smr *w, unsigned pid);
+bool smr_producer_deliver(struct smr *w, unsigned pid, unsigned node);
+void smr_producer_again(struct smr *w, unsigned pid);
+void smr_answer(struct smr_node *n, unsigned pid, const struct smr_answer *a);
+void smr_producer_lose(struct smr *w, unsigned pid, unsigned node);
+
+/* sim_mirror_check.c */
+void smr_check_master(struct smr_node *n, unsigned queue);
+void smr_check_confirmed(struct smr_node *n, unsigned queue, unsigned pid, unsigned seq);
+bool smr_check_is_quiet(const struct smr *w);
+void smr_check_end(struct smr *w);
+
+#endif

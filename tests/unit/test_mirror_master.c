@@ -1,0 +1,423 @@
+#include "mirror/mirror_master.h"
+
+#include "expect.h"
+#include "mirror/mirror_replica.h"
+
+#define QID  7u
+#define HERE 10u /* positions 0 .. 9 are in the queue, unless a test settles some */
+
+/* A host of both cores: what they say, and what they asked for last. */
+struct host {
+    struct mirror_master *m;
+    struct mirror_stream *stream;
+    struct mirror_queue *q;
+    uint64_t live_from; /* positions from here to HERE are there */
+    enum mirror_op said;
+    unsigned said_count, messages, states, olds, drops;
+    uint64_t said_pos;
+    uint64_t join_pos;
+    unsigned safe, lost;
+    unsigned proposals, lags;
+    bool added;
+};
+
+static struct mirror_stream *on_stream(void *arg, uint16_t node, uint64_t qid)
+{
+    struct host *h = arg;
+    cr_expect(eq(u64, qid, QID));
+    cr_expect(eq(u16, node, 2));
+    return h->stream;
+}
+
+static void on_say(void *arg, struct mirror_stream *to, const struct mirror_record *r)
+{
+    struct host *h = arg;
+    (void)to;
+    h->said = r->op;
+    h->said_pos = r->pos;
+    h->join_pos = r->op == MIRROR_JOIN ? r->pos : h->join_pos;
+    h->said_count++;
+}
+
+static void on_say_message(void *arg, struct mirror_stream *to, uint64_t pos, const void *message,
+                           const unsigned *which, unsigned count)
+{
+    struct host *h = arg;
+    (void)to;
+    (void)message;
+    cr_expect(eq(u32, count, 1));
+    cr_expect(eq(u32, which[0], 0));
+    h->said_pos = pos;
+    h->messages++;
+}
+
+static void on_say_state(void *arg, struct mirror_stream *to, uint64_t pos, struct mirror_queue *q,
+                         const void *what)
+{
+    struct host *h = arg;
+    (void)to;
+    (void)q;
+    (void)what;
+    h->said_pos = pos;
+    h->states++;
+}
+
+static void on_say_settled(void *arg, struct mirror_stream *to, uint64_t pos,
+                           struct mirror_queue *q, const struct mirror_run *runs, unsigned count)
+{
+    struct host *h = arg;
+    (void)to;
+    (void)q;
+    (void)runs;
+    h->said_pos = pos;
+    h->drops += count;
+}
+
+static enum mirror_old on_say_old(void *arg, struct mirror_stream *to, uint64_t pos,
+                                  struct mirror_queue *q, uint64_t position, uint64_t *bytes)
+{
+    struct host *h = arg;
+    (void)to;
+    (void)q;
+    cr_expect(ge(u64, position, h->live_from));
+    h->said_pos = pos;
+    h->olds++;
+    *bytes = 10;
+    return MIRROR_OLD_SAID;
+}
+
+static enum mirror_look on_live(void *arg, struct mirror_queue *q, uint64_t at,
+                                struct mirror_run *out)
+{
+    struct host *h = arg;
+    (void)q;
+    if (at >= HERE || h->live_from >= HERE)
+        return MIRROR_LOOK_NONE;
+    *out = (struct mirror_run){ at > h->live_from ? at : h->live_from, HERE - 1 };
+    return MIRROR_LOOK_HERE;
+}
+
+static void on_starts(void *arg, struct mirror_queue *q, struct mirror_starts *out)
+{
+    (void)arg;
+    (void)q;
+    mirror_starts_raise(out, HERE);
+}
+
+static void on_answer(void *arg, const struct mirror_confirm *c, bool is_safe)
+{
+    struct host *h = arg;
+    *(is_safe ? &h->safe : &h->lost) += c->count;
+}
+
+static void on_propose(void *arg, struct mirror_queue *q, uint16_t node, uint32_t inc, bool adds)
+{
+    struct host *h = arg;
+    (void)q;
+    cr_expect(eq(u16, node, 2));
+    cr_expect(eq(u32, inc, adds ? 5 : 0));
+    h->proposals++;
+    h->added = adds;
+}
+
+static void on_propose_lag(void *arg, struct mirror_stream *of)
+{
+    struct host *h = arg;
+    (void)of;
+    h->lags++;
+}
+
+static const struct mirror_master_ops ops = {
+    .stream = on_stream,
+    .say = on_say,
+    .say_message = on_say_message,
+    .say_state = on_say_state,
+    .say_settled = on_say_settled,
+    .say_old = on_say_old,
+    .live = on_live,
+    .starts = on_starts,
+    .answer = on_answer,
+    .propose = on_propose,
+    .propose_lag = on_propose_lag,
+};
+
+static struct mirror_placed placed(uint64_t ver, bool is_in_sync, bool is_manual)
+{
+    static struct mirror_member members[1];
+    members[0] = (struct mirror_member){ .node = 2, .is_in_sync = is_in_sync };
+    return (
+        struct mirror_placed){ .ver = ver, .members = members, .count = 1, .is_manual = is_manual };
+}
+
+static void begin(struct host *h, uint64_t epoch, bool is_in_sync, bool is_manual)
+{
+    struct mirror_history none = { 0 };
+    struct mirror_placed p = placed(1, is_in_sync, is_manual);
+    h->q = mirror_master_begin(h->m, QID, epoch, &none, true, NULL, &p);
+    mirror_master_activate(h->m, h->q, 0);
+    mirror_master_written(h->m, h->q->last_pos, 1);
+    mirror_master_durable(h->m, 1);
+}
+
+static void flush(struct host *h, uint64_t now_ms)
+{
+    bool has_more = mirror_master_flush(h->m, now_ms);
+    cr_expect(eq(int, has_more, false));
+}
+
+static struct host *host_new(uint64_t window, bool is_in_sync, bool is_manual)
+{
+    static struct host h;
+    struct mirror_setup setup;
+    mirror_setup_default(&setup);
+    setup.window_bytes = window;
+    h = (struct host){ .m = mirror_master_new(&ops, &h, &setup) };
+    h.stream = mirror_stream_new(h.m, 2, NULL);
+    begin(&h, 4, is_in_sync, is_manual);
+    mirror_stream_up(h.stream, 5, 0);
+    cr_expect(eq(int, h.said, MIRROR_HELLO));
+    flush(&h, 0);
+    return &h;
+}
+
+static void take(struct host *h, const struct mirror_record *r)
+{
+    cr_expect(mirror_stream_take(h->stream, r, 0));
+    flush(h, 0);
+}
+
+static void ack(struct host *h, uint64_t received, uint64_t durable)
+{
+    take(h, &(struct mirror_record){ .op = MIRROR_ACK, .from = received, .to = durable });
+}
+
+/* It answers a JOIN: with these first positions. */
+static void offer(struct host *h, uint64_t count)
+{
+    struct mirror_run run = { 0, count - 1 };
+    cr_expect(eq(int, h->said, MIRROR_JOIN));
+    take(h, &(struct mirror_record){ .op = MIRROR_OFFER,
+                                     .pos = h->join_pos,
+                                     .qid = QID,
+                                     .to = MIRROR_TO_END,
+                                     .runs = &run,
+                                     .run_count = count != 0 });
+}
+
+static void publish(struct host *h, uint64_t lsn)
+{
+    uint64_t pos = mirror_master_message(h->m, &h->q, 1, h, 100, 0);
+    mirror_master_written(h->m, pos, lsn);
+    mirror_master_await(h->m, h->q, pos, true, &(struct mirror_token){ 1, 1 }, lsn);
+    flush(h, 0);
+}
+
+Test(mirror_master, brings_a_mirror_up_and_proposes_it)
+{
+    struct host *h = host_new(100000, false, false);
+    offer(h, 4);
+    cr_expect(eq(u32, h->olds, HERE - 4));
+    cr_expect(eq(int, h->said, MIRROR_DONE));
+    uint64_t done = h->said_pos;
+    ack(h, done, done - 1);
+    cr_expect(eq(u32, h->proposals, 0), "it is not durable there");
+    ack(h, done, done);
+    cr_expect(eq(u32, h->proposals, 1));
+    cr_expect(h->added);
+    mirror_master_tick(h->m, 1000);
+    cr_expect(eq(u32, h->proposals, 2), "said again until it is decided");
+    struct mirror_placed p = placed(2, true, false);
+    mirror_master_place(h->m, h->q, &p);
+    mirror_master_tick(h->m, 5000);
+    cr_expect(eq(u32, h->proposals, 2));
+    mirror_master_free(&h->m);
+}
+
+Test(mirror_master, drops_what_was_settled_here)
+{
+    struct host *h = host_new(100000, true, false);
+    h->live_from = 3;
+    offer(h, 8);
+    cr_expect(eq(u32, h->drops, 1));
+    cr_expect(eq(u32, h->olds, 2));
+    mirror_master_free(&h->m);
+}
+
+Test(mirror_master, confirms_what_both_disks_have)
+{
+    struct host *h = host_new(100000, true, false);
+    publish(h, 2); /* while it joins */
+    mirror_master_durable(h->m, 2);
+    offer(h, HERE);
+    uint64_t done = h->said_pos;
+    ack(h, done, done - 1);
+    cr_expect(eq(u32, h->safe, 0), "its acknowledgement says nothing before it is whole");
+    ack(h, done, done);
+    cr_expect(eq(u32, h->safe, 1));
+    publish(h, 3);
+    cr_expect(eq(u32, h->messages, 2));
+    ack(h, h->said_pos, h->said_pos);
+    cr_expect(eq(u32, h->safe, 1), "our own disk has it not");
+    mirror_master_durable(h->m, 3);
+    cr_expect(eq(u32, h->safe, 2));
+    publish(h, 4);
+    mirror_master_durable(h->m, 4);
+    cr_expect(eq(u32, h->safe, 2), "theirs");
+    ack(h, h->said_pos, h->said_pos);
+    cr_expect(eq(u32, h->safe, 3));
+    cr_expect(eq(u64, mirror_master_waiting(h->m), 0));
+    mirror_master_free(&h->m);
+}
+
+Test(mirror_master, waits_for_one_that_is_gone_until_that_is_decided)
+{
+    struct host *h = host_new(100000, true, false);
+    offer(h, HERE);
+    ack(h, h->said_pos, h->said_pos);
+    publish(h, 2);
+    mirror_master_durable(h->m, 2);
+    mirror_stream_down(h->stream, 0);
+    mirror_master_expel(h->m, h->q, 2, 0);
+    cr_expect(eq(u32, h->proposals, 1));
+    cr_expect(eq(u32, h->safe, 0));
+    struct mirror_placed p = placed(2, false, false);
+    mirror_master_place(h->m, h->q, &p);
+    flush(h, 0);
+    cr_expect(eq(u32, h->safe, 1));
+    mirror_master_free(&h->m);
+}
+
+/* The acknowledgements of the next session begin behind what the last one may never have brought.
+ */
+Test(mirror_master, another_session_is_another_mirror_at_first)
+{
+    struct host *h = host_new(100000, true, false);
+    offer(h, HERE);
+    ack(h, h->said_pos, h->said_pos);
+    publish(h, 2);
+    mirror_master_durable(h->m, 2);
+    mirror_stream_down(h->stream, 0);
+    mirror_stream_up(h->stream, 5, 0);
+    flush(h, 0);
+    ack(h, h->said_pos, h->said_pos); /* of the JOIN */
+    cr_expect(eq(u32, h->safe, 0));
+    offer(h, HERE);
+    ack(h, h->said_pos, h->said_pos);
+    cr_expect(eq(u32, h->safe, 1));
+    mirror_master_free(&h->m);
+}
+
+Test(mirror_master, what_an_earlier_role_awaited_is_lost)
+{
+    struct host *h = host_new(100000, false, false);
+    struct mirror_history history;
+    uint64_t pos = mirror_master_message(h->m, &h->q, 1, h, 100, 0);
+    mirror_master_written(h->m, pos, 2);
+    mirror_master_await(h->m, h->q, pos, true, &(struct mirror_token){ 1, 1 }, 1);
+    mirror_master_end(h->m, &h->q, &history);
+    mirror_history_fini(&history);
+    begin(h, 9, false, false); /* in the same turn */
+    mirror_master_durable(h->m, 5);
+    cr_expect(eq(u32, h->safe, 0));
+    cr_expect(eq(u32, h->lost, 1));
+    mirror_master_free(&h->m);
+}
+
+Test(mirror_master, one_that_refuses_is_asked_again)
+{
+    struct host *h = host_new(100000, true, false);
+    unsigned said = h->said_count;
+    take(h,
+         &(struct mirror_record){ .op = MIRROR_REFUSED, .kind = MIRROR_REFUSED_LATER, .qid = QID });
+    cr_expect(eq(u32, h->said_count, said));
+    mirror_master_tick(h->m, 1000);
+    flush(h, 1000);
+    cr_expect(eq(u32, h->said_count, said + 1));
+    cr_expect(eq(int, h->said, MIRROR_JOIN));
+    mirror_master_free(&h->m);
+}
+
+Test(mirror_master, what_does_not_fit_is_compared_later)
+{
+    struct host *h = host_new(2000, true, false);
+    offer(h, HERE);
+    uint64_t done = h->said_pos;
+    ack(h, done, done);
+    for (uint64_t lsn = 2; lsn < 60; lsn++)
+        publish(h, lsn);
+    cr_expect(lt(u32, h->messages, 30), "the window is full");
+    mirror_master_durable(h->m, 60);
+    uint64_t last = h->said_pos;
+    ack(h, last, last);
+    cr_expect(gt(u32, h->safe, 0));
+    cr_expect(lt(u32, h->safe, 58));
+    offer(h, HERE);
+    ack(h, h->said_pos, h->said_pos);
+    cr_expect(eq(u32, h->safe, 58));
+    mirror_master_free(&h->m);
+}
+
+Test(mirror_master, by_hand_a_mirror_is_whole_when_what_it_lacks_is_gone)
+{
+    struct host *h = host_new(100000, false, true);
+    struct mirror_run run = { 0, 0 };
+    offer(h, 4);
+    cr_expect(eq(u32, h->olds, 0));
+    cr_expect(eq(int, h->said, MIRROR_JOIN), "it is not told that this was all");
+    publish(h, 2);
+    cr_expect(eq(u32, h->messages, 1), "what is published it gets");
+    mirror_master_tick(h->m, 100);
+    cr_expect(eq(int, h->said, MIRROR_JOIN));
+    h->live_from = HERE;
+    (void)mirror_master_note(h->m, h->q, &run, 10, 200);
+    cr_expect(eq(u32, h->states, 1));
+    mirror_master_tick(h->m, 200);
+    cr_expect(eq(int, h->said, MIRROR_DONE));
+    mirror_master_free(&h->m);
+}
+
+Test(mirror_master, on_command_it_gets_what_it_lacks)
+{
+    struct host *h = host_new(100000, false, true);
+    struct mirror_progress how;
+    offer(h, 4);
+    mirror_master_sync(h->m, h->q);
+    flush(h, 0);
+    offer(h, 4);
+    cr_expect(eq(u32, h->olds, HERE - 4));
+    cr_expect(eq(int, h->said, MIRROR_DONE));
+    mirror_queue_progress(h->q, 0, &how);
+    cr_expect(eq(u64, how.said, HERE - 4));
+    cr_expect(not(how.is_whole));
+    mirror_master_free(&h->m);
+}
+
+Test(mirror_master, one_that_lags_is_to_be_struck)
+{
+    struct host *h = host_new(100000, true, false);
+    mirror_master_tick(h->m, 9000);
+    cr_expect(eq(u32, h->lags, 0));
+    mirror_master_tick(h->m, 10000);
+    cr_expect(eq(u32, h->lags, 1), "it was called, and does not answer");
+    mirror_master_tick(h->m, 10500);
+    cr_expect(eq(u32, h->lags, 1));
+    mirror_master_tick(h->m, 11500);
+    cr_expect(eq(u32, h->lags, 2), "said again until it is decided");
+    mirror_master_free(&h->m);
+}
+
+Test(mirror_master, does_not_believe_what_cannot_be)
+{
+    struct host *h = host_new(100000, true, false);
+    struct mirror_record r = { .op = MIRROR_ACK, .from = h->said_pos + 9, .to = 0 };
+    cr_expect(not(mirror_stream_take(h->stream, &r, 0)), "what was never said");
+    r = (struct mirror_record){ .op = MIRROR_ACK, .from = h->said_pos, .to = h->said_pos + 1 };
+    cr_expect(not(mirror_stream_take(h->stream, &r, 0)), "more durable than received");
+    r = (struct mirror_record){ .op = MIRROR_JOIN };
+    cr_expect(not(mirror_stream_take(h->stream, &r, 0)), "a mirror's record it is not");
+    r = (struct mirror_record){ .op = MIRROR_REFUSED, .kind = MIRROR_REFUSALS, .qid = QID };
+    cr_expect(not(mirror_stream_take(h->stream, &r, 0)));
+    r = (struct mirror_record){ .op = MIRROR_OFFER, .qid = QID + 1 };
+    cr_expect(mirror_stream_take(h->stream, &r, 0), "it may be of one that is gone");
+    mirror_master_free(&h->m);
+}

@@ -1,0 +1,228 @@
+#include "mirror/mirror_replica.h"
+
+#include "expect.h"
+
+#define QID      7u
+#define SAID_MAX 16u
+
+struct host {
+    struct mirror_replica *r;
+    struct mirror_source *s;
+    struct mirror_copy *c;
+    struct mirror_record said[SAID_MAX];
+    unsigned said_count;
+    uint64_t lsn; /* given last */
+    unsigned cuts;
+    bool is_away; /* what is here is not known yet */
+};
+
+static void on_say(void *arg, struct mirror_source *to, const struct mirror_record *r)
+{
+    struct host *h = arg;
+    (void)to;
+    cr_assert(lt(u32, h->said_count, SAID_MAX));
+    h->said[h->said_count++] = *r;
+}
+
+static void on_starts(void *arg, struct mirror_copy *c, struct mirror_starts *out)
+{
+    (void)arg;
+    (void)c;
+    mirror_starts_raise(out, 5);
+}
+
+static uint64_t on_history(void *arg, struct mirror_copy *c, const struct mirror_starts *cut,
+                           const struct mirror_starts *next)
+{
+    struct host *h = arg;
+    (void)c;
+    (void)next;
+    h->cuts += cut != NULL;
+    return ++h->lsn;
+}
+
+static bool on_data(void *arg, struct mirror_source *from, const struct mirror_data *d,
+                    uint64_t *lsn)
+{
+    struct host *h = arg;
+    *lsn = mirror_replica_takes(h->r, from, QID) != NULL ? ++h->lsn : 0;
+    return d->type == 1;
+}
+
+static bool on_held(void *arg, struct mirror_copy *c, uint64_t from, struct mirror_run *out,
+                    uint32_t *count, uint64_t *to)
+{
+    struct host *h = arg;
+    (void)c;
+    *count = from == 0;
+    out[0] = (struct mirror_run){ 0, 4 };
+    *to = from == 0 ? 4 : MIRROR_TO_END;
+    return !h->is_away;
+}
+
+static const struct mirror_replica_ops ops = {
+    .say = on_say, .starts = on_starts, .history = on_history, .data = on_data, .held = on_held
+};
+
+static struct host *host_new(uint64_t epoch)
+{
+    static struct host h;
+    struct mirror_history none = { 0 };
+    h = (struct host){ .r = mirror_replica_new(&ops, &h, 3) };
+    h.s = mirror_source_new(h.r, NULL);
+    h.c = mirror_replica_begin(h.r, QID, epoch, &none, NULL);
+    return &h;
+}
+
+static void take(struct host *h, struct mirror_source *s, enum mirror_op op, uint64_t pos,
+                 uint64_t epoch)
+{
+    struct mirror_starts starts = { 0 };
+    struct mirror_history history = { 0 };
+    struct producers producers = { 0 };
+    mirror_starts_raise(&starts, 9);
+    if (epoch != 0)
+        mirror_history_begin(&history, epoch, &starts);
+    cr_expect(mirror_source_take(s, &(struct mirror_record){ .op = op,
+                                                             .kind = MIRROR_VERSION,
+                                                             .pos = pos,
+                                                             .qid = QID,
+                                                             .epoch = epoch,
+                                                             .data = { .type = 1 },
+                                                             .starts = &starts,
+                                                             .history = &history,
+                                                             .producers = &producers }));
+    (void)h;
+    mirror_starts_fini(&starts);
+    mirror_history_fini(&history);
+}
+
+/* The next that it said. */
+static const struct mirror_record *said(struct host *h, unsigned index, enum mirror_op op)
+{
+    cr_assert(lt(u32, index, h->said_count));
+    cr_expect(eq(int, h->said[index].op, op));
+    return &h->said[index];
+}
+
+Test(mirror_replica, says_who_it_is)
+{
+    struct host *h = host_new(4);
+    take(h, h->s, MIRROR_HELLO, 0, 0);
+    cr_expect(eq(u16, said(h, 0, MIRROR_STATE)->shards, 3));
+    mirror_replica_free(&h->r);
+}
+
+Test(mirror_replica, acknowledges_what_its_disk_has)
+{
+    struct host *h = host_new(4);
+    take(h, h->s, MIRROR_JOIN, 10, 4);
+    cr_expect(eq(u32, h->cuts, 1), "nothing in common");
+    const struct mirror_record *o = said(h, 0, MIRROR_OFFER);
+    cr_expect(eq(u64, o->pos, 10));
+    cr_expect(eq(u64, o->to, 4));
+    take(h, h->s, MIRROR_DATA, 12, 0);
+    mirror_replica_flush(h->r);
+    const struct mirror_record *a = said(h, 1, MIRROR_ACK);
+    cr_expect(eq(u64, a->from, 12));
+    cr_expect(eq(u64, a->to, 9), "the JOIN is not durable");
+    mirror_replica_durable(h->r, 1);
+    mirror_replica_flush(h->r);
+    cr_expect(eq(u64, said(h, 2, MIRROR_ACK)->to, 11));
+    mirror_replica_flush(h->r);
+    cr_expect(eq(u32, h->said_count, 3), "nothing new");
+    take(h, h->s, MIRROR_DONE, 15, 0);
+    mirror_replica_durable(h->r, 3);
+    mirror_replica_flush(h->r);
+    cr_expect(eq(u64, said(h, 3, MIRROR_ACK)->to, 15));
+    cr_expect(not(h->c->history.is_partial));
+    mirror_replica_free(&h->r);
+}
+
+Test(mirror_replica, says_that_it_takes_no_more_before_it_acknowledges)
+{
+    struct host *h = host_new(4);
+    take(h, h->s, MIRROR_JOIN, 10, 4);
+    mirror_replica_fence(h->r, h->c, 8);
+    take(h, h->s, MIRROR_DATA, 11, 0);
+    mirror_replica_flush(h->r);
+    const struct mirror_record *r = said(h, 1, MIRROR_REFUSED);
+    cr_expect(eq(int, r->kind, MIRROR_REFUSED_FENCED));
+    cr_expect(eq(u64, r->epoch, 8));
+    (void)said(h, 2, MIRROR_ACK);
+    cr_expect(eq(u64, h->lsn, 1), "the message was not taken");
+    mirror_replica_free(&h->r);
+}
+
+Test(mirror_replica, follows_the_epoch_that_it_knows_and_no_other)
+{
+    struct host *h = host_new(4);
+    take(h, h->s, MIRROR_JOIN, 1, 3);
+    cr_expect(eq(int, said(h, 0, MIRROR_REFUSED)->kind, MIRROR_REFUSED_FENCED));
+    take(h, h->s, MIRROR_JOIN, 2, 5);
+    cr_expect(eq(int, said(h, 1, MIRROR_REFUSED)->kind, MIRROR_REFUSED_LATER));
+    mirror_replica_fence(h->r, h->c, 5);
+    take(h, h->s, MIRROR_JOIN, 3, 5);
+    (void)said(h, 2, MIRROR_OFFER);
+    mirror_replica_free(&h->r);
+}
+
+Test(mirror_replica, a_queue_that_it_does_not_know_may_come)
+{
+    struct host *h = host_new(4);
+    struct mirror_history history;
+    mirror_replica_end(h->r, &h->c, &history);
+    mirror_history_fini(&history);
+    take(h, h->s, MIRROR_JOIN, 1, 4);
+    cr_expect(eq(int, said(h, 0, MIRROR_REFUSED)->kind, MIRROR_REFUSED_LATER));
+    mirror_replica_free(&h->r);
+}
+
+Test(mirror_replica, takes_from_the_one_that_called_last)
+{
+    struct host *h = host_new(4);
+    struct mirror_source *other = mirror_source_new(h->r, NULL);
+    take(h, h->s, MIRROR_JOIN, 1, 4);
+    take(h, other, MIRROR_JOIN, 1, 4);
+    cr_expect(mirror_replica_takes(h->r, other, QID) == h->c);
+    cr_expect(mirror_replica_takes(h->r, h->s, QID) == NULL);
+    cr_expect(eq(int, said(h, 1, MIRROR_REFUSED)->kind, MIRROR_REFUSED_FENCED));
+    take(h, h->s, MIRROR_LEAVE, 2, 0); /* not its any more */
+    cr_expect(mirror_replica_takes(h->r, other, QID) == h->c);
+    mirror_source_free(&other);
+    cr_expect(mirror_replica_takes(h->r, h->s, QID) == NULL);
+    mirror_replica_free(&h->r);
+}
+
+Test(mirror_replica, offers_when_it_has_found_out)
+{
+    struct host *h = host_new(4);
+    h->is_away = true;
+    take(h, h->s, MIRROR_JOIN, 1, 4);
+    cr_expect(eq(u32, h->said_count, 0));
+    mirror_replica_loaded(h->r, h->c);
+    cr_expect(eq(u32, h->said_count, 0));
+    h->is_away = false;
+    mirror_replica_loaded(h->r, h->c);
+    (void)said(h, 0, MIRROR_OFFER);
+    mirror_replica_loaded(h->r, h->c);
+    cr_expect(eq(u32, h->said_count, 1));
+    cr_expect(mirror_source_take(
+        h->s, &(struct mirror_record){ .op = MIRROR_NEED, .pos = 1, .qid = QID, .from = 5 }));
+    cr_expect(eq(u64, said(h, 1, MIRROR_OFFER)->to, MIRROR_TO_END));
+    mirror_replica_free(&h->r);
+}
+
+Test(mirror_replica, positions_rise)
+{
+    struct host *h = host_new(4);
+    take(h, h->s, MIRROR_DATA, 4, 0);
+    struct mirror_record r = { .op = MIRROR_DATA, .pos = 4, .data = { .type = 1 } };
+    cr_expect(not(mirror_source_take(h->s, &r)));
+    r.pos = 5;
+    r.data.type = 2;
+    cr_expect(not(mirror_source_take(h->s, &r)), "it is malformed");
+    r = (struct mirror_record){ .op = MIRROR_ACK };
+    cr_expect(not(mirror_source_take(h->s, &r)), "a master's record it is not");
+    mirror_replica_free(&h->r);
+}
