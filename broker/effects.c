@@ -186,6 +186,6 @@ void effects_of_start(struct broker *b, const struct meta_version *v)
     struct pmap_iter it;
     pmap_iter(&it, &v->queues);
     for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;)
-        if (q->node == broker_node(b))
+        if (meta_queue_master(v, q) == broker_node(b))
             shard_post_queue_created(broker_shard(b, q->shard), q);
 }

@@ -9,6 +9,7 @@
 #include "broker.h"
 #include "doorway.h"
 #include "gossip/location_pub.h"
+#include "gossip_moved.h"
 #include "io/epoch.h"
 #include "link/link_door.h"
 #include "listen.h"
@@ -30,6 +31,7 @@ struct gossip_node {
     struct broker *broker;
     struct gossip_net *net; /* NULL: no part is taken */
     struct location_pub *pub;
+    struct gossip_moved *moved;
     uint8_t cluster[GOSSIP_CLUSTER_BYTES];
     uint16_t node;
     uint32_t inc;
@@ -241,12 +243,34 @@ static void tell_node(struct gossip_node *g, uint64_t index, uint16_t node)
     location_pub_node(g->pub, index, node, is_up, is_up ? n->since : index);
 }
 
+/* Where its master is. A queue that has no record of its own is where it was declared, whatever has
+ * become of its node: that is told of the node. */
 static void tell_queue(struct gossip_node *g, const struct meta_queue *q)
 {
-    const struct meta_vhost *vh = meta_vhost_get(broker_meta(g->broker), q->vhost_id);
-    if (vh != NULL)
-        location_pub_queue(g->pub, q->epoch != 0 ? q->epoch : 1, meta_vhost_name(vh),
-                           meta_queue_name(q), q->node, q->durable);
+    const struct meta_version *v = broker_meta(g->broker);
+    const struct meta_vhost *vh = meta_vhost_get(v, q->vhost_id);
+    struct meta_placement p;
+    if (vh == NULL)
+        return;
+    meta_placement_of(v, q, &p);
+    uint64_t index = meta_placement_cohort(&p) != 0 ? p.epoch : q->epoch;
+    location_pub_queue(g->pub, index != 0 ? index : 1, meta_vhost_name(vh), meta_queue_name(q),
+                       p.master, q->durable);
+}
+
+static void tell_moved(void *arg, const struct meta_queue *q)
+{
+    tell_queue(arg, q);
+}
+
+/* Proxies hear that they know all there is when they do. */
+static void tell_applied(void *arg)
+{
+    struct gossip_node *g = arg;
+    if (gossip_moved_is_under_way(g->moved))
+        return;
+    location_pub_applied(g->pub, broker_meta(g->broker)->index);
+    gossip_net_touch(g->net);
 }
 
 void gossip_node_replaced(struct gossip_node *g)
@@ -256,13 +280,13 @@ void gossip_node_replaced(struct gossip_node *g)
     if (g->net == NULL)
         return;
     location_pub_reset(g->pub);
+    gossip_moved_forget(g->moved);
     for (size_t i = 0; i < meta_node_count(v); i++)
         tell_node(g, v->index != 0 ? v->index : 1, meta_node_at(v, i)->node);
     pmap_iter(&it, &v->queues);
     for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;)
         tell_queue(g, q);
-    location_pub_applied(g->pub, v->index);
-    gossip_net_touch(g->net);
+    tell_applied(g);
 }
 
 /* The names of what goes are there only before. */
@@ -324,10 +348,12 @@ void gossip_node_after_show(struct gossip_node *g, const struct meta_effect *eff
         location_pub_gone(g->pub, g->goners[i].index, g->goners[i].hash);
     for (size_t i = 0; i < count; i++) {
         const struct meta_effect *e = &effects[i];
-        const struct meta_queue *q =
-            e->kind == META_QUEUE_CREATED ? meta_queue_get(v, e->qid) : NULL;
+        bool is_of_queue = e->kind == META_QUEUE_CREATED || e->kind == META_QUEUE_PLACED;
+        const struct meta_queue *q = is_of_queue ? meta_queue_get(v, e->qid) : NULL;
         if (q != NULL)
             tell_queue(g, q);
+        if (e->kind == META_COHORT_PLACED && (e->how & META_HOW_MASTER) != 0)
+            gossip_moved_add(g->moved, e->cohort);
         if (e->kind != META_NODES_CHANGED)
             continue;
         tell_node(g, e->index, e->node);
@@ -335,8 +361,7 @@ void gossip_node_after_show(struct gossip_node *g, const struct meta_effect *eff
         if (meta_node_get(v, e->node) == NULL)
             gossip_net_forget(g->net, e->node);
     }
-    location_pub_applied(g->pub, v->index);
-    gossip_net_touch(g->net);
+    tell_applied(g);
     if (are_others) {
         set_places(g);
         look_at_alarms(g);
@@ -382,6 +407,7 @@ void gossip_node_stop(struct gossip_node *g)
     shared_set(&g->is_on, 0);
     gossip_net_leave(g->net);
     link_door_serve(doorway_door(broker_doorway(g->broker)), LINK_FEED, NULL, 0);
+    gossip_moved_free(&g->moved);
     location_pub_free(&g->pub);
     gossip_net_free(&g->net);
     look_at_alarms(g); /* of nobody any more */
@@ -447,6 +473,7 @@ bool gossip_node_start(struct gossip_node *g, struct err *err)
     g->pub = location_pub_new(
         broker_loop(b), location_key(broker_cookie(b), slice_of(g->cluster, sizeof g->cluster)),
         on_change, g);
+    g->moved = gossip_moved_new(b, &(struct gossip_moved_calls){ tell_moved, tell_applied }, g);
     struct link_hall *hall = gossip_net_hall(g->net);
     link_door_serve(doorway_door(broker_doorway(b)), LINK_FEED, &hall, 1);
     gossip_node_replaced(g);

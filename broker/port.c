@@ -34,7 +34,8 @@ void port_fini(struct shard *s)
 
 uint32_t port_where(struct shard *s, const struct meta_queue *q)
 {
-    return q->node == broker_node(s->broker) ? q->shard : remote_where(s, q->node);
+    uint16_t master = meta_queue_master(broker_meta(s->broker), q);
+    return master == broker_node(s->broker) ? q->shard : remote_where(s, master);
 }
 
 static bool is_here(const struct shard *s, uint32_t shard)

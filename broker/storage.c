@@ -54,8 +54,14 @@ static void on_ask(struct store_ask *ask, void *arg)
 static uint32_t shard_of(uint64_t qid, void *arg)
 {
     const struct storage *st = arg;
-    const struct meta_queue *q = meta_queue_get(broker_meta(st->broker), qid);
-    return q != NULL && q->node == broker_node(st->broker) ? q->shard : UINT32_MAX;
+    const struct meta_version *v = broker_meta(st->broker);
+    const struct meta_queue *q = meta_queue_get(v, qid);
+    struct meta_placement p;
+    if (q == NULL)
+        return UINT32_MAX;
+    meta_placement_of(v, q, &p);
+    bool is_here = meta_placement_role(&p, broker_node(st->broker)) != META_ROLE_NONE;
+    return is_here ? q->shard : UINT32_MAX;
 }
 
 static uint64_t disk_limit(void *arg)

@@ -446,7 +446,7 @@ enum meta_effect_kind {
     META_USER_DELETED,     /* the same */
     META_NODE_LOST,     /* what was under way to that node, and what was consumed there, is lost */
     META_NODES_CHANGED, /* there are other nodes, or they are in other states */
-    META_QUEUE_PLACED,  /* its placement is another: look at it again */
+    META_QUEUE_PLACED,  /* its placement is another, or its ver alone: look at it again */
     META_COHORT_PLACED, /* that of all queues of `cohort` is: see meta_cohort_each. One that has
                            left it meanwhile has a PLACED of its own behind this one */
 };

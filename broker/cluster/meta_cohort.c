@@ -275,9 +275,11 @@ static uint64_t epoch_now(const struct meta *m, uint64_t before, uint8_t how)
     return MUTATION(META_EPOCH_COUNTS) ? before + 1 : m->draft.index;
 }
 
-static void tell(const struct meta *m, struct meta_effect *e, const struct meta_record *was,
+/* Whether a queue can be served is for its master to say, and for nobody else that has it. */
+static void tell(struct meta *m, struct meta_effect *e, const struct meta_record *was,
                  const struct meta_record *is, uint8_t how, struct meta_result *out)
 {
+    m->routes_changed = m->routes_changed || (how & META_HOW_MASTER) != 0;
     e->how = how;
     e->node = is->replicas[0].node;
     e->node_was = was->replicas[0].node;
@@ -292,9 +294,6 @@ void meta_placed_change(struct meta *m, const struct meta_queue *q, const struct
     struct meta_record was;
     meta_record_of(&m->draft, q, &was);
     meta_placed_put(m, q, r, epoch_now(m, meta_queue_epoch(&m->draft, q), how), m->draft.index);
-    m->routes_changed = true;
-    if (how == 0)
-        return;
     struct meta_effect e = { .kind = META_QUEUE_PLACED,
                              .shard = q->shard,
                              .qid = q->qid,
@@ -326,7 +325,6 @@ void meta_cohort_change(struct meta *m, const struct meta_cohort *old, const str
     forget_record(m, old);
     cohort_show(m, c);
     cohort_free(m, old);
-    m->routes_changed = true;
     struct meta_effect e = { .kind = META_COHORT_PLACED,
                              .cohort = c->id,
                              .count = (uint64_t)queues };

@@ -52,8 +52,8 @@ static void ask_queues(struct figures *f, const struct mgmt_wire_question *q)
     for (size_t i = 0; i < q->count; i++) {
         const struct meta_queue *one = meta_queue_get(v, q->ids[i]);
         wanted[i] = (struct mgmt_queue){ .qid = q->ids[i] };
-        if (one != NULL && one->node == broker_node(b)) {
-            wanted[i].node = one->node;
+        if (one != NULL && meta_queue_master(v, one) == broker_node(b)) {
+            wanted[i].node = broker_node(b);
             wanted[i].shard = one->shard;
         }
     }
@@ -83,8 +83,8 @@ static void ask_activities(struct figures *f, const struct mgmt_wire_question *q
     for (size_t i = 0; i < count; i++) {
         const struct meta_queue *one = meta_queue_get(v, q->ids[2 * i]);
         wanted[i] = (struct mgmt_consumer){ .qid = q->ids[2 * i], .id = q->ids[2 * i + 1] };
-        if (one != NULL && one->node == broker_node(b)) {
-            wanted[i].node = one->node;
+        if (one != NULL && meta_queue_master(v, one) == broker_node(b)) {
+            wanted[i].node = broker_node(b);
             wanted[i].shard = one->shard;
         }
     }

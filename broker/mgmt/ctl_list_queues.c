@@ -101,28 +101,74 @@ static void put_head_message_timestamp(const struct row *r)
         ctl_row_str(r->out, "");
 }
 
-/* A quorum queue's members are nodes: here there is one. */
+/* ---- where it is ---- */
+
 static void put_leader(const struct row *r)
 {
-    ctl_row_slice(r->out, meta_queue_is_quorum(r->q) ? mgmt_node_name(r->ctl->mgmt, r->q->node)
+    uint16_t master = meta_queue_master(r->v, r->q);
+    ctl_row_slice(r->out, meta_queue_is_quorum(r->q) ? mgmt_node_name(r->ctl->mgmt, master)
                                                      : slice_str(""));
 }
 
-static void put_members(const struct row *r)
+/* A quorum queue's members are nodes. */
+static void put_nodes(const struct row *r, bool online)
 {
-    json_t *nodes = json_pack("[o]", mgmt_json_text(mgmt_node_name(r->ctl->mgmt, r->q->node)));
+    json_t *nodes = mgmt_replicas(r->ctl->mgmt, r->v, r->q, online);
     char *text = json_dumps(nodes, JSON_COMPACT);
     ctl_row_json(r->out, meta_queue_is_quorum(r->q) ? text : "\"\"");
     mem_free(text);
     json_decref(nodes);
 }
 
+static void put_members(const struct row *r)
+{
+    put_nodes(r, false);
+}
+
+/* Those of a classic queue are processes, the master not among them. */
+static void put_mirrors(const struct row *r, bool in_sync)
+{
+    struct meta_placement p;
+    struct text t;
+    unsigned count = 0;
+    meta_placement_of(r->v, r->q, &p);
+    text_init(&t, (size_t)META_REPLICAS_MAX * META_NAME_MAX * 2);
+    for (unsigned i = 1; i < p.count && !meta_queue_is_quorum(r->q); i++) {
+        const struct meta_replica *replica = meta_placement_replica(&p, i);
+        if (in_sync && replica->inc == 0)
+            continue;
+        text_str(&t, count++ == 0 ? "[" : ", ");
+        ctl_pid_of_replica(r->ctl, r->q, replica->node, &t);
+    }
+    if (p.count > 1 && !meta_queue_is_quorum(r->q))
+        text_str(&t, count == 0 ? "[]" : "]");
+    ctl_row_slice(r->out, text_view(&t));
+    text_fini(&t);
+}
+
+static void put_slave_pids(const struct row *r)
+{
+    put_mirrors(r, false);
+}
+
+static void put_synchronised_slave_pids(const struct row *r)
+{
+    put_mirrors(r, true);
+}
+
+static void put_mirror_pids(const struct row *r)
+{
+    put_mirrors(r, false);
+}
+
+static void put_synchronised_mirror_pids(const struct row *r)
+{
+    put_mirrors(r, true);
+}
+
 static void put_online(const struct row *r)
 {
-    if (r->f->found || !meta_queue_is_quorum(r->q))
-        put_members(r);
-    else
-        ctl_row_json(r->out, "[]");
+    put_nodes(r, true);
 }
 
 /* Consumers take what comes as fast as it comes, as far as is known. */
@@ -181,10 +227,6 @@ NUMBER(consumers, r->f->consumers)
 NUMBER(memory, r->f->memory_bytes)
 WORD(state, r->f->found ? "running" : "down")
 WORD(type, meta_queue_is_quorum(r->q) ? "quorum" : "classic")
-EMPTY(slave_pids)
-EMPTY(synchronised_slave_pids)
-EMPTY(mirror_pids)
-EMPTY(synchronised_mirror_pids)
 
 static const char *const names[] = {
 #define X(name) #name,
@@ -231,7 +273,7 @@ static void on_found(struct mgmt_ask *a, void *arg)
     const struct mgmt_queue *f = mgmt_ask_queue_list(a, &count);
     for (size_t i = 0; i < count; i++) {
         const struct meta_queue *q = meta_queue_get(v, f[i].qid);
-        if (q == NULL || (!f[i].found && q->node == broker_node(l->ctl->broker)))
+        if (q == NULL || (!f[i].found && meta_queue_master(v, q) == broker_node(l->ctl->broker)))
             continue;
         struct ctl_row out;
         struct row r = { l->ctl, v, q, &f[i], &out };
@@ -252,8 +294,9 @@ static void piece(struct ctl_list *l)
     for (size_t i = 0; i < count; i++) {
         const struct meta_queue *q = meta_queue_get(v, ids[i]);
         if (q != NULL)
-            queues[wanted++] =
-                (struct mgmt_queue){ .qid = q->qid, .node = q->node, .shard = q->shard };
+            queues[wanted++] = (struct mgmt_queue){ .qid = q->qid,
+                                                    .node = meta_queue_master(v, q),
+                                                    .shard = q->shard };
     }
     mgmt_ask_queues(l->ctl->broker, l->ctl->loop, mgmt_http_peers(l->ctl->mgmt), &queues, wanted,
                     on_found, l);

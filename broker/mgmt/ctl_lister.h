@@ -50,6 +50,8 @@ void ctl_list_refuse(struct ctl_list *l, const char *code, const char *detail);
 #define CTL_PID_MAX 320u
 /* "<rabbit1@host.1700000000.17.0>": as RabbitMQ writes what lives where. Empty for `id` 0. */
 void ctl_pid_of_queue(const struct ctl *c, const struct meta_queue *q, struct text *out);
+void ctl_pid_of_replica(const struct ctl *c, const struct meta_queue *q, uint16_t node,
+                        struct text *out);
 void ctl_pid_of_connection(const struct ctl *c, uint64_t id, struct text *out);
 void ctl_pid_of_channel(const struct ctl *c, uint64_t id, unsigned channel, struct text *out);
 

@@ -38,7 +38,13 @@ static void put_pid(const struct ctl *c, uint16_t node, uint64_t number, uint64_
 
 void ctl_pid_of_queue(const struct ctl *c, const struct meta_queue *q, struct text *out)
 {
-    put_pid(c, q->node, q->qid, 0, out);
+    put_pid(c, meta_queue_master(broker_meta(c->broker), q), q->qid, 0, out);
+}
+
+void ctl_pid_of_replica(const struct ctl *c, const struct meta_queue *q, uint16_t node,
+                        struct text *out)
+{
+    put_pid(c, node, q->qid, 0, out);
 }
 
 void ctl_pid_of_connection(const struct ctl *c, uint64_t id, struct text *out)

@@ -100,14 +100,15 @@ static bool is_elsewhere(struct ctl *c, struct http_request *r, const char *comm
                          const json_t *args, const struct meta_queue *q)
 {
     struct meta_refusal why;
-    if (q->node == broker_node(c->broker))
+    uint16_t master = meta_queue_master(broker_meta(c->broker), q);
+    if (master == broker_node(c->broker))
         return false;
     if (!meta_queue_is_at_hand(broker_meta(c->broker), q, &why))
         ctl_refuse(r, "refused", why.text);
     else if (ctl_is_local(r))
         ctl_refuse(r, "refused", "the queue is on its way to another node: try again");
     else
-        ctl_forward(c, r, q->node, command, args);
+        ctl_forward(c, r, master, command, args);
     return true;
 }
 

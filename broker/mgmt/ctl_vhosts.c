@@ -98,7 +98,7 @@ void ctl_serve_find_queue(struct ctl *c, struct http_request *r, json_t *args)
         return;
     }
     json_t *o = json_object();
-    mgmt_json_put(o, "node", mgmt_json_text(mgmt_node_name(c->mgmt, q->node)));
+    mgmt_json_put(o, "node", mgmt_json_text(mgmt_node_name(c->mgmt, meta_queue_master(v, q))));
     mgmt_json_put_bool(o, "is_served", meta_queue_is_served(v, q));
     ctl_reply(r, o);
 }

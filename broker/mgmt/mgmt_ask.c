@@ -99,7 +99,7 @@ static void find_homes(struct mgmt_ask *a)
     const struct meta_version *v = broker_meta(a->broker);
     for (size_t i = 0; i < a->consumer_count; i++) {
         const struct meta_queue *q = meta_queue_get(v, a->consumers[i].qid);
-        a->consumers[i].node = q != NULL ? q->node : 0;
+        a->consumers[i].node = q != NULL ? meta_queue_master(v, q) : 0;
         a->consumers[i].shard = q != NULL ? q->shard : 0;
     }
 }

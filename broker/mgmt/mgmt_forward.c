@@ -53,13 +53,14 @@ bool mgmt_forwarded_home(struct mgmt_call *c, const struct meta_queue *q)
 {
     struct meta_refusal why;
     const struct meta_version *v = mgmt_meta(c);
-    if (q->node == broker_node(c->m->broker))
+    uint16_t master = meta_queue_master(v, q);
+    if (master == broker_node(c->m->broker))
         return false;
     if (!meta_queue_is_at_hand(v, q, &why))
         mgmt_refuse_meta(c, &why);
     else if (c->is_local)
         mgmt_refuse(c, 503, "service_unavailable", "the queue is on its way to another node");
     else
-        mgmt_forward(c, q->node);
+        mgmt_forward(c, master);
     return true;
 }

@@ -73,6 +73,10 @@ json_t *mgmt_cluster_name(const struct mgmt_http *m);
 /* A node's name, and this one's for what no table knows; lent as metadata is. */
 struct slice mgmt_node_name(const struct mgmt_http *m, uint16_t node);
 
+/* The names of the nodes that hold a queue, its master first; or of those that are up. */
+json_t *mgmt_replicas(const struct mgmt_http *m, const struct meta_version *v,
+                      const struct meta_queue *q, bool online);
+
 /* Does the nth arg of the path name this node? */
 bool mgmt_is_this_node(const struct mgmt_call *c, unsigned n);
 json_t *mgmt_listeners(const struct mgmt_http *m);

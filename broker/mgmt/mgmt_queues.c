@@ -120,12 +120,46 @@ static json_t *lone_tag(const struct mgmt_queue *f, bool is_that)
     return mgmt_json_text(slice_of(f->lone_tag, f->lone_tag_bytes));
 }
 
-/* Of a quorum queue: its members are nodes, and here there is one. */
-static void put_members(json_t *o, struct slice node, bool is_online)
+json_t *mgmt_replicas(const struct mgmt_http *m, const struct meta_version *v,
+                      const struct meta_queue *q, bool online)
 {
-    mgmt_json_put(o, "leader", mgmt_json_text(node));
-    mgmt_json_put(o, "members", json_pack("[o]", mgmt_json_text(node)));
-    mgmt_json_put(o, "online", is_online ? json_pack("[o]", mgmt_json_text(node)) : json_array());
+    json_t *nodes = json_array();
+    struct meta_placement p;
+    meta_placement_of(v, q, &p);
+    for (unsigned i = 0; i < p.count; i++) {
+        uint16_t node = meta_placement_replica(&p, i)->node;
+        const struct meta_node *n = meta_node_get(v, node);
+        bool is_up = node == v->self || (n != NULL && meta_node_is_serving(n));
+        if (is_up || !online)
+            json_array_append_new(nodes, mgmt_json_text(mgmt_node_name(m, node)));
+    }
+    return nodes;
+}
+
+static json_t *mirrors(const struct mgmt_http *m, const struct meta_placement *p, bool in_sync)
+{
+    json_t *nodes = json_array();
+    for (unsigned i = 1; i < p->count; i++)
+        if (!in_sync || meta_placement_replica(p, i)->inc != 0)
+            json_array_append_new(
+                nodes, mgmt_json_text(mgmt_node_name(m, meta_placement_replica(p, i)->node)));
+    return nodes;
+}
+
+/* Which nodes have it: of a quorum queue its members, of another one its mirrors, if it has any. */
+static void put_replicas(json_t *o, const struct mgmt_http *m, const struct meta_version *v,
+                         const struct meta_queue *q)
+{
+    struct meta_placement p;
+    meta_placement_of(v, q, &p);
+    if (meta_queue_is_quorum(q)) {
+        mgmt_json_put(o, "leader", mgmt_json_text(mgmt_node_name(m, p.master)));
+        mgmt_json_put(o, "members", mgmt_replicas(m, v, q, false));
+        mgmt_json_put(o, "online", mgmt_replicas(m, v, q, true));
+    } else if (p.count > 1) {
+        mgmt_json_put(o, "slave_nodes", mirrors(m, &p, false));
+        mgmt_json_put(o, "synchronised_slave_nodes", mirrors(m, &p, true));
+    }
 }
 
 /* What is known while its node does not answer. */
@@ -133,13 +167,12 @@ static json_t *queue_without(const struct mgmt_http *m, const struct meta_versio
                              const struct meta_queue *q)
 {
     json_t *o = json_object();
-    struct slice node = mgmt_node_name(m, q->node);
+    struct slice node = mgmt_node_name(m, meta_queue_master(v, q));
     put_definition(o, v, q);
     mgmt_json_put_str(o, "state", "down");
     mgmt_json_put(o, "node", mgmt_json_text(node));
     mgmt_effective_put(o, meta_policy_of_queue(v, q), meta_operator_policy_of_queue(v, q));
-    if (meta_queue_is_quorum(q))
-        put_members(o, node, false);
+    put_replicas(o, m, v, q);
     return o;
 }
 
@@ -147,7 +180,7 @@ static json_t *queue(const struct mgmt_http *m, const struct meta_version *v,
                      const struct meta_queue *q, const struct mgmt_queue *f)
 {
     json_t *o = json_object();
-    struct slice node = mgmt_node_name(m, q->node);
+    struct slice node = mgmt_node_name(m, meta_queue_master(v, q));
     put_definition(o, v, q);
     mgmt_json_put_str(o, "state", "running");
     mgmt_json_put(o, "node", mgmt_json_text(node));
@@ -165,8 +198,7 @@ static json_t *queue(const struct mgmt_http *m, const struct meta_version *v,
     mgmt_json_put_u64(o, "memory", f->memory_bytes);
     mgmt_json_put(o, "backing_queue_status", backing_status(f));
     put_idle_since(o, m, f->used_ms);
-    if (meta_queue_is_quorum(q))
-        put_members(o, node, true);
+    put_replicas(o, m, v, q);
     put_messages(o, m, q, f);
     return o;
 }
@@ -230,7 +262,7 @@ static json_t *render(struct mgmt_source *source, uint32_t row, uint32_t nth)
     const struct meta_version *v = broker_meta(s->m->broker);
     const struct meta_queue *q = meta_queue_get(v, s->rows[row].qid);
     const struct mgmt_queue *f = &s->fetched[nth];
-    if (q == NULL || (!f->found && q->node == broker_node(s->m->broker)))
+    if (q == NULL || (!f->found && meta_queue_master(v, q) == broker_node(s->m->broker)))
         return NULL;
     return f->found ? queue(s->m, v, q, f) : queue_without(s->m, v, q);
 }
@@ -338,7 +370,7 @@ static void reply_one(struct mgmt_call *c, const struct mgmt_ask *clients)
     const struct mgmt_queue *f = c->data;
     const struct meta_version *v = mgmt_meta(c);
     const struct meta_queue *q = meta_queue_get(v, f->qid);
-    if (q == NULL || (!f->found && q->node == broker_node(c->m->broker))) {
+    if (q == NULL || (!f->found && meta_queue_master(v, q) == broker_node(c->m->broker))) {
         mgmt_not_found(c);
         return;
     }
@@ -379,7 +411,9 @@ void mgmt_serve_queue(struct mgmt_call *c)
     if (q == NULL)
         return;
     struct mgmt_queue *wanted = mem_array(1, sizeof *wanted);
-    *wanted = (struct mgmt_queue){ .qid = q->qid, .node = q->node, .shard = q->shard };
+    *wanted = (struct mgmt_queue){ .qid = q->qid,
+                                   .node = meta_queue_master(mgmt_meta(c), q),
+                                   .shard = q->shard };
     mgmt_ask_queues(c->m->broker, c->m->loop, mgmt_call_peers(c), &wanted, 1, on_one, c);
 }
 

@@ -45,7 +45,7 @@ static const struct meta_queue *find_queue(struct remote_session *ss, uint64_t q
                ss->queue->qid == qid))
         return ss->queue;
     const struct meta_queue *q = meta_queue_get(v, qid);
-    if (q != NULL && q->node != broker_node(shard_of(ss)->broker))
+    if (q != NULL && meta_queue_master(v, q) != broker_node(shard_of(ss)->broker))
         q = NULL;
     ss->seen = v;
     ss->seen_number = v->number;
