@@ -198,26 +198,48 @@ static bool may_join(struct mirror_source *s, const struct mirror_record *r,
     return false;
 }
 
-static bool take_join(struct mirror_source *s, const struct mirror_record *j, uint64_t *lsn)
+/* What has to go is gone before the history says so. */
+static enum mirror_taken follow(struct mirror_copy *c, struct mirror_source *s,
+                                const struct mirror_record *j, uint64_t *lsn)
+{
+    struct mirror_replica *r = s->replica;
+    struct mirror_history then = { 0 };
+    struct mirror_starts next = { 0 }, cut;
+    enum mirror_taken taken = MIRROR_TAKEN;
+    r->ops->starts(r->arg, c, &next);
+    mirror_history_copy(&then, &c->history);
+    if (mirror_history_join(&then, j->history, &next, &cut))
+        taken = r->ops->cut(r->arg, c, &cut);
+    mirror_starts_fini(&next);
+    mirror_starts_fini(&cut);
+    if (taken == MIRROR_TAKEN) {
+        mirror_history_fini(&c->history);
+        c->history = then;
+        *lsn = r->ops->history(r->arg, c, j->starts);
+    } else {
+        mirror_history_fini(&then);
+    }
+    return taken;
+}
+
+static enum mirror_taken take_join(struct mirror_source *s, const struct mirror_record *j,
+                                   uint64_t *lsn)
 {
     struct mirror_replica *r = s->replica;
     struct mirror_copy *c = idmap_get(&r->copies, j->qid);
-    struct mirror_starts next = { 0 }, cut;
     if (mirror_history_epoch(j->history) != j->epoch)
-        return false;
+        return MIRROR_TAKEN_BAD;
     if (!may_join(s, j, c))
-        return true;
+        return MIRROR_TAKEN;
     if (c->source != s)
         refuse_source(r, c, MIRROR_REFUSED_FENCED);
-    r->ops->starts(r->arg, c, &next);
-    bool is_cut = mirror_history_join(&c->history, j->history, &next, &cut);
-    mirror_starts_fini(&next);
-    *lsn = r->ops->history(r->arg, c, is_cut ? &cut : NULL, j->starts);
-    mirror_starts_fini(&cut);
+    enum mirror_taken taken = follow(c, s, j, lsn);
+    if (taken != MIRROR_TAKEN)
+        return taken;
     c->source = s;
     c->join_pos = j->pos;
     offer(r, c, 0);
-    return true;
+    return MIRROR_TAKEN;
 }
 
 static void take_done(struct mirror_source *s, const struct mirror_record *d, uint64_t *lsn)
@@ -227,7 +249,7 @@ static void take_done(struct mirror_source *s, const struct mirror_record *d, ui
     if (!is_of_join(s, c))
         return;
     mirror_history_whole(&c->history, d->producers);
-    *lsn = r->ops->history(r->arg, c, NULL, NULL);
+    *lsn = r->ops->history(r->arg, c, NULL);
 }
 
 static void take_leave(struct mirror_source *s, const struct mirror_record *l)
@@ -244,44 +266,51 @@ static void take_need(struct mirror_source *s, const struct mirror_record *n)
         offer(s->replica, c, n->from);
 }
 
-bool mirror_source_take(struct mirror_source *s, const struct mirror_record *r)
+/* Those that have a position, which rises. */
+static enum mirror_taken take_positioned(struct mirror_source *s, const struct mirror_record *r)
 {
     struct mirror_replica *re = s->replica;
+    enum mirror_taken taken = MIRROR_TAKEN;
     uint64_t lsn = 0;
-    bool is_good = true;
+    if (r->pos <= s->line.seen)
+        return MIRROR_TAKEN_BAD;
+    if (r->op == MIRROR_JOIN)
+        taken = take_join(s, r, &lsn);
+    else if (r->op == MIRROR_DATA)
+        taken = re->ops->data(re->arg, s, &r->data, &lsn);
+    else if (r->op == MIRROR_DONE)
+        take_done(s, r, &lsn);
+    else
+        take_leave(s, r);
+    if (taken == MIRROR_TAKEN)
+        mirror_line_add(&s->line, r->pos, lsn);
+    return taken;
+}
+
+enum mirror_taken mirror_source_take(struct mirror_source *s, const struct mirror_record *r)
+{
+    struct mirror_replica *re = s->replica;
     switch (r->op) {
     case MIRROR_HELLO:
         re->ops->say(re->arg, s,
                      &(struct mirror_record){
                          .op = MIRROR_STATE, .kind = MIRROR_VERSION, .shards = re->shards });
-        return r->kind == MIRROR_VERSION;
+        return r->kind == MIRROR_VERSION ? MIRROR_TAKEN : MIRROR_TAKEN_BAD;
     case MIRROR_NEED:
         take_need(s, r);
-        return true;
+        return MIRROR_TAKEN;
     case MIRROR_JOIN:
     case MIRROR_DATA:
     case MIRROR_DONE:
     case MIRROR_LEAVE:
-        break;
+        return take_positioned(s, r);
     case MIRROR_STATE:
     case MIRROR_OFFER:
     case MIRROR_REFUSED:
     case MIRROR_ACK:
-        return false;
+        return MIRROR_TAKEN_BAD;
     }
-    if (r->pos <= s->line.seen)
-        return false;
-    if (r->op == MIRROR_JOIN)
-        is_good = take_join(s, r, &lsn);
-    else if (r->op == MIRROR_DATA)
-        is_good = re->ops->data(re->arg, s, &r->data, &lsn);
-    else if (r->op == MIRROR_DONE)
-        take_done(s, r, &lsn);
-    else
-        take_leave(s, r);
-    if (is_good)
-        mirror_line_add(&s->line, r->pos, lsn);
-    return is_good;
+    UNREACHABLE("record of a source");
 }
 
 /* ---- copies -------------------------------------------------------------------------------------

@@ -30,6 +30,12 @@ struct mirror_copy {
     void *owner; /* the caller's */
 };
 
+enum mirror_taken {
+    MIRROR_TAKEN,
+    MIRROR_TAKEN_LATER, /* not yet, or not all of it: to be said once more, before what follows */
+    MIRROR_TAKEN_BAD,   /* it is not as it must be */
+};
+
 struct mirror_replica_ops {
     /* STATE, OFFER, REFUSED, ACK: leave in the order of the calls. */
     void (*say)(void *arg, struct mirror_source *to, const struct mirror_record *r);
@@ -37,15 +43,19 @@ struct mirror_replica_ops {
     /* Its next positions; *out is empty, and the core's afterwards. */
     void (*starts)(void *arg, struct mirror_copy *c, struct mirror_starts *out);
 
-    /* The history is another one: to be written. If `cut` is not NULL, what is at or behind it goes
-     * first, and its next positions are lowered to that; if `next` is not NULL, they are raised to
-     * that afterwards. Returns the LSN of what was written last; 0: nothing was. */
-    uint64_t (*history)(void *arg, struct mirror_copy *c, const struct mirror_starts *cut,
-                        const struct mirror_starts *next);
+    /* What is at or behind `cut` goes, and its next positions are lowered to that. It is written
+     * with the history that follows, in one record: a crash must not come between. TAKEN or LATER:
+     * there is much, or it is being found out. */
+    enum mirror_taken (*cut)(void *arg, struct mirror_copy *c, const struct mirror_starts *cut);
+
+    /* The history is another one: to be written. If `next` is not NULL, its next positions are
+     * raised to that. Returns the LSN of what was written; 0: nothing was. */
+    uint64_t (*history)(void *arg, struct mirror_copy *c, const struct mirror_starts *next);
 
     /* A record of the journal: what it says of queues of which mirror_replica_takes says so is
-     * done. The same about the LSN; false: it is malformed. */
-    bool (*data)(void *arg, struct mirror_source *from, const struct mirror_data *d, uint64_t *lsn);
+     * done; what was done when it was said before is not done again. *lsn, which is 0, as above. */
+    enum mirror_taken (*data)(void *arg, struct mirror_source *from, const struct mirror_data *d,
+                              uint64_t *lsn);
 
     /* Positions that are here, from `from` on, MIRROR_RUNS_MAX at most: *to is up to where that is
      * all, MIRROR_TO_END if there is nothing behind. False: it is being found out; see
@@ -63,8 +73,10 @@ struct mirror_source *mirror_source_new(struct mirror_replica *r, void *owner);
 void mirror_source_free(struct mirror_source **s);
 void *mirror_source_owner(const struct mirror_source *s);
 
-/* A record came. False: it is not as it must be, and the session is to be given up. */
-MUST_CHECK bool mirror_source_take(struct mirror_source *s, const struct mirror_record *r);
+/* A record came. BAD: the session is to be given up. LATER: nothing else of this source is shown
+ * until the same record was taken; when to try again the caller knows, from ops.cut or ops.data. */
+MUST_CHECK enum mirror_taken mirror_source_take(struct mirror_source *s,
+                                                const struct mirror_record *r);
 
 /* This node mirrors the queue; the history is taken. */
 struct mirror_copy *mirror_replica_begin(struct mirror_replica *r, uint64_t qid, uint64_t epoch,

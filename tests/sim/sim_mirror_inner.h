@@ -102,7 +102,9 @@ struct smr_copy { /* what is in memory of one queue */
     uint32_t next[SMR_PRIORITIES];
     struct mirror_queue *master; /* one of these, or neither */
     struct mirror_copy *copy;
-    struct mirror_history history; /* while neither */
+    struct mirror_history history;         /* while neither */
+    struct mirror_run cut[SMR_PRIORITIES]; /* to be written with the history that follows */
+    unsigned cut_count;
 };
 
 struct smr_node {
@@ -247,6 +249,7 @@ void smr_meta_decide(struct smr *w);
 /* sim_mirror_net.c */
 void smr_line_push(struct smr_line *l, const void *bytes, size_t len);
 bool smr_line_pop(struct smr_line *l, struct smr_packet *out);
+void smr_line_put_back(struct smr_line *l, const struct smr_packet *p); /* the one popped last */
 void smr_line_clear(struct smr_line *l);
 void smr_line_fini(struct smr_line *l);
 void smr_link_init(struct smr *w, unsigned from, unsigned to);

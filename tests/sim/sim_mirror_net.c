@@ -35,6 +35,14 @@ bool smr_line_pop(struct smr_line *l, struct smr_packet *out)
     return true;
 }
 
+void smr_line_put_back(struct smr_line *l, const struct smr_packet *p)
+{
+    if (l->count == 0)
+        l->head = 1; /* it began anew when it was empty */
+    l->items[--l->head] = *p;
+    l->count++;
+}
+
 void smr_line_clear(struct smr_line *l)
 {
     struct smr_packet p;
@@ -169,9 +177,13 @@ bool smr_link_deliver(struct smr_link *l)
     if (forth && back)
         forth = smr_below(w, 2) == 0;
     if (forth && take(l, &l->forth, &p, &r)) {
-        bool is_good = mirror_source_take(l->source, &r);
-        if (!is_good)
+        enum mirror_taken taken = mirror_source_take(l->source, &r);
+        if (taken == MIRROR_TAKEN_BAD)
             smr_fail(w, "node %u does not understand node %u", l->to, l->from);
+        if (taken == MIRROR_TAKEN_LATER) {
+            smr_line_put_back(&l->forth, &p);
+            p.bytes = NULL;
+        }
         if (smr_below(w, 2) == 0 || w->is_healing)
             smr_node_flush(to);
     } else if (back && take(l, &l->back, &p, &r)) {

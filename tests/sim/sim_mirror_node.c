@@ -90,13 +90,10 @@ static uint64_t settle_one(struct smr_node *n, unsigned queue, uint64_t position
                                                         .last = position });
 }
 
-/* What is written of it goes into one record with the history that says so: a crash must not come
- * between. */
-static unsigned cut(struct smr_node *n, unsigned queue, const struct mirror_starts *at_or_behind,
-                    struct mirror_run runs[SMR_PRIORITIES])
+/* What is written of it goes into one record with the history that says so. */
+static void cut(struct smr_node *n, unsigned queue, const struct mirror_starts *at_or_behind)
 {
     struct smr_copy *c = &n->queues[queue];
-    unsigned count = 0;
     for (unsigned p = 0; p < SMR_PRIORITIES; p++) {
         uint64_t from = mirror_starts_of(at_or_behind, smr_base(p));
         uint64_t end = smr_base(p) + c->next[p];
@@ -104,9 +101,16 @@ static unsigned cut(struct smr_node *n, unsigned queue, const struct mirror_star
             continue;
         c->next[p] = (uint32_t)(from - smr_base(p));
         if (take_out(n, queue, (struct mirror_run){ from, end - 1 }))
-            runs[count++] = (struct mirror_run){ from, end - 1 };
+            c->cut[c->cut_count++] = (struct mirror_run){ from, end - 1 };
     }
-    return count;
+}
+
+static uint64_t put_history(struct smr_node *n, unsigned queue, const struct mirror_history *h)
+{
+    struct smr_copy *c = &n->queues[queue];
+    uint64_t lsn = smr_disk_put_history(&n->disk, queue, h, c->cut, c->cut_count);
+    c->cut_count = 0;
+    return lsn;
 }
 
 static void raise_next(struct smr_copy *c, const struct mirror_starts *least)
@@ -331,15 +335,21 @@ static void op_copy_starts(void *arg, struct mirror_copy *c, struct mirror_start
     starts_of(&n->queues[queue_of(c->qid)], out);
 }
 
-static uint64_t op_history(void *arg, struct mirror_copy *c,
-                           const struct mirror_starts *at_or_behind,
-                           const struct mirror_starts *next)
+static enum mirror_taken op_cut(void *arg, struct mirror_copy *c,
+                                const struct mirror_starts *at_or_behind)
+{
+    struct smr_node *n = arg;
+    if (is_late(n))
+        return MIRROR_TAKEN_LATER;
+    cut(n, queue_of(c->qid), at_or_behind);
+    return MIRROR_TAKEN;
+}
+
+static uint64_t op_history(void *arg, struct mirror_copy *c, const struct mirror_starts *next)
 {
     struct smr_node *n = arg;
     unsigned queue = queue_of(c->qid);
-    struct mirror_run runs[SMR_PRIORITIES];
-    unsigned count = at_or_behind != NULL ? cut(n, queue, at_or_behind, runs) : 0;
-    uint64_t lsn = smr_disk_put_history(&n->disk, queue, &c->history, runs, count);
+    uint64_t lsn = put_history(n, queue, &c->history);
     if (next != NULL)
         raise_next(&n->queues[queue], next);
     return lsn;
@@ -387,14 +397,16 @@ static uint64_t take_settle(struct smr_node *n, struct mirror_source *from, stru
     return last;
 }
 
-static bool op_data(void *arg, struct mirror_source *from, const struct mirror_data *d,
-                    uint64_t *lsn)
+static enum mirror_taken op_data(void *arg, struct mirror_source *from, const struct mirror_data *d,
+                                 uint64_t *lsn)
 {
     struct smr_node *n = arg;
     struct wire in = wire_over(d->payload);
+    if (is_late(n))
+        return MIRROR_TAKEN_LATER;
     *lsn = d->type == SMR_MSG ? take_message(n, from, &in, d->count)
                               : take_settle(n, from, &in, d->count);
-    return !in.ran_out && wire_left(&in) == 0;
+    return !in.ran_out && wire_left(&in) == 0 ? MIRROR_TAKEN : MIRROR_TAKEN_BAD;
 }
 
 static bool op_held(void *arg, struct mirror_copy *c, uint64_t from, struct mirror_run *out,
@@ -419,6 +431,7 @@ static bool op_held(void *arg, struct mirror_copy *c, uint64_t from, struct mirr
 static const struct mirror_replica_ops replica_ops = {
     .say = op_say_back,
     .starts = op_copy_starts,
+    .cut = op_cut,
     .history = op_history,
     .data = op_data,
     .held = op_held,
@@ -431,13 +444,11 @@ static void lead(struct smr_node *n, unsigned queue, const struct smr_placement 
 {
     struct smr_copy *c = &n->queues[queue];
     struct mirror_starts at_or_behind;
-    struct mirror_run runs[SMR_PRIORITIES];
-    unsigned count = 0;
     if (mirror_history_back(&c->history, &at_or_behind))
-        count = cut(n, queue, &at_or_behind, runs);
+        cut(n, queue, &at_or_behind);
     mirror_starts_fini(&at_or_behind);
     c->master = mirror_master_begin(n->master, queue + 1u, p->epoch, &c->history, true, c, placed);
-    uint64_t lsn = smr_disk_put_history(&n->disk, queue, &c->master->history, runs, count);
+    uint64_t lsn = put_history(n, queue, &c->master->history);
     raise_next(c, mirror_history_starts(&c->master->history));
     mirror_master_written(n->master, c->master->last_pos, lsn);
     smr_say(n->world, "node %u leads queue %u in epoch %u", n->number, queue, (unsigned)p->epoch);

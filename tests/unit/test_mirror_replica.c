@@ -14,6 +14,7 @@ struct host {
     uint64_t lsn; /* given last */
     unsigned cuts;
     bool is_away; /* what is here is not known yet */
+    bool is_busy; /* nothing can be taken */
 };
 
 static void on_say(void *arg, struct mirror_source *to, const struct mirror_record *r)
@@ -31,22 +32,33 @@ static void on_starts(void *arg, struct mirror_copy *c, struct mirror_starts *ou
     mirror_starts_raise(out, 5);
 }
 
-static uint64_t on_history(void *arg, struct mirror_copy *c, const struct mirror_starts *cut,
-                           const struct mirror_starts *next)
+static enum mirror_taken on_cut(void *arg, struct mirror_copy *c, const struct mirror_starts *cut)
+{
+    struct host *h = arg;
+    (void)c;
+    (void)cut;
+    if (h->is_busy)
+        return MIRROR_TAKEN_LATER;
+    h->cuts++;
+    return MIRROR_TAKEN;
+}
+
+static uint64_t on_history(void *arg, struct mirror_copy *c, const struct mirror_starts *next)
 {
     struct host *h = arg;
     (void)c;
     (void)next;
-    h->cuts += cut != NULL;
     return ++h->lsn;
 }
 
-static bool on_data(void *arg, struct mirror_source *from, const struct mirror_data *d,
-                    uint64_t *lsn)
+static enum mirror_taken on_data(void *arg, struct mirror_source *from, const struct mirror_data *d,
+                                 uint64_t *lsn)
 {
     struct host *h = arg;
+    if (h->is_busy)
+        return MIRROR_TAKEN_LATER;
     *lsn = mirror_replica_takes(h->r, from, QID) != NULL ? ++h->lsn : 0;
-    return d->type == 1;
+    return d->type == 1 ? MIRROR_TAKEN : MIRROR_TAKEN_BAD;
 }
 
 static bool on_held(void *arg, struct mirror_copy *c, uint64_t from, struct mirror_run *out,
@@ -60,9 +72,12 @@ static bool on_held(void *arg, struct mirror_copy *c, uint64_t from, struct mirr
     return !h->is_away;
 }
 
-static const struct mirror_replica_ops ops = {
-    .say = on_say, .starts = on_starts, .history = on_history, .data = on_data, .held = on_held
-};
+static const struct mirror_replica_ops ops = { .say = on_say,
+                                               .starts = on_starts,
+                                               .cut = on_cut,
+                                               .history = on_history,
+                                               .data = on_data,
+                                               .held = on_held };
 
 static struct host *host_new(uint64_t epoch)
 {
@@ -74,8 +89,8 @@ static struct host *host_new(uint64_t epoch)
     return &h;
 }
 
-static void take(struct host *h, struct mirror_source *s, enum mirror_op op, uint64_t pos,
-                 uint64_t epoch)
+static enum mirror_taken try(struct mirror_source *s, enum mirror_op op, uint64_t pos,
+                             uint64_t epoch)
 {
     struct mirror_starts starts = { 0 };
     struct mirror_history history = { 0 };
@@ -83,18 +98,24 @@ static void take(struct host *h, struct mirror_source *s, enum mirror_op op, uin
     mirror_starts_raise(&starts, 9);
     if (epoch != 0)
         mirror_history_begin(&history, epoch, &starts);
-    cr_expect(mirror_source_take(s, &(struct mirror_record){ .op = op,
-                                                             .kind = MIRROR_VERSION,
-                                                             .pos = pos,
-                                                             .qid = QID,
-                                                             .epoch = epoch,
-                                                             .data = { .type = 1 },
-                                                             .starts = &starts,
-                                                             .history = &history,
-                                                             .producers = &producers }));
-    (void)h;
+    enum mirror_taken taken =
+        mirror_source_take(s, &(struct mirror_record){ .op = op,
+                                                       .kind = MIRROR_VERSION,
+                                                       .pos = pos,
+                                                       .qid = QID,
+                                                       .epoch = epoch,
+                                                       .data = { .type = 1 },
+                                                       .starts = &starts,
+                                                       .history = &history,
+                                                       .producers = &producers });
     mirror_starts_fini(&starts);
     mirror_history_fini(&history);
+    return taken;
+}
+
+static void take(struct mirror_source *s, enum mirror_op op, uint64_t pos, uint64_t epoch)
+{
+    cr_expect(eq(int, try(s, op, pos, epoch), MIRROR_TAKEN));
 }
 
 /* The next that it said. */
@@ -108,7 +129,7 @@ static const struct mirror_record *said(struct host *h, unsigned index, enum mir
 Test(mirror_replica, says_who_it_is)
 {
     struct host *h = host_new(4);
-    take(h, h->s, MIRROR_HELLO, 0, 0);
+    take(h->s, MIRROR_HELLO, 0, 0);
     cr_expect(eq(u16, said(h, 0, MIRROR_STATE)->shards, 3));
     mirror_replica_free(&h->r);
 }
@@ -116,12 +137,12 @@ Test(mirror_replica, says_who_it_is)
 Test(mirror_replica, acknowledges_what_its_disk_has)
 {
     struct host *h = host_new(4);
-    take(h, h->s, MIRROR_JOIN, 10, 4);
+    take(h->s, MIRROR_JOIN, 10, 4);
     cr_expect(eq(u32, h->cuts, 1), "nothing in common");
     const struct mirror_record *o = said(h, 0, MIRROR_OFFER);
     cr_expect(eq(u64, o->pos, 10));
     cr_expect(eq(u64, o->to, 4));
-    take(h, h->s, MIRROR_DATA, 12, 0);
+    take(h->s, MIRROR_DATA, 12, 0);
     mirror_replica_flush(h->r);
     const struct mirror_record *a = said(h, 1, MIRROR_ACK);
     cr_expect(eq(u64, a->from, 12));
@@ -131,7 +152,7 @@ Test(mirror_replica, acknowledges_what_its_disk_has)
     cr_expect(eq(u64, said(h, 2, MIRROR_ACK)->to, 11));
     mirror_replica_flush(h->r);
     cr_expect(eq(u32, h->said_count, 3), "nothing new");
-    take(h, h->s, MIRROR_DONE, 15, 0);
+    take(h->s, MIRROR_DONE, 15, 0);
     mirror_replica_durable(h->r, 3);
     mirror_replica_flush(h->r);
     cr_expect(eq(u64, said(h, 3, MIRROR_ACK)->to, 15));
@@ -142,9 +163,9 @@ Test(mirror_replica, acknowledges_what_its_disk_has)
 Test(mirror_replica, says_that_it_takes_no_more_before_it_acknowledges)
 {
     struct host *h = host_new(4);
-    take(h, h->s, MIRROR_JOIN, 10, 4);
+    take(h->s, MIRROR_JOIN, 10, 4);
     mirror_replica_fence(h->r, h->c, 8);
-    take(h, h->s, MIRROR_DATA, 11, 0);
+    take(h->s, MIRROR_DATA, 11, 0);
     mirror_replica_flush(h->r);
     const struct mirror_record *r = said(h, 1, MIRROR_REFUSED);
     cr_expect(eq(int, r->kind, MIRROR_REFUSED_FENCED));
@@ -157,12 +178,12 @@ Test(mirror_replica, says_that_it_takes_no_more_before_it_acknowledges)
 Test(mirror_replica, follows_the_epoch_that_it_knows_and_no_other)
 {
     struct host *h = host_new(4);
-    take(h, h->s, MIRROR_JOIN, 1, 3);
+    take(h->s, MIRROR_JOIN, 1, 3);
     cr_expect(eq(int, said(h, 0, MIRROR_REFUSED)->kind, MIRROR_REFUSED_FENCED));
-    take(h, h->s, MIRROR_JOIN, 2, 5);
+    take(h->s, MIRROR_JOIN, 2, 5);
     cr_expect(eq(int, said(h, 1, MIRROR_REFUSED)->kind, MIRROR_REFUSED_LATER));
     mirror_replica_fence(h->r, h->c, 5);
-    take(h, h->s, MIRROR_JOIN, 3, 5);
+    take(h->s, MIRROR_JOIN, 3, 5);
     (void)said(h, 2, MIRROR_OFFER);
     mirror_replica_free(&h->r);
 }
@@ -173,7 +194,7 @@ Test(mirror_replica, a_queue_that_it_does_not_know_may_come)
     struct mirror_history history;
     mirror_replica_end(h->r, &h->c, &history);
     mirror_history_fini(&history);
-    take(h, h->s, MIRROR_JOIN, 1, 4);
+    take(h->s, MIRROR_JOIN, 1, 4);
     cr_expect(eq(int, said(h, 0, MIRROR_REFUSED)->kind, MIRROR_REFUSED_LATER));
     mirror_replica_free(&h->r);
 }
@@ -182,12 +203,12 @@ Test(mirror_replica, takes_from_the_one_that_called_last)
 {
     struct host *h = host_new(4);
     struct mirror_source *other = mirror_source_new(h->r, NULL);
-    take(h, h->s, MIRROR_JOIN, 1, 4);
-    take(h, other, MIRROR_JOIN, 1, 4);
+    take(h->s, MIRROR_JOIN, 1, 4);
+    take(other, MIRROR_JOIN, 1, 4);
     cr_expect(mirror_replica_takes(h->r, other, QID) == h->c);
     cr_expect(mirror_replica_takes(h->r, h->s, QID) == NULL);
     cr_expect(eq(int, said(h, 1, MIRROR_REFUSED)->kind, MIRROR_REFUSED_FENCED));
-    take(h, h->s, MIRROR_LEAVE, 2, 0); /* not its any more */
+    take(h->s, MIRROR_LEAVE, 2, 0); /* not its any more */
     cr_expect(mirror_replica_takes(h->r, other, QID) == h->c);
     mirror_source_free(&other);
     cr_expect(mirror_replica_takes(h->r, h->s, QID) == NULL);
@@ -198,7 +219,7 @@ Test(mirror_replica, offers_when_it_has_found_out)
 {
     struct host *h = host_new(4);
     h->is_away = true;
-    take(h, h->s, MIRROR_JOIN, 1, 4);
+    take(h->s, MIRROR_JOIN, 1, 4);
     cr_expect(eq(u32, h->said_count, 0));
     mirror_replica_loaded(h->r, h->c);
     cr_expect(eq(u32, h->said_count, 0));
@@ -207,8 +228,11 @@ Test(mirror_replica, offers_when_it_has_found_out)
     (void)said(h, 0, MIRROR_OFFER);
     mirror_replica_loaded(h->r, h->c);
     cr_expect(eq(u32, h->said_count, 1));
-    cr_expect(mirror_source_take(
-        h->s, &(struct mirror_record){ .op = MIRROR_NEED, .pos = 1, .qid = QID, .from = 5 }));
+    cr_expect(
+        eq(int,
+           mirror_source_take(
+               h->s, &(struct mirror_record){ .op = MIRROR_NEED, .pos = 1, .qid = QID, .from = 5 }),
+           MIRROR_TAKEN));
     cr_expect(eq(u64, said(h, 1, MIRROR_OFFER)->to, MIRROR_TO_END));
     mirror_replica_free(&h->r);
 }
@@ -216,13 +240,37 @@ Test(mirror_replica, offers_when_it_has_found_out)
 Test(mirror_replica, positions_rise)
 {
     struct host *h = host_new(4);
-    take(h, h->s, MIRROR_DATA, 4, 0);
+    take(h->s, MIRROR_DATA, 4, 0);
     struct mirror_record r = { .op = MIRROR_DATA, .pos = 4, .data = { .type = 1 } };
-    cr_expect(not(mirror_source_take(h->s, &r)));
+    cr_expect(eq(int, mirror_source_take(h->s, &r), MIRROR_TAKEN_BAD));
     r.pos = 5;
     r.data.type = 2;
-    cr_expect(not(mirror_source_take(h->s, &r)), "it is malformed");
+    cr_expect(eq(int, mirror_source_take(h->s, &r), MIRROR_TAKEN_BAD), "it is malformed");
     r = (struct mirror_record){ .op = MIRROR_ACK };
-    cr_expect(not(mirror_source_take(h->s, &r)), "a master's record it is not");
+    cr_expect(eq(int, mirror_source_take(h->s, &r), MIRROR_TAKEN_BAD),
+              "a master's record it is not");
+    mirror_replica_free(&h->r);
+}
+
+Test(mirror_replica, what_cannot_be_taken_yet_is_said_again)
+{
+    struct host *h = host_new(4);
+    h->is_busy = true;
+    cr_expect(eq(int, try(h->s, MIRROR_JOIN, 10, 4), MIRROR_TAKEN_LATER));
+    cr_expect(eq(u64, mirror_history_epoch(&h->c->history), 0), "it does not follow yet");
+    cr_expect(mirror_replica_takes(h->r, h->s, QID) == NULL);
+    mirror_replica_flush(h->r);
+    cr_expect(eq(u32, h->said_count, 0), "and acknowledges nothing");
+    h->is_busy = false;
+    take(h->s, MIRROR_JOIN, 10, 4);
+    (void)said(h, 0, MIRROR_OFFER);
+    h->is_busy = true;
+    cr_expect(eq(int, try(h->s, MIRROR_DATA, 11, 0), MIRROR_TAKEN_LATER));
+    mirror_replica_flush(h->r);
+    cr_expect(eq(u64, said(h, 1, MIRROR_ACK)->from, 10));
+    h->is_busy = false;
+    take(h->s, MIRROR_DATA, 11, 0);
+    mirror_replica_flush(h->r);
+    cr_expect(eq(u64, said(h, 2, MIRROR_ACK)->from, 11));
     mirror_replica_free(&h->r);
 }
