@@ -31,11 +31,12 @@ static struct message *allocate(size_t bytes, bool has_more)
 
 /* `inline_body` is the body, or empty when it is in parts. */
 static struct message *make(struct slice exchange, struct slice key, struct slice props,
-                            struct slice inline_body, uint64_t body_bytes, bool persistent)
+                            struct slice inline_body, uint64_t body_bytes, bool persistent,
+                            bool is_kept)
 {
     CHECK(exchange.len <= UINT8_MAX && key.len <= UINT8_MAX && props.len <= UINT32_MAX);
     CHECK(body_bytes <= UINT32_MAX);
-    bool has_more = body_bytes != inline_body.len || body_bytes >= MESSAGE_LARGE_BYTES;
+    bool has_more = is_kept || body_bytes != inline_body.len || body_bytes >= MESSAGE_LARGE_BYTES;
     size_t names = 2 + exchange.len + key.len;
     struct message *m = allocate(names + props.len + inline_body.len, has_more);
     atomic_init(&m->refs, 1);
@@ -50,7 +51,16 @@ static struct message *make(struct slice exchange, struct slice key, struct slic
 struct message *message_new(struct slice exchange, struct slice key, struct slice props,
                             struct slice body, bool persistent)
 {
-    return make(exchange, key, props, body, body.len, persistent);
+    return make(exchange, key, props, body, body.len, persistent, false);
+}
+
+struct message *message_new_kept(struct slice exchange, struct slice key, struct slice props,
+                                 struct slice body, bool persistent, uint64_t by, uint64_t as)
+{
+    struct message *m = make(exchange, key, props, body, body.len, persistent, true);
+    message_more(m)->kept_by = by;
+    message_more(m)->kept_as = as;
+    return m;
 }
 
 struct message *message_new_parts(struct slice exchange, struct slice key, struct slice props,
@@ -58,7 +68,8 @@ struct message *message_new_parts(struct slice exchange, struct slice key, struc
                                   bool persistent)
 {
     CHECK(part_count != 0 && body_bytes != 0);
-    struct message *m = make(exchange, key, props, slice_of(NULL, 0), body_bytes, persistent);
+    struct message *m =
+        make(exchange, key, props, slice_of(NULL, 0), body_bytes, persistent, false);
     message_more(m)->parts = parts;
     message_more(m)->part_count = part_count;
     return m;
@@ -68,7 +79,7 @@ struct message *message_with_props(const struct message *of, struct slice exchan
                                    struct slice key, struct slice props)
 {
     if (!message_is_in_parts(of))
-        return make(exchange, key, props, message_body(of), of->body_bytes, of->persistent);
+        return make(exchange, key, props, message_body(of), of->body_bytes, of->persistent, false);
     const struct message_more *more = message_more(of);
     struct buf **parts = mem_dup(more->parts, more->part_count * sizeof(struct buf *));
     for (uint32_t i = 0; i < more->part_count; i++)

@@ -25,7 +25,7 @@ struct message {
     uint32_t props_bytes;
     uint16_t names_bytes;
     bool persistent; /* delivery-mode 2 */
-    bool has_more;   /* it is large, or its body is in parts */
+    bool has_more;   /* it is large, its body is in parts, or another node keeps it too */
     uint8_t bytes[];
 };
 _Static_assert(sizeof(struct message) == 16, "there are millions");
@@ -33,6 +33,8 @@ _Static_assert(sizeof(struct message) == 16, "there are millions");
 struct message_more {
     struct buf **parts; /* NULL: the body is inline */
     uint64_t large_id;
+    uint64_t kept_by; /* see message_new_kept; 0: by nobody */
+    uint64_t kept_as;
     uint32_t part_count;
     uint32_t unused[3];
 };
@@ -45,6 +47,11 @@ _Static_assert(sizeof(struct message_more) % 16 == 0, "what stands behind it sta
  * list, see amqp_props). */
 struct message *message_new(struct slice exchange, struct slice key, struct slice props,
                             struct slice body, bool persistent);
+
+/* As message_new, of a content that the other end of a link keeps, too: `by` is the session, as
+ * shard_new_id makes them, and `as` how it calls it. */
+struct message *message_new_kept(struct slice exchange, struct slice key, struct slice props,
+                                 struct slice body, bool persistent, uint64_t by, uint64_t as);
 
 /* The same with a body in parts, whose references (and the array, from mem) it takes. */
 struct message *message_new_parts(struct slice exchange, struct slice key, struct slice props,
@@ -73,6 +80,22 @@ static inline uint64_t message_large_id(const struct message *m)
 }
 
 void message_set_large_id(struct message *m, uint64_t id);
+
+/* Does the other end of this session keep it? Then by this name. What is kept was for one queue
+ * alone, so nobody else hands it out meanwhile. */
+static inline bool message_is_kept(const struct message *m, uint64_t by, uint64_t *as)
+{
+    if (LIKELY(!m->has_more) || message_more(m)->kept_by != by)
+        return false;
+    *as = message_more(m)->kept_as;
+    return true;
+}
+
+/* Of one that was: is it not any more (0), or again? */
+static inline void message_set_kept_by(struct message *m, uint64_t by)
+{
+    message_more(m)->kept_by = by;
+}
 
 static inline struct message *message_ref(struct message *m)
 {

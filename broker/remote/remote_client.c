@@ -29,7 +29,14 @@ struct remote_asked {
 /* A consumer at a queue over there. */
 struct remote_subscriber {
     uint64_t id;
+    uint64_t qid;
     struct port_channel_ref channel;
+};
+
+/* A queue over there that has consumers here. */
+struct remote_consumed {
+    uint64_t qid;
+    uint32_t consumers;
 };
 
 static void init_life(struct remote_client *c)
@@ -37,9 +44,11 @@ static void init_life(struct remote_client *c)
     remote_ring_init(&c->charges, sizeof(struct remote_charge));
     remote_ring_init(&c->awaited, sizeof(struct remote_awaited));
     c->awaited_base = 1;
-    c->taken = c->letter_bytes = 0;
+    c->taken = c->published = c->letter_bytes = 0;
     idmap_init(&c->asks);
     idmap_init(&c->consumers);
+    idmap_init(&c->consumed);
+    remote_kept_init(&c->kept);
     c->took.count = c->sent_back.count = c->settles.count = 0;
 }
 
@@ -91,6 +100,8 @@ void remote_client_free(struct remote_client **client)
     remote_ring_fini(&c->awaited);
     free_asks(c);
     free_all(&c->consumers);
+    free_all(&c->consumed);
+    remote_kept_reset(&c->kept, c->out.pipe.drop, c->out.pipe.arg);
     mem_free(c);
 }
 
@@ -190,19 +201,35 @@ static void await(struct remote_client *c)
     *a = (struct remote_awaited){ c->from, c->number, c->qid_count };
 }
 
+/* To a queue that hands out to this side. One that goes to several of them may be handed out more
+ * than once at a time; one that waits in the outbox would be counted out of its order. */
+static bool may_come_back(const struct remote_client *c)
+{
+    if (LIKELY(c->consumed.count == 0) || c->qid_count != 1 ||
+        remote_outbox_holds(&c->out, key_of(&c->from)))
+        return false;
+    struct wire w = wire_over(slice_of(c->qids, sizeof(uint64_t)));
+    return idmap_get(&c->consumed, wire_u64(&w)) != NULL && remote_kept_wants(&c->kept, c->message);
+}
+
 void remote_client_published(struct remote_client *c)
 {
     if (c->message == NULL)
         return;
     charge(c, c->from.connection, message_cost_bytes(c->message), c->qid_count);
+    c->published += c->qid_count;
     if (c->number != 0)
         await(c);
+    bool is_kept = may_come_back(c);
+    if (is_kept)
+        remote_kept_add(&c->kept, c->message, c->published);
     remote_outbox_put(
         &c->out, key_of(&c->from),
-        &(struct remote_record){ .op = REMOTE_PUBLISH,
-                                 .flags = c->number != 0 ? REMOTE_AWAITED : 0,
-                                 .list = slice_of(c->qids, c->qid_count * sizeof(uint64_t)),
-                                 .message = c->message });
+        &(struct remote_record){
+            .op = REMOTE_PUBLISH,
+            .flags = (uint8_t)((c->number != 0 ? REMOTE_AWAITED : 0) | (is_kept ? REMOTE_KEPT : 0)),
+            .list = slice_of(c->qids, c->qid_count * sizeof(uint64_t)),
+            .message = c->message });
     c->qid_count = 0;
     drop_message(c, &c->message);
 }
@@ -254,6 +281,7 @@ static void on_taken(struct remote_client *c, uint64_t taken)
 {
     uint64_t left = taken - c->taken;
     c->taken = taken;
+    remote_kept_taken(&c->kept, taken, c->out.pipe.drop, c->out.pipe.arg);
     while (left != 0 && c->charges.count != 0) {
         struct remote_charge *first = remote_ring_at(&c->charges, 0);
         uint64_t n = left < first->copies ? left : first->copies;
@@ -356,13 +384,24 @@ static struct remote_asked *take_asked(struct remote_client *c, uint32_t token)
 static void add_consumer(struct remote_client *c, const struct port_request *r)
 {
     struct remote_subscriber *s = mem_alloc(sizeof *s);
-    *s = (struct remote_subscriber){ r->consumer, r->from };
+    *s = (struct remote_subscriber){ r->consumer, r->qid, r->from };
     idmap_put(&c->consumers, s->id, s);
+    struct remote_consumed *q = idmap_get(&c->consumed, s->qid);
+    if (q == NULL) {
+        q = mem_zalloc(sizeof *q);
+        q->qid = s->qid;
+        idmap_put(&c->consumed, q->qid, q);
+    }
+    q->consumers++;
 }
 
 static void forget_consumer(struct remote_client *c, uint64_t id)
 {
-    mem_free(idmap_take(&c->consumers, id));
+    struct remote_subscriber *s = idmap_take(&c->consumers, id);
+    struct remote_consumed *q = s != NULL ? idmap_get(&c->consumed, s->qid) : NULL;
+    if (q != NULL && --q->consumers == 0)
+        mem_free(idmap_take(&c->consumed, s->qid));
+    mem_free(s);
 }
 
 static uint8_t flags_of(const struct port_request *r)
@@ -470,18 +509,37 @@ void remote_client_abandon(struct remote_client *c, uint64_t qid, uint64_t consu
         &(struct remote_record){ .op = REMOTE_ABANDON, .qid = qid, .consumer = consumer });
 }
 
+/* False: it goes back. */
+static bool offer(struct remote_client *c, const struct remote_subscriber *s,
+                  const struct remote_record *r, struct message *m)
+{
+    bool taken = s != NULL && m != NULL &&
+                 c->ops->offer(c->arg, &s->channel, r->consumer, r->tag, m,
+                               (r->flags & REMOTE_REDELIVERED) != 0);
+    gather(c, taken ? &c->took : &c->sent_back, r->tag);
+    return taken;
+}
+
 static void on_delivery(struct remote_client *c, struct remote_record *r)
 {
     const struct remote_subscriber *s = idmap_get(&c->consumers, r->consumer);
     struct message *m = s != NULL ? remote_message(r) : NULL;
-    bool taken = false;
-    if (LIKELY(m != NULL)) {
+    if (LIKELY(m != NULL))
         c->ops->count(c->arg, (int64_t)message_cost_bytes(m));
-        taken = c->ops->offer(c->arg, &s->channel, r->consumer, r->tag, m,
-                              (r->flags & REMOTE_REDELIVERED) != 0);
+    (void)offer(c, s, r, m);
+    if (LIKELY(m != NULL))
         drop_message(c, &m);
-    }
-    gather(c, taken ? &c->took : &c->sent_back, r->tag);
+}
+
+/* One of our own has come back. False: there is none of that name. */
+static bool on_delivery_of_kept(struct remote_client *c, const struct remote_record *r)
+{
+    struct message *m = remote_kept_find(&c->kept, r->number);
+    if (m == NULL)
+        return false;
+    if (offer(c, idmap_get(&c->consumers, r->consumer), r, m))
+        remote_kept_drop_found(&c->kept, c->out.pipe.drop, c->out.pipe.arg);
+    return true;
 }
 
 typedef void (*consumer_fn)(void *arg, const struct port_channel_ref *to, uint64_t consumer);
@@ -497,11 +555,11 @@ static void tell_consumer(struct remote_client *c, uint64_t consumer, consumer_f
 
 static void on_cancelled(struct remote_client *c, uint64_t consumer)
 {
-    struct remote_subscriber *s = idmap_take(&c->consumers, consumer);
+    const struct remote_subscriber *s = idmap_get(&c->consumers, consumer);
     if (s == NULL)
         return;
     struct port_channel_ref to = s->channel;
-    mem_free(s);
+    forget_consumer(c, consumer);
     c->ops->cancelled(c->arg, &to, consumer);
 }
 
@@ -516,6 +574,8 @@ static bool on_record(struct remote_client *c, struct remote_record *r)
             return false;
         on_delivery(c, r);
         return true;
+    case REMOTE_DELIVER_KEPT:
+        return on_delivery_of_kept(c, r);
     case REMOTE_TAKEN:
         on_taken(c, r->number);
         return true;
@@ -633,6 +693,8 @@ void remote_client_lost(struct remote_client *c)
     struct remote_ring awaited = c->awaited;
     struct idmap asks = c->asks;
     struct idmap consumers = c->consumers;
+    free_all(&c->consumed);
+    remote_kept_reset(&c->kept, c->out.pipe.drop, c->out.pipe.arg);
     c->life = c->life == UINT16_MAX ? 1 : (uint16_t)(c->life + 1);
     remote_outbox_reset(&c->out);
     remote_inbox_reset(&c->in);

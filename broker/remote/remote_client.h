@@ -17,6 +17,7 @@
 #define WARREN_REMOTE_CLIENT_H
 
 #include "remote/remote_inbox.h"
+#include "remote/remote_kept.h"
 #include "remote/remote_outbox.h"
 #include "remote/remote_ring.h"
 
@@ -60,12 +61,15 @@ struct remote_client {
     struct remote_inbox in;
     uint16_t life;              /* never 0 */
     uint64_t taken;             /* copies, in this life */
+    uint64_t published;         /* the same */
     uint64_t letter_bytes;      /* of charges to nobody */
     struct remote_ring charges; /* struct remote_charge, eldest first */
     struct remote_ring awaited; /* struct remote_awaited, by their number on the link */
     uint64_t awaited_base;      /* the first one's */
     struct idmap asks;          /* struct remote_asked by token */
     struct idmap consumers;     /* struct remote_subscriber by id */
+    struct idmap consumed;      /* struct remote_consumed: queues that those are at, by qid */
+    struct remote_kept kept;    /* what may come back to them */
     uint32_t last_token;
     struct remote_runs took, sent_back, settles;
     enum port_settle settle_how;

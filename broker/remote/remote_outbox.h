@@ -70,6 +70,13 @@ static inline size_t remote_outbox_waiting(const struct remote_outbox *o)
     return o->waiting_bytes + o->held_bytes;
 }
 
+/* Does something of this channel wait here behind a large content? Then what others say overtakes
+ * what it says now. */
+static inline bool remote_outbox_holds(const struct remote_outbox *o, uint64_t channel)
+{
+    return UNLIKELY(o->held.count != 0) && idmap_get(&o->held, channel) != NULL;
+}
+
 /* One for a channel of a node, as `channel` above. */
 static inline uint64_t remote_channel_key(const struct port_channel_ref *c)
 {

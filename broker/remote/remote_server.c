@@ -3,9 +3,11 @@
 #define PROMISED_FIRST 64u
 
 struct remote_server *remote_server_new(const struct remote_server_ops *ops, void *arg,
-                                        const struct remote_pipe *pipe)
+                                        const struct remote_pipe *pipe, uint64_t id)
 {
+    CHECK(id != 0);
     struct remote_server *s = mem_zalloc(sizeof *s);
+    s->id = id;
     s->ops = ops;
     s->arg = arg;
     remote_outbox_init(&s->out, pipe);
@@ -39,7 +41,7 @@ void remote_server_free(struct remote_server **server)
     remote_inbox_reset(&s->in);
     confirm_fini(&s->confirm);
     unacked_fini(&s->unacked);
-    remote_ring_fini(&s->under_way);
+    remote_forget_under_way(s);
     free_all(&s->consumers);
     free_all(&s->promised);
     mem_free(s);
@@ -122,9 +124,19 @@ static void publish_to(struct remote_server *s, struct slice qids, struct messag
     }
 }
 
+static struct message *message_of(struct remote_server *s, struct remote_record *r)
+{
+    if ((r->flags & REMOTE_KEPT) == 0)
+        return remote_message(r);
+    if (r->assembled != NULL || r->list.len != sizeof(uint64_t))
+        return NULL; /* such are not kept */
+    s->kept_read += r->content.names.len + r->content.props.len + r->content.body.len;
+    return remote_message_kept(r, s->id, s->kept_read);
+}
+
 static bool on_publish(struct remote_server *s, struct remote_record *r)
 {
-    struct message *m = r->has_content && r->list.len != 0 ? remote_message(r) : NULL;
+    struct message *m = r->has_content && r->list.len != 0 ? message_of(s, r) : NULL;
     if (m == NULL)
         return false;
     s->ops->made(s->arg, m);

@@ -81,6 +81,8 @@ struct remote_server {
     struct remote_outbox out;
     struct remote_inbox in;
     bool is_lost;
+    uint64_t id;            /* of the session, as messages name it that the other side keeps */
+    uint64_t kept_read;     /* octets of all that were, see remote_kept.h */
     struct confirm confirm; /* of publishes that are awaited, by their number on the link */
     uint64_t taken, told_taken;
     struct unacked unacked;
@@ -93,8 +95,9 @@ struct remote_server {
     uint64_t under_way_bytes;
 };
 
+/* `id` is no other session's of this process, nor 0. */
 struct remote_server *remote_server_new(const struct remote_server_ops *ops, void *arg,
-                                        const struct remote_pipe *pipe);
+                                        const struct remote_pipe *pipe, uint64_t id);
 
 /* Without a word to anybody, unless it was lost before. */
 void remote_server_free(struct remote_server **s);

@@ -10,6 +10,7 @@
 /* A delivery that the other side has not taken yet. */
 struct remote_under_way {
     struct remote_delivery delivery;
+    struct message *named; /* a reference to one that the other side keeps; NULL: it was sent */
     bool done;
 };
 
@@ -52,5 +53,8 @@ void remote_wake_those_away(struct remote_server *s);
 /* The session is over. */
 void remote_abandon_all(struct remote_server *s);
 void remote_return_all(struct remote_server *s);
+
+/* What is under way is forgotten. */
+void remote_forget_under_way(struct remote_server *s);
 
 #endif

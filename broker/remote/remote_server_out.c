@@ -1,5 +1,7 @@
 #include "remote/remote_server_inner.h"
 
+#include "remote/remote_kept.h"
+
 /* With so much waiting for the link nothing more is taken from queues, until it is less. */
 #define WAITING_MANY_BYTES ((size_t)8 * 1024 * 1024)
 #define WAITING_FEW_BYTES  ((size_t)2 * 1024 * 1024)
@@ -23,7 +25,7 @@ uint64_t remote_add_under_way(struct remote_server *s, const struct remote_deliv
     }
     CHECK(tag == s->under_way_base + s->under_way.count);
     struct remote_under_way *u = remote_ring_add(&s->under_way);
-    *u = (struct remote_under_way){ *d, done };
+    *u = (struct remote_under_way){ .delivery = *d, .done = done };
     return tag;
 }
 
@@ -74,6 +76,37 @@ static bool turn_away(struct remote_server *s, struct remote_subscription *c)
     return true;
 }
 
+/* The other side has it still, if this reaches it before it hears of much else that we have read.
+ * Then it has no other name until it comes back. */
+static bool is_named(struct remote_server *s, const struct remote_subscription *c,
+                     struct message *m, uint64_t *as)
+{
+    if (LIKELY(!message_is_kept(m, s->id, as)) || s->kept_read - *as > REMOTE_KEPT_BYTES ||
+        remote_outbox_holds(&s->out, c->channel))
+        return false;
+    message_set_kept_by(m, 0);
+    struct remote_under_way *last = remote_ring_at(&s->under_way, s->under_way.count - 1);
+    last->named = message_ref(m);
+    return true;
+}
+
+/* It is no longer under way. One that was sent back is kept over there still. */
+static void drop_named(struct remote_server *s, struct remote_under_way *u)
+{
+    if (LIKELY(u->named == NULL))
+        return;
+    if (u->delivery.refused)
+        message_set_kept_by(u->named, s->id);
+    s->out.pipe.drop(s->out.pipe.arg, &u->named);
+}
+
+void remote_forget_under_way(struct remote_server *s)
+{
+    for (; s->under_way.count != 0; remote_ring_drop_first(&s->under_way))
+        drop_named(s, remote_ring_at(&s->under_way, 0));
+    remote_ring_fini(&s->under_way);
+}
+
 bool remote_server_deliver(struct remote_server *s, const struct remote_delivery *d,
                            struct message *m)
 {
@@ -84,12 +117,16 @@ bool remote_server_deliver(struct remote_server *s, const struct remote_delivery
     c->out++;
     c->credit -= c->credit != PORT_ANY;
     s->under_way_bytes += d->bytes;
-    remote_say(s, c->channel,
-               &(struct remote_record){ .op = REMOTE_DELIVER,
-                                        .flags = d->redelivered ? REMOTE_REDELIVERED : 0,
-                                        .consumer = d->consumer,
-                                        .tag = tag,
-                                        .message = m });
+    struct remote_record r = { .op = REMOTE_DELIVER,
+                               .flags = d->redelivered ? REMOTE_REDELIVERED : 0,
+                               .consumer = d->consumer,
+                               .tag = tag,
+                               .message = m };
+    if (is_named(s, c, m, &r.number)) {
+        r.op = REMOTE_DELIVER_KEPT;
+        r.message = NULL;
+    }
+    remote_say(s, c->channel, &r);
     return true;
 }
 
@@ -118,6 +155,7 @@ static void one_returned(struct remote_server *s, uint64_t tag, bool refused)
     }
     if (refused && !u->delivery.auto_ack)
         (void)unacked_take(&s->unacked, tag, &e);
+    drop_named(s, u);
     s->ops->returned(s->arg, &u->delivery);
 }
 
@@ -230,6 +268,7 @@ void remote_return_all(struct remote_server *s)
         u->delivery.seen = true;
         if (u->delivery.refused)
             (void)unacked_take(&s->unacked, s->under_way_base, &e);
+        drop_named(s, u);
         s->ops->returned(s->arg, &u->delivery);
     }
     s->ops->returned_all(s->arg);

@@ -177,6 +177,16 @@ struct message *remote_message(struct remote_record *r)
     return m;
 }
 
+struct message *remote_message_kept(struct remote_record *r, uint64_t by, uint64_t as)
+{
+    struct slice exchange, key;
+    CHECK(r->assembled == NULL);
+    if (!remote_names(r->content.names, &exchange, &key))
+        return NULL;
+    return message_new_kept(exchange, key, r->content.props, r->content.body,
+                            (r->flags & REMOTE_PERSISTENT) != 0, by, as);
+}
+
 bool remote_next_qid(struct slice *list, uint64_t *qid)
 {
     struct wire w = wire_over(*list);

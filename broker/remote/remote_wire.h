@@ -12,6 +12,10 @@
  * Deliveries have tags, which the answering side numbers from 1 on: what is settled, taken or sent
  * back is named by ranges of them. Publishes that somebody waits for are numbered in the same way
  * by both sides, each for itself, in the order in which they travel.
+ *
+ * What is published to a queue that has a consumer at the asking side may be on its way back at
+ * once. Who asks then keeps it for a while (REMOTE_KEPT), and who answers may name it (DELIVER_KEPT)
+ * instead of sending all of it again: see remote_kept.h.
  */
 #ifndef WARREN_REMOTE_WIRE_H
 #define WARREN_REMOTE_WIRE_H
@@ -67,6 +71,7 @@
     X(SERVED, 38, 0x0020u)                                                                         \
     X(CANCELLED, 39, 0x0020u)                                                                      \
     X(REPLY_KNOWN, 40, 0x0001u | 0x0008u)                                                          \
+    X(DELIVER_KEPT, 41, 0x0001u | 0x0020u | 0x0040u | 0x0100u) /* number: see remote_kept.h */     \
     /* by both */                                                                                  \
     X(BEGIN, 64, 0x0002u | REMOTE_HAS_BYTES) /* kind: slot; a record whose content is to come */   \
     X(PART, 65, 0x0002u | REMOTE_HAS_BYTES)  /* kind: slot */                                      \
@@ -86,6 +91,7 @@ enum remote_flag {
     REMOTE_REDELIVERED = 0x08, /* DELIVER, ANSWER */
     REMOTE_UNUSED = 0x10,      /* ANSWER */
     REMOTE_YES = 0x10,         /* REPLY_KNOWN */
+    REMOTE_KEPT = 0x10,        /* PUBLISH: the content is kept; not with REMOTE_IN_PARTS */
     REMOTE_DURABLE = 0x04,     /* ASK */
     REMOTE_NO_ACK = 0x10,      /* ASK */
     REMOTE_EXCLUSIVE = 0x20,   /* ASK */
@@ -149,6 +155,9 @@ MUST_CHECK bool remote_take(struct wire *w, struct remote_record *out);
 /* The message that came with it: a reference, made now or, when it came in parts, taken. NULL: its
  * names make no message. */
 struct message *remote_message(struct remote_record *r);
+
+/* The same of one that is kept, see message_new_kept; it did not come in parts. */
+struct message *remote_message_kept(struct remote_record *r, uint64_t by, uint64_t as);
 
 /* Lists, from their octets: false at the end. */
 bool remote_next_qid(struct slice *list, uint64_t *qid);

@@ -69,6 +69,42 @@ class Forming(ClusterCase):
         c.wait_queues(names)
 
 
+class Through(ClusterCase):
+    """Another node's queue, published to and consumed over one that only passes it on."""
+
+    def test_what_was_published_here_comes_back_as_it_was(self):
+        c = self.cluster(2).start()
+        self.declare(c.nodes[0], ["q"])
+        conn = self.connect_to(c.nodes[1])
+        gives, takes = conn.channel(), conn.channel()
+        takes.call("basic.qos", prefetch_count=1)
+        takes.call("basic.consume", queue="q")
+        bodies = [bytes([i]) * size for i, size in enumerate((10, 600, 5000, 40000, 300000, 700))]
+        for body in bodies:
+            gives.publish("", "q", body, props={"delivery_mode": 2, "headers": {"n": len(body)}})
+        for body in bodies:
+            # Taken, given back, and then by another channel that has not published it either.
+            first = takes.expect("basic.deliver")
+            self.assertEqual((first.body, first.redelivered), (body, False))
+            takes.send("basic.nack", delivery_tag=first.delivery_tag, requeue=True)
+            again = takes.expect("basic.deliver")
+            self.assertEqual((again.body, again.redelivered), (body, True))
+            self.assertEqual(again.props["headers"]["n"], len(body))
+            takes.send("basic.ack", delivery_tag=again.delivery_tag)
+
+    def test_a_consumer_at_a_third_node_gets_what_was_kept_for_another(self):
+        c = self.cluster().start()
+        self.declare(c.nodes[0], ["q"])
+        near, far = self.connect_to(c.nodes[1]).channel(), self.connect_to(c.nodes[2]).channel()
+        for ch in (near, far):
+            ch.call("basic.consume", queue="q", no_ack=True)
+        sent = [b"%04d" % i * 500 for i in range(40)]
+        for body in sent:
+            near.publish("", "q", body)
+        got = [ch.expect("basic.deliver").body for ch in (near, far) for _ in range(20)]
+        self.assertEqual(sorted(got), sent)
+
+
 class Losing(ClusterCase):
     def test_the_one_that_leads_is_killed(self):
         c = self.cluster().start().wait_voters()

@@ -14,6 +14,7 @@
 
 #define QID        500u
 #define WHERE      3u
+#define SESSION    (1ull << 48 | 9)
 #define FRAMES_MAX 4096u
 #define EVENTS_MAX 8192u
 
@@ -40,13 +41,18 @@ struct world {
     struct event events[EVENTS_MAX];
     unsigned event_count;
     int64_t counted;
-    bool refuses; /* channels take nothing */
+    bool is_fresh;         /* memory was counted for what is offered next */
+    bool refuses;          /* channels take nothing */
+    uint64_t last_offered; /* what its body begins with */
     struct port_request answer;
     /* the queue's side */
     enum port_published published;
     bool waits;
     bool is_gone;
     unsigned messages; /* published here */
+    bool holds;        /* ... and kept, eldest first */
+    struct message *held[512];
+    unsigned held_count;
     size_t last_body;
     uint64_t last_number;
     struct remote_request *asked;
@@ -191,9 +197,13 @@ static bool offer(void *arg, const struct port_channel_ref *to, uint64_t consume
 {
     struct world *w = arg;
     (void)to, (void)redelivered;
-    w->counted -= (int64_t)message_cost_bytes(m); /* on_drop does not */
+    if (w->is_fresh)
+        w->counted -= (int64_t)message_cost_bytes(m); /* on_drop does not */
+    w->is_fresh = false;
     if (w->refuses)
         return false;
+    if (!message_is_in_parts(m) && m->body_bytes >= sizeof w->last_offered)
+        memcpy(&w->last_offered, message_body(m).ptr, sizeof w->last_offered);
     note(w, OFFERED, consumer, tag, (uint32_t)m->body_bytes);
     return true;
 }
@@ -224,7 +234,9 @@ static void reply_known(void *arg, const struct port_channel_ref *from, bool kno
 
 static void count(void *arg, int64_t octets)
 {
-    ((struct world *)arg)->counted += octets;
+    struct world *w = arg;
+    w->counted += octets;
+    w->is_fresh = octets > 0;
 }
 
 static const struct remote_client_ops client_ops = { published, taken,       answered,
@@ -242,6 +254,10 @@ static enum port_published queue_publish_one(void *arg, uint64_t qid, struct mes
     w->messages++;
     w->last_body = (*m)->body_bytes;
     w->last_number = number;
+    if (w->holds) {
+        cr_assert(lt(uint, w->held_count, ARRAY_COUNT(w->held)));
+        w->held[w->held_count++] = message_ref(*m);
+    }
     message_unref(m);
     return w->published;
 }
@@ -371,7 +387,7 @@ static struct world *open_world(void)
     struct world *w = mem_zalloc(sizeof *w);
     struct remote_pipe there = pipe_of(&w->there), back = pipe_of(&w->back);
     w->client = remote_client_new(&client_ops, w, &there);
-    w->server = remote_server_new(&server_ops, w, &back);
+    w->server = remote_server_new(&server_ops, w, &back, SESSION);
     return w;
 }
 
@@ -383,16 +399,10 @@ static void close_world(struct world *w)
     remote_client_free(&w->client);
     forget_frames(&w->there);
     forget_frames(&w->back);
+    for (unsigned i = 0; i < w->held_count; i++)
+        message_unref(&w->held[i]);
     mem_free(w->asked);
     mem_free(w);
-}
-
-static void publish(struct world *w, const struct port_channel_ref *from, uint64_t number,
-                    size_t body_bytes)
-{
-    struct message *m = message(body_bytes);
-    remote_client_publish(w->client, QID, &m, from, number);
-    remote_client_published(w->client);
 }
 
 static const struct event *last(const struct world *w)
@@ -407,6 +417,44 @@ static unsigned how_many(const struct world *w, enum event_kind kind)
     for (unsigned i = 0; i < w->event_count; i++)
         n += w->events[i].kind == kind;
     return n;
+}
+
+/* ---- requests ---------------------------------------------------------------------------------
+ */
+
+static void ask_for(struct world *w, enum port_op op, uint64_t consumer, bool no_ack)
+{
+    struct port_request *r = mem_zalloc(sizeof *r);
+    *r = (struct port_request){ .op = op,
+                                .qid = QID,
+                                .from = me,
+                                .consumer = consumer,
+                                .prefetch = 10,
+                                .priority = -5,
+                                .no_ack = no_ack };
+    remote_client_ask(w->client, &r);
+    settle_down(w);
+}
+
+static void give_answer(struct world *w, enum port_verdict verdict)
+{
+    struct remote_request *r = w->asked;
+    cr_assert(r != NULL);
+    w->asked = NULL;
+    r->request.verdict = verdict;
+    remote_server_on_answer(w->server, r);
+    mem_free(r);
+    settle_down(w);
+}
+
+static void consume(struct world *w, uint64_t consumer, bool no_ack)
+{
+    ask_for(w, PORT_CONSUME, consumer, no_ack);
+    cr_expect(eq(i64, w->asked->request.priority, -5));
+    cr_expect(eq(u32, w->asked->request.prefetch, 10));
+    cr_expect(eq(u32, w->asked->request.where, WHERE));
+    give_answer(w, PORT_OK);
+    cr_expect(eq(int, last(w)->kind, ANSWERED));
 }
 
 #endif

@@ -4,6 +4,14 @@
 /* ---- publishing -------------------------------------------------------------------------------
  */
 
+static void publish(struct world *w, const struct port_channel_ref *from, uint64_t number,
+                    size_t body_bytes)
+{
+    struct message *m = message(body_bytes);
+    remote_client_publish(w->client, QID, &m, from, number);
+    remote_client_published(w->client);
+}
+
 Test(remote, a_publish_that_is_taken_at_once_is_confirmed)
 {
     struct world *w = open_world();
@@ -155,41 +163,6 @@ Test(remote, a_large_message_does_not_hold_up_another_channel)
 
 /* ---- requests and deliveries ------------------------------------------------------------------
  */
-
-static void ask_for(struct world *w, enum port_op op, uint64_t consumer, bool no_ack)
-{
-    struct port_request *r = mem_zalloc(sizeof *r);
-    *r = (struct port_request){ .op = op,
-                                .qid = QID,
-                                .from = me,
-                                .consumer = consumer,
-                                .prefetch = 10,
-                                .priority = -5,
-                                .no_ack = no_ack };
-    remote_client_ask(w->client, &r);
-    settle_down(w);
-}
-
-static void give_answer(struct world *w, enum port_verdict verdict)
-{
-    struct remote_request *r = w->asked;
-    cr_assert(r != NULL);
-    w->asked = NULL;
-    r->request.verdict = verdict;
-    remote_server_on_answer(w->server, r);
-    mem_free(r);
-    settle_down(w);
-}
-
-static void consume(struct world *w, uint64_t consumer, bool no_ack)
-{
-    ask_for(w, PORT_CONSUME, consumer, no_ack);
-    cr_expect(eq(i64, w->asked->request.priority, -5));
-    cr_expect(eq(u32, w->asked->request.prefetch, 10));
-    cr_expect(eq(u32, w->asked->request.where, WHERE));
-    give_answer(w, PORT_OK);
-    cr_expect(eq(int, last(w)->kind, ANSWERED));
-}
 
 static bool deliver(struct world *w, uint64_t consumer, uint64_t qseq, bool auto_ack, size_t bytes)
 {
