@@ -99,6 +99,25 @@ void meta_home_tally(struct meta *m, uint16_t node, const struct meta_tally *mor
     drop_if_empty(m, h);
 }
 
+void meta_homes_prune(struct meta *m, bool (*goes)(void *arg, const void *queue), void *arg)
+{
+    /* They are few; the walk must not see what is changed. */
+    uint16_t nodes[META_NODES_MAX];
+    size_t count = 0;
+    struct pmap_iter it;
+    pmap_iter(&it, &m->draft.homes);
+    for (const struct meta_home *h; (h = pmap_next(&it)) != NULL;) {
+        CHECK(count < ARRAY_COUNT(nodes));
+        nodes[count++] = h->node;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct meta_home *h = home_own(m, nodes[i]);
+        (void)pmap_prune(&h->lasting, &m->edit, goes, arg);
+        (void)pmap_prune(&h->passing, &m->edit, goes, arg);
+        drop_if_empty(m, h);
+    }
+}
+
 void meta_homes_drop(struct meta *m)
 {
     struct pmap_iter it;

@@ -6,6 +6,9 @@
 
 #include <stdlib.h>
 
+#define MANY_LEAST 64u /* queues of a vhost; and then at least one of so many of all */
+#define MANY_SHARE 8u
+
 /* ---- checks ---- */
 
 static bool locked(const struct meta_vhost *vh, struct slice name, struct meta_refusal *why)
@@ -327,65 +330,104 @@ void meta_queue_delete(struct meta *m, const struct meta_queue *q, struct meta_r
     m->routes_changed = true;
 }
 
+/* The number beside it: there may be a million, and they lie all over the memory. */
+struct listed {
+    uint64_t qid;
+    const struct meta_queue *queue;
+};
+
 static int by_qid(const void *a, const void *b)
 {
-    uint64_t x = (*(const struct meta_queue *const *)a)->qid;
-    uint64_t y = (*(const struct meta_queue *const *)b)->qid;
+    uint64_t x = ((const struct listed *)a)->qid;
+    uint64_t y = ((const struct listed *)b)->qid;
     return (x > y) - (x < y);
 }
 
 /* The oldest first, so that all nodes tell their shards the same in the same order. The list is the
  * caller's to free. */
-static const struct meta_queue **oldest_first(const struct pmap *queues)
+static struct listed *oldest_first(const struct pmap *map, bool is_placed)
 {
-    size_t count = queues->count;
-    const struct meta_queue **list = mem_array(count + 1, sizeof(const struct meta_queue *));
+    size_t count = map->count;
+    struct listed *list = mem_array(count + 1, sizeof *list);
     struct pmap_iter it;
-    pmap_iter(&it, queues);
-    for (size_t i = 0; i < count; i++)
-        list[i] = pmap_next(&it);
-    qsort(list, count, sizeof(const struct meta_queue *), by_qid);
+    pmap_iter(&it, map);
+    for (size_t i = 0; i < count; i++) {
+        const void *item = pmap_next(&it);
+        list[i].queue = is_placed ? ((const struct meta_placed *)item)->queue : item;
+        list[i].qid = list[i].queue->qid;
+    }
+    qsort(list, count, sizeof *list, by_qid);
     return list;
+}
+
+static void delete_all(struct meta *m, struct listed *list, size_t count, struct meta_result *out)
+{
+    for (size_t i = 0; i < count; i++)
+        meta_queue_delete(m, list[i].queue, out);
+    mem_free(list);
 }
 
 void meta_queues_delete(struct meta *m, const struct pmap *queues, struct meta_result *out)
 {
     size_t count = queues->count;
-    const struct meta_queue **list = oldest_first(queues);
-    for (size_t i = 0; i < count; i++)
-        meta_queue_delete(m, list[i], out);
-    mem_free(list);
+    delete_all(m, oldest_first(queues, false), count, out);
 }
 
 void meta_placed_delete(struct meta *m, const struct pmap *placed, struct meta_result *out)
 {
     size_t count = placed->count;
-    const struct meta_queue **list = mem_array(count + 1, sizeof(const struct meta_queue *));
-    struct pmap_iter it;
-    pmap_iter(&it, placed);
-    for (size_t i = 0; i < count; i++)
-        list[i] = ((const struct meta_placed *)pmap_next(&it))->queue;
-    qsort(list, count, sizeof(const struct meta_queue *), by_qid);
-    for (size_t i = 0; i < count; i++)
-        meta_queue_delete(m, list[i], out);
-    mem_free(list);
+    delete_all(m, oldest_first(placed, true), count, out);
+}
+
+static bool is_in_vhost(void *arg, const void *queue)
+{
+    return ((const struct meta_queue *)queue)->vhost_id == *(const uint64_t *)arg;
+}
+
+/* All of a vhost: what is not where its node alone decides leaves its placement first. */
+static void prune_maps(struct meta *m, const struct listed *list, size_t count)
+{
+    uint64_t vhost_id = list[0].queue->vhost_id;
+    for (size_t i = 0; i < count; i++) {
+        const struct meta_placed *p = meta_placed_get(&m->draft, list[i].qid);
+        m->draft.things -= meta_digest_queue(list[i].queue);
+        if (p != NULL)
+            meta_placed_remove(m, p);
+    }
+    meta_homes_prune(m, is_in_vhost, &vhost_id);
+    uint64_t gone = pmap_prune(&m->draft.queues, &m->edit, is_in_vhost, &vhost_id);
+    CHECK(gone == count);
+}
+
+/* One after the other, or, where they are many of all that there are, all others put together
+ * anew. */
+static void take_from_maps(struct meta *m, const struct listed *list, size_t count)
+{
+    const struct pmap_kind *kind = &m->kinds.queues;
+    if (count > MANY_LEAST && count > m->draft.queues.count / MANY_SHARE) {
+        prune_maps(m, list, count);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        meta_home_remove(m, list[i].queue);
+        pmap_del(&m->draft.queues, kind, &m->edit, meta_hash_id(kind, list[i].qid), &list[i].qid);
+    }
 }
 
 void meta_vhost_queues_drop(struct meta *m, struct pmap *queues, struct meta_result *out)
 {
     size_t count = queues->count;
-    const struct pmap_kind *kind = &m->kinds.queues;
-    const struct meta_queue **list = oldest_first(queues);
+    struct listed *list = oldest_first(queues, false);
     for (size_t i = 0; i < count; i++) {
-        const struct meta_queue *q = list[i];
+        const struct meta_queue *q = list[i].queue;
         meta_tell_queue(out, META_QUEUE_DELETED, &m->draft, m->self, q);
         if (q->owner != 0)
             owner_remove_queue(m, q);
-        meta_home_remove(m, q);
         meta_destination_drop(m, q->qid);
-        pmap_del(&m->draft.queues, kind, &m->edit, meta_hash_id(kind, q->qid), &q->qid);
-        meta_queue_drop(m, q);
     }
+    take_from_maps(m, list, count);
+    for (size_t i = 0; i < count; i++)
+        meta_queue_drop(m, list[i].queue);
     mem_free(list);
     pmap_clear(queues, &m->edit);
 }

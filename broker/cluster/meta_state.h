@@ -198,6 +198,9 @@ void meta_home_tally(struct meta *m, uint16_t node, const struct meta_tally *mor
 const struct meta_home *meta_home_find(const struct meta_version *v, uint16_t node);
 void meta_homes_drop(struct meta *m);
 
+/* All of these leave their nodes; what is counted of each is the caller's affair. */
+void meta_homes_prune(struct meta *m, bool (*goes)(void *arg, const void *queue), void *arg);
+
 /* Can a queue be declared so: is there a node that it may live on? 506 if there is none. */
 MUST_CHECK bool meta_place_check(const struct meta_version *v, const struct meta_vhost *vh,
                                  const struct meta_cmd *cmd, struct meta_refusal *why);

@@ -419,6 +419,118 @@ const void *pmap_del(struct pmap *m, const struct pmap_kind *kind, struct pmap_e
     return c.old;
 }
 
+/* ---- taking many out ---- */
+
+struct pruning {
+    struct pmap_edit *edit;
+    bool (*goes)(void *arg, const void *item);
+    void *arg;
+    uint64_t gone;
+};
+
+static bool goes(struct pruning *p, const void *item)
+{
+    bool yes = p->goes(p->arg, item);
+    p->gone += yes;
+    return yes;
+}
+
+/* What stands in the place of `n`, which had `slots`, once it has these `count` of `all`, of which
+ * the bitmaps tell; of one item alone, or of nothing, no node is left. */
+static struct left remains(struct pruning *p, const struct pmap_node *n, unsigned slots,
+                           uint32_t items, uint32_t nodes, const void *const *all, unsigned count)
+{
+    if (count == 0 || (count == 1 && nodes == 0)) {
+        const void *only = count != 0 ? all[0] : NULL;
+        node_drop(p->edit, n, slots);
+        return (struct left){ .only = only };
+    }
+    struct pmap_node *to = writable(n);
+    if (!is_ours(p->edit, n)) {
+        to = node_make(p->edit, count);
+        node_drop(p->edit, n, slots);
+    } else if (count != slots) {
+        to = mem_realloc(to, node_bytes(count));
+        p->edit->bytes -= (int64_t)((slots - count) * sizeof(void *));
+    }
+    to->items = items;
+    to->nodes = nodes;
+    memcpy(to->slot, all, count * sizeof(void *));
+    return (struct left){ .node = to };
+}
+
+static struct left list_prune(struct pruning *p, const struct pmap_node *n)
+{
+    const void **stay = mem_array(n->items, sizeof *stay);
+    unsigned count = 0;
+    for (uint32_t i = 0; i < n->items; i++)
+        if (!goes(p, n->slot[i]))
+            stay[count++] = n->slot[i];
+    struct left left = { .node = n };
+    if (count != n->items)
+        left = remains(p, n, n->items, count, 0, stay, count);
+    mem_free(stay);
+    return left;
+}
+
+static struct left node_prune(struct pruning *p, const struct pmap_node *n, unsigned level)
+{
+    if (level == LEVEL_COUNT)
+        return list_prune(p, n);
+    /* By index, since an item may come up from a node below. */
+    const void *items[INDEX_MASK + 1], *nodes[INDEX_MASK + 1];
+    uint32_t has_item = 0, has_node = 0;
+    bool changed = false;
+    unsigned at = 0;
+    for (unsigned i = 0; i <= INDEX_MASK; i++) {
+        if ((n->items & 1u << i) == 0)
+            continue;
+        items[i] = n->slot[at++];
+        if (goes(p, items[i]))
+            changed = true;
+        else
+            has_item |= 1u << i;
+    }
+    for (unsigned i = 0; i <= INDEX_MASK; i++) {
+        if ((n->nodes & 1u << i) == 0)
+            continue;
+        const struct pmap_node *below = n->slot[at++];
+        struct left left = node_prune(p, below, level + 1);
+        changed = changed || left.node != below;
+        nodes[i] = left.node;
+        items[i] = left.node == NULL ? left.only : items[i];
+        has_node |= left.node != NULL ? 1u << i : 0;
+        has_item |= left.only != NULL ? 1u << i : 0;
+    }
+    if (!changed)
+        return (struct left){ .node = n };
+    const void *all[INDEX_MASK + 1];
+    unsigned count = 0;
+    for (unsigned i = 0; i <= INDEX_MASK; i++)
+        if ((has_item & 1u << i) != 0)
+            all[count++] = items[i];
+    for (unsigned i = 0; i <= INDEX_MASK; i++)
+        if ((has_node & 1u << i) != 0)
+            all[count++] = nodes[i];
+    return remains(p, n, slot_count(n, level), has_item, has_node, all, count);
+}
+
+uint64_t pmap_prune(struct pmap *m, struct pmap_edit *e, bool (*fn)(void *arg, const void *item),
+                    void *arg)
+{
+    struct pruning p = { .edit = e, .goes = fn, .arg = arg };
+    if (m->count == 1) {
+        if (goes(&p, m->root))
+            *m = (struct pmap){ 0 };
+    } else if (m->count > 1) {
+        struct left left = node_prune(&p, m->root, 0);
+        m->count -= p.gone;
+        CHECK((left.only != NULL) == (m->count == 1) && (left.node != NULL) == (m->count > 1));
+        m->root = left.only != NULL ? left.only : left.node;
+    }
+    return p.gone;
+}
+
 static void drop_all(struct pmap_edit *e, const struct pmap_node *n, unsigned level)
 {
     if (level < LEVEL_COUNT)

@@ -252,3 +252,42 @@ Test(meta_vhost, gives_queues_their_type)
     cr_expect(type_now(&w, "none").ptr == NULL);
     world_fini(&w);
 }
+
+/* Many of all queues are taken out of all maps at once. */
+Test(meta_vhost, that_has_most_of_the_queues_leaves_those_of_others)
+{
+    static const uint16_t homes[] = { 60, 200, 500 };
+    for (size_t k = 0; k < ARRAY_COUNT(homes); k++) {
+        struct world w;
+        char name[16];
+        world_init(&w, k);
+        uint64_t one = w.vhost, kept[100];
+        must(&w, (struct meta_cmd){ .op = META_VHOST_ADD, .name = S("two") });
+        uint64_t two = w.r.id;
+        for (unsigned i = 0; i < homes[k]; i++) {
+            snprintf(name, sizeof name, "q%u", i);
+            w.vhost = two;
+            struct meta_cmd q = q_declare(name);
+            q.queue_declare.durable = i % 2 == 0;
+            must(&w, q);
+            if (i % 3 == 0)
+                must(&w, q_bind("amq.direct", "k", name));
+            w.vhost = one;
+            if (i >= ARRAY_COUNT(kept))
+                continue;
+            must(&w, q_declare(name));
+            kept[i] = w.r.id;
+        }
+        uint64_t left = meta_stats(w.meta).queue_count - homes[k];
+        must(&w, (struct meta_cmd){ .op = META_VHOST_DELETE, .name = S("two") });
+        cr_assert(eq(sz, w.r.effect_count, homes[k] + 1u));
+        for (size_t i = 1; i < homes[k]; i++)
+            cr_expect(w.r.effects[i].qid > w.r.effects[i - 1].qid, "the oldest first");
+        cr_expect(eq(u64, meta_stats(w.meta).queue_count, left));
+        cr_expect(eq(u64, meta_node_queue_count(now(&w), 1), left));
+        cr_expect(eq(u64, meta_checksum(w.meta), meta_checksum_walk(w.meta)));
+        for (uint64_t i = 0; i < left; i++)
+            cr_expect(meta_queue_get(now(&w), kept[i]) != NULL);
+        world_fini(&w);
+    }
+}

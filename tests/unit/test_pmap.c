@@ -292,6 +292,71 @@ Test(pmap, is_walked_in_parts)
     meets_in_parts(&good_kind, 20000);
 }
 
+static bool is_odd_out(void *arg, const void *item)
+{
+    uint64_t of = *(const uint64_t *)arg;
+    return hash_u64(((const struct num *)item)->key + 99) % 8 < of;
+}
+
+/* Pruned at once, a map is what it becomes when its items go one by one; and whoever reads the one
+ * before sees all of it. */
+static void prunes(const struct pmap_kind *kind, size_t count, uint64_t of, bool sealed)
+{
+    struct bag dead = { 0 };
+    struct pmap_edit e;
+    pmap_edit_init(&e, bag_put, &dead);
+    struct num *nums = mem_array(count + 1, sizeof *nums);
+    struct pmap m = { 0 }, other = { 0 };
+    for (size_t i = 0; i < count; i++) {
+        nums[i].key = i;
+        pmap_set(&m, kind, &e, &nums[i]);
+        pmap_set(&other, kind, &e, &nums[i]);
+    }
+    if (sealed)
+        pmap_edit_seal(&e);
+    struct pmap before = m;
+    uint64_t expected = 0;
+    for (size_t i = 0; i < count; i++)
+        expected += is_odd_out(&of, &nums[i]) && num_del(&other, kind, &e, i) != NULL;
+    uint64_t gone = pmap_prune(&m, &e, is_odd_out, &of);
+    cr_assert(eq(u64, gone, expected));
+    cr_assert(eq(u64, m.count, count - expected));
+    if (sealed)
+        cr_expect(eq(sz, iterate(&before), count));
+    struct pmap_iter a, b;
+    pmap_iter(&a, &m);
+    pmap_iter(&b, &other);
+    for (uint64_t i = 0; i <= m.count; i++) {
+        const void *item = pmap_next(&a);
+        cr_assert(item == pmap_next(&b));
+    }
+    for (size_t i = 0; i < count; i++) {
+        bool is_gone = num_get(&m, kind, i) == NULL;
+        cr_expect(eq(int, is_gone, is_odd_out(&of, &nums[i])));
+    }
+    /* It can be changed on. */
+    for (size_t i = 0; i < count; i++)
+        pmap_set(&m, kind, &e, &nums[i]);
+    cr_expect(eq(sz, iterate(&m), count));
+    pmap_clear(&m, &e);
+    pmap_clear(&other, &e);
+    cr_expect(eq(u64, e.made, e.gone));
+    cr_expect(eq(i64, e.bytes, 0));
+    bag_fini(&dead);
+    mem_free(nums);
+}
+
+Test(pmap, many_are_taken_out_at_once)
+{
+    static const struct pmap_kind *const kinds[] = { &good_kind, &bad_kind, &one_kind };
+    static const size_t counts[] = { 0, 1, 2, 3, 40, 1000 };
+    for (unsigned k = 0; k < 3; k++)
+        for (unsigned c = 0; c < 6; c++)
+            for (uint64_t of = 0; of <= 8; of++)
+                for (unsigned sealed = 0; sealed < 2; sealed++)
+                    prunes(kinds[k], counts[c], of, sealed != 0);
+}
+
 Test(pmap, edits_in_place_until_it_is_sealed)
 {
     enum { N = 20000 };
