@@ -25,6 +25,7 @@
 #include "mgmt/mgmt_http.h"
 #include "minority.h"
 #include "pager.h"
+#include "retired.h"
 #include "service.h"
 #include "shard.h"
 #include "stats/tally.h"
@@ -235,11 +236,6 @@ bool broker_is_exhausted(const struct broker *b)
 
 /* ---- making ---- */
 
-static void retire(void *arg, void *ptr, void (*free_fn)(void *))
-{
-    epoch_retire(arg, ptr, free_fn);
-}
-
 static bool make_shards(struct broker *b, struct err *err)
 {
     uint32_t count = (uint32_t)broker_live(b)->conf->node.threads;
@@ -261,11 +257,14 @@ static bool make_shards(struct broker *b, struct err *err)
 static void make_metadata(struct broker *b)
 {
     b->epoch = epoch_new();
+    b->retired = retired_new(b->loop, b->epoch);
     b->meta_setup =
         (struct meta_setup){ .hash_seed = random_u64(),
                              .shard_count = (uint32_t)broker_live(b)->conf->node.threads,
-                             .retire = retire,
-                             .retire_arg = b->epoch };
+                             .retire = retired_thing,
+                             .retire_garbage = retired_garbage,
+                             .retire_state = retired_state,
+                             .retire_arg = b->retired };
     b->meta = meta_new(&b->meta_setup);
     b->control = control_new(b->loop);
 }
@@ -380,9 +379,11 @@ static void free_loops(struct broker *b)
     b->shard_count = 0;
     minority_free(&b->minority);
     loop_timer_fini(&b->tick);
+    retired_stop(b->retired);
     loop_free(&b->loop);
     meta_free(&b->meta);
     epoch_free(&b->epoch);
+    retired_free(&b->retired);
 }
 
 void broker_free(struct broker **broker)

@@ -23,6 +23,7 @@ struct broker {
     void *reload_arg;
     struct loop *loop; /* control */
     struct epoch *epoch;
+    struct retired *retired;
     struct meta *meta;
     struct meta_setup meta_setup;
     struct control *control;

@@ -63,6 +63,8 @@ struct buf *cluster_first_entry(struct cluster *c, struct err *err)
     struct cluster_first f = { 0 };
     struct meta_setup setup = *c->setup.meta_setup;
     setup.retire = retire_now;
+    setup.retire_garbage = NULL;
+    setup.retire_state = NULL;
     f.meta = meta_new(&setup);
     f.bytes = mem_alloc(FIRST_BYTES_MAX);
     f.out = wire_out_over(f.bytes, FIRST_BYTES_MAX);

@@ -6,6 +6,7 @@
 #include "cluster/meta_state.h"
 
 #define GARBAGE_FIRST    ((size_t)64)
+#define GARBAGE_MANY     ((size_t)4096) /* takes a millisecond to free */
 #define EFFECTS_KEPT_MAX ((size_t)1024) /* room for more is given back with the next use */
 
 /* What one publication left behind: handed to retire as one thing. */
@@ -115,12 +116,24 @@ bool meta_bindings_to(const struct meta_version *v, uint64_t id, meta_binding_fn
 
 /* ---- memory ---- */
 
+void meta_garbage_free_some(struct meta_garbage **garbage, size_t most)
+{
+    struct meta_garbage *g = *garbage;
+    for (size_t n = 0; g->count != 0 && n < most; n++) {
+        g->count--;
+        g->things[g->count].free_fn(g->things[g->count].ptr);
+    }
+    if (g->count != 0)
+        return;
+    *garbage = NULL;
+    mem_free(g);
+}
+
 static void garbage_free(void *ptr)
 {
     struct meta_garbage *g = ptr;
-    for (size_t i = 0; i < g->count; i++)
-        g->things[i].free_fn(g->things[i].ptr);
-    mem_free(g);
+    while (g != NULL)
+        meta_garbage_free_some(&g, SIZE_MAX);
 }
 
 void meta_collect(void *arg, void *ptr, void (*free_fn)(void *ptr))
@@ -148,6 +161,8 @@ struct meta *meta_new(const struct meta_setup *setup)
     m->shard_count = setup->shard_count;
     m->self = setup->node != 0 ? setup->node : 1;
     m->retire = setup->retire;
+    m->retire_garbage = setup->retire_garbage;
+    m->retire_state = setup->retire_state;
     m->retire_arg = setup->retire_arg;
     meta_kinds_init(&m->kinds, setup->hash_seed);
     pmap_edit_init(&m->edit, meta_collect, m);
@@ -158,17 +173,46 @@ struct meta *meta_new(const struct meta_setup *setup)
     return m;
 }
 
-void meta_free(struct meta **meta)
+struct meta_garbage *meta_take_apart(struct meta **meta)
 {
     struct meta *m = *meta;
     meta_drop_all(m);
     CHECK(m->draft.things == 0);
     CHECK(m->edit.made == m->edit.gone && m->edit.bytes == 0 && m->pattern_count == 0);
-    if (m->garbage != NULL)
-        garbage_free(m->garbage);
+    struct meta_garbage *garbage = m->garbage;
+    if (m->replaced != NULL)
+        meta_free(&m->replaced);
     mem_free((void *)(uintptr_t)m->published);
     mem_free(m);
     *meta = NULL;
+    return garbage;
+}
+
+void meta_free(struct meta **meta)
+{
+    garbage_free(meta_take_apart(meta));
+}
+
+static void retire_garbage(const struct meta *m, struct meta_garbage *garbage)
+{
+    if (garbage->count >= GARBAGE_MANY && m->retire_garbage != NULL)
+        m->retire_garbage(m->retire_arg, garbage);
+    else
+        m->retire(m->retire_arg, garbage, garbage_free);
+}
+
+static void replaced_free(void *ptr)
+{
+    struct meta *m = ptr;
+    meta_free(&m);
+}
+
+static void retire_state(const struct meta *m, struct meta *state)
+{
+    if (m->retire_state != NULL)
+        m->retire_state(m->retire_arg, state);
+    else
+        m->retire(m->retire_arg, state, replaced_free);
 }
 
 const struct meta_version *meta_current(const struct meta *meta)
@@ -189,9 +233,11 @@ void meta_publish(struct meta *m)
     v->self = m->self;
     const struct meta_version *before = m->published;
     struct meta_garbage *garbage = m->garbage;
+    struct meta *replaced = m->replaced;
     pmap_edit_seal(&m->edit);
     m->published = v;
     m->garbage = NULL;
+    m->replaced = NULL;
     m->is_changed = false;
     m->routes_changed = false;
     m->rights_changed = false;
@@ -199,7 +245,9 @@ void meta_publish(struct meta *m)
     /* Only now can nobody come to the old things any more; whoever holds them is waited for. */
     shown_set(&m->current, v);
     if (garbage != NULL)
-        m->retire(m->retire_arg, garbage, garbage_free);
+        retire_garbage(m, garbage);
+    if (replaced != NULL)
+        retire_state(m, replaced);
     if (before != NULL)
         m->retire(m->retire_arg, (void *)(uintptr_t)before, mem_free);
 }

@@ -516,12 +516,18 @@ void meta_gen_name(const uint8_t chance[16], char name[META_GEN_NAME_BYTES]);
 
 struct meta;
 
+struct meta_garbage;
+
 struct meta_setup {
     uint64_t hash_seed;   /* secret and this node's own: decides nothing that anybody can see */
     uint32_t shard_count; /* at least 1 */
     uint16_t node;        /* the one we are; 0: the first, see meta_set_node */
     /* Called after a publication, on the control thread, for what no new reader can find. */
     void (*retire)(void *arg, void *ptr, void (*free_fn)(void *ptr));
+    /* The same for what takes long to free: very many things, and what meta_replace has replaced.
+     * Each may be NULL: retire is called. */
+    void (*retire_garbage)(void *arg, struct meta_garbage *garbage);
+    void (*retire_state)(void *arg, struct meta *state);
     void *retire_arg;
 };
 
@@ -530,6 +536,12 @@ struct meta *meta_new(const struct meta_setup *setup);
 
 /* No reader is left. What was retired before is not touched. */
 void meta_free(struct meta **meta);
+
+/* In two steps: it is gone, and what it consisted of is left to be freed. Each on any thread. */
+struct meta_garbage *meta_take_apart(struct meta **meta);
+
+/* Free that many things of it; *garbage becomes NULL with the last one. */
+void meta_garbage_free_some(struct meta_garbage **garbage, size_t most);
 
 /* We are another node from the next publication on: it has joined a cluster, or left one. */
 void meta_set_node(struct meta *meta, uint16_t node);

@@ -218,20 +218,14 @@ static void swap_contents(struct meta *m, struct meta *f)
     SWAP(uint64_t, m->pattern_count, f->pattern_count);
 }
 
-static void free_replaced(void *ptr)
-{
-    struct meta *m = ptr;
-    meta_free(&m);
-}
-
 void meta_replace(struct meta *m, struct meta **fresh)
 {
     struct meta *f = *fresh;
     *fresh = NULL;
-    CHECK(!m->is_changed && m->garbage == NULL);
+    CHECK(!m->is_changed && m->garbage == NULL && m->replaced == NULL);
     CHECK(f->kinds.queues.seed == m->kinds.queues.seed && f->shard_count == m->shard_count);
     swap_contents(m, f);
     swap_edits(m, f);
     m->is_changed = m->routes_changed = m->rights_changed = true;
-    meta_collect(m, f, free_replaced);
+    m->replaced = f;
 }

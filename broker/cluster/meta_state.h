@@ -81,8 +81,11 @@ struct meta {
     uint16_t self;
     uint16_t origin; /* of the command that is being applied; 0: nobody's */
     void (*retire)(void *arg, void *ptr, void (*free_fn)(void *ptr));
+    void (*retire_garbage)(void *arg, struct meta_garbage *garbage);
+    void (*retire_state)(void *arg, struct meta *state);
     void *retire_arg;
     struct meta_garbage *garbage; /* what retire gets next, or NULL */
+    struct meta *replaced;        /* ... and retire_state, or NULL */
 };
 
 /* ---- keys ---- */
