@@ -68,8 +68,9 @@ static void say_down(struct cluster *c, struct cluster_node *n, const struct met
                      const char *why)
 {
     uint64_t now_ms = clock_mono_ms();
-    if (now_ms - n->said_down_ms < SAY_DOWN_AGAIN_MS)
+    if (n->said_down_inc == m->inc && now_ms - n->said_down_ms < SAY_DOWN_AGAIN_MS)
         return;
+    n->said_down_inc = m->inc;
     n->said_down_ms = now_ms;
     log_warn("cluster", c->name, "%s is taken for down: %s", n->name, why);
     struct meta_cmd cmd = { .op = META_NODE_DOWN };
