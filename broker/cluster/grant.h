@@ -165,10 +165,10 @@ int64_t grant_deadline_us(const struct grant *g); /* INT64_MAX: none */
  */
 
 /* This node has applied that a queue is its own, in this epoch: from when on may it begin there? A
- * time that has come means at once; INT64_MIN always does. `earlier`: the masters of the queue,
- * other than this node, that its own history of the queue shows; those of less than GRANT_WAIT_US
- * ago must be among them, but for those that are known by MOVED to have lost queues to one that is.
- * Not for a queue that never had another master nor another member: that one need not ask. */
+ * time that has come means at once; INT64_MIN always does. `earlier`: the master before, as its own
+ * history of the queue shows it, which may be this node itself, of an earlier epoch in which it may
+ * not have begun; masters before that one are found by what MOVED has told. None, if the queue is
+ * not in its history. A queue that never had another master nor another member need not ask. */
 int64_t grant_begins_us(const struct grant *g, uint64_t epoch, const uint16_t *earlier,
                         size_t count);
 

@@ -32,7 +32,7 @@ struct act {
 /* A queue, as a node has it. */
 struct local {
     uint64_t epoch;        /* it was told to be the master in this one; 0: it is not */
-    uint16_t earlier;      /* the master before; 0: none that it knows */
+    uint16_t earlier;      /* the master before, which may be this node itself */
     bool has_begun;        /* in that epoch */
     uint64_t proposed_ver; /* it has proposed `proposed` when this was the last change */
     uint16_t proposed[GL_NODES];

@@ -69,7 +69,7 @@ static void look_at_role(struct world *w, uint16_t node, unsigned queue, uint16_
         l->epoch = 0;
     } else if (l->epoch != q->epoch) {
         l->epoch = q->epoch;
-        l->earlier = earlier != node ? earlier : 0;
+        l->earlier = earlier;
         l->has_begun = false;
         sg_say(w, "%u is made master of %u, epoch %d, after %u", node, queue, (int)l->epoch,
                earlier);

@@ -319,6 +319,20 @@ Test(grant, waits_for_those_before_its_own_last_time)
     end_one();
 }
 
+/* It lost the queue and got it back within what a snapshot has skipped. */
+Test(grant, waits_when_the_master_before_was_itself_and_had_not_begun)
+{
+    open_one();
+    cr_expect(eq(uint, asked_by(2, 1, 1, 10), GRANT_GIVEN));
+    int64_t given_us = now_us;
+    moved(2, 1, 12);
+    applied(12);
+    step(&(struct grant_event){ .kind = GRANT_EV_JUMPED,
+                                .applied = { .index = 30, .is_up = true } });
+    cr_expect(eq(i64, begins(25, 1), given_us + GRANT_WAIT_US));
+    end_one();
+}
+
 Test(grant, does_not_wait_for_what_it_gave_behind_an_earlier_move)
 {
     open_one();
