@@ -37,6 +37,22 @@ static void keep_effects(struct cluster_apply *a)
     }
 }
 
+/* One that is told more than once is told once, but for others in between. */
+static void tell_moves(struct cluster *c, uint64_t index)
+{
+    const struct cluster_apply *a = &c->apply;
+    uint16_t from = 0, to = 0;
+    for (size_t i = 0; i < a->result.effect_count; i++) {
+        const struct meta_effect *e = &a->result.effects[i];
+        bool is_placed = e->kind == META_QUEUE_PLACED || e->kind == META_COHORT_PLACED;
+        if (!is_placed || e->node == e->node_was || (e->node_was == from && e->node == to))
+            continue;
+        from = e->node_was;
+        to = e->node;
+        cluster_grants_moved(c, from, to, index);
+    }
+}
+
 static void drop_effects(struct cluster_apply *a)
 {
     for (size_t i = 0; i < a->effect_count; i++)
@@ -94,6 +110,7 @@ static void apply_envelope(struct cluster *c, uint64_t index, const struct meta_
     if (applied != META_APPLIED)
         return;
     keep_effects(a);
+    tell_moves(c, index);
     if (e->node == c->identity.node && e->inc == c->inc && e->node != 0)
         cluster_propose_applied(c, e->op, index, &a->result);
 }
@@ -177,6 +194,7 @@ void cluster_apply_replace(struct cluster *c, struct meta **fresh, bool is_forei
     meta_publish(c->meta); /* this node may have got another number since */
     meta_compare(meta_current(c->meta), *fresh, is_foreign, &a->result);
     keep_effects(a);
+    tell_moves(c, meta_index(*fresh));
     meta_replace(c->meta, fresh);
     show(c);
     cluster_nodes_changed(c);

@@ -29,6 +29,7 @@
 #include "cluster/meta_node.h"
 #include "cluster/meta_replace.h"
 #include "cluster/meta_save.h"
+#include "cluster/steward.h"
 #include "io/epoch.h"
 #include "io/work.h"
 #include "link/link.h"
@@ -39,7 +40,6 @@
 #include <sys/queue.h>
 
 #define CLUSTER_TICK_MS      100u  /* keepalives, and looking after everything */
-#define CLUSTER_SILENT_MS    1000u /* a node that has said nothing for so long is down */
 #define CLUSTER_CUT_OFF_MS   1200u /* without a leader: two election timeouts */
 #define CLUSTER_UNKNOWN_MS   5000u /* then whoever waits is told that nobody knows */
 #define CLUSTER_RESEND_MS    1000u /* nothing of ours was applied: it may have been lost */
@@ -263,6 +263,8 @@ void cluster_grants_refused(struct cluster *c, const struct cluster_node *n);
 
 void cluster_put_voters(const struct cluster *c, struct text *t);
 void cluster_put_missing(const struct cluster *c, struct text *t);
+/* What this node sees, as the core of a leader's decisions does. */
+struct steward cluster_steward(const struct cluster *c, uint64_t now_ms);
 /* Of a leader: is anybody to be taken for down? */
 void cluster_watch_look(struct cluster *c, uint64_t now_ms);
 void cluster_watch_leader_changed(struct cluster *c, bool was_leader);

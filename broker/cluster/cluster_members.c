@@ -7,7 +7,6 @@
 
 #include <inttypes.h>
 
-#define VOTERS_MAX   5u /* further disc nodes only listen, until one is needed */
 #define SAY_AGAIN_MS 1000u
 
 static bool leads(const struct cluster *c)
@@ -17,39 +16,6 @@ static bool leads(const struct cluster *c)
 
 /* ---- who votes: the leader's work, one change at a time ----------------------------------------
  */
-
-static bool is_alive(const struct cluster *c, const struct meta_node *m, uint64_t now_ms)
-{
-    const struct cluster_node *n = cluster_node_find(c, m->node);
-    return m->node == c->identity.node ||
-           (n != NULL && !n->is_gone && now_ms - n->keepalive_ms < CLUSTER_SILENT_MS);
-}
-
-static bool is_leaving(const struct cluster *c, const struct meta_node *m)
-{
-    const struct cluster_node *n = cluster_node_find(c, m->node);
-    return m->node == c->identity.node ? c->phase == CLUSTER_LEAVING : n != NULL && n->is_leaving;
-}
-
-/* The part that a node is to have, when it now has `part`. A voter that is down stays one: it may
- * hold what the others need. Who stops in an orderly way does not, as long as another one votes. */
-static enum raft_part part_of(const struct cluster *c, const struct meta_node *m,
-                              enum raft_part part, uint64_t now_ms)
-{
-    const struct raft_config *config = raft_config(c->raft.core);
-    enum raft_part vote = m->type == META_NODE_WITNESS ? RAFT_WITNESS : RAFT_VOTER;
-    uint32_t voters = raft_config_voters(config);
-    if (m->type == META_NODE_RAM)
-        return RAFT_LEARNER;
-    if (part != RAFT_LEARNER) {
-        bool goes =
-            is_leaving(c, m) || (m->state == META_NODE_IS_STOPPED && !is_alive(c, m, now_ms));
-        return goes && voters > 1 ? RAFT_LEARNER : vote;
-    }
-    bool may = meta_node_is_serving(m) && !is_leaving(c, m) && is_alive(c, m, now_ms) &&
-               voters < VOTERS_MAX;
-    return may ? vote : RAFT_LEARNER;
-}
 
 /* 0: to whoever is ahead. */
 static void hand_over(struct cluster *c, uint16_t to)
@@ -75,46 +41,29 @@ static bool change(struct cluster *c, uint16_t node, bool is_removal, enum raft_
            why != RAFT_REFUSED_NO_ROOM;
 }
 
-static bool set_part(struct cluster *c, const struct meta_node *m, uint64_t now_ms)
+static bool carry_out(struct cluster *c, const struct steward_wish *wish)
 {
-    const struct raft_member *member = raft_config_find(raft_config(c->raft.core), m->node);
-    if (member == NULL)
-        return change(c, m->node, false, RAFT_LEARNER);
-    enum raft_part part = part_of(c, m, member->part, now_ms);
-    if (part == member->part)
-        return false;
-    if (m->node == c->identity.node && part == RAFT_LEARNER) {
+    switch (wish->act) {
+    case STEWARD_HAND_OVER:
         hand_over(c, 0); /* the next leader does it */
         return true;
+    case STEWARD_CHANGE:
+        return change(c, wish->node, false, wish->part);
+    case STEWARD_REMOVE:
+        return change(c, wish->node, true, wish->part);
     }
-    return change(c, m->node, false, part);
-}
-
-static bool drop_strangers(struct cluster *c, const struct meta_version *v)
-{
-    const struct raft_config *config = raft_config(c->raft.core);
-    for (uint32_t i = 0; i < config->count; i++) {
-        uint16_t id = config->members[i].node;
-        if (meta_node_get(v, id) != NULL)
-            continue;
-        if (id == c->identity.node && raft_config_voters(config) > 1) {
-            hand_over(c, 0);
-            return true;
-        }
-        if (change(c, id, true, RAFT_LEARNER))
-            return true;
-    }
-    return false;
+    UNREACHABLE("wish");
 }
 
 static void reconcile(struct cluster *c, uint64_t now_ms)
 {
-    const struct meta_version *v = meta_current(c->meta);
-    if (!leads(c) || c->apply.applied < c->leading_from || cluster_apply_is_behind(c) ||
-        meta_node_count(v) == 0 || drop_strangers(c, v))
+    struct steward_wish wish;
+    size_t at = 0;
+    if (!leads(c) || c->apply.applied < c->leading_from || cluster_apply_is_behind(c))
         return;
-    for (size_t i = 0; i < meta_node_count(v); i++)
-        if (set_part(c, meta_node_at(v, i), now_ms))
+    struct steward s = cluster_steward(c, now_ms);
+    while (steward_next(&s, &at, &wish))
+        if (carry_out(c, &wish))
             return;
 }
 
@@ -212,13 +161,14 @@ static void look_whether_to_lead(struct cluster *c, uint64_t now_ms)
     const struct meta_version *v = meta_current(c->meta);
     const struct meta_node *self = meta_node_get(v, c->identity.node);
     const struct cluster_node *best = NULL;
+    struct steward s = cluster_steward(c, now_ms);
     if (!leads(c) || self == NULL || self->state != META_NODE_IS_DRAINING)
         return;
     for (size_t i = 0; i < meta_node_count(v); i++) {
         const struct meta_node *m = meta_node_at(v, i);
         const struct cluster_node *n = cluster_node_find(c, m->node);
         const struct raft_member *member = raft_config_find(raft_config(c->raft.core), m->node);
-        if (n != NULL && m->state == META_NODE_IS_UP && is_alive(c, m, now_ms) && member != NULL &&
+        if (n != NULL && m->state == META_NODE_IS_UP && steward_is_alive(&s, m) && member != NULL &&
             member->part == RAFT_VOTER && (best == NULL || n->applied > best->applied))
             best = n;
     }

@@ -84,30 +84,39 @@ static bool leads(const struct cluster *c)
     return c->raft.core != NULL && c->leader == c->identity.node && c->leader != 0;
 }
 
-static uint64_t later(uint64_t a, uint64_t b)
+static bool peer(const void *arg, uint16_t node, struct steward_peer *out)
 {
-    return a > b ? a : b;
+    const struct cluster_node *n = cluster_node_find(arg, node);
+    if (n != NULL)
+        *out = (struct steward_peer){ .heard_ms = n->keepalive_ms,
+                                      .is_leaving = n->is_leaving,
+                                      .is_gone = n->is_gone };
+    return n != NULL;
 }
 
-static void look_at_node(struct cluster *c, const struct meta_node *m, uint64_t now_ms)
+struct steward cluster_steward(const struct cluster *c, uint64_t now_ms)
 {
-    if (m->node == c->identity.node || !meta_node_is_serving(m))
-        return;
-    struct cluster_node *n = cluster_node_find(c, m->node);
-    if (n == NULL)
-        return;
-    uint64_t heard_ms = later(n->keepalive_ms, c->leading_ms);
-    if (n->is_gone)
-        say_down(c, n, m, "its link broke, and nothing listens on its port");
-    else if (now_ms - heard_ms > CLUSTER_SILENT_MS)
-        say_down(c, n, m, "it has not been heard of for a second");
+    return (struct steward){ .version = meta_current(c->meta),
+                             .config = raft_config(c->raft.core),
+                             .self = c->identity.node,
+                             .is_leaving = c->phase == CLUSTER_LEAVING,
+                             .leading_ms = c->leading_ms,
+                             .now_ms = now_ms,
+                             .peer = peer,
+                             .arg = c };
 }
 
+/* What is said here may apply an entry at once: then the rest is looked at again. */
 void cluster_watch_look(struct cluster *c, uint64_t now_ms)
 {
     const struct meta_version *v = meta_current(c->meta);
-    for (size_t i = 0; leads(c) && i < meta_node_count(v); i++)
-        look_at_node(c, meta_node_at(v, i), now_ms);
+    for (size_t i = 0; leads(c) && v == meta_current(c->meta) && i < meta_node_count(v); i++) {
+        struct steward s = cluster_steward(c, now_ms);
+        const struct meta_node *m = meta_node_at(v, i);
+        const char *why = steward_is_down(&s, m);
+        if (why != NULL)
+            say_down(c, cluster_node_find(c, m->node), m, why);
+    }
 }
 
 /* ---- itself ---- */

@@ -5,16 +5,19 @@
 #include "cluster/meta_dump.h"
 #include "cluster/meta_entry.h"
 #include "cluster/meta_node.h"
+#include "cluster/meta_replace.h"
+#include "sim_cluster.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#define OPS_MAX      8u /* that one node waits for */
-#define IMAGES_MAX   4096u
-#define AGAIN_US     200000
-#define NAMES        12u
-#define OP_BYTES_MAX 512u
+#define OPS_MAX          8u /* that one node waits for */
+#define IMAGES_MAX       4096u
+#define AGAIN_US         200000
+#define NAMES            12u
+#define NAMES_OF_CLUSTER 3u /* few, so that much happens to each */
+#define OP_BYTES_MAX     512u
 
 struct asker {
     struct meta *meta; /* NULL: the node is down */
@@ -127,21 +130,30 @@ struct buf *sim_group_first_entry(void)
     return buf_copy(wire_out_slice(&w));
 }
 
-static struct meta_cmd node_cmd(enum meta_op op, unsigned node, uint32_t inc)
+static struct meta_cmd node_cmd(const struct sim_raft *w, enum meta_op op, unsigned node,
+                                uint32_t inc)
 {
     struct meta_cmd cmd = { .op = op };
     cmd.node.node = (uint16_t)node;
     cmd.node.inc = inc;
+    if (op == META_NODE_UP && w->cluster != NULL)
+        cmd.node.mirrors = (uint16_t)(1 + node % 3);
     return cmd;
 }
 
-static void want(struct sim_raft *w, unsigned node, const struct meta_cmd *cmd)
+bool sim_group_want(struct sim_raft *w, unsigned node, const struct meta_cmd *cmd)
 {
     struct asker *a = &w->group->askers[node];
     if (a->count == OPS_MAX)
-        return;
+        return false;
     a->ops[a->count] = operation((uint16_t)node, w->nodes[node].boot, a->first + a->count, cmd);
     a->count++;
+    return true;
+}
+
+struct meta *sim_group_meta(const struct sim_raft *w, unsigned node)
+{
+    return w->group->askers[node].meta;
 }
 
 static void want_something(struct sim_raft *w, unsigned node)
@@ -151,9 +163,10 @@ static void want_something(struct sim_raft *w, unsigned node)
     if (vh == NULL)
         return;
     char name[8];
-    (void)snprintf(name, sizeof name, "q%u", (unsigned)rng_below(&w->rng, NAMES));
+    (void)snprintf(name, sizeof name, "q%u",
+                   (unsigned)rng_below(&w->rng, w->cluster != NULL ? NAMES_OF_CLUSTER : NAMES));
     struct meta_cmd cmd = { .vhost_id = vh->vhost_id, .name = text(name), .conn = node };
-    switch (rng_below(&w->rng, 5)) {
+    switch (rng_below(&w->rng, w->cluster != NULL ? 30 : 5)) {
     case 0:
         cmd.op = META_QUEUE_DELETE;
         break;
@@ -172,7 +185,7 @@ static void want_something(struct sim_raft *w, unsigned node)
         cmd.queue_declare.durable = rng_below(&w->rng, 2) == 0;
         break;
     }
-    want(w, node, &cmd);
+    (void)sim_group_want(w, node, &cmd);
 }
 
 /* ---- sending them ---- */
@@ -240,7 +253,7 @@ static void tell_of_nodes(struct sim_raft *w, unsigned node)
     struct buf *b = NULL;
     if (self != NULL && self->inc == w->nodes[node].boot && !meta_node_is_serving(self) &&
         raft_leader(r) != 0) {
-        struct meta_cmd up = node_cmd(META_NODE_UP, node, self->inc);
+        struct meta_cmd up = node_cmd(w, META_NODE_UP, node, self->inc);
         b = operation(0, 0, 0, &up);
         send(w, node, raft_leader(r), b);
     }
@@ -251,23 +264,28 @@ static void tell_of_nodes(struct sim_raft *w, unsigned node)
     const struct meta_node *m = meta_node_get(v, (uint16_t)other);
     if (m == NULL || other == node || (w->nodes[other].raft != NULL && rng_below(&w->rng, 8) != 0))
         return;
-    struct meta_cmd down = node_cmd(META_NODE_DOWN, other, m->inc);
-    b = operation(0, 0, 0, &down);
+    sim_group_say(w, node, META_NODE_DOWN, other, m->inc);
+}
+
+void sim_group_say(struct sim_raft *w, unsigned node, enum meta_op op, unsigned about, uint32_t inc)
+{
+    struct meta_cmd cmd = node_cmd(w, op, about, inc);
+    struct buf *b = operation(0, 0, 0, &cmd);
     sim_group_on_ops(w, node, b);
     buf_unref(&b);
 }
 
 void sim_group_say_nothing(struct sim_raft *w, unsigned node)
 {
-    struct meta_cmd down = node_cmd(META_NODE_DOWN, 1, 0);
-    struct buf *b = operation(0, 0, 0, &down);
-    sim_group_on_ops(w, node, b);
-    buf_unref(&b);
+    sim_group_say(w, node, META_NODE_DOWN, 1, 0);
 }
 
 void sim_group_work(struct sim_raft *w, unsigned node)
 {
-    if (!w->is_healed && rng_below(&w->rng, 2) == 0)
+    bool wants = !w->is_healed && rng_below(&w->rng, 2) == 0;
+    if (wants && w->cluster != NULL && rng_below(&w->rng, 4) != 0)
+        sim_cluster_want(w, node);
+    else if (wants)
         want_something(w, node);
     send_on(w, node);
     if (!w->has_failed && rng_below(&w->rng, 4) == 0)
@@ -307,6 +325,8 @@ static void apply_one(struct sim_raft *w, unsigned node, uint64_t index,
 {
     struct asker *a = &w->group->askers[node];
     enum meta_applied applied = meta_apply_entry(a->meta, index, e, &w->group->result);
+    if (w->cluster != NULL && applied == META_APPLIED)
+        sim_cluster_moved(w, node, index, &w->group->result);
     if (applied != META_APPLIED || e->node != node || e->inc != w->nodes[node].boot)
         return;
     if (a->count == 0 || e->op != a->first)
@@ -327,6 +347,8 @@ void sim_group_apply(struct sim_raft *w, unsigned node, const struct raft_entry 
     }
     meta_publish(w->group->askers[node].meta);
     check_sum(w, node, entry->index);
+    if (w->cluster != NULL && !w->has_failed)
+        sim_cluster_applied(w, node, entry->index, false);
 }
 
 /* ---- snapshots ---- */
@@ -375,20 +397,29 @@ void sim_group_restore(struct sim_raft *w, unsigned node, uint64_t id)
     struct sim_group *g = w->group;
     struct asker *a = &g->askers[node];
     struct wire in = wire_over(buf_slice(image_of(g, id)));
-    if (a->meta != NULL)
-        meta_free(&a->meta);
-    a->meta = new_meta(node);
+    struct meta *fresh = new_meta(node), *old = a->meta;
+    bool is_running = old != NULL; /* else it starts */
     while (wire_left(&in) != 0 && !w->has_failed) {
         struct meta_cmd cmd;
         uint64_t first_id;
         if (!meta_wire_take(&in, &cmd, &first_id) ||
-            meta_replay(a->meta, &cmd, first_id, &g->result) == META_REFUSED)
+            meta_replay(fresh, &cmd, first_id, &g->result) == META_REFUSED)
             sim_raft_fail(w, "%u cannot read a snapshot: %s", node, g->result.refusal.text);
     }
-    meta_publish(a->meta);
+    meta_publish(fresh);
+    a->meta = fresh;
+    if (is_running && w->cluster != NULL) {
+        meta_compare(meta_current(old), fresh, false, &g->result);
+        sim_cluster_moved(w, node, w->nodes[node].machine.index, &g->result);
+    }
+    if (is_running)
+        meta_free(&old);
     if (w->has_failed)
         return;
-    check_sum(w, node, w->nodes[node].machine.index);
+    uint64_t index = w->nodes[node].machine.index;
+    check_sum(w, node, index);
+    if (w->cluster != NULL && is_running)
+        sim_cluster_applied(w, node, index, true);
     uint32_t inc;
     uint64_t op;
     if (meta_last_op(a->meta, (uint16_t)node, &inc, &op) && inc == w->nodes[node].boot)
@@ -406,11 +437,15 @@ void sim_group_start(struct sim_raft *w, unsigned node)
         sim_group_restore(w, node, s->id);
     else
         a->meta = new_meta(node);
-    struct meta_cmd up = node_cmd(META_NODE_UP, node, w->nodes[node].boot);
-    want(w, node, &up);
+    struct meta_cmd up = node_cmd(w, META_NODE_UP, node, w->nodes[node].boot);
+    (void)sim_group_want(w, node, &up);
+    if (w->cluster != NULL)
+        sim_cluster_start(w, node);
 }
 
 void sim_group_crash(struct sim_raft *w, unsigned node)
 {
     forget(&w->group->askers[node]);
+    if (w->cluster != NULL)
+        sim_cluster_crash(w, node);
 }

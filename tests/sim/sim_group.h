@@ -10,6 +10,7 @@
 #ifndef WARREN_SIM_GROUP_H
 #define WARREN_SIM_GROUP_H
 
+#include "cluster/meta.h"
 #include "sim_raft_inner.h"
 
 struct sim_group *sim_group_new(struct sim_raft *w);
@@ -29,6 +30,12 @@ void sim_group_work(struct sim_raft *w, unsigned node);
 /* An entry that changes nothing. */
 void sim_group_say_nothing(struct sim_raft *w, unsigned node);
 void sim_group_on_ops(struct sim_raft *w, unsigned node, struct buf *ops);
+/* The leader says it, in nobody's name. */
+void sim_group_say(struct sim_raft *w, unsigned node, enum meta_op op, unsigned about,
+                   uint32_t inc);
+/* False: it wants enough already. */
+bool sim_group_want(struct sim_raft *w, unsigned node, const struct meta_cmd *cmd);
+struct meta *sim_group_meta(const struct sim_raft *w, unsigned node); /* NULL: it is down */
 /* Nothing that this node wanted is missing. */
 bool sim_group_is_done(struct sim_raft *w, unsigned node);
 

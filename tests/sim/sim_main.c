@@ -32,8 +32,8 @@
 static const struct sim_kind kinds[] = {
     { "log", sim_log_run },           { "store", sim_store_run },    { "gossip", sim_gossip_run },
     { "raft", sim_raft_run },         { "disk", sim_raft_disk_run }, { "meta", sim_meta_run },
-    { "location", sim_location_run }, { "group", sim_group_run },    { "grant", sim_grant_run },
-    { "mirror", sim_mirror_run },
+    { "location", sim_location_run }, { "group", sim_group_run },    { "cluster", sim_cluster_run },
+    { "grant", sim_grant_run },       { "mirror", sim_mirror_run },
 };
 
 static const char *const mutation_names[] = {

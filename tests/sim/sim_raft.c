@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "sim_cluster.h"
 #include "sim_group.h"
 
 #include <inttypes.h>
@@ -84,7 +85,7 @@ static void draw_setup(struct sim_raft *w)
     w->setup.writes_max = 1 + (uint32_t)rng_below(r, RAFT_WRITES_MAX);
     w->setup.tail_bytes = rng_below(r, 2) == 0 ? 0 : rng_below(r, 3000);
     if (rng_below(r, 4) == 0)
-        w->setup.log_bytes_max = 500 + rng_below(r, 5000);
+        w->setup.log_bytes_max = (w->cluster != NULL ? 5000u : 500u) + rng_below(r, 5000);
 }
 
 static void make_group(struct sim_raft *w)
@@ -109,6 +110,8 @@ static void make_group(struct sim_raft *w)
         raft_store_init(&n->store);
         raft_effects_init(&n->fx);
         n->rate_ppm = (int32_t)rng_below(&w->rng, 100001) - 50000;
+        if (w->cluster != NULL)
+            n->rate_ppm *= 2; /* as far as grants may be led astray */
         if (i <= w->voters_at_first)
             raft_store_write(&n->store, &write, raft_store_parts(&write));
     }
@@ -360,7 +363,7 @@ static bool all_have(struct sim_raft *w, unsigned by, uint64_t index)
         if (w->group != NULL && !sim_group_is_done(w, c->members[i].node))
             return false;
     }
-    return true;
+    return w->cluster == NULL || sim_cluster_is_served(w, by);
 }
 
 /* Nobody else can be elected while one that recovers would have to vote: not to be mended here. */
@@ -424,7 +427,10 @@ static void tell_state(struct sim_raft *w)
     }
 }
 
-static bool run(uint64_t seed, bool is_group, sim_say_fn trace, void *arg, struct sim_report *out)
+enum depth { RAFT_ALONE, AND_GROUP, AND_CLUSTER };
+
+static bool run(uint64_t seed, enum depth depth, sim_say_fn trace, void *arg,
+                struct sim_report *out)
 {
     struct sim_raft *w = mem_zalloc(sizeof *w);
     *out = (struct sim_report){ 0 };
@@ -435,8 +441,10 @@ static bool run(uint64_t seed, bool is_group, sim_say_fn trace, void *arg, struc
     w->known = mem_array(SIM_KNOWN_MAX, sizeof *w->known);
     rng_init(&w->rng, seed);
     sim_raft_net_init(w);
-    if (is_group)
+    if (depth >= AND_GROUP)
         w->group = sim_group_new(w);
+    if (depth == AND_CLUSTER)
+        w->cluster = sim_cluster_new();
     draw_setup(w);
     draw_chances(w);
     make_group(w);
@@ -462,6 +470,7 @@ static bool run(uint64_t seed, bool is_group, sim_say_fn trace, void *arg, struc
     }
     sim_raft_net_fini(w);
     sim_group_free(&w->group);
+    sim_cluster_free(&w->cluster);
     mem_free(w->committed);
     mem_free(w->known);
     bool ok = !w->has_failed;
@@ -471,10 +480,15 @@ static bool run(uint64_t seed, bool is_group, sim_say_fn trace, void *arg, struc
 
 bool sim_raft_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_report *out)
 {
-    return run(seed, false, trace, arg, out);
+    return run(seed, RAFT_ALONE, trace, arg, out);
 }
 
 bool sim_group_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_report *out)
 {
-    return run(seed, true, trace, arg, out);
+    return run(seed, AND_GROUP, trace, arg, out);
+}
+
+bool sim_cluster_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_report *out)
+{
+    return run(seed, AND_CLUSTER, trace, arg, out);
 }

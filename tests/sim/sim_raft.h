@@ -17,4 +17,7 @@ MUST_CHECK bool sim_raft_run(uint64_t seed, sim_say_fn trace, void *arg, struct 
 /* The same, and what they agree upon is the metadata: see sim_group.h. */
 MUST_CHECK bool sim_group_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_report *out);
 
+/* And the masters that they say serve queues: see sim_cluster.h. */
+MUST_CHECK bool sim_cluster_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_report *out);
+
 #endif

@@ -27,7 +27,10 @@ enum sim_act_kind {
     SIM_APPLY,
     SIM_CHUNK_READ,
     SIM_CHUNK_TAKEN,
-    SIM_OPS, /* octets of operations, in chunk.bytes */
+    SIM_OPS,   /* octets of operations, in chunk.bytes */
+    SIM_GRANT, /* a question or an answer, the same; for whatever process is there */
+    SIM_GONE,  /* a process is known to be gone, the same */
+    SIM_LOOK,  /* a node looks after its queues */
 };
 
 struct sim_raft_act {
@@ -108,6 +111,7 @@ struct sim_chances {
     bool has_slow_apply;
 };
 
+struct sim_cluster;
 struct sim_group;
 
 struct sim_raft {
@@ -132,6 +136,7 @@ struct sim_raft {
     /* The checker. */
     uint16_t leader_of[SIM_TERMS_MAX];
     struct sim_group *group;         /* NULL: the machines are digests alone */
+    struct sim_cluster *cluster;     /* NULL: nobody serves queues */
     struct sim_committed *committed; /* by index */
     uint64_t commit_max;
     struct sim_known *known;

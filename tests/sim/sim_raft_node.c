@@ -1,6 +1,7 @@
 /* A member's driver: its clock, its disk, its state machine. */
 #include "base/check.h"
 #include "base/mem.h"
+#include "sim_cluster.h"
 #include "sim_group.h"
 
 #include <string.h>
@@ -339,6 +340,15 @@ static void do_act(struct sim_raft *w, const struct sim_raft_act *a)
     case SIM_OPS:
         sim_group_on_ops(w, a->node, a->chunk.bytes);
         return;
+    case SIM_GRANT:
+        sim_cluster_on_frame(w, a->node, a->chunk.bytes);
+        return;
+    case SIM_GONE:
+        sim_cluster_on_gone(w, a->node, a->chunk.bytes);
+        return;
+    case SIM_LOOK:
+        sim_cluster_look(w, a->node);
+        return;
     case SIM_NOTHING:
         return;
     }
@@ -348,7 +358,8 @@ static void do_act(struct sim_raft *w, const struct sim_raft_act *a)
 void sim_raft_node_act(struct sim_raft *w, const struct sim_raft_act *act)
 {
     const struct sim_raft_node *n = &w->nodes[act->node];
-    bool is_void = n->raft == NULL || (act->kind != SIM_DELIVER && act->boot != n->boot);
+    bool is_message = act->kind == SIM_DELIVER || act->kind == SIM_GRANT;
+    bool is_void = n->raft == NULL || (!is_message && act->boot != n->boot);
     if (!is_void && n->paused_until_us > w->now_us) {
         /* A process that is stopped finds all of it when it goes on, in order. */
         sim_raft_net_later(w, n->paused_until_us - w->now_us, act);

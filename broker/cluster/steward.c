@@ -1,0 +1,88 @@
+#include "cluster/steward.h"
+
+/* ---- who is there ---- */
+
+bool steward_is_alive(const struct steward *s, const struct meta_node *m)
+{
+    struct steward_peer p;
+    if (m->node == s->self)
+        return true;
+    return s->peer(s->arg, m->node, &p) && !p.is_gone && s->now_ms - p.heard_ms < STEWARD_SILENT_MS;
+}
+
+static bool is_leaving(const struct steward *s, const struct meta_node *m)
+{
+    struct steward_peer p;
+    if (m->node == s->self)
+        return s->is_leaving;
+    return s->peer(s->arg, m->node, &p) && p.is_leaving;
+}
+
+const char *steward_is_down(const struct steward *s, const struct meta_node *m)
+{
+    struct steward_peer p;
+    if (m->node == s->self || !meta_node_is_serving(m) || !s->peer(s->arg, m->node, &p))
+        return NULL;
+    uint64_t heard_ms = p.heard_ms > s->leading_ms ? p.heard_ms : s->leading_ms;
+    if (p.is_gone)
+        return "its link broke, and nothing listens on its port";
+    if (s->now_ms - heard_ms > STEWARD_SILENT_MS)
+        return "it has not been heard of for a second";
+    return NULL;
+}
+
+/* ---- who has which part ---- */
+
+/* The part that a node is to have, when it now has `part`. A voter that is down stays one: it may
+ * hold what the others need. Who stops in an orderly way does not, as long as another one votes. */
+static enum raft_part part_of(const struct steward *s, const struct meta_node *m,
+                              enum raft_part part)
+{
+    enum raft_part vote = m->type == META_NODE_WITNESS ? RAFT_WITNESS : RAFT_VOTER;
+    uint32_t voters = raft_config_voters(s->config);
+    if (m->type == META_NODE_RAM)
+        return RAFT_LEARNER;
+    if (part != RAFT_LEARNER) {
+        bool goes =
+            is_leaving(s, m) || (m->state == META_NODE_IS_STOPPED && !steward_is_alive(s, m));
+        return goes && voters > 1 ? RAFT_LEARNER : vote;
+    }
+    bool may = meta_node_is_serving(m) && !is_leaving(s, m) && steward_is_alive(s, m) &&
+               voters < STEWARD_VOTERS_MAX;
+    return may ? vote : RAFT_LEARNER;
+}
+
+static bool wish_for(const struct steward *s, const struct meta_node *m, struct steward_wish *out)
+{
+    const struct raft_member *member = raft_config_find(s->config, m->node);
+    *out = (struct steward_wish){ STEWARD_CHANGE, m->node, RAFT_LEARNER };
+    if (member == NULL)
+        return true;
+    out->part = part_of(s, m, member->part);
+    if (m->node == s->self && out->part == RAFT_LEARNER)
+        out->act = STEWARD_HAND_OVER;
+    return out->part != member->part;
+}
+
+static bool wish_for_stranger(const struct steward *s, uint16_t node, struct steward_wish *out)
+{
+    bool is_self = node == s->self && raft_config_voters(s->config) > 1;
+    *out =
+        (struct steward_wish){ is_self ? STEWARD_HAND_OVER : STEWARD_REMOVE, node, RAFT_LEARNER };
+    return meta_node_get(s->version, node) == NULL;
+}
+
+/* Those first that the node table has no more. */
+bool steward_next(const struct steward *s, size_t *at, struct steward_wish *out)
+{
+    size_t members = s->config->count, nodes = meta_node_count(s->version);
+    if (nodes == 0)
+        return false;
+    while (*at < members + nodes) {
+        size_t i = (*at)++;
+        if (i < members ? wish_for_stranger(s, s->config->members[i].node, out)
+                        : wish_for(s, meta_node_at(s->version, i - members), out))
+            return true;
+    }
+    return false;
+}

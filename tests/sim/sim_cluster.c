@@ -1,0 +1,690 @@
+#include "sim_cluster.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/mutation.h"
+#include "cluster/grant.h"
+#include "cluster/grant_board.h"
+#include "cluster/meta_items.h"
+#include "cluster/steward.h"
+#include "sim_group.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define LOOK_US     20000
+#define LOOKS_TOLD  5u     /* from one keepalive to the next */
+#define AGAIN_US    500000 /* the leader says again that a node is down */
+#define LOCALS_MAX  32u
+#define SERVED_MAX  1024u /* a power of two */
+#define FRAME_BYTES 32u
+/* Without a way to a member: a grant, by the slowest clock, and no more. */
+#define ALONE_US (GRANT_LENGTH_US * 10 / 9 + 1000)
+
+enum { FRAME_ASK, FRAME_ANSWER, FRAME_KEEPALIVE };
+
+/* A queue, as a node has it. */
+struct local {
+    uint64_t qid;
+    uint16_t master; /* the last that it has seen */
+    uint64_t epoch;  /* it is the master in this one; 0: it is not */
+    uint16_t earlier;
+    bool has_begun;
+    uint64_t proposed_ver;
+    uint16_t proposed[SIM_NODES];
+    size_t proposed_count;
+};
+
+struct cnode {
+    struct grant *core; /* NULL: it is down */
+    struct grant_board *board;
+    uint32_t incs[SIM_NODES + 1]; /* as it has told its core */
+    struct local locals[LOCALS_MAX];
+    size_t local_count;
+    unsigned looks;
+    /* As a leader. */
+    bool was_leader;
+    int64_t leading_us;
+    uint64_t leading_from;
+    struct {
+        int64_t heard_us;
+        int64_t said_us; /* that it is down */
+        bool is_gone;
+    } peers[SIM_NODES + 1];
+};
+
+/* The last process that was about to serve a queue. */
+struct served {
+    uint64_t qid; /* 0: free */
+    uint64_t epoch;
+    uint64_t step;
+    unsigned node;
+    uint32_t boot;
+};
+
+struct sim_cluster {
+    struct cnode nodes[SIM_NODES + 1];
+    struct served served[SERVED_MAX];
+    size_t served_count;
+    uint64_t step;
+    int64_t cut_us[SIM_NODES + 1][SIM_NODES + 1]; /* seen to be cut since then; 0: it is not */
+    struct grant_effects fx;
+};
+
+struct sim_cluster *sim_cluster_new(void)
+{
+    return mem_zalloc(sizeof(struct sim_cluster));
+}
+
+static void forget(struct cnode *n)
+{
+    grant_free(&n->core);
+    grant_board_free(&n->board);
+    n->local_count = 0;
+}
+
+void sim_cluster_free(struct sim_cluster **cluster)
+{
+    struct sim_cluster *c = *cluster;
+    *cluster = NULL;
+    for (unsigned i = 1; c != NULL && i <= SIM_NODES; i++)
+        forget(&c->nodes[i]);
+    mem_free(c);
+}
+
+static const struct meta_version *version_of(const struct sim_raft *w, unsigned node)
+{
+    return meta_current(sim_group_meta(w, node));
+}
+
+/* ---- the core's driver ---- */
+
+static void send_octets(struct sim_raft *w, unsigned from, uint16_t to, struct slice octets)
+{
+    const struct sim_chances *c = &w->chance;
+    if (w->is_cut[from][to] || (c->lose != 0 && rng_chance(&w->rng, c->lose)))
+        return;
+    unsigned times = c->twice != 0 && rng_chance(&w->rng, c->twice) ? 2 : 1;
+    for (unsigned i = 0; i < times; i++) {
+        int64_t delay = 20 + (int64_t)rng_below(&w->rng, (uint64_t)c->delay_us);
+        if (c->late != 0 && rng_chance(&w->rng, c->late))
+            delay += (int64_t)rng_below(&w->rng, (uint64_t)c->late_us);
+        sim_raft_net_later(w, delay,
+                           &(struct sim_raft_act){ .kind = SIM_GRANT,
+                                                   .node = to,
+                                                   .chunk = { .bytes = buf_copy(octets) } });
+    }
+}
+
+static void send_frame(struct sim_raft *w, unsigned from, const struct grant_effect *e)
+{
+    uint8_t room[FRAME_BYTES];
+    struct wire_out out = wire_out_over(room, sizeof room);
+    wire_put_u8(&out, e->kind == GRANT_DO_ASK ? FRAME_ASK : FRAME_ANSWER);
+    wire_put_u16(&out, (uint16_t)from);
+    if (e->kind == GRANT_DO_ASK)
+        grant_put_ask(&out, &e->ask);
+    else
+        grant_put_answer(&out, &e->answer);
+    CHECK(!out.overflow);
+    send_octets(w, from, e->node, wire_out_slice(&out));
+}
+
+static void send_keepalive(struct sim_raft *w, unsigned from, uint16_t to)
+{
+    uint8_t room[FRAME_BYTES];
+    struct wire_out out = wire_out_over(room, sizeof room);
+    wire_put_u8(&out, FRAME_KEEPALIVE);
+    wire_put_u16(&out, (uint16_t)from);
+    send_octets(w, from, to, wire_out_slice(&out));
+}
+
+static void step(struct sim_raft *w, unsigned node, const struct grant_event *ev)
+{
+    struct sim_cluster *c = w->cluster;
+    struct cnode *n = &c->nodes[node];
+    struct grant_event timed = *ev;
+    timed.now_us = sim_raft_node_clock(w, node);
+    grant_step(n->core, &timed, &c->fx);
+    for (size_t i = 0; i < c->fx.count; i++) {
+        const struct grant_effect *e = &c->fx.list[i];
+        switch (e->kind) {
+        case GRANT_DO_ASK:
+        case GRANT_DO_ANSWER:
+            send_frame(w, node, e);
+            break;
+        case GRANT_DO_HOLD:
+            grant_board_hold(n->board, e->node, e->hold.index, e->hold.until_us);
+            break;
+        case GRANT_DO_LOOK: /* it looks often enough */
+            break;
+        }
+    }
+}
+
+static void tell_nodes(struct sim_raft *w, unsigned node)
+{
+    struct cnode *n = &w->cluster->nodes[node];
+    for (unsigned i = 1; i <= SIM_NODES; i++) {
+        const struct meta_node *m = meta_node_get(version_of(w, node), (uint16_t)i);
+        uint32_t inc = m != NULL ? m->inc : 0;
+        if (i == node || inc == n->incs[i])
+            continue;
+        n->incs[i] = inc;
+        grant_board_know(n->board, (uint16_t)i);
+        step(
+            w, node,
+            &(struct grant_event){ .kind = GRANT_EV_NODE, .node = (uint16_t)i, .member = { inc } });
+    }
+}
+
+/* ---- queues at a node ---- */
+
+static struct local *local_of(struct cnode *n, uint64_t qid)
+{
+    for (size_t i = 0; i < n->local_count; i++)
+        if (n->locals[i].qid == qid)
+            return &n->locals[i];
+    return NULL;
+}
+
+static bool may_serve(struct sim_raft *w, unsigned node, const struct local *l)
+{
+    const struct meta_version *v = version_of(w, node);
+    const struct meta_queue *q = meta_queue_get(v, l->qid);
+    struct meta_placement p;
+    uint16_t members[2 * SIM_NODES];
+    size_t count = 0;
+    if (l->epoch == 0 || !l->has_begun || q == NULL)
+        return false;
+    meta_placement_of(v, q, &p);
+    for (unsigned i = 0; i < p.count; i++)
+        if (meta_placement_replica(&p, i)->inc != 0)
+            members[count++] = meta_placement_replica(&p, i)->node;
+    for (size_t i = 0; i < l->proposed_count && !MUTATION(GRANT_OF_AGREED_ALONE); i++)
+        members[count++] = l->proposed[i];
+    return grant_board_may_serve(w->cluster->nodes[node].board, (uint16_t)node, l->epoch, members,
+                                 count, sim_raft_node_clock(w, node));
+}
+
+/* What the placement says, this node is: only in an epoch that was given to this very process. */
+static void reconcile(struct sim_raft *w, unsigned node, const struct meta_queue *q)
+{
+    struct cnode *n = &w->cluster->nodes[node];
+    struct local *l = local_of(n, q->qid);
+    struct meta_placement p;
+    meta_placement_of(version_of(w, node), q, &p);
+    bool is_new = l == NULL;
+    if (is_new) {
+        CHECK(n->local_count < LOCALS_MAX);
+        l = &n->locals[n->local_count++];
+        *l = (struct local){ .qid = q->qid };
+    }
+    bool is_master =
+        p.master == node && p.master_inc == w->nodes[node].boot && p.state != META_PLACED_DAMAGED;
+    if (!is_master) {
+        l->epoch = 0;
+    } else if (l->epoch != p.epoch) {
+        l->epoch = p.epoch;
+        l->earlier = l->master;
+        l->has_begun = false;
+        sim_raft_say(w, "%u is the master of %d in epoch %d, after %u", node, (int)q->qid,
+                     (int)p.epoch, l->earlier);
+    }
+    l->master = p.master;
+    if (l->proposed_ver != p.ver || l->epoch == 0)
+        l->proposed_count = 0;
+}
+
+static void look_at_queues(struct sim_raft *w, unsigned node)
+{
+    struct cnode *n = &w->cluster->nodes[node];
+    const struct meta_version *v = version_of(w, node);
+    struct pmap_iter it;
+    for (size_t i = n->local_count; i-- > 0;)
+        if (meta_queue_get(v, n->locals[i].qid) == NULL)
+            n->locals[i] = n->locals[--n->local_count];
+    pmap_iter(&it, &v->queues);
+    for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;)
+        reconcile(w, node, q);
+}
+
+/* A queue that never had another master, nor another member, does not ask. */
+static void begin(struct sim_raft *w, unsigned node, struct local *l)
+{
+    const struct meta_version *v = version_of(w, node);
+    struct meta_placement p;
+    meta_placement_of(v, meta_queue_get(v, l->qid), &p);
+    int64_t at_us = p.cohort == NULL ? INT64_MIN
+                                     : grant_begins_us(w->cluster->nodes[node].core, l->epoch,
+                                                       &l->earlier, l->earlier != 0);
+    if (at_us > sim_raft_node_clock(w, node))
+        return;
+    l->has_begun = true;
+    sim_raft_say(w, "%u begins with %d, epoch %d", node, (int)l->qid, (int)l->epoch);
+}
+
+/* ---- what must hold ---- */
+
+static struct served *served_of(struct sim_cluster *c, uint64_t qid)
+{
+    size_t at = (size_t)qid & (SERVED_MAX - 1);
+    while (c->served[at].qid != 0 && c->served[at].qid != qid)
+        at = (at + 1) & (SERVED_MAX - 1);
+    if (c->served[at].qid == 0) {
+        CHECK(++c->served_count < SERVED_MAX);
+        c->served[at].qid = qid;
+    }
+    return &c->served[at];
+}
+
+static void check_server(struct sim_raft *w, unsigned node, const struct local *l)
+{
+    struct served *s = served_of(w->cluster, l->qid);
+    uint32_t boot = w->nodes[node].boot;
+    if (s->step == w->cluster->step)
+        sim_raft_fail(w, "%u and %u may serve queue %" PRIu64, s->node, node, l->qid);
+    if (l->epoch < s->epoch)
+        sim_raft_fail(w, "%u may serve queue %" PRIu64 " in epoch %" PRIu64 " after %" PRIu64, node,
+                      l->qid, l->epoch, s->epoch);
+    if (l->epoch == s->epoch && (s->node != node || s->boot != boot))
+        sim_raft_fail(w, "two processes serve queue %" PRIu64 " in epoch %" PRIu64, l->qid,
+                      l->epoch);
+    *s = (struct served){ l->qid, l->epoch, w->cluster->step, node, boot };
+}
+
+static void look_at_ways(struct sim_raft *w)
+{
+    for (unsigned a = 1; a <= SIM_NODES; a++)
+        for (unsigned b = a + 1; b <= SIM_NODES; b++) {
+            int64_t *since = &w->cluster->cut_us[a][b];
+            if (!w->is_cut[a][b] && !w->is_cut[b][a])
+                *since = 0;
+            else if (*since == 0)
+                *since = w->now_us;
+        }
+}
+
+/* The cut was seen late, if anything. */
+static void check_ways(struct sim_raft *w, unsigned node, const struct local *l)
+{
+    const struct meta_version *v = version_of(w, node);
+    struct meta_placement p;
+    meta_placement_of(v, meta_queue_get(v, l->qid), &p);
+    for (unsigned i = 0; i < p.count; i++) {
+        const struct meta_replica *r = meta_placement_replica(&p, i);
+        if (r->inc == 0 || r->node == node)
+            continue;
+        int64_t since =
+            r->node < node ? w->cluster->cut_us[r->node][node] : w->cluster->cut_us[node][r->node];
+        if (since != 0 && w->now_us - since > ALONE_US)
+            sim_raft_fail(w, "%u serves queue %" PRIu64 " without a way to %u", node, l->qid,
+                          r->node);
+    }
+}
+
+static void check(struct sim_raft *w)
+{
+    w->cluster->step++;
+    look_at_ways(w);
+    for (unsigned i = 1; i <= SIM_NODES; i++) {
+        const struct cnode *n = &w->cluster->nodes[i];
+        for (size_t k = 0; n->core != NULL && k < n->local_count; k++) {
+            if (!may_serve(w, i, &n->locals[k]))
+                continue;
+            check_server(w, i, &n->locals[k]);
+            check_ways(w, i, &n->locals[k]);
+        }
+    }
+}
+
+/* What a process had that is gone is not what its successor has. */
+static void check_members(struct sim_raft *w, unsigned node)
+{
+    const struct meta_version *v = version_of(w, node);
+    struct pmap_iter it;
+    pmap_iter(&it, &v->queues);
+    for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;) {
+        struct meta_placement p;
+        meta_placement_of(v, q, &p);
+        for (unsigned i = 0; p.cohort != NULL && i < p.count; i++) {
+            const struct meta_replica *r = meta_placement_replica(&p, i);
+            const struct meta_node *m = meta_node_get(v, r->node);
+            if (r->inc != 0 && (m == NULL || m->inc != r->inc))
+                sim_raft_fail(w, "%u has restarted, and is in sync with %" PRIu64, r->node, q->qid);
+        }
+    }
+}
+
+/* ---- what it applies ---- */
+
+void sim_cluster_moved(struct sim_raft *w, unsigned node, uint64_t index,
+                       const struct meta_result *r)
+{
+    for (size_t i = 0; i < r->effect_count; i++) {
+        const struct meta_effect *e = &r->effects[i];
+        bool is_placed = e->kind == META_QUEUE_PLACED || e->kind == META_COHORT_PLACED;
+        if (is_placed && e->node != e->node_was)
+            step(w, node,
+                 &(struct grant_event){
+                     .kind = GRANT_EV_MOVED, .node = e->node_was, .moved = { e->node, index } });
+    }
+}
+
+void sim_cluster_applied(struct sim_raft *w, unsigned node, uint64_t index, bool has_skipped)
+{
+    const struct meta_node *self = meta_node_get(version_of(w, node), (uint16_t)node);
+    tell_nodes(w, node);
+    step(w, node,
+         &(struct grant_event){
+             .kind = has_skipped ? GRANT_EV_JUMPED : GRANT_EV_APPLIED,
+             .applied = { .index = index,
+                          .is_up = self != NULL && self->inc == w->nodes[node].boot } });
+    look_at_queues(w, node);
+    check_members(w, node);
+    if (!w->has_failed)
+        check(w);
+}
+
+/* ---- what masters and operators want ---- */
+
+static void want_isr(struct sim_raft *w, unsigned node, struct local *l, bool adds)
+{
+    const struct meta_version *v = version_of(w, node);
+    struct meta_placement p;
+    uint8_t room[META_ISR_ITEM_BYTES];
+    struct wire_out out = wire_out_over(room, sizeof room);
+    meta_placement_of(v, meta_queue_get(v, l->qid), &p);
+    const struct meta_replica *r =
+        meta_placement_replica(&p, (unsigned)rng_below(&w->rng, p.count));
+    const struct meta_node *m = meta_node_get(v, r->node);
+    if (m == NULL || r->node == node || (r->inc == 0) != adds || l->proposed_count == SIM_NODES ||
+        (adds && !l->has_begun && !MUTATION(GRANT_ADDED_BEFORE_BEGUN)))
+        return;
+    meta_isr_item_put(&out, &(struct meta_isr_item){ .qid = l->qid,
+                                                     .epoch = p.epoch,
+                                                     .ver = p.ver,
+                                                     .inc = m->inc,
+                                                     .node = r->node,
+                                                     .adds = adds });
+    struct meta_cmd cmd = { .op = META_ISR_CHANGE,
+                            .isr_change = { .items = wire_out_slice(&out) } };
+    if (!sim_group_want(w, node, &cmd) || !adds)
+        return;
+    l->proposed_ver = p.ver;
+    l->proposed[l->proposed_count++] = r->node;
+}
+
+static void want_move(struct sim_raft *w, unsigned node, const struct local *l)
+{
+    const struct meta_version *v = version_of(w, node);
+    struct meta_placement p;
+    uint8_t room[META_MOVE_ITEM_BYTES];
+    struct wire_out out = wire_out_over(room, sizeof room);
+    meta_placement_of(v, meta_queue_get(v, l->qid), &p);
+    const struct meta_replica *r =
+        meta_placement_replica(&p, (unsigned)rng_below(&w->rng, p.count));
+    meta_move_item_put(
+        &out, &(struct meta_move_item){ .qid = l->qid, .epoch = p.epoch, .node = r->node });
+    (void)sim_group_want(w, node,
+                         &(struct meta_cmd){ .op = META_MASTER_MOVE,
+                                             .master_move = { .items = wire_out_slice(&out) } });
+}
+
+static void want_replicas(struct sim_raft *w, unsigned node, const struct local *l)
+{
+    const struct meta_version *v = version_of(w, node);
+    struct meta_placement p;
+    uint8_t nodes[SIM_NODES * META_NODE_ITEM_BYTES], item[META_SET_ITEM_BYTES];
+    struct wire_out out = wire_out_over(nodes, sizeof nodes);
+    struct wire_out items = wire_out_over(item, sizeof item);
+    meta_placement_of(v, meta_queue_get(v, l->qid), &p);
+    for (unsigned i = 1; i <= SIM_NODES; i++)
+        if (i == p.master || rng_below(&w->rng, 2) == 0)
+            wire_put_u16(&out, (uint16_t)i);
+    meta_set_item_put(&items, &(struct meta_set_item){ .qid = l->qid, .ver = p.ver });
+    (void)sim_group_want(w, node,
+                         &(struct meta_cmd){ .op = META_REPLICAS_SET,
+                                             .replicas_set = { .nodes = wire_out_slice(&out),
+                                                               .items = wire_out_slice(&items) } });
+}
+
+/* One that it masters, if there is any. */
+static struct local *some_local(struct sim_raft *w, struct cnode *n)
+{
+    size_t from = (size_t)rng_below(&w->rng, n->local_count);
+    for (size_t i = 0; i < n->local_count; i++) {
+        struct local *l = &n->locals[(from + i) % n->local_count];
+        if (l->epoch != 0)
+            return l;
+    }
+    return &n->locals[from];
+}
+
+void sim_cluster_want(struct sim_raft *w, unsigned node)
+{
+    struct cnode *n = &w->cluster->nodes[node];
+    struct meta_placement p;
+    if (n->local_count == 0)
+        return;
+    struct local *l = some_local(w, n);
+    const struct meta_version *v = version_of(w, node);
+    meta_placement_of(v, meta_queue_get(v, l->qid), &p);
+    unsigned what = (unsigned)rng_below(&w->rng, 8);
+    if (p.count < 3 || what == 0)
+        want_replicas(w, node, l);
+    else if (what == 1)
+        want_move(w, node, l);
+    else if (l->epoch != 0)
+        want_isr(w, node, l, what != 2);
+}
+
+/* ---- what a leader does about the nodes ---- */
+
+struct seeing {
+    const struct sim_raft *w;
+    unsigned node;
+};
+
+static bool peer(const void *arg, uint16_t node, struct steward_peer *out)
+{
+    const struct seeing *x = arg;
+    const struct cnode *n = &x->w->cluster->nodes[x->node];
+    *out = (struct steward_peer){ .heard_ms = (uint64_t)n->peers[node].heard_us / 1000,
+                                  .is_gone = n->peers[node].is_gone };
+    return true;
+}
+
+static void say_who_is_down(struct sim_raft *w, unsigned node, const struct steward *s)
+{
+    struct cnode *n = &w->cluster->nodes[node];
+    int64_t now_us = sim_raft_node_clock(w, node);
+    uint32_t downs[SIM_NODES + 1] = { 0 };
+    for (size_t i = 0; i < meta_node_count(s->version); i++) {
+        const struct meta_node *m = meta_node_at(s->version, i);
+        if (steward_is_down(s, m) == NULL || now_us - n->peers[m->node].said_us < AGAIN_US)
+            continue;
+        n->peers[m->node].said_us = now_us;
+        downs[m->node] = m->inc;
+    }
+    for (unsigned i = 1; i <= SIM_NODES; i++)
+        if (downs[i] != 0)
+            sim_group_say(w, node, META_NODE_DOWN, i, downs[i]);
+}
+
+static void carry_out(struct sim_raft *w, unsigned node, const struct steward_wish *wish)
+{
+    struct raft_event ev = { .kind = RAFT_EV_TRANSFER };
+    if (wish->act != STEWARD_HAND_OVER)
+        ev = (struct raft_event){ .kind = RAFT_EV_CHANGE,
+                                  .change = { .node = wish->node,
+                                              .is_removal = wish->act == STEWARD_REMOVE,
+                                              .part = wish->part } };
+    sim_raft_node_step(w, node, &ev);
+}
+
+/* One that is refused must not stand in the way of the others: any of them comes first. */
+static void wish_something(struct sim_raft *w, unsigned node, const struct steward *s)
+{
+    struct steward_wish wish, some = { 0 };
+    size_t at = 0, count = 0;
+    while (steward_next(s, &at, &wish))
+        if (rng_below(&w->rng, ++count) == 0)
+            some = wish;
+    if (count != 0)
+        carry_out(w, node, &some);
+}
+
+static void lead(struct sim_raft *w, unsigned node)
+{
+    struct cnode *n = &w->cluster->nodes[node];
+    const struct raft *r = w->nodes[node].raft;
+    bool leads = raft_role(r) == RAFT_LEADER;
+    if (leads && !n->was_leader) {
+        n->leading_us = sim_raft_node_clock(w, node);
+        n->leading_from = raft_last(r);
+    }
+    n->was_leader = leads;
+    uint64_t applied = w->nodes[node].machine.index;
+    if (!leads || applied < n->leading_from || applied < raft_commit(r))
+        return;
+    struct seeing x = { w, node };
+    struct steward s = { .version = version_of(w, node),
+                         .config = raft_config(r),
+                         .self = (uint16_t)node,
+                         .leading_ms = (uint64_t)n->leading_us / 1000,
+                         .now_ms = (uint64_t)sim_raft_node_clock(w, node) / 1000,
+                         .peer = peer,
+                         .arg = &x };
+    say_who_is_down(w, node, &s);
+    if (!w->has_failed)
+        wish_something(w, node, &s);
+}
+
+/* ---- a node looks after itself ---- */
+
+struct needing {
+    struct sim_raft *w;
+    unsigned node;
+};
+
+static void on_needed(void *arg, uint16_t node, uint64_t epoch)
+{
+    const struct needing *x = arg;
+    step(x->w, x->node,
+         &(struct grant_event){ .kind = GRANT_EV_NEED, .node = node, .need = { epoch } });
+}
+
+static void look_later(struct sim_raft *w, unsigned node)
+{
+    sim_raft_net_later(w, LOOK_US,
+                       &(struct sim_raft_act){
+                           .kind = SIM_LOOK, .node = (uint16_t)node, .boot = w->nodes[node].boot });
+}
+
+void sim_cluster_look(struct sim_raft *w, unsigned node)
+{
+    struct cnode *n = &w->cluster->nodes[node];
+    struct needing x = { w, node };
+    look_later(w, node);
+    grant_board_each_needed(n->board, on_needed, &x);
+    step(w, node, &(struct grant_event){ .kind = GRANT_EV_TIME });
+    for (size_t i = 0; i < n->local_count; i++) {
+        struct local *l = &n->locals[i];
+        if (l->epoch != 0 && !l->has_begun)
+            begin(w, node, l);
+    }
+    check(w);
+    uint16_t leader = raft_leader(w->nodes[node].raft);
+    if (n->looks++ % LOOKS_TOLD != 0 || w->has_failed)
+        return;
+    if (leader != 0 && leader != node)
+        send_keepalive(w, node, leader);
+    lead(w, node);
+}
+
+void sim_cluster_on_frame(struct sim_raft *w, unsigned node, const struct buf *frame)
+{
+    struct wire in = wire_over(buf_slice(frame));
+    uint8_t kind = wire_u8(&in);
+    struct grant_event ev = { .kind = kind == FRAME_ASK ? GRANT_EV_ASK : GRANT_EV_ANSWER,
+                              .node = wire_u16(&in) };
+    struct cnode *n = &w->cluster->nodes[node];
+    n->peers[ev.node].is_gone = false;
+    if (kind == FRAME_KEEPALIVE) {
+        n->peers[ev.node].heard_us = sim_raft_node_clock(w, node);
+        return;
+    }
+    struct slice rest = wire_take(&in, wire_left(&in));
+    bool is_taken =
+        kind == FRAME_ASK ? grant_take_ask(rest, &ev.ask) : grant_take_answer(rest, &ev.answer);
+    CHECK(is_taken);
+    step(w, node, &ev);
+    check(w);
+}
+
+void sim_cluster_on_gone(struct sim_raft *w, unsigned node, const struct buf *frame)
+{
+    struct wire in = wire_over(buf_slice(frame));
+    struct grant_event ev = { .kind = GRANT_EV_GONE, .node = wire_u16(&in) };
+    ev.member.inc = wire_u32(&in);
+    w->cluster->nodes[node].peers[ev.node].is_gone = true;
+    step(w, node, &ev);
+    check(w);
+}
+
+/* ---- lives ---- */
+
+void sim_cluster_start(struct sim_raft *w, unsigned node)
+{
+    struct cnode *n = &w->cluster->nodes[node];
+    *n = (struct cnode){ .board = grant_board_new() };
+    n->core = grant_new((uint16_t)node, w->nodes[node].boot, w->nodes[node].machine.index,
+                        w->nodes[node].boot == 1, sim_raft_node_clock(w, node));
+    tell_nodes(w, node);
+    look_at_queues(w, node);
+    look_later(w, node);
+}
+
+/* A connection that is refused now was begun by who knows this process, or one before it. */
+static void tell_gone(struct sim_raft *w, unsigned node, unsigned to)
+{
+    uint8_t room[8];
+    struct wire_out out = wire_out_over(room, sizeof room);
+    wire_put_u16(&out, (uint16_t)node);
+    wire_put_u32(&out, w->cluster->nodes[to].incs[node]);
+    sim_raft_net_later(
+        w, 20 + (int64_t)rng_below(&w->rng, (uint64_t)(2 * w->chance.delay_us)),
+        &(struct sim_raft_act){ .kind = SIM_GONE,
+                                .node = (uint16_t)to,
+                                .boot = w->nodes[to].boot,
+                                .chunk = { .bytes = buf_copy(wire_out_slice(&out)) } });
+}
+
+void sim_cluster_crash(struct sim_raft *w, unsigned node)
+{
+    forget(&w->cluster->nodes[node]);
+    for (unsigned i = 1; i <= SIM_NODES; i++)
+        if (i != node && sim_raft_node_is_awake(w, i) && w->cluster->nodes[i].core != NULL &&
+            !w->is_cut[i][node] && !w->is_cut[node][i] && rng_below(&w->rng, 4) != 0)
+            tell_gone(w, node, i);
+}
+
+/* ---- in the end ---- */
+
+bool sim_cluster_is_served(struct sim_raft *w, unsigned by)
+{
+    const struct meta_version *v = version_of(w, by);
+    struct pmap_iter it;
+    pmap_iter(&it, &v->queues);
+    for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;) {
+        struct meta_placement p;
+        meta_placement_of(v, q, &p);
+        if (p.state != META_PLACED_RUNNING)
+            continue;
+        const struct local *l = local_of(&w->cluster->nodes[p.master], q->qid);
+        if (l == NULL || !may_serve(w, p.master, l))
+            return false;
+    }
+    return true;
+}

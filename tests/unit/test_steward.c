@@ -1,0 +1,143 @@
+#include "cluster/steward.h"
+
+#include "base/mem.h"
+#include "meta_nodes.h"
+
+static struct world w;
+static struct raft_config config;
+static struct steward s;
+static struct steward_peer peers[8];
+static bool is_known[8];
+
+static bool peer(const void *arg, uint16_t node, struct steward_peer *out)
+{
+    (void)arg;
+    *out = peers[node];
+    return is_known[node];
+}
+
+/* So many disc nodes that are up; the first leads, and all others have just been heard of. */
+static void open_nodes(unsigned count)
+{
+    world_init(&w, 1);
+    world_nodes(&w, count);
+    config = (struct raft_config){ 0 };
+    for (uint16_t i = 1; i <= count; i++) {
+        cr_assert(raft_config_set(&config, i, i <= STEWARD_VOTERS_MAX ? RAFT_VOTER : RAFT_LEARNER));
+        peers[i] = (struct steward_peer){ .heard_ms = 10000 };
+        is_known[i] = true;
+    }
+    s = (struct steward){ .version = meta_current(w.meta),
+                          .config = &config,
+                          .self = 1,
+                          .leading_ms = 5000,
+                          .now_ms = 10500,
+                          .peer = peer };
+}
+
+static bool is_down(uint16_t node)
+{
+    return steward_is_down(&s, meta_node_get(s.version, node)) != NULL;
+}
+
+static struct steward_wish first(void)
+{
+    struct steward_wish wish;
+    size_t at = 0;
+    cr_assert(steward_next(&s, &at, &wish));
+    return wish;
+}
+
+static bool has_wishes(void)
+{
+    struct steward_wish wish;
+    size_t at = 0;
+    return steward_next(&s, &at, &wish);
+}
+
+Test(steward, who_is_silent_for_a_second_is_down)
+{
+    open_nodes(3);
+    cr_expect(not(is_down(2)));
+    s.now_ms = 11000;
+    cr_expect(not(is_down(2)));
+    s.now_ms = 11001;
+    cr_expect(is_down(2));
+    cr_expect(not(is_down(1)));
+    s.leading_ms = 10500; /* it may have told another leader */
+    cr_expect(not(is_down(2)));
+    world_fini(&w);
+}
+
+Test(steward, who_is_gone_is_down_at_once_and_who_is_not_known_is_not)
+{
+    open_nodes(3);
+    peers[2].is_gone = true;
+    cr_expect(is_down(2));
+    is_known[2] = false;
+    cr_expect(not(is_down(2)));
+    world_fini(&w);
+}
+
+Test(steward, all_is_well_with_voters_that_are_up)
+{
+    open_nodes(5);
+    cr_expect(not(has_wishes()));
+    peers[2].is_gone = true; /* a voter that is down stays one */
+    cr_expect(not(has_wishes()));
+    world_fini(&w);
+}
+
+Test(steward, a_new_member_listens_first_and_votes_when_there_is_room)
+{
+    open_nodes(3);
+    raft_config_unset(&config, 3);
+    struct steward_wish wish = first();
+    cr_expect(wish.act == STEWARD_CHANGE && wish.node == 3 && wish.part == RAFT_LEARNER);
+    cr_assert(raft_config_set(&config, 3, RAFT_LEARNER));
+    wish = first();
+    cr_expect(wish.act == STEWARD_CHANGE && wish.node == 3 && wish.part == RAFT_VOTER);
+    s.now_ms = 20000; /* unless it is silent */
+    cr_expect(not(has_wishes()));
+    world_fini(&w);
+}
+
+Test(steward, there_are_five_voters_at_most)
+{
+    open_nodes(6);
+    cr_expect(not(has_wishes()));
+    world_fini(&w);
+}
+
+Test(steward, who_leaves_votes_no_more_as_long_as_another_one_does)
+{
+    open_nodes(2);
+    peers[2].is_leaving = true;
+    struct steward_wish wish = first();
+    cr_expect(wish.act == STEWARD_CHANGE && wish.node == 2 && wish.part == RAFT_LEARNER);
+    cr_assert(raft_config_set(&config, 1, RAFT_LEARNER));
+    size_t at = 0;
+    while (steward_next(&s, &at, &wish))
+        cr_expect(ne(int, wish.node, 2));
+    world_fini(&w);
+}
+
+Test(steward, a_leader_that_leaves_hands_over)
+{
+    open_nodes(3);
+    s.is_leaving = true;
+    cr_expect(eq(int, first().act, STEWARD_HAND_OVER));
+    world_fini(&w);
+}
+
+Test(steward, members_that_the_node_table_has_no_more_go_first)
+{
+    open_nodes(3);
+    cr_assert(raft_config_set(&config, 7, RAFT_VOTER));
+    peers[2].is_leaving = true;
+    struct steward_wish wish = first();
+    cr_expect(wish.act == STEWARD_REMOVE && wish.node == 7);
+    s.self = 7;
+    cr_expect(eq(int, first().act, STEWARD_HAND_OVER));
+    world_fini(&w);
+}
