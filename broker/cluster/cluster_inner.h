@@ -191,7 +191,7 @@ struct cluster_node {
     uint64_t heard_ms;       /* of any word over a link */
     uint64_t keepalive_ms;   /* of its last keepalive to this node */
     uint64_t said_down_ms;   /* a NODE_DOWN was proposed then */
-    uint32_t said_down_inc; /* ... of this incarnation: another one is another matter */
+    uint32_t said_down_inc;  /* ... of this incarnation: another one is another matter */
     uint64_t applied;
     bool is_leaving;                   /* it says so */
     bool is_gone;                      /* its link broke, and its port refuses */

@@ -1,5 +1,7 @@
 #include "remote/remote_client.h"
 
+#include "base/check.h"
+
 #define LETTERS_MANY_BYTES ((uint64_t)8 * 1024 * 1024)
 
 /* Channels that are nobody's keep their order, too: dead letters. */
@@ -108,49 +110,20 @@ void remote_client_free(struct remote_client **client)
 /* ---- runs of tags -----------------------------------------------------------------------------
  */
 
-static void say_runs(struct remote_client *c, struct remote_runs *runs, enum remote_op op,
-                     enum port_settle how)
-{
-    uint8_t room[REMOTE_RUNS * REMOTE_RANGE_BYTES];
-    struct wire_out w = wire_out_over(room, sizeof room);
-    for (unsigned i = 0; i < runs->count; i++) {
-        wire_put_u64(&w, runs->items[i].first);
-        wire_put_u32(&w, runs->items[i].count);
-    }
-    if (runs->count != 0)
-        remote_outbox_put(
-            &c->out, 0,
-            &(struct remote_record){ .op = op, .kind = (uint8_t)how, .list = wire_out_slice(&w) });
-    runs->count = 0;
-}
-
-/* False: there is no room for it. */
-static bool add_to_runs(struct remote_runs *runs, uint64_t tag)
-{
-    struct remote_run *last = runs->count != 0 ? &runs->items[runs->count - 1] : NULL;
-    if (LIKELY(last != NULL && last->first + last->count == tag && last->count != UINT32_MAX)) {
-        last->count++;
-        return true;
-    }
-    if (runs->count == REMOTE_RUNS)
-        return false;
-    runs->items[runs->count++] = (struct remote_run){ tag, 1 };
-    return true;
-}
-
 /* In the order in which their effects must come: what was taken was so before it was settled. */
 static void say_gathered(struct remote_client *c)
 {
-    say_runs(c, &c->took, REMOTE_TOOK, PORT_ACK);
-    say_runs(c, &c->sent_back, REMOTE_SENT_BACK, PORT_ACK);
-    say_runs(c, &c->settles, REMOTE_SETTLE, c->settle_how);
+    remote_runs_say(&c->took, &c->out, REMOTE_TOOK, PORT_ACK);
+    remote_runs_say(&c->sent_back, &c->out, REMOTE_SENT_BACK, PORT_ACK);
+    remote_runs_say(&c->settles, &c->out, REMOTE_SETTLE, c->settle_how);
 }
 
 static void gather(struct remote_client *c, struct remote_runs *runs, uint64_t tag)
 {
-    if (!add_to_runs(runs, tag)) {
+    if (!remote_runs_add(runs, tag)) {
         say_gathered(c);
-        (void)add_to_runs(runs, tag);
+        bool fits = remote_runs_add(runs, tag);
+        CHECK(fits); /* there are none now */
     }
     c->out.pipe.soon(c->out.pipe.arg);
 }

@@ -20,6 +20,7 @@
 #include "remote/remote_kept.h"
 #include "remote/remote_outbox.h"
 #include "remote/remote_ring.h"
+#include "remote/remote_runs.h"
 
 /* What it calls at home; each may call it in turn. */
 struct remote_client_ops {
@@ -41,17 +42,6 @@ struct remote_client_ops {
     void (*reply_known)(void *arg, const struct port_channel_ref *from, bool known);
     /* Memory of messages was taken, or given back. */
     void (*count)(void *arg, int64_t octets);
-};
-
-/* Tags in a row that were not sent yet. */
-#define REMOTE_RUNS 256u
-struct remote_run {
-    uint64_t first;
-    uint32_t count;
-};
-struct remote_runs {
-    unsigned count;
-    struct remote_run items[REMOTE_RUNS];
 };
 
 struct remote_client {

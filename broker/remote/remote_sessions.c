@@ -323,9 +323,8 @@ static void on_link(struct link *l, const struct link_peer *peer, void *arg)
     ss->node = peer->id.node;
     ss->link = l;
     idmap_init(&ss->fences);
-    ss->server = remote_server_new(&server_ops, ss,
-                                   &(struct remote_pipe){ send_frame, is_full, soon, drop, ss },
-                                   ss->id);
+    ss->server = remote_server_new(
+        &server_ops, ss, &(struct remote_pipe){ send_frame, is_full, soon, drop, ss }, ss->id);
     idmap_put(&r->sessions, ss->id, ss);
     link_set_owner(l, &handlers, ss);
 }

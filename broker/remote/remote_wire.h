@@ -14,8 +14,8 @@
  * by both sides, each for itself, in the order in which they travel.
  *
  * What is published to a queue that has a consumer at the asking side may be on its way back at
- * once. Who asks then keeps it for a while (REMOTE_KEPT), and who answers may name it (DELIVER_KEPT)
- * instead of sending all of it again: see remote_kept.h.
+ * once. Who asks then keeps it for a while (REMOTE_KEPT), and who answers may name it
+ * (DELIVER_KEPT) instead of sending all of it again: see remote_kept.h.
  */
 #ifndef WARREN_REMOTE_WIRE_H
 #define WARREN_REMOTE_WIRE_H
