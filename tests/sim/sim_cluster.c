@@ -6,15 +6,15 @@
 #include "cluster/grant.h"
 #include "cluster/grant_board.h"
 #include "cluster/meta_items.h"
-#include "cluster/steward.h"
+#include "sim_cluster_gossip.h"
+#include "sim_cluster_lead.h"
 #include "sim_group.h"
 
 #include <inttypes.h>
 #include <string.h>
 
 #define LOOK_US     20000
-#define LOOKS_TOLD  5u     /* from one keepalive to the next */
-#define AGAIN_US    500000 /* the leader says again that a node is down */
+#define LOOKS_TOLD  5u /* from one keepalive to the next */
 #define LOCALS_MAX  32u
 #define SERVED_MAX  1024u /* a power of two */
 #define FRAME_BYTES 32u
@@ -42,15 +42,6 @@ struct cnode {
     struct local locals[LOCALS_MAX];
     size_t local_count;
     unsigned looks;
-    /* As a leader. */
-    bool was_leader;
-    int64_t leading_us;
-    uint64_t leading_from;
-    struct {
-        int64_t heard_us;
-        int64_t said_us; /* that it is down */
-        bool is_gone;
-    } peers[SIM_NODES + 1];
 };
 
 /* The last process that was about to serve a queue. */
@@ -69,11 +60,16 @@ struct sim_cluster {
     uint64_t step;
     int64_t cut_us[SIM_NODES + 1][SIM_NODES + 1]; /* seen to be cut since then; 0: it is not */
     struct grant_effects fx;
+    struct sim_cluster_gossip *gossip;
+    struct sim_cluster_lead *lead;
 };
 
 struct sim_cluster *sim_cluster_new(void)
 {
-    return mem_zalloc(sizeof(struct sim_cluster));
+    struct sim_cluster *c = mem_zalloc(sizeof *c);
+    c->gossip = sim_cluster_gossip_new();
+    c->lead = sim_cluster_lead_new();
+    return c;
 }
 
 static void forget(struct cnode *n)
@@ -87,8 +83,12 @@ void sim_cluster_free(struct sim_cluster **cluster)
 {
     struct sim_cluster *c = *cluster;
     *cluster = NULL;
-    for (unsigned i = 1; c != NULL && i <= SIM_NODES; i++)
+    if (c == NULL)
+        return;
+    for (unsigned i = 1; i <= SIM_NODES; i++)
         forget(&c->nodes[i]);
+    sim_cluster_gossip_free(&c->gossip);
+    sim_cluster_lead_free(&c->lead);
     mem_free(c);
 }
 
@@ -382,6 +382,8 @@ void sim_cluster_applied(struct sim_raft *w, unsigned node, uint64_t index, bool
                           .is_up = self != NULL && self->inc == w->nodes[node].boot } });
     look_at_queues(w, node);
     check_members(w, node);
+    sim_cluster_gossip_applied(w, w->cluster->gossip, node, index,
+                               meta_checksum(sim_group_meta(w, node)));
     if (!w->has_failed)
         check(w);
 }
@@ -479,88 +481,6 @@ void sim_cluster_want(struct sim_raft *w, unsigned node)
         want_isr(w, node, l, what != 2);
 }
 
-/* ---- what a leader does about the nodes ---- */
-
-struct seeing {
-    const struct sim_raft *w;
-    unsigned node;
-};
-
-static bool peer(const void *arg, uint16_t node, struct steward_peer *out)
-{
-    const struct seeing *x = arg;
-    const struct cnode *n = &x->w->cluster->nodes[x->node];
-    *out = (struct steward_peer){ .heard_ms = (uint64_t)n->peers[node].heard_us / 1000,
-                                  .is_gone = n->peers[node].is_gone };
-    return true;
-}
-
-static void say_who_is_down(struct sim_raft *w, unsigned node, const struct steward *s)
-{
-    struct cnode *n = &w->cluster->nodes[node];
-    int64_t now_us = sim_raft_node_clock(w, node);
-    uint32_t downs[SIM_NODES + 1] = { 0 };
-    for (size_t i = 0; i < meta_node_count(s->version); i++) {
-        const struct meta_node *m = meta_node_at(s->version, i);
-        if (steward_is_down(s, m) == NULL || now_us - n->peers[m->node].said_us < AGAIN_US)
-            continue;
-        n->peers[m->node].said_us = now_us;
-        downs[m->node] = m->inc;
-    }
-    for (unsigned i = 1; i <= SIM_NODES; i++)
-        if (downs[i] != 0)
-            sim_group_say(w, node, META_NODE_DOWN, i, downs[i]);
-}
-
-static void carry_out(struct sim_raft *w, unsigned node, const struct steward_wish *wish)
-{
-    struct raft_event ev = { .kind = RAFT_EV_TRANSFER };
-    if (wish->act != STEWARD_HAND_OVER)
-        ev = (struct raft_event){ .kind = RAFT_EV_CHANGE,
-                                  .change = { .node = wish->node,
-                                              .is_removal = wish->act == STEWARD_REMOVE,
-                                              .part = wish->part } };
-    sim_raft_node_step(w, node, &ev);
-}
-
-/* One that is refused must not stand in the way of the others: any of them comes first. */
-static void wish_something(struct sim_raft *w, unsigned node, const struct steward *s)
-{
-    struct steward_wish wish, some = { 0 };
-    size_t at = 0, count = 0;
-    while (steward_next(s, &at, &wish))
-        if (rng_below(&w->rng, ++count) == 0)
-            some = wish;
-    if (count != 0)
-        carry_out(w, node, &some);
-}
-
-static void lead(struct sim_raft *w, unsigned node)
-{
-    struct cnode *n = &w->cluster->nodes[node];
-    const struct raft *r = w->nodes[node].raft;
-    bool leads = raft_role(r) == RAFT_LEADER;
-    if (leads && !n->was_leader) {
-        n->leading_us = sim_raft_node_clock(w, node);
-        n->leading_from = raft_last(r);
-    }
-    n->was_leader = leads;
-    uint64_t applied = w->nodes[node].machine.index;
-    if (!leads || applied < n->leading_from || applied < raft_commit(r))
-        return;
-    struct seeing x = { w, node };
-    struct steward s = { .version = version_of(w, node),
-                         .config = raft_config(r),
-                         .self = (uint16_t)node,
-                         .leading_ms = (uint64_t)n->leading_us / 1000,
-                         .now_ms = (uint64_t)sim_raft_node_clock(w, node) / 1000,
-                         .peer = peer,
-                         .arg = &x };
-    say_who_is_down(w, node, &s);
-    if (!w->has_failed)
-        wish_something(w, node, &s);
-}
-
 /* ---- a node looks after itself ---- */
 
 struct needing {
@@ -587,6 +507,7 @@ void sim_cluster_look(struct sim_raft *w, unsigned node)
     struct cnode *n = &w->cluster->nodes[node];
     struct needing x = { w, node };
     look_later(w, node);
+    sim_cluster_gossip_look(w, w->cluster->gossip, node);
     grant_board_each_needed(n->board, on_needed, &x);
     step(w, node, &(struct grant_event){ .kind = GRANT_EV_TIME });
     for (size_t i = 0; i < n->local_count; i++) {
@@ -600,7 +521,7 @@ void sim_cluster_look(struct sim_raft *w, unsigned node)
         return;
     if (leader != 0 && leader != node)
         send_keepalive(w, node, leader);
-    lead(w, node);
+    sim_cluster_lead(w, w->cluster->lead, node);
 }
 
 void sim_cluster_on_frame(struct sim_raft *w, unsigned node, const struct buf *frame)
@@ -609,12 +530,9 @@ void sim_cluster_on_frame(struct sim_raft *w, unsigned node, const struct buf *f
     uint8_t kind = wire_u8(&in);
     struct grant_event ev = { .kind = kind == FRAME_ASK ? GRANT_EV_ASK : GRANT_EV_ANSWER,
                               .node = wire_u16(&in) };
-    struct cnode *n = &w->cluster->nodes[node];
-    n->peers[ev.node].is_gone = false;
-    if (kind == FRAME_KEEPALIVE) {
-        n->peers[ev.node].heard_us = sim_raft_node_clock(w, node);
+    sim_cluster_lead_heard(w, w->cluster->lead, node, ev.node, kind == FRAME_KEEPALIVE);
+    if (kind == FRAME_KEEPALIVE)
         return;
-    }
     struct slice rest = wire_take(&in, wire_left(&in));
     bool is_taken =
         kind == FRAME_ASK ? grant_take_ask(rest, &ev.ask) : grant_take_answer(rest, &ev.answer);
@@ -623,12 +541,17 @@ void sim_cluster_on_frame(struct sim_raft *w, unsigned node, const struct buf *f
     check(w);
 }
 
+void sim_cluster_on_gossip(struct sim_raft *w, unsigned node, const struct buf *frame)
+{
+    sim_cluster_gossip_on_frame(w, w->cluster->gossip, node, frame);
+}
+
 void sim_cluster_on_gone(struct sim_raft *w, unsigned node, const struct buf *frame)
 {
     struct wire in = wire_over(buf_slice(frame));
     struct grant_event ev = { .kind = GRANT_EV_GONE, .node = wire_u16(&in) };
     ev.member.inc = wire_u32(&in);
-    w->cluster->nodes[node].peers[ev.node].is_gone = true;
+    sim_cluster_lead_gone(w->cluster->lead, node, ev.node);
     step(w, node, &ev);
     check(w);
 }
@@ -641,6 +564,8 @@ void sim_cluster_start(struct sim_raft *w, unsigned node)
     *n = (struct cnode){ .board = grant_board_new() };
     n->core = grant_new((uint16_t)node, w->nodes[node].boot, w->nodes[node].machine.index,
                         w->nodes[node].boot == 1, sim_raft_node_clock(w, node));
+    sim_cluster_gossip_start(w, w->cluster->gossip, node);
+    sim_cluster_lead_start(w->cluster->lead, node);
     tell_nodes(w, node);
     look_at_queues(w, node);
     look_later(w, node);
@@ -664,6 +589,7 @@ static void tell_gone(struct sim_raft *w, unsigned node, unsigned to)
 void sim_cluster_crash(struct sim_raft *w, unsigned node)
 {
     forget(&w->cluster->nodes[node]);
+    sim_cluster_gossip_crash(w->cluster->gossip, node);
     for (unsigned i = 1; i <= SIM_NODES; i++)
         if (i != node && sim_raft_node_is_awake(w, i) && w->cluster->nodes[i].core != NULL &&
             !w->is_cut[i][node] && !w->is_cut[node][i] && rng_below(&w->rng, 4) != 0)
@@ -686,5 +612,5 @@ bool sim_cluster_is_served(struct sim_raft *w, unsigned by)
         if (l == NULL || !may_serve(w, p.master, l))
             return false;
     }
-    return true;
+    return sim_cluster_gossip_is_well(w, w->cluster->gossip);
 }

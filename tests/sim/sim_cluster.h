@@ -1,7 +1,7 @@
 /*
- * sim_cluster: consensus, the metadata and grants together: what the members of sim_raft agree upon
- * says which nodes hold which queues and which is their master (sim_group.h), and each master
- * serves by the core of grants.
+ * sim_cluster: consensus, the metadata, gossip and grants together: what the members of sim_raft
+ * agree upon says which nodes hold which queues and which is their master (sim_group.h), and each
+ * master serves by the core of grants.
  *
  * Masters propose members of the in-sync set and strike them, masters and sets of replicas change,
  * nodes are taken for down that are not, restart, stop in the midst of it all and go on; over the
@@ -31,6 +31,7 @@ void sim_cluster_applied(struct sim_raft *w, unsigned node, uint64_t index, bool
 /* What was put off. */
 void sim_cluster_look(struct sim_raft *w, unsigned node);
 void sim_cluster_on_frame(struct sim_raft *w, unsigned node, const struct buf *frame);
+void sim_cluster_on_gossip(struct sim_raft *w, unsigned node, const struct buf *frame);
 void sim_cluster_on_gone(struct sim_raft *w, unsigned node, const struct buf *frame);
 
 /* Something that a client, an operator or a leader might want of this node. */

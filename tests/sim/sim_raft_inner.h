@@ -27,10 +27,11 @@ enum sim_act_kind {
     SIM_APPLY,
     SIM_CHUNK_READ,
     SIM_CHUNK_TAKEN,
-    SIM_OPS,   /* octets of operations, in chunk.bytes */
-    SIM_GRANT, /* a question or an answer, the same; for whatever process is there */
-    SIM_GONE,  /* a process is known to be gone, the same */
-    SIM_LOOK,  /* a node looks after its queues */
+    SIM_OPS,    /* octets of operations, in chunk.bytes */
+    SIM_GRANT,  /* a question or an answer, the same; for whatever process is there */
+    SIM_GONE,   /* a process is known to be gone, the same */
+    SIM_LOOK,   /* a node looks after its queues */
+    SIM_GOSSIP, /* a packet, or what goes over TCP */
 };
 
 struct sim_raft_act {

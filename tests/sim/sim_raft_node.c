@@ -349,6 +349,9 @@ static void do_act(struct sim_raft *w, const struct sim_raft_act *a)
     case SIM_LOOK:
         sim_cluster_look(w, a->node);
         return;
+    case SIM_GOSSIP:
+        sim_cluster_on_gossip(w, a->node, a->chunk.bytes);
+        return;
     case SIM_NOTHING:
         return;
     }
@@ -358,7 +361,7 @@ static void do_act(struct sim_raft *w, const struct sim_raft_act *a)
 void sim_raft_node_act(struct sim_raft *w, const struct sim_raft_act *act)
 {
     const struct sim_raft_node *n = &w->nodes[act->node];
-    bool is_message = act->kind == SIM_DELIVER || act->kind == SIM_GRANT;
+    bool is_message = act->kind == SIM_DELIVER || act->kind == SIM_GRANT || act->kind == SIM_GOSSIP;
     bool is_void = n->raft == NULL || (!is_message && act->boot != n->boot);
     if (!is_void && n->paused_until_us > w->now_us) {
         /* A process that is stopped finds all of it when it goes on, in order. */

@@ -1,0 +1,124 @@
+#include "sim_cluster_lead.h"
+
+#include "base/mem.h"
+#include "cluster/steward.h"
+#include "sim_group.h"
+
+#define AGAIN_US 500000 /* the leader says again that a node is down */
+
+struct lnode {
+    bool was_leader;
+    int64_t leading_us;
+    uint64_t leading_from;
+    struct {
+        int64_t heard_us;
+        int64_t said_us; /* that it is down */
+        bool is_gone;
+    } peers[SIM_NODES + 1];
+};
+
+struct sim_cluster_lead {
+    struct lnode nodes[SIM_NODES + 1];
+};
+
+struct sim_cluster_lead *sim_cluster_lead_new(void)
+{
+    return mem_zalloc(sizeof(struct sim_cluster_lead));
+}
+
+void sim_cluster_lead_free(struct sim_cluster_lead **l)
+{
+    mem_free(*l);
+    *l = NULL;
+}
+
+void sim_cluster_lead_start(struct sim_cluster_lead *l, unsigned node)
+{
+    l->nodes[node] = (struct lnode){ 0 };
+}
+
+void sim_cluster_lead_heard(struct sim_raft *w, struct sim_cluster_lead *l, unsigned node,
+                            unsigned of, bool is_keepalive)
+{
+    l->nodes[node].peers[of].is_gone = false;
+    if (is_keepalive)
+        l->nodes[node].peers[of].heard_us = sim_raft_node_clock(w, node);
+}
+
+void sim_cluster_lead_gone(struct sim_cluster_lead *l, unsigned node, unsigned other)
+{
+    l->nodes[node].peers[other].is_gone = true;
+}
+
+static bool peer(const void *arg, uint16_t node, struct steward_peer *out)
+{
+    const struct lnode *n = arg;
+    *out = (struct steward_peer){ .heard_ms = (uint64_t)n->peers[node].heard_us / 1000,
+                                  .is_gone = n->peers[node].is_gone };
+    return true;
+}
+
+static void say_who_is_down(struct sim_raft *w, struct lnode *n, unsigned node,
+                            const struct steward *s)
+{
+    int64_t now_us = sim_raft_node_clock(w, node);
+    uint32_t downs[SIM_NODES + 1] = { 0 };
+    for (size_t i = 0; i < meta_node_count(s->version); i++) {
+        const struct meta_node *m = meta_node_at(s->version, i);
+        if (steward_is_down(s, m) == NULL || now_us - n->peers[m->node].said_us < AGAIN_US)
+            continue;
+        n->peers[m->node].said_us = now_us;
+        downs[m->node] = m->inc;
+    }
+    for (unsigned i = 1; i <= SIM_NODES; i++)
+        if (downs[i] != 0)
+            sim_group_say(w, node, META_NODE_DOWN, i, downs[i]);
+}
+
+static void carry_out(struct sim_raft *w, unsigned node, const struct steward_wish *wish)
+{
+    struct raft_event ev = { .kind = RAFT_EV_TRANSFER };
+    if (wish->act != STEWARD_HAND_OVER)
+        ev = (struct raft_event){ .kind = RAFT_EV_CHANGE,
+                                  .change = { .node = wish->node,
+                                              .is_removal = wish->act == STEWARD_REMOVE,
+                                              .part = wish->part } };
+    sim_raft_node_step(w, node, &ev);
+}
+
+/* One that is refused must not stand in the way of the others: any of them comes first. */
+static void wish_something(struct sim_raft *w, unsigned node, const struct steward *s)
+{
+    struct steward_wish wish, some = { 0 };
+    size_t at = 0, count = 0;
+    while (steward_next(s, &at, &wish))
+        if (rng_below(&w->rng, ++count) == 0)
+            some = wish;
+    if (count != 0)
+        carry_out(w, node, &some);
+}
+
+void sim_cluster_lead(struct sim_raft *w, struct sim_cluster_lead *l, unsigned node)
+{
+    struct lnode *n = &l->nodes[node];
+    const struct raft *r = w->nodes[node].raft;
+    bool leads = raft_role(r) == RAFT_LEADER;
+    if (leads && !n->was_leader) {
+        n->leading_us = sim_raft_node_clock(w, node);
+        n->leading_from = raft_last(r);
+    }
+    n->was_leader = leads;
+    uint64_t applied = w->nodes[node].machine.index;
+    if (!leads || applied < n->leading_from || applied < raft_commit(r))
+        return;
+    struct steward s = { .version = meta_current(sim_group_meta(w, node)),
+                         .config = raft_config(r),
+                         .self = (uint16_t)node,
+                         .leading_ms = (uint64_t)n->leading_us / 1000,
+                         .now_ms = (uint64_t)sim_raft_node_clock(w, node) / 1000,
+                         .peer = peer,
+                         .arg = n };
+    say_who_is_down(w, n, node, &s);
+    if (!w->has_failed)
+        wish_something(w, node, &s);
+}
