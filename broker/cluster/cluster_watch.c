@@ -56,9 +56,25 @@ void cluster_put_voters(const struct cluster *c, struct text *t)
         text_str(t, "none, an election is under way");
 }
 
+/* Who has heard nothing from its cluster yet knows by name whom it has met before. */
+static unsigned put_known(const struct cluster *c, struct text *t)
+{
+    const struct cluster_node *n;
+    char room[CLUSTER_NAME_BYTES];
+    unsigned count = 0;
+    TAILQ_FOREACH (n, &c->links.nodes, entry) {
+        if (cluster_links_is_linked(c, n->id))
+            continue;
+        text_str(t, count++ != 0 ? ", " : "");
+        text_str(t, name_of(c, n->id, room));
+    }
+    return count;
+}
+
 void cluster_put_missing(const struct cluster *c, struct text *t)
 {
-    if (c->raft.core == NULL || put_some(c, t, false) == 0)
+    bool is_told = c->raft.core != NULL && raft_config(c->raft.core)->count != 0;
+    if ((is_told ? put_some(c, t, false) : put_known(c, t)) == 0)
         text_str(t, "a leader of the cluster");
 }
 

@@ -23,7 +23,7 @@ class Host(Broker):
         self.hosts, self.machine, self.space = hosts, machine, machine.space
         self.conf = merged({
             "node": {"threads": 1, "name": self.node, "data-dir": self.path("data")},
-            "cluster": {"cookie-file": self.path("cookie")},
+            "cluster": {"cookie-file": self.path(".warren.cookie")},
             "auth": {"hash-rounds": "1000"},
             "log": {"target": "stderr", "level": "info"}}, conf)
         self.address = ("127.0.0.1", AMQP_PORT)
@@ -35,7 +35,7 @@ class Host(Broker):
         return "rabbit@" + self.name
 
     def set_cookie(self, octets, mode=0o400):
-        path = self.path("cookie")
+        path = self.path(".warren.cookie")
         if os.path.exists(path):
             os.remove(path)
         with open(path, "wb") as f:
