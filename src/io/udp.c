@@ -80,7 +80,6 @@ static void bury(void *ptr)
 {
     struct udp *u = ptr;
     event_free(u->readable);
-    close(u->fd);
     mem_free(u);
 }
 
@@ -92,6 +91,7 @@ void udp_free(struct udp **u)
     *u = NULL;
     x->is_dead = true;
     event_del(x->readable);
+    close(x->fd); /* at once: its owner may bind the address anew in this very turn */
     loop_bury(x->loop, x, bury);
 }
 

@@ -15,7 +15,7 @@ from lab.traffic import Stream
 
 SEED = int(os.environ.get("WARREN_NETS_SEED", "1"))
 IS_LONG = "WARREN_NETS_LONG" in os.environ
-ERROR_LINE = re.compile(r"^\S+ error .*$", re.MULTILINE)
+ERROR_LINE = re.compile(r"^\S+ (?:error|warn gossip \S+ takes no part:) .*$", re.MULTILINE)
 LOCAL = {"x-queue-master-locator": "client-local"}
 
 
