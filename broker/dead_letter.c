@@ -3,7 +3,6 @@
 #include "amqp/amqp_props.h"
 #include "amqp/amqp_table.h"
 #include "base/check.h"
-#include "base/idmap.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -22,13 +21,11 @@
 #define KEY_BYTES_MAX     UINT8_MAX /* of a routing key; arguments and policies may say more */
 
 struct dead_letter {
-    struct message *message; /* NULL: it is on its way to queues of other shards */
+    struct message *message; /* NULL: its letter is on its way */
     struct hosted *from;     /* stays while it has letters */
     enum queue_death why;
     struct dead_from stood;
     uint64_t body_bytes;
-    uint64_t number; /* for answers of other shards; 0: none is awaited */
-    uint32_t away;   /* answers to come */
     TAILQ_ENTRY(dead_letter) entry;
 };
 
@@ -37,20 +34,25 @@ TAILQ_HEAD(dead_letter_list, dead_letter);
 struct dead_letters {
     struct shard *shard;
     struct dead_letter_list waiting;
-    struct idmap away; /* those that are on their way, by number */
-    uint64_t last_number;
+    struct dead_letter_list away; /* with the post */
+    size_t away_count;
+    struct dead_post *post;
     struct loop_task task;
     struct route_out route;
 };
 
 static void on_turn(void *arg);
+static void on_done(void *arg, void *letter, bool ok);
+static void on_go_on(void *arg);
 
 struct dead_letters *dead_letters_new(struct shard *s)
 {
+    static const struct dead_post_ops ops = { on_done, on_go_on };
     struct dead_letters *dl = mem_zalloc(sizeof *dl);
     dl->shard = s;
     TAILQ_INIT(&dl->waiting);
-    idmap_init(&dl->away);
+    TAILQ_INIT(&dl->away);
+    dl->post = dead_post_new(s, &ops, dl);
     loop_task_init(&dl->task, on_turn, dl);
     route_out_init(&dl->route);
     return dl;
@@ -78,13 +80,10 @@ void dead_letters_free(struct dead_letters **letters)
     struct dead_letters *dl = *letters;
     *letters = NULL;
     struct dead_letter *l;
+    dead_post_free(&dl->post);
+    TAILQ_CONCAT(&dl->waiting, &dl->away, entry);
     while ((l = take_next(dl)) != NULL)
         free_letter(dl, l);
-    while ((l = idmap_first(&dl->away)) != NULL) {
-        idmap_take(&dl->away, l->number);
-        free_letter(dl, l);
-    }
-    idmap_fini(&dl->away);
     loop_task_cancel(dl->shard->loop, &dl->task);
     route_out_fini(&dl->route);
     mem_free(dl);
@@ -100,25 +99,28 @@ static void done(struct dead_letters *dl, struct dead_letter *l)
     free_letter(dl, l);
 }
 
-void dead_letters_on_published(struct dead_letters *dl, uint64_t number, bool ok)
+static void on_done(void *arg, void *letter, bool ok)
 {
-    struct dead_letter *l = idmap_get(&dl->away, number);
-    if (l == NULL)
-        return;
+    struct dead_letters *dl = arg;
+    struct dead_letter *l = letter;
     if (!ok)
         l->stood.place = (struct place){ 0, 0 }; /* it is not settled */
-    if (--l->away != 0)
-        return;
-    idmap_take(&dl->away, number);
+    TAILQ_REMOVE(&dl->away, l, entry);
+    dl->away_count--;
     done(dl, l);
 }
 
-bool dead_letters_placed(struct dead_letters *dl, const struct hosted *h,
-                         const struct dead_from *stood)
+void dead_letters_on_published(struct dead_letters *dl, uint64_t number, enum dead_fate fate)
+{
+    dead_post_on_published(dl->post, number, fate);
+}
+
+static bool place_one(const struct dead_letter_list *list, const struct hosted *h,
+                      const struct dead_from *stood)
 {
     unsigned n = 0;
     struct dead_letter *l;
-    TAILQ_FOREACH_REVERSE(l, &dl->waiting, dead_letter_list, entry)
+    TAILQ_FOREACH_REVERSE(l, list, dead_letter_list, entry)
     {
         if (l->from == h && l->stood.qseq == stood->qseq && place_is_none(l->stood.place)) {
             l->stood.place = stood->place;
@@ -128,6 +130,12 @@ bool dead_letters_placed(struct dead_letters *dl, const struct hosted *h,
             break;
     }
     return false;
+}
+
+bool dead_letters_placed(struct dead_letters *dl, const struct hosted *h,
+                         const struct dead_from *stood)
+{
+    return place_one(&dl->waiting, h, stood) || place_one(&dl->away, h, stood);
 }
 
 static void list_one(const struct dead_letter *l, const struct hosted *h, uint64_t *out,
@@ -140,8 +148,7 @@ static void list_one(const struct dead_letter *l, const struct hosted *h, uint64
 bool dead_letters_list(const struct dead_letters *dl, const struct hosted *h, uint64_t *out,
                        size_t max, size_t *count)
 {
-    size_t looked = dl->away.count;
-    size_t at = 0;
+    size_t looked = dl->away_count;
     const struct dead_letter *l;
     *count = 0;
     if (looked > max)
@@ -151,7 +158,7 @@ bool dead_letters_list(const struct dead_letters *dl, const struct hosted *h, ui
             return false;
         list_one(l, h, out, count);
     }
-    while ((l = idmap_next(&dl->away, &at)) != NULL)
+    TAILQ_FOREACH (l, &dl->away, entry)
         list_one(l, h, out, count);
     return true;
 }
@@ -254,36 +261,33 @@ void dead_letters_count(struct hosted *h, enum shard_after_death after, enum que
                           memory_order_relaxed);
 }
 
-/* `number` is 0 when nothing has to wait for it. Returns how many queues answer later. */
-static uint32_t hand_out(struct dead_letters *dl, struct hosted *h, struct message *out,
-                         enum queue_death why, uint64_t number)
+/* Those that it has been to are left out. */
+static size_t leave_out_cycles(struct dead_letters *dl, struct hosted *h, const struct message *out,
+                               enum queue_death why)
 {
-    struct shard *s = dl->shard;
-    const struct port_channel_ref nobody = { 0 };
-    uint32_t away = 0;
+    size_t count = 0;
     for (size_t i = 0; i < dl->route.count; i++) {
         const struct meta_queue *to = dl->route.queues[i];
-        if (why != QUEUE_REJECTED && death_is_cycle(out, meta_queue_name(to))) {
+        if (why != QUEUE_REJECTED && death_is_cycle(out, meta_queue_name(to)))
             tell_of_cycle(h, to);
-            continue;
-        }
-        struct message *one = message_ref(out);
-        away += port_publish(s, to, &one, &nobody, number) == PORT_LATER;
+        else
+            dl->route.queues[count++] = to;
     }
-    away += port_published(s, &nobody, number);
-    return number != 0 ? away : 0;
+    return count;
 }
 
-static uint32_t publish(struct dead_letters *dl, struct hosted *h, const struct message *m,
-                        enum queue_death why, uint64_t number)
+/* True: on_done follows. */
+static bool publish(struct dead_letters *dl, struct dead_letter *l)
 {
     struct shard *s = dl->shard;
+    struct hosted *h = l->from;
+    const struct message *m = l->message;
+    enum queue_death why = l->why;
     const struct meta_version *v = broker_meta(s->broker);
     const struct queue_settings *set = &h->settings;
-    uint32_t away = 0;
     if (!set->has_dlx || set->dlx.len > META_NAME_MAX) { /* no exchange has such a name */
         dead_letters_count(h, SHARD_DEAD_DROPPED, why);
-        return 0;
+        return false;
     }
     struct message *out = death_message(
         m, &(struct death){ .reason = reason(why),
@@ -300,30 +304,36 @@ static uint32_t publish(struct dead_letters *dl, struct hosted *h, const struct 
         is_there = false;
     }
     dead_letters_count(h, is_there ? SHARD_DEAD_SENT_ON : SHARD_DEAD_DROPPED, why);
-    if (is_there)
-        away = hand_out(dl, h, out, why, number);
+    size_t count = is_there ? leave_out_cycles(dl, h, out, why) : 0;
+    if (count != 0)
+        return dead_post_send(dl->post, &out, dl->route.queues, count,
+                              !place_is_none(l->stood.place), l);
     shard_message_drop(s, &out);
-    return away;
+    return false;
 }
 
 static void publish_letter(struct dead_letters *dl, struct dead_letter *l)
 {
-    if (!place_is_none(l->stood.place))
-        l->number = ++dl->last_number;
-    l->away = publish(dl, l->from, l->message, l->why, l->number);
-    if (l->away == 0) {
+    if (!publish(dl, l)) {
         done(dl, l);
         return;
     }
     shard_message_drop(dl->shard, &l->message);
-    idmap_put(&dl->away, l->number, l);
+    TAILQ_INSERT_TAIL(&dl->away, l, entry);
+    dl->away_count++;
+}
+
+/* Some that wait for other nodes have to go first. */
+static bool must_wait(const struct dead_letters *dl)
+{
+    return UNLIKELY(remote_has_many_letters(dl->shard) || dead_post_is_behind(dl->post));
 }
 
 static bool publish_some(struct dead_letters *dl, unsigned most)
 {
     struct dead_letter *l;
     for (unsigned n = 0; n < most; n++) {
-        if (UNLIKELY(remote_has_many_letters(dl->shard)) || (l = take_next(dl)) == NULL)
+        if (must_wait(dl) || (l = take_next(dl)) == NULL)
             return true; /* dead_letters_go_on, or dead_letters_add */
         publish_letter(dl, l);
     }
@@ -341,6 +351,11 @@ void dead_letters_go_on(struct dead_letters *dl)
 {
     if (!TAILQ_EMPTY(&dl->waiting))
         loop_again(dl->shard->loop, &dl->task);
+}
+
+static void on_go_on(void *arg)
+{
+    dead_letters_go_on(arg);
 }
 
 void dead_letters_add(struct dead_letters *dl, struct hosted *h, struct message **m,

@@ -5,11 +5,13 @@
  * later ones when there are many; then it is published again from the queue's shard, in the order
  * of the deaths. It needs nobody's permission and is confirmed to nobody; without the exchange, or
  * when it would go round in a circle, it is dropped. In the journal the old message is settled
- * after the new one was written, on whatever shard that is: a crash may leave both, never none.
+ * after the new one was written, on whatever shard or node that is (dead_post.h): a crash may leave
+ * both, never none.
  */
 #ifndef WARREN_DEAD_LETTER_H
 #define WARREN_DEAD_LETTER_H
 
+#include "dead_post.h"
 #include "hosted.h"
 
 struct dead_letters;
@@ -37,9 +39,8 @@ void dead_letters_go_on(struct dead_letters *dl);
 MUST_CHECK bool dead_letters_placed(struct dead_letters *dl, const struct hosted *h,
                                     const struct dead_from *stood);
 
-/* A queue has taken the letter of this number, later. `ok` is false when it can never be written.
- */
-void dead_letters_on_published(struct dead_letters *dl, uint64_t number, bool ok);
+/* A queue has answered to the letter of this number. */
+void dead_letters_on_published(struct dead_letters *dl, uint64_t number, enum dead_fate fate);
 
 /* The positions of those of `h` that are not settled yet although they have left it, in no order.
  * False: the shard has more letters on their way than `max`. */

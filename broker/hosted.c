@@ -147,9 +147,9 @@ bool hosted_list_letters(const struct hosted *h, uint64_t *out, size_t max, size
     return dead_letters_list(h->shard->hosting->letters, h, out, max, count);
 }
 
-void hosted_on_letter_published(struct shard *s, uint64_t number, bool ok)
+void hosted_on_letter_published(struct shard *s, uint64_t number, enum dead_fate fate)
 {
-    dead_letters_on_published(s->hosting->letters, number, ok);
+    dead_letters_on_published(s->hosting->letters, number, fate);
 }
 
 void hosted_letters_go_on(struct shard *s)

@@ -9,6 +9,7 @@
 #ifndef WARREN_HOSTED_H
 #define WARREN_HOSTED_H
 
+#include "dead_post.h"
 #include "io/mailbox.h"
 #include "ledger.h"
 #include "model/queue.h"
@@ -57,8 +58,8 @@ void hosted_on_last_letter(struct shard *s);
 MUST_CHECK bool hosted_list_letters(const struct hosted *h, uint64_t *out, size_t max,
                                     size_t *count);
 
-/* A queue has taken a dead letter of this number, see dead_letter.h. */
-void hosted_on_letter_published(struct shard *s, uint64_t number, bool ok);
+/* What has become of the dead letter of this number, see dead_post.h. */
+void hosted_on_letter_published(struct shard *s, uint64_t number, enum dead_fate fate);
 
 /* Dead letters that waited for other nodes need not any more. */
 void hosted_letters_go_on(struct shard *s);

@@ -162,7 +162,7 @@ static struct publish_item answer_of(const struct large_wait *w, uint64_t lsn)
 static void tell_late(struct shard *s, const struct publish_item *it)
 {
     if (it->from.connection == 0) {
-        hosted_on_letter_published(s, it->number, !it->refused);
+        hosted_on_letter_published(s, it->number, it->refused ? DEAD_FAILED : DEAD_TAKEN);
         return;
     }
     if (!it->refused) {
@@ -325,7 +325,7 @@ static void on_publishes_back(struct mail *mail)
         if (it->is_late) /* another batch tells */
             (void)0;
         else if (it->number != 0 && it->from.connection == 0)
-            hosted_on_letter_published(s, it->number, true);
+            hosted_on_letter_published(s, it->number, DEAD_TAKEN);
         else if (it->number != 0 && it->lsn != 0)
             promise_publish(s->promises, b->to->index, it->lsn, &it->from, it->number);
         else if (it->number != 0)

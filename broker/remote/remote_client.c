@@ -662,6 +662,7 @@ static void lose_consumers(struct remote_client *c, struct idmap *consumers)
 void remote_client_lost(struct remote_client *c)
 {
     remote_client_published(c); /* to nobody, but it is charged and awaited */
+    c->is_ending = true;
     struct remote_ring charges = c->charges;
     struct remote_ring awaited = c->awaited;
     struct idmap asks = c->asks;
@@ -675,4 +676,5 @@ void remote_client_lost(struct remote_client *c)
     lose_publishes(c, &charges, &awaited);
     lose_asks(c, &asks);
     lose_consumers(c, &consumers);
+    c->is_ending = false;
 }

@@ -50,6 +50,7 @@ struct remote_client {
     struct remote_outbox out;
     struct remote_inbox in;
     uint16_t life;              /* never 0 */
+    bool is_ending;             /* its life is: what is not answered is perhaps done */
     uint64_t taken;             /* copies, in this life */
     uint64_t published;         /* the same */
     uint64_t letter_bytes;      /* of charges to nobody */

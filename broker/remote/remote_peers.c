@@ -17,11 +17,13 @@ static struct shard *shard_of(const struct remote_peer *p)
     return p->all->shard;
 }
 
-static void on_letters(struct shard *s, uint64_t first, uint32_t count, uint32_t copies, bool ok)
+static void on_letters(struct remote_peer *p, uint64_t first, uint32_t count, uint32_t copies,
+                       bool ok)
 {
+    enum dead_fate fate = ok ? DEAD_TAKEN : p->client->is_ending ? DEAD_LOST : DEAD_REFUSED;
     for (uint32_t i = 0; i < count; i++) {
         for (uint32_t n = 0; n < copies; n++)
-            hosted_on_letter_published(s, first + i, ok);
+            hosted_on_letter_published(shard_of(p), first + i, fate);
     }
 }
 
@@ -30,7 +32,7 @@ static void on_published(void *arg, const struct port_channel_ref *from, uint64_
 {
     struct shard *s = shard_of(arg);
     if (from->connection == 0) {
-        on_letters(s, first, count, copies, ok);
+        on_letters(arg, first, count, copies, ok);
         return;
     }
     for (uint32_t i = 0; i < count; i++) {
