@@ -51,14 +51,15 @@ struct port_request {
     struct shard *asker; /* set by port_ask */
     struct port_channel_ref from;
     /* asked */
-    uint64_t consumer; /* CONSUME, CANCEL: its id, from shard_new_id */
-    uint32_t prefetch; /* CONSUME */
-    int64_t priority;  /* CONSUME */
-    bool no_ack;       /* CONSUME, GET */
-    bool exclusive;    /* CONSUME */
-    bool if_unused;    /* DELETE */
-    bool if_empty;     /* DELETE */
-    bool durable;      /* FENCE */
+    uint64_t consumer;              /* CONSUME, CANCEL: its id, from shard_new_id */
+    struct port_channel_ref client; /* CONSUME: whose it is, when `from` stands for another node */
+    uint32_t prefetch;              /* CONSUME */
+    int64_t priority;               /* CONSUME */
+    bool no_ack;                    /* CONSUME, GET */
+    bool exclusive;                 /* CONSUME */
+    bool if_unused;                 /* DELETE */
+    bool if_empty;                  /* DELETE */
+    bool durable;                   /* FENCE */
     /* answered */
     enum port_verdict verdict;
     uint64_t messages;           /* COUNT: ready; GET: still ready; PURGE, DELETE: how many went */
@@ -151,7 +152,7 @@ void port_cancel_all(struct shard *s, struct queue *q);
  */
 uint64_t port_active_consumer(const struct queue *q);
 
-/* The same or, of another queue, its exclusive consumer; and whose it is. */
+/* The same or, of another queue, its exclusive consumer; and whose it is, on whatever node. */
 uint64_t port_lone_consumer(const struct queue *q, struct port_channel_ref *of);
 
 /* Requests that wait for a queue whose node ends (hosted_post_when_loaded): nobody waits for them

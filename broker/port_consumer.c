@@ -294,6 +294,7 @@ enum queue_consume_verdict port_consumer_add(struct shard *s, struct queue *q,
     pc->qid = r->qid;
     pc->credit = pc->next_credit = PORT_ANY;
     pc->ref = r->from;
+    pc->client = remote_is_session(&r->from) ? r->client : r->from;
     pc->channel = here ? channel_find(s, &r->from) : NULL;
     CHECK(!here || pc->channel != NULL);
     enum queue_consume_verdict verdict = queue_consume(q, &pc->base);
@@ -360,7 +361,7 @@ uint64_t port_lone_consumer(const struct queue *q, struct port_channel_ref *of)
         c = queue_any_consumer(q);
     if (c == NULL)
         return 0;
-    *of = port_consumer_of(c)->ref;
+    *of = port_consumer_of(c)->client;
     return port_consumer_of(c)->id;
 }
 

@@ -104,15 +104,16 @@ struct port_consumer {
     uint64_t id;
     uint64_t qid;
     struct port_channel_ref ref;
-    struct channel *channel; /* on this shard, else NULL */
-    uint32_t window_used;    /* towards another shard: so many are on their way */
-    uint64_t window_bytes;   /* their bodies */
-    uint32_t credit;         /* towards another shard: how many more, or PORT_ANY */
-    uint32_t next_credit;    /* once it is resumed */
-    bool refused;            /* its channel sent one back and will wake it */
-    bool woken;              /* it did, while others were still on their way */
-    bool leaving;            /* its channel is gone: it waits for the last that was sent to it */
-    bool auto_ack;           /* towards another shard: no_ack, settled when the batch comes back */
+    struct port_channel_ref client; /* whose it is: another one when ref stands for a node */
+    struct channel *channel;        /* on this shard, else NULL */
+    uint32_t window_used;           /* towards another shard: so many are on their way */
+    uint64_t window_bytes;          /* their bodies */
+    uint32_t credit;                /* towards another shard: how many more, or PORT_ANY */
+    uint32_t next_credit;           /* once it is resumed */
+    bool refused;                   /* its channel sent one back and will wake it */
+    bool woken;                     /* it did, while others were still on their way */
+    bool leaving;  /* its channel is gone: it waits for the last that was sent to it */
+    bool auto_ack; /* towards another shard: no_ack, settled when the batch comes back */
 };
 
 /* Send what is gathered for a shard. */

@@ -24,6 +24,12 @@ static json_t *vhost_name(const struct meta_version *v, uint64_t vhost_id)
     return vh != NULL ? mgmt_json_text(meta_vhost_name(vh)) : json_null();
 }
 
+/* Where it is connected. */
+static void put_node(json_t *o, const struct mgmt_http *m, const struct mgmt_connection *c)
+{
+    mgmt_json_put(o, "node", mgmt_json_text(mgmt_node_name(m, node_of_id(c->id))));
+}
+
 static void put_peer(json_t *o, const struct mgmt_connection *c)
 {
     char room[SOCK_ADDR_TEXT_MAX];
@@ -63,7 +69,7 @@ static json_t *connection(const struct mgmt_http *m, const struct mgmt_connectio
     mgmt_json_put(o, "vhost", vhost_name(broker_meta(m->broker), c->vhost_id));
     mgmt_json_put_str(o, "user", c->user);
     mgmt_json_put_str(o, "user_who_performed_action", c->user);
-    mgmt_json_put_str(o, "node", mgmt_conf(m)->node.name);
+    put_node(o, m, c);
     mgmt_json_put_str(o, "state", c->blocked ? "blocked" : "running");
     mgmt_json_put_str(o, "type", "network");
     mgmt_json_put_str(o, "protocol", "AMQP 0-9-1");
@@ -112,7 +118,7 @@ static json_t *channel_details(const struct mgmt_http *m, const struct mgmt_conn
     mgmt_json_put_str(o, "name", channel_name(c, number, name));
     mgmt_json_put_u64(o, "number", number);
     mgmt_json_put_str(o, "connection_name", name_of(c, of));
-    mgmt_json_put_str(o, "node", mgmt_conf(m)->node.name);
+    put_node(o, m, c);
     mgmt_json_put_str(o, "user", c->user);
     put_peer(o, c);
     return o;
@@ -177,7 +183,7 @@ static json_t *channel(const struct mgmt_http *m, const struct mgmt_connection *
     mgmt_json_put(o, "vhost", vhost_name(broker_meta(m->broker), c->vhost_id));
     mgmt_json_put_str(o, "user", c->user);
     mgmt_json_put_str(o, "user_who_performed_action", c->user);
-    mgmt_json_put_str(o, "node", mgmt_conf(m)->node.name);
+    put_node(o, m, c);
     mgmt_json_put_str(o, "state", "running");
     mgmt_json_put_bool(o, "confirm", ch->confirms);
     mgmt_json_put_bool(o, "transactional", ch->transactional);

@@ -290,6 +290,7 @@ static bool on_ask(struct remote_server *s, const struct remote_record *r)
                                                .qid = r->qid,
                                                .where = where,
                                                .consumer = r->consumer,
+                                               .client = r->channel,
                                                .prefetch = r->count,
                                                .priority = (int64_t)r->signed_number,
                                                .no_ack = (r->flags & REMOTE_NO_ACK) != 0,

@@ -83,6 +83,7 @@ class Certificates(Case):
         late.stop()
         late.conf["tls"] = a.sign("node1", "peer")
         c.start([late])
+        c.wait_voters()
         self.use(c)
 
     def test_one_of_another_authority_does_not(self):
@@ -100,5 +101,5 @@ class Certificates(Case):
             for i, n in enumerate(c.nodes):
                 n.stop()
                 n.conf["tls"] = a.sign("node%d" % i, verify)
-                c.start([n])
+                c.start([n]).wait_voters()
                 self.use(c)
