@@ -189,6 +189,34 @@ void mirror_pair_decided(struct mirror_pair *p, bool goes)
     p->is_listed = false;
 }
 
+/* One that lagged would lag again: it stays out for a while, each time for twice as long. */
+static void hold_back(struct mirror_stream *s)
+{
+    const struct mirror_setup *setup = &s->master->setup;
+    uint64_t now_ms = s->master->now_ms;
+    if (s->held_ms > now_ms)
+        return; /* for the sake of another of its queues */
+    bool is_new = s->held_ms == 0 || now_ms - s->held_ms > 2 * setup->hold_max_ms;
+    s->hold_ms = is_new ? setup->hold_ms : 2 * s->hold_ms;
+    if (s->hold_ms > setup->hold_max_ms)
+        s->hold_ms = setup->hold_max_ms;
+    s->held_ms = now_ms + s->hold_ms;
+}
+
+bool mirror_pair_is_held(const struct mirror_pair *p)
+{
+    return !p->is_in_sync && !p->is_added && p->stream->held_ms > p->stream->master->now_ms;
+}
+
+/* Nobody waits for it any more: it comes back as a new one does. */
+void mirror_pair_struck(struct mirror_pair *p)
+{
+    if (p->stream->lag_told_ms != 0)
+        hold_back(p->stream);
+    if (p->state == MIRROR_PAIR_TOLD || p->state == MIRROR_PAIR_WHOLE)
+        mirror_pair_move(p, MIRROR_PAIR_WAITING);
+}
+
 static void propose_again(struct mirror_master *m, uint64_t now_ms)
 {
     struct mirror_pair *p;

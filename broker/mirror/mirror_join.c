@@ -293,7 +293,7 @@ static void end_offer(struct mirror_pair *p)
         say(p, &r, 0);
         return;
     }
-    if (c->lacks.count != 0)
+    if (c->lacks.count != 0 || mirror_pair_is_held(p))
         mirror_pair_move(p, MIRROR_PAIR_HOLLOW);
     else
         say_done(p);
@@ -345,7 +345,8 @@ bool mirror_stream_fill(struct mirror_stream *s)
     return has_more;
 }
 
-/* ---- where it is done by hand -------------------------------------------------------------------
+/* ---- where it is done by hand, or not yet
+ * -------------------------------------------------------------------
  */
 
 static bool lacks_something(struct mirror_pair *p)
@@ -367,7 +368,7 @@ void mirror_stream_look_at_hollow(struct mirror_stream *s)
     struct mirror_pair *p, *next;
     for (p = TAILQ_FIRST(&s->hollow); p != NULL; p = next) {
         next = TAILQ_NEXT(p, entry);
-        if (!lacks_something(p))
+        if (!mirror_pair_is_held(p) && !lacks_something(p))
             say_done(p);
     }
 }

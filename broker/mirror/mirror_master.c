@@ -11,6 +11,8 @@ void mirror_setup_default(struct mirror_setup *s)
                                 .window_bytes = (uint64_t)64 * 1024 * 1024,
                                 .lag_ms = 10000,
                                 .retry_ms = 1000,
+                                .hold_ms = 10000,
+                                .hold_max_ms = 300000,
                                 .syncs = 64 };
 }
 
@@ -282,9 +284,12 @@ static void place(struct mirror_master *m, struct mirror_queue *q, const struct 
             remove_pair(m, q, i);
             continue;
         }
+        bool was_in_sync = p->is_in_sync;
         p->is_in_sync = member->is_in_sync;
         if (is_decided)
             mirror_pair_decided(p, false);
+        if (was_in_sync && !p->is_in_sync)
+            mirror_pair_struck(p);
         mirror_pair_recount(p);
     }
     for (unsigned i = 0; i < to->count; i++)

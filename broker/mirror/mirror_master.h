@@ -8,10 +8,12 @@
  *               JOIN            its offer        all was said         acked, durable
  *    WAITING ----------> CALLED ---------> SYNCING ----------> TOLD ----------------> WHOLE
  *       ^                   |                 | what is old        ^
- *       |                   | refused         v is not to be sent  | none of it is left
+ *       |                   | refused         v is not to be sent  | none of it is left,
  *       |                   v               HOLLOW ----------------+
  *       +---- retry ---- REFUSED
- *       +---- the session ended, or more was published than the stream could take ---- (all)
+ *       |                               (or it lagged of late)    (or it may be added again)
+ *       +---- it was struck, the session ended, or more was published than the stream could take
+ * ---- (all)
  *
  * From JOIN on the pair gets what is published and settled. What was there before is compared with
  * what the mirror offers, in order of position, and what lacks is sent between the rest. So the
@@ -101,6 +103,8 @@ struct mirror_setup {
     uint64_t window_bytes; /* of a stream */
     uint64_t lag_ms;       /* as long may a mirror be behind */
     uint64_t retry_ms;     /* what was proposed is proposed again */
+    uint64_t hold_ms;      /* one that lagged stays out as long, the next time twice, ... */
+    uint64_t hold_max_ms;  /* ... and at most */
     unsigned syncs;        /* pairs of a stream that are compared at a time */
 };
 

@@ -94,6 +94,8 @@ struct mirror_stream {
     uint64_t down_ms;     /* since when it is down, or its pairs are owed... */
     uint64_t owed_ms;     /* ... without a pause */
     uint64_t lag_told_ms; /* 0: not */
+    uint64_t held_ms;     /* until then nothing is added: it had lagged */
+    uint64_t hold_ms;     /* for so long */
     unsigned waited;      /* pairs that are waited for */
     unsigned owed;        /* of these, not WHOLE */
     unsigned busy_count;
@@ -138,6 +140,10 @@ static inline bool mirror_pair_is_live(const struct mirror_pair *p)
 void mirror_pair_recount(struct mirror_pair *p);
 void mirror_pair_consider(struct mirror_pair *p);
 void mirror_pair_decided(struct mirror_pair *p, bool goes);
+/* It was in the in-sync set. */
+void mirror_pair_struck(struct mirror_pair *p);
+/* It is not to be added yet. */
+bool mirror_pair_is_held(const struct mirror_pair *p);
 void mirror_master_refit(struct mirror_master *m);
 void mirror_master_answer_due(struct mirror_master *m);
 

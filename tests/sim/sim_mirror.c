@@ -77,6 +77,8 @@ static void draw(struct smr *w)
     mirror_setup_default(&w->setup);
     w->setup.syncs = 1 + (unsigned)smr_below(w, 3);
     w->setup.lag_ms = 300 + smr_below(w, 3000);
+    w->setup.hold_ms = 1 + smr_below(w, 2000);
+    w->setup.hold_max_ms = 4000;
     w->setup.window_bytes = smr_below(w, 3) == 0 ? 300 + smr_below(w, 3000) : 1000000;
     for (unsigned pid = 1; pid <= w->producer_count; pid++) {
         w->producers[pid].is_persistent = smr_below(w, 4) != 0;

@@ -11,6 +11,7 @@ struct host {
     struct mirror_master *m;
     struct mirror_stream *stream;
     struct mirror_queue *q;
+    uint64_t now_ms;
     uint64_t live_from; /* positions from here to HERE are there */
     enum mirror_op said;
     unsigned said_count, messages, states, olds, drops;
@@ -182,8 +183,8 @@ static struct host *host_new(uint64_t window, bool is_in_sync, bool is_manual)
 
 static void take(struct host *h, const struct mirror_record *r)
 {
-    cr_expect(mirror_stream_take(h->stream, r, 0));
-    flush(h, 0);
+    cr_expect(mirror_stream_take(h->stream, r, h->now_ms));
+    flush(h, h->now_ms);
 }
 
 static void ack(struct host *h, uint64_t received, uint64_t durable)
@@ -206,10 +207,10 @@ static void offer(struct host *h, uint64_t count)
 
 static void publish(struct host *h, uint64_t lsn)
 {
-    uint64_t pos = mirror_master_message(h->m, &h->q, 1, h, 100, 0);
+    uint64_t pos = mirror_master_message(h->m, &h->q, 1, h, 100, h->now_ms);
     mirror_master_written(h->m, pos, lsn);
     mirror_master_await(h->m, h->q, pos, true, &(struct mirror_token){ 1, 1 }, lsn);
-    flush(h, 0);
+    flush(h, h->now_ms);
 }
 
 Test(mirror_master, brings_a_mirror_up_and_proposes_it)
@@ -284,6 +285,25 @@ Test(mirror_master, waits_for_one_that_is_gone_until_that_is_decided)
     mirror_master_place(h->m, h->q, &p);
     flush(h, 0);
     cr_expect(eq(u32, h->safe, 1));
+    mirror_master_free(&h->m);
+}
+
+Test(mirror_master, one_that_was_struck_is_not_waited_for)
+{
+    struct host *h = host_new(100000, true, false);
+    offer(h, HERE);
+    ack(h, h->said_pos, h->said_pos);
+    publish(h, 2);
+    mirror_master_durable(h->m, 2);
+    cr_expect(eq(u32, h->safe, 0));
+    struct mirror_placed p = placed(2, false, false);
+    mirror_master_place(h->m, h->q, &p);
+    flush(h, 0);
+    cr_expect(eq(u32, h->safe, 1));
+    publish(h, 3);
+    mirror_master_durable(h->m, 3);
+    cr_expect(eq(u32, h->safe, 2));
+    cr_expect(eq(int, h->said, MIRROR_JOIN), "it begins anew");
     mirror_master_free(&h->m);
 }
 
@@ -403,6 +423,54 @@ Test(mirror_master, one_that_lags_is_to_be_struck)
     cr_expect(eq(u32, h->lags, 1));
     mirror_master_tick(h->m, 11500);
     cr_expect(eq(u32, h->lags, 2), "said again until it is decided");
+    mirror_master_free(&h->m);
+}
+
+/* Else it would be added and struck, added and struck. */
+static void tick(struct host *h, uint64_t now_ms)
+{
+    h->now_ms = now_ms;
+    mirror_master_tick(h->m, now_ms);
+    flush(h, now_ms);
+}
+
+static void strike(struct host *h, uint64_t ver, bool is_in_sync)
+{
+    struct mirror_placed p = placed(ver, is_in_sync, false);
+    mirror_master_place(h->m, h->q, &p);
+    flush(h, h->now_ms);
+}
+
+Test(mirror_master, one_that_lagged_stays_out_for_a_while)
+{
+    struct host *h = host_new(100000, true, false);
+    tick(h, 10000);
+    cr_expect(eq(u32, h->lags, 1));
+    strike(h, 2, false);
+    offer(h, HERE);
+    cr_expect(eq(int, h->said, MIRROR_JOIN), "it is not told that this was all");
+    publish(h, 2);
+    cr_expect(eq(u32, h->messages, 1), "what is published it gets");
+    mirror_master_durable(h->m, 2);
+    cr_expect(eq(u32, h->safe, 1), "and nobody waits for it");
+    ack(h, h->said_pos, h->said_pos);
+    tick(h, 19999);
+    cr_expect(eq(int, h->said, MIRROR_JOIN));
+    tick(h, 20000);
+    cr_expect(eq(int, h->said, MIRROR_DONE));
+    ack(h, h->said_pos, h->said_pos);
+    cr_expect(eq(u32, h->proposals, 1));
+    strike(h, 3, true);
+    publish(h, 3);
+    tick(h, 40000);
+    cr_expect(eq(u32, h->lags, 2));
+    strike(h, 4, false);
+    offer(h, HERE);
+    ack(h, h->join_pos, h->join_pos);
+    tick(h, 59999);
+    cr_expect(eq(int, h->said, MIRROR_JOIN), "twice as long the second time");
+    tick(h, 60000);
+    cr_expect(eq(int, h->said, MIRROR_DONE));
     mirror_master_free(&h->m);
 }
 
