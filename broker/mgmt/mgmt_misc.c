@@ -1,4 +1,5 @@
 #include "base/mem.h"
+#include "cluster/meta_node.h"
 #include "mgmt/mgmt_export.h"
 #include "mgmt/mgmt_inner.h"
 
@@ -41,15 +42,17 @@ void mgmt_serve_auth_methods(struct mgmt_call *c)
     mgmt_reply(c, 200, o);
 }
 
+/* The eldest node's name where none was given: all nodes say the same. */
 json_t *mgmt_cluster_name(const struct mgmt_http *m)
 {
-    const struct meta_parameter *p =
-        meta_global_parameter_find(broker_meta(m->broker), slice_str("cluster_name"));
+    const struct meta_version *v = broker_meta(m->broker);
+    const struct meta_parameter *p = meta_global_parameter_find(v, slice_str("cluster_name"));
     json_t *name = p != NULL ? mgmt_json_parsed(p->value) : NULL;
     if (json_is_string(name))
         return name;
     json_decref(name);
-    return mgmt_json_text(slice_str(mgmt_conf(m)->node.name));
+    return mgmt_json_text(meta_node_count(v) != 0 ? meta_node_at(v, 0)->name
+                                                  : slice_str(mgmt_conf(m)->node.name));
 }
 
 void mgmt_serve_cluster_name(struct mgmt_call *c)

@@ -124,6 +124,8 @@ class NetCase(Case):
                 if status is None or sorted(status["running_nodes"]) != names or \
                         status["waits_for"] is not None:
                     return False
+            if len({status["cluster_name"] for status in seen.values()}) != 1:
+                return False
             return self._same_metadata([seen[h.name]["metadata"][h.node] for h in members])
         try:
             wait_until(is_one, "one cluster of %s" % names, seconds, interval=0.05)
