@@ -222,7 +222,7 @@ const struct meta_version *meta_current(const struct meta *meta)
 
 void meta_publish(struct meta *m)
 {
-    if (!m->is_changed)
+    if (!m->is_changed && !m->is_another)
         return;
     m->draft.number++;
     if (m->routes_changed)
@@ -239,6 +239,7 @@ void meta_publish(struct meta *m)
     m->garbage = NULL;
     m->replaced = NULL;
     m->is_changed = false;
+    m->is_another = false;
     m->routes_changed = false;
     m->rights_changed = false;
 
@@ -490,7 +491,7 @@ void meta_skip_ids(struct meta *m, uint64_t id)
 void meta_set_node(struct meta *m, uint16_t node)
 {
     CHECK(node != 0);
-    m->is_changed = m->is_changed || m->self != node;
+    m->is_another = m->is_another || m->self != node;
     m->self = node;
 }
 

@@ -74,6 +74,7 @@ struct meta {
     uint64_t policy_count;
     uint64_t pattern_count; /* compiled ones that live */
     bool is_changed;        /* since the last publication */
+    bool is_another;        /* the same, of the node that we are: no change of the draft */
     bool routes_changed;    /* the same, of what decides where messages go */
     bool rights_changed;    /* the same, of what users may do */
     bool replays;           /* exchanges whose last binding goes stay */

@@ -327,3 +327,19 @@ Test(meta_save, a_snapshot_that_is_damaged_is_not_read)
     meta_free(&m);
     meta_result_fini(&r);
 }
+
+/* One that joins gets its number first, and then all that the others have. */
+Test(meta_replace, a_node_that_has_just_got_its_number_takes_a_whole_state)
+{
+    struct world w, from;
+    world_init(&w, 1);
+    world_init(&from, 1);
+    must(&from, q_declare("q"));
+    meta_set_node(w.meta, 4);
+    meta_replace(w.meta, &from.meta);
+    meta_publish(w.meta);
+    cr_expect(eq(u16, now(&w)->self, 4));
+    cr_expect(eq(u64, meta_stats(w.meta).queue_count, 1));
+    meta_result_fini(&from.r);
+    world_fini(&w);
+}
