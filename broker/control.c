@@ -9,19 +9,27 @@
 struct control {
     struct loop *loop;
     struct cluster *cluster;
+    uint64_t last_id; /* that is shown */
+    TAILQ_HEAD(, control_wait) waits;
 };
 
 struct control *control_new(struct loop *loop)
 {
     struct control *c = mem_zalloc(sizeof *c);
     c->loop = loop;
+    TAILQ_INIT(&c->waits);
     return c;
 }
 
 void control_free(struct control **control)
 {
-    mem_free(*control);
+    struct control *c = *control;
     *control = NULL;
+    if (c == NULL)
+        return;
+    for (struct control_wait *w; (w = TAILQ_FIRST(&c->waits)) != NULL; mem_free(w))
+        TAILQ_REMOVE(&c->waits, w, entry);
+    mem_free(c);
 }
 
 void control_set_cluster(struct control *c, struct cluster *cluster)
@@ -109,4 +117,44 @@ void control_send(struct control *c, struct control_op **op)
     it->control = c;
     it->mail.fn = on_command;
     mailbox_post(c->loop, &it->mail);
+}
+
+/* ---- those who wait for what others know already
+ * ------------------------------------------------- */
+
+static void tell(struct control_wait *w)
+{
+    w->mail.fn = w->done;
+    mailbox_post(w->reply_to, &w->mail);
+}
+
+static void on_wait(struct mail *mail)
+{
+    struct control_wait *w = CONTAINER_OF(mail, struct control_wait, mail);
+    if (w->id <= w->control->last_id)
+        tell(w);
+    else
+        TAILQ_INSERT_TAIL(&w->control->waits, w, entry);
+}
+
+void control_await(struct control *c, struct control_wait **w)
+{
+    struct control_wait *it = *w;
+    *w = NULL;
+    it->control = c;
+    it->mail.fn = on_wait;
+    mailbox_post(c->loop, &it->mail);
+}
+
+void control_shown(struct control *c, uint64_t last_id)
+{
+    c->last_id = last_id;
+    struct control_wait *next;
+    for (struct control_wait *w = TAILQ_FIRST(&c->waits); w != NULL; w = next) {
+        next = TAILQ_NEXT(w, entry);
+        if (w->id > last_id)
+            continue;
+        TAILQ_REMOVE(&c->waits, w, entry);
+        tell(w);
+    }
 }

@@ -3,7 +3,8 @@
  * thread, and answered on the thread that asked.
  *
  * Commands of one connection are applied in the order they were sent. Nothing is shown to readers,
- * carried out or answered before it is agreed upon (cluster.h).
+ * carried out or answered before it is agreed upon (cluster.h). It also tells whoever waits for it
+ * that what others know already is shown here, too.
  */
 #ifndef WARREN_CONTROL_H
 #define WARREN_CONTROL_H
@@ -11,6 +12,8 @@
 #include "cluster/meta.h"
 #include "io/mailbox.h"
 #include "port.h"
+
+#include <sys/queue.h>
 
 struct cluster;
 struct control;
@@ -50,5 +53,22 @@ void control_op_free(struct control_op **op);
 
 /* Any thread. Takes the op. */
 void control_send(struct control *c, struct control_op **op);
+
+/* Somebody waits until the metadata that is shown here has come as far as an id that was given. */
+struct control_wait {
+    struct mail mail; /* of something made by mem: first in it */
+    struct control *control;
+    uint64_t id;
+    struct loop *reply_to;
+    mail_fn done; /* on reply_to's thread; owns it. When the node ends before, it is just freed. */
+    TAILQ_ENTRY(control_wait) entry;
+};
+
+/* Any thread. Takes it. */
+void control_await(struct control *c, struct control_wait **w);
+
+/* On the control thread, after each publication, and before the first wait: the last id that is
+ * known to readers now. */
+void control_shown(struct control *c, uint64_t last_id);
 
 #endif

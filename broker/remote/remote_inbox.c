@@ -190,6 +190,7 @@ enum remote_next remote_inbox_next(struct remote_inbox *in, struct wire *frame,
     if (UNLIKELY(in->record.ptr != NULL))
         drop_record(in);
     while (wire_left(frame) != 0) {
+        in->began = *frame;
         if (!remote_take(frame, out))
             return REMOTE_BAD;
         if (LIKELY(out->op != REMOTE_BEGIN && out->op != REMOTE_PART)) {

@@ -16,6 +16,7 @@ struct remote_inbox {
     struct remote_assembly *slots[REMOTE_SLOTS];
     uint32_t parts_taken; /* octets not told yet: remote_inbox_owes */
     struct slice record;  /* of the last one shown, which came in parts; owned */
+    struct wire began;    /* where the last one shown begins in its frame; borrowed */
     /* Memory of what is incomplete has changed. */
     void (*count)(void *arg, int64_t octets);
     void *arg;

@@ -12,6 +12,7 @@ struct remote_server *remote_server_new(const struct remote_server_ops *ops, voi
     s->arg = arg;
     remote_outbox_init(&s->out, pipe);
     remote_inbox_init(&s->in, ops->count, arg);
+    remote_late_init(&s->late, ops->count, arg);
     confirm_init(&s->confirm);
     unacked_init(&s->unacked);
     remote_ring_init(&s->under_way, sizeof(struct remote_under_way));
@@ -38,6 +39,7 @@ void remote_server_free(struct remote_server **server)
     if (s == NULL)
         return;
     remote_outbox_reset(&s->out);
+    remote_drop_late(s);
     remote_inbox_reset(&s->in);
     confirm_fini(&s->confirm);
     unacked_fini(&s->unacked);
@@ -134,7 +136,7 @@ static struct message *message_of(struct remote_server *s, struct remote_record 
     return remote_message_kept(r, s->id, s->kept_read);
 }
 
-static bool on_publish(struct remote_server *s, struct remote_record *r)
+bool remote_on_publish(struct remote_server *s, struct remote_record *r)
 {
     struct message *m = r->has_content && r->list.len != 0 ? message_of(s, r) : NULL;
     if (m == NULL)
@@ -273,7 +275,7 @@ static void refuse_request(struct remote_server *s, const struct remote_record *
                    .op = REMOTE_ANSWER, .token = r->token, .verdict = PORT_NO_QUEUE });
 }
 
-static bool on_ask(struct remote_server *s, const struct remote_record *r)
+bool remote_on_ask(struct remote_server *s, const struct remote_record *r)
 {
     uint32_t where = 0;
     if (!is_request(r))
@@ -356,7 +358,7 @@ static struct reply_address address_of(const struct remote_record *r)
     return a;
 }
 
-static bool on_reply(struct remote_server *s, struct remote_record *r)
+bool remote_on_reply(struct remote_server *s, struct remote_record *r)
 {
     struct message *m = r->has_content ? remote_message(r) : NULL;
     if (m == NULL)
@@ -369,7 +371,7 @@ static bool on_reply(struct remote_server *s, struct remote_record *r)
     return true;
 }
 
-static void on_reply_ask(struct remote_server *s, const struct remote_record *r)
+void remote_on_reply_ask(struct remote_server *s, const struct remote_record *r)
 {
     struct reply_address to = address_of(r);
     s->ops->reply_ask(s->arg, &to, r->token);
@@ -382,64 +384,8 @@ void remote_server_on_reply_known(struct remote_server *s, uint32_t token, bool 
                    .op = REMOTE_REPLY_KNOWN, .flags = known ? REMOTE_YES : 0, .token = token });
 }
 
-/* ---- frames -----------------------------------------------------------------------------------
+/* ---- the turn's end ---------------------------------------------------------------------------
  */
-
-static bool on_record(struct remote_server *s, struct remote_record *r)
-{
-    switch ((unsigned)r->op) {
-    case REMOTE_PUBLISH:
-        return on_publish(s, r);
-    case REMOTE_TOOK:
-    case REMOTE_SENT_BACK:
-        remote_on_returned(s, r->list, r->op == REMOTE_SENT_BACK);
-        return true;
-    case REMOTE_SETTLE:
-        if (r->kind > PORT_REQUEUE_UNSEEN)
-            return false;
-        remote_on_settle(s, r->list, (enum port_settle)r->kind);
-        return true;
-    case REMOTE_WAKE:
-        remote_on_wake(s, r->consumer, r->count);
-        return true;
-    case REMOTE_ABANDON:
-        remote_on_abandon(s, r->consumer);
-        return true;
-    case REMOTE_ASK:
-        return on_ask(s, r);
-    case REMOTE_REPLY:
-        return on_reply(s, r);
-    case REMOTE_REPLY_ASK:
-        on_reply_ask(s, r);
-        return true;
-    case REMOTE_PARTS_TAKEN:
-        remote_outbox_on_parts_taken(&s->out, r->count);
-        remote_wake_those_away(s);
-        return true;
-    default:
-        return false; /* for who asks */
-    }
-}
-
-bool remote_server_take(struct remote_server *s, struct slice frame, bool more)
-{
-    struct wire w = wire_over(frame);
-    struct remote_record r;
-    enum remote_next next;
-    CHECK(!s->is_lost);
-    while ((next = remote_inbox_next(&s->in, &w, &r)) == REMOTE_RECORD) {
-        bool ok = on_record(s, &r);
-        if (r.assembled != NULL)
-            (void)message_unref(&r.assembled); /* was not counted */
-        if (!ok)
-            return false;
-    }
-    if (!more)
-        s->ops->settled(s->arg);
-    if (s->in.parts_taken != 0)
-        soon(s);
-    return next == REMOTE_END;
-}
 
 void remote_server_go_on(struct remote_server *s)
 {
@@ -467,6 +413,7 @@ void remote_server_lost(struct remote_server *s)
         return;
     s->is_lost = true;
     remote_outbox_reset(&s->out);
+    remote_drop_late(s);
     remote_inbox_reset(&s->in);
     confirm_fini(&s->confirm);
     remote_abandon_all(s);

@@ -8,6 +8,9 @@
  * channels took them, or did not; then they are out with it, by their tags, until they are settled.
  * Nothing more is handed out to it while much waits for the link.
  *
+ * The other side may know of a queue before this one does: the metadata comes to each by a way of
+ * its own. What is said of such a queue waits, and all that is said behind it, until it is known.
+ *
  * When the session is lost (remote_server_lost) its consumers are abandoned and all that was out
  * goes back, shown or not; deletions that it was promised and did not carry out are carried out.
  * A core: it knows no link and no queue. One thread.
@@ -18,6 +21,7 @@
 #include "client/confirm.h"
 #include "client/unacked.h"
 #include "remote/remote_inbox.h"
+#include "remote/remote_late.h"
 #include "remote/remote_outbox.h"
 #include "remote/remote_ring.h"
 
@@ -45,6 +49,10 @@ struct remote_request {
 
 /* What it calls at home. */
 struct remote_server_ops {
+    /* Has the metadata come as far as this queue, which may be gone again? If not, it is asked to
+     * tell: remote_server_known follows, later. */
+    bool (*knows)(void *arg, uint64_t qid);
+    void (*await_known)(void *arg, uint64_t qid);
     /* As port_publish; a queue that is not there takes everything. */
     enum port_published (*publish)(void *arg, uint64_t qid, struct message **m, uint64_t number);
     bool (*published)(void *arg, uint64_t number);
@@ -81,9 +89,12 @@ struct remote_server {
     struct remote_outbox out;
     struct remote_inbox in;
     bool is_lost;
-    uint64_t id;            /* of the session, as messages name it that the other side keeps */
-    uint64_t kept_read;     /* octets of all that were, see remote_kept.h */
-    struct confirm confirm; /* of publishes that are awaited, by their number on the link */
+    uint64_t id;               /* of the session, as messages name it that the other side keeps */
+    uint64_t kept_read;        /* octets of all that were, see remote_kept.h */
+    uint64_t awaits;           /* this queue is to be known first; 0: none is awaited */
+    struct remote_late late;   /* what came meanwhile */
+    struct remote_record held; /* what it was that named it, if it came in parts; op 0: none */
+    struct confirm confirm;    /* of publishes that are awaited, by their number on the link */
     uint64_t taken, told_taken;
     struct unacked unacked;
     struct remote_ring under_way;                  /* struct remote_under_way, by tag */
@@ -105,6 +116,9 @@ void remote_server_free(struct remote_server **s);
 /* A frame came; `more`: others of the same turn follow. False: it is not as it must be, and the
  * session is to be given up. */
 MUST_CHECK bool remote_server_take(struct remote_server *s, struct slice frame, bool more);
+
+/* The metadata has come as far as a queue that was awaited. False: as above. */
+MUST_CHECK bool remote_server_known(struct remote_server *s);
 
 /* The turn's end: what was gathered leaves. */
 void remote_server_flush(struct remote_server *s);

@@ -1,6 +1,6 @@
 /*
- * remote_server_inner: what remote_server.c and remote_server_out.c share: what is handed out to
- * the other side, and to whom. Not for anybody else.
+ * remote_server_inner: what remote_server.c, remote_server_in.c and remote_server_out.c share: what
+ * the other side says, what is handed out to it, and to whom. Not for anybody else.
  */
 #ifndef WARREN_REMOTE_SERVER_INNER_H
 #define WARREN_REMOTE_SERVER_INNER_H
@@ -33,6 +33,18 @@ static inline void remote_say(struct remote_server *s, uint64_t channel,
     if (!s->is_lost)
         remote_outbox_put(&s->out, channel, r);
 }
+
+/* ---- remote_server.c: records. False: the session is to be given up. ---- */
+
+bool remote_on_publish(struct remote_server *s, struct remote_record *r);
+bool remote_on_ask(struct remote_server *s, const struct remote_record *r);
+bool remote_on_reply(struct remote_server *s, struct remote_record *r);
+void remote_on_reply_ask(struct remote_server *s, const struct remote_record *r);
+
+/* ---- remote_server_in.c ---- */
+
+/* The session is over: what waits is forgotten. */
+void remote_drop_late(struct remote_server *s);
 
 /* ---- remote_server_out.c ---- */
 

@@ -5,6 +5,7 @@
 #include "client/channel_port.h"
 #include "client/returning.h"
 #include "cluster/meta_node.h"
+#include "control.h"
 #include "doorway.h"
 #include "hosted.h"
 #include "port_lane.h"
@@ -53,20 +54,50 @@ static const struct meta_queue *find_queue(struct remote_session *ss, uint64_t q
     return q;
 }
 
-/* One that is not known here yet cannot take it; one that is gone has no need to. */
-static enum port_published publish_to_none(struct remote_session *ss, uint64_t qid,
-                                           struct message **m)
+static bool knows(void *arg, uint64_t qid)
 {
-    shard_message_drop(shard_of(ss), m);
-    return qid > broker_meta(shard_of(ss)->broker)->last_id ? PORT_REFUSED : PORT_TAKEN;
+    return qid <= broker_meta(shard_of(arg)->broker)->last_id;
+}
+
+/* Who waits may be gone when the word comes. */
+struct known_word {
+    struct control_wait wait; /* first: control frees it */
+    struct shard *shard;
+    uint64_t session;
+};
+
+static void on_known(struct mail *mail)
+{
+    struct known_word *k = CONTAINER_OF(mail, struct known_word, wait.mail);
+    struct shard *s = k->shard;
+    struct remote_session *ss = find(s, &(struct port_channel_ref){ .connection = k->session });
+    mem_free(k);
+    if (ss == NULL)
+        return;
+    ledger_begin(s->ledger);
+    if (!remote_server_known(ss->server))
+        link_give_up(ss->link);
+}
+
+static void await_known(void *arg, uint64_t qid)
+{
+    const struct remote_session *ss = arg;
+    struct known_word *k = mem_zalloc(sizeof *k);
+    k->wait = (struct control_wait){ .id = qid, .reply_to = shard_of(ss)->loop, .done = on_known };
+    k->shard = shard_of(ss);
+    k->session = ss->id;
+    struct control_wait *w = &k->wait;
+    control_await(broker_control(shard_of(ss)->broker), &w);
 }
 
 static enum port_published publish(void *arg, uint64_t qid, struct message **m, uint64_t number)
 {
     struct remote_session *ss = arg;
     const struct meta_queue *q = find_queue(ss, qid);
-    if (UNLIKELY(q == NULL))
-        return publish_to_none(ss, qid, m);
+    if (UNLIKELY(q == NULL)) { /* it is gone, and has no need of it */
+        shard_message_drop(shard_of(ss), m);
+        return PORT_TAKEN;
+    }
     struct port_channel_ref ref = ref_of(ss, 0);
     return port_publish(shard_of(ss), q, m, &ref, number);
 }
@@ -197,6 +228,8 @@ static void count(void *arg, int64_t octets)
 }
 
 static const struct remote_server_ops server_ops = {
+    .knows = knows,
+    .await_known = await_known,
     .publish = publish,
     .published = published,
     .find = find_where,

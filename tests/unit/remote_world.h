@@ -46,6 +46,7 @@ struct world {
     uint64_t last_offered; /* what its body begins with */
     struct port_request answer;
     /* the queue's side */
+    uint64_t known, awaited;
     enum port_published published;
     bool waits;
     bool is_gone;
@@ -364,7 +365,19 @@ static void made(void *arg, struct message *m)
     (void)arg, (void)m;
 }
 
-static const struct remote_server_ops server_ops = { queue_publish_one,
+static bool knows(void *arg, uint64_t qid)
+{
+    return ((struct world *)arg)->known >= qid;
+}
+
+static void await_known(void *arg, uint64_t qid)
+{
+    ((struct world *)arg)->awaited = qid;
+}
+
+static const struct remote_server_ops server_ops = { knows,
+                                                     await_known,
+                                                     queue_publish_one,
                                                      queue_published,
                                                      find,
                                                      ask,
@@ -385,6 +398,7 @@ static const struct remote_server_ops server_ops = { queue_publish_one,
 static struct world *open_world(void)
 {
     struct world *w = mem_zalloc(sizeof *w);
+    w->known = UINT64_MAX;
     struct remote_pipe there = pipe_of(&w->there), back = pipe_of(&w->back);
     w->client = remote_client_new(&client_ops, w, &there);
     w->server = remote_server_new(&server_ops, w, &back, SESSION);

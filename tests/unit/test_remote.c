@@ -384,6 +384,90 @@ Test(remote, replies_reach_the_other_node)
     close_world(w);
 }
 
+/* ---- queues that are not known here yet -------------------------------------------------------
+ */
+
+static void become_known(struct world *w)
+{
+    w->known = w->awaited;
+    cr_assert(remote_server_known(w->server));
+    settle_down(w);
+}
+
+Test(remote, what_comes_before_its_queue_waits_for_it)
+{
+    struct world *w = open_world();
+    w->known = QID - 1;
+    publish(w, &me, 1, 10);
+    publish(w, &me, 2, 20);
+    settle_down(w);
+    publish(w, &me, 3, 30);
+    settle_down(w);
+    cr_expect(eq(u64, w->awaited, QID));
+    cr_expect(eq(uint, w->messages, 0));
+    cr_expect(eq(uint, w->event_count, 0));
+    become_known(w);
+    cr_expect(eq(uint, w->messages, 3));
+    cr_expect(eq(sz, w->last_body, 30));
+    cr_expect(eq(int, last(w)->kind, PUBLISHED));
+    cr_expect(eq(u64, last(w)->a, 1));
+    cr_expect(eq(u32, last(w)->count, 3));
+    close_world(w);
+}
+
+Test(remote, one_that_came_in_parts_waits_too)
+{
+    struct world *w = open_world();
+    w->known = QID - 1;
+    publish(w, &me, 1, 300000);
+    publish(w, &me, 2, 10);
+    settle_down(w);
+    cr_expect(eq(uint, w->messages, 0));
+    w->awaited = QID - 1; /* somebody else's */
+    become_known(w);
+    cr_expect(eq(uint, w->messages, 0));
+    cr_expect(eq(u64, w->awaited, QID));
+    become_known(w);
+    cr_expect(eq(uint, w->messages, 2));
+    cr_expect(eq(sz, w->last_body, 10));
+    close_world(w);
+}
+
+Test(remote, a_request_waits_for_its_queue_and_a_fence_for_what_is_before_it)
+{
+    struct world *w = open_world();
+    w->known = QID - 1;
+    ask_for(w, PORT_FENCE, 0, false);
+    settle_down(w);
+    cr_expect(w->asked != NULL);
+    mem_free(w->asked);
+    w->asked = NULL;
+    publish(w, &me, 1, 10);
+    ask_for(w, PORT_FENCE, 0, false);
+    settle_down(w);
+    cr_expect(w->asked == NULL);
+    become_known(w);
+    cr_expect(eq(uint, w->messages, 1));
+    cr_expect(w->asked != NULL);
+    close_world(w);
+}
+
+Test(remote, a_session_may_end_while_it_waits)
+{
+    struct world *w = open_world();
+    w->known = QID - 1;
+    publish(w, &me, 1, 300000);
+    publish(w, &me, 2, 10);
+    settle_down(w);
+    remote_client_lost(w->client);
+    remote_server_lost(w->server);
+    w->known = UINT64_MAX;
+    cr_assert(remote_server_known(w->server));
+    cr_expect(eq(uint, w->messages, 0));
+    cr_expect(eq(uint, how_many(w, NACKED), 1)); /* both */
+    close_world(w);
+}
+
 /* ---- the end ----------------------------------------------------------------------------------
  */
 

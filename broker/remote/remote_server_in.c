@@ -1,0 +1,152 @@
+#include "remote/remote_server_inner.h"
+
+/* ---- frames -----------------------------------------------------------------------------------
+ */
+
+static bool on_record(struct remote_server *s, struct remote_record *r)
+{
+    switch ((unsigned)r->op) {
+    case REMOTE_PUBLISH:
+        return remote_on_publish(s, r);
+    case REMOTE_TOOK:
+    case REMOTE_SENT_BACK:
+        remote_on_returned(s, r->list, r->op == REMOTE_SENT_BACK);
+        return true;
+    case REMOTE_SETTLE:
+        if (r->kind > PORT_REQUEUE_UNSEEN)
+            return false;
+        remote_on_settle(s, r->list, (enum port_settle)r->kind);
+        return true;
+    case REMOTE_WAKE:
+        remote_on_wake(s, r->consumer, r->count);
+        return true;
+    case REMOTE_ABANDON:
+        remote_on_abandon(s, r->consumer);
+        return true;
+    case REMOTE_ASK:
+        return remote_on_ask(s, r);
+    case REMOTE_REPLY:
+        return remote_on_reply(s, r);
+    case REMOTE_REPLY_ASK:
+        remote_on_reply_ask(s, r);
+        return true;
+    case REMOTE_PARTS_TAKEN:
+        remote_outbox_on_parts_taken(&s->out, r->count);
+        remote_wake_those_away(s);
+        return true;
+    default:
+        return false; /* for who asks */
+    }
+}
+
+/* ---- what comes too early ---------------------------------------------------------------------
+ */
+
+/* The first queue a record is about that is not known here yet; 0: there is none. */
+static uint64_t unknown_queue(const struct remote_server *s, const struct remote_record *r)
+{
+    struct slice qids = r->list;
+    uint64_t qid = r->qid;
+    if (r->op == REMOTE_ASK && r->kind != PORT_FENCE)
+        return s->ops->knows(s->arg, qid) ? 0 : qid;
+    if (r->op != REMOTE_PUBLISH)
+        return 0;
+    while (remote_next_qid(&qids, &qid)) {
+        if (UNLIKELY(!s->ops->knows(s->arg, qid)))
+            return qid;
+    }
+    return 0;
+}
+
+static void await_known(struct remote_server *s, uint64_t qid)
+{
+    s->awaits = qid;
+    s->ops->await_known(s->arg, qid);
+}
+
+static bool do_record(struct remote_server *s, struct remote_record *r)
+{
+    bool ok = on_record(s, r);
+    if (r->assembled != NULL)
+        (void)message_unref(&r->assembled); /* was not counted */
+    return ok;
+}
+
+/* `rest` is what follows it in its frame. One that came in parts cannot be read again: it is kept
+ * as it is, and good until the inbox shows another. */
+static void keep_for_later(struct remote_server *s, const struct remote_record *r,
+                           struct slice rest, bool more)
+{
+    struct wire from = s->in.began;
+    bool is_assembled = r->assembled != NULL;
+    if (is_assembled)
+        s->held = *r;
+    remote_late_put_back(&s->late, is_assembled ? rest : wire_rest(&from), more);
+}
+
+static bool take_frame(struct remote_server *s, struct slice frame, bool more)
+{
+    struct wire w = wire_over(frame);
+    struct remote_record r;
+    enum remote_next next;
+    while ((next = remote_inbox_next(&s->in, &w, &r)) == REMOTE_RECORD) {
+        uint64_t qid = unknown_queue(s, &r);
+        if (UNLIKELY(qid != 0)) {
+            keep_for_later(s, &r, wire_rest(&w), more);
+            await_known(s, qid);
+            return true;
+        }
+        if (!do_record(s, &r))
+            return false;
+    }
+    if (!more)
+        s->ops->settled(s->arg);
+    if (s->in.parts_taken != 0)
+        s->out.pipe.soon(s->out.pipe.arg);
+    return next == REMOTE_END;
+}
+
+bool remote_server_take(struct remote_server *s, struct slice frame, bool more)
+{
+    CHECK(!s->is_lost);
+    if (LIKELY(s->awaits == 0))
+        return take_frame(s, frame, more);
+    remote_late_add(&s->late, frame, more);
+    return true;
+}
+
+static bool do_held(struct remote_server *s)
+{
+    struct remote_record r = s->held;
+    s->held = (struct remote_record){ 0 };
+    return do_record(s, &r);
+}
+
+/* The record that waited, and what came behind it; another one may have to wait on the way. */
+bool remote_server_known(struct remote_server *s)
+{
+    if (s->is_lost || s->awaits == 0)
+        return true;
+    s->awaits = 0;
+    uint64_t qid = s->held.op != 0 ? unknown_queue(s, &s->held) : 0;
+    if (qid != 0) {
+        await_known(s, qid);
+        return true;
+    }
+    bool ok = s->held.op == 0 || do_held(s);
+    for (struct remote_late_frame *f;
+         ok && s->awaits == 0 && (f = remote_late_take(&s->late)) != NULL;) {
+        ok = take_frame(s, slice_of(f->octets, f->len), f->more);
+        remote_late_drop(&s->late, &f);
+    }
+    return ok;
+}
+
+void remote_drop_late(struct remote_server *s)
+{
+    if (s->held.assembled != NULL)
+        (void)message_unref(&s->held.assembled); /* was not counted */
+    s->held = (struct remote_record){ 0 };
+    remote_late_reset(&s->late);
+    s->awaits = 0;
+}
