@@ -53,6 +53,11 @@ uint32_t port_fence(struct shard *s, const struct port_channel_ref *from, bool d
     return fence_touched(s, from, durable) + remote_fence(s, from, durable);
 }
 
+uint32_t port_fence_away(struct shard *s, const struct port_channel_ref *from)
+{
+    return remote_fence_undone(s, from);
+}
+
 uint32_t port_fence_all(struct shard *s, const struct port_channel_ref *from, bool durable)
 {
     for (uint32_t i = 0; i < broker_shard_count(s->broker); i++)

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "broker.h"
 #include "client/connection_login.h"
+#include "client/late_answer.h"
 #include "client/returning.h"
 #include "control.h"
 
@@ -132,10 +133,11 @@ static void close_channel(struct channel *ch, unsigned code, uint32_t method, co
     channel_tell_confirms(ch);
     ch->state = CHANNEL_CLOSING;
     release(ch);
-    channel_send(ch, &(struct amqp_method){ .id = AMQP_CHANNEL_CLOSE,
-                                            .channel_close = { (uint16_t)code, reply,
-                                                               amqp_method_class(method),
-                                                               amqp_method_number(method) } });
+    late_answer_send(
+        ch->conn, ch->number,
+        &(struct amqp_method){ .id = AMQP_CHANNEL_CLOSE,
+                               .channel_close = { (uint16_t)code, reply, amqp_method_class(method),
+                                                  amqp_method_number(method) } });
 }
 
 void channel_error(struct channel *ch, enum amqp_reply_code code, uint32_t method, const char *fmt,
@@ -197,6 +199,8 @@ void channel_on_answer(struct channel *ch, struct port_request *r)
 
 void channel_on_fenced(struct shard *s, const struct port_channel_ref *ref)
 {
+    if (late_answer_on_fenced(s, ref))
+        return;
     struct channel *ch = channel_find(s, ref);
     if (ch != NULL)
         channel_tx_on_fenced(ch);
@@ -282,8 +286,9 @@ static void take_flow(struct channel *ch, const struct amqp_channel_flow *m)
         channel_error(ch, AMQP_NOT_IMPLEMENTED, AMQP_CHANNEL_FLOW, "active=false");
         return;
     }
-    channel_send(ch,
-                 &(struct amqp_method){ .id = AMQP_CHANNEL_FLOW_OK, .channel_flow_ok = { true } });
+    late_answer_send(
+        ch->conn, ch->number,
+        &(struct amqp_method){ .id = AMQP_CHANNEL_FLOW_OK, .channel_flow_ok = { true } });
 }
 
 static void take_close(struct channel *ch)
@@ -292,7 +297,7 @@ static void take_close(struct channel *ch)
     uint16_t number = ch->number;
     channel_tell_confirms(ch);
     channel_end(ch);
-    connection_send(c, number, &(struct amqp_method){ .id = AMQP_CHANNEL_CLOSE_OK });
+    late_answer_send(c, number, &(struct amqp_method){ .id = AMQP_CHANNEL_CLOSE_OK });
 }
 
 static void second_open(struct channel *ch)

@@ -5,6 +5,7 @@
 #include "broker.h"
 #include "client/channel.h"
 #include "client/consume_args.h"
+#include "client/late_answer.h"
 #include "client/reply_to.h"
 #include "control.h"
 #include "io/random.h"
@@ -567,7 +568,8 @@ static void take_recover(struct channel *ch, uint32_t method, bool requeue)
     channel_requeue_all(ch, PORT_REQUEUE);
     port_settled(ch->conn->shard);
     if (method == AMQP_BASIC_RECOVER)
-        channel_send(ch, &(struct amqp_method){ .id = AMQP_BASIC_RECOVER_OK });
+        late_answer_send(ch->conn, ch->number,
+                         &(struct amqp_method){ .id = AMQP_BASIC_RECOVER_OK });
     channel_feed(ch);
 }
 

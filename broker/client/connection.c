@@ -6,6 +6,7 @@
 #include "broker.h"
 #include "client/channel.h"
 #include "client/connection_login.h"
+#include "client/late_answer.h"
 #include "client/preamble.h"
 #include "control.h"
 #include "io/clock.h"
@@ -18,7 +19,7 @@
 #define FRAMES_PER_TURN    8192
 #define COPIES_PER_TURN    8192 /* for queues: a message for hundreds of them is long work */
 #define LINGER_MS          2000u
-#define SEND_ROOM          2048u              /* no method of ours is longer */
+#define SEND_ROOM          CONNECTION_SEND_ROOM
 #define OUTPUT_SLACK_BYTES (2u * 1024 * 1024) /* more than this unsent: it reads too little */
 #define FORWARDED_MAX      (8u * 1024 * 1024) /* octets on their way to other shards */
 #define CHANNELS_FIRST     4u
@@ -87,6 +88,7 @@ static void end_connection(struct connection *c)
 {
     CHECK(c->stream == NULL);
     end_channels(c);
+    late_answers_free(c);
     connection_login_end(c);
     if (c->owns_queues && !c->releasing)
         disown_queues(c, NULL);
@@ -419,10 +421,8 @@ static void on_disowned(struct control_op *op)
     connection_step(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_RELEASED });
 }
 
-/* The peer closes: its channels go, then its exclusive queues; then it is told. */
-static void peer_closed(struct connection *c)
+static void channels_are_gone(struct connection *c)
 {
-    end_channels(c);
     if (!c->owns_queues) {
         connection_step(c, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_RELEASED });
         return;
@@ -430,6 +430,14 @@ static void peer_closed(struct connection *c)
     c->releasing = true;
     connection_wait(c);
     disown_queues(c, on_disowned);
+}
+
+/* The peer closes: its channels go, then its exclusive queues; then it is told. */
+static void peer_closed(struct connection *c)
+{
+    end_channels(c);
+    if (!late_answer_release(c, channels_are_gone))
+        channels_are_gone(c);
 }
 
 static void keep_properties(struct connection *c, struct slice table)

@@ -51,18 +51,19 @@ struct connection {
     struct channel **channels;     /* by number */
     uint32_t channel_cap;
     uint32_t channel_count;
-    uint32_t incarnations;          /* channels opened so far */
-    struct channel_list confirming; /* have confirms to send at the turn's end */
-    struct channel_list assembling; /* hold slices of the input */
-    struct channel_list hungry;     /* have consumers that wait for room */
-    uint64_t forwarded_bytes;       /* published, on their way to queues of other shards */
-    uint64_t connected_ms;          /* wall time; 0 before connection.open-ok */
-    uint64_t unblocked_at_ms;       /* silence is counted from here at the earliest */
-    unsigned waiting;               /* answers that what follows must not overtake */
-    unsigned contents;              /* channels in the middle of a message */
-    size_t copies;                  /* this turn, of what was published: one for each queue */
-    bool blocked;                   /* memory is short: it is not read from */
-    bool held;                      /* the disk is behind: what it publishes waits */
+    uint32_t incarnations;                 /* channels opened so far */
+    LIST_HEAD(, late_answer) late_answers; /* empty when zeroed */
+    struct channel_list confirming;        /* have confirms to send at the turn's end */
+    struct channel_list assembling;        /* hold slices of the input */
+    struct channel_list hungry;            /* have consumers that wait for room */
+    uint64_t forwarded_bytes;              /* published, on their way to queues of other shards */
+    uint64_t connected_ms;                 /* wall time; 0 before connection.open-ok */
+    uint64_t unblocked_at_ms;              /* silence is counted from here at the earliest */
+    unsigned waiting;                      /* answers that what follows must not overtake */
+    unsigned contents;                     /* channels in the middle of a message */
+    size_t copies; /* this turn, of what was published: one for each queue */
+    bool blocked;  /* memory is short: it is not read from */
+    bool held;     /* the disk is behind: what it publishes waits */
     bool said_blocked;
     bool knows_permission;
     bool in_vhost_tally;
@@ -83,6 +84,9 @@ struct connection {
  * balancer may say first was said already. */
 void connection_new(struct shard *s, int fd, const struct sock_addr *peer, struct tls_ctx *tls,
                     bool past_preamble);
+
+/* No method of ours is longer, as a frame. */
+#define CONNECTION_SEND_ROOM 2048u
 
 /* Send a method. */
 void connection_send(struct connection *c, uint16_t channel, const struct amqp_method *m);

@@ -26,6 +26,7 @@ struct remote_asked {
     uint32_t token;
     struct port_request *request; /* NULL: whether a channel takes replies */
     struct port_channel_ref from;
+    uint64_t said; /* before it */
 };
 
 /* A consumer at a queue over there. */
@@ -46,7 +47,7 @@ static void init_life(struct remote_client *c)
     remote_ring_init(&c->charges, sizeof(struct remote_charge));
     remote_ring_init(&c->awaited, sizeof(struct remote_awaited));
     c->awaited_base = 1;
-    c->taken = c->published = c->letter_bytes = 0;
+    c->taken = c->published = c->letter_bytes = c->said = c->done = 0;
     idmap_init(&c->asks);
     idmap_init(&c->consumers);
     idmap_init(&c->consumed);
@@ -132,6 +133,7 @@ void remote_client_settle(struct remote_client *c, uint64_t tag, enum port_settl
 {
     if (how != c->settle_how && c->settles.count != 0)
         say_gathered(c);
+    c->said++;
     c->settle_how = how;
     gather(c, &c->settles, tag);
 }
@@ -189,6 +191,7 @@ void remote_client_published(struct remote_client *c)
 {
     if (c->message == NULL)
         return;
+    c->said++;
     charge(c, c->from.connection, message_cost_bytes(c->message), c->qid_count);
     c->published += c->qid_count;
     if (c->number != 0)
@@ -236,6 +239,7 @@ void remote_client_publish(struct remote_client *c, uint64_t qid, struct message
 void remote_client_reply(struct remote_client *c, const struct reply_address *to, struct message *m,
                          const struct port_channel_ref *from)
 {
+    c->said++;
     charge(c, from->connection, message_cost_bytes(m), 1);
     struct remote_record r = { .op = REMOTE_REPLY, .channel = to->channel, .message = m };
     memcpy(r.secret, to->secret, sizeof r.secret);
@@ -345,6 +349,7 @@ static struct remote_asked *add_asked(struct remote_client *c, const struct port
     while (c->last_token == 0 || idmap_get(&c->asks, c->last_token) != NULL);
     a->token = c->last_token;
     a->from = *from;
+    a->said = c->said;
     idmap_put(&c->asks, a->token, a);
     return a;
 }
@@ -430,6 +435,8 @@ static bool on_answer(struct remote_client *c, struct remote_record *from)
     struct port_request *r = a != NULL ? a->request : NULL;
     if (r == NULL)
         return false;
+    if (r->op == PORT_FENCE && a->said > c->done)
+        c->done = a->said;
     mem_free(a);
     fill_answer(r, from);
     if (from->has_content && r->op == PORT_GET) {
@@ -462,6 +469,11 @@ static bool on_reply_known(struct remote_client *c, const struct remote_record *
     return true;
 }
 
+bool remote_client_is_done(const struct remote_client *c)
+{
+    return c->said == c->done && c->message == NULL;
+}
+
 /* ---- consumers --------------------------------------------------------------------------------
  */
 
@@ -476,6 +488,7 @@ void remote_client_wake(struct remote_client *c, uint64_t consumer, uint32_t cre
 void remote_client_abandon(struct remote_client *c, uint64_t qid, uint64_t consumer)
 {
     say_gathered(c);
+    c->said++;
     forget_consumer(c, consumer);
     remote_outbox_put(
         &c->out, 0,

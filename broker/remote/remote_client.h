@@ -53,6 +53,8 @@ struct remote_client {
     bool is_ending;             /* its life is: what is not answered is perhaps done */
     uint64_t taken;             /* copies, in this life */
     uint64_t published;         /* the same */
+    uint64_t said;              /* publishes, settlements: what has no answer, or a late one */
+    uint64_t done;              /* of those: so many at least, says a fence */
     uint64_t letter_bytes;      /* of charges to nobody */
     struct remote_ring charges; /* struct remote_charge, eldest first */
     struct remote_ring awaited; /* struct remote_awaited, by their number on the link */
@@ -111,6 +113,8 @@ void remote_client_lost(struct remote_client *c);
  * perhaps several times. `fn` must not call back in here. */
 typedef void (*remote_waiting_fn)(void *arg, uint64_t connection);
 void remote_client_each_waiting(const struct remote_client *c, remote_waiting_fn fn, void *arg);
+/* All that was said is done over there, as far as a fence has told. */
+bool remote_client_is_done(const struct remote_client *c);
 
 /* So many dead letters, which are charged to nobody, are on their way that others should wait. */
 bool remote_client_has_many_letters(const struct remote_client *c);

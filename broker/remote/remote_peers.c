@@ -400,6 +400,13 @@ void remote_fence_begin(struct shard *s)
         p->is_touched = false;
 }
 
+static void ask_fence(struct remote_peer *p, const struct port_channel_ref *from, bool durable)
+{
+    struct port_request *r = mem_zalloc(sizeof *r);
+    *r = (struct port_request){ .op = PORT_FENCE, .from = *from, .durable = durable };
+    remote_client_ask(p->client, &r);
+}
+
 uint32_t remote_fence(struct shard *s, const struct port_channel_ref *from, bool durable)
 {
     uint32_t asked = 0;
@@ -407,9 +414,20 @@ uint32_t remote_fence(struct shard *s, const struct port_channel_ref *from, bool
     for (struct remote_peer *p; (p = idmap_next(&s->remotes->peers, &at)) != NULL;) {
         if (!p->is_touched)
             continue;
-        struct port_request *r = mem_zalloc(sizeof *r);
-        *r = (struct port_request){ .op = PORT_FENCE, .from = *from, .durable = durable };
-        remote_client_ask(p->client, &r);
+        ask_fence(p, from, durable);
+        asked++;
+    }
+    return asked;
+}
+
+uint32_t remote_fence_undone(struct shard *s, const struct port_channel_ref *from)
+{
+    uint32_t asked = 0;
+    size_t at = 0;
+    for (struct remote_peer *p; (p = idmap_next(&s->remotes->peers, &at)) != NULL;) {
+        if (p->link == NULL || remote_client_is_done(p->client))
+            continue;
+        ask_fence(p, from, false);
         asked++;
     }
     return asked;

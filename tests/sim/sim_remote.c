@@ -98,6 +98,13 @@ uint32_t remote_fence(struct shard *s, const struct port_channel_ref *from, bool
     return 0;
 }
 
+uint32_t remote_fence_undone(struct shard *s, const struct port_channel_ref *from)
+{
+    (void)s;
+    (void)from;
+    return 0;
+}
+
 bool remote_reply(struct shard *s, uint16_t node, const struct reply_address *to, struct message *m,
                   const struct port_channel_ref *from)
 {

@@ -384,6 +384,50 @@ Test(remote, replies_reach_the_other_node)
     close_world(w);
 }
 
+/* ---- what is done over there ------------------------------------------------------------------
+ */
+
+static void answer_fence(struct world *w)
+{
+    cr_assert(w->asked != NULL);
+    w->asked->request.verdict = PORT_OK;
+    remote_server_on_answer(w->server, w->asked);
+    mem_free(w->asked);
+    w->asked = NULL;
+}
+
+static void fence(struct world *w)
+{
+    struct port_request *r = mem_zalloc(sizeof *r);
+    *r = (struct port_request){ .op = PORT_FENCE, .from = me };
+    remote_client_ask(w->client, &r);
+    while (w->asked == NULL)
+        cr_assert(turn(w));
+}
+
+Test(remote, a_fence_tells_what_is_done)
+{
+    struct world *w = open_world();
+    cr_expect(remote_client_is_done(w->client));
+    publish(w, &me, 0, 10);
+    cr_expect(not(remote_client_is_done(w->client)));
+    fence(w);
+    cr_expect(not(remote_client_is_done(w->client)));
+    remote_client_settle(w->client, 1, PORT_ACK); /* behind it */
+    answer_fence(w);
+    settle_down(w);
+    cr_expect(not(remote_client_is_done(w->client)));
+    fence(w);
+    answer_fence(w);
+    settle_down(w);
+    cr_expect(remote_client_is_done(w->client));
+    remote_client_abandon(w->client, QID, 4);
+    cr_expect(not(remote_client_is_done(w->client)));
+    remote_client_lost(w->client);
+    cr_expect(remote_client_is_done(w->client));
+    close_world(w);
+}
+
 /* ---- queues that are not known here yet -------------------------------------------------------
  */
 

@@ -1,0 +1,28 @@
+/*
+ * late_answer: what a client is told once all that its connection had to say to other nodes is done
+ * there.
+ *
+ * Whoever hears of the answer, and asks on another connection, then finds what it tells of. Queues
+ * of this node need no waiting: mail between its threads keeps the order. While an answer waits,
+ * its connection reads no further. One shard.
+ */
+#ifndef WARREN_LATE_ANSWER_H
+#define WARREN_LATE_ANSWER_H
+
+#include "client/connection.h"
+#include "port.h"
+
+/* As connection_send, at once if nothing is under way. */
+void late_answer_send(struct connection *c, uint16_t channel, const struct amqp_method *m);
+
+/* The same for what the connection does then (RELEASED of its handshake). False: nothing is under
+ * way, and nothing will be called. */
+MUST_CHECK bool late_answer_release(struct connection *c, void (*then)(struct connection *c));
+
+/* One of those that were asked has done all. False: no answer here waits for this one. */
+MUST_CHECK bool late_answer_on_fenced(struct shard *s, const struct port_channel_ref *ref);
+
+/* The connection ends. */
+void late_answers_free(struct connection *c);
+
+#endif
