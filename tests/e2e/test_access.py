@@ -8,6 +8,7 @@ from harness.client import Eof
 from harness.waits import wait_until
 
 THREADS = True
+REMOTE = True
 RABBIT_CONF = []
 
 USER, PASSWORD = "shop", "keeper"
@@ -103,7 +104,7 @@ class Entering(AccessCase):
         for _ in range(3):
             self.log_in(user)
 
-    @only("broker", "threads")
+    @only("broker", "threads", "remote")
     def test_many_at_once_do_not_pass_the_limit_together(self):
         user, vhost = self.user(), self.vhost()
         self.admin.permit(user, vhost=vhost)
@@ -162,7 +163,7 @@ class Going(AccessCase):
         conn.start_ok(user, PASSWORD)
         conn.expect_refusal((403,))
 
-    @only("broker", "threads")
+    @only("broker", "threads", "remote")
     def test_a_user_of_many_connections_is_deleted(self):
         user = self.name("user")
         self.admin.add_user(user, PASSWORD)
@@ -198,7 +199,7 @@ class Going(AccessCase):
         conn.expect_refusal((403,))
         self.log_in(user, password="other").close()
 
-    @only("broker", "threads", "proxy")  # RabbitMQ's channels remember for a while
+    @only("broker", "threads", "remote", "proxy")  # RabbitMQ's channels remember for a while
     def test_changed_permissions_count_on_open_channels(self):
         user = self.user()
         self.admin.permit(user)
@@ -461,7 +462,7 @@ class Reply(AccessCase):
 class Interrupted(AccessCase):
     """A vhost goes while its clients are at work: they hear of it, and nobody else suffers."""
 
-    @only("broker", "threads")
+    @only("broker", "threads", "remote")
     def test_a_vhost_goes_under_load(self):
         for _ in range(10):
             vhost = self.name("vhost")

@@ -5,6 +5,7 @@ from harness.case import Case
 from harness.waits import wait_until
 
 THREADS = True
+REMOTE = True
 
 BROKER_CONF = {"limits": {"consumer-timeout": "1500ms"}}
 RABBIT_CONF = ["consumer_timeout = 1500"]

@@ -4,6 +4,7 @@ import wire
 from harness.case import Case
 
 THREADS = True
+REMOTE = True
 
 
 class Base(Case):

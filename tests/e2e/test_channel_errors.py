@@ -7,6 +7,7 @@ from harness.case import Case
 from harness.waits import wait_until
 
 THREADS = True
+REMOTE = True
 
 NO_METHOD = "UNEXPECTED_FRAME - expected method frame, got non method frame instead"
 NO_HEADER = "UNEXPECTED_FRAME - expected content header for class 60, got non content header " \

@@ -9,6 +9,7 @@ from harness.waits import LONG
 from wire import Tagged
 
 THREADS = True
+REMOTE = True
 
 ALL_PROPERTIES = {
     "content_type": "application/json", "content_encoding": "utf-8", "headers": {"a": 1},
@@ -86,7 +87,7 @@ class Headers(Base):
                  for tag, values in FIELDS.items() for i, v in enumerate(values)}
         self.assertEqual(self.headers_through(table), table)
 
-    @only("broker", "proxy", "threads")  # RabbitMQ closes with 541
+    @only("broker", "proxy", "threads", "remote")  # RabbitMQ closes with 541
     def test_nan_and_infinity(self):
         for raw in (struct.pack(">d", float("inf")), b"\x7f\xf8\0\0\0\0\0\0"):
             props = struct.pack(">H", 0x2000) + wire.put_longstr(b"\x01kd" + raw)

@@ -10,6 +10,7 @@ from harness.queues import QueueCase
 from harness.waits import wait_until
 
 THREADS = True
+REMOTE = True
 
 
 class Base(QueueCase):

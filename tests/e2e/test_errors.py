@@ -4,6 +4,7 @@ import wire
 from harness.case import Case
 
 THREADS = True
+REMOTE = True
 
 NO_QUEUE = "NOT_FOUND - no queue '%s' in vhost '/'"
 NO_EXCHANGE = "NOT_FOUND - no exchange '%s' in vhost '/'"

@@ -3,6 +3,7 @@
 from harness.case import Case
 
 THREADS = True
+REMOTE = True
 
 
 class Base(Case):

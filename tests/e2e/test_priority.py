@@ -3,6 +3,7 @@
 from harness.queues import QueueCase
 
 THREADS = True
+REMOTE = True
 
 
 class Base(QueueCase):

@@ -5,6 +5,7 @@ from harness.case import Case, only
 from harness.waits import wait_until
 
 THREADS = True
+REMOTE = True
 
 
 class Base(Case):

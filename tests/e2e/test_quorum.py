@@ -4,6 +4,7 @@ from harness.case import Case
 from harness.waits import wait_until
 
 THREADS = True
+REMOTE = True
 
 
 class Quorum(Case):

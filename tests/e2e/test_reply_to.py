@@ -3,6 +3,7 @@
 from harness.case import Case, only
 
 THREADS = True
+REMOTE = True
 
 REPLY_TO = "amq.rabbitmq.reply-to"
 NO_QUEUE = "NOT_FOUND - no queue '%s' in vhost '/'"
@@ -193,7 +194,7 @@ class Ending(Base):
         self.ch.expect_silence(0.1)
 
 
-@only("broker", "threads")
+@only("broker", "threads", "remote")
 class Unread(Base):
     """Answers are stored nowhere: who does not read them loses some, and nobody waits for that."""
 

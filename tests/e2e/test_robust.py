@@ -9,6 +9,7 @@ from harness.case import Case, only
 from harness.waits import LONG, SCALE, Deadline, wait_until
 
 THREADS = True
+REMOTE = True
 
 HELLO = wire.PROTOCOL_HEADER + \
     wire.method_frame(0, "connection.start_ok", mechanism="PLAIN", locale="en_US",
@@ -54,7 +55,7 @@ class Readers(Base):
         helper.call("queue.delete", queue=q)
         self.expect_undisturbed()
 
-    @only("broker", "proxy", "threads")  # RabbitMQ keeps them all
+    @only("broker", "proxy", "threads", "remote")  # RabbitMQ keeps them all
     def test_a_client_that_asks_and_never_reads_the_answers(self):
         """Its own requests stop being read before the answers fill the memory."""
         deaf = self.connect(rcvbuf=4096)

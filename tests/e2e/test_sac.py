@@ -4,6 +4,7 @@ from harness.case import Case, only
 from harness.waits import wait_until
 
 THREADS = True
+REMOTE = True
 
 
 class Base(Case):
@@ -127,7 +128,7 @@ class SingleActive(Base):
         a.conn.close()
         self.assertEqual(self.bodies(c, 1), [b"0"])
 
-    @only("broker", "proxy", "threads")
+    @only("broker", "proxy", "threads", "remote")
     def test_what_waits_is_the_next_ones(self):
         """RabbitMQ does not look at its queue before something else happens to it, and when a
         message comes then, the queue's process crashes."""

@@ -5,12 +5,13 @@ import wire
 from harness.case import Case, only
 
 THREADS = True
+REMOTE = True
 
 ROUNDS = 40  # of each queue; a race shows in some of them
 NOISE = 3000
 
 
-@only("broker", "threads")
+@only("broker", "threads", "remote")
 class SeenByOthers(Case):
     """Three connections and four queues: with three threads, all combinations are among them."""
 

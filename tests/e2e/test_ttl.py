@@ -6,6 +6,7 @@ from harness.queues import QueueCase
 from harness.waits import wait_until
 
 THREADS = True
+REMOTE = True
 
 LONG_TTL = 100000
 

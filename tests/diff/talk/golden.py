@@ -41,7 +41,7 @@ class Hunk:
     def __init__(self, head):
         title, _, targets = head[1:].partition("]")
         self.theme, _, self.name = title.partition(": ")
-        self.targets = targets.split() or ["broker", "proxy", "threads"]
+        self.targets = targets.split() or ["broker", "proxy", "threads", "remote"]
         self.why, self.old, self.new = [], [], []
 
     def applies(self, talk, target):

@@ -6,12 +6,14 @@ import os
 import re
 
 from harness import procs
+from harness.cluster import Cluster
 from harness.servers import Broker, Proxy, Rabbit
 from harness.waits import LONG
 
 MADE = re.compile(r"/api/(users|vhosts)/[^/]+")
 # Deliveries that nobody acknowledges: an interval that can be waited for, looked at each second.
 ACK_TIMEOUT_S = 15
+LIMITS = {"consumer-timeout": "%ds" % ACK_TIMEOUT_S}
 ADVANCED = "[{rabbit, [{channel_tick_interval, 1000}]}].\n"
 PLUGINS = ("rabbitmq_management", "rabbitmq_consistent_hash_exchange")
 
@@ -60,7 +62,8 @@ class Stand:
     """The servers of one target."""
 
     def __init__(self, target, folder):
-        self.target, self.folder, self.proxy = target, folder, None
+        self.target, self.folder = target, folder
+        self.proxy = self.cluster = None
         self.management_port = procs.free_port()
 
     def start(self):
@@ -71,17 +74,28 @@ class Stand:
                 "consumer_timeout = %d000" % ACK_TIMEOUT_S, "management.tcp.ip = 127.0.0.1",
                 "management.tcp.port = %d" % self.management_port), plugins=PLUGINS,
                 advanced=ADVANCED)
+        elif self.target == "remote":
+            self._start_cluster(path)
         else:
             self.server = Broker(os.path.join(path, "rabbit1"), conf={
                 "node": {"threads": 3 if self.target == "threads" else 1},
                 "listen": {"management": "127.0.0.1:%d" % self.management_port},
-                "limits": {"consumer-timeout": "%ds" % ACK_TIMEOUT_S}})
-        self.server.start()
+                "limits": LIMITS})
+        if not self.cluster:
+            self.server.start()
         self.address = self.server.address
         if self.target == "proxy":
             self.proxy = Proxy(os.path.join(path, "proxy"), [self.server]).start()
             self.address = self.proxy.address
         return self
+
+    def _start_cluster(self, path):
+        """Conversations are with the first node, the queues that are declared in them live on the
+        other two (but exclusive ones, which live with their connections)."""
+        self.cluster = Cluster(path, 3, {"node": {"threads": 2}, "limits": LIMITS})
+        self.server = self.cluster.nodes[0]
+        self.server.conf["listen"]["management"] = "127.0.0.1:%d" % self.management_port
+        self.cluster.start().burden(self.server)
 
     def ctl(self, args):
         """The command line tool about this node: a completed process."""
@@ -91,7 +105,8 @@ class Stand:
         return procs.run([tool, *args], LONG, env=self.server.env())
 
     def servers(self):
-        return [s for s in (self.proxy, self.server) if s]
+        others = self.cluster.nodes[1:] if self.cluster else []
+        return [s for s in (self.proxy, self.server, *others) if s]
 
     def stop(self):
         """What was wrong with their lives, as a list of texts."""

@@ -9,6 +9,9 @@ from harness.client import Conn
 from harness.servers import Broker, answers, merged
 from harness.waits import LONG, wait_until
 
+BURDEN = 500  # more than a test declares
+BURDEN_VHOST = "burden"
+
 
 class Node(Broker):
     """A broker that finds the others by the cluster's run folder, and has their cookie."""
@@ -28,6 +31,7 @@ class Node(Broker):
     def env(self):
         env = super().env()
         env["WARREN_RUN_DIR"] = self.cluster.path("run")
+        env["RABBITMQ_NODENAME"] = self.node  # whom warrenctl means unless it is told
         return env
 
     def kill(self, number=signal.SIGKILL):
@@ -116,6 +120,42 @@ class Cluster:
             return missing
         finally:
             conn.sock.close()
+
+    def burden(self, node):
+        """From now on what is declared through this node lives on others: it has so many queues of
+        its own that it never has the fewest, which is what a place is chosen by (but for exclusive
+        queues, which live with their connections)."""
+        for args in (("add_vhost", BURDEN_VHOST),
+                     ("set_permissions", "-p", BURDEN_VHOST, "guest", ".*", ".*", ".*")):
+            out = node.ctl(*args, seconds=LONG)
+            if out.returncode:
+                raise AssertionError("%s: %s%s" % (args, out.stdout, out.stderr))
+        conn = Conn(node.address, hello=False)
+        try:
+            conn.handshake(vhost=BURDEN_VHOST)
+            ch = conn.channel()
+            for i in range(BURDEN):
+                ch.send("queue.declare", queue="burden%d" % i, durable=True,
+                        arguments={"x-queue-master-locator": "client-local"})
+            for _ in range(BURDEN):
+                ch.expect("queue.declare_ok", LONG)
+            ch.declare("elsewhere")
+            home = self.home_of(node, BURDEN_VHOST, "elsewhere")
+            if home in (None, node.node):
+                raise AssertionError("a queue that is declared through %s lives on %s" % (
+                    node.node, home))
+            ch.call("queue.delete", queue="elsewhere")
+        finally:
+            conn.sock.close()
+        return self
+
+    def home_of(self, asked, vhost, queue):
+        """The name of the node on which a queue lives, as another sees it; None: there is none."""
+        out = asked.ctl("-q", "list_queues", "-p", vhost, "name", "pid", seconds=LONG)
+        if out.returncode:
+            raise AssertionError("list_queues: %s%s" % (out.stdout, out.stderr))
+        pids = dict(line.split("\t") for line in out.stdout.splitlines() if "\t" in line)
+        return pids[queue].strip("<>").rsplit(".", 3)[0] if queue in pids else None
 
     def wait_queues(self, names, nodes=None):
         for n in nodes or self.nodes:

@@ -251,5 +251,5 @@ def is_instrumented(*tools):
 def missing_binaries(target):
     """Programs that `target` needs and that are not there."""
     need = {"broker": [BROKER_BIN], "threads": [BROKER_BIN], "proxy": [BROKER_BIN, PROXY_BIN],
-            "rabbitmq": []}[target]
+            "remote": [BROKER_BIN, CTL_BIN], "rabbitmq": []}[target]
     return [b for b in need if not os.access(b, os.X_OK)]

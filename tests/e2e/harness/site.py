@@ -4,6 +4,8 @@ A test module says what it needs in constants that the runner reads before it lo
   TARGETS       where it makes sense, default all of broker, proxy, rabbitmq
   THREADS       True: also run against a broker with three threads (target "threads")
   BARE          True: the tests bring their servers along, the site has none
+  REMOTE        True: also run against a cluster of three, through a node that is not the one on
+                which the queues live that are declared through it (target "remote")
   FIRST         True: takes long, so it starts first
   BROKER_CONF   laid over the broker's configuration
   PROXY_CONF    laid over the proxy's
@@ -15,10 +17,12 @@ import os
 import shutil
 import tempfile
 
+from harness.cluster import Cluster
 from harness.servers import Broker, Proxy, Rabbit, merged
 
 SHARED_RABBIT = "WARREN_E2E_RABBIT_PORT"
 THREADS_CONF = {"node": {"threads": 3}}
+REMOTE_CONF = {"node": {"threads": 2}}  # of each node
 PROXY_THREADS_CONF = {"global": {"nbthread": 2}}  # tests that start their own have one
 
 
@@ -27,7 +31,7 @@ class Site:
         self.target = target
         self.folder = tempfile.mkdtemp(prefix="warren-e2e-", dir=parent)
         self.module = module
-        self.broker = self.proxy = self.rabbit = None
+        self.broker = self.proxy = self.rabbit = self.cluster = None
         self.address = None
 
     def _constant(self, name):
@@ -57,6 +61,9 @@ class Site:
         broker_conf = self._constant("BROKER_CONF") or {}
         if self.target == "threads":
             broker_conf = dict(broker_conf, **THREADS_CONF)
+        if self.target == "remote":
+            self._start_cluster(broker_conf)
+            return
         self.broker = Broker(os.path.join(self.folder, "rabbit1"), conf=broker_conf)
         self.broker.start()
         self.address = self.broker.address
@@ -67,9 +74,17 @@ class Site:
             self.proxy.start()
             self.address = self.proxy.address
 
+    def _start_cluster(self, conf):
+        """The clients' node is the first one; `broker` is it."""
+        self.cluster = Cluster(os.path.join(self.folder, "cluster"), 3, merged(REMOTE_CONF, conf))
+        self.broker = self.cluster.nodes[0]
+        self.cluster.start().burden(self.broker)
+        self.address = self.broker.address
+
     def servers(self):
         """Those that were started, outermost first: the order of stopping."""
-        return [s for s in (self.proxy, self.broker, self.rabbit) if s and s.proc]
+        others = self.cluster.nodes[1:] if self.cluster else []
+        return [s for s in (self.proxy, self.broker, *others, self.rabbit) if s and s.proc]
 
     def procs(self):
         return [s.proc for s in self.servers()]
