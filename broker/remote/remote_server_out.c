@@ -229,8 +229,12 @@ static void say_of_consumer(struct remote_server *s, uint64_t consumer, enum rem
         remote_say(s, c->channel, &(struct remote_record){ .op = op, .consumer = consumer });
 }
 
+/* All that it refused is back, what was on its way when it was woken included. */
 void remote_server_on_resumed(struct remote_server *s, uint64_t consumer)
 {
+    struct remote_subscription *c = idmap_get(&s->consumers, consumer);
+    if (c != NULL)
+        c->is_refusing = false;
     say_of_consumer(s, consumer, REMOTE_RESUMED);
 }
 
