@@ -21,6 +21,12 @@ struct remote_awaited {
     uint32_t copies; /* 0: answered */
 };
 
+/* One that is large, or stands behind such a one: others leave before it. */
+struct remote_unsent {
+    uint64_t mark;
+    struct remote_awaited awaited;
+};
+
 /* A question under way. */
 struct remote_asked {
     uint32_t token;
@@ -47,12 +53,24 @@ static void init_life(struct remote_client *c)
     remote_ring_init(&c->charges, sizeof(struct remote_charge));
     remote_ring_init(&c->awaited, sizeof(struct remote_awaited));
     c->awaited_base = 1;
+    idmap_init(&c->unsent);
     c->taken = c->published = c->letter_bytes = c->said = c->done = 0;
     idmap_init(&c->asks);
     idmap_init(&c->consumers);
     idmap_init(&c->consumed);
     remote_kept_init(&c->kept);
     c->took.count = c->sent_back.count = c->settles.count = 0;
+}
+
+/* Numbers on the link are by the order in which publishes arrive. */
+static void on_left(void *arg, uint64_t mark)
+{
+    struct remote_client *c = arg;
+    struct remote_unsent *u = idmap_take(&c->unsent, mark);
+    CHECK(u != NULL);
+    struct remote_awaited *a = remote_ring_add(&c->awaited);
+    *a = u->awaited;
+    mem_free(u);
 }
 
 struct remote_client *remote_client_new(const struct remote_client_ops *ops, void *arg,
@@ -63,6 +81,7 @@ struct remote_client *remote_client_new(const struct remote_client_ops *ops, voi
     c->arg = arg;
     c->life = 1;
     remote_outbox_init(&c->out, pipe);
+    remote_outbox_tell_left(&c->out, on_left, c);
     remote_inbox_init(&c->in, ops->count, arg);
     init_life(c);
     return c;
@@ -102,6 +121,7 @@ void remote_client_free(struct remote_client **client)
     remote_ring_fini(&c->charges);
     remote_ring_fini(&c->awaited);
     free_asks(c);
+    free_all(&c->unsent);
     free_all(&c->consumers);
     free_all(&c->consumed);
     remote_kept_reset(&c->kept, c->out.pipe.drop, c->out.pipe.arg);
@@ -170,10 +190,20 @@ static void charge(struct remote_client *c, uint64_t connection, uint64_t octets
     *new = (struct remote_charge){ connection, octets, copies };
 }
 
-static void await(struct remote_client *c)
+/* Its mark. Mostly it leaves at once, and then nothing is kept but its place in the ring. */
+static uint64_t await(struct remote_client *c)
 {
-    struct remote_awaited *a = remote_ring_add(&c->awaited);
-    *a = (struct remote_awaited){ c->from, c->number, c->qid_count };
+    struct remote_awaited a = { c->from, c->number, c->qid_count };
+    if (c->number == 0)
+        return 0;
+    if (LIKELY(!remote_outbox_holds_any(&c->out) && !remote_outbox_is_large(c->message))) {
+        *(struct remote_awaited *)remote_ring_add(&c->awaited) = a;
+        return 0;
+    }
+    struct remote_unsent *u = mem_alloc(sizeof *u);
+    *u = (struct remote_unsent){ ++c->last_mark, a };
+    idmap_put(&c->unsent, u->mark, u);
+    return u->mark;
 }
 
 /* To a queue that hands out to this side. One that goes to several of them may be handed out more
@@ -194,8 +224,7 @@ void remote_client_published(struct remote_client *c)
     c->said++;
     charge(c, c->from.connection, message_cost_bytes(c->message), c->qid_count);
     c->published += c->qid_count;
-    if (c->number != 0)
-        await(c);
+    uint64_t mark = await(c);
     bool is_kept = may_come_back(c);
     if (is_kept)
         remote_kept_add(&c->kept, c->message, c->published);
@@ -203,6 +232,7 @@ void remote_client_published(struct remote_client *c)
         &c->out, key_of(&c->from),
         &(struct remote_record){
             .op = REMOTE_PUBLISH,
+            .mark = mark,
             .flags = (uint8_t)((c->number != 0 ? REMOTE_AWAITED : 0) | (is_kept ? REMOTE_KEPT : 0)),
             .list = slice_of(c->qids, c->qid_count * sizeof(uint64_t)),
             .message = c->message });
@@ -349,7 +379,7 @@ static struct remote_asked *add_asked(struct remote_client *c, const struct port
     while (c->last_token == 0 || idmap_get(&c->asks, c->last_token) != NULL);
     a->token = c->last_token;
     a->from = *from;
-    a->said = c->said;
+    a->said = remote_outbox_holds_any(&c->out) ? 0 : c->said; /* others may be held up */
     idmap_put(&c->asks, a->token, a);
     return a;
 }
@@ -631,6 +661,17 @@ void remote_client_each_waiting(const struct remote_client *c, remote_waiting_fn
 /* ---- the end of a life ------------------------------------------------------------------------
  */
 
+static void lose_unsent(struct remote_client *c, struct idmap *unsent)
+{
+    struct told t = { .ok = false };
+    for (struct remote_unsent *u; (u = idmap_first(unsent)) != NULL; mem_free(u)) {
+        idmap_take(unsent, u->mark);
+        add_told(c, &t, &u->awaited);
+        tell(c, &t);
+    }
+    idmap_fini(unsent);
+}
+
 static void lose_publishes(struct remote_client *c, struct remote_ring *charges,
                            struct remote_ring *awaited)
 {
@@ -678,6 +719,7 @@ void remote_client_lost(struct remote_client *c)
     c->is_ending = true;
     struct remote_ring charges = c->charges;
     struct remote_ring awaited = c->awaited;
+    struct idmap unsent = c->unsent;
     struct idmap asks = c->asks;
     struct idmap consumers = c->consumers;
     free_all(&c->consumed);
@@ -686,6 +728,7 @@ void remote_client_lost(struct remote_client *c)
     remote_outbox_reset(&c->out);
     remote_inbox_reset(&c->in);
     init_life(c);
+    lose_unsent(c, &unsent);
     lose_publishes(c, &charges, &awaited);
     lose_asks(c, &asks);
     lose_consumers(c, &consumers);

@@ -59,10 +59,12 @@ struct remote_client {
     struct remote_ring charges; /* struct remote_charge, eldest first */
     struct remote_ring awaited; /* struct remote_awaited, by their number on the link */
     uint64_t awaited_base;      /* the first one's */
-    struct idmap asks;          /* struct remote_asked by token */
-    struct idmap consumers;     /* struct remote_subscriber by id */
-    struct idmap consumed;      /* struct remote_consumed: queues that those are at, by qid */
-    struct remote_kept kept;    /* what may come back to them */
+    struct idmap unsent;        /* struct remote_unsent by mark: have no number yet */
+    uint64_t last_mark;
+    struct idmap asks;       /* struct remote_asked by token */
+    struct idmap consumers;  /* struct remote_subscriber by id */
+    struct idmap consumed;   /* struct remote_consumed: queues that those are at, by qid */
+    struct remote_kept kept; /* what may come back to them */
     uint32_t last_token;
     struct remote_runs took, sent_back, settles;
     enum port_settle settle_how;

@@ -15,6 +15,7 @@ struct remote_piece {
     uint64_t sent;           /* octets of it */
     uint32_t part;           /* the body's block, and where in it: the next to be sent */
     size_t part_at;
+    uint64_t mark;
     size_t bytes;
     uint8_t record[];
 };
@@ -74,7 +75,10 @@ void remote_outbox_reset(struct remote_outbox *o)
     }
     idmap_fini(&o->held);
     buf_unref(&o->frame);
+    void (*left)(void *arg, uint64_t mark) = o->left;
+    void *left_arg = o->left_arg;
     remote_outbox_init(o, &pipe);
+    remote_outbox_tell_left(o, left, left_arg);
 }
 
 /* ---- frames -----------------------------------------------------------------------------------
@@ -127,6 +131,12 @@ static void write_bytes(struct remote_outbox *o, struct slice bytes)
     make_room(o, bytes.len);
     wire_put_bytes(&o->out, bytes);
     o->records++;
+}
+
+static void tell_left(struct remote_outbox *o, uint64_t mark)
+{
+    if (mark != 0)
+        o->left(o->left_arg, mark);
 }
 
 /* ---- what is large, and what waits behind it --------------------------------------------------
@@ -201,10 +211,12 @@ static void goes_on(struct remote_outbox *o, struct remote_held *h)
 {
     TAILQ_REMOVE(&o->talking, h, entry);
     o->slots &= ~(1u << h->slot);
+    tell_left(o, STAILQ_FIRST(&h->pieces)->mark);
     drop_piece(o, h);
     struct remote_piece *p;
     while ((p = STAILQ_FIRST(&h->pieces)) != NULL && p->message == NULL) {
         write_bytes(o, slice_of(p->record, p->bytes));
+        tell_left(o, p->mark);
         drop_piece(o, h);
     }
     if (p == NULL) {
@@ -243,7 +255,7 @@ static void hold(struct remote_outbox *o, struct remote_held *h, const struct re
         copy.flags |= REMOTE_IN_PARTS;
     size_t room = remote_size(&copy);
     struct remote_piece *p = mem_alloc(sizeof *p + room);
-    *p = (struct remote_piece){ .message = NULL };
+    *p = (struct remote_piece){ .message = NULL, .mark = r->mark };
     struct wire_out w = wire_out_over(p->record, room);
     remote_put(&w, &copy);
     CHECK(!w.overflow);
@@ -268,9 +280,15 @@ static void hold_first(struct remote_outbox *o, uint64_t channel, const struct r
     talk(o);
 }
 
+static void write_now(struct remote_outbox *o, const struct remote_record *r)
+{
+    write_record(o, r);
+    tell_left(o, r->mark);
+}
+
 void remote_outbox_put(struct remote_outbox *o, uint64_t channel, const struct remote_record *r)
 {
-    bool is_large = r->message != NULL && content_bytes(r->message) > REMOTE_INLINE_BYTES;
+    bool is_large = r->message != NULL && remote_outbox_is_large(r->message);
     struct remote_held *h =
         UNLIKELY(o->held.count != 0) && channel != 0 ? idmap_get(&o->held, channel) : NULL;
     if (h != NULL)
@@ -278,7 +296,7 @@ void remote_outbox_put(struct remote_outbox *o, uint64_t channel, const struct r
     else if (UNLIKELY(is_large))
         hold_first(o, channel, r);
     else
-        write_record(o, r);
+        write_now(o, r);
 }
 
 void remote_outbox_on_parts_taken(struct remote_outbox *o, uint32_t octets)

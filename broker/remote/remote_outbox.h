@@ -5,8 +5,10 @@
  * What is said in a turn leaves as one frame or few. A content that is not small travels in parts
  * between the records of others; what its channel says meanwhile waits behind it, so that each
  * channel keeps its order and none holds up another. Of parts only so much is under way as the
- * other side has not taken yet. While the pipe is full frames wait here: what bounds them is the
- * credit of those who speak (see remote_client.h and remote_server.h). One thread.
+ * other side has not taken yet. Records overtake each other in this way: who counts them as the
+ * other side does marks them, and is told when all of one has left. While the pipe is full frames
+ * wait here: what bounds them is the credit of those who speak (see remote_client.h and
+ * remote_server.h). One thread.
  */
 #ifndef WARREN_REMOTE_OUTBOX_H
 #define WARREN_REMOTE_OUTBOX_H
@@ -44,9 +46,33 @@ struct remote_outbox {
     uint32_t slots;                     /* a bit for each that is used */
     uint32_t parts_credit;
     uint64_t records;
+    /* All of a record with this mark, which is not 0, has left (for a frame): the other side will
+     * see them in this order. May come from within remote_outbox_put. */
+    void (*left)(void *arg, uint64_t mark);
+    void *left_arg;
 };
 
 void remote_outbox_init(struct remote_outbox *o, const struct remote_pipe *pipe);
+
+/* Who is told of marks; without it nothing is marked. */
+static inline void remote_outbox_tell_left(struct remote_outbox *o,
+                                           void (*left)(void *arg, uint64_t mark), void *arg)
+{
+    o->left = left;
+    o->left_arg = arg;
+}
+
+/* Does its content travel in parts? */
+static inline bool remote_outbox_is_large(const struct message *m)
+{
+    return (uint64_t)m->names_bytes + m->props_bytes + m->body_bytes > REMOTE_INLINE_BYTES;
+}
+
+/* Is there a content in parts, or what waits behind one? */
+static inline bool remote_outbox_holds_any(const struct remote_outbox *o)
+{
+    return o->held.count != 0;
+}
 
 /* All that was not sent is forgotten; it is as after init. */
 void remote_outbox_reset(struct remote_outbox *o);

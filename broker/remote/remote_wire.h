@@ -138,6 +138,7 @@ struct remote_record {
     struct remote_content content; /* when read, if it has one */
     bool has_content;
     const struct message *message; /* when written: its content; NULL: none */
+    uint64_t mark;                 /* ...: see remote_outbox.h */
     /* When read, of one that came in parts: made of them, a reference. See remote_inbox. */
     struct message *assembled;
 };

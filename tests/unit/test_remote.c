@@ -51,6 +51,48 @@ Test(remote, confirms_of_a_channel_come_together)
     close_world(w);
 }
 
+/* A large one travels in parts, and others overtake it: who is confirmed is who arrived. */
+Test(remote, confirms_are_of_what_arrived)
+{
+    struct world *w = open_world();
+    w->waits = true;
+    publish(w, &me, 1, 3u << 20);
+    publish(w, &me, 2, 10);
+    publish(w, &other, 7, 10);
+    while (w->messages == 0)
+        cr_assert(turn(w));
+    cr_assert(eq(uint, w->messages, 1));
+    remote_server_on_durable(w->server, w->waiting[0], 1);
+    while (how_many(w, PUBLISHED) == 0)
+        cr_assert(turn(w));
+    cr_expect(eq(u64, last(w)->a, 7));
+    settle_down(w);
+    cr_assert(eq(uint, w->messages, 3));
+    remote_server_on_durable(w->server, w->waiting[2], 1);
+    settle_down(w);
+    cr_expect(eq(u64, last(w)->a, 2));
+    remote_client_lost(w->client);
+    cr_expect(eq(uint, how_many(w, NACKED), 1));
+    cr_expect(eq(u64, last(w)->a, 1));
+    close_world(w);
+}
+
+/* Those that have not left yet are not going to be confirmed either. */
+Test(remote, what_waits_behind_a_large_one_is_lost_with_the_session)
+{
+    struct world *w = open_world();
+    publish(w, &me, 1, 3u << 20);
+    publish(w, &me, 2, 10);
+    publish(w, &other, 1, 3u << 20);
+    remote_client_flush(w->client);
+    remote_client_lost(w->client);
+    unsigned lost = 0;
+    for (unsigned i = 0; i < w->event_count; i++)
+        lost += w->events[i].kind == NACKED ? w->events[i].count : 0;
+    cr_expect(eq(uint, lost, 3));
+    close_world(w);
+}
+
 Test(remote, what_waits_for_the_disk_is_told_when_it_is_safe)
 {
     struct world *w = open_world();
@@ -157,7 +199,8 @@ Test(remote, a_large_message_does_not_hold_up_another_channel)
     settle_down(w);
     cr_expect(eq(uint, w->messages, 3));
     cr_expect(eq(sz, w->last_body, 1));
-    cr_expect(eq(uint, how_many(w, PUBLISHED), 3));
+    cr_expect(eq(uint, how_many(w, PUBLISHED), 2)); /* the other one, then both of this one */
+    cr_expect(eq(u32, last(w)->count, 2));
     close_world(w);
 }
 
@@ -299,6 +342,42 @@ Test(remote, one_whose_channel_refused_is_woken_by_that_channel_alone)
     cr_expect(eq(u32, w->woken, 7));
     cr_expect(deliver(w, 4, 1, true, 40000));
     settle_down(w);
+    close_world(w);
+}
+
+static void carry_back_one(struct world *w)
+{
+    bool more;
+    struct buf *b = next_frame(&w->back, &more);
+    cr_assert(b != NULL);
+    cr_assert(remote_client_take(w->client, buf_slice(b)));
+    buf_unref(&b);
+}
+
+/* What was on its way when the channel woke it comes back refused, too; it is no other refusal. */
+Test(remote, one_that_was_resumed_refuses_no_more)
+{
+    struct world *w = open_world();
+    consume(w, 4, true);
+    for (uint64_t qseq = 1; qseq <= 2; qseq++) {
+        cr_expect(deliver(w, 4, qseq, true, 10));
+        remote_server_flush(w->server);
+    }
+    w->refuses = true;
+    carry_back_one(w);
+    remote_client_wake(w->client, 4, PORT_ANY);
+    carry_back_one(w);
+    settle_down(w);
+    remote_server_on_resumed(w->server, 4);
+    w->refuses = false;
+    w->back.full = true;
+    w->woken = 0;
+    for (uint64_t qseq = 1; deliver(w, 4, qseq, true, 40000); qseq++)
+        ;
+    w->back.full = false;
+    remote_server_on_room(w->server);
+    settle_down(w);
+    cr_expect(eq(u32, w->woken, PORT_ANY));
     close_world(w);
 }
 
@@ -474,6 +553,20 @@ Test(remote, one_that_came_in_parts_waits_too)
     become_known(w);
     cr_expect(eq(uint, w->messages, 2));
     cr_expect(eq(sz, w->last_body, 10));
+    close_world(w);
+}
+
+/* Parts of another one in the same frame are not read twice. */
+Test(remote, one_that_waits_comes_behind_parts_of_another)
+{
+    struct world *w = open_world();
+    publish(w, &me, 1, 90000);
+    publish(w, &other, 1, 10);
+    w->known = QID - 1;
+    settle_down(w);
+    become_known(w);
+    cr_expect(eq(uint, w->messages, 2));
+    cr_expect(eq(uint, how_many(w, PUBLISHED), 2));
     close_world(w);
 }
 
