@@ -1,6 +1,7 @@
 #include "remote/remote_client.h"
 
 #include "base/check.h"
+#include "base/mutation.h"
 
 #define LETTERS_MANY_BYTES ((uint64_t)8 * 1024 * 1024)
 
@@ -151,7 +152,7 @@ static void gather(struct remote_client *c, struct remote_runs *runs, uint64_t t
 
 void remote_client_settle(struct remote_client *c, uint64_t tag, enum port_settle how)
 {
-    if (how != c->settle_how && c->settles.count != 0)
+    if (how != c->settle_how && c->settles.count != 0 && !MUTATION(REMOTE_SETTLED_ALIKE))
         say_gathered(c);
     c->said++;
     c->settle_how = how;
@@ -196,7 +197,8 @@ static uint64_t await(struct remote_client *c)
     struct remote_awaited a = { c->from, c->number, c->qid_count };
     if (c->number == 0)
         return 0;
-    if (LIKELY(!remote_outbox_holds_any(&c->out) && !remote_outbox_is_large(c->message))) {
+    bool at_once = !remote_outbox_holds_any(&c->out) && !remote_outbox_is_large(c->message);
+    if (LIKELY(at_once) || MUTATION(REMOTE_NUMBER_BEFORE_LEFT)) {
         *(struct remote_awaited *)remote_ring_add(&c->awaited) = a;
         return 0;
     }
@@ -338,7 +340,8 @@ static void answer_one(struct remote_client *c, struct told *t, uint64_t number)
     struct remote_awaited *a = remote_ring_at(&c->awaited, (size_t)(number - c->awaited_base));
     if (a->copies != 0)
         add_told(c, t, a);
-    a->copies = 0;
+    if (!MUTATION(REMOTE_CONFIRM_AGAIN))
+        a->copies = 0;
 }
 
 /* Those that were answered before are passed over. */
@@ -424,7 +427,8 @@ void remote_client_ask(struct remote_client *c, struct port_request **request)
     struct port_request *r = *request;
     *request = NULL;
     remote_client_published(c);
-    say_gathered(c); /* what the channel said before arrives before */
+    if (!MUTATION(REMOTE_ASK_OVERTAKES))
+        say_gathered(c); /* what the channel said before arrives before */
     struct remote_asked *a = add_asked(c, &r->from);
     a->request = r;
     if (r->op == PORT_CONSUME)
@@ -532,7 +536,8 @@ static bool offer(struct remote_client *c, const struct remote_subscriber *s,
     bool taken = s != NULL && m != NULL &&
                  c->ops->offer(c->arg, &s->channel, r->consumer, r->tag, m,
                                (r->flags & REMOTE_REDELIVERED) != 0);
-    gather(c, taken ? &c->took : &c->sent_back, r->tag);
+    if (taken || !MUTATION(REMOTE_SENT_BACK_NOT_SAID))
+        gather(c, taken ? &c->took : &c->sent_back, r->tag);
     return taken;
 }
 
@@ -675,16 +680,17 @@ static void lose_unsent(struct remote_client *c, struct idmap *unsent)
 static void lose_publishes(struct remote_client *c, struct remote_ring *charges,
                            struct remote_ring *awaited)
 {
-    struct told t = { .ok = false };
+    struct told t = { .ok = MUTATION(REMOTE_LOSS_CONFIRMED) };
     for (; awaited->count != 0; remote_ring_drop_first(awaited)) {
         const struct remote_awaited *a = remote_ring_at(awaited, 0);
-        if (a->copies != 0)
+        if (a->copies != 0 && !MUTATION(REMOTE_LOSS_NOT_TOLD))
             add_told(c, &t, a);
     }
     tell(c, &t);
     for (; charges->count != 0; remote_ring_drop_first(charges)) {
         const struct remote_charge *charge = remote_ring_at(charges, 0);
-        c->ops->taken(c->arg, charge->connection, charge->octets * charge->copies);
+        if (!MUTATION(REMOTE_CHARGE_KEPT))
+            c->ops->taken(c->arg, charge->connection, charge->octets * charge->copies);
     }
     remote_ring_fini(awaited);
     remote_ring_fini(charges);
@@ -694,6 +700,10 @@ static void lose_asks(struct remote_client *c, struct idmap *asks)
 {
     for (struct remote_asked *a; (a = idmap_first(asks)) != NULL; mem_free(a)) {
         idmap_take(asks, a->token);
+        if (MUTATION(REMOTE_ASK_NOT_ANSWERED)) {
+            mem_free(a->request);
+            continue;
+        }
         if (a->request == NULL) {
             c->ops->reply_known(c->arg, &a->from, false);
             continue;
@@ -725,7 +735,8 @@ void remote_client_lost(struct remote_client *c)
     free_all(&c->consumed);
     remote_kept_reset(&c->kept, c->out.pipe.drop, c->out.pipe.arg);
     c->life = c->life == UINT16_MAX ? 1 : (uint16_t)(c->life + 1);
-    remote_outbox_reset(&c->out);
+    if (!MUTATION(REMOTE_OLD_LIFE_SPEAKS))
+        remote_outbox_reset(&c->out);
     remote_inbox_reset(&c->in);
     init_life(c);
     lose_unsent(c, &unsent);

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 
 struct remote_frame {
     STAILQ_ENTRY(remote_frame) entry;
@@ -291,7 +292,7 @@ void remote_outbox_put(struct remote_outbox *o, uint64_t channel, const struct r
     bool is_large = r->message != NULL && remote_outbox_is_large(r->message);
     struct remote_held *h =
         UNLIKELY(o->held.count != 0) && channel != 0 ? idmap_get(&o->held, channel) : NULL;
-    if (h != NULL)
+    if (h != NULL && (is_large || !MUTATION(REMOTE_LARGE_OVERTAKEN)))
         hold(o, h, r, is_large);
     else if (UNLIKELY(is_large))
         hold_first(o, channel, r);

@@ -1,5 +1,7 @@
 #include "remote/remote_server_inner.h"
 
+#include "base/mutation.h"
+
 #define PROMISED_FIRST 64u
 
 struct remote_server *remote_server_new(const struct remote_server_ops *ops, void *arg,
@@ -91,7 +93,7 @@ static void keep_promises(struct remote_server *s)
     for (uint64_t *qid; (qid = idmap_first(&s->promised)) != NULL; mem_free(qid)) {
         idmap_take(&s->promised, *qid);
         uint32_t where;
-        if (s->ops->find(s->arg, *qid, &where))
+        if (s->ops->find(s->arg, *qid, &where) && !MUTATION(REMOTE_PROMISE_FORGOTTEN))
             s->ops->delete_queue(s->arg, *qid);
     }
     idmap_fini(&s->promised);
@@ -147,11 +149,13 @@ bool remote_on_publish(struct remote_server *s, struct remote_record *r)
     struct shares n = { 0 };
     publish_to(s, r->list, &m, number, &n);
     bool waits = s->ops->published(s->arg, number);
-    s->taken += n.refused + n.now;
+    s->taken += n.refused + n.now + (MUTATION(REMOTE_TAKEN_EARLY) ? n.away : 0);
     if (awaited)
         confirm_begin(&s->confirm, n.away + n.refused + waits);
+    if (awaited && waits && MUTATION(REMOTE_CONFIRM_EARLY))
+        confirm_answer(&s->confirm, number, true);
     for (; awaited && n.refused != 0; n.refused--)
-        confirm_answer(&s->confirm, number, false);
+        confirm_answer(&s->confirm, number, MUTATION(REMOTE_REFUSAL_CONFIRMED));
     soon(s);
     return true;
 }
@@ -418,7 +422,8 @@ void remote_server_lost(struct remote_server *s)
     confirm_fini(&s->confirm);
     remote_abandon_all(s);
     remote_return_all(s);
-    s->ops->give_back(s->arg, &s->unacked);
+    if (!MUTATION(REMOTE_UNACKED_STAYS))
+        s->ops->give_back(s->arg, &s->unacked);
     unacked_fini(&s->unacked);
     keep_promises(s);
     s->ops->settled(s->arg);

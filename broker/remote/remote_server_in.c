@@ -1,5 +1,7 @@
 #include "remote/remote_server_inner.h"
 
+#include "base/mutation.h"
+
 /* ---- frames -----------------------------------------------------------------------------------
  */
 
@@ -90,7 +92,7 @@ static bool take_frame(struct remote_server *s, struct slice frame, bool more)
     struct remote_record r;
     enum remote_next next;
     while ((next = remote_inbox_next(&s->in, &w, &r)) == REMOTE_RECORD) {
-        uint64_t qid = unknown_queue(s, &r);
+        uint64_t qid = MUTATION(REMOTE_UNKNOWN_IS_GONE) ? 0 : unknown_queue(s, &r);
         if (UNLIKELY(qid != 0)) {
             keep_for_later(s, &r, wire_rest(&w), more);
             await_known(s, qid);
@@ -109,7 +111,7 @@ static bool take_frame(struct remote_server *s, struct slice frame, bool more)
 bool remote_server_take(struct remote_server *s, struct slice frame, bool more)
 {
     CHECK(!s->is_lost);
-    if (LIKELY(s->awaits == 0))
+    if (LIKELY(s->awaits == 0) || MUTATION(REMOTE_LATE_OVERTAKEN))
         return take_frame(s, frame, more);
     remote_late_add(&s->late, frame, more);
     return true;

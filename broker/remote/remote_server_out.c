@@ -1,5 +1,6 @@
 #include "remote/remote_server_inner.h"
 
+#include "base/mutation.h"
 #include "remote/remote_kept.h"
 
 /* With so much waiting for the link nothing more is taken from queues, until it is less. */
@@ -53,7 +54,8 @@ void remote_wake_those_away(struct remote_server *s)
         if (c->out != 0 || c->is_refusing)
             continue;
         no_longer_away(s, c);
-        s->ops->wake(s->arg, c->where, c->id, c->credit);
+        if (!MUTATION(REMOTE_TURNED_AWAY_FORGOTTEN))
+            s->ops->wake(s->arg, c->where, c->id, c->credit);
     }
 }
 
@@ -68,7 +70,8 @@ void remote_server_on_room(struct remote_server *s)
  * no room. */
 static bool turn_away(struct remote_server *s, struct remote_subscription *c)
 {
-    if (LIKELY(!c->is_turned_away && remote_outbox_waiting(&s->out) < WAITING_MANY_BYTES))
+    bool stays_away = c->is_turned_away && !MUTATION(REMOTE_TURNED_AWAY_OVERTAKEN);
+    if (LIKELY(!stays_away && remote_outbox_waiting(&s->out) < WAITING_MANY_BYTES))
         return false;
     if (!c->is_turned_away)
         TAILQ_INSERT_TAIL(&s->turned_away, c, away_entry);
@@ -233,7 +236,7 @@ static void say_of_consumer(struct remote_server *s, uint64_t consumer, enum rem
 void remote_server_on_resumed(struct remote_server *s, uint64_t consumer)
 {
     struct remote_subscription *c = idmap_get(&s->consumers, consumer);
-    if (c != NULL)
+    if (c != NULL && !MUTATION(REMOTE_REFUSAL_KEPT))
         c->is_refusing = false;
     say_of_consumer(s, consumer, REMOTE_RESUMED);
 }
@@ -253,7 +256,8 @@ void remote_abandon_all(struct remote_server *s)
 {
     for (struct remote_subscription *c; (c = idmap_first(&s->consumers)) != NULL; mem_free(c)) {
         idmap_take(&s->consumers, c->id);
-        s->ops->abandon(s->arg, c->where, c->qid, c->id);
+        if (!MUTATION(REMOTE_CONSUMER_STAYS))
+            s->ops->abandon(s->arg, c->where, c->qid, c->id);
     }
     idmap_fini(&s->consumers);
     TAILQ_INIT(&s->turned_away);
@@ -266,10 +270,10 @@ void remote_return_all(struct remote_server *s)
     struct unacked_entry e;
     for (; s->under_way.count != 0; remote_ring_drop_first(&s->under_way), s->under_way_base++) {
         struct remote_under_way *u = remote_ring_at(&s->under_way, 0);
-        if (u->done)
+        if (u->done || MUTATION(REMOTE_UNDER_WAY_STAYS))
             continue;
         u->delivery.refused = !u->delivery.auto_ack;
-        u->delivery.seen = true;
+        u->delivery.seen = !MUTATION(REMOTE_SEEN_NOT_SAID);
         if (u->delivery.refused)
             (void)unacked_take(&s->unacked, s->under_way_base, &e);
         drop_named(s, u);

@@ -154,6 +154,33 @@
     X(MIRROR_EPOCH_KEPT, "lets a node that was started anew lead on")                              \
     X(MIRROR_SETTLEMENT_COUNTS, "lets an old settlement count for a message that came again")
 
+/* Those of queues of other nodes, by histories of them. */
+#define MUTATIONS_REMOTE(X)                                                                        \
+    X(REMOTE_LARGE_OVERTAKEN, "lets what a channel says overtake its own large message")           \
+    X(REMOTE_NUMBER_BEFORE_LEFT, "numbers a publish before all of it has left")                    \
+    X(REMOTE_CONFIRM_EARLY, "confirms a publish before it is durable")                             \
+    X(REMOTE_REFUSAL_CONFIRMED, "confirms a publish that a queue has refused")                     \
+    X(REMOTE_CONFIRM_AGAIN, "tells of a publish once more that was answered")                      \
+    X(REMOTE_TAKEN_EARLY, "calls taken what is on its way to another thread")                      \
+    X(REMOTE_CHARGE_KEPT, "keeps a charge for what went with its session")                         \
+    X(REMOTE_LOSS_CONFIRMED, "confirms what was under way when the session ended")                 \
+    X(REMOTE_LOSS_NOT_TOLD, "does not tell that a publish is lost with its session")               \
+    X(REMOTE_OLD_LIFE_SPEAKS, "says in a new life what was meant for the former one")              \
+    X(REMOTE_ASK_NOT_ANSWERED, "leaves requests without an answer when the session ends")          \
+    X(REMOTE_CONSUMER_STAYS, "keeps a consumer whose session has ended")                           \
+    X(REMOTE_UNDER_WAY_STAYS, "leaves out what was under way when the session ended")              \
+    X(REMOTE_UNACKED_STAYS, "leaves out what was not settled when the session ended")              \
+    X(REMOTE_SEEN_NOT_SAID, "calls unseen what a channel may have had when the session ended")     \
+    X(REMOTE_PROMISE_FORGOTTEN, "forgets a queue that was promised to go")                         \
+    X(REMOTE_ASK_OVERTAKES, "lets a request overtake what was settled before it")                  \
+    X(REMOTE_SETTLED_ALIKE, "settles a delivery as the one before it")                             \
+    X(REMOTE_SENT_BACK_NOT_SAID, "does not say that no channel took a delivery")                   \
+    X(REMOTE_TURNED_AWAY_OVERTAKEN, "takes a delivery behind one that it turned away")             \
+    X(REMOTE_TURNED_AWAY_FORGOTTEN, "does not wake those that it turned away")                     \
+    X(REMOTE_REFUSAL_KEPT, "takes a channel that was resumed for one that refuses")                \
+    X(REMOTE_UNKNOWN_IS_GONE, "takes a queue that it does not know yet for one that is gone")      \
+    X(REMOTE_LATE_OVERTAKEN, "goes on with what comes behind what waits for its queue")
+
 #define MUTATIONS(X)                                                                               \
     MUTATIONS_GOSSIP(X)                                                                            \
     MUTATIONS_RAFT(X)                                                                              \
@@ -161,6 +188,7 @@
     MUTATIONS_META(X)                                                                              \
     MUTATIONS_GRANT(X)                                                                             \
     MUTATIONS_MIRROR(X)                                                                            \
+    MUTATIONS_REMOTE(X)                                                                            \
     X(NO_SYNC, "says that a group is durable when it is written, not when it is synced")           \
     X(IGNORE_FAILED_SYNC, "takes a failed sync for a good one")                                    \
     X(SYNC_OPEN_ONLY, "syncs the last segment of a group, not those before it")                    \

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/mutation.h"
 #include "io/clock.h"
+#include "sim_far.h"
 #include "sim_gossip.h"
 #include "sim_grant.h"
 #include "sim_location.h"
@@ -33,7 +34,7 @@ static const struct sim_kind kinds[] = {
     { "log", sim_log_run },           { "store", sim_store_run },    { "gossip", sim_gossip_run },
     { "raft", sim_raft_run },         { "disk", sim_raft_disk_run }, { "meta", sim_meta_run },
     { "location", sim_location_run }, { "group", sim_group_run },    { "cluster", sim_cluster_run },
-    { "grant", sim_grant_run },       { "mirror", sim_mirror_run },
+    { "grant", sim_grant_run },       { "mirror", sim_mirror_run },  { "remote", sim_far_run },
 };
 
 static const char *const mutation_names[] = {
@@ -56,7 +57,7 @@ static bool is_of_kind(const char *rule, const struct sim_kind *kind)
         const char *prefix, *kind;
     } rows[] = { { "GOSSIP_", "gossip" }, { "LOCATION_", "location" }, { "RAFT_", "raft" },
                  { "DISK_", "disk" },     { "META_", "meta" },         { "GRANT_", "grant" },
-                 { "MIRROR_", "mirror" } };
+                 { "MIRROR_", "mirror" }, { "REMOTE_", "remote" } };
     for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
         if (strncmp(rule, rows[i].prefix, strlen(rows[i].prefix)) == 0)
             return strcmp(kind->name, rows[i].kind) == 0;
