@@ -2,52 +2,12 @@
 
 #include "base/check.h"
 #include "base/mutation.h"
+#include "remote/remote_client_inner.h"
 
 #define LETTERS_MANY_BYTES ((uint64_t)8 * 1024 * 1024)
 
 /* Channels that are nobody's keep their order, too: dead letters. */
 #define LETTERS_KEY UINT64_MAX
-
-/* Of one publish, or of some in a row that cost the same. */
-struct remote_charge {
-    uint64_t connection; /* 0: nobody's */
-    uint64_t octets;     /* a copy */
-    uint64_t copies;
-};
-
-/* A publish that somebody waits for. */
-struct remote_awaited {
-    struct port_channel_ref from;
-    uint64_t number;
-    uint32_t copies; /* 0: answered */
-};
-
-/* One that is large, or stands behind such a one: others leave before it. */
-struct remote_unsent {
-    uint64_t mark;
-    struct remote_awaited awaited;
-};
-
-/* A question under way. */
-struct remote_asked {
-    uint32_t token;
-    struct port_request *request; /* NULL: whether a channel takes replies */
-    struct port_channel_ref from;
-    uint64_t said; /* before it */
-};
-
-/* A consumer at a queue over there. */
-struct remote_subscriber {
-    uint64_t id;
-    uint64_t qid;
-    struct port_channel_ref channel;
-};
-
-/* A queue over there that has consumers here. */
-struct remote_consumed {
-    uint64_t qid;
-    uint32_t consumers;
-};
 
 static void init_life(struct remote_client *c)
 {
@@ -306,23 +266,14 @@ static void on_taken(struct remote_client *c, uint64_t taken)
     }
 }
 
-/* Answers of one channel in a row are told as one. */
-struct told {
-    struct port_channel_ref from;
-    uint64_t first;
-    uint32_t count;
-    uint32_t copies;
-    bool ok;
-};
-
-static void tell(struct remote_client *c, struct told *t)
+static void tell(struct remote_client *c, struct remote_told *t)
 {
     if (t->count != 0)
         c->ops->published(c->arg, &t->from, t->first, t->count, t->copies, t->ok);
     t->count = 0;
 }
 
-static void add_told(struct remote_client *c, struct told *t, const struct remote_awaited *a)
+static void add_told(struct remote_client *c, struct remote_told *t, const struct remote_awaited *a)
 {
     if (t->count != 0 && (t->first + t->count != a->number || t->copies != a->copies ||
                           !is_same(&t->from, &a->from)))
@@ -335,7 +286,7 @@ static void add_told(struct remote_client *c, struct told *t, const struct remot
     t->count++;
 }
 
-static void answer_one(struct remote_client *c, struct told *t, uint64_t number)
+static void answer_one(struct remote_client *c, struct remote_told *t, uint64_t number)
 {
     struct remote_awaited *a = remote_ring_at(&c->awaited, (size_t)(number - c->awaited_base));
     if (a->copies != 0)
@@ -345,7 +296,8 @@ static void answer_one(struct remote_client *c, struct told *t, uint64_t number)
 }
 
 /* Those that were answered before are passed over. */
-static void answer_awaited(struct remote_client *c, struct told *t, uint64_t first, uint64_t last)
+static void answer_awaited(struct remote_client *c, struct remote_told *t, uint64_t first,
+                           uint64_t last)
 {
     uint64_t end = c->awaited_base + c->awaited.count;
     if (first < c->awaited_base)
@@ -361,7 +313,7 @@ static void answer_awaited(struct remote_client *c, struct told *t, uint64_t fir
 
 static void on_confirm(struct remote_client *c, const struct remote_record *r)
 {
-    struct told t = { .ok = r->op == REMOTE_CONFIRM };
+    struct remote_told t = { .ok = r->op == REMOTE_CONFIRM };
     if (t.ok && r->number != 0)
         answer_awaited(c, &t, 0, r->number);
     struct slice list = r->list;
@@ -668,7 +620,7 @@ void remote_client_each_waiting(const struct remote_client *c, remote_waiting_fn
 
 static void lose_unsent(struct remote_client *c, struct idmap *unsent)
 {
-    struct told t = { .ok = false };
+    struct remote_told t = { .ok = false };
     for (struct remote_unsent *u; (u = idmap_first(unsent)) != NULL; mem_free(u)) {
         idmap_take(unsent, u->mark);
         add_told(c, &t, &u->awaited);
@@ -680,7 +632,7 @@ static void lose_unsent(struct remote_client *c, struct idmap *unsent)
 static void lose_publishes(struct remote_client *c, struct remote_ring *charges,
                            struct remote_ring *awaited)
 {
-    struct told t = { .ok = MUTATION(REMOTE_LOSS_CONFIRMED) };
+    struct remote_told t = { .ok = MUTATION(REMOTE_LOSS_CONFIRMED) };
     for (; awaited->count != 0; remote_ring_drop_first(awaited)) {
         const struct remote_awaited *a = remote_ring_at(awaited, 0);
         if (a->copies != 0 && !MUTATION(REMOTE_LOSS_NOT_TOLD))

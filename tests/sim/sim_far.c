@@ -164,7 +164,7 @@ struct far_session *far_session(struct far_world *w)
     STAILQ_INIT(&s->there.frames);
     STAILQ_INIT(&s->back.frames);
     struct remote_pipe pipe = far_pipe_back(s);
-    s->server = remote_server_new(&far_server_ops, s, &pipe);
+    s->server = remote_server_new(&far_server_ops, s, &pipe, s->index + 1);
     w->sessions[w->session_count++] = s;
     w->has_link = true;
     far_say(w, "session %u begins", s->index);

@@ -280,6 +280,30 @@ bool far_channels_wake(struct far_world *w);
 void far_lose(struct far_world *w);
 void far_check_asker(struct far_world *w);
 
+/* ---- sim_far_queue.c ---- */
+
+#define HERE 0u /* the queue of the sessions' own shard */
+
+/* NULL: it is lost. */
+struct far_session *far_alive(const struct far_world *w, unsigned session);
+struct far_mail *far_post(struct far_mails *to, const struct far_mail *m);
+/* That there is, and that has not said that it goes. */
+struct far_queue *far_find(struct far_world *w, uint64_t qid);
+unsigned far_index(const struct far_world *w, const struct far_queue *q);
+struct far_copy *far_copy_at(struct far_world *w, struct far_queue *q, uint64_t qseq);
+bool far_deliver(struct far_world *w, unsigned session, const struct remote_delivery *d,
+                 uint32_t id);
+void far_run(struct far_world *w, struct far_queue *q);
+struct far_port_consumer *far_consumer_of(struct far_queue *q, uint64_t id);
+void far_return_one(struct far_world *w, const struct remote_delivery *d);
+void far_wake_consumer(struct far_world *w, uint64_t id, uint32_t credit);
+void far_leave(struct far_world *w, uint64_t id);
+void far_take_returns(struct far_world *w, struct far_mails *from);
+void far_settle_here(struct far_world *w, uint64_t qid, uint64_t qseq, unsigned session,
+                     enum port_settle how, bool by_channel);
+void far_run_those_back(struct far_world *w);
+uint64_t far_first_ready(struct far_world *w, struct far_queue *q);
+
 /* ---- sim_far_holder.c ---- */
 
 extern const struct remote_server_ops far_server_ops;

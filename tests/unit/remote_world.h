@@ -71,7 +71,7 @@ static const struct port_channel_ref me = { .connection = 1ull << 48 | 7, 3, 1 }
 static const struct port_channel_ref other = { .connection = 1ull << 48 | 7, 3, 2 };
 static const uint8_t no_props[] = { 0, 0 };
 
-static struct message *message(size_t body_bytes)
+static inline struct message *message(size_t body_bytes)
 {
     void *body = mem_zalloc(body_bytes + 1);
     struct message *m =
@@ -436,7 +436,7 @@ static unsigned how_many(const struct world *w, enum event_kind kind)
 /* ---- requests ---------------------------------------------------------------------------------
  */
 
-static void ask_for(struct world *w, enum port_op op, uint64_t consumer, bool no_ack)
+static inline void ask_for(struct world *w, enum port_op op, uint64_t consumer, bool no_ack)
 {
     struct port_request *r = mem_zalloc(sizeof *r);
     *r = (struct port_request){ .op = op,
@@ -450,7 +450,7 @@ static void ask_for(struct world *w, enum port_op op, uint64_t consumer, bool no
     settle_down(w);
 }
 
-static void give_answer(struct world *w, enum port_verdict verdict)
+static inline void give_answer(struct world *w, enum port_verdict verdict)
 {
     struct remote_request *r = w->asked;
     cr_assert(r != NULL);
@@ -461,7 +461,7 @@ static void give_answer(struct world *w, enum port_verdict verdict)
     settle_down(w);
 }
 
-static void consume(struct world *w, uint64_t consumer, bool no_ack)
+static inline void consume(struct world *w, uint64_t consumer, bool no_ack)
 {
     ask_for(w, PORT_CONSUME, consumer, no_ack);
     cr_expect(eq(i64, w->asked->request.priority, -5));
