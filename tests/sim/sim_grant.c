@@ -104,7 +104,9 @@ void sg_send(struct world *w, const struct act *a)
 /* Its way to the log is cut; that to other nodes may be good. */
 static void deafen(struct world *w, struct node *n)
 {
-    n->deaf_until_us = w->now_us + (int64_t)sg_below(w, sg_below(w, 2) == 0 ? 3000 * MS : 600 * MS);
+    n->deaf_until_us =
+        w->now_us +
+        (int64_t)sg_below(w, sg_below(w, 2) == 0 ? (uint64_t)w->chance.deaf_us : 600 * MS);
     n->was_deaf = true;
 }
 
@@ -187,7 +189,8 @@ static void some_fault(struct world *w)
     }
     if (sg_happens(w, w->chance.pause) && sg_is_awake(w, n))
         pause(w, n);
-    if (sg_happens(w, w->chance.deaf))
+    bool is_first = node == 1 || !w->chance.is_lopsided;
+    if (is_first && sg_happens(w, w->chance.deaf))
         deafen(w, n);
     if (sg_happens(w, w->chance.down))
         sg_say_down(w, node);
@@ -199,7 +202,7 @@ static void some_fault(struct world *w)
         cut(w);
     else if (sg_below(w, 12) == 0)
         memset(w->is_cut, 0, sizeof w->is_cut);
-    if (sg_happens(w, w->chance.crash))
+    if ((node != 1 || !w->chance.is_lopsided) && sg_happens(w, w->chance.crash))
         crash(w, node);
 }
 
@@ -284,6 +287,23 @@ static void draw_haste(struct world *w)
     w->chance.lag_us = 50 * MS;
 }
 
+/* Two nodes, of which one does not hear for long what the other one is told, serves by, and has
+ * forgotten when it starts again. */
+static void draw_relapse(struct world *w)
+{
+    gl_init(&w->log, 2);
+    w->chance = (struct chances){ .crash = 20 + (unsigned)sg_below(w, 60),
+                                  .deaf = 10 + (unsigned)sg_below(w, 60),
+                                  .move = 20 + (unsigned)sg_below(w, 60),
+                                  .add = 300,
+                                  .strike = 20 + (unsigned)sg_below(w, 60),
+                                  .late_us = 1,
+                                  .lag_us = 20 * MS,
+                                  .pause_us = 1,
+                                  .deaf_us = 5000 * MS,
+                                  .is_lopsided = true };
+}
+
 static void draw(struct world *w)
 {
     w->chance = (struct chances){
@@ -302,12 +322,22 @@ static void draw(struct world *w)
         .broken = some(w, 50),
         .gone = 300 + (unsigned)sg_below(w, 700),
         .deaf = some(w, 100),
+        .deaf_us = 3000 * MS,
         .late_us = 1 + (int64_t)sg_below(w, 1500 * MS),
         .lag_us = 1 + (int64_t)sg_below(w, 1000 * MS),
         .pause_us = 1 + (int64_t)sg_below(w, 2000 * MS),
     };
-    if (sg_below(w, 3) == 0)
+    switch (sg_below(w, 6)) {
+    case 0:
+    case 1:
         draw_haste(w);
+        break;
+    case 2:
+        draw_relapse(w);
+        break;
+    default:
+        break;
+    }
     for (uint16_t i = 1; i <= w->log.nodes; i++) {
         struct node *n = &w->nodes[i];
         n->clock_base_us = (int64_t)sg_below(w, 1u << 30);

@@ -60,7 +60,8 @@ struct node {
 struct chances {
     unsigned lose, twice, late, jump, crash, pause, cut, one_way, move, strike, add, down, broken;
     unsigned gone, deaf;
-    int64_t late_us, lag_us, pause_us;
+    int64_t late_us, lag_us, pause_us, deaf_us;
+    bool is_lopsided; /* the first node is deaf at times, and the others crash */
 };
 
 struct world {
