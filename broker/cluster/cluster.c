@@ -219,6 +219,7 @@ static void on_tick(void *arg)
         cluster_propose_tick(c, now_ms);
         cluster_members_tick(c, now_ms);
         cluster_grants_tick(c);
+        cluster_plan_tick(c, now_ms);
     }
     cluster_wait_tick(c, now_ms);
     cluster_status_changed(c);
@@ -261,6 +262,7 @@ struct cluster *cluster_open(const struct cluster_setup *setup, struct err *err)
     cluster_raft_init(c);
     cluster_links_init(c);
     cluster_grants_init(c);
+    cluster_plan_init(c);
     cluster_hall_init(c);
     cluster_seek_init(c);
     cluster_orders_init(c);
@@ -333,6 +335,7 @@ void cluster_free(struct cluster **cluster)
     cluster_seek_fini(c);
     cluster_links_free(c);
     cluster_grants_fini(c);
+    cluster_plan_fini(c);
     cluster_raft_fini(c);
     cluster_apply_fini(c);
     cluster_status_fini(c);

@@ -9,6 +9,7 @@
  *   cluster_links.c      control links to the other nodes, and what travels over them
  *   cluster_watch.c      who is alive, and who cannot change anything
  *   cluster_grants.c     the driver of grants: who may serve what has mirrors
+ *   cluster_plan.c       where mirrors ought to be, and what became of masters
  *   cluster_members.c    who votes, and this node's own coming and going
  *   cluster_seek.c       looking for a cluster to join; cluster_hall.c: answering who looks
  *   cluster_status.c     all of it, for other threads to see
@@ -29,6 +30,7 @@
 #include "cluster/meta_node.h"
 #include "cluster/meta_replace.h"
 #include "cluster/meta_save.h"
+#include "cluster/mirror_plan.h"
 #include "cluster/steward.h"
 #include "io/epoch.h"
 #include "io/work.h"
@@ -259,6 +261,22 @@ void cluster_grants_forgotten(struct cluster *c, uint16_t node);
 /* Its port refuses. */
 void cluster_grants_refused(struct cluster *c, const struct cluster_node *n);
 
+/* ---- where mirrors ought to be (cluster_plan.c) ---- */
+
+struct cluster_plan {
+    struct mirror_plan *mirrors;
+    uint64_t index; /* of the last entry that was proposed for it */
+    uint64_t sent_ms;
+};
+
+void cluster_plan_init(struct cluster *c);
+void cluster_plan_fini(struct cluster *c);
+/* All is to be looked at: this node leads since now. */
+void cluster_plan_look(struct cluster *c);
+/* What was just shown: policies or nodes may be others, and masters. */
+void cluster_plan_shown(struct cluster *c, const struct meta_effect *effects, size_t count);
+void cluster_plan_tick(struct cluster *c, uint64_t now_ms);
+
 /* ---- who is alive (cluster_watch.c) ---- */
 
 void cluster_put_voters(const struct cluster *c, struct text *t);
@@ -418,6 +436,7 @@ struct cluster {
     struct cluster_drive drive;
     struct cluster_links links;
     struct cluster_grants grants;
+    struct cluster_plan plan;
     struct cluster_seek seek;
     struct cluster_orders orders;
     struct link_hall *ask_hall;

@@ -4,6 +4,8 @@
 #include "base/mutation.h"
 #include "cluster/meta_cohort.h"
 
+_Static_assert(META_PARTS == PMAP_PARTS, "parts of maps");
+
 static bool is_served_by(const struct meta_version *v, uint16_t node)
 {
     const struct meta_node *n = node == v->self ? NULL : meta_node_get(v, node);
@@ -51,6 +53,8 @@ void meta_placement_of(const struct meta_version *v, const struct meta_queue *q,
     out->master = out->own.node;
     out->master_inc = out->own.inc;
     out->state = state_of(v, flags, out->master);
+    out->always_on_failure = (flags & META_RECORD_ALWAYS_ON_FAILURE) != 0;
+    out->always_on_shutdown = (flags & META_RECORD_ALWAYS_ON_SHUTDOWN) != 0;
 }
 
 const struct meta_replica *meta_placement_replica(const struct meta_placement *p, unsigned i)
@@ -125,6 +129,17 @@ bool meta_cohort_each(const struct meta_version *v, uint32_t cohort, unsigned pa
     pmap_iter_part(&it, &c->queues, &v->kinds->placed, part);
     for (const struct meta_placed *p; (p = pmap_next(&it)) != NULL;)
         if (!each(arg, p->queue))
+            return false;
+    return true;
+}
+
+bool meta_queues_each(const struct meta_version *v, unsigned part, meta_placed_fn each, void *arg)
+{
+    CHECK(part < META_PARTS);
+    struct pmap_iter it;
+    pmap_iter_part(&it, &v->queues, &v->kinds->queues, part);
+    for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;)
+        if (!each(arg, q))
             return false;
     return true;
 }

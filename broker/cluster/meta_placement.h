@@ -73,8 +73,9 @@ struct meta_placement {
     uint16_t master;
     uint32_t master_inc; /* that was made master: another incarnation never acts in this epoch */
     enum meta_placement_state state;
-    unsigned count;     /* of replicas */
-    unsigned isr_count; /* of those in sync */
+    unsigned count;                             /* of replicas */
+    unsigned isr_count;                         /* of those in sync */
+    bool always_on_failure, always_on_shutdown; /* somebody is promoted, in sync or not */
 };
 
 /* Any thread, on a version it may hold. */
@@ -100,6 +101,9 @@ typedef bool (*meta_placed_fn)(void *arg, const struct meta_queue *q);
 bool meta_cohort_each(const struct meta_version *v, uint32_t cohort, unsigned part,
                       meta_placed_fn each, void *arg);
 uint64_t meta_cohort_count(const struct meta_version *v, uint32_t cohort);
+
+/* The same of all queues. */
+bool meta_queues_each(const struct meta_version *v, unsigned part, meta_placed_fn each, void *arg);
 
 /* Queues that the node is a mirror of; and those of them that it is in sync for. */
 uint64_t meta_node_mirror_count(const struct meta_version *v, uint16_t node);

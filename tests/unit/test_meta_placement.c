@@ -1,71 +1,15 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "cluster/meta_dump.h"
-#include "cluster/meta_items.h"
 #include "cluster/meta_replace.h"
 #include "io/clock.h"
-#include "meta_nodes.h"
+#include "meta_mirrored.h"
 
 /* ---- in short ---- */
-
-static struct meta_cmd mirroring_up(unsigned node, uint32_t inc)
-{
-    struct meta_cmd c = node_cmd(META_NODE_UP, node, inc);
-    c.node.mirrors = 4;
-    return c;
-}
-
-/* Disc nodes 1 to `count` that can hold replicas. */
-static void mirroring_nodes(struct world *w, unsigned count)
-{
-    world_nodes(w, count);
-    for (unsigned i = 1; i <= count; i++)
-        must(w, mirroring_up(i, 1));
-}
 
 static void mirror_all(struct world *w)
 {
     must(w, policy_put("ha", "^m", "{\"ha-mode\":\"all\"}", 0));
-}
-
-static struct meta_placement placement(const struct world *w, const char *name)
-{
-    struct meta_placement p;
-    meta_placement_of(now(w), queue_now(w, name), &p);
-    return p;
-}
-
-/* "1+2+3" in sync, "4-" not, "4?" not and never was; the master first. */
-static const char *holders(const struct world *w, const char *name)
-{
-    static char room[200];
-    struct text t = text_over(room, sizeof room);
-    struct meta_placement p = placement(w, name);
-    for (unsigned i = 0; i < p.count; i++) {
-        const struct meta_replica *r = meta_placement_replica(&p, i);
-        text_put(&t, "%u%s", r->node, r->inc != 0 ? "+" : r->left != 0 ? "-" : "?");
-    }
-    return room;
-}
-
-#define HOLDERS(w, name, text)                                                                     \
-    cr_expect(eq(str, (char *)(uintptr_t)holders(w, name), (char *)(uintptr_t)(text)))
-
-static struct meta_cmd change_isr(const struct world *w, const char *name, unsigned node,
-                                  uint32_t inc, bool adds)
-{
-    static uint8_t room[META_ISR_ITEM_BYTES];
-    struct meta_placement p = placement(w, name);
-    struct wire_out out = wire_out_over(room, sizeof room);
-    meta_isr_item_put(&out, &(struct meta_isr_item){ .qid = queue_now(w, name)->qid,
-                                                     .epoch = p.epoch,
-                                                     .ver = p.ver,
-                                                     .node = (uint16_t)node,
-                                                     .inc = inc,
-                                                     .adds = adds });
-    struct meta_cmd c = { .op = META_ISR_CHANGE };
-    c.isr_change.items = wire_out_slice(&out);
-    return c;
 }
 
 static struct meta_cmd move(const struct world *w, const char *name, unsigned node)
