@@ -54,8 +54,8 @@ static const struct {
     { "x-queue-leader-locator", LOCATOR, QUORUM | STREAM },
     { "x-delivery-limit", ANYTHING, QUORUM },
     { "x-queue-master-locator", ANYTHING, CLASSIC },
-    { "x-ha-policy", HA_POLICY, CLASSIC },
-    { "x-ha-policy-params", ANYTHING, CLASSIC }, /* judged with x-ha-policy */
+    { "x-ha-policy", HA_POLICY, CLASSIC | QUORUM },       /* a quorum queue has a rule of its own */
+    { "x-ha-policy-params", ANYTHING, CLASSIC | QUORUM }, /* judged with x-ha-policy */
     { "x-max-age", ANYTHING, STREAM },
     { "x-stream-max-segment-size-bytes", ANYTHING, STREAM },
     { "x-initial-cluster-size", ANYTHING, STREAM },
@@ -418,6 +418,13 @@ bool meta_queue_args_check(const struct meta_vhost *vh, const struct meta_cmd *c
            all_belong(type, vh, cmd, why) && (type != QUORUM || quorum_suits(vh, cmd, why));
 }
 
+/* Where mirrors are to be is for the first declaration to say. RabbitMQ does not compare it either,
+ * so some clients say it and others of the same queue do not. */
+static bool is_compared(const char *name)
+{
+    return !slice_starts(slice_str(name), "x-ha-policy");
+}
+
 bool meta_queue_args_same(const struct meta_vhost *vh, const struct meta_queue *q,
                           struct slice args, struct meta_refusal *why)
 {
@@ -426,7 +433,7 @@ bool meta_queue_args_same(const struct meta_vhost *vh, const struct meta_queue *
         return true;
     unsigned type = type_of(current);
     for (size_t i = 0; i < ARRAY_COUNT(args_known); i++)
-        if ((args_known[i].types & type) != 0 &&
+        if ((args_known[i].types & type) != 0 && is_compared(args_known[i].name) &&
             !meta_same_arg(args_known[i].name, "queue", meta_queue_name(q), vh, args, current, why))
             return false;
     return true;
