@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "cluster/meta_items.h"
 #include "cluster/meta_mirrors.h"
 
@@ -279,7 +280,7 @@ static bool remove_some(struct mirror_plan *p, struct look *l)
         if (i == 0 || is_wanted(l, node))
             s.nodes[s.count++] = node;
     }
-    if (s.count == l->placement.count)
+    if (s.count == l->placement.count || MUTATION(META_PLAN_KEEPS_OTHERS))
         return false;
     if (is_joining(p, l, true) && !l->rule.sync_is_manual)
         p->waits = true;
@@ -480,6 +481,8 @@ const struct meta_cmd *mirror_plan_turn(struct mirror_plan *p, const struct meta
         return p->cmds;
     }
     unsigned parts = 0;
+    if (MUTATION(META_PLAN_NOT_ROUND) && p->left > META_PARTS / 2)
+        p->left = META_PARTS / 2;
     while (parts < p->left && p->candidate_count < MIRROR_PLAN_QUEUES)
         meta_queues_each(v, (p->part + parts++) % META_PARTS, gather, p);
     if (p->candidate_count != 0)

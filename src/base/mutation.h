@@ -108,6 +108,8 @@
     X(META_MOVE_OLD_EPOCH, "moves a queue by the word of who knows an older master")               \
     X(META_SET_OLD_VER, "sets replicas by the word of who has seen older ones")                    \
     X(META_REPLICA_ANYWHERE, "puts replicas onto nodes that cannot hold them")                     \
+    X(META_PLAN_KEEPS_OTHERS, "leaves mirrors where they ought not to be")                         \
+    X(META_PLAN_NOT_ROUND, "looks at half of the queues when nodes or policies change")            \
     X(META_VER_NOT_KEPT, "leaves out of a snapshot what befell a queue with others")
 
 /* Of grants, by histories of grants. */

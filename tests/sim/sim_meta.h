@@ -6,7 +6,7 @@
  * declared down, come back, start anew, drain, are forgotten and added. Several machines apply the
  * log, each at its own pace or from a snapshot of another one, and must agree at each entry; see
  * sim_meta_world.h for what else must hold. When all is well again, everything that a living node
- * asked for has been applied.
+ * asked for has been applied, and each queue has the mirrors that it ought to have.
  */
 #ifndef WARREN_SIM_META_H
 #define WARREN_SIM_META_H
