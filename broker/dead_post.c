@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "broker.h"
 #include "cluster/meta_node.h"
+#include "cluster/meta_placement.h"
 #include "port.h"
 #include "shard.h"
 
@@ -160,11 +161,12 @@ static void send(struct dead_post *p, struct parcel *parcel, const struct meta_q
     uint32_t away = 0;
     for (size_t i = 0; i < count; i++) {
         struct message *one = message_ref(parcel->message);
-        if (to[i]->node == broker_node(s->broker)) {
+        uint16_t node = meta_queue_master(broker_meta(s->broker), to[i]);
+        if (node == broker_node(s->broker)) {
             away += port_publish(s, to[i], &one, &nobody, number) == PORT_LATER;
             continue;
         }
-        struct part *part = part_for(p, parcel, parts, &part_count, to[i]->node, count - i);
+        struct part *part = part_for(p, parcel, parts, &part_count, node, count - i);
         part->refusals = refusals;
         part->qids[part->count++] = to[i]->qid;
         part->away++;
