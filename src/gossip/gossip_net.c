@@ -156,10 +156,9 @@ static void on_packet(struct slice packet, const struct sock_addr *from, void *a
 static void our_greeting(struct gossip_greeting *out, void *arg)
 {
     const struct gossip_net *n = arg;
-    *out = (struct gossip_greeting){ .id = n->id,
-                                     .boot = n->boot,
-                                     .counter = n->seal != NULL ? gossip_seal_counter(n->seal) : 0,
-                                     .generation = n->setup.generation };
+    *out = (struct gossip_greeting){
+        .id = n->id, .boot = n->boot, .counter = n->seal != NULL ? gossip_seal_counter(n->seal) : 0
+    };
     memcpy(out->cluster, n->setup.cluster, sizeof out->cluster);
 }
 
@@ -262,7 +261,6 @@ void gossip_net_adopt(struct gossip_net *n, const uint8_t cluster[GOSSIP_CLUSTER
     memcpy(n->setup.cluster, cluster, sizeof n->setup.cluster);
     n->boot = random_u64();
     struct gossip_seal_setup seal = { .cookie = cookie_slice(&n->cookie),
-                                      .generation = n->setup.generation,
                                       .id = n->id,
                                       .boot = n->boot };
     memcpy(seal.cluster, cluster, sizeof seal.cluster);

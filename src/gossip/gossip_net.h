@@ -42,7 +42,6 @@ struct gossip_net_setup {
     struct loop *loop;
     struct link_node *link_node;           /* outlives it */
     struct slice cookie;                   /* copied */
-    uint8_t generation;                    /* of the cookie */
     uint8_t cluster[GOSSIP_CLUSTER_BYTES]; /* zeros: to be found out */
     uint16_t node;                         /* 0: a proxy: it gets a random number */
     uint32_t inc;

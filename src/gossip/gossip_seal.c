@@ -11,29 +11,23 @@
 #define MAGIC       0x5747u /* "WG" */
 #define VERSION     1u
 #define HEAD_BYTES  ((size_t)28)
+#define GENERATION  0u /* of the key: room for a change of it in a later version */
 #define WINDOW_BITS 1024u
 
 _Static_assert(HEAD_BYTES + AEAD_TAG_BYTES == GOSSIP_SEAL_BYTES, "the seal is head and tag");
-
-struct key {
-    bool is_set;
-    uint8_t generation;
-    uint8_t bytes[HMAC_BYTES];
-};
 
 struct sender {
     uint64_t id, boot;
     uint64_t next; /* the highest counter seen, and one more */
     uint64_t floor;
     uint64_t seen[WINDOW_BITS / 64]; /* bit n % WINDOW_BITS: counter n, of the last WINDOW_BITS */
-    struct aead *keys[2];            /* as in struct gossip_seal */
+    struct aead *key;
 };
 
 struct gossip_seal {
-    uint8_t cluster[GOSSIP_CLUSTER_BYTES];
     uint64_t id, boot;
     uint64_t counter;
-    struct key keys[2]; /* the present one, and the one before */
+    uint8_t key[HMAC_BYTES]; /* the cluster's */
     struct aead *own;
     struct idmap senders;
 };
@@ -41,37 +35,25 @@ struct gossip_seal {
 /* ---- keys -------------------------------------------------------------------------------------
  */
 
-static void key_set(struct key *k, const uint8_t cluster[GOSSIP_CLUSTER_BYTES], struct slice cookie,
-                    uint8_t generation)
+static void cluster_key(const struct gossip_seal_setup *setup, uint8_t out[HMAC_BYTES])
 {
-    uint8_t purpose[7] = { 'g', 'o', 's', 's', 'i', 'p', generation };
-    k->is_set = true;
-    k->generation = generation;
-    hkdf_sha256(cookie, slice_of(cluster, GOSSIP_CLUSTER_BYTES), slice_of(purpose, sizeof purpose),
-                k->bytes);
+    uint8_t purpose[7] = { 'g', 'o', 's', 's', 'i', 'p', GENERATION };
+    hkdf_sha256(setup->cookie, slice_of(setup->cluster, GOSSIP_CLUSTER_BYTES),
+                slice_of(purpose, sizeof purpose), out);
 }
 
-static struct aead *sender_key(const struct key *k, uint64_t id, uint64_t boot)
+static struct aead *sender_key(const struct gossip_seal *s, uint64_t id, uint64_t boot)
 {
     uint8_t purpose[22], bytes[HMAC_BYTES];
     struct wire_out w = wire_out_over(purpose, sizeof purpose);
     wire_put_bytes(&w, slice_str("sender"));
     wire_put_u64(&w, id);
     wire_put_u64(&w, boot);
-    CHECK(!w.overflow && k->is_set);
-    hkdf_sha256(slice_of(k->bytes, sizeof k->bytes), slice_of(NULL, 0), wire_out_slice(&w), bytes);
+    CHECK(!w.overflow);
+    hkdf_sha256(slice_of(s->key, sizeof s->key), slice_of(NULL, 0), wire_out_slice(&w), bytes);
     struct aead *a = aead_new(bytes);
     OPENSSL_cleanse(bytes, sizeof bytes);
     return a;
-}
-
-/* 0 or 1; 2 when it is neither. */
-static unsigned key_of(const struct gossip_seal *s, uint8_t generation)
-{
-    unsigned i = 0;
-    while (i < 2 && !(s->keys[i].is_set && s->keys[i].generation == generation))
-        i++;
-    return i;
 }
 
 static void nonce_of(uint64_t counter, uint8_t out[AEAD_NONCE_BYTES])
@@ -88,20 +70,18 @@ struct gossip_seal *gossip_seal_new(const struct gossip_seal_setup *setup)
 {
     CHECK(setup->id != 0);
     struct gossip_seal *s = mem_zalloc(sizeof *s);
-    memcpy(s->cluster, setup->cluster, sizeof s->cluster);
     s->id = setup->id;
     s->boot = setup->boot;
     s->counter = 1;
     idmap_init(&s->senders);
-    key_set(&s->keys[0], s->cluster, setup->cookie, setup->generation);
-    s->own = sender_key(&s->keys[0], s->id, s->boot);
+    cluster_key(setup, s->key);
+    s->own = sender_key(s, s->id, s->boot);
     return s;
 }
 
 static void sender_free(struct sender *x)
 {
-    aead_free(&x->keys[0]);
-    aead_free(&x->keys[1]);
+    aead_free(&x->key);
     mem_free(x);
 }
 
@@ -113,23 +93,9 @@ void gossip_seal_free(struct gossip_seal **s)
         (void)idmap_take(&(*s)->senders, x->id);
     idmap_fini(&(*s)->senders);
     aead_free(&(*s)->own);
-    OPENSSL_cleanse((*s)->keys, sizeof(*s)->keys);
+    OPENSSL_cleanse((*s)->key, sizeof(*s)->key);
     mem_free(*s);
     *s = NULL;
-}
-
-void gossip_seal_rotate(struct gossip_seal *s, struct slice cookie, uint8_t generation)
-{
-    s->keys[1] = s->keys[0];
-    key_set(&s->keys[0], s->cluster, cookie, generation);
-    aead_free(&s->own);
-    s->own = sender_key(&s->keys[0], s->id, s->boot);
-    size_t at = 0;
-    for (struct sender *x; (x = idmap_next(&s->senders, &at)) != NULL;) {
-        aead_free(&x->keys[1]);
-        x->keys[1] = x->keys[0];
-        x->keys[0] = sender_key(&s->keys[0], x->id, x->boot);
-    }
 }
 
 /* ---- ours -------------------------------------------------------------------------------------
@@ -147,7 +113,7 @@ size_t gossip_seal_make(struct gossip_seal *s, struct slice payload, uint8_t out
     struct wire_out w = wire_out_over(head, sizeof head);
     wire_put_u16(&w, MAGIC);
     wire_put_u8(&w, VERSION);
-    wire_put_u8(&w, s->keys[0].generation);
+    wire_put_u8(&w, GENERATION);
     wire_put_u64(&w, s->id);
     wire_put_u64(&w, s->boot);
     wire_put_u64(&w, s->counter);
@@ -186,8 +152,7 @@ bool gossip_seal_believe(struct gossip_seal *s, uint64_t id, uint64_t boot, uint
     x->id = id;
     x->boot = boot;
     x->next = x->floor = counter;
-    for (unsigned i = 0; i < 2; i++)
-        x->keys[i] = s->keys[i].is_set ? sender_key(&s->keys[i], id, boot) : NULL;
+    x->key = sender_key(s, id, boot);
     idmap_put(&s->senders, id, x);
     return true;
 }
@@ -229,21 +194,21 @@ enum gossip_opened gossip_seal_open(struct gossip_seal *s, struct slice packet,
     struct wire w = wire_over(packet);
     bool is_ours = wire_u16(&w) == MAGIC;
     is_ours &= wire_u8(&w) == VERSION;
-    unsigned key = key_of(s, wire_u8(&w));
+    is_ours &= wire_u8(&w) == GENERATION;
     uint64_t id = wire_u64(&w);
     uint64_t boot = wire_u64(&w);
     uint64_t counter = wire_u64(&w);
     struct slice sealed = wire_rest(&w);
     if (!is_ours || w.ran_out || packet.len > GOSSIP_PACKET_MAX || sealed.len < AEAD_TAG_BYTES ||
-        key == 2 || id == 0 || id == s->id)
+        id == 0 || id == s->id)
         return GOSSIP_OPENED_FOREIGN;
 
     uint8_t nonce[AEAD_NONCE_BYTES];
     nonce_of(counter, nonce);
     struct slice head = slice_head(packet, HEAD_BYTES);
     struct sender *x = idmap_get(&s->senders, id);
-    struct aead *known = x != NULL && x->boot == boot ? x->keys[key] : NULL;
-    struct aead *a = known != NULL ? known : sender_key(&s->keys[key], id, boot);
+    struct aead *known = x != NULL && x->boot == boot ? x->key : NULL;
+    struct aead *a = known != NULL ? known : sender_key(s, id, boot);
     bool ok = aead_open(a, nonce, head, sealed, room);
     if (known == NULL)
         aead_free(&a);

@@ -5,7 +5,8 @@
  *              | the payload, hidden | tag 16                 (AES-256-GCM; all before it is
  * proven)
  *
- * The cluster's key comes from cookie, cluster id and key generation (HKDF-SHA256); each sender has
+ * The cluster's key comes from cookie, cluster id and key generation (HKDF-SHA256), which is 0:
+ * another cookie is another cluster, until all are started with it. Each sender has
  * one of its own for each boot, so that its counter is a nonce that never repeats. A boot is a
  * random number, drawn with each gossip_seal_new.
  *
@@ -13,8 +14,6 @@
  * 1024 are told apart, older ones do not count). A boot is believed when its owner has proven
  * itself by other means with fresh nonces (a link), and said where its counter stands: whoever
  * recorded packets of an earlier boot, or from before we ourselves were started, has nothing.
- *
- * When the cookie changes, packets of the key before are still read, until the next change.
  */
 #ifndef WARREN_GOSSIP_SEAL_H
 #define WARREN_GOSSIP_SEAL_H
@@ -29,16 +28,12 @@ struct gossip_seal;
 struct gossip_seal_setup {
     struct slice cookie;
     uint8_t cluster[GOSSIP_CLUSTER_BYTES];
-    uint8_t generation; /* of the cookie */
-    uint64_t id;        /* ours */
-    uint64_t boot;      /* random, never used before */
+    uint64_t id;   /* ours */
+    uint64_t boot; /* random, never used before */
 };
 
 struct gossip_seal *gossip_seal_new(const struct gossip_seal_setup *setup);
 void gossip_seal_free(struct gossip_seal **s);
-
-/* Another cookie: used at once. */
-void gossip_seal_rotate(struct gossip_seal *s, struct slice cookie, uint8_t generation);
 
 /* Returns the octets written. */
 size_t gossip_seal_make(struct gossip_seal *s, struct slice payload,

@@ -2,7 +2,7 @@
  * gossip_talk: what members say to each other over TCP: who they are, for the first time (so that
  * their packets are believed), whether they are there when packets get lost, and all they know.
  *
- *     GREET   member 8 | boot 8 | packet counter 8 | cluster 16 | key generation 1
+ *     GREET   member 8 | boot 8 | packet counter 8 | cluster 16 | 0 1
  *             the first frame each way; a cluster of zeros asks which one it is
  *     SYNC    1: answer with the same, 0 | items (gossip_wire.h)
  *     PING    sequence 4          PONG    the same
@@ -25,7 +25,6 @@ struct gossip_talks;
 struct gossip_greeting {
     uint64_t id, boot, counter;
     uint8_t cluster[GOSSIP_CLUSTER_BYTES];
-    uint8_t generation;
 };
 
 struct gossip_talk_handlers {
