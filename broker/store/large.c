@@ -90,6 +90,8 @@ static bool read_header(struct disk *d, struct disk_file *f, uint64_t id, struct
         return damaged(id, "its header is damaged", err);
     if (version != LARGE_VERSION || header != LARGE_HEADER_BYTES || named != id)
         return damaged(id, "its header is of another version or file", err);
+    if (h->body_bytes == 0)
+        return damaged(id, "it has no body", err);
     if (h->props_bytes > PROPS_MAX || h->body_bytes > UINT32_MAX ||
         file_bytes != LARGE_HEADER_BYTES + h->props_bytes + h->body_bytes)
         return damaged(id, "it is cut short", err);
