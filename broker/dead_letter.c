@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "base/text.h"
 #include "broker.h"
 #include "io/clock.h"
@@ -90,12 +91,18 @@ void dead_letters_free(struct dead_letters **letters)
 }
 
 /* Its letter is written wherever it went, or goes nowhere. */
+static void settle(struct dead_letters *dl, struct dead_letter *l)
+{
+    if (place_is_none(l->stood.place))
+        return;
+    ledger_settle(dl->shard->ledger, l->from, l->stood.qseq, l->stood.qseq);
+    ledger_leave_one(dl->shard->ledger, l->stood.place, l->body_bytes);
+    l->stood.place = (struct place){ 0, 0 };
+}
+
 static void done(struct dead_letters *dl, struct dead_letter *l)
 {
-    if (!place_is_none(l->stood.place)) {
-        ledger_settle(dl->shard->ledger, l->from, l->stood.qseq, l->stood.qseq);
-        ledger_leave_one(dl->shard->ledger, l->stood.place, l->body_bytes);
-    }
+    settle(dl, l);
     free_letter(dl, l);
 }
 
@@ -314,7 +321,10 @@ static bool publish(struct dead_letters *dl, struct dead_letter *l)
 
 static void publish_letter(struct dead_letters *dl, struct dead_letter *l)
 {
-    if (!publish(dl, l)) {
+    bool is_away = publish(dl, l);
+    if (MUTATION(LETTER_NOT_AWAITED))
+        settle(dl, l);
+    if (!is_away) {
         done(dl, l);
         return;
     }

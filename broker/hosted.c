@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/heap.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "broker.h"
 #include "control.h"
 #include "dead_letter.h"
@@ -123,6 +124,10 @@ static void on_dead(struct queue *q, struct message *m, enum queue_death why, ui
     struct place place = { 0, 0 };
     if (e != NULL)
         place = qentry_place(e);
+    if (MUTATION(LETTER_SETTLED_FIRST) && h->settings.has_dlx && !place_is_none(place)) {
+        on_gone(q, qseq, e, s);
+        place = (struct place){ 0, 0 };
+    }
     if (h->settings.has_dlx) {
         if (h->book.expects_out)
             ledger_out(s->ledger, h, qseq); /* as one that is settled */

@@ -321,7 +321,7 @@ void ledger_add(struct ledger *l, struct hosted *h, struct message **m, const st
     l->queues[l->target_count] = h;
     struct msg_target *t = &l->targets[l->target_count++];
     *t = (struct msg_target){ .qid = h->queue.qid, .qseq = put->qseq };
-    if (UNLIKELY(put->expires_ms != 0)) {
+    if (UNLIKELY(put->expires_ms != 0) && !MUTATION(EXPIRY_NOT_WRITTEN)) {
         t->expires_ms = wall_of(l, put->expires_ms);
         l->flags |= MSG_EXPIRES;
     }

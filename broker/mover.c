@@ -212,7 +212,8 @@ static struct place append_anew(struct mover *m, const struct store_ask *ask, ui
     CHECK(is_good); /* the store has read it a moment ago */
     unsigned flags = was.flags & (MSG_TRANSIENT | MSG_EXPIRES | MSG_RETURNS | MSG_LARGE);
     /* "Moved" says that a large one's file is there. */
-    if ((was.flags & MSG_LARGE) == 0 || larges_is_safe(m->shard->larges, old))
+    if ((was.flags & MSG_LARGE) == 0 || larges_is_safe(m->shard->larges, old) ||
+        MUTATION(LARGE_MOVED_AS_SAFE))
         flags |= MSG_MOVED;
     uint8_t *head = mem_alloc(RECORD_MSG_ROOM(count));
     size_t head_bytes = record_put_msg(head, flags, targets, count, was.names.len, was.props_bytes,
@@ -404,7 +405,7 @@ static uint32_t append_settled(struct mover *m, struct hosted *h)
 static void append_returns(struct mover *m, struct hosted *h)
 {
     uint8_t *room = mem_alloc(RECORD_RETURNS_ROOM(RETURNS_MAX));
-    for (size_t at = 0; at < m->return_count;) {
+    for (size_t at = 0; at < m->return_count && !MUTATION(RETURNS_NOT_CARRIED);) {
         size_t left = m->return_count - at;
         unsigned count = left < RETURNS_MAX ? (unsigned)left : RETURNS_MAX;
         append_one(m, h, room, record_put_returns(room, h->queue.qid, m->returns + at, count));

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "broker.h"
 #include "client/channel_port.h"
 #include "control.h"
@@ -252,7 +253,9 @@ enum port_published port_publish(struct shard *s, const struct meta_queue *to, s
 {
     struct hosted *h = find_here(s, to->shard, to->qid);
     if (LIKELY(h != NULL))
-        return publish_here(s, h, m, is_awaited(from, number)) ? PORT_TAKEN : PORT_REFUSED;
+        return publish_here(s, h, m, is_awaited(from, number)) || MUTATION(REFUSED_CONFIRMED)
+                   ? PORT_TAKEN
+                   : PORT_REFUSED;
     if (to->node != broker_node(s->broker)) {
         remote_publish(s, to, m, from, number);
         return PORT_LATER;

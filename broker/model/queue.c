@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "model/queue_inner.h"
 
 /* However long a queue and however fast its consumers, others have their turn after so many. */
@@ -388,7 +389,8 @@ static bool hand_out_some(struct queue *q, uint64_t now_ms, unsigned most)
     unsigned n = 0;
     q->running = true;
     for (; n < most && !queue_is_empty(q); n++) {
-        if (UNLIKELY(q->has_timed) && head_expires_ms(q) <= now_ms) {
+        bool is_handed_out = MUTATION(EXPIRED_HANDED_OUT) && next_consumer(q) != NULL;
+        if (UNLIKELY(q->has_timed) && head_expires_ms(q) <= now_ms && !is_handed_out) {
             if (!head_dies(q, QUEUE_EXPIRED))
                 break;
             continue;

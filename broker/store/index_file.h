@@ -80,6 +80,8 @@ struct index_item {
 };
 
 uint32_t index_check(struct slice bytes, uint64_t salt);
+/* That of these octets is the one that was found. */
+bool index_check_is(struct slice bytes, uint64_t salt, uint32_t found);
 
 void index_header_put(uint8_t out[INDEX_HEADER_BYTES], const struct index_header *h);
 MUST_CHECK bool index_header_read(struct slice bytes, struct index_header *out);

@@ -418,7 +418,8 @@ bool journal_recycle(struct journal *j, uint32_t seg, struct err *err)
     CHECK(state != SEG_NONE && state != SEG_OPEN);
     lock_take(&j->making);
     bool ok = remove_index(j, seg, err) && put_away(j, seg, err);
-    if (ok && !ops_of(j)->sync_folder(j->setup.disk, JOURNAL_FOLDER, err)) {
+    if (ok && !MUTATION(RECYCLED_NOT_SYNCED) &&
+        !ops_of(j)->sync_folder(j->setup.disk, JOURNAL_FOLDER, err)) {
         ok = false;
         if (err->code ==
             ERR_LIMIT) /* something has happened, and nobody knows what is left of it */

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "base/text.h"
 #include "base/wire.h"
 #include "model/message.h"
@@ -124,7 +125,8 @@ static bool write_all(struct disk *d, struct disk_file *f, uint64_t id, const st
                &(struct large_header){ .props_bytes = m->props_bytes,
                                        .body_bytes = m->body_bytes,
                                        .check = content_check(id, parts + 1, 1 + bodies) });
-    bool ok = d->ops->write(f, 0, parts, 2 + bodies, err) && d->ops->sync(f, err);
+    bool ok = d->ops->write(f, 0, parts, 2 + bodies, err) &&
+              (MUTATION(LARGE_NOT_SYNCED) || d->ops->sync(f, err));
     mem_free(parts);
     return ok;
 }
@@ -147,7 +149,7 @@ bool large_write(struct disk *d, uint64_t id, const struct message *m, struct er
 
 bool large_sync(struct disk *d, struct err *err)
 {
-    return d->ops->sync_folder(d, LARGE_FOLDER, err);
+    return MUTATION(LARGE_NAME_NOT_SYNCED) || d->ops->sync_folder(d, LARGE_FOLDER, err);
 }
 
 bool large_remove(struct disk *d, uint64_t id, struct err *err)

@@ -4,6 +4,7 @@
 #include "base/idmap.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "io/work.h"
 #include "model/message.h"
 #include "store/evacuate.h"
@@ -406,7 +407,8 @@ static bool is_written(const struct loader *l, const struct load *load)
         uint64_t lsn = place_lsn(load->items[i].place);
         last = lsn > last ? lsn : last;
     }
-    return l->journal == NULL || last < journal_durable(l->journal);
+    return l->journal == NULL || last < journal_durable(l->journal) ||
+           MUTATION(READ_BEFORE_WRITTEN);
 }
 
 static void begin(struct loader *l, struct load *load)

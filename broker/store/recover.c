@@ -1,5 +1,6 @@
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "store/journal.h"
 #include "store/recover_inner.h"
 #include "store/seg_file.h"
@@ -136,7 +137,7 @@ static bool run(const struct recover_setup *setup, struct distrust *d, struct re
         recover_larges_out(&r);
         fill_segs(&r);
         count(&r);
-    } else if (r.bad_index != 0 && d->count < DISTRUST_MAX) {
+    } else if (r.bad_index != 0 && d->count < DISTRUST_MAX && !MUTATION(INDEX_NOT_MADE_AGAIN)) {
         d->segs[d->count++] = r.bad_index;
     }
     free_found(&r);

@@ -277,7 +277,7 @@ static bool make_good(struct recovery *r, struct err *err)
 {
     bool renamed = false;
     for (size_t i = 0; i < r->seg_count; i++) {
-        if (!r->segs[i].is_unused)
+        if (!r->segs[i].is_unused || MUTATION(UNSAFE_COMES_BACK))
             continue;
         if (!put_away(r, &r->segs[i], err))
             return false;

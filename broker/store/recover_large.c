@@ -7,6 +7,7 @@
  * when all that had it are done with it, and may be wanted anew by one that comes late.
  */
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "store/large.h"
 #include "store/recover_inner.h"
 
@@ -68,7 +69,8 @@ static bool has_proof(const struct recovery *r, uint64_t id, uint64_t qid)
 
 static bool is_proven(const struct recovery *r, const struct found_large *l)
 {
-    return l->is_proven || has_proof(r, l->id, l->qid) || has_proof(r, l->id, 0);
+    return l->is_proven || has_proof(r, l->id, l->qid) || has_proof(r, l->id, 0) ||
+           MUTATION(LARGE_UNPROVEN_COUNTS);
 }
 
 static void drop(struct recovery *r, struct found_queue *q, const struct found_large *l,

@@ -155,7 +155,8 @@ static bool is_whole(const struct merge *m, const struct found_row *fr)
     return row->count >= RECOVER_RUN_LEAST && (row->flags & singly) == 0 &&
            (fr->seg->is_indexed || m->r->setup->look_only) &&
            !(row->first < m->mark && row->last >= m->mark) &&
-           ranges_cover(&m->q->settled, row->first, row->last) == RANGES_NONE &&
+           (ranges_cover(&m->q->settled, row->first, row->last) == RANGES_NONE ||
+            MUTATION(RUN_OVER_SETTLED)) &&
            !has_returns(m->q, row->first, row->last);
 }
 
@@ -266,7 +267,7 @@ static uint32_t returns_of(struct merge *m, uint64_t qseq)
 
 static void put_item(struct merge *m, struct found_seg *s, const struct index_item *item)
 {
-    uint32_t returns = returns_of(m, item->qseq);
+    uint32_t returns = MUTATION(RETURNS_FORGOTTEN) ? 0 : returns_of(m, item->qseq);
     struct recovered_entry e = { .qseq = item->qseq,
                                  .body_bytes = item->body_bytes,
                                  .expires_ms = item->expires_ms,
@@ -301,7 +302,8 @@ static bool look_at(struct merge *m, struct streams *s, struct stream *st, struc
         put_dead(m, st->seg);
         return skip_settled(st, settled, err);
     }
-    if (is_older || (item->flags & MSG_TRANSIENT) != 0) {
+    bool is_transient = (item->flags & MSG_TRANSIENT) != 0 && !MUTATION(TRANSIENT_COMES_BACK);
+    if (is_older || is_transient) {
         put_dead(m, st->seg);
     } else {
         s->last = item->qseq;
@@ -368,8 +370,9 @@ static bool merge_rows(struct merge *m, struct streams *s, const struct found_ro
 
 static uint64_t mark_of(const struct recovery *r, const struct found_level *level)
 {
-    return r->out->is_clean || level->exact_mark > level->ahead_mark ? level->exact_mark
-                                                                     : level->ahead_mark;
+    bool is_exact = (r->out->is_clean && !MUTATION(MARK_AHEAD_ALWAYS)) ||
+                    MUTATION(MARK_AHEAD_NEVER) || level->exact_mark > level->ahead_mark;
+    return is_exact ? level->exact_mark : level->ahead_mark;
 }
 
 static bool merge_queue(struct recovery *r, struct found_queue *q, struct recovered_queue *out,

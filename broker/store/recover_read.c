@@ -1,5 +1,6 @@
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "io/crew.h"
 #include "store/journal.h"
 #include "store/recover_inner.h"
@@ -151,8 +152,9 @@ static bool read_whole(struct recovery *r, struct found_seg *s, uint8_t **bytes,
 static bool agrees(const struct found_seg *s, const struct seg_index *ix)
 {
     const struct segment_header *h = &seg_index_header(ix)->segment;
-    return !s->has_header || (h->salt == s->header.salt && h->bytes == s->header.bytes &&
-                              memcmp(h->store_id, s->header.store_id, sizeof h->store_id) == 0);
+    return !s->has_header || MUTATION(INDEX_STRANGER_BELIEVED) ||
+           (h->salt == s->header.salt && h->bytes == s->header.bytes &&
+            memcmp(h->store_id, s->header.store_id, sizeof h->store_id) == 0);
 }
 
 /* All that was written to it is durable. An index must not outlive what it speaks of: only then one

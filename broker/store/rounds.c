@@ -271,7 +271,8 @@ static void begin_leaving(struct store *st)
 static bool is_dead(struct store *st, uint32_t seg)
 {
     struct seg *s = segs_get(st->segs, seg);
-    return atomic_load(&s->alive_count) <= 0 && atomic_load(&s->readers) == 0;
+    return atomic_load(&s->alive_count) <= 0 &&
+           (atomic_load(&s->readers) == 0 || MUTATION(READERS_NOT_AWAITED));
 }
 
 static bool may_die(const struct store *st, uint32_t seg)

@@ -1,5 +1,6 @@
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "io/clock.h"
 #include "io/epoch.h"
 #include "store/store_inner.h"
@@ -191,7 +192,8 @@ struct store *store_open(const struct store_setup *setup, struct err *err)
     if (!take_folder(st, err))
         goto fail;
     st->segs = segs_new();
-    atomic_init(&st->large_ids, (uint64_t)st->dir.incarnation << 32);
+    atomic_init(&st->large_ids,
+                MUTATION(LARGE_IDS_AGAIN) ? 0 : (uint64_t)st->dir.incarnation << 32);
     return st;
 
 fail:

@@ -207,7 +207,34 @@
     X(POSITIONS_AGAIN, "gives positions again of which only settlements are left")                 \
     X(RECYCLED_EARLY, "gives a segment up before what was moved out of it is synced")              \
     X(STATE_NOT_CARRIED, "gives a segment up with settlements that still matter")                  \
+    X(RECYCLED_NOT_SYNCED, "uses a segment again before its old name is gone for good")            \
+    X(READERS_NOT_AWAITED, "gives a segment up while messages are read from it")                   \
+    X(RETURNS_FORGOTTEN, "forgets after a restart how often messages came back")                   \
+    X(RETURNS_NOT_CARRIED, "gives a segment up with the counts of what came back")                 \
+    X(IGNORE_FAILED_WRITE, "takes a failed write for a good one")                                  \
+    X(CLOSED_WITH_THE_REST, "says that it was closed in order before all else is synced")          \
+    X(UNSAFE_COMES_BACK, "leaves segments behind the journal's new end, which count again later")  \
+    X(MARK_AHEAD_NEVER, "after a crash believes marks that say what was handed out long ago")      \
+    X(MARK_AHEAD_ALWAYS, "after an orderly end believes marks that run ahead")                     \
+    X(INDEX_DAMAGE_BELIEVED, "believes an index file whose checks are wrong")                      \
+    X(INDEX_STRANGER_BELIEVED, "believes an index file of another segment, or of another life")    \
+    X(INDEX_NOT_MADE_AGAIN, "gives up when a list in an index file cannot be read")                \
+    X(RUN_OVER_SETTLED, "takes messages for a run though some of them are settled")                \
+    X(TRANSIENT_COMES_BACK, "keeps what was on disk only because memory was short")                \
+    X(READ_BEFORE_WRITTEN, "reads a message from where it is not written yet")                     \
+    X(LARGE_NOT_SYNCED, "says that a large message's file is there before it is synced")           \
+    X(LARGE_NAME_NOT_SYNCED, "says that a large message's file is there before its name is")       \
+    X(LARGE_WRITE_NOT_JUDGED, "takes a failed write of a large message's file for a good one")     \
+    X(LARGE_UNPROVEN_COUNTS, "takes a large message for one that was promised though it was not")  \
+    X(LARGE_PROOF_NOT_CARRIED, "gives a segment up that says which large files are there")         \
+    X(LARGE_MOVED_AS_SAFE, "says of a large message that is moved that its file is there")         \
+    X(LARGE_IDS_AGAIN, "gives the numbers of large messages' files again")                         \
     X(LARGE_REMOVED_EARLY, "removes a large message's file before its settlement is synced")       \
+    X(LETTER_SETTLED_FIRST, "settles a dead message before its dead letter is written")            \
+    X(LETTER_NOT_AWAITED, "settles a dead message before other shards have its dead letter")       \
+    X(REFUSED_CONFIRMED, "confirms a message that its queue has refused")                          \
+    X(EXPIRY_NOT_WRITTEN, "forgets after a restart when messages expire")                          \
+    X(EXPIRED_HANDED_OUT, "hands out what has expired")                                            \
     X(CONFIRMED_EARLY, "confirms before what it confirms is durable")                              \
     X(FENCE_EARLY, "says that something is settled for good before that is durable")               \
     X(MARK_NOT_AWAITED, "hands messages out before the journal knows that they may be shown")      \

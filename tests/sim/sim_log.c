@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "sim_found.h"
+#include "sim_spoil.h"
 #include "sim_world.h"
 #include "store/recover.h"
 
@@ -60,6 +61,7 @@ static void draw_plan(struct sim_log *s)
     p->steps = 20 + (unsigned)sim_log_below(s, 400);
     p->crash_per_mille = sim_log_pick(s, chances, ARRAY_COUNT(chances));
     p->rot_per_mille = sim_log_pick(s, chances, ARRAY_COUNT(chances));
+    p->spoil_per_mille = sim_log_pick(s, chances, ARRAY_COUNT(chances));
     p->fault_per_mille = sim_log_pick(s, chances, ARRAY_COUNT(chances));
     p->recovery_crash_per_mille = sim_log_pick(s, chances, ARRAY_COUNT(chances));
     p->is_kill_only = sim_log_comes(s, 100);
@@ -274,12 +276,25 @@ static void live(struct sim_log *s)
     }
 }
 
+/* Some segments full in one group, of which a part is on the medium at most. */
+static void burst(struct sim_log *s)
+{
+    for (uint64_t n = 20 + sim_log_below(s, 60); n != 0; n--)
+        sim_writer_act(s, ACT_PUBLISH);
+    sim_disk_arm(s->disk, &(struct sim_faults){ .crash_at = 2 + sim_log_below(s, 6) });
+    sim_writer_act(s, ACT_PUMP);
+}
+
 static void end_life(struct sim_log *s)
 {
+    if (!s->has_failed && !sim_disk_is_down(s->disk) && sim_log_comes(s, 100))
+        burst(s);
     if (sim_log_comes(s, 300))
         sim_disk_cut(s->disk);
     bool is_cut = sim_disk_is_down(s->disk);
     sim_log_say(s, is_cut ? "end" : "close");
+    if (!is_cut && sim_log_comes(s, 150))
+        sim_disk_arm(s->disk, &(struct sim_faults){ .crash_at = 1 + sim_log_below(s, 6) });
     journal_stop(s->journal);
     bool has_failed = journal_has_failed(s->journal) || s->has_failed || sim_disk_is_down(s->disk);
     s->end = is_cut ? SIM_END_CRASH : has_failed ? SIM_END_EITHER : SIM_END_CLOSED;
@@ -343,6 +358,8 @@ static void run(struct sim_log *s)
         sim_disk_reboot(s->disk, a_survival(s));
         if (sim_log_comes(s, s->plan.rot_per_mille))
             rot(s);
+        if (sim_log_comes(s, s->plan.spoil_per_mille))
+            sim_log_say(s, "the index of %u is spoilt", sim_spoil_index(s->disk, &s->chance));
     }
     s->plan.recovery_crash_per_mille = 0;
     if (come_up(s))

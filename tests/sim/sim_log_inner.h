@@ -45,6 +45,7 @@ struct plan {
     unsigned steps; /* of a life, at most */
     unsigned crash_per_mille;
     unsigned rot_per_mille;
+    unsigned spoil_per_mille;
     unsigned fault_per_mille;
     unsigned recovery_crash_per_mille;
     bool is_kill_only;

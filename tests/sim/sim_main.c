@@ -111,14 +111,15 @@ static bool run_many(const struct sim_kind *kind)
 }
 
 /* Seeds of each kind in turn, more and more of them. */
-static bool notices(enum mutation m)
+static bool notices(enum mutation m, const char *only)
 {
     uint64_t budget = number("SIM_SEEDS", 20000);
     mutation = m;
     for (uint64_t first = 1, count = 50; first < budget; first += count, count *= 2)
         for (size_t k = 0; k < ARRAY_COUNT(kinds); k++) {
             struct sim_outcome o;
-            if (!is_of_kind(mutation_names[m], &kinds[k]))
+            bool is_wanted = only == NULL || strcmp(only, kinds[k].name) == 0;
+            if (!is_wanted || !is_of_kind(mutation_names[m], &kinds[k]))
                 continue;
             sim_run_batch(&(struct sim_batch){ .kind = &kinds[k],
                                                .first = first,
@@ -166,7 +167,7 @@ int main(int argc, char **argv)
         for (int m = 0; m < MUTATION_COUNT; m++) {
             if (one != MUTATION_COUNT && one != (enum mutation)m)
                 continue;
-            bool ok = notices((enum mutation)m);
+            bool ok = notices((enum mutation)m, only);
             passed += ok;
             failed += !ok;
         }
