@@ -133,6 +133,8 @@ static struct sim_item *find(const struct sim_books *b, uint64_t qid, uint64_t c
 void sim_books_confirm(struct sim_books *b, uint64_t content, bool ok)
 {
     for (size_t i = lower_bound(b, content); i < b->count && b->items[i].content == content; i++) {
+        if (b->items[i].is_letter)
+            continue;
         b->items[i].is_confirmed = ok;
         b->items[i].is_refused = !ok;
     }
@@ -187,9 +189,12 @@ void sim_books_deliver(struct sim_books *b, uint64_t qid, uint64_t content, uint
         return;
     }
     i->qseq = qseq;
+    i->has_come = true;
     if (i->is_twice)
         return;
-    if (i->is_out)
+    if (i->is_dead)
+        complain(b, i, "is handed out, though rejected");
+    else if (i->is_out)
         complain(b, i, "is handed out twice at a time");
     else if (i->is_settled_safe)
         complain(b, i, "is handed out, though settled for good");
@@ -229,6 +234,16 @@ uint64_t sim_books_settle(struct sim_books *b, uint64_t qid, uint64_t qseq)
     return i->content;
 }
 
+uint64_t sim_books_reject(struct sim_books *b, uint64_t qid, uint64_t qseq)
+{
+    struct sim_item *i = has_qid(&b->dropped, qid) ? NULL : find_out(b, qid, qseq);
+    if (i == NULL || i->letter_to == 0)
+        return sim_books_settle(b, qid, qseq);
+    i->is_out = false;
+    i->is_dead = true;
+    return 0;
+}
+
 void sim_books_settled(struct sim_books *b, uint64_t qid, uint64_t content)
 {
     struct sim_item *i = find(b, qid, content);
@@ -244,6 +259,7 @@ void sim_books_requeue(struct sim_books *b, uint64_t qid, uint64_t qseq, bool se
     if (i == NULL)
         return; /* one of two */
     i->is_out = false;
+    i->returns += seen;
     i->may_be_gone = i->may_be_gone || has_qid(&b->purging, qid);
     i->was_out = i->was_out && (seen || i->was_out_safe);
     i->is_marked = i->is_marked && seen;
@@ -305,6 +321,7 @@ void sim_books_quiet(struct sim_books *b)
         struct sim_item *item = &b->items[i];
         item->is_settled_safe = item->is_settled;
         item->was_out_safe = item->was_out;
+        item->returns_safe = item->returns;
         if (!item->is_confirmed && !item->is_refused && item->confirms && !item->is_gone)
             complain(b, item, "was never confirmed");
     }
@@ -324,7 +341,7 @@ void sim_books_begin(struct sim_books *b, bool was_closed)
 }
 
 void sim_books_see(struct sim_books *b, uint64_t qid, uint64_t content, uint64_t qseq,
-                   uint64_t body_bytes, bool redelivered)
+                   uint64_t body_bytes, uint32_t returns, bool redelivered)
 {
     struct sim_item *i = find(b, qid, content);
     if (i == NULL) {
@@ -337,10 +354,11 @@ void sim_books_see(struct sim_books *b, uint64_t qid, uint64_t content, uint64_t
     if (i->is_seen && (!i->is_last || b->was_closed) && !i->is_twice)
         complain(b, i, "is there twice");
     i->is_twice = i->is_twice || i->is_seen;
-    i->is_seen = true;
+    i->is_seen = i->has_come = true;
+    i->is_dead = false;
     if (i->is_twice)
         i->is_settled = i->is_settled_safe = i->was_out_safe = i->is_gone = false;
-    if (!i->must_last)
+    if (!i->must_last && !i->may_last)
         complain(b, i, "is transient and there");
     else if (i->is_settled_safe)
         complain(b, i, "is back, though settled for good");
@@ -350,10 +368,13 @@ void sim_books_see(struct sim_books *b, uint64_t qid, uint64_t content, uint64_t
         complain(b, i, "is back, and was gone");
     else if (i->body_bytes != body_bytes)
         complain(b, i, "has another length");
+    else if (i->counts_returns && !i->is_twice && returns < i->returns_safe)
+        complain(b, i, "came back more often than is known");
     else if ((i->was_out_safe || i->is_marked) && !redelivered)
         complain(b, i, "is back without the mark");
     else if (b->was_closed && redelivered && !i->was_out && !has_qid(&b->asked, qid))
         complain(b, i, "is marked, and was not handed out");
+    i->returns = i->returns_safe = returns;
     i->was_out = redelivered;
     i->was_out_safe = i->was_out_safe || redelivered;
 }
@@ -364,12 +385,34 @@ static bool is_owed(const struct sim_item *i)
            !i->is_gone;
 }
 
+/* After a crash a dead message may be in both queues, never in none. What a client has had of the
+ * letter is his. */
+static bool has_left_letter(const struct sim_books *b, const struct sim_item *i)
+{
+    const struct sim_item *l = i->letter_to != 0 ? find(b, i->letter_to, i->content) : NULL;
+    return l != NULL && (l->is_seen || !l->must_last || l->is_settled || l->is_twice);
+}
+
+/* It will die once more, and there will be another letter. */
+static void excuse_letter(struct sim_books *b, const struct sim_item *i)
+{
+    struct sim_item *l = i->letter_to != 0 ? find(b, i->letter_to, i->content) : NULL;
+    if (l != NULL && l->has_come)
+        l->is_twice = true;
+}
+
 void sim_books_end(struct sim_books *b)
 {
     for (size_t k = 0; k < b->count; k++) {
         struct sim_item *i = &b->items[k];
-        if (!i->is_seen && is_owed(i))
-            complain(b, i, "was confirmed and is lost");
+        if (!i->is_seen && is_owed(i) && !has_left_letter(b, i))
+            complain(b, i,
+                     i->letter_to != 0 ? "was confirmed, is lost, and left no letter"
+                                       : "was confirmed and is lost");
+        if (i->is_seen)
+            excuse_letter(b, i);
+        if (i->is_letter && !i->has_come)
+            continue;
         i->is_out = i->is_marked = false;
         i->is_gone = i->is_gone || !i->is_seen;
         if (!i->is_seen)
@@ -377,7 +420,7 @@ void sim_books_end(struct sim_books *b)
         if (!i->was_out && !i->is_last)
             judge_place(b, i);
         i->is_settled = false;
-        i->may_be_gone = i->has_ttl;
+        i->may_be_gone = i->may_go;
         i->is_confirmed = true; /* what is there stays */
     }
 }
@@ -404,7 +447,9 @@ void sim_books_drained(struct sim_books *b)
 {
     for (size_t k = 0; k < b->count; k++) {
         struct sim_item *i = &b->items[k];
-        if (i->is_confirmed && !i->is_settled && !i->is_gone && !i->may_be_gone && !i->is_twice)
+        const struct sim_item *l = i->letter_to != 0 ? find(b, i->letter_to, i->content) : NULL;
+        if (i->is_confirmed && !i->is_settled && !i->is_gone && !i->may_be_gone && !i->is_twice &&
+            (l == NULL || !l->has_come))
             complain(b, i, "did not come out of its queue");
     }
 }

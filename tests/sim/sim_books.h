@@ -26,8 +26,16 @@ struct sim_item {
     uint64_t expires_us; /* not to be handed out after that; 0: never */
     uint64_t qseq;       /* where it was seen last */
     uint8_t priority;
-    bool has_ttl;
+    bool counts_returns; /* its queue does */
+    uint32_t returns;
+    uint32_t returns_safe; /* so many are on disk */
+    uint64_t letter_to;    /* its dead letter goes to that queue; 0: it has none */
+    bool is_letter;        /* one that is to come, or has */
+    bool has_come;
+    bool is_dead;   /* a client has rejected it: there is to be a letter */
+    bool may_go;    /* by itself, without a letter: it expires, or its queue is short */
     bool must_last; /* confirmed means on disk */
+    bool may_last;  /* it may be there after a restart all the same */
     bool is_confirmed;
     bool is_refused;      /* not by this queue, perhaps, but by one */
     bool is_out;          /* with a client */
@@ -53,6 +61,8 @@ void sim_books_deliver(struct sim_books *b, uint64_t qid, uint64_t content, uint
                        bool redelivered, bool no_ack, uint64_t now_us);
 /* Returns its content; 0: that is not known. */
 uint64_t sim_books_settle(struct sim_books *b, uint64_t qid, uint64_t qseq);
+/* Rejected: the same, unless there is to be a letter of it; then 0. */
+uint64_t sim_books_reject(struct sim_books *b, uint64_t qid, uint64_t qseq);
 /* The node has said that what was settled is so for good. */
 void sim_books_settled(struct sim_books *b, uint64_t qid, uint64_t content);
 void sim_books_requeue(struct sim_books *b, uint64_t qid, uint64_t qseq, bool seen, bool to_end);
@@ -76,7 +86,7 @@ void sim_books_quiet(struct sim_books *b);
 
 void sim_books_begin(struct sim_books *b, bool was_closed);
 void sim_books_see(struct sim_books *b, uint64_t qid, uint64_t content, uint64_t qseq,
-                   uint64_t body_bytes, bool redelivered);
+                   uint64_t body_bytes, uint32_t returns, bool redelivered);
 void sim_books_end(struct sim_books *b);
 
 /* Messages that are there, as far as the books can tell: at least, at most. */

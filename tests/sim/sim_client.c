@@ -176,20 +176,27 @@ static const struct meta_queue *queue_now(const struct channel *ch, uint64_t qid
     return meta_queue_get(broker_meta(ch->clients->broker), qid);
 }
 
-static bool is_quorum(const struct channel *ch, uint64_t qid)
+/* As it was declared; nothing in particular when it is gone. */
+static const struct sim_queue *known(const struct channel *ch, uint64_t qid)
 {
+    static const struct sim_queue gone = { 0 };
     for (size_t i = 0; i < ch->clients->queue_count; i++)
         if (ch->clients->queues[i].qid == qid)
-            return ch->clients->queues[i].is_quorum;
-    return false;
+            return &ch->clients->queues[i];
+    return &gone;
 }
 
-static uint8_t max_priority(const struct channel *ch, uint64_t qid)
+static const struct sim_queue *the_grave(const struct channel *ch)
 {
     for (size_t i = 0; i < ch->clients->queue_count; i++)
-        if (ch->clients->queues[i].qid == qid)
-            return ch->clients->queues[i].max_priority;
-    return 0;
+        if (ch->clients->queues[i].is_grave)
+            return &ch->clients->queues[i];
+    return NULL;
+}
+
+static bool is_quorum(const struct channel *ch, uint64_t qid)
+{
+    return known(ch, qid)->is_quorum;
 }
 
 static struct sent *add_sent(struct channel *ch, uint64_t content)
@@ -210,24 +217,51 @@ static void judge_sent(struct channel *ch, const struct sent *s)
     sim_books_confirm(ch->clients->books, s->content, !s->is_refused);
 }
 
+static uint64_t shorter(uint64_t a_ms, uint64_t b_ms)
+{
+    return a_ms != 0 && (b_ms == 0 || a_ms < b_ms) ? a_ms : b_ms;
+}
+
+/* What may come of it when it dies. Of a queue that keeps all, what is read back is as what lasts.
+ */
+static void enter_letter(struct channel *ch, const struct sim_item *of, bool is_persistent)
+{
+    const struct sim_queue *grave = the_grave(ch);
+    struct sim_item letter = { .qid = of->letter_to,
+                               .content = of->content,
+                               .body_bytes = of->body_bytes,
+                               .must_last = is_persistent || grave->is_quorum,
+                               .may_last = of->must_last,
+                               .counts_returns = grave->is_quorum,
+                               .is_letter = true,
+                               .is_last = true };
+    sim_books_send(ch->clients->books, &letter);
+}
+
 static void enter(struct channel *ch, const struct sim_publish *p, const struct meta_queue *q)
 {
-    bool quorum = is_quorum(ch, q->qid);
+    const struct sim_queue *to = known(ch, q->qid);
+    uint64_t ttl_ms = shorter(p->ttl_ms, to->ttl_ms);
+    bool may_go = (ttl_ms != 0 || to->may_drop) && !to->has_grave;
     struct sim_item item = {
         .qid = q->qid,
         .content = p->content,
         .body_bytes = p->body_bytes,
         .publisher = ch->publisher,
         .confirms = ch->confirms,
-        .priority = p->priority < max_priority(ch, q->qid) ? p->priority : max_priority(ch, q->qid),
-        .must_last = p->persistent || quorum,
-        .has_ttl = p->ttl_ms != 0,
-        .may_be_gone = p->ttl_ms != 0,
+        .priority = p->priority < to->max_priority ? p->priority : to->max_priority,
+        .must_last = p->persistent || to->is_quorum,
+        .counts_returns = to->is_quorum,
+        .letter_to = to->has_grave ? the_grave(ch)->qid : 0,
+        .may_go = may_go,
+        .may_be_gone = may_go,
     };
     /* A turn has one time, clocks count milliseconds, and mail takes as long as it takes. */
-    if (p->ttl_ms != 0 && q->shard == ch->shard->index)
-        item.expires_us = sim_world_now_us() + (p->ttl_ms + 50) * 1000;
+    if (ttl_ms != 0 && q->shard == ch->shard->index)
+        item.expires_us = sim_world_now_us() + (ttl_ms + 50) * 1000;
     sim_books_send(ch->clients->books, &item);
+    if (item.letter_to != 0)
+        enter_letter(ch, &item, p->persistent);
 }
 
 /* As channel_publish.c hands a message over. */
@@ -333,8 +367,10 @@ static void settle_one(struct channel *ch, const struct held *h, enum port_settl
     struct sim_books *books = ch->clients->books;
     sim_world_say("  %" PRIu64 " settles %" PRIx64 " of %" PRIu64 ": %d", ch->publisher, h->qseq,
                   h->qid, (int)how);
-    if (how == PORT_ACK || how == PORT_DROP)
+    if (how == PORT_ACK)
         note_settling(ch, h->qid, sim_books_settle(books, h->qid, h->qseq));
+    else if (how == PORT_DROP)
+        note_settling(ch, h->qid, sim_books_reject(books, h->qid, h->qseq));
     else
         sim_books_requeue(books, h->qid, h->qseq, how != PORT_REQUEUE_UNSEEN,
                           how == PORT_REQUEUE && is_quorum(ch, h->qid));

@@ -17,6 +17,10 @@ struct sim_queue {
     uint32_t shard;
     uint8_t max_priority;
     bool is_quorum;
+    bool is_grave;   /* where dead letters go */
+    bool has_grave;  /* its dead leave letters there */
+    bool may_drop;   /* it has a length, and lets the oldest go */
+    uint64_t ttl_ms; /* of its messages; 0: none */
     bool is_there;   /* it was said so */
     bool is_leaving; /* its deletion was asked for */
 };

@@ -28,12 +28,14 @@ static uint64_t read_content(const struct msg_record *m, bool is_plain)
 {
     uint8_t names[SIM_NAMES_BYTES], props[SIM_PROPS_MAX];
     uint64_t content;
-    if (m->names.len != SIM_NAMES_BYTES)
+    struct wire w = wire_over(m->names);
+    struct slice exchange = wire_shortstr(&w), key = wire_shortstr(&w);
+    if (w.ran_out || key.len != sizeof content || (is_plain && exchange.len != 0))
         return UINT64_MAX;
-    memcpy(&content, m->names.ptr + 2, sizeof content);
+    memcpy(&content, key.ptr, sizeof content);
     sim_names(names, content);
     sim_props(props, content);
-    bool is_good = slice_eq(m->names, slice_of(names, sizeof names)) &&
+    bool is_good = (!is_plain || slice_eq(m->names, slice_of(names, sizeof names))) &&
                    (!is_plain || slice_eq(m->props, slice_of(props, sim_props_bytes(content)))) &&
                    ((m->flags & MSG_LARGE) != 0 || sim_is_body(m->body, content));
     return is_good ? content : UINT64_MAX;

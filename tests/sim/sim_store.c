@@ -8,6 +8,7 @@
 #include "shard.h"
 #include "sim_client.h"
 #include "sim_found.h"
+#include "sim_spoil.h"
 #include "sim_world.h"
 #include "store/store.h"
 
@@ -53,7 +54,11 @@ struct plan {
     unsigned transient_per_mille;
     unsigned ttl_per_mille;
     unsigned fence_per_mille;
+    unsigned spoil_per_mille;
+    unsigned grave_per_mille; /* queues that leave letters; 0: there is no grave */
+    unsigned limit_per_mille; /* queues that have a length, or let their messages expire */
     bool settles_all_kinds;
+    bool starves;
     enum broker_sync sync;
 };
 
@@ -73,6 +78,7 @@ struct sim_store {
     uint64_t next_name;
     LIST_HEAD(, wish) wishes; /* that are not answered */
     bool was_closed;
+    bool has_grave;   /* it is bound */
     bool may_be_full; /* in this life */
 };
 
@@ -115,11 +121,15 @@ static void draw_plan(struct sim_store *s)
     p->crash_per_mille = pick(s, chances, ARRAY_COUNT(chances));
     p->fault_per_mille = pick(s, chances, ARRAY_COUNT(chances));
     p->start_crash_per_mille = pick(s, chances, ARRAY_COUNT(chances));
-    p->large_per_mille = pick(s, chances, ARRAY_COUNT(chances)) / 20;
+    p->large_per_mille = comes(s, 100) ? 200 : pick(s, chances, ARRAY_COUNT(chances)) / 20;
     p->transient_per_mille = pick(s, chances, ARRAY_COUNT(chances));
     p->ttl_per_mille = pick(s, chances, ARRAY_COUNT(chances)) / 4;
     p->fence_per_mille = pick(s, chances, ARRAY_COUNT(chances));
+    p->spoil_per_mille = pick(s, chances, ARRAY_COUNT(chances));
+    p->grave_per_mille = p->queue_count > 1 && comes(s, 500) ? 600 : 0;
+    p->limit_per_mille = pick(s, chances, ARRAY_COUNT(chances)) / 2;
     p->settles_all_kinds = comes(s, 600);
+    p->starves = comes(s, 400);
     p->sync = comes(s, 100) ? BROKER_SYNC_NONE : BROKER_SYNC_ALWAYS;
 }
 
@@ -171,8 +181,10 @@ struct wish {
     LIST_ENTRY(wish) entry;
     struct sim_store *sim;
     struct sim_queue *queue;
-    bool is_delete;
+    enum meta_op op;
 };
+
+static void bind_grave(struct sim_store *s, struct sim_queue *q);
 
 static void on_wish(struct control_op *op)
 {
@@ -181,7 +193,10 @@ static void on_wish(struct control_op *op)
     struct sim_queue *q = w->queue;
     LIST_REMOVE(w, entry);
     bool ok = op->verdict == META_DONE;
-    if (ok && w->is_delete) {
+    if (w->op == META_BIND) {
+        s->has_grave = ok;
+        sim_world_say("%s is the grave%s", q->name, ok ? "" : ", perhaps");
+    } else if (ok && w->op == META_QUEUE_DELETE) {
         sim_world_say("queue %" PRIu64 " is deleted", q->qid);
         sim_books_drop_queue(s->books, q->qid);
         q->qid = 0;
@@ -191,16 +206,19 @@ static void on_wish(struct control_op *op)
         q->is_there = true;
         sim_world_say("queue %s is %" PRIu64, q->name, q->qid);
     }
-    q->is_leaving = !ok; /* the node has failed: it may have been done or not */
+    if (w->op != META_BIND)
+        q->is_leaving = !ok; /* the node has failed: it may have been done or not */
+    bool is_new_grave = ok && w->op == META_QUEUE_DECLARE && q->is_grave;
     control_op_free(&op);
     mem_free(w);
+    if (is_new_grave)
+        bind_grave(s, q);
 }
 
-static void send_wish(struct sim_store *s, struct sim_queue *q, const struct meta_cmd *cmd,
-                      bool is_delete)
+static void send_wish(struct sim_store *s, struct sim_queue *q, const struct meta_cmd *cmd)
 {
     struct wish *w = mem_zalloc(sizeof *w);
-    *w = (struct wish){ .sim = s, .queue = q, .is_delete = is_delete };
+    *w = (struct wish){ .sim = s, .queue = q, .op = cmd->op };
     LIST_INSERT_HEAD(&s->wishes, w, entry);
     struct control_op *op = control_op_new(cmd);
     op->reply_to = broker_shard(s->node, 0)->loop;
@@ -209,11 +227,42 @@ static void send_wish(struct sim_store *s, struct sim_queue *q, const struct met
     control_send(broker_control(s->node), &op);
 }
 
+#define GRAVE_EXCHANGE "amq.fanout"
+
+/* All that dies goes there, whatever its key. */
+static void bind_grave(struct sim_store *s, struct sim_queue *q)
+{
+    struct meta_cmd cmd = { .op = META_BIND, .vhost_id = sim_node_vhost(s->node), .conn = 1 };
+    cmd.bind.source = slice_str(GRAVE_EXCHANGE);
+    cmd.bind.destination = slice_str(q->name);
+    send_wish(s, q, &cmd);
+}
+
+/* Of one that is no grave. */
+static void draw_limits(struct sim_store *s, struct sim_queue *q, struct wire_out *w)
+{
+    q->has_grave = s->has_grave && comes(s, s->plan.grave_per_mille);
+    q->ttl_ms = comes(s, s->plan.limit_per_mille) ? 1 + below(s, 3000) : 0;
+    bool has_length = comes(s, s->plan.limit_per_mille);
+    bool refuses = has_length && comes(s, 500);
+    q->may_drop = has_length && !refuses;
+    if (q->has_grave)
+        amqp_table_put_text(w, "x-dead-letter-exchange", GRAVE_EXCHANGE);
+    if (q->ttl_ms != 0)
+        amqp_table_put_i32(w, "x-message-ttl", (int32_t)q->ttl_ms);
+    if (has_length)
+        amqp_table_put_i32(w, "x-max-length", 1 + (int32_t)below(s, 40));
+    if (refuses)
+        amqp_table_put_text(w, "x-overflow", "reject-publish");
+}
+
 static void declare_queue(struct sim_store *s, struct sim_queue *q)
 {
+    if (q->is_grave && q->is_there && !q->is_leaving && !s->has_grave)
+        bind_grave(s, q); /* the node died before it was */
     if (q->qid != 0 || q->is_leaving)
         return;
-    uint8_t room[128];
+    uint8_t room[256];
     struct wire_out w = wire_out_over(room, sizeof room);
     (void)snprintf(q->name, sizeof q->name, "q%" PRIu64, ++s->next_name);
     q->is_quorum = comes(s, 250);
@@ -223,19 +272,22 @@ static void declare_queue(struct sim_store *s, struct sim_queue *q)
         amqp_table_put_text(&w, "x-queue-type", "quorum");
     if (q->max_priority != 0)
         amqp_table_put_i32(&w, "x-max-priority", q->max_priority);
+    if (!q->is_grave)
+        draw_limits(s, q, &w);
     struct meta_cmd cmd = { .op = META_QUEUE_DECLARE,
                             .vhost_id = sim_node_vhost(s->node),
                             .conn = 1,
                             .name = slice_str(q->name) };
     cmd.queue_declare.durable = true;
     cmd.queue_declare.args = wire_out_slice(&w);
-    sim_world_say("declare %s%s", q->name, q->is_quorum ? ", quorum" : "");
-    send_wish(s, q, &cmd, false);
+    sim_world_say("declare %s%s%s%s", q->name, q->is_quorum ? ", quorum" : "",
+                  q->has_grave ? ", leaves letters" : "", q->may_drop ? ", drops" : "");
+    send_wish(s, q, &cmd);
 }
 
 static void delete_queue(struct sim_store *s, struct sim_queue *q)
 {
-    if (!q->is_there || q->is_leaving)
+    if (!q->is_there || q->is_leaving || q->is_grave)
         return;
     struct meta_cmd cmd = { .op = META_QUEUE_DELETE,
                             .vhost_id = sim_node_vhost(s->node),
@@ -245,7 +297,7 @@ static void delete_queue(struct sim_store *s, struct sim_queue *q)
     sim_world_say("delete %s", q->name);
     q->is_leaving = true;
     sim_books_purge(s->books, q->qid);
-    send_wish(s, q, &cmd, true);
+    send_wish(s, q, &cmd);
 }
 
 /* After a start: which are there? */
@@ -297,8 +349,11 @@ static void publish(struct sim_store *s)
     size_t first = below(s, s->plan.queue_count), want = comes(s, 700) ? 1 : 1 + below(s, 4);
     for (size_t i = 0; i < s->plan.queue_count && p.count < want; i++) {
         const struct sim_queue *q = &s->queues[(first + i) % s->plan.queue_count];
-        if (q->is_there)
+        bool is_alone = q->has_grave; /* of one message one letter */
+        if (q->is_there && (!is_alone || p.count == 0))
             p.qids[p.count++] = q->qid;
+        if (is_alone && p.count != 0)
+            break;
     }
     if (p.count == 0)
         return;
@@ -327,7 +382,7 @@ static void set_pressure(struct sim_store *s)
 static void get(struct sim_store *s, const struct sim_queue *q)
 {
     struct channel *ch = a_channel(s);
-    bool no_ack = comes(s, 200);
+    bool no_ack = !q->is_grave && comes(s, 200);
     uint64_t qid = q->qid;
     sim_client_get(ch, qid, no_ack);
     if (!no_ack)
@@ -349,7 +404,8 @@ static void act(struct sim_store *s, enum act what)
     case ACT_CONSUME:
         if (q != NULL) {
             sim_world_say("consume %" PRIu64, q->qid);
-            sim_client_consume(a_channel(s), q->qid, 1 + (uint32_t)below(s, 20), comes(s, 100));
+            sim_client_consume(a_channel(s), q->qid, 1 + (uint32_t)below(s, 20),
+                               !q->is_grave && comes(s, 100));
         }
         return;
     case ACT_CANCEL:
@@ -364,7 +420,7 @@ static void act(struct sim_store *s, enum act what)
                           s->plan.settles_all_kinds, comes(s, s->plan.fence_per_mille));
         return;
     case ACT_PURGE:
-        if (q != NULL) {
+        if (q != NULL && !q->is_grave) {
             sim_world_say("purge %" PRIu64, q->qid);
             sim_client_purge(a_channel(s), q->qid);
         }
@@ -410,7 +466,7 @@ static enum act next_act(struct sim_store *s)
 static void on_seen(const struct sim_seen *seen, void *arg)
 {
     struct sim_store *s = arg;
-    sim_books_see(s->books, seen->qid, seen->content, seen->qseq, seen->body_bytes,
+    sim_books_see(s->books, seen->qid, seen->content, seen->qseq, seen->body_bytes, seen->returns,
                   seen->redelivered);
 }
 
@@ -462,6 +518,7 @@ static bool start_node(struct sim_store *s, bool is_armed)
 {
     struct err err;
     sim_world_interleave(s->plan.interleave);
+    sim_world_starve(s->plan.starves);
     sim_disk_arm(s->disk, &(struct sim_faults){ .crash_at = is_armed ? 1 + below(s, 150) : 0 });
     s->report->restarts++;
     s->node = sim_node_new(&(struct sim_node_setup){ .disk = s->disk,
@@ -529,8 +586,12 @@ static void live(struct sim_store *s)
 {
     unsigned steps = 1 + (unsigned)below(s, s->plan.steps);
     arm(s);
-    for (unsigned i = 0; i < s->plan.queue_count; i++)
+    /* The last one first: others may want to leave their dead there. */
+    for (unsigned i = s->plan.queue_count; i-- != 0;) {
         declare_queue(s, &s->queues[i]);
+        if (s->queues[i].is_grave)
+            run_for(s, 20000);
+    }
     run_for(s, 20000);
     for (unsigned i = 0; i < steps && !is_over(s); i++) {
         s->report->steps++;
@@ -556,6 +617,8 @@ static void end_life(struct sim_store *s)
     bool ok = free_node(s);
     s->was_closed = is_orderly && ok && !sim_disk_is_down(s->disk);
     sim_disk_reboot(s->disk, a_survival(s));
+    if (comes(s, s->plan.spoil_per_mille))
+        sim_world_say("the index of %u is spoilt", sim_spoil_index(s->disk, &s->chance));
 }
 
 /* ---- the end: everything comes out, and the disk becomes empty --------------------------------
@@ -571,6 +634,8 @@ static void drain(struct sim_store *s)
     for (unsigned i = 0; i < s->plan.queue_count; i++) {
         const struct sim_queue *q = &s->queues[i];
         uint64_t empties = sim_client_empties(ch);
+        if (q->is_grave)
+            run_for(s, QUIET_US); /* what is on its way there */
         for (int n = 0; q->is_there && sim_client_empties(ch) == empties && !is_over(s); n++) {
             sim_client_get(ch, q->qid, false);
             run_for(s, 2000);
@@ -635,6 +700,7 @@ bool sim_store_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_report
     sim_world_trace(trace, arg);
     rng_init(&s->chance, seed);
     draw_plan(s);
+    s->queues[s->plan.queue_count - 1].is_grave = s->plan.grave_per_mille != 0;
     s->disk = sim_disk_new(seed ^ UINT64_C(0xD15C), trace, arg);
     sim_disk_on_wait(s->disk, sim_world_yield);
     s->books = sim_books_new();

@@ -59,6 +59,8 @@ static struct {
     TAILQ_HEAD(, loop) loops;
     uint64_t now_us;
     unsigned interleave;
+    bool starves;
+    const struct loop *starved; /* for now: hardly ever runs while somebody else could */
     void (*trace)(const char *line, void *arg);
     void *trace_arg;
     bool is_on;
@@ -73,6 +75,8 @@ void sim_world_begin(uint64_t seed)
     TAILQ_INIT(&world.loops);
     world.now_us = 1000000;
     world.interleave = 0;
+    world.starves = false;
+    world.starved = NULL;
     world.is_on = true;
 }
 
@@ -116,6 +120,12 @@ void sim_world_pass(uint64_t us)
 void sim_world_interleave(unsigned per_mille)
 {
     world.interleave = per_mille;
+}
+
+void sim_world_starve(bool on)
+{
+    world.starves = on;
+    world.starved = NULL;
 }
 
 uint64_t sim_world_below(uint64_t bound)
@@ -292,13 +302,36 @@ static size_t loops_ready(void)
     return count;
 }
 
-static void run_loop(size_t index)
+static struct loop *ready_loop(size_t index)
 {
     struct loop *l;
     TAILQ_FOREACH (l, &world.loops, entry)
         if (is_ready(l) && index-- == 0)
             break;
-    run_turn(l);
+    return l;
+}
+
+/* Another one starves, or none. */
+static void change_starved(void)
+{
+    size_t count = loops_ready();
+    world.starved = count != 0 && rng_chance(&world.chance, 700)
+                        ? ready_loop(rng_below(&world.chance, count))
+                        : NULL;
+}
+
+/* Which of `count`, of whom those from `loops_from` on are loops. */
+static size_t pick_one(size_t count, size_t loops_from)
+{
+    size_t pick = rng_below(&world.chance, count);
+    if (!world.starves)
+        return pick;
+    if (rng_chance(&world.chance, 10))
+        change_starved();
+    for (int n = 0; n < 4 && pick >= loops_from && ready_loop(pick - loops_from) == world.starved;
+         n++)
+        pick = rng_below(&world.chance, count);
+    return pick;
 }
 
 /* One of those that could run now; false: there is none. */
@@ -312,7 +345,7 @@ static bool run_somebody(void)
         return false;
 
     struct loop *was = current;
-    size_t pick = rng_below(&world.chance, count);
+    size_t pick = pick_one(count, fibers + jobs);
     world.now_us += 1 + rng_below(&world.chance, 20);
     if (pick < fibers) {
         current = NULL;
@@ -320,7 +353,7 @@ static bool run_somebody(void)
     } else if (pick < fibers + jobs) {
         sim_work_begin(pick - fibers);
     } else {
-        run_loop(pick - fibers - jobs);
+        run_turn(ready_loop(pick - fibers - jobs));
     }
     current = was;
     return true;

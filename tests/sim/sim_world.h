@@ -35,6 +35,10 @@ void sim_world_pass(uint64_t us);
 /* How often yields let others run, of 1000; 0 for none. */
 void sim_world_interleave(unsigned per_mille);
 
+/* Now and then one of the loops hardly runs for a while, as on a machine that has other things to
+ * do. */
+void sim_world_starve(bool on);
+
 /* The history, a line at a time, with the time in front; NULL: nobody reads it. */
 void sim_world_trace(void (*fn)(const char *line, void *arg), void *arg);
 void sim_world_say(const char *fmt, ...) PRINTF_LIKE(1, 2);
