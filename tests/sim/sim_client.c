@@ -563,13 +563,6 @@ struct channel *channel_find(struct shard *s, const struct port_channel_ref *ref
     return NULL;
 }
 
-bool channel_has_room(struct channel *ch, uint64_t consumer)
-{
-    (void)ch;
-    (void)consumer;
-    return true;
-}
-
 static void take(struct channel *ch, uint64_t qid, uint64_t qseq, uint32_t shard, uint64_t consumer,
                  const struct message *m, bool redelivered, bool no_ack)
 {
@@ -616,18 +609,6 @@ bool channel_offer(struct channel *ch, uint64_t consumer, uint64_t qseq, struct 
         return false;
     channel_deliver(ch, consumer, qseq, m, redelivered);
     return true;
-}
-
-void channel_on_resumed(struct channel *ch, uint64_t consumer)
-{
-    (void)ch;
-    (void)consumer;
-}
-
-void channel_on_served(struct channel *ch, uint64_t consumer)
-{
-    (void)ch;
-    (void)consumer;
 }
 
 static void end_sub(struct channel *ch, uint64_t consumer)
@@ -681,31 +662,4 @@ void channel_on_durable(struct channel *ch, uint64_t first, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
         answer(ch, first + i, true);
-}
-
-void channel_reply(struct shard *s, const struct reply_address *to, struct message *m)
-{
-    (void)s;
-    (void)to;
-    (void)m;
-}
-
-bool channel_takes_replies(struct shard *s, const struct reply_address *to)
-{
-    (void)s;
-    (void)to;
-    return false;
-}
-
-void channel_on_reply_known(struct channel *ch, bool known)
-{
-    (void)ch;
-    (void)known;
-}
-
-void connection_on_forwarded(struct shard *s, uint64_t connection, uint64_t octets)
-{
-    (void)s;
-    (void)connection;
-    (void)octets;
 }

@@ -8,6 +8,7 @@
 #include "shard.h"
 #include "sim_client.h"
 #include "sim_found.h"
+#include "sim_plan.h"
 #include "sim_spoil.h"
 #include "sim_world.h"
 #include "store/store.h"
@@ -16,55 +17,13 @@
 #include <stdio.h>
 #include <sys/queue.h>
 
-#define QUEUES_MAX   5u
 #define CHANNELS_MAX 8u
 #define QUIET_US     UINT64_C(1000000)
 #define STEPS_MAX    200000u
 
-enum act {
-    ACT_PUBLISH,
-    ACT_CONSUME,
-    ACT_CANCEL,
-    ACT_GET,
-    ACT_SETTLE,
-    ACT_PURGE,
-    ACT_DELETE,
-    ACT_DECLARE,
-    ACT_PRESS,
-    ACT_RUN,
-    ACT_PASS,
-    ACT_QUIET,
-    ACTS,
-};
-
-struct plan {
-    unsigned weights[ACTS];
-    unsigned weight_sum;
-    uint32_t shards;
-    uint32_t segment_bytes;
-    unsigned queue_count;
-    uint64_t body_max;
-    unsigned lives;
-    unsigned steps;
-    unsigned interleave;
-    unsigned crash_per_mille;
-    unsigned fault_per_mille;
-    unsigned start_crash_per_mille;
-    unsigned large_per_mille;
-    unsigned transient_per_mille;
-    unsigned ttl_per_mille;
-    unsigned fence_per_mille;
-    unsigned spoil_per_mille;
-    unsigned grave_per_mille; /* queues that leave letters; 0: there is no grave */
-    unsigned limit_per_mille; /* queues that have a length, or let their messages expire */
-    bool settles_all_kinds;
-    bool starves;
-    enum broker_sync sync;
-};
-
 struct sim_store {
     struct rng chance;
-    struct plan plan;
+    struct sim_plan plan;
     struct sim_report *report;
     struct sim_disk *disk;
     struct sim_books *books;
@@ -72,7 +31,7 @@ struct sim_store {
     struct sim_clients *clients;
     struct channel *channels[CHANNELS_MAX];
     size_t channel_count;
-    struct sim_queue queues[QUEUES_MAX];
+    struct sim_queue queues[SIM_QUEUES_MAX];
     uint64_t next_content;
     uint64_t next_publisher;
     uint64_t next_name;
@@ -95,42 +54,6 @@ static bool comes(struct sim_store *s, unsigned per_mille)
 static unsigned pick(struct sim_store *s, const unsigned *of, size_t count)
 {
     return of[below(s, count)];
-}
-
-static void draw_plan(struct sim_store *s)
-{
-    static const unsigned weights[] = { 0, 1, 4, 16 };
-    static const unsigned chances[] = { 0, 0, 100, 600 };
-    struct plan *p = &s->plan;
-    for (int i = 0; i < ACTS; i++)
-        p->weights[i] = pick(s, weights, ARRAY_COUNT(weights));
-    p->weights[ACT_PUBLISH] += 4;
-    p->weights[ACT_RUN] += 4;
-    p->weights[ACT_DELETE] /= 4;
-    p->weights[ACT_PURGE] /= 4;
-    p->weights[ACT_QUIET] /= 4;
-    for (int i = 0; i < ACTS; i++)
-        p->weight_sum += p->weights[i];
-    p->shards = 1 + (uint32_t)below(s, 2);
-    p->segment_bytes = 4096 * (40 + (uint32_t)below(s, 40));
-    p->queue_count = 1 + (unsigned)below(s, QUEUES_MAX);
-    p->body_max = pick(s, (const unsigned[]){ 50, 2000, 20000 }, 3);
-    p->lives = 2 + (unsigned)below(s, 4);
-    p->steps = 50 + (unsigned)below(s, 500);
-    p->interleave = pick(s, chances, ARRAY_COUNT(chances));
-    p->crash_per_mille = pick(s, chances, ARRAY_COUNT(chances));
-    p->fault_per_mille = pick(s, chances, ARRAY_COUNT(chances));
-    p->start_crash_per_mille = pick(s, chances, ARRAY_COUNT(chances));
-    p->large_per_mille = comes(s, 100) ? 200 : pick(s, chances, ARRAY_COUNT(chances)) / 20;
-    p->transient_per_mille = pick(s, chances, ARRAY_COUNT(chances));
-    p->ttl_per_mille = pick(s, chances, ARRAY_COUNT(chances)) / 4;
-    p->fence_per_mille = pick(s, chances, ARRAY_COUNT(chances));
-    p->spoil_per_mille = pick(s, chances, ARRAY_COUNT(chances));
-    p->grave_per_mille = p->queue_count > 1 && comes(s, 500) ? 600 : 0;
-    p->limit_per_mille = pick(s, chances, ARRAY_COUNT(chances)) / 2;
-    p->settles_all_kinds = comes(s, 600);
-    p->starves = comes(s, 400);
-    p->sync = comes(s, 100) ? BROKER_SYNC_NONE : BROKER_SYNC_ALWAYS;
 }
 
 static enum sim_survival a_survival(struct sim_store *s)
@@ -394,7 +317,7 @@ static void get(struct sim_store *s, const struct sim_queue *q)
         sim_books_loosen(s->books, qid);
 }
 
-static void act(struct sim_store *s, enum act what)
+static void act(struct sim_store *s, enum sim_act what)
 {
     struct sim_queue *q = a_queue(s);
     switch (what) {
@@ -451,13 +374,13 @@ static void act(struct sim_store *s, enum act what)
     UNREACHABLE("act");
 }
 
-static enum act next_act(struct sim_store *s)
+static enum sim_act next_act(struct sim_store *s)
 {
     uint64_t at = below(s, s->plan.weight_sum);
     int what = 0;
     while (at >= s->plan.weights[what])
         at -= s->plan.weights[what++];
-    return (enum act)what;
+    return (enum sim_act)what;
 }
 
 /* ---- a life -----------------------------------------------------------------------------------
@@ -699,7 +622,7 @@ bool sim_store_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_report
     sim_world_begin(seed);
     sim_world_trace(trace, arg);
     rng_init(&s->chance, seed);
-    draw_plan(s);
+    sim_plan_draw(&s->plan, &s->chance);
     s->queues[s->plan.queue_count - 1].is_grave = s->plan.grave_per_mille != 0;
     s->disk = sim_disk_new(seed ^ UINT64_C(0xD15C), trace, arg);
     sim_disk_on_wait(s->disk, sim_world_yield);
