@@ -21,13 +21,18 @@ static const char *method_name(const struct mgmt_call *c)
 static void on_answer(uint16_t node, const struct http_answer *a, const struct err *why, void *arg)
 {
     struct mgmt_call *c = arg;
-    (void)node;
-    if (a == NULL)
-        mgmt_refuse(c, 503, "service_unavailable", why->text);
-    else if (a->body.len == 0)
+    char name[META_NAME_MAX + 1], room[META_TEXT_MAX];
+    struct text reason = text_over(room, sizeof room);
+    if (a == NULL && mgmt_peers_name(c->m->peers, node, name))
+        text_put(&reason, "node '%s' does not answer: ", name);
+    if (a == NULL) {
+        text_str(&reason, why->text);
+        mgmt_refuse(c, 503, "service_unavailable", room);
+    } else if (a->body.len == 0) {
         mgmt_reply_empty(c, a->status);
-    else
+    } else {
         mgmt_reply_octets(c, a->status, "application/json", text_view(&a->body));
+    }
 }
 
 void mgmt_forward(struct mgmt_call *c, uint16_t node)
