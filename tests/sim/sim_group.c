@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define OPS_MAX          8u /* that one node waits for */
-#define IMAGES_MAX       4096u
+#define IMAGES_MAX       65536u
 #define AGAIN_US         200000
 #define NAMES            12u
 #define NAMES_OF_CLUSTER 3u /* few, so that much happens to each */
