@@ -1,5 +1,6 @@
 /* Commands on the metadata as a log or another node has them: what is taken is written again as it
- * was, and may be replayed without breaking anything, whatever it says. */
+ * was (of an older version: as of today), and may be replayed without breaking anything, whatever
+ * it says. */
 #include "base/check.h"
 #include "base/mem.h"
 #include "cluster/meta_wire.h"
@@ -12,14 +13,32 @@ static void free_now(void *arg, void *ptr, void (*free_fn)(void *ptr))
     free_fn(ptr);
 }
 
-static void write_again(const struct meta_cmd *cmd, uint64_t id, struct slice was)
+static uint8_t *write_down(const struct meta_cmd *cmd, uint64_t id, size_t size)
 {
-    size_t size = meta_wire_size(cmd);
-    CHECK(size == was.len);
     uint8_t *room = mem_alloc(size);
     struct wire_out w = wire_out_over(room, size);
     meta_wire_put(&w, cmd, id);
-    CHECK(!w.overflow && slice_eq(wire_out_slice(&w), was));
+    CHECK(!w.overflow && wire_out_slice(&w).len == size);
+    return room;
+}
+
+/* What an older version wrote has fewer fields: it is written as of today, and that stays. */
+static void write_again(const struct meta_cmd *cmd, uint64_t id, struct slice was)
+{
+    size_t size = meta_wire_size(cmd);
+    uint8_t *room = write_down(cmd, id, size);
+    if (size == was.len) {
+        CHECK(slice_eq(slice_of(room, size), was));
+    } else {
+        struct meta_cmd now;
+        uint64_t same_id;
+        struct wire w = wire_over(slice_of(room, size));
+        CHECK(size > was.len && meta_wire_take(&w, &now, &same_id) && same_id == id &&
+              meta_wire_size(&now) == size);
+        uint8_t *again = write_down(&now, id, size);
+        CHECK(slice_eq(slice_of(again, size), slice_of(room, size)));
+        mem_free(again);
+    }
     mem_free(room);
 }
 
