@@ -509,9 +509,9 @@ bool far_channels_wake(struct far_world *w)
 
 void far_lose(struct far_world *w)
 {
-    struct far_session *s = w->sessions[w->session_count - 1];
     if (!w->has_link)
         return;
+    struct far_session *s = w->sessions[w->session_count - 1];
     far_say(w, "session %u is over", s->index);
     w->has_link = false;
     s->asker_is_gone = true;
