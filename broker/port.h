@@ -129,8 +129,9 @@ void port_settled(struct shard *s);
 void port_fence_begin(struct shard *s);
 MUST_CHECK uint32_t port_fence(struct shard *s, const struct port_channel_ref *from, bool durable);
 
-/* The same for other nodes alone, whenever they were told something: what shards of this node are
- * told they do before what they are told later, whoever says it. */
+/* The same for other nodes alone that the connection has dealt with, whenever they were told
+ * something: what shards of this node are told they do before what they are told later, whoever
+ * says it. */
 MUST_CHECK uint32_t port_fence_away(struct shard *s, const struct port_channel_ref *from);
 
 /* The same for all shards of this node, whenever they were told something. */

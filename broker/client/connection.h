@@ -31,6 +31,9 @@ struct written_to {
     uint8_t name[META_NAME_MAX];
 };
 
+/* Other nodes that a connection has dealt with, a bit each: see late_answer.h. */
+#define LATE_ANSWER_WORDS 4u
+
 struct connection {
     struct shard *shard;
     uint64_t id;
@@ -53,17 +56,18 @@ struct connection {
     uint32_t channel_count;
     uint32_t incarnations;                 /* channels opened so far */
     LIST_HEAD(, late_answer) late_answers; /* empty when zeroed */
-    struct channel_list confirming;        /* have confirms to send at the turn's end */
-    struct channel_list assembling;        /* hold slices of the input */
-    struct channel_list hungry;            /* have consumers that wait for room */
-    uint64_t forwarded_bytes;              /* published, on their way to queues of other shards */
-    uint64_t connected_ms;                 /* wall time; 0 before connection.open-ok */
-    uint64_t unblocked_at_ms;              /* silence is counted from here at the earliest */
-    unsigned waiting;                      /* answers that what follows must not overtake */
-    unsigned contents;                     /* channels in the middle of a message */
-    size_t copies; /* this turn, of what was published: one for each queue */
-    bool blocked;  /* memory is short: it is not read from */
-    bool held;     /* the disk is behind: what it publishes waits */
+    uint64_t nodes_used[LATE_ANSWER_WORDS];
+    struct channel_list confirming; /* have confirms to send at the turn's end */
+    struct channel_list assembling; /* hold slices of the input */
+    struct channel_list hungry;     /* have consumers that wait for room */
+    uint64_t forwarded_bytes;       /* published, on their way to queues of other shards */
+    uint64_t connected_ms;          /* wall time; 0 before connection.open-ok */
+    uint64_t unblocked_at_ms;       /* silence is counted from here at the earliest */
+    unsigned waiting;               /* answers that what follows must not overtake */
+    unsigned contents;              /* channels in the middle of a message */
+    size_t copies;                  /* this turn, of what was published: one for each queue */
+    bool blocked;                   /* memory is short: it is not read from */
+    bool held;                      /* the disk is behind: what it publishes waits */
     bool said_blocked;
     bool knows_permission;
     bool in_vhost_tally;

@@ -31,6 +31,28 @@ static struct late_answer *await(struct connection *c, uint16_t number)
     return a;
 }
 
+static uint64_t *word_of(struct connection *c, uint16_t node, uint64_t *bit)
+{
+    unsigned number = node % (LATE_ANSWER_WORDS * 64);
+    *bit = (uint64_t)1 << number % 64;
+    return &c->nodes_used[number / 64];
+}
+
+void late_answer_note(struct shard *s, const struct port_channel_ref *from, uint16_t node)
+{
+    uint64_t bit;
+    struct connection *c = connection_find(s, from->connection);
+    if (c != NULL)
+        *word_of(c, node, &bit) |= bit;
+}
+
+bool late_answer_concerns(struct shard *s, const struct port_channel_ref *from, uint16_t node)
+{
+    uint64_t bit;
+    struct connection *c = connection_find(s, from->connection);
+    return c != NULL && (*word_of(c, node, &bit) & bit) != 0;
+}
+
 void late_answer_send(struct connection *c, uint16_t channel, const struct amqp_method *m)
 {
     struct late_answer *a = await(c, channel);

@@ -22,6 +22,13 @@ MUST_CHECK bool late_answer_release(struct connection *c, void (*then)(struct co
 /* One of those that were asked has done all. False: no answer here waits for this one. */
 MUST_CHECK bool late_answer_on_fenced(struct shard *s, const struct port_channel_ref *ref);
 
+/* A client of this channel has said something to another node, or asked it. What a connection may
+ * wait for are those alone: a node that is silent holds up nobody else. (Two nodes whose numbers
+ * are alike but for a multiple of 256 count as one.) */
+void late_answer_note(struct shard *s, const struct port_channel_ref *from, uint16_t node);
+MUST_CHECK bool late_answer_concerns(struct shard *s, const struct port_channel_ref *from,
+                                     uint16_t node);
+
 /* The connection ends. */
 void late_answers_free(struct connection *c);
 

@@ -55,7 +55,7 @@ void remote_wake(struct shard *s, uint32_t where, uint64_t consumer, uint32_t cr
 void remote_abandon(struct shard *s, uint32_t where, uint64_t qid, uint64_t consumer);
 void remote_fence_begin(struct shard *s);
 uint32_t remote_fence(struct shard *s, const struct port_channel_ref *from, bool durable);
-/* Of all nodes where something may not be done yet. */
+/* Of the nodes that this connection has dealt with, and where something may not be done yet. */
 uint32_t remote_fence_undone(struct shard *s, const struct port_channel_ref *from);
 
 /* As in port_reply.h, of a channel of that node, which is another one; false: it cannot be reached.

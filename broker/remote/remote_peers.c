@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "broker.h"
 #include "client/channel_port.h"
+#include "client/late_answer.h"
 #include "cluster/meta_node.h"
 #include "doorway.h"
 #include "hosted.h"
@@ -340,6 +341,7 @@ void remote_publish(struct shard *s, const struct meta_queue *to, struct message
                     const struct port_channel_ref *from, uint64_t number)
 {
     struct remote_peer *p = need(s, to->node);
+    late_answer_note(s, from, to->node);
     s->publishing_away += !p->is_publishing;
     p->is_publishing = true;
     remote_client_publish(p->client, to->qid, m, from, number);
@@ -359,6 +361,7 @@ void remote_ask(struct shard *s, struct port_request **r)
 {
     struct remote_peer *p = find_alive(s, (*r)->where);
     if (p != NULL) {
+        late_answer_note(s, &(*r)->from, p->node);
         remote_client_ask(need(s, p->node)->client, r);
         return;
     }
@@ -425,7 +428,8 @@ uint32_t remote_fence_undone(struct shard *s, const struct port_channel_ref *fro
     uint32_t asked = 0;
     size_t at = 0;
     for (struct remote_peer *p; (p = idmap_next(&s->remotes->peers, &at)) != NULL;) {
-        if (p->link == NULL || remote_client_is_done(p->client))
+        if (p->link == NULL || remote_client_is_done(p->client) ||
+            !late_answer_concerns(s, from, p->node))
             continue;
         ask_fence(p, from, false);
         asked++;
@@ -445,6 +449,7 @@ bool remote_reply(struct shard *s, uint16_t node, const struct reply_address *to
 {
     if (!is_serving(s, node))
         return false;
+    late_answer_note(s, from, node);
     remote_client_reply(need(s, node)->client, to, m, from);
     return true;
 }
