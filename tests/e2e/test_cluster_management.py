@@ -150,6 +150,10 @@ class Everywhere(Management):
 
 
 class Forwarded(Management):
+    def holds(self, q, count):
+        wait_until(lambda: self.apis[0].get("/api/queues/%2f/" + q).json.get("messages") == count,
+                   "%d messages in it" % count, LONG)
+
     def test_messages_by_way_of_any_node(self):
         _, names = self.homes()
         q = names[1]
@@ -158,6 +162,7 @@ class Forwarded(Management):
         for api in self.apis:
             got = api.post("/api/exchanges/%2f/amq.default/publish", publish)
             self.assertEqual((got.status, got.json), (200, {"routed": True}))
+        self.holds(q, 3)  # the answer tells that it was routed, not that it has arrived
         for api, mode in zip(self.apis, ("ack_requeue_true", "ack_requeue_false",
                                          "reject_requeue_false")):
             got = api.post("/api/queues/%2f/" + q + "/get", {
@@ -168,6 +173,7 @@ class Forwarded(Management):
         for api in self.apis:
             self.assertTrue(api.post("/api/exchanges/%2f/amq.default/publish",
                                      publish).json["routed"])
+        self.holds(q, 3)
         self.assertEqual(self.apis[2].delete("/api/queues/%2f/" + q + "/contents").status, 204)
         got = self.apis[0].post("/api/queues/%2f/" + q + "/get", {
             "count": 5, "ackmode": "ack_requeue_true", "encoding": "auto"})
