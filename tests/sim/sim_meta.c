@@ -120,8 +120,8 @@ static void set_policy(struct run *r, struct meta_cmd *c)
         "{\"alternate-exchange\":\"x1\"}",
         "{\"ha-mode\":\"all\"}",
         "{\"ha-mode\":\"exactly\",\"ha-params\":2,\"ha-promote-on-failure\":\"always\"}",
-        "{\"ha-mode\":\"nodes\",\"ha-params\":[\"n0\",\"n2\"],\"ha-promote-on-shutdown\":"
-        "\"always\"}"
+        "{\"ha-mode\":\"nodes\",\"ha-params\":[\"n0\"],\"ha-promote-on-shutdown\":\"always\"}",
+        "{\"ha-mode\":\"nodes\",\"ha-params\":[\"n0\",\"n2\"]}"
     };
     c->op = below(r, 3) == 0 ? META_POLICY_CLEAR : META_POLICY_PUT;
     c->name = slice_str(below(r, 2) == 0 ? "p" : "p2");
