@@ -12,8 +12,7 @@
 
 #include <jansson.h>
 
-#define MGMT_LIST_MAX       20000u /* objects that one answer is made from */
-#define MGMT_PAGE_SIZE_MAX  500u   /* as RabbitMQ */
+#define MGMT_PAGE_SIZE_MAX  500u /* as RabbitMQ */
 #define MGMT_PAGE_SIZE_ELSE 100u
 #define MGMT_PAGE_MAX       1000000000u
 #define MGMT_WORD_MAX       256u
