@@ -12,35 +12,10 @@
  * queue longer whose consumers have room. */
 #define RUN_FOR_ONE 2u
 
-/* After so many turns of freeing, the system gets its memory back. */
-#define GIVE_BACK_EVERY 512u
-
-/* So many of what was purged are freed a turn. */
-#define SWEEP_MAX 1024u
-
 /* While fewer are in memory at the head and others are away, these are wanted. */
 #define STOCK_LOW 512u
 
 #define NEVER     UINT64_MAX
-
-static void note_settings(struct queue *q, const struct queue_settings *s)
-{
-    q->settings = s;
-    q->is_single = s->single_active;
-    q->is_plain = s->message_ttl_ms < 0 && s->max_length < 0 && s->max_length_bytes < 0 &&
-                  s->max_priority == 0;
-}
-
-void queue_init(struct queue *q, uint64_t qid, const struct queue_ops *ops,
-                const struct queue_settings *settings, uint64_t now_ms)
-{
-    CHECK(ops->release != NULL && ops->go_on != NULL);
-    *q = (struct queue){ .qid = qid, .ops = ops, .used_at_ms = now_ms, .wake_at_ms = NEVER };
-    note_settings(q, settings);
-    qstore_init(&q->store, settings->max_priority);
-    turns_init(&q->turns);
-    queue_use(q, now_ms);
-}
 
 static void release(const struct queue *q, struct message *m)
 {
@@ -92,28 +67,10 @@ static void leave(struct queue *q, uint64_t qseq, const struct qentry *e)
     release(q, e->message);
 }
 
-/* After a slice of many messages was freed. What is given back bit by bit keeps nobody waiting. */
-static void tidy_up(struct queue *q, bool is_last)
+bool queue_may_serve(struct queue *q)
 {
-    mem_gather();
-    if (++q->slices % GIVE_BACK_EVERY == 0 || (is_last && q->slices > GIVE_BACK_EVERY))
-        mem_give_back();
-    if (is_last)
-        q->slices = 0;
-}
-
-bool queue_fini(struct queue *q, size_t most)
-{
-    CHECK(q->consumer_count == 0);
-    const struct qsink to = queue_sink(q);
-    if (!qstore_fini(&q->store, &most, &to)) {
-        tidy_up(q, false);
-        return false;
-    }
-    if (q->slices != 0)
-        tidy_up(q, true);
-    turns_fini(&q->turns);
-    return true;
+    return LIKELY(!q->is_mirrored) || q->ops->may_serve == NULL ||
+           q->ops->may_serve(q, q->ops->arg);
 }
 
 static void ask_to_go_on(struct queue *q)
@@ -396,7 +353,7 @@ static bool hand_out_some(struct queue *q, uint64_t now_ms, unsigned most)
             continue;
         }
         struct consumer *c = next_consumer(q);
-        if (c == NULL || !head_is_here(q))
+        if (c == NULL || !head_is_here(q) || !queue_may_serve(q))
             break;
         hand_out(q, c);
         end_of_turn(q, c);
@@ -411,7 +368,7 @@ static bool hand_out_some(struct queue *q, uint64_t now_ms, unsigned most)
 
 void queue_run(struct queue *q, uint64_t now_ms)
 {
-    if (q->running || q->goes_on || q->is_copy)
+    if (q->running || q->goes_on || q->is_copy || !queue_may_serve(q))
         return;
     q->waits = false;
     if (!shorten(q, RUN_MAX) || !hand_out_some(q, now_ms, RUN_MAX))
@@ -419,30 +376,19 @@ void queue_run(struct queue *q, uint64_t now_ms)
     note_time(q);
 }
 
-static void sweep(struct queue *q)
-{
-    size_t budget = SWEEP_MAX;
-    if (!q->has_buried)
-        return;
-    const struct qsink to = queue_sink(q);
-    q->has_buried = !qstore_sweep(&q->store, &budget, &to);
-    tidy_up(q, !q->has_buried);
-    if (q->has_buried)
-        ask_to_go_on(q);
-}
-
 void queue_go_on(struct queue *q, uint64_t now_ms)
 {
     q->goes_on = false;
     queue_run(q, now_ms);
-    sweep(q);
+    if (queue_sweep(q))
+        ask_to_go_on(q);
 }
 
 bool queue_on_time(struct queue *q, uint64_t now_ms)
 {
     q->wake_at_ms = NEVER;
-    if (q->is_copy)
-        return false;
+    if (q->is_copy || !queue_may_serve(q))
+        return false; /* when it is to lead, or may be served, the moment is asked for again */
     queue_run(q, now_ms);
     if (unused_at_ms(q) <= now_ms)
         return true;
@@ -472,15 +418,37 @@ static struct arrival judge(const struct queue *q, const struct message *m, uint
     return a;
 }
 
+/* The same where others are told of all that becomes of a message: it has a position, if only for a
+ * moment, by which they know it. */
+static void pass_on_told(struct queue *q, struct consumer *c, struct message **m, struct arrival a,
+                         struct queue_put *put)
+{
+    struct message *borrowed = *m;
+    q->has_timed |= a.expires_ms != 0;
+    put->qseq = qstore_push_out(&q->store, m, a.priority, a.expires_ms);
+    put->expires_ms = a.expires_ms;
+    c->out += !c->no_ack;
+    c->ops->deliver(c, put->qseq, borrowed, false);
+    if (c->no_ack) {
+        const struct qentry was = qstore_settle(&q->store, put->qseq);
+        leave(q, put->qseq, &was);
+    } else {
+        q->ops->out(q, put->qseq, q->ops->arg);
+    }
+}
+
 /* Nothing waits and this consumer has room: the message goes by without being stored, or is stored
  * as out already. */
 static enum queue_publish_verdict pass_on(struct queue *q, struct consumer *c, struct message **m,
                                           struct arrival a, struct queue_put *put)
 {
     struct message *borrowed = *m;
-    enum queue_publish_verdict verdict = c->no_ack ? QUEUE_PASSED : QUEUE_KEPT;
+    enum queue_publish_verdict verdict =
+        c->no_ack && LIKELY(!q->is_mirrored) ? QUEUE_PASSED : QUEUE_KEPT;
     q->delivered++;
-    if (c->no_ack) {
+    if (UNLIKELY(q->is_mirrored)) {
+        pass_on_told(q, c, m, a, put);
+    } else if (c->no_ack) {
         *m = NULL;
         c->ops->deliver(c, 0, borrowed, false);
         release(q, borrowed);
@@ -531,7 +499,8 @@ enum queue_publish_verdict queue_publish(struct queue *q, struct message **m, ui
         a = judge(q, *m, now_ms);
     }
     q->published++;
-    struct consumer *c = queue_is_empty(q) && !q->running ? next_consumer(q) : NULL;
+    struct consumer *c =
+        queue_is_empty(q) && !q->running && queue_may_serve(q) ? next_consumer(q) : NULL;
     if (c != NULL)
         return pass_on(q, c, m, a, put);
     if (UNLIKELY(q->settings->message_ttl_ms == 0 && !q->settings->has_dlx)) {
@@ -685,14 +654,4 @@ uint64_t queue_purge(struct queue *q)
         ask_to_go_on(q);
     }
     return n;
-}
-
-void queue_set(struct queue *q, const struct queue_settings *settings, uint64_t now_ms)
-{
-    CHECK(settings->max_priority == q->settings->max_priority &&
-          settings->single_active == q->settings->single_active &&
-          settings->is_quorum == q->settings->is_quorum);
-    note_settings(q, settings);
-    q->used_at_ms = now_ms;
-    queue_run(q, now_ms);
 }

@@ -93,6 +93,10 @@ struct queue_ops {
     /* The next messages are not in memory, or soon will not be: see queue_wants. It is called again
      * and again until they are. */
     void (*want)(struct queue *q, void *arg);
+    /* Of a queue that is_mirrored, at each hand-out: may it be served from here, now? If not
+     * nothing is handed out, and nothing expires, until queue_run is called when it may. May be
+     * NULL: always. */
+    bool (*may_serve)(struct queue *q, void *arg);
     void *arg;
 };
 
@@ -233,7 +237,10 @@ struct queue_got {
     bool redelivered;
 };
 
-/* basic.get: the next message. */
+/* May be handed out and got from, and judged, at this moment; see queue_ops.may_serve. */
+MUST_CHECK bool queue_may_serve(struct queue *q);
+
+/* basic.get: the next message. The queue may be served. */
 MUST_CHECK enum queue_get_verdict queue_get(struct queue *q, bool no_ack, uint64_t now_ms,
                                             struct queue_got *out);
 

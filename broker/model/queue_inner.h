@@ -1,6 +1,6 @@
 /*
- * queue_inner: what the two files of queue.h share: queue.c, and queue_away.c for what is not in
- * memory.
+ * queue_inner: what the files of queue.h share: queue.c, queue_life.c for how it begins and ends,
+ * and queue_away.c for what is not in memory.
  */
 #ifndef WARREN_QUEUE_INNER_H
 #define WARREN_QUEUE_INNER_H
@@ -9,5 +9,8 @@
 
 /* What leaves in numbers is told to the queue's ops and released. */
 struct qsink queue_sink(struct queue *q);
+
+/* Free some of what was purged. True: there is more. */
+MUST_CHECK bool queue_sweep(struct queue *q);
 
 #endif
