@@ -81,6 +81,38 @@ void mirror_master_await(struct mirror_master *m, struct mirror_queue *q, uint64
             .pos = pos, .qid = q->qid, .role = q->role, .to = *to, .first = number, .count = 1 });
 }
 
+unsigned mirror_queue_members(const struct mirror_queue *q, uint16_t *out)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < q->pair_count; i++)
+        if (q->pairs[i]->is_in_sync || q->pairs[i]->is_added)
+            out[n++] = q->pairs[i]->stream->node;
+    return n;
+}
+
+static bool is_behind(const struct mirror_master *m)
+{
+    const struct mirror_stream *s;
+    TAILQ_FOREACH (s, &m->streams, entry)
+        if (s->waited != 0 && s->is_up && !mirror_flow_has_room(&s->flow))
+            return true;
+    return false;
+}
+
+bool mirror_master_is_behind(struct mirror_master *m)
+{
+    m->is_behind = m->is_behind || is_behind(m);
+    return m->is_behind;
+}
+
+void mirror_master_look_for_room(struct mirror_master *m)
+{
+    if (LIKELY(!m->is_behind) || is_behind(m))
+        return;
+    m->is_behind = false;
+    m->ops->room(m->arg);
+}
+
 static bool is_mastered(const struct mirror_master *m, const struct mirror_confirm *c)
 {
     const struct mirror_queue *q = idmap_get(&m->queues, c->qid);

@@ -496,5 +496,6 @@ bool mirror_master_flush(struct mirror_master *m, uint64_t now_ms)
         raise_marks(s);
     own_moved(m);
     mirror_master_answer_due(m);
+    mirror_master_look_for_room(m);
     return has_more;
 }

@@ -96,6 +96,8 @@ struct mirror_master_ops {
     void (*propose)(void *arg, struct mirror_queue *q, uint16_t node, uint32_t inc, bool adds);
     /* That node is behind with all that it mirrors of this one: out of their in-sync sets. */
     void (*propose_lag)(void *arg, struct mirror_stream *of);
+    /* After mirror_master_is_behind has said so: it is not any more. May be NULL if nobody asks. */
+    void (*room)(void *arg);
 };
 
 struct mirror_setup {
@@ -174,6 +176,11 @@ void mirror_master_cancel_sync(struct mirror_master *m, struct mirror_queue *q);
 /* What say_old or live waited for is there. */
 void mirror_master_loaded(struct mirror_master *m, struct mirror_queue *q, uint64_t now_ms);
 
+/* Nodes, without this one, that are in the in-sync set, or will be if what is proposed is agreed
+ * upon: whoever serves the queue needs the leave of each. Changes with mirror_master_place, _expel,
+ * and whenever ops.propose is called. `out` has room for MIRROR_SET_MAX; returns how many. */
+unsigned mirror_queue_members(const struct mirror_queue *q, uint16_t *out);
+
 /* Of a pair, for who lists them: its node, whether it has all, and up to where it was compared. */
 struct mirror_progress {
     uint16_t node;
@@ -207,6 +214,11 @@ void mirror_master_durable(struct mirror_master *m, uint64_t lsn);
 void mirror_master_await(struct mirror_master *m, struct mirror_queue *q, uint64_t pos,
                          bool is_durable, const struct mirror_token *to, uint64_t number);
 uint64_t mirror_master_waiting(const struct mirror_master *m);
+
+/* A stream that is waited for holds half of what it may: who waits for confirms is to publish no
+ * more until ops.room. (One that publishes without is not held up by a slow mirror: this begins
+ * anew when it cannot be told all.) */
+MUST_CHECK bool mirror_master_is_behind(struct mirror_master *m);
 
 /* The turn's end. True: there is more to do, in another turn. */
 MUST_CHECK bool mirror_master_flush(struct mirror_master *m, uint64_t now_ms);

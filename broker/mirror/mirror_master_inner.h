@@ -122,6 +122,7 @@ struct mirror_master {
     uint64_t now_ms; /* as was said last */
     uint64_t roles;
     bool is_refit_due; /* what confirms wait for has changed */
+    bool is_behind;    /* as was told: ops.room is to follow */
     uint32_t mark_own;
     struct mirror_line own;
     struct mirror_waits waits;
@@ -145,6 +146,7 @@ void mirror_pair_struck(struct mirror_pair *p);
 /* It is not to be added yet. */
 bool mirror_pair_is_held(const struct mirror_pair *p);
 void mirror_master_refit(struct mirror_master *m);
+void mirror_master_look_for_room(struct mirror_master *m);
 void mirror_master_answer_due(struct mirror_master *m);
 
 /* mirror_join.c */

@@ -18,7 +18,7 @@ struct host {
     uint64_t said_pos;
     uint64_t join_pos;
     unsigned safe, lost;
-    unsigned proposals, lags;
+    unsigned proposals, lags, rooms;
     bool added;
 };
 
@@ -128,6 +128,12 @@ static void on_propose_lag(void *arg, struct mirror_stream *of)
     h->lags++;
 }
 
+static void on_room(void *arg)
+{
+    struct host *h = arg;
+    h->rooms++;
+}
+
 static const struct mirror_master_ops ops = {
     .stream = on_stream,
     .say = on_say,
@@ -140,6 +146,7 @@ static const struct mirror_master_ops ops = {
     .answer = on_answer,
     .propose = on_propose,
     .propose_lag = on_propose_lag,
+    .room = on_room,
 };
 
 static struct mirror_placed placed(uint64_t ver, bool is_in_sync, bool is_manual)
@@ -427,6 +434,55 @@ Test(mirror_master, one_that_lags_is_to_be_struck)
 }
 
 /* Else it would be added and struck, added and struck. */
+/* From when it is proposed on it counts as one whose leave is needed, until that is decided. */
+Test(mirror_master, members_are_those_that_may_be_in_sync)
+{
+    uint16_t members[MIRROR_SET_MAX];
+    struct host *h = host_new(100000, false, false);
+    cr_expect(eq(u32, mirror_queue_members(h->q, members), 0));
+    offer(h, HERE);
+    cr_expect(eq(u32, mirror_queue_members(h->q, members), 0), "it is not whole");
+    ack(h, h->said_pos, h->said_pos);
+    cr_expect(eq(u32, h->proposals, 1));
+    cr_expect(eq(u32, mirror_queue_members(h->q, members), 1));
+    cr_expect(eq(u16, members[0], 2));
+    struct mirror_placed refused = placed(2, false, false);
+    mirror_master_place(h->m, h->q, &refused);
+    cr_expect(eq(u32, mirror_queue_members(h->q, members), 0));
+    struct mirror_placed added = placed(3, true, false);
+    mirror_master_place(h->m, h->q, &added);
+    cr_expect(eq(u32, mirror_queue_members(h->q, members), 1));
+    mirror_master_free(&h->m);
+}
+
+Test(mirror_master, tells_when_there_is_room_again)
+{
+    struct host *h = host_new(2000, true, false);
+    offer(h, HERE);
+    ack(h, h->said_pos, h->said_pos);
+    cr_expect(not(mirror_master_is_behind(h->m)));
+    for (uint64_t i = 0; i < 12; i++)
+        publish(h, 2 + i);
+    cr_expect(mirror_master_is_behind(h->m));
+    cr_expect(eq(u32, h->rooms, 0));
+    ack(h, h->said_pos, h->said_pos);
+    cr_expect(eq(u32, h->rooms, 1), "once");
+    cr_expect(not(mirror_master_is_behind(h->m)));
+    flush(h, 0);
+    cr_expect(eq(u32, h->rooms, 1));
+    mirror_master_free(&h->m);
+}
+
+/* Nobody waits for one that is not in sync: it holds up nobody. */
+Test(mirror_master, one_that_is_not_waited_for_holds_up_nobody)
+{
+    struct host *h = host_new(2000, false, false);
+    for (uint64_t i = 0; i < 12; i++)
+        publish(h, 2 + i);
+    cr_expect(not(mirror_master_is_behind(h->m)));
+    mirror_master_free(&h->m);
+}
+
 static void tick(struct host *h, uint64_t now_ms)
 {
     h->now_ms = now_ms;
