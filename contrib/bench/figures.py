@@ -7,6 +7,7 @@ programs when it is loaded; then it derives its rows from Figures and calls figu
 import json
 import os
 import re
+import selectors
 import shutil
 import signal
 import socket
@@ -93,6 +94,80 @@ class Asker:
 
     def has(self, queue):
         return self.declare(queue, passive=True)
+
+
+class Crowd:
+    """Connections that declare queues as fast as they are answered; one question a channel."""
+
+    def __init__(self, nodes, connections, channels, name, **args):
+        self.poll = selectors.DefaultSelector()
+        self.name, self.args, self.sent, self.answered = name, args, 0, 0
+        self.times = []
+        self.conns = [client.Conn(nodes[i % len(nodes)].address, hello=False)
+                      for i in range(connections)]
+        for conn in self.conns:
+            conn.handshake()
+            for _ in range(channels):
+                conn.channel()
+            conn.rest, conn.since = b"", {}
+            self.poll.register(conn.sock, selectors.EVENT_READ, conn)
+        self.channels = channels
+
+    def ask(self, conn, channels, most):
+        out = []
+        now = time.monotonic()
+        for channel in channels:
+            if self.sent == most:
+                break
+            out.append(wire.method_frame(channel, "queue.declare",
+                                         queue="%s%d" % (self.name, self.sent), **self.args))
+            conn.since[channel] = now
+            self.sent += 1
+        if out:
+            conn.sock.settimeout(PATIENCE_S)
+            conn.sock.sendall(b"".join(out))
+
+    def take(self, conn):
+        """Channels that were answered."""
+        data, at, channels = conn.rest + conn.sock.recv(1 << 18), 0, []
+        now = time.monotonic()
+        while len(data) - at >= wire.FRAME_OVERHEAD:
+            size = int.from_bytes(data[at + 3:at + 7], "big")
+            if len(data) - at < size + wire.FRAME_OVERHEAD:
+                break
+            if data[at] == wire.FRAME_METHOD:
+                if data[at + 7:at + 11] != b"\0\x32\0\x0b":  # queue.declare_ok
+                    raise AssertionError("declaring: %r came" % data[at:at + 200])
+                channel = int.from_bytes(data[at + 1:at + 3], "big")
+                self.times.append(now - conn.since[channel])
+                self.answered += 1
+                channels.append(channel)
+            at += size + wire.FRAME_OVERHEAD
+        conn.rest = data[at:]
+        return channels
+
+    def run(self, seconds=None, count=None):
+        """How many a second. With a count all that was asked is answered, when the time is over,
+        too."""
+        begin = time.monotonic()
+        for conn in self.conns:
+            self.ask(conn, range(1, self.channels + 1), count)
+        while self.answered != count:
+            if seconds is not None and time.monotonic() - begin > seconds:
+                if count is None:
+                    break
+                count = self.sent
+            ready = self.poll.select(PATIENCE_S)
+            if not ready:
+                raise AssertionError("declaring: no answer in %d s" % PATIENCE_S)
+            for key, _ in ready:
+                self.ask(key.data, self.take(key.data), count)
+        return self.answered / (time.monotonic() - begin)
+
+    def end(self):
+        self.poll.close()
+        for conn in self.conns:
+            conn.sock.close()
 
 
 # ---- the servers ---------------------------------------------------------------------------------
