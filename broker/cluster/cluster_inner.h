@@ -8,6 +8,7 @@
  *   cluster_propose.c    changes that this node asks for, on their way, and their answers
  *   cluster_links.c      control links to the other nodes, and what travels over them
  *   cluster_watch.c      who is alive, and who cannot change anything
+ *   cluster_arrive.c     who comes up, and waits for the others to be heard of
  *   cluster_grants.c     the driver of grants: who may serve what has mirrors
  *   cluster_plan.c       where mirrors ought to be, and what became of masters
  *   cluster_members.c    who votes, and this node's own coming and going
@@ -195,6 +196,7 @@ struct cluster_node {
     uint64_t said_down_ms;   /* a NODE_DOWN was proposed then */
     uint32_t said_down_inc;  /* ... of this incarnation: another one is another matter */
     uint64_t applied;
+    struct buf *arrival;               /* that it comes up: to be proposed when it may; NULL: no */
     bool is_leaving;                   /* it says so */
     bool is_gone;                      /* its link broke, and its port refuses */
     char listener[CLUSTER_NAME_BYTES]; /* where the node table has the process `listener_inc` */
@@ -287,6 +289,14 @@ struct steward cluster_steward(const struct cluster *c, uint64_t now_ms);
 void cluster_watch_look(struct cluster *c, uint64_t now_ms);
 void cluster_watch_leader_changed(struct cluster *c, bool was_leader);
 void cluster_watch_tick(struct cluster *c, uint64_t now_ms);
+
+/* ---- who comes up (cluster_arrive.c) ---- */
+
+/* Of a leader: may what a node asks for be proposed now? Octets of envelopes. */
+bool cluster_arrive_may(struct cluster *c, struct slice ops);
+/* What another node asked for, and may not have yet: it is kept. */
+void cluster_arrive_hold(struct cluster_node *n, struct slice ops);
+void cluster_arrive_look(struct cluster *c);
 
 /* ---- who votes, coming and going (cluster_members.c) ---- */
 

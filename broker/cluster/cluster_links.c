@@ -65,6 +65,7 @@ static void forget(struct cluster *c, struct cluster_node *n)
     cluster_grants_forgotten(c, n->id);
     drop_link(&n->out);
     drop_link(&n->in);
+    buf_unref(&n->arrival);
     loop_bury(c->loop, n, mem_free);
 }
 
@@ -359,6 +360,10 @@ static bool take_ops(struct cluster *c, struct cluster_node *n, struct slice ops
         return false;
     if (c->leader != c->identity.node || !cluster_raft_has_room(c, ops.len, false))
         return true; /* they come again, to whoever leads then */
+    if (!cluster_arrive_may(c, ops)) {
+        cluster_arrive_hold(n, ops);
+        return true;
+    }
     struct buf *b = buf_copy(ops);
     if (!cluster_raft_propose(c, &b, 1))
         log_debug("cluster", c->name, "changes of %s were not taken, they come again", n->name);
@@ -375,8 +380,9 @@ static bool take_keepalive(struct cluster *c, struct cluster_node *n, struct sli
         return false;
     n->applied = applied;
     n->is_leaving = (flags & KEEPALIVE_LEAVING) != 0;
+    bool is_first = n->keepalive_ms <= c->leading_ms; /* and somebody may wait for it */
     n->keepalive_ms = clock_mono_ms();
-    if (n->is_leaving)
+    if (n->is_leaving || is_first)
         cluster_members_look(c);
     return true;
 }

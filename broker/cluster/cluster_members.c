@@ -252,6 +252,7 @@ static void on_look(void *arg)
     cluster_first_look(c);
     look_whether_ready(c);
     cluster_watch_look(c, now_ms);
+    cluster_arrive_look(c);
     reconcile(c, now_ms);
     look_at_type(c);
     look_at_itself(c, now_ms);

@@ -253,6 +253,9 @@ static void sent_before(struct cluster *c, const struct cluster_proposal *p)
 static void send_to_core(struct cluster *c)
 {
     struct cluster_proposal *p = first_unsent(c);
+    /* Its own start, too, may have to wait: cluster_arrive_look goes on. */
+    if (p != NULL && !c->is_ready && !cluster_arrive_may(c, buf_slice(p->bytes)))
+        return;
     while (p != NULL && c->leader == c->identity.node) {
         struct buf *blocks[BATCH_MAX];
         size_t count = 0;

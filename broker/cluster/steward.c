@@ -1,5 +1,7 @@
 #include "cluster/steward.h"
 
+#include "base/mutation.h"
+
 /* ---- who is there ---- */
 
 bool steward_is_alive(const struct steward *s, const struct meta_node *m)
@@ -29,6 +31,33 @@ const char *steward_is_down(const struct steward *s, const struct meta_node *m)
     if (s->now_ms - heard_ms > STEWARD_SILENT_MS)
         return "it has not been heard of for a second";
     return NULL;
+}
+
+/* ---- who may come up ---- */
+
+static bool is_awaited(const struct steward *s, const struct meta_node *m)
+{
+    struct steward_peer p;
+    return m->node != s->self && m->type != META_NODE_WITNESS && meta_node_is_serving(m) &&
+           s->peer(s->arg, m->node, &p) && p.heard_ms <= s->leading_ms;
+}
+
+/* A node that was never up has nothing that could be struck. */
+static bool is_new_process(const struct steward *s, const struct meta_cmd *cmd)
+{
+    const struct meta_node *m = meta_node_get(s->version, cmd->node.node);
+    return cmd->op == META_NODE_UP && m != NULL && m->inc != 0 && cmd->node.inc > m->inc;
+}
+
+bool steward_admits(const struct steward *s, const struct meta_cmd *cmd)
+{
+    const struct meta_version *v = s->version;
+    if (v->placed.count == 0 || !is_new_process(s, cmd) || MUTATION(CLUSTER_UP_AT_ONCE))
+        return true;
+    for (size_t i = 0; i < meta_node_count(v); i++)
+        if (meta_node_at(v, i)->node != cmd->node.node && is_awaited(s, meta_node_at(v, i)))
+            return false;
+    return true;
 }
 
 /* ---- who has which part ---- */

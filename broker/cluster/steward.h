@@ -1,12 +1,17 @@
 /*
  * steward: what the leader of a cluster does about its nodes (core): who is to be taken for down,
- * and who is to have which part in consensus.
+ * who may come up, and who is to have which part in consensus.
  *
  * It looks at what is agreed upon, the node table and the configuration of consensus, and at what
  * the leader alone knows, when it last heard of whom; and says what is to be proposed. Whoever asks
  * carries it out, one change of the configuration at a time, and asks again when something has
  * changed or time has passed. A wrong guess does no harm but costs a failover: nothing that must
  * hold rests on what is said here.
+ *
+ * A process that is new leaves every in-sync set that has another member which counts as up
+ * (meta_placement.h). When all nodes end at once all of them still do, and the last one that comes
+ * up would be the only one that is in sync, or, worse, one that never comes back. So nobody comes
+ * up anew before all who count as up have been heard of by this leader, or are down.
  */
 #ifndef WARREN_STEWARD_H
 #define WARREN_STEWARD_H
@@ -40,6 +45,9 @@ bool steward_is_alive(const struct steward *s, const struct meta_node *m);
 
 /* NULL: the node is not to be taken for down; else why it is. */
 const char *steward_is_down(const struct steward *s, const struct meta_node *m);
+
+/* May this change, which a node asks for, be made now? False: not yet; all but NODE_UP may. */
+bool steward_admits(const struct steward *s, const struct meta_cmd *cmd);
 
 enum steward_act {
     STEWARD_HAND_OVER, /* let another one lead, whoever is ahead: it will do the rest */

@@ -113,6 +113,9 @@
     X(META_VER_NOT_KEPT, "leaves out of a snapshot what befell a queue with others")
 
 /* Of grants, by histories of grants. */
+#define MUTATIONS_CLUSTER(X)                                                                       \
+    X(CLUSTER_UP_AT_ONCE, "lets nodes come up before those that count as up are heard of")
+
 #define MUTATIONS_GRANT(X)                                                                         \
     X(GRANT_OF_AGREED_ALONE, "serves without the grants of those it has proposed")                 \
     X(GRANT_FROM_ANSWER, "counts a grant from its answer, not from its question")                  \
@@ -188,6 +191,7 @@
     MUTATIONS_RAFT(X)                                                                              \
     MUTATIONS_DISK(X)                                                                              \
     MUTATIONS_META(X)                                                                              \
+    MUTATIONS_CLUSTER(X)                                                                           \
     MUTATIONS_GRANT(X)                                                                             \
     MUTATIONS_MIRROR(X)                                                                            \
     MUTATIONS_REMOTE(X)                                                                            \

@@ -62,6 +62,8 @@ struct sim_cluster {
     struct grant_effects fx;
     struct sim_cluster_gossip *gossip;
     struct sim_cluster_lead *lead;
+    uint64_t rest[LOCALS_MAX]; /* queues that others than who is away have */
+    size_t rest_count;
 };
 
 struct sim_cluster *sim_cluster_new(void)
@@ -597,6 +599,48 @@ void sim_cluster_crash(struct sim_raft *w, unsigned node)
 }
 
 /* ---- in the end ---- */
+
+bool sim_cluster_admits(struct sim_raft *w, unsigned node, struct slice ops)
+{
+    return sim_cluster_lead_admits(w, w->cluster->lead, node, ops);
+}
+
+/* It is durable, and a node other than that one is in sync for it. */
+static bool is_elsewhere(const struct meta_version *v, const struct meta_queue *q, unsigned node)
+{
+    struct meta_placement p;
+    meta_placement_of(v, q, &p);
+    bool is_known = meta_placement_is_in_sync(&p, (uint16_t)node);
+    return q->durable && p.state == META_PLACED_RUNNING && p.isr_count > (is_known ? 1u : 0u);
+}
+
+void sim_cluster_cut_off(struct sim_raft *w, unsigned by, unsigned absent)
+{
+    const struct meta_version *v = version_of(w, by);
+    struct sim_cluster *c = w->cluster;
+    struct pmap_iter it;
+    pmap_iter(&it, &v->queues);
+    c->rest_count = 0;
+    for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;)
+        if (is_elsewhere(v, q, absent) && c->rest_count < LOCALS_MAX)
+            c->rest[c->rest_count++] = q->qid;
+}
+
+bool sim_cluster_serves_the_rest(struct sim_raft *w, unsigned by)
+{
+    const struct sim_cluster *c = w->cluster;
+    const struct meta_version *v = version_of(w, by);
+    for (size_t i = 0; i < c->rest_count; i++) {
+        struct meta_placement p;
+        const struct meta_queue *q = meta_queue_get(v, c->rest[i]);
+        if (q == NULL)
+            return false;
+        meta_placement_of(v, q, &p);
+        if (p.state != META_PLACED_RUNNING)
+            return false;
+    }
+    return sim_cluster_is_served(w, by);
+}
 
 bool sim_cluster_is_served(struct sim_raft *w, unsigned by)
 {

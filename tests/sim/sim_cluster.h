@@ -8,7 +8,8 @@
  * same net, clocks and disks as consensus. After each step nobody but one process may be about to
  * serve a queue, in an epoch that no other has served in and that is not below any that was served
  * (I1, I2, I11), nobody does for long without a way to all members (I17), and no process counts as
- * in sync for what an earlier one had (I16). In the end each queue must be served.
+ * in sync for what an earlier one had (I16). In the end each queue must be served; then all nodes
+ * end at once, all but one come back, and each queue must be served that others were in sync for.
  */
 #ifndef WARREN_SIM_CLUSTER_H
 #define WARREN_SIM_CLUSTER_H
@@ -36,6 +37,16 @@ void sim_cluster_on_gone(struct sim_raft *w, unsigned node, const struct buf *fr
 
 /* Something that a client, an operator or a leader might want of this node. */
 void sim_cluster_want(struct sim_raft *w, unsigned node);
+
+/* Do the leader's rules let this be proposed at the node? */
+bool sim_cluster_admits(struct sim_raft *w, unsigned node, struct slice ops);
+
+/* All nodes are about to end at once, and this one will not come back for a while: queues for which
+ * others are in sync, as `by` knows it, must be served without it. */
+void sim_cluster_cut_off(struct sim_raft *w, unsigned by, unsigned absent);
+
+/* Are they? Or, when nobody is away, has none of them been lost? */
+bool sim_cluster_serves_the_rest(struct sim_raft *w, unsigned by);
 
 /* Each queue that a node which is up masters is served. */
 bool sim_cluster_is_served(struct sim_raft *w, unsigned by);

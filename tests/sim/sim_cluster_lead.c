@@ -1,6 +1,8 @@
 #include "sim_cluster_lead.h"
 
+#include "base/check.h"
 #include "base/mem.h"
+#include "cluster/meta_entry.h"
 #include "cluster/steward.h"
 #include "sim_group.h"
 
@@ -98,26 +100,55 @@ static void wish_something(struct sim_raft *w, unsigned node, const struct stewa
         carry_out(w, node, &some);
 }
 
-void sim_cluster_lead(struct sim_raft *w, struct sim_cluster_lead *l, unsigned node)
+/* It leads, and has applied what it was elected with. */
+static bool leads(struct sim_raft *w, struct lnode *n, unsigned node)
 {
-    struct lnode *n = &l->nodes[node];
     const struct raft *r = w->nodes[node].raft;
-    bool leads = raft_role(r) == RAFT_LEADER;
-    if (leads && !n->was_leader) {
+    bool is_leader = raft_role(r) == RAFT_LEADER;
+    if (is_leader && !n->was_leader) {
         n->leading_us = sim_raft_node_clock(w, node);
         n->leading_from = raft_last(r);
     }
-    n->was_leader = leads;
+    n->was_leader = is_leader;
     uint64_t applied = w->nodes[node].machine.index;
-    if (!leads || applied < n->leading_from || applied < raft_commit(r))
+    return is_leader && applied >= n->leading_from && applied >= raft_commit(r);
+}
+
+static struct steward steward_of(struct sim_raft *w, const struct lnode *n, unsigned node)
+{
+    return (struct steward){ .version = meta_current(sim_group_meta(w, node)),
+                             .config = raft_config(w->nodes[node].raft),
+                             .self = (uint16_t)node,
+                             .leading_ms = (uint64_t)n->leading_us / 1000,
+                             .now_ms = (uint64_t)sim_raft_node_clock(w, node) / 1000,
+                             .peer = peer,
+                             .arg = n };
+}
+
+bool sim_cluster_lead_admits(struct sim_raft *w, struct sim_cluster_lead *l, unsigned node,
+                             struct slice ops)
+{
+    struct lnode *n = &l->nodes[node];
+    bool sees_all = leads(w, n, node);
+    struct steward s = steward_of(w, n, node);
+    struct wire in = wire_over(ops);
+    while (wire_left(&in) != 0) {
+        struct meta_envelope e;
+        bool is_taken = meta_envelope_take(&in, &e);
+        CHECK(is_taken);
+        bool is_start = e.cmd.op == META_NODE_UP && e.op == 1;
+        if (is_start && (!sees_all || !steward_admits(&s, &e.cmd)))
+            return false;
+    }
+    return true;
+}
+
+void sim_cluster_lead(struct sim_raft *w, struct sim_cluster_lead *l, unsigned node)
+{
+    struct lnode *n = &l->nodes[node];
+    if (!leads(w, n, node))
         return;
-    struct steward s = { .version = meta_current(sim_group_meta(w, node)),
-                         .config = raft_config(r),
-                         .self = (uint16_t)node,
-                         .leading_ms = (uint64_t)n->leading_us / 1000,
-                         .now_ms = (uint64_t)sim_raft_node_clock(w, node) / 1000,
-                         .peer = peer,
-                         .arg = n };
+    struct steward s = steward_of(w, n, node);
     say_who_is_down(w, n, node, &s);
     if (!w->has_failed)
         wish_something(w, node, &s);

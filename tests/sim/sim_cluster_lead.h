@@ -18,6 +18,10 @@ void sim_cluster_lead_heard(struct sim_raft *w, struct sim_cluster_lead *l, unsi
                             unsigned of, bool is_keepalive);
 void sim_cluster_lead_gone(struct sim_cluster_lead *l, unsigned node, unsigned other);
 
+/* May what is in these octets be proposed at the node, if it leads? */
+bool sim_cluster_lead_admits(struct sim_raft *w, struct sim_cluster_lead *l, unsigned node,
+                             struct slice ops);
+
 /* Now and then: nothing, unless it leads. */
 void sim_cluster_lead(struct sim_raft *w, struct sim_cluster_lead *l, unsigned node);
 

@@ -192,6 +192,8 @@ static void want_something(struct sim_raft *w, unsigned node)
 
 void sim_group_on_ops(struct sim_raft *w, unsigned node, struct buf *ops)
 {
+    if (w->cluster != NULL && !sim_cluster_admits(w, node, buf_slice(ops)))
+        return; /* it comes again */
     sim_raft_node_step(w, node,
                        &(struct raft_event){ .kind = RAFT_EV_PROPOSE,
                                              .propose = { .commands = &ops, .count = 1 } });

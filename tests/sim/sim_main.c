@@ -57,7 +57,7 @@ static bool is_of_kind(const char *rule, const struct sim_kind *kind)
         const char *prefix, *kind;
     } rows[] = { { "GOSSIP_", "gossip" }, { "LOCATION_", "location" }, { "RAFT_", "raft" },
                  { "DISK_", "disk" },     { "META_", "meta" },         { "GRANT_", "grant" },
-                 { "MIRROR_", "mirror" }, { "REMOTE_", "remote" } };
+                 { "MIRROR_", "mirror" }, { "REMOTE_", "remote" },     { "CLUSTER_", "cluster" } };
     for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
         if (strncmp(rule, rows[i].prefix, strlen(rows[i].prefix)) == 0)
             return strcmp(kind->name, rows[i].kind) == 0;

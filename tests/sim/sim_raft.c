@@ -404,6 +404,56 @@ static void expect_life(struct sim_raft *w)
         sim_raft_fail(w, "it does not come to life again: leader %u", leader(w));
 }
 
+/* The others can still agree on something. */
+static bool may_be_absent(const struct sim_raft *w, unsigned by, unsigned node)
+{
+    const struct raft_config *c = raft_config(w->nodes[by].raft);
+    const struct raft_member *m = raft_config_find(c, (uint16_t)node);
+    return m == NULL || m->part == RAFT_LEARNER || raft_config_voters(c) >= 3;
+}
+
+static bool may_all_restart(const struct sim_raft *w)
+{
+    for (unsigned i = 1; i <= SIM_NODES; i++)
+        if (w->nodes[i].boot + 1 >= SIM_BOOTS_MAX)
+            return false;
+    return true;
+}
+
+static void expect_the_rest(struct sim_raft *w, unsigned absent)
+{
+    for (int round = 0; round < 200 && !w->has_failed; round++) {
+        run_until(w, w->now_us + w->setup.election_max_us / 2);
+        for (unsigned i = 1; i <= SIM_NODES && !w->has_failed; i++)
+            if (i != absent)
+                sim_group_work(w, i);
+        unsigned by = leader(w);
+        if (by != 0 && !w->has_failed && sim_cluster_serves_the_rest(w, by))
+            return;
+    }
+    sim_raft_fail(w, "what others than %u have is not served while it is away", absent);
+}
+
+/* All nodes end at once, and one of them is away for a while. */
+static void lose_power(struct sim_raft *w)
+{
+    unsigned by = leader(w), absent = some_node(w);
+    if (by == 0 || !may_be_absent(w, by, absent) || !may_all_restart(w))
+        return;
+    sim_raft_say(w, "all lose their power, and %u is away", absent);
+    sim_cluster_cut_off(w, by, absent);
+    for (unsigned i = 1; i <= SIM_NODES; i++)
+        sim_raft_node_crash(w, i);
+    for (unsigned i = 1; i <= SIM_NODES; i++)
+        if (i != absent)
+            restart(w, i, false);
+    expect_the_rest(w, absent);
+    if (w->has_failed)
+        return;
+    restart(w, absent, false);
+    expect_life(w);
+}
+
 static void tell_state(struct sim_raft *w)
 {
     for (unsigned i = 1; i <= SIM_NODES; i++) {
@@ -460,6 +510,8 @@ static bool run(uint64_t seed, enum depth depth, sim_say_fn trace, void *arg,
     if (!w->has_failed)
         heal(w);
     expect_life(w);
+    if (w->cluster != NULL && !w->has_failed)
+        lose_power(w);
     if (w->has_failed)
         tell_state(w);
     for (unsigned i = 1; i <= SIM_NODES; i++) {

@@ -1,7 +1,7 @@
 #include "cluster/steward.h"
 
 #include "base/mem.h"
-#include "meta_nodes.h"
+#include "meta_mirrored.h"
 
 static struct world w;
 static struct raft_config config;
@@ -76,6 +76,53 @@ Test(steward, who_is_gone_is_down_at_once_and_who_is_not_known_is_not)
     cr_expect(is_down(2));
     is_known[2] = false;
     cr_expect(not(is_down(2)));
+    world_fini(&w);
+}
+
+static bool admits(uint16_t node, uint32_t more)
+{
+    struct meta_cmd cmd = { .op = META_NODE_UP };
+    cmd.node.node = node;
+    cmd.node.inc = meta_node_get(s.version, node)->inc + more;
+    return steward_admits(&s, &cmd);
+}
+
+/* On all of them. */
+static void place_queue(void)
+{
+    for (unsigned i = 1; i <= 3; i++)
+        must(&w, mirroring_up(i, 1));
+    must(&w, policy_put("all", "", "{\"ha-mode\":\"all\"}", 0));
+    must(&w, lasting(q_declare("q")));
+    s.version = now(&w);
+    cr_assert(ne(u64, s.version->placed.count, 0));
+}
+
+Test(steward, a_new_process_waits_until_all_who_count_as_up_were_heard_of)
+{
+    open_nodes(3);
+    place_queue();
+    cr_expect(admits(2, 1));
+    peers[3].heard_ms = 5000; /* by another leader */
+    cr_expect(not(admits(2, 1)));
+    cr_expect(not(admits(1, 1)), "the leader itself no less");
+    cr_expect(admits(3, 1), "whoever comes up is there");
+    cr_expect(admits(2, 0), "the same process as before takes nothing from anybody");
+    peers[3].heard_ms = 5001;
+    cr_expect(admits(2, 1));
+    world_fini(&w);
+}
+
+Test(steward, nobody_waits_for_who_is_down_and_where_no_queue_has_mirrors)
+{
+    open_nodes(3);
+    peers[3].heard_ms = 0;
+    cr_expect(admits(2, 1), "no queue has a mirror");
+    place_queue();
+    cr_expect(not(admits(2, 1)));
+    must(&w, node_cmd(META_NODE_DOWN, 3, 1));
+    s.version = now(&w);
+    cr_expect(admits(2, 1));
     world_fini(&w);
 }
 
