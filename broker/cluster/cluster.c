@@ -220,6 +220,7 @@ static void on_tick(void *arg)
         cluster_members_tick(c, now_ms);
         cluster_grants_tick(c);
         cluster_plan_tick(c, now_ms);
+        cluster_thaw_tick(c, now_ms);
     }
     cluster_wait_tick(c, now_ms);
     cluster_status_changed(c);

@@ -3,6 +3,8 @@
 #include "base/log.h"
 #include "io/clock.h"
 
+#define THAW_LOOK_MS 1000u
+
 /* What it leads is known here. */
 static bool sees_all(const struct cluster *c)
 {
@@ -62,4 +64,40 @@ void cluster_arrive_look(struct cluster *c)
     }
     if (!c->is_ready)
         cluster_propose_go_on(c);
+}
+
+/* ---- after all were stopped together ---- */
+
+static bool may_have_to_thaw(const struct meta_version *v)
+{
+    if (v->is_frozen)
+        return true;
+    for (size_t i = 0; v->placed.count != 0 && i < meta_node_count(v); i++)
+        if (meta_node_at(v, i)->state == META_NODE_IS_STOPPED)
+            return true;
+    return false;
+}
+
+void cluster_thaw_tick(struct cluster *c, uint64_t now_ms)
+{
+    const struct meta_version *v = meta_current(c->meta);
+    struct cluster_thaw *t = &c->thaw;
+    t->has_restarted = t->has_restarted && v->is_frozen;
+    if (!sees_all(c) || !c->is_ready || !may_have_to_thaw(v)) {
+        t->since_ms = 0;
+        return;
+    }
+    if (t->since_ms == 0)
+        t->since_ms = now_ms;
+    struct steward s = cluster_steward(c, now_ms);
+    struct steward_frost f = { .has_restarted = t->has_restarted,
+                               .for_ms = now_ms - t->since_ms,
+                               .grace_ms = c->conf->cluster.start_grace_ms };
+    if (now_ms - t->said_ms < THAW_LOOK_MS)
+        return;
+    t->said_ms = now_ms;
+    if (!steward_thaws(&s, &f))
+        return;
+    log_info("cluster", c->name, "the nodes that were stopped together go on");
+    cluster_drive_once(c, &(struct meta_cmd){ .op = META_CLUSTER_THAW });
 }

@@ -8,7 +8,8 @@
  *   cluster_propose.c    changes that this node asks for, on their way, and their answers
  *   cluster_links.c      control links to the other nodes, and what travels over them
  *   cluster_watch.c      who is alive, and who cannot change anything
- *   cluster_arrive.c     who comes up, and waits for the others to be heard of
+ *   cluster_arrive.c     who comes up, and waits for the others to be heard of; and that all go on
+ *                        that were stopped together
  *   cluster_grants.c     the driver of grants: who may serve what has mirrors
  *   cluster_plan.c       where mirrors ought to be, and what became of masters
  *   cluster_members.c    who votes, and this node's own coming and going
@@ -298,6 +299,15 @@ bool cluster_arrive_may(struct cluster *c, struct slice ops);
 void cluster_arrive_hold(struct cluster_node *n, struct slice ops);
 void cluster_arrive_look(struct cluster *c);
 
+/* After all nodes were stopped together. */
+struct cluster_thaw {
+    bool has_restarted; /* this process came up since */
+    uint64_t since_ms;  /* it leads since then, and somebody may have to be struck; 0: no */
+    uint64_t said_ms;
+};
+
+void cluster_thaw_tick(struct cluster *c, uint64_t now_ms);
+
 /* ---- who votes, coming and going (cluster_members.c) ---- */
 
 void cluster_members_init(struct cluster *c);
@@ -447,6 +457,7 @@ struct cluster {
     struct cluster_links links;
     struct cluster_grants grants;
     struct cluster_plan plan;
+    struct cluster_thaw thaw;
     struct cluster_seek seek;
     struct cluster_orders orders;
     struct link_hall *ask_hall;

@@ -186,6 +186,7 @@ static void become_ready(struct cluster *c)
     if (c->was_member)
         cluster_seek_look_at_seeds(c);
     c->was_member = false;
+    c->thaw.has_restarted = meta_current(c->meta)->is_frozen;
     c->setup.on_ready(c->setup.arg);
 }
 
@@ -220,7 +221,8 @@ static bool has_left(const struct cluster *c)
     const struct meta_node *m = meta_node_get(meta_current(c->meta), c->identity.node);
     bool votes = self != NULL && self->part != RAFT_LEARNER;
     bool is_told = m == NULL || m->state == META_NODE_IS_STOPPED;
-    return (!votes || raft_config_voters(config) == 1) && is_told;
+    bool may_vote = raft_config_voters(config) == 1 || meta_current(c->meta)->is_frozen;
+    return (!votes || may_vote) && is_told;
 }
 
 /* ---- a disc node that is to be a RAM node ---- */

@@ -123,20 +123,20 @@ static uint8_t of_lagging(const struct meta *m, struct meta_record *r, const str
     return is_alone(r) ? 0 : meta_record_leave(&m->draft, r, i, m->draft.index);
 }
 
-static bool is_up(const struct meta *m, uint16_t node)
+static bool is_up(const struct meta_version *v, uint16_t node)
 {
-    const struct meta_node *n = meta_node_get(&m->draft, node);
+    const struct meta_node *n = meta_node_get(v, node);
     return n != NULL && meta_node_is_serving(n);
 }
 
 /* The next member that is not up, while another one is. */
-static bool finds_absent(const struct meta *m, const struct meta_record *r, unsigned *i)
+static bool finds_absent(const struct meta_version *v, const struct meta_record *r, unsigned *i)
 {
     bool somebody = false, absent = false;
     for (unsigned k = 0; k < r->count; k++) {
         if (r->replicas[k].inc == 0)
             continue;
-        bool up = is_up(m, r->replicas[k].node);
+        bool up = is_up(v, r->replicas[k].node);
         somebody = somebody || up;
         if (!up && !absent)
             *i = k;
@@ -149,9 +149,23 @@ static uint8_t of_thaw(const struct meta *m, struct meta_record *r)
 {
     uint8_t how = 0;
     unsigned i = 0;
-    while (finds_absent(m, r, &i))
+    while (finds_absent(&m->draft, r, &i))
         how |= meta_record_leave(&m->draft, r, i, m->draft.index);
     return how;
+}
+
+bool meta_thaw_is_due(const struct meta_version *v)
+{
+    struct pmap_iter it;
+    pmap_iter(&it, &v->cohorts);
+    for (const struct meta_cohort *c; (c = pmap_next(&it)) != NULL;) {
+        struct meta_record r;
+        unsigned i;
+        meta_record_of_cohort(c, &r);
+        if (finds_absent(v, &r, &i))
+            return true;
+    }
+    return false;
 }
 
 static uint8_t judge(const struct meta *m, struct meta_record *r, const struct meta_fate *f)

@@ -105,6 +105,10 @@ uint64_t meta_cohort_count(const struct meta_version *v, uint32_t cohort);
 /* The same of all queues. */
 bool meta_queues_each(const struct meta_version *v, unsigned part, meta_placed_fn each, void *arg);
 
+/* Does a queue count a node as in sync that is not up, while another one is? So it is after nodes
+ * have stopped together; CLUSTER_THAW strikes them. Looks at all cohorts. */
+bool meta_thaw_is_due(const struct meta_version *v);
+
 /* Queues that the node is a mirror of; and those of them that it is in sync for. */
 uint64_t meta_node_mirror_count(const struct meta_version *v, uint16_t node);
 uint64_t meta_node_in_sync_count(const struct meta_version *v, uint16_t node);

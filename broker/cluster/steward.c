@@ -60,10 +60,34 @@ bool steward_admits(const struct steward *s, const struct meta_cmd *cmd)
     return true;
 }
 
+/* ---- after all were stopped ---- */
+
+static bool is_somebody_stopped(const struct meta_version *v)
+{
+    for (size_t i = 0; i < meta_node_count(v); i++)
+        if (meta_node_at(v, i)->state == META_NODE_IS_STOPPED)
+            return true;
+    return false;
+}
+
+/* What was stopped goes on when all are there again, or after a while without the others; and who
+ * kept its place then is struck when that is of use. */
+bool steward_thaws(const struct steward *s, const struct steward_frost *f)
+{
+    if (MUTATION(CLUSTER_STAYS_FROZEN))
+        return false;
+    if (!s->version->is_frozen)
+        return f->for_ms >= f->grace_ms && meta_thaw_is_due(s->version);
+    if (!f->has_restarted)
+        return f->for_ms >= STEWARD_FROZEN_MS;
+    return f->for_ms >= f->grace_ms || !is_somebody_stopped(s->version);
+}
+
 /* ---- who has which part ---- */
 
 /* The part that a node is to have, when it now has `part`. A voter that is down stays one: it may
- * hold what the others need. Who stops in an orderly way does not, as long as another one votes. */
+ * hold what the others need. Who stops in an orderly way does not, as long as another one votes;
+ * but when all stop, any majority of them may be the first to come back. */
 static enum raft_part part_of(const struct steward *s, const struct meta_node *m,
                               enum raft_part part)
 {
@@ -74,7 +98,7 @@ static enum raft_part part_of(const struct steward *s, const struct meta_node *m
     if (part != RAFT_LEARNER) {
         bool goes =
             is_leaving(s, m) || (m->state == META_NODE_IS_STOPPED && !steward_is_alive(s, m));
-        return goes && voters > 1 ? RAFT_LEARNER : vote;
+        return goes && voters > 1 && !s->version->is_frozen ? RAFT_LEARNER : vote;
     }
     bool may = meta_node_is_serving(m) && !is_leaving(s, m) && steward_is_alive(s, m) &&
                voters < STEWARD_VOTERS_MAX;

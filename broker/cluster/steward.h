@@ -49,6 +49,18 @@ const char *steward_is_down(const struct steward *s, const struct meta_node *m);
 /* May this change, which a node asks for, be made now? False: not yet; all but NODE_UP may. */
 bool steward_admits(const struct steward *s, const struct meta_cmd *cmd);
 
+/* The cluster was to be stopped as a whole (CLUSTER_FREEZE, see meta_placement.h). */
+#define STEWARD_FROZEN_MS 60000u /* then it is not going to be */
+
+struct steward_frost {
+    bool has_restarted; /* this leader has come up since */
+    uint64_t for_ms;    /* since when it leads and sees that somebody may have to be struck */
+    uint64_t grace_ms;  /* for the others to come up again */
+};
+
+/* Is CLUSTER_THAW to be proposed? */
+bool steward_thaws(const struct steward *s, const struct steward_frost *f);
+
 enum steward_act {
     STEWARD_HAND_OVER, /* let another one lead, whoever is ahead: it will do the rest */
     STEWARD_CHANGE,    /* make `node` have this `part` */

@@ -1,9 +1,13 @@
 /* Who belongs to the cluster: join_cluster, reset, forget_cluster_node and their like. */
+#include "amqp/amqp_spec.h"
 #include "base/mem.h"
 #include "cluster/cluster.h"
 #include "cluster/meta_node.h"
+#include "control.h"
 #include "mgmt/ctl_change.h"
 #include "mgmt/ctl_peers.h"
+#include "mgmt/mgmt_http.h"
+#include "service.h"
 
 #include <string.h>
 
@@ -120,23 +124,87 @@ void ctl_serve_update_cluster_nodes(struct ctl *c, struct http_request *r, json_
 
 /* ---- stop_cluster ---- */
 
+/*
+ * So that all nodes have the same afterwards, and any of them may be the first to start:
+ *
+ *   1  The cluster is frozen: who stops from now on stays in sync.
+ *   2  Each node closes its clients and says that its application is stopped, while all of them
+ *      are there to agree on it; this one last.
+ *   3  Their processes end, this one's last.
+ */
 struct stopping {
     struct ctl *ctl;
     struct http_request *request;
+    size_t count;
+    uint16_t nodes[MGMT_PEERS_MAX]; /* the others that were up */
 };
 
 static void on_others_stopping(json_t *answers, void *arg)
 {
-    (void)answers; /* who did not answer was logged */
     struct stopping *s = arg;
+    (void)answers; /* who did not answer was logged */
     ctl_serve_stop(s->ctl, s->request, NULL);
     mem_free(s);
 }
 
-/* All others first: this one is the last that can tell. */
+static void stop_processes(struct stopping *s)
+{
+    json_t *args = json_object();
+    ctl_round_of(s->ctl, s->nodes, s->count, "stop", args, on_others_stopping, s);
+    json_decref(args);
+}
+
+static void on_app_stopped(struct service_ask *a)
+{
+    stop_processes(a->arg); /* if it was refused, its end says the same a little later */
+    mem_free(a);
+}
+
+static void on_others_app_stopped(json_t *answers, void *arg)
+{
+    struct stopping *s = arg;
+    struct service_ask *a = mem_zalloc(sizeof *a);
+    (void)answers;
+    a->order = SERVICE_STOP_APP;
+    a->reply_to = s->ctl->loop;
+    a->done = on_app_stopped;
+    a->arg = s;
+    service_send(broker_service(s->ctl->broker), &a);
+}
+
+static void stop_apps(struct stopping *s)
+{
+    json_t *args = json_object();
+    s->count = mgmt_peers_list(mgmt_http_peers(s->ctl->mgmt), s->nodes, MGMT_PEERS_MAX);
+    ctl_round_of(s->ctl, s->nodes, s->count, "stop_app", args, on_others_app_stopped, s);
+    json_decref(args);
+}
+
+static void on_frozen(struct control_op *op)
+{
+    struct stopping *s = op->arg;
+    if (op->verdict != META_REFUSED) {
+        stop_apps(s);
+    } else {
+        char room[META_TEXT_MAX * 2];
+        struct text t = text_over(room, sizeof room);
+        text_put(&t, "%s; 'warrenctl stop' stops one node", op->refusal.text);
+        ctl_refuse(s->request, op->refusal.code == AMQP_RESOURCE_ERROR ? "try_again" : "refused",
+                   room);
+        mem_free(s);
+    }
+    control_op_free(&op);
+}
+
 void ctl_serve_stop_cluster(struct ctl *c, struct http_request *r, json_t *args)
 {
     struct stopping *s = mem_zalloc(sizeof *s);
-    *s = (struct stopping){ c, r };
-    ctl_round(c, "stop", args, on_others_stopping, s);
+    struct control_op *op = control_op_new(&(struct meta_cmd){ .op = META_CLUSTER_FREEZE });
+    (void)args;
+    s->ctl = c;
+    s->request = r;
+    op->reply_to = c->loop;
+    op->done = on_frozen;
+    op->arg = s;
+    control_send(broker_control(c->broker), &op);
 }

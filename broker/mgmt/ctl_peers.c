@@ -56,3 +56,12 @@ void ctl_round(struct ctl *c, const char *command, const json_t *args, mgmt_roun
     mgmt_round(mgmt_http_peers(c->mgmt), c->loop, &a.question, fn, arg);
     mem_free(a.body);
 }
+
+void ctl_round_of(struct ctl *c, const uint16_t *nodes, size_t count, const char *command,
+                  const json_t *args, mgmt_round_fn fn, void *arg)
+{
+    struct asking a;
+    asking_begin(&a, command, args);
+    mgmt_round_of(mgmt_http_peers(c->mgmt), c->loop, nodes, count, &a.question, fn, arg);
+    mem_free(a.body);
+}

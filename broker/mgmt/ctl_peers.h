@@ -17,4 +17,8 @@ void ctl_forward(struct ctl *c, struct http_request *r, uint16_t node, const cha
 /* Ask all other nodes that are up; `fn` is called once, later. */
 void ctl_round(struct ctl *c, const char *command, const json_t *args, mgmt_round_fn fn, void *arg);
 
+/* Ask these. */
+void ctl_round_of(struct ctl *c, const uint16_t *nodes, size_t count, const char *command,
+                  const json_t *args, mgmt_round_fn fn, void *arg);
+
 #endif

@@ -48,12 +48,10 @@ static void on_answer(uint16_t node, const struct http_answer *a, const struct e
     one_less(r);
 }
 
-void mgmt_round(struct mgmt_peers *peers, struct loop *loop, const struct mgmt_peer_question *q,
-                mgmt_round_fn fn, void *arg)
+void mgmt_round_of(struct mgmt_peers *peers, struct loop *loop, const uint16_t *nodes, size_t count,
+                   const struct mgmt_peer_question *q, mgmt_round_fn fn, void *arg)
 {
     struct round *r = mem_zalloc(sizeof *r);
-    uint16_t nodes[MGMT_PEERS_MAX];
-    size_t count = peers != NULL ? mgmt_peers_list(peers, nodes, MGMT_PEERS_MAX) : 0;
     *r = (struct round){ .peers = peers,
                          .loop = loop,
                          .answers = json_object(),
@@ -64,4 +62,12 @@ void mgmt_round(struct mgmt_peers *peers, struct loop *loop, const struct mgmt_p
     for (size_t i = 0; i < count; i++)
         mgmt_peers_ask(peers, nodes[i], q, on_answer, r);
     one_less(r);
+}
+
+void mgmt_round(struct mgmt_peers *peers, struct loop *loop, const struct mgmt_peer_question *q,
+                mgmt_round_fn fn, void *arg)
+{
+    uint16_t nodes[MGMT_PEERS_MAX];
+    size_t count = peers != NULL ? mgmt_peers_list(peers, nodes, MGMT_PEERS_MAX) : 0;
+    mgmt_round_of(peers, loop, nodes, count, q, fn, arg);
 }

@@ -18,4 +18,8 @@ typedef void (*mgmt_round_fn)(json_t *answers, void *arg);
 void mgmt_round(struct mgmt_peers *peers, struct loop *loop, const struct mgmt_peer_question *q,
                 mgmt_round_fn fn, void *arg);
 
+/* The same of these nodes. */
+void mgmt_round_of(struct mgmt_peers *peers, struct loop *loop, const uint16_t *nodes, size_t count,
+                   const struct mgmt_peer_question *q, mgmt_round_fn fn, void *arg);
+
 #endif

@@ -114,7 +114,8 @@
 
 /* Of grants, by histories of grants. */
 #define MUTATIONS_CLUSTER(X)                                                                       \
-    X(CLUSTER_UP_AT_ONCE, "lets nodes come up before those that count as up are heard of")
+    X(CLUSTER_UP_AT_ONCE, "lets nodes come up before those that count as up are heard of")         \
+    X(CLUSTER_STAYS_FROZEN, "waits for all nodes that were stopped together, whatever happens")
 
 #define MUTATIONS_GRANT(X)                                                                         \
     X(GRANT_OF_AGREED_ALONE, "serves without the grants of those it has proposed")                 \

@@ -626,6 +626,19 @@ void sim_cluster_cut_off(struct sim_raft *w, unsigned by, unsigned absent)
             c->rest[c->rest_count++] = q->qid;
 }
 
+void sim_cluster_want_to_stop(struct sim_raft *w, bool is_first)
+{
+    for (unsigned i = 1; i <= SIM_NODES; i++) {
+        struct meta_cmd stops = { .op = META_NODE_STOPPED };
+        stops.node.node = (uint16_t)i;
+        stops.node.inc = w->nodes[i].boot;
+        if (!is_first)
+            (void)sim_group_want(w, i, &stops);
+        else if (i == 1)
+            (void)sim_group_want(w, i, &(struct meta_cmd){ .op = META_CLUSTER_FREEZE });
+    }
+}
+
 bool sim_cluster_serves_the_rest(struct sim_raft *w, unsigned by)
 {
     const struct sim_cluster *c = w->cluster;

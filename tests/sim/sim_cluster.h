@@ -9,7 +9,8 @@
  * serve a queue, in an epoch that no other has served in and that is not below any that was served
  * (I1, I2, I11), nobody does for long without a way to all members (I17), and no process counts as
  * in sync for what an earlier one had (I16). In the end each queue must be served; then all nodes
- * end at once, all but one come back, and each queue must be served that others were in sync for.
+ * end at once, or are stopped together, all but one come back, and each queue must be served that
+ * others were in sync for.
  */
 #ifndef WARREN_SIM_CLUSTER_H
 #define WARREN_SIM_CLUSTER_H
@@ -44,6 +45,9 @@ bool sim_cluster_admits(struct sim_raft *w, unsigned node, struct slice ops);
 /* All nodes are about to end at once, and this one will not come back for a while: queues for which
  * others are in sync, as `by` knows it, must be served without it. */
 void sim_cluster_cut_off(struct sim_raft *w, unsigned by, unsigned absent);
+
+/* They are to be stopped together: first this is said, then each node says that it stops. */
+void sim_cluster_want_to_stop(struct sim_raft *w, bool is_first);
 
 /* Are they? Or, when nobody is away, has none of them been lost? */
 bool sim_cluster_serves_the_rest(struct sim_raft *w, unsigned by);

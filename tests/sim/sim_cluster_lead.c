@@ -6,12 +6,15 @@
 #include "cluster/steward.h"
 #include "sim_group.h"
 
-#define AGAIN_US 500000 /* the leader says again that a node is down */
+#define AGAIN_US 500000 /* the leader says again that a node is down, or that all go on */
 
 struct lnode {
     bool was_leader;
     int64_t leading_us;
     uint64_t leading_from;
+    int64_t frozen_us; /* it leads since then, and all had been stopped together; 0: no */
+    int64_t thawed_us; /* it has said that they go on */
+    bool was_free;     /* it was up before they were stopped */
     struct {
         int64_t heard_us;
         int64_t said_us; /* that it is down */
@@ -143,6 +146,28 @@ bool sim_cluster_lead_admits(struct sim_raft *w, struct sim_cluster_lead *l, uns
     return true;
 }
 
+static void say_that_all_go_on(struct sim_raft *w, struct lnode *n, unsigned node,
+                               const struct steward *s)
+{
+    const struct meta_node *self = meta_node_get(s->version, (uint16_t)node);
+    int64_t now_us = sim_raft_node_clock(w, node);
+    bool is_up = self != NULL && self->inc == w->nodes[node].boot && meta_node_is_serving(self);
+    n->was_free = n->was_free || (is_up && !s->version->is_frozen);
+    if (!is_up || !(s->version->is_frozen || meta_thaw_is_due(s->version))) {
+        n->frozen_us = 0;
+        return;
+    }
+    if (n->frozen_us == 0)
+        n->frozen_us = now_us;
+    struct steward_frost f = { .has_restarted = !n->was_free,
+                               .for_ms = (uint64_t)(now_us - n->frozen_us) / 1000,
+                               .grace_ms = SIM_CLUSTER_GRACE_MS };
+    if (now_us - n->thawed_us < AGAIN_US || !steward_thaws(s, &f))
+        return;
+    n->thawed_us = now_us;
+    sim_group_say(w, node, META_CLUSTER_THAW, 0, 0);
+}
+
 void sim_cluster_lead(struct sim_raft *w, struct sim_cluster_lead *l, unsigned node)
 {
     struct lnode *n = &l->nodes[node];
@@ -150,6 +175,8 @@ void sim_cluster_lead(struct sim_raft *w, struct sim_cluster_lead *l, unsigned n
         return;
     struct steward s = steward_of(w, n, node);
     say_who_is_down(w, n, node, &s);
+    if (!w->has_failed)
+        say_that_all_go_on(w, n, node, &s);
     if (!w->has_failed)
         wish_something(w, node, &s);
 }

@@ -18,6 +18,9 @@ void sim_cluster_lead_heard(struct sim_raft *w, struct sim_cluster_lead *l, unsi
                             unsigned of, bool is_keepalive);
 void sim_cluster_lead_gone(struct sim_cluster_lead *l, unsigned node, unsigned other);
 
+/* The others have so long to come up after all were stopped together. */
+#define SIM_CLUSTER_GRACE_MS 1500u
+
 /* May what is in these octets be proposed at the node, if it leads? */
 bool sim_cluster_lead_admits(struct sim_raft *w, struct sim_cluster_lead *l, unsigned node,
                              struct slice ops);

@@ -253,7 +253,7 @@ static void tell_of_nodes(struct sim_raft *w, unsigned node)
     const struct meta_node *self = meta_node_get(v, (uint16_t)node);
     const struct raft *r = w->nodes[node].raft;
     struct buf *b = NULL;
-    if (self != NULL && self->inc == w->nodes[node].boot && !meta_node_is_serving(self) &&
+    if (self != NULL && self->inc == w->nodes[node].boot && self->state == META_NODE_IS_DOWN &&
         raft_leader(r) != 0) {
         struct meta_cmd up = node_cmd(w, META_NODE_UP, node, self->inc);
         b = operation(0, 0, 0, &up);

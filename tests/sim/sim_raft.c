@@ -434,14 +434,33 @@ static void expect_the_rest(struct sim_raft *w, unsigned absent)
     sim_raft_fail(w, "what others than %u have is not served while it is away", absent);
 }
 
+/* An operator stops them all: as many as come to say so before they end. */
+static void stop_together(struct sim_raft *w)
+{
+    for (unsigned stage = 0; stage < 2 && !w->has_failed; stage++) {
+        sim_cluster_want_to_stop(w, stage == 0);
+        for (int round = 0; round < 20 && !w->has_failed; round++) {
+            run_until(w, w->now_us + w->setup.election_max_us / 2);
+            for (unsigned i = 1; i <= SIM_NODES && !w->has_failed; i++)
+                sim_group_work(w, i);
+        }
+    }
+}
+
 /* All nodes end at once, and one of them is away for a while. */
-static void lose_power(struct sim_raft *w)
+static void end_all(struct sim_raft *w)
 {
     unsigned by = leader(w), absent = some_node(w);
+    bool is_wanted = rng_below(&w->rng, 2) == 0;
     if (by == 0 || !may_be_absent(w, by, absent) || !may_all_restart(w))
         return;
-    sim_raft_say(w, "all lose their power, and %u is away", absent);
+    sim_raft_say(w, "all %s, and %u is away", is_wanted ? "are stopped" : "lose their power",
+                 absent);
     sim_cluster_cut_off(w, by, absent);
+    if (is_wanted)
+        stop_together(w);
+    if (w->has_failed)
+        return;
     for (unsigned i = 1; i <= SIM_NODES; i++)
         sim_raft_node_crash(w, i);
     for (unsigned i = 1; i <= SIM_NODES; i++)
@@ -511,7 +530,7 @@ static bool run(uint64_t seed, enum depth depth, sim_say_fn trace, void *arg,
         heal(w);
     expect_life(w);
     if (w->cluster != NULL && !w->has_failed)
-        lose_power(w);
+        end_all(w);
     if (w->has_failed)
         tell_state(w);
     for (unsigned i = 1; i <= SIM_NODES; i++) {

@@ -126,6 +126,63 @@ Test(steward, nobody_waits_for_who_is_down_and_where_no_queue_has_mirrors)
     world_fini(&w);
 }
 
+static bool thaws(bool has_restarted, uint64_t for_ms)
+{
+    struct steward_frost f = { has_restarted, for_ms, 10000 };
+    return steward_thaws(&s, &f);
+}
+
+Test(steward, who_stopped_together_goes_on_when_all_are_back_or_after_a_while)
+{
+    open_nodes(3);
+    place_queue();
+    must(&w, (struct meta_cmd){ .op = META_CLUSTER_FREEZE });
+    s.version = now(&w);
+    cr_expect(not(thaws(false, STEWARD_FROZEN_MS - 1)), "they are about to stop");
+    cr_expect(thaws(false, STEWARD_FROZEN_MS), "and did not");
+    cr_expect(thaws(true, 0), "all are up");
+    must(&w, node_cmd(META_NODE_STOPPED, 2, 1));
+    s.version = now(&w);
+    cr_expect(not(thaws(true, 9999)));
+    cr_expect(thaws(true, 10000));
+    world_fini(&w);
+}
+
+Test(steward, who_kept_its_place_and_does_not_come_is_struck_in_the_end)
+{
+    open_nodes(3);
+    place_queue();
+    must(&w, (struct meta_cmd){ .op = META_CLUSTER_FREEZE });
+    for (unsigned i = 1; i <= 3; i++)
+        must(&w, node_cmd(META_NODE_STOPPED, i, 1));
+    must(&w, (struct meta_cmd){ .op = META_CLUSTER_THAW }); /* nobody is there to stand in */
+    s.version = now(&w);
+    cr_expect(not(thaws(false, 10000)));
+    must(&w, mirroring_up(2, 2));
+    s.version = now(&w);
+    HOLDERS(&w, "q", "1+2+3+");
+    cr_expect(not(thaws(false, 9999)));
+    cr_expect(thaws(false, 10000));
+    must(&w, (struct meta_cmd){ .op = META_CLUSTER_THAW });
+    s.version = now(&w);
+    HOLDERS(&w, "q", "2+1-3-");
+    cr_expect(not(thaws(false, 10000)));
+    world_fini(&w);
+}
+
+Test(steward, nobody_gives_up_its_vote_while_all_are_to_stop)
+{
+    open_nodes(3);
+    must(&w, (struct meta_cmd){ .op = META_CLUSTER_FREEZE });
+    s.version = now(&w);
+    peers[2].is_leaving = s.is_leaving = true;
+    cr_expect(not(has_wishes()));
+    must(&w, (struct meta_cmd){ .op = META_CLUSTER_THAW });
+    s.version = now(&w);
+    cr_expect(has_wishes());
+    world_fini(&w);
+}
+
 Test(steward, all_is_well_with_voters_that_are_up)
 {
     open_nodes(5);
