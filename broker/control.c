@@ -5,18 +5,23 @@
 #include "base/mem.h"
 #include "cluster/cluster.h"
 #include "cluster/meta_wire.h"
+#include "mirror_link/mirror_proposals.h"
 
 struct control {
     struct loop *loop;
     struct cluster *cluster;
     uint64_t last_id; /* that is shown */
+    struct mirror_proposals *proposals;
     TAILQ_HEAD(, control_wait) waits;
 };
+
+static void propose(void *arg, const struct meta_cmd *cmd, cluster_done_fn done, void *done_arg);
 
 struct control *control_new(struct loop *loop)
 {
     struct control *c = mem_zalloc(sizeof *c);
     c->loop = loop;
+    c->proposals = mirror_proposals_new(loop, propose, c);
     TAILQ_INIT(&c->waits);
     return c;
 }
@@ -29,6 +34,7 @@ void control_free(struct control **control)
         return;
     for (struct control_wait *w; (w = TAILQ_FIRST(&c->waits)) != NULL; mem_free(w))
         TAILQ_REMOVE(&c->waits, w, entry);
+    mirror_proposals_free(&c->proposals);
     mem_free(c);
 }
 
@@ -92,22 +98,23 @@ static void on_done(void *arg, enum meta_verdict verdict, const struct meta_refu
     mailbox_post(op->reply_to, &op->mail);
 }
 
-static void refuse(struct control_op *op)
+static void propose(void *arg, const struct meta_cmd *cmd, cluster_done_fn done, void *done_arg)
 {
+    const struct control *c = arg;
     struct meta_refusal why = { .code = AMQP_INTERNAL_ERROR };
     struct text t = text_over(why.text, sizeof why.text);
+    if (c->cluster != NULL) {
+        cluster_propose(c->cluster, cmd, done, done_arg);
+        return;
+    }
     text_str(&t, "the node stops");
-    on_done(op, META_REFUSED, &why, 0);
+    done(done_arg, META_REFUSED, &why, 0);
 }
 
 static void on_command(struct mail *mail)
 {
     struct control_op *op = CONTAINER_OF(mail, struct control_op, mail);
-    struct cluster *cluster = op->control->cluster;
-    if (cluster != NULL)
-        cluster_propose(cluster, &op->cmd, on_done, op);
-    else
-        refuse(op);
+    propose(op->control, &op->cmd, on_done, op);
 }
 
 void control_send(struct control *c, struct control_op **op)
@@ -117,6 +124,51 @@ void control_send(struct control *c, struct control_op **op)
     it->control = c;
     it->mail.fn = on_command;
     mailbox_post(c->loop, &it->mail);
+}
+
+/* ---- in-sync sets
+ * -------------------------------------------------------------------------------- */
+
+struct isr_mail {
+    struct mail mail;
+    struct control *control;
+    struct meta_isr_item *items;
+    size_t count;
+};
+
+static void on_isr(struct mail *mail)
+{
+    struct isr_mail *m = CONTAINER_OF(mail, struct isr_mail, mail);
+    mirror_proposals_add(m->control->proposals, m->items, m->count);
+    mem_free(m->items);
+    mem_free(m);
+}
+
+void control_change_isr(struct control *c, struct meta_isr_item *items, size_t count)
+{
+    struct isr_mail *m = mem_alloc(sizeof *m);
+    *m = (struct isr_mail){ { NULL, on_isr }, c, items, count };
+    mailbox_post(c->loop, &m->mail);
+}
+
+struct lag_mail {
+    struct mail mail;
+    struct control *control;
+    struct mirror_pair_of_nodes pair;
+};
+
+static void on_lags(struct mail *mail)
+{
+    struct lag_mail *m = CONTAINER_OF(mail, struct lag_mail, mail);
+    mirror_proposals_lag(m->control->proposals, &m->pair);
+    mem_free(m);
+}
+
+void control_lags(struct control *c, const struct mirror_pair_of_nodes *pair)
+{
+    struct lag_mail *m = mem_alloc(sizeof *m);
+    *m = (struct lag_mail){ { NULL, on_lags }, c, *pair };
+    mailbox_post(c->loop, &m->mail);
 }
 
 /* ---- those who wait for what others know already

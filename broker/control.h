@@ -17,6 +17,8 @@
 
 struct cluster;
 struct control;
+struct meta_isr_item;
+struct mirror_pair_of_nodes;
 struct shard;
 
 struct control_op;
@@ -53,6 +55,11 @@ void control_op_free(struct control_op **op);
 
 /* Any thread. Takes the op. */
 void control_send(struct control *c, struct control_op **op);
+
+/* Any thread: what a shard's masters propose of in-sync sets; see mirror_proposals.h. Takes
+ * `items`, made by mem. */
+void control_change_isr(struct control *c, struct meta_isr_item *items, size_t count);
+void control_lags(struct control *c, const struct mirror_pair_of_nodes *pair);
 
 /* Somebody waits until the metadata that is shown here has come as far as an id that was given. */
 struct control_wait {

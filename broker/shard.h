@@ -25,6 +25,7 @@ struct hosting;
 struct larges;
 struct ledger;
 struct message;
+struct mirror_links;
 struct mover;
 struct pager;
 struct patrol;
@@ -110,6 +111,7 @@ struct shard {
     struct shard_counters counters;
     atomic_uint_fast64_t dead[2][SHARD_AFTER_DEATHS][QUEUE_DEATHS]; /* [is_quorum] */
     struct loop_task flush_task;
+    struct mirror_links *mirror_links;
     STAILQ_HEAD(, hosted) to_run;  /* got something back; see port_settled */
     struct hosting *hosting;       /* private to hosted.c */
     struct store *store;           /* NULL: nothing is on disk */

@@ -7,6 +7,7 @@
 #include "cluster/meta_node.h"
 #include "doorway.h"
 #include "hosted.h"
+#include "node_place.h"
 #include "port_lane.h"
 #include "remote/remote_inner.h"
 
@@ -207,29 +208,6 @@ static void on_lost(struct link *l, enum link_loss why, const struct err *err, v
     lose(p);
 }
 
-/* Where it is listening, apart. False: it has not said so. */
-static bool take_apart(struct slice address, char host[META_NAME_MAX + 1], uint16_t *port)
-{
-    size_t colon = address.len;
-    while (colon != 0 && address.ptr[colon - 1] != ':')
-        colon--;
-    if (colon < 2 || colon > META_NAME_MAX)
-        return false;
-    struct slice name = slice_head(address, colon - 1);
-    if (name.len > 2 && name.ptr[0] == '[' && name.ptr[name.len - 1] == ']')
-        name = slice_of(name.ptr + 1, name.len - 2);
-    memcpy(host, name.ptr, name.len);
-    host[name.len] = '\0';
-    unsigned number = 0;
-    for (struct slice s = slice_from(address, colon); s.len != 0; s = slice_from(s, 1)) {
-        if (s.ptr[0] < '0' || s.ptr[0] > '9' || number > UINT16_MAX)
-            return false;
-        number = number * 10 + (unsigned)(s.ptr[0] - '0');
-    }
-    *port = (uint16_t)number;
-    return number != 0 && number <= UINT16_MAX;
-}
-
 static void dial(struct remote_peer *p)
 {
     static const struct link_handlers handlers = { .on_frame = on_frame,
@@ -237,22 +215,18 @@ static void dial(struct remote_peer *p)
                                                    .on_lost = on_lost };
     struct shard *s = shard_of(p);
     const struct meta_node *n = meta_node_get(broker_meta(s->broker), p->node);
-    char host[META_NAME_MAX + 1], name[META_NAME_MAX + 1];
-    uint16_t port;
-    p->is_unreachable = n == NULL || !take_apart(n->cluster_address, host, &port);
+    struct node_place at;
+    p->is_unreachable = n == NULL || !node_place_of(n, &at);
     if (p->is_unreachable) {
         soon(p);
         return;
     }
-    struct slice of = slice_head(n->name, META_NAME_MAX);
-    memcpy(name, of.ptr, of.len);
-    name[of.len] = '\0';
     p->link = link_dial(s->loop, doorway_node(broker_doorway(s->broker)),
                         &(struct link_options){ .class = LINK_BULK,
                                                 .shard = (uint16_t)s->index,
-                                                .host = host,
-                                                .port = port,
-                                                .name = name,
+                                                .host = at.host,
+                                                .port = at.port,
+                                                .name = at.name,
                                                 .node = p->node,
                                                 .resume_ms = LINK_RESUME_MS },
                         &handlers, p);

@@ -31,7 +31,8 @@
     X(BULK, 2, "bulk", LINK_CLUSTER_SAME)         /* remote queues: shard to shard */              \
     X(ASK, 3, "ask", LINK_CLUSTER_ANY)            /* who may be of another cluster, or of none */  \
     X(FEED, 4, "feed", LINK_CLUSTER_SAME_OR_NONE) /* what gossip says over TCP; proxies, too */    \
-    X(CTL, 5, "warrenctl", LINK_CLUSTER_ANY)      /* no link: HTTP after the proof */
+    X(CTL, 5, "warrenctl", LINK_CLUSTER_ANY)      /* no link: HTTP after the proof */              \
+    X(MIRROR, 6, "mirror", LINK_CLUSTER_SAME)     /* replication of queues: shard to shard */
 
 enum link_cluster { LINK_CLUSTER_SAME, LINK_CLUSTER_SAME_OR_NONE, LINK_CLUSTER_ANY };
 

@@ -22,6 +22,7 @@ bool link_class_is_of_nodes(enum link_class c)
     case LINK_CONTROL:
     case LINK_BULK:
     case LINK_ASK:
+    case LINK_MIRROR:
         return true;
     case LINK_FEED:
     case LINK_CTL:
