@@ -129,6 +129,24 @@ void mirror_stream_down(struct mirror_stream *s, uint64_t now_ms)
     mirror_master_refit(m);
 }
 
+void mirror_stream_rehome(struct mirror_stream *s)
+{
+    struct mirror_master *m = s->master;
+    struct mirror_pair *p, *next;
+    CHECK(!s->is_up);
+    for (p = TAILQ_FIRST(&s->line); p != NULL; p = next) {
+        next = TAILQ_NEXT(p, entry);
+        struct mirror_stream *to = m->ops->stream(m->arg, s->node, p->queue->qid);
+        if (to == s || p->is_waited)
+            continue;
+        TAILQ_REMOVE(p->list, p, entry);
+        p->stream = to;
+        p->list = &to->line;
+        TAILQ_INSERT_TAIL(p->list, p, entry);
+        to->is_due = true;
+    }
+}
+
 static void raise_marks(struct mirror_stream *s)
 {
     struct mirror_waits *w = &s->master->waits;

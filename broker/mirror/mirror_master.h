@@ -132,6 +132,11 @@ bool mirror_stream_is_used(const struct mirror_stream *s);
 void mirror_stream_up(struct mirror_stream *s, uint32_t inc, uint64_t now_ms);
 void mirror_stream_down(struct mirror_stream *s, uint64_t now_ms);
 
+/* Of one that is down: the node was started anew with another number of shards. Its queues go to
+ * the streams that ops.stream says now, but for those that are waited for here: until the metadata
+ * has struck the process that was. */
+void mirror_stream_rehome(struct mirror_stream *s);
+
 /* A record came. False: it is not as it must be, and the session is to be given up. */
 MUST_CHECK bool mirror_stream_take(struct mirror_stream *s, const struct mirror_record *r,
                                    uint64_t now_ms);

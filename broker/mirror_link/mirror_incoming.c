@@ -33,10 +33,13 @@ static void take_apart(struct mirror_incoming *i)
 static void on_lost(struct link *l, enum link_loss why, const struct err *err, void *arg)
 {
     struct mirror_incoming *i = arg;
+    unsigned left_out;
     (void)l;
-    log_info("mirror", i->all->setup.name, "a master's session is over node=%u shard=%u: %s%s%s",
-             (unsigned)i->node, (unsigned)i->all->setup.index, link_loss_text(why),
-             err != NULL && err->text[0] != '\0' ? ": " : "", err != NULL ? err->text : "");
+    if (log_rate_ok(&i->all->goings, MIRROR_LOG_BURST, MIRROR_LOG_MS, &left_out))
+        log_info("mirror", i->all->setup.name,
+                 "a master's session is over node=%u shard=%u: %s%s%s", (unsigned)i->node,
+                 (unsigned)i->all->setup.index, link_loss_text(why),
+                 err != NULL && err->text[0] != '\0' ? ": " : "", err != NULL ? err->text : "");
     mirror_streams_begin(i->all);
     take_apart(i);
 }
@@ -46,9 +49,11 @@ static void on_lost(struct link *l, enum link_loss why, const struct err *err, v
 
 static void give_up(struct mirror_incoming *i, const char *why)
 {
-    log_error("mirror", i->all->setup.name,
-              "the session of a master is given up: %s node=%u shard=%u", why, (unsigned)i->node,
-              (unsigned)i->all->setup.index);
+    unsigned left_out;
+    if (log_rate_ok(&i->all->complaints, MIRROR_LOG_BURST, MIRROR_LOG_MS, &left_out))
+        log_error("mirror", i->all->setup.name,
+                  "the session of a master is given up: %s node=%u shard=%u", why,
+                  (unsigned)i->node, (unsigned)i->all->setup.index);
     drop_frame(i);
     i->is_over = true;
     link_give_up(i->link);
@@ -169,8 +174,10 @@ static void on_link(struct link *l, const struct link_peer *peer, void *arg)
     i->core = mirror_source_new(s->setup.replica, i);
     idmap_put(&s->incoming, i->id, i);
     link_set_owner(l, &handlers, i);
-    log_info("mirror", s->setup.name, "a master has come node=%u shard=%u", (unsigned)i->node,
-             (unsigned)s->setup.index);
+    unsigned left_out;
+    if (log_rate_ok(&s->comings, MIRROR_LOG_BURST, MIRROR_LOG_MS, &left_out))
+        log_info("mirror", s->setup.name, "a master has come node=%u shard=%u", (unsigned)i->node,
+                 (unsigned)s->setup.index);
     if (peer->shard != s->setup.index)
         give_up(i, "it takes this node to have another number of shards");
 }

@@ -13,8 +13,11 @@
 /* What comes until its end is not looked at. */
 static void give_up(struct mirror_outgoing *o, const char *why)
 {
+    unsigned left_out;
     o->is_over = true;
     link_give_up(o->link);
+    if (!log_rate_ok(&o->complaints, MIRROR_LOG_BURST, MIRROR_LOG_MS, &left_out))
+        return;
     log_error("mirror", o->all->setup.name,
               "the session with a mirror is given up: %s node=%u shard=%u there=%u", why,
               (unsigned)o->node, (unsigned)o->all->setup.index, (unsigned)o->shard);
@@ -28,8 +31,11 @@ static void on_up(struct link *l, void *arg)
     mirror_in_reset(&o->in);
     o->is_up = true;
     o->is_over = false;
-    log_info("mirror", o->all->setup.name, "a mirror is reached node=%u shard=%u there=%u",
-             (unsigned)o->node, (unsigned)o->all->setup.index, (unsigned)o->shard);
+    unsigned left_out;
+    o->is_told = log_rate_ok(&o->reached, MIRROR_LOG_BURST, MIRROR_LOG_MS, &left_out);
+    if (o->is_told)
+        log_info("mirror", o->all->setup.name, "a mirror is reached node=%u shard=%u there=%u",
+                 (unsigned)o->node, (unsigned)o->all->setup.index, (unsigned)o->shard);
     mirror_stream_up(o->core, link_peer(l)->id.inc, mirror_streams_now(o->all));
 }
 
@@ -69,11 +75,12 @@ static void on_lost(struct link *l, enum link_loss why, const struct err *err, v
     if (!o->is_up)
         return;
     o->is_up = false;
-    log_warn("mirror", o->all->setup.name,
-             "a mirror is not reached any more node=%u shard=%u there=%u: %s%s%s",
-             (unsigned)o->node, (unsigned)o->all->setup.index, (unsigned)o->shard,
-             link_loss_text(why), err != NULL && err->text[0] != '\0' ? ": " : "",
-             err != NULL ? err->text : "");
+    if (o->is_told)
+        log_warn("mirror", o->all->setup.name,
+                 "a mirror is not reached any more node=%u shard=%u there=%u: %s%s%s",
+                 (unsigned)o->node, (unsigned)o->all->setup.index, (unsigned)o->shard,
+                 link_loss_text(why), err != NULL && err->text[0] != '\0' ? ": " : "",
+                 err != NULL ? err->text : "");
     mirror_streams_begin(o->all);
     mirror_stream_down(o->core, mirror_streams_now(o->all));
 }
@@ -88,7 +95,7 @@ static void look(struct mirror_outgoing *o, uint64_t now_ms)
     struct mirror_place at;
     o->looked_ms = now_ms;
     if (!s->setup.ops->find(s->setup.arg, o->node, &at) || at.shards != o->shards)
-        return;
+        return; /* see rehome */
     if (o->link != NULL) {
         link_set_place(o->link, at.host, at.port);
         return;
@@ -164,10 +171,34 @@ static struct mirror_outgoing *idle_one(struct mirror_streams *s, uint64_t now_m
     for (struct mirror_outgoing *o; (o = idmap_next(&s->outgoing, &at)) != NULL;) {
         if (mirror_stream_is_used(o->core))
             o->used_ms = now_ms;
-        else if (now_ms - o->used_ms >= MIRROR_STREAM_IDLE_S * 1000u)
+        else if (now_ms - o->used_ms >= s->setup.idle_ms)
             idle = o;
     }
     return idle;
+}
+
+/* Its queues live on other shards of the node than was known when it was made. */
+static bool has_strayed(const struct mirror_outgoing *o)
+{
+    struct mirror_place at;
+    return !o->is_up && mirror_stream_is_used(o->core) &&
+           o->all->setup.ops->find(o->all->setup.arg, o->node, &at) && at.shards != o->shards;
+}
+
+/* This makes others: they are gathered before. */
+static void rehome(struct mirror_streams *s)
+{
+    struct mirror_outgoing **list = NULL;
+    size_t count = 0, at = 0;
+    for (struct mirror_outgoing *o; (o = idmap_next(&s->outgoing, &at)) != NULL;) {
+        if (!has_strayed(o))
+            continue;
+        list = mem_realloc(list, (count + 1) * sizeof(struct mirror_outgoing *));
+        list[count++] = o;
+    }
+    for (size_t i = 0; i < count; i++)
+        mirror_stream_rehome(list[i]->core);
+    mem_free(list);
 }
 
 void mirror_outgoing_tick(struct mirror_streams *s, uint64_t now_ms)
@@ -176,6 +207,7 @@ void mirror_outgoing_tick(struct mirror_streams *s, uint64_t now_ms)
     struct mirror_outgoing *idle = idle_one(s, now_ms);
     if (idle != NULL)
         end(idle);
+    rehome(s);
     for (struct mirror_outgoing *o; (o = idmap_next(&s->outgoing, &at)) != NULL;) {
         bool stands = o->link != NULL && link_is_connected(o->link);
         if (!stands && now_ms - o->looked_ms >= LOOK_MS)

@@ -155,6 +155,8 @@ struct mirror_streams *mirror_streams_new(const struct mirror_streams_setup *set
 {
     struct mirror_streams *s = mem_zalloc(sizeof *s);
     s->setup = *setup;
+    if (setup->idle_ms == 0)
+        s->setup.idle_ms = MIRROR_STREAM_IDLE_MS;
     idmap_init(&s->outgoing);
     idmap_init(&s->incoming);
     idmap_init(&s->past);

@@ -27,9 +27,9 @@ struct link_node;
 struct loop;
 struct mirror_streams;
 
-#define MIRROR_STREAM_WINDOW ((uint64_t)32 * 1024 * 1024) /* of what a mirror has not taken */
-#define MIRROR_STREAM_IDLE_S 30u  /* without a queue that is mirrored there, then it ends */
-#define MIRROR_TICK_MS       100u /* between two looks at the time */
+#define MIRROR_STREAM_WINDOW  ((uint64_t)32 * 1024 * 1024) /* of what a mirror has not taken */
+#define MIRROR_STREAM_IDLE_MS 30000u /* without a queue that is mirrored there, then it ends */
+#define MIRROR_TICK_MS        100u   /* between two looks at the time */
 
 /* Where a node is, and how many of its shards hold mirrors. */
 struct mirror_place {
@@ -58,6 +58,7 @@ struct mirror_streams_setup {
     struct mirror_replica *replica;
     const char *name; /* of this node, for the log */
     uint16_t index;   /* of this shard */
+    uint64_t idle_ms; /* 0: MIRROR_STREAM_IDLE_MS */
     const struct mirror_streams_ops *ops;
     void *arg;
 };

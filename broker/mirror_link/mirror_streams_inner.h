@@ -6,6 +6,7 @@
 #define WARREN_MIRROR_STREAMS_INNER_H
 
 #include "base/idmap.h"
+#include "base/log.h"
 #include "io/loop.h"
 #include "link/link_hall.h"
 #include "mirror_link/mirror_streams.h"
@@ -13,6 +14,10 @@
 #include <sys/queue.h>
 
 #define MIRROR_FRAME_TYPE LINK_TYPE_LEAST
+
+/* Sessions that end and begin again are told of so often. */
+#define MIRROR_LOG_BURST 5u
+#define MIRROR_LOG_MS    60000u
 
 /* Twice that may be held before a link is lost: all that a stream may hold, and one record more
  * that is as large as any. */
@@ -38,7 +43,9 @@ struct mirror_outgoing {
     uint16_t shards; /* of that node, by which queues were told apart */
     uint16_t shard;  /* of these */
     bool is_up;
-    bool is_over;     /* the session was given up */
+    bool is_over; /* the session was given up */
+    bool is_told; /* the log knows that it is up */
+    struct log_rate reached, complaints;
     uint64_t used_ms; /* when it was seen to be used last */
     uint64_t looked_ms;
 };
@@ -67,6 +74,7 @@ struct mirror_streams {
     struct idmap incoming; /* struct mirror_incoming by id */
     struct idmap past;     /* struct mirror_past by node */
     uint64_t last_id;
+    struct log_rate comings, goings, complaints;
     TAILQ_HEAD(, mirror_pen) due;
     struct loop_task flush_task;
     struct loop_task more_task;
