@@ -7,6 +7,7 @@
 #define LAST       65u
 #define PIECE_HEAD 5u
 #define DATA_HEAD  17u /* octet, pos, type, flags, count, octets of the payload */
+#define LEND_LEAST (MIRROR_FRAME_BYTES / 2)
 #define ROOM_FIRST ((size_t)64 * 1024)
 #define ROOM_KEPT  ((size_t)1024 * 1024) /* more is given back */
 
@@ -20,15 +21,17 @@ void mirror_out_init(struct mirror_out *o, mirror_frame_fn send, void *arg)
 
 void mirror_out_reset(struct mirror_out *o)
 {
-    mem_free(o->room);
-    o->room = NULL;
-    o->bytes = 0;
+    buf_unref(&o->room);
 }
 
+/* Frames that are about full are lent, shorter ones copied: they do not fill their block. */
 void mirror_out_flush(struct mirror_out *o)
 {
-    if (o->bytes != 0)
-        o->send(o->arg, slice_of(o->room, o->bytes), NULL, (struct slice){ NULL, 0 });
+    const struct slice none = { NULL, 0 };
+    if (o->room != NULL && o->room->len_bytes >= LEND_LEAST)
+        o->send(o->arg, none, o->room, buf_slice(o->room));
+    else if (o->room != NULL)
+        o->send(o->arg, buf_slice(o->room), NULL, none);
     mirror_out_reset(o); /* there are many streams that say nothing for long */
 }
 
@@ -36,12 +39,12 @@ void mirror_out_flush(struct mirror_out *o)
 static struct wire_out gather(struct mirror_out *o, size_t bytes)
 {
     CHECK(bytes <= MIRROR_INLINE_MAX);
-    if (o->bytes + bytes > MIRROR_FRAME_BYTES)
+    if (o->room != NULL && o->room->len_bytes + bytes > MIRROR_FRAME_BYTES)
         mirror_out_flush(o);
     if (o->room == NULL)
-        o->room = mem_alloc(MIRROR_FRAME_BYTES);
-    struct wire_out w = wire_out_over(o->room + o->bytes, bytes);
-    o->bytes += bytes;
+        o->room = buf_new(MIRROR_FRAME_BYTES);
+    struct wire_out w = wire_out_over(o->room->data + o->room->len_bytes, bytes);
+    o->room->len_bytes += (uint32_t)bytes;
     return w;
 }
 

@@ -33,8 +33,7 @@ typedef void (*mirror_frame_fn)(void *arg, struct slice head, struct buf *block,
 struct mirror_out {
     mirror_frame_fn send;
     void *arg;
-    uint8_t *room; /* what was gathered; NULL: nothing is */
-    size_t bytes;
+    struct buf *room; /* what was gathered; NULL: nothing is */
 };
 
 void mirror_out_init(struct mirror_out *o, mirror_frame_fn send, void *arg);

@@ -138,7 +138,9 @@ struct mirror_stream *mirror_streams_get(struct mirror_streams *s, uint16_t node
 {
     struct mirror_place at;
     uint16_t shards = s->setup.ops->find(s->setup.arg, node, &at) ? at.shards : 0;
-    uint16_t shard = shards != 0 ? (uint16_t)(hash_u64(qid) % shards) : 0;
+    uint16_t shard = 0;
+    if (shards != 0)
+        shard = (uint16_t)(hash_u64(qid) % shards);
     struct mirror_outgoing *o = idmap_get(&s->outgoing, mirror_outgoing_key(node, shards, shard));
     return (o != NULL ? o : make(s, node, shards, shard))->core;
 }
