@@ -20,7 +20,7 @@
 #define STORE_BYTES   (FIXED_BYTES + DATA_DIR_NODE_MAX + CHECK_BYTES) /* at most */
 #define FILE_NAME_MAX 256u
 
-static const char *const folders[] = { "journal", "large", "meta", "raft" };
+static const char *const folders[] = { "journal", "large", "meta", "raft", "quarantine" };
 
 enum dir_state {
     DIR_WHOLE,

@@ -3,7 +3,7 @@
  *
  *   DATA/NODE/lock       held by the process that uses the folder; its pid is in it
  *             store      what this folder is, see below
- *             journal/   large/   meta/   raft/
+ *             journal/   large/   meta/   raft/   quarantine/
  *
  *   store    0 u64 DATA_DIR_MAGIC   8 u32 format   12 u32 octets of the file   16 id of the store
  *           32 u32 incarnation     36 u8 state    37 u8 octets of the name     38 the node's name
