@@ -109,11 +109,12 @@ static bool judge_format(struct wire *w, const char *folder, struct err *err)
                        ", this one reads %u): start that version again, or move the folder away to "
                        "start with an empty one",
                        folder, format, STORE_FORMAT);
-    if (format < STORE_FORMAT)
+    if (format < STORE_FORMAT_LEAST)
         return err_set(err, ERR_REFUSED,
                        "%s has the format %" PRIu32 " of an older version of Warren, this one "
-                       "reads %u: drain it with that version first, or move the folder away",
-                       folder, format, STORE_FORMAT);
+                       "reads %u and above: drain it with that version first, or move the folder "
+                       "away",
+                       folder, format, STORE_FORMAT_LEAST);
     return true;
 }
 

@@ -11,12 +11,14 @@
 #define RANGE_BYTES    16u
 #define MARK_BYTES     8u
 #define RETURN_BYTES   12u
+#define PRODUCER_BYTES 16u
 #define HEAD_CHECK_AT  4u
 #define HEAD_TYPE_AT   8u
 #define HEADER_CHECKED (SEGMENT_HEADER_BYTES - 8)
 #define OFFSET_SPREAD  UINT64_C(0x9E3779B97F4A7C15)
 #define MSG_FLAGS_ALL                                                                              \
-    ((unsigned)(MSG_TRANSIENT | MSG_MOVED | MSG_EXPIRES | MSG_RETURNS | MSG_LARGE))
+    ((unsigned)(MSG_TRANSIENT | MSG_MOVED | MSG_EXPIRES | MSG_RETURNS | MSG_LARGE | MSG_PRODUCER | \
+                MSG_AGAIN))
 #define SETTLE_FLAGS_ALL    ((unsigned)SETTLE_AHEAD)
 #define LARGE_ID_BYTES      8u
 #define QID_BYTES           8u
@@ -27,6 +29,8 @@
 _Static_assert(MSG_RECORD_MAX < SEGMENT_LEAST_TAKES, "every segment takes the largest message");
 _Static_assert(SETTLE_RECORD_MAX < SEGMENT_LEAST_TAKES, "and the largest settlement");
 _Static_assert(RECORD_RETURNS_ROOM(RETURNS_MAX) < SEGMENT_LEAST_TAKES, "and the most returns");
+_Static_assert(RECORD_EPOCH_ROOM(EPOCH_CUTS_MAX) + EPOCH_HISTORY_MAX < SEGMENT_LEAST_TAKES,
+               "and the longest history");
 _Static_assert(MSG_TARGETS_MAX <= UINT16_MAX && SETTLE_RANGES_MAX <= UINT16_MAX, "count is a u16");
 _Static_assert(SEGMENT_HEADER_BYTES % PLACE_ALIGN == 0, "the first record is aligned");
 
@@ -56,13 +60,20 @@ static size_t target_bytes(unsigned flags)
            (flags & MSG_RETURNS ? TARGET_RETURNS : 0);
 }
 
-size_t record_put_msg(uint8_t *out, unsigned flags, const struct msg_target *targets,
-                      unsigned count, size_t names_bytes, size_t props_bytes, size_t body_bytes)
+static size_t producer_bytes(unsigned flags)
 {
+    return flags & MSG_PRODUCER ? PRODUCER_BYTES : 0;
+}
+
+size_t record_put_msg_of(uint8_t *out, unsigned flags, const struct msg_producer *producer,
+                         const struct msg_target *targets, unsigned count, size_t names_bytes,
+                         size_t props_bytes, size_t body_bytes)
+{
+    flags = producer != NULL ? flags | MSG_PRODUCER : flags & ~(unsigned)MSG_PRODUCER;
     CHECK(count >= 1 && count <= MSG_TARGETS_MAX && (flags & ~MSG_FLAGS_ALL) == 0);
     CHECK(names_bytes <= UINT16_MAX && props_bytes <= UINT32_MAX && body_bytes <= UINT32_MAX);
     struct wire_out w = wire_out_over(out, RECORD_MSG_ROOM(count));
-    size_t fixed = RECORD_HEAD_BYTES + count * target_bytes(flags) + 10;
+    size_t fixed = RECORD_HEAD_BYTES + count * target_bytes(flags) + 10 + producer_bytes(flags);
     size_t rest = names_bytes + (flags & MSG_LARGE ? LARGE_ID_BYTES : props_bytes + body_bytes);
     put_head(&w, RECORD_MSG, flags, count, fixed + rest);
     for (unsigned i = 0; i < count; i++) {
@@ -76,14 +87,34 @@ size_t record_put_msg(uint8_t *out, unsigned flags, const struct msg_target *tar
     wire_put_u32_le(&w, (uint32_t)body_bytes);
     wire_put_u32_le(&w, (uint32_t)props_bytes);
     wire_put_u16_le(&w, (uint16_t)names_bytes);
+    if (producer != NULL) {
+        wire_put_u64_le(&w, producer->pid);
+        wire_put_u64_le(&w, producer->seq);
+    }
     CHECK(wire_out_len(&w) == fixed);
     return put_done(&w);
+}
+
+size_t record_put_msg(uint8_t *out, unsigned flags, const struct msg_target *targets,
+                      unsigned count, size_t names_bytes, size_t props_bytes, size_t body_bytes)
+{
+    return record_put_msg_of(out, flags, NULL, targets, count, names_bytes, props_bytes,
+                             body_bytes);
 }
 
 void record_put_large_id(uint8_t out[8], uint64_t id)
 {
     struct wire_out w = wire_out_over(out, LARGE_ID_BYTES);
     wire_put_u64_le(&w, id);
+}
+
+static void put_ranges(struct wire_out *w, const struct settle_range *ranges, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        CHECK(ranges[i].first <= ranges[i].last);
+        wire_put_u64_le(w, ranges[i].first);
+        wire_put_u64_le(w, ranges[i].last);
+    }
 }
 
 size_t record_put_settle(uint8_t *out, unsigned flags, uint64_t qid,
@@ -95,11 +126,7 @@ size_t record_put_settle(uint8_t *out, unsigned flags, uint64_t qid,
     struct wire_out w = wire_out_over(out, length);
     put_head(&w, RECORD_SETTLE, flags, count, length);
     wire_put_u64_le(&w, qid);
-    for (unsigned i = 0; i < count; i++) {
-        CHECK(ranges[i].first <= ranges[i].last);
-        wire_put_u64_le(&w, ranges[i].first);
-        wire_put_u64_le(&w, ranges[i].last);
-    }
+    put_ranges(&w, ranges, count);
     wire_put_u16_le(&w, (uint16_t)mark_count);
     for (unsigned i = 0; i < mark_count; i++)
         wire_put_u64_le(&w, marks[i]);
@@ -130,6 +157,18 @@ size_t record_put_large(uint8_t *out, uint64_t id, const uint64_t *qids, unsigne
     wire_put_u64_le(&w, id);
     for (unsigned i = 0; i < count; i++)
         wire_put_u64_le(&w, qids[i]);
+    return put_done(&w);
+}
+
+size_t record_put_epoch(uint8_t *out, uint64_t qid, const struct settle_range *cuts, unsigned count,
+                        size_t history_bytes)
+{
+    CHECK(count <= EPOCH_CUTS_MAX && history_bytes <= EPOCH_HISTORY_MAX);
+    struct wire_out w = wire_out_over(out, RECORD_EPOCH_ROOM(count));
+    put_head(&w, RECORD_EPOCH, 0, count, RECORD_EPOCH_ROOM(count) + history_bytes);
+    wire_put_u64_le(&w, qid);
+    put_ranges(&w, cuts, count);
+    wire_put_u32_le(&w, (uint32_t)history_bytes);
     return put_done(&w);
 }
 
@@ -179,7 +218,7 @@ void record_seal(uint8_t *record, uint32_t offset, uint64_t salt)
 
 static bool type_is_known(uint8_t type)
 {
-    return type >= RECORD_MSG && type <= RECORD_END;
+    return type >= RECORD_MSG && type <= RECORD_EPOCH;
 }
 
 static bool is_zero(struct slice bytes)
@@ -243,7 +282,12 @@ bool record_read_msg(const struct record *r, struct msg_record *out)
     out->targets = wire_take(&w, r->count * target_bytes(r->flags));
     out->body_bytes = wire_u32_le(&w);
     out->props_bytes = wire_u32_le(&w);
-    out->names = wire_take(&w, wire_u16_le(&w));
+    uint16_t names_bytes = wire_u16_le(&w);
+    if (r->flags & MSG_PRODUCER) {
+        out->producer.pid = wire_u64_le(&w);
+        out->producer.seq = wire_u64_le(&w);
+    }
+    out->names = wire_take(&w, names_bytes);
     if (r->flags & MSG_LARGE) {
         out->large_id = wire_u64_le(&w);
     } else {
@@ -266,6 +310,23 @@ struct msg_target msg_record_target(const struct msg_record *m, unsigned index)
     return t;
 }
 
+static struct settle_range range_at(struct slice ranges, unsigned index)
+{
+    struct wire w = wire_over(slice_from(ranges, (size_t)index * RANGE_BYTES));
+    uint64_t first = wire_u64_le(&w);
+    return (struct settle_range){ first, wire_u64_le(&w) };
+}
+
+static bool are_ranges(struct slice ranges)
+{
+    for (unsigned i = 0; i < ranges.len / RANGE_BYTES; i++) {
+        struct settle_range range = range_at(ranges, i);
+        if (range.first > range.last)
+            return false;
+    }
+    return true;
+}
+
 bool record_read_settle(const struct record *r, struct settle_record *out)
 {
     if (r->type != RECORD_SETTLE || (r->flags & ~SETTLE_FLAGS_ALL) != 0)
@@ -276,22 +337,13 @@ bool record_read_settle(const struct record *r, struct settle_record *out)
     out->ranges = wire_take(&w, (size_t)r->count * RANGE_BYTES);
     out->mark_count = wire_u16_le(&w);
     out->marks = wire_take(&w, (size_t)out->mark_count * MARK_BYTES);
-    if (!is_whole(&w))
-        return false;
-    for (unsigned i = 0; i < out->range_count; i++) {
-        struct settle_range range = settle_record_range(out, i);
-        if (range.first > range.last)
-            return false;
-    }
-    return true;
+    return is_whole(&w) && are_ranges(out->ranges);
 }
 
 struct settle_range settle_record_range(const struct settle_record *s, unsigned index)
 {
     CHECK(index < s->range_count);
-    struct wire w = wire_over(slice_from(s->ranges, (size_t)index * RANGE_BYTES));
-    uint64_t first = wire_u64_le(&w);
-    return (struct settle_range){ first, wire_u64_le(&w) };
+    return range_at(s->ranges, index);
 }
 
 uint64_t settle_record_mark(const struct settle_record *s, unsigned index)
@@ -317,6 +369,24 @@ struct msg_return returns_item(struct slice items, unsigned index)
     struct wire w = wire_over(slice_from(items, (size_t)index * RETURN_BYTES));
     uint64_t qseq = wire_u64_le(&w);
     return (struct msg_return){ qseq, wire_u32_le(&w) };
+}
+
+/* What the history is made of says who takes it apart. */
+bool record_read_epoch(const struct record *r, struct epoch_record *out)
+{
+    if (r->type != RECORD_EPOCH || r->flags != 0 || r->count > EPOCH_CUTS_MAX)
+        return false;
+    struct wire w = wire_over(r->payload);
+    *out = (struct epoch_record){ .qid = wire_u64_le(&w), .cut_count = r->count };
+    out->cuts = wire_take(&w, (size_t)r->count * RANGE_BYTES);
+    out->history = wire_take(&w, wire_u32_le(&w));
+    return is_whole(&w) && out->history.len <= EPOCH_HISTORY_MAX && are_ranges(out->cuts);
+}
+
+struct settle_range epoch_record_cut(const struct epoch_record *e, unsigned index)
+{
+    CHECK(index < e->cut_count);
+    return range_at(e->cuts, index);
 }
 
 bool record_read_batch(const struct record *r, struct batch_record *out)
@@ -375,8 +445,8 @@ bool segment_header_read(struct slice bytes, struct segment_header *out)
     struct slice id = wire_take(&w, sizeof out->store_id);
     (void)wire_u64_le(&w);
     uint64_t check = wire_u64_le(&w);
-    if (w.ran_out || magic != SEGMENT_MAGIC || format != STORE_FORMAT ||
-        header_bytes != SEGMENT_HEADER_BYTES ||
+    if (w.ran_out || magic != SEGMENT_MAGIC || format < STORE_FORMAT_LEAST ||
+        format > STORE_FORMAT || header_bytes != SEGMENT_HEADER_BYTES ||
         check != hash_bytes(slice_head(bytes, HEADER_CHECKED), 0))
         return false;
     memcpy(out->store_id, id.ptr, sizeof out->store_id);

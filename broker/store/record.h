@@ -18,18 +18,32 @@
  *
  *   MSG      count targets: u64 qid, u64 qseq [, u64 expires: wall clock ms, with MSG_EXPIRES]
  *            [, u32 returns, with MSG_RETURNS]; then u32 body octets, u32 properties' octets,
- *            u16 names' octets; names, properties, body. With MSG_LARGE instead of properties and
- *            body u64 id of the file in large/ that has both, see large.h
+ *            u16 names' octets [, u64 pid, u64 seq: who published it, with MSG_PRODUCER]; names,
+ *            properties, body. With MSG_LARGE instead of properties and body u64 id of the file in
+ *            large/ that has both, see large.h
  *   SETTLE   u64 qid; count ranges: u64 first, u64 last: these positions are done with; u16 number
  *            of marks, each u64 qseq: all of that priority below it were handed out before
  *   RETURNS  u64 qid; count times u64 qseq, u32: how often it was returned (quorum queues)
  *   LARGE    u64 id; count times u64 qid: that file is durable, and these queues may count on it;
- * with none, all BATCH    u64 BATCH_MAGIC; u64 LSN: what was on the medium when the batch was
- * written; u64 wall clock ms END      nothing follows in this segment; flags: END_CLOSED
+ *            with none, all
+ *   EPOCH    u64 qid; count ranges: u64 first, u64 last: these positions are cut off; u32 octets of
+ *            what follows: the queue's mirror_history (mirror_history_put, all of it)
+ *   BATCH    u64 BATCH_MAGIC; u64 LSN: what was on the medium when the batch was written; u64 wall
+ *            clock ms
+ *   END      nothing follows in this segment; flags: END_CLOSED
  *
- * All integers little-endian. A position (qseq) of a queue (qid) is given once and never again, so
- * the order of MSG and SETTLE means nothing: alive is what has a MSG and no SETTLE. Of two MSG of
- * one position (one was moved) the later one counts.
+ * All integers little-endian. Of two MSG of one position (qseq) of a queue (qid) the later counts:
+ * it was moved, or is another message.
+ *
+ * A position is given once and never again, so the order of MSG and SETTLE means nothing: alive is
+ * what has a MSG and no SETTLE. But a queue that is mirrored may get a message at a position that
+ * is settled or cut off here: then that is written with MSG_AGAIN, and of what was settled or cut
+ * only what stands behind it in the journal counts for it.
+ *
+ * EPOCH says where a mirrored queue's messages come from, and up to which number each producer's
+ * are here: those of all MSG before it are in it, those of MSG with MSG_PRODUCER behind it count
+ * beside it. What it cuts off is as good as settled, and the next position that is given of that
+ * priority may be the first of it. In one record, for neither may be there without the other.
  */
 #ifndef WARREN_RECORD_H
 #define WARREN_RECORD_H
@@ -43,7 +57,8 @@
 #define RECORD_HEAD_BYTES    12u
 #define SEGMENT_HEADER_BYTES 64u
 #define SEGMENT_MAGIC        UINT64_C(0x4745534e45525257) /* "WRRENSEG" */
-#define STORE_FORMAT         1u
+#define STORE_FORMAT         2u                           /* is written */
+#define STORE_FORMAT_LEAST   1u /* is read: what was written before queues were mirrored */
 #define BATCH_MAGIC          UINT64_C(0x31484354414257ab)
 
 enum record_type {
@@ -53,6 +68,7 @@ enum record_type {
     RECORD_LARGE,
     RECORD_BATCH,
     RECORD_END,
+    RECORD_EPOCH,
 };
 
 enum msg_flags {
@@ -61,6 +77,10 @@ enum msg_flags {
     MSG_EXPIRES = 4,
     MSG_RETURNS = 8,
     MSG_LARGE = 16,
+    MSG_PRODUCER = 32,
+    /* One of the positions at least had been settled or cut off. For others it means nothing, since
+     * nothing that was settled of those stands before it. */
+    MSG_AGAIN = 64,
 };
 
 enum settle_flags {
@@ -84,6 +104,11 @@ struct msg_target {
     uint32_t returns;
 };
 
+struct msg_producer {
+    uint64_t pid;
+    uint64_t seq;
+};
+
 struct settle_range {
     uint64_t first;
     uint64_t last; /* included */
@@ -95,6 +120,9 @@ struct settle_range {
 /* So that a record fits any segment; a queue with more takes more records. */
 #define SETTLE_RANGES_MAX 4096u
 #define RETURNS_MAX       4096u
+#define EPOCH_CUTS_MAX    256u /* one of each priority */
+/* The octets of a mirror_history at most: 16 epochs, and three tables of all producers. */
+#define EPOCH_HISTORY_MAX ((size_t)928 * 1024)
 
 struct batch_record {
     uint64_t durable_lsn;
@@ -116,7 +144,12 @@ struct segment_header {
  * the id (record_put_large_id). Returns the octets written to `out`. */
 size_t record_put_msg(uint8_t *out, unsigned flags, const struct msg_target *targets,
                       unsigned count, size_t names_bytes, size_t props_bytes, size_t body_bytes);
-#define RECORD_MSG_ROOM(count) (RECORD_HEAD_BYTES + (size_t)(count)*28 + 18)
+#define RECORD_MSG_ROOM(count) (RECORD_HEAD_BYTES + (size_t)(count)*28 + 34)
+
+/* The same with MSG_PRODUCER, which need not be among the flags; NULL: without it. */
+size_t record_put_msg_of(uint8_t *out, unsigned flags, const struct msg_producer *producer,
+                         const struct msg_target *targets, unsigned count, size_t names_bytes,
+                         size_t props_bytes, size_t body_bytes);
 
 /* Whole records. */
 size_t record_put_settle(uint8_t *out, unsigned flags, uint64_t qid,
@@ -131,6 +164,10 @@ struct msg_return {
 size_t record_put_returns(uint8_t *out, uint64_t qid, const struct msg_return *items,
                           unsigned count);
 #define RECORD_RETURNS_ROOM(count) (RECORD_HEAD_BYTES + 8 + (size_t)(count)*12)
+/* An EPOCH: all that stands before the octets of the history, which follow as they are. */
+size_t record_put_epoch(uint8_t *out, uint64_t qid, const struct settle_range *cuts, unsigned count,
+                        size_t history_bytes);
+#define RECORD_EPOCH_ROOM(count) (RECORD_HEAD_BYTES + 12 + (size_t)(count)*16)
 void record_put_large_id(uint8_t out[8], uint64_t id);
 size_t record_put_large(uint8_t *out, uint64_t id, const uint64_t *qids, unsigned count);
 #define RECORD_LARGE_ROOM(count) (RECORD_HEAD_BYTES + 8 + (size_t)(count)*8)
@@ -174,6 +211,7 @@ struct msg_record {
     uint64_t large_id;   /* with MSG_LARGE */
     uint64_t body_bytes; /* also with MSG_LARGE */
     uint32_t props_bytes;
+    struct msg_producer producer; /* with MSG_PRODUCER */
 };
 
 /* False: malformed, though the check was right. */
@@ -194,6 +232,15 @@ uint64_t settle_record_mark(const struct settle_record *s, unsigned index);
 
 MUST_CHECK bool record_read_returns(const struct record *r, uint64_t *qid, struct slice *items);
 struct msg_return returns_item(struct slice items, unsigned index);
+
+struct epoch_record {
+    uint64_t qid;
+    unsigned cut_count;
+    struct slice cuts;
+    struct slice history;
+};
+MUST_CHECK bool record_read_epoch(const struct record *r, struct epoch_record *out);
+struct settle_range epoch_record_cut(const struct epoch_record *e, unsigned index);
 
 MUST_CHECK bool record_read_batch(const struct record *r, struct batch_record *out);
 MUST_CHECK bool record_read_large(const struct record *r, uint64_t *id, struct slice *qids);

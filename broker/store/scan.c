@@ -32,7 +32,8 @@ static bool may_begin(struct slice at, uint32_t *length)
     uint8_t type = wire_u8(&w);
     uint8_t flags = wire_u8(&w);
     return !w.ran_out && *length >= RECORD_HEAD_BYTES && *length <= at.len && type >= RECORD_MSG &&
-           type <= RECORD_END && flags < 32 && (type != RECORD_END || *length == RECORD_END_BYTES);
+           type <= RECORD_EPOCH && flags < 128 &&
+           (type != RECORD_END || *length == RECORD_END_BYTES);
 }
 
 /* When there is no effort left for others, the heads of batches are still looked at: they are

@@ -97,8 +97,8 @@ Test(data_dir, refuses_other_formats_with_the_remedy)
     cr_assert(data_dir_start(disk, folder, "node1", &dir, &err));
     spoil(8, STORE_FORMAT + 1);
     cr_expect(not(data_dir_start(disk, folder, "node1", &dir, &err)));
-    expect_refused("newer version of Warren (format 2, this one reads 1): start that version");
-    spoil(8, STORE_FORMAT - 1);
+    expect_refused("newer version of Warren (format 3, this one reads 2): start that version");
+    spoil(8, STORE_FORMAT_LEAST - 1);
     cr_expect(not(data_dir_start(disk, folder, "node1", &dir, &err)));
     expect_refused("older version");
     spoil(0, 'x');
