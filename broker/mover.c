@@ -210,14 +210,18 @@ static struct place append_anew(struct mover *m, const struct store_ask *ask, ui
     bool is_good = record_cut(ask->bytes, ask->header, offset, &r) == RECORD_CUT_OK &&
                    r.type == RECORD_MSG && record_read_msg(&r, &was);
     CHECK(is_good); /* the store has read it a moment ago */
-    unsigned flags = was.flags & (MSG_TRANSIENT | MSG_EXPIRES | MSG_RETURNS | MSG_LARGE);
+    unsigned flags =
+        was.flags & (MSG_TRANSIENT | MSG_EXPIRES | MSG_RETURNS | MSG_LARGE | MSG_AGAIN);
     /* "Moved" says that a large one's file is there. */
     if ((was.flags & MSG_LARGE) == 0 || larges_is_safe(m->shard->larges, old) ||
         MUTATION(LARGE_MOVED_AS_SAFE))
         flags |= MSG_MOVED;
+    if (MUTATION(AGAIN_NOT_MOVED))
+        flags &= ~(unsigned)MSG_AGAIN;
     uint8_t *head = mem_alloc(RECORD_MSG_ROOM(count));
-    size_t head_bytes = record_put_msg(head, flags, targets, count, was.names.len, was.props_bytes,
-                                       (size_t)was.body_bytes);
+    size_t head_bytes =
+        record_put_msg_of(head, flags, (was.flags & MSG_PRODUCER) != 0 ? &was.producer : NULL,
+                          targets, count, was.names.len, was.props_bytes, (size_t)was.body_bytes);
     uint8_t id[8];
     struct slice parts[4] = { slice_of(head, head_bytes), was.names, was.props, was.body };
     if ((flags & MSG_LARGE) != 0) {

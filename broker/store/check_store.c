@@ -101,6 +101,29 @@ static void tell_journal(struct checking *c)
                  r->mended_count);
 }
 
+/* Of those that are or were mirrored; and how many producers are known that number what they
+ * publish. */
+static void tell_epochs(struct checking *c)
+{
+    size_t queues = 0, producers = 0;
+    uint64_t last = 0;
+    for (size_t i = 0; i < c->found.queue_count; i++) {
+        struct mirror_history h;
+        recovered_history_take(&c->found.queues[i], &h);
+        queues += h.count != 0;
+        producers += h.now.count;
+        if (mirror_history_epoch(&h) > last)
+            last = mirror_history_epoch(&h);
+        mirror_history_fini(&h);
+    }
+    if (queues != 0)
+        text_put(c->out,
+                 "  epochs: of %zu queues that are or were mirrored, the last is %" PRIu64 "\n",
+                 queues, last);
+    if (producers != 0)
+        text_put(c->out, "  producers whose messages are numbered: %zu\n", producers);
+}
+
 static uint64_t messages_of(const struct recovered_queue *q, uint64_t *body_bytes)
 {
     uint64_t count = 0;
@@ -180,6 +203,7 @@ static bool check_journal(struct checking *c, unsigned threads, struct err *err)
     if (!recover_run(&setup, &c->found, err))
         return false;
     tell_journal(c);
+    tell_epochs(c);
     tell_queues(c);
     tell_damages(c);
     recovered_fini(&c->found);

@@ -78,7 +78,8 @@ bool index_header_read(struct slice bytes, struct index_header *out)
     out->is_closed = wire_u32_le(&w) != 0;
     struct wire end = wire_over(slice_from(slice_head(bytes, INDEX_HEADER_BYTES), HEADER_CHECKED));
     uint64_t check = wire_u64_le(&end);
-    if (w.ran_out || end.ran_out || magic != INDEX_MAGIC || version != INDEX_VERSION ||
+    if (w.ran_out || end.ran_out || magic != INDEX_MAGIC || version < INDEX_VERSION_LEAST ||
+        version > INDEX_VERSION ||
         (check != hash_bytes(slice_head(bytes, HEADER_CHECKED), out->segment.salt) &&
          !MUTATION(INDEX_DAMAGE_BELIEVED)))
         return false;

@@ -26,7 +26,8 @@
 #include "store/record.h"
 
 #define INDEX_HEADER_BYTES  128u
-#define INDEX_VERSION       1u
+#define INDEX_VERSION       2u /* is written; 1, which is read, had fewer kinds of state */
+#define INDEX_VERSION_LEAST 1u
 #define INDEX_BLOCK_ENTRIES 1024u
 #define INDEX_ENTRY_MAX     48u /* octets */
 #define INDEX_ROW_MAX       64u
@@ -53,8 +54,8 @@ enum index_row_flags {
     INDEX_HAS_EXPIRING = 1,
     INDEX_HAS_RETURNS = 2,
     INDEX_HAS_TRANSIENT = 4,
-    INDEX_HAS_LARGE = 8, /* MSG_LARGE, or a body that is as large */
-    INDEX_HAS_MOVED = 16,
+    INDEX_HAS_LARGE = 8,  /* MSG_LARGE, or a body that is as large */
+    INDEX_HAS_STRAY = 16, /* moved, or there again: not in the order in which positions are given */
 };
 
 /* The messages of one queue and one priority. */

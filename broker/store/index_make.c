@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/idmap.h"
 #include "base/mem.h"
+#include "mirror/mirror_history.h"
 #include "store/segs.h"
 
 #include <stdlib.h>
@@ -86,7 +87,8 @@ static uint8_t row_flags(const struct index_item *e)
     return (uint8_t)((e->flags & MSG_EXPIRES ? INDEX_HAS_EXPIRING : 0) |
                      (e->flags & MSG_RETURNS ? INDEX_HAS_RETURNS : 0) |
                      (e->flags & MSG_TRANSIENT ? INDEX_HAS_TRANSIENT : 0) |
-                     (large ? INDEX_HAS_LARGE : 0) | (e->flags & MSG_MOVED ? INDEX_HAS_MOVED : 0));
+                     (large ? INDEX_HAS_LARGE : 0) |
+                     (e->flags & (MSG_MOVED | MSG_AGAIN) ? INDEX_HAS_STRAY : 0));
 }
 
 static void add_item(struct gathering *g, uint64_t qid, const struct index_item *item)
@@ -119,12 +121,16 @@ static bool take_msg(struct index_make *m, struct gathering *g, const struct rec
                                .length = r->length,
                                .body_bytes = (uint32_t)msg.body_bytes,
                                .flags = (uint8_t)msg.flags };
+    bool is_state =
+        (msg.flags & (MSG_AGAIN | MSG_PRODUCER)) != 0 || index_states_has_cuts(m->states);
     for (unsigned i = 0; i < msg.target_count; i++) {
         struct msg_target t = msg_record_target(&msg, i);
         item.qseq = t.qseq;
         item.expires_ms = t.expires_ms;
         item.returns = t.returns;
         add_item(g, t.qid, &item);
+        if (is_state)
+            index_states_message(m->states, &t, &msg);
         if (msg.flags & MSG_LARGE)
             index_states_add(m->states,
                              &(struct index_state){ .kind = INDEX_LARGE,
@@ -141,11 +147,29 @@ static bool take_msg(struct index_make *m, struct gathering *g, const struct rec
     return true;
 }
 
+static bool take_epoch(struct index_make *m, const struct record *r)
+{
+    struct epoch_record epoch;
+    if (!record_read_epoch(r, &epoch))
+        return false;
+    struct mirror_history history;
+    struct wire w = wire_over(epoch.history);
+    if (!mirror_history_take(&w, true, &history))
+        return false;
+    mirror_history_fini(&history);
+    if (wire_left(&w) != 0)
+        return false;
+    index_states_epoch(m->states, &epoch);
+    return true;
+}
+
 static bool take_state(struct index_make *m, const struct record *r)
 {
     struct settle_record settle;
     struct slice items;
     uint64_t id;
+    if (r->type == RECORD_EPOCH)
+        return take_epoch(m, r);
     if (r->type == RECORD_SETTLE) {
         if (!record_read_settle(r, &settle))
             return false;
@@ -180,6 +204,7 @@ static bool take_record(struct index_make *m, struct gathering *g, const struct 
     case RECORD_SETTLE:
     case RECORD_RETURNS:
     case RECORD_LARGE:
+    case RECORD_EPOCH:
         return take_state(m, r);
     case RECORD_BATCH:
         if (!record_read_batch(r, &batch))

@@ -75,6 +75,47 @@ void ranges_add(struct ranges *r, uint64_t first, uint64_t last)
     r->items[r->count++] = (struct settle_range){ first, last };
 }
 
+static bool meet(const struct ranges *r, const struct ranges *what)
+{
+    for (size_t i = 0; i < what->count; i++)
+        if (ranges_cover(r, what->items[i].first, what->items[i].last) != RANGES_NONE)
+            return true;
+    return false;
+}
+
+/* What is left of `range`; `gone` is the first that may meet it. */
+static const struct settle_range *keep_left(struct ranges *out, struct settle_range range,
+                                            const struct settle_range *gone,
+                                            const struct settle_range *end)
+{
+    while (gone < end && gone->last < range.first)
+        gone++;
+    for (; gone < end && gone->first <= range.last; gone++) {
+        if (gone->first > range.first)
+            ranges_add(out, range.first, gone->first - 1);
+        if (gone->last >= range.last)
+            return gone;
+        range.first = gone->last + 1;
+    }
+    ranges_add(out, range.first, range.last);
+    return gone;
+}
+
+void ranges_remove(struct ranges *r, struct ranges *what)
+{
+    ranges_tidy(r);
+    ranges_tidy(what);
+    if (!meet(r, what))
+        return;
+    struct ranges out = { 0 };
+    const struct settle_range *gone = what->items;
+    for (size_t i = 0; i < r->count; i++)
+        gone = keep_left(&out, r->items[i], gone, what->items + what->count);
+    ranges_fini(r);
+    *r = out;
+    r->is_tidy = true;
+}
+
 const struct settle_range *ranges_from(const struct ranges *r, uint64_t at)
 {
     CHECK(r->is_tidy || r->count == 0);

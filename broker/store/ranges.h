@@ -23,6 +23,9 @@ void ranges_add(struct ranges *r, uint64_t first, uint64_t last);
 /* Before anything is asked, after something was added. */
 void ranges_tidy(struct ranges *r);
 
+/* All that is in `what` goes. Both are tidy afterwards. */
+void ranges_remove(struct ranges *r, struct ranges *what);
+
 /* The first range that ends at or above `at`, or NULL. */
 const struct settle_range *ranges_from(const struct ranges *r, uint64_t at);
 

@@ -100,11 +100,13 @@ static void free_found(struct recovery *r)
     while ((q = idmap_first(&r->by_qid)) != NULL) {
         (void)idmap_take(&r->by_qid, q->qid);
         ranges_fini(&q->settled);
+        recover_history_free(&q->history);
         mem_free(q->returns);
         mem_free(q->levels);
         mem_free(q);
     }
     idmap_fini(&r->by_qid);
+    ranges_fini(&r->again);
     mem_free(r->segs);
     mem_free(r->queues);
     mem_free(r->rows);
@@ -168,6 +170,7 @@ void recovered_fini(struct recovered *r)
             mem_free(q->levels[j].entries);
         }
         mem_free(q->levels);
+        recover_history_free(&q->history);
     }
     mem_free(r->queues);
     mem_free(r->state_refs);

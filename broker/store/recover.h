@@ -18,6 +18,7 @@
 #define WARREN_RECOVER_H
 
 #include "io/disk.h"
+#include "mirror/mirror_history.h"
 #include "store/record.h"
 #include "store/segs.h"
 
@@ -46,20 +47,34 @@ struct recovered_entry {
 
 struct recovered_level { /* one priority of a queue */
     uint8_t priority;
-    uint64_t next_new; /* above every position that was ever seen */
+    /* Above every position that was ever seen, but for those that were cut off and not given since.
+     * It is above every mark, too, unless the queue has epochs: a copy is whole up to here. */
+    uint64_t next_new;
+    /* Above every position that is said to be settled or cut off, or the last that there is; 0:
+     * none. A message that comes below it, or below next_new, is to be written with MSG_AGAIN. */
+    uint64_t settled_end;
     struct qrun *runs; /* in order, not overlapping each other or an entry */
     size_t run_count;
     struct recovered_entry *entries; /* in order */
     size_t entry_count;
 };
 
+/* The last EPOCH of a queue, and what producers' messages stand behind it. */
+struct recovered_history {
+    uint8_t *bytes; /* of the mirror_history; NULL: there is no EPOCH */
+    uint32_t len;
+    bool has_epochs;
+    struct producers behind;
+};
+
 struct recovered_queue {
     uint64_t qid;
+    struct recovered_history *history; /* NULL: nothing is known of any */
     struct recovered_level *levels;
     size_t level_count;
     uint32_t first_seg; /* segments between these two may hold messages of it, alive or not */
     uint32_t last_seg;
-    uint32_t state_seg; /* the last that has SETTLE or RETURNS of it; 0: none */
+    uint32_t state_seg; /* the last that has a state of it; 0: none */
 };
 
 /* Octets that were safe and cannot be read. One row for each range of positions that is missing
@@ -82,7 +97,8 @@ struct recovered_large {
     uint32_t alive;       /* positions */
 };
 
-struct recovered_state_ref { /* a segment holds SETTLE or RETURNS of a queue */
+/* A segment holds a state of a queue: SETTLE, RETURNS, EPOCH, or MSG_PRODUCER. */
+struct recovered_state_ref {
     uint32_t seg;
     uint64_t qid;
 };
@@ -131,5 +147,9 @@ struct recover_setup {
 MUST_CHECK bool recover_run(const struct recover_setup *setup, struct recovered *out,
                             struct err *err);
 void recovered_fini(struct recovered *r);
+
+/* Where the queue's messages come from, as it was when the journal ended; zeros if nothing is
+ * known. *out is the caller's. */
+void recovered_history_take(const struct recovered_queue *q, struct mirror_history *out);
 
 #endif

@@ -164,7 +164,7 @@ static bool note_here(const struct hole *h, const struct index_row *row, struct 
     const struct index_item *e;
     bool ok = index_cursor_init(&c, h->seg->ix, row, err);
     for (; ok && (e = index_cursor_peek(&c)) != NULL; ok = index_cursor_next(&c, err))
-        if ((e->flags & MSG_MOVED) == 0)
+        if ((e->flags & (MSG_MOVED | MSG_AGAIN)) == 0)
             note(s, e->qseq, e->offset < h->at.from);
     index_cursor_fini(&c);
     if (!ok)
@@ -172,13 +172,13 @@ static bool note_here(const struct hole *h, const struct index_row *row, struct 
     return ok;
 }
 
-/* What was moved stands out of order and says nothing here. */
+/* What was moved, or came again, stands out of order and says nothing here. */
 static bool note_row(const struct hole *h, const struct found_row *fr, struct sides *s,
                      struct err *err)
 {
     if (fr->seg == h->seg)
         return note_here(h, fr->row, s, err);
-    if ((fr->row->flags & INDEX_HAS_MOVED) != 0)
+    if ((fr->row->flags & INDEX_HAS_STRAY) != 0)
         return true;
     bool is_before = fr->seg->seg < h->seg->seg;
     note(s, is_before ? fr->row->last : fr->row->first, is_before);

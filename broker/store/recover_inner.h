@@ -4,6 +4,7 @@
  *   recover_read    each segment, or its index file, on its own
  *   recover_judge   torn or lost; tails are cut off, index files written
  *   recover_queue   who has what: rows, settled ranges, marks, by queue
+ *   recover_history epochs and producers, of those queues that have them
  *   recover_large   messages with files of their own
  *   recover_merge   a queue's rows to runs and entries
  *   recover_damage  what lay in octets that are lost
@@ -55,7 +56,9 @@ struct found_row {
 
 struct found_level {
     uint8_t priority;
+    uint32_t cut_seg; /* the last in which something was cut off */
     uint64_t next_new;
+    uint64_t settled_end;
     uint64_t exact_mark;
     uint64_t ahead_mark;
 };
@@ -66,7 +69,8 @@ struct found_queue {
     struct found_row *rows; /* among recovery.rows, by position */
     size_t row_count;
     struct ranges settled;
-    struct msg_return *returns; /* by position, each once */
+    struct recovered_history *history; /* may be NULL */
+    struct msg_return *returns;        /* by position, each once */
     size_t return_count;
     size_t return_cap;
     struct found_level *levels; /* by priority, in the end */
@@ -108,6 +112,8 @@ struct recovery {
     struct found_queue **queues; /* those that are known, by qid, in the end */
     size_t queue_count;
     size_t queue_cap;
+    struct ranges again; /* of one queue in one segment, while its state is taken */
+    struct found_queue *again_of;
     struct found_row *rows;
     size_t row_count;
     struct found_large *larges; /* by place, in the end */
@@ -143,6 +149,10 @@ bool recover_merge(struct recovery *r, struct err *err);
 bool recover_damages(struct recovery *r, struct err *err);
 /* After the merge. */
 void recover_larges_out(struct recovery *r);
+
+/* EPOCH and PRODUCER. False: they make no sense. */
+bool recover_take_history(struct found_queue *q, const struct index_state *item);
+void recover_history_free(struct recovered_history **h);
 
 /* The level of a priority; made when there is none. Before the levels are sorted. */
 struct found_level *recover_level(struct found_queue *q, uint64_t qseq);

@@ -303,13 +303,13 @@ static bool look_at(struct merge *m, struct streams *s, struct stream *st, struc
         return skip_settled(st, settled, err);
     }
     bool is_transient = (item->flags & MSG_TRANSIENT) != 0 && !MUTATION(TRANSIENT_COMES_BACK);
-    if (is_older || is_transient) {
+    /* The latest counts also when it is gone: an older one is another message. */
+    s->last = item->qseq;
+    s->has_last = !is_transient || !MUTATION(AGAIN_SHOWS_OLDER);
+    if (is_older || is_transient)
         put_dead(m, st->seg);
-    } else {
-        s->last = item->qseq;
-        s->has_last = true;
+    else
         put_item(m, st->seg, item);
-    }
     return index_cursor_next(&st->cursor, err);
 }
 
@@ -380,8 +380,13 @@ static bool merge_queue(struct recovery *r, struct found_queue *q, struct recove
 {
     size_t at = 0;
     *out = (struct recovered_queue){
-        .qid = q->qid, .first_seg = q->first_seg, .last_seg = q->last_seg, .state_seg = q->state_seg
+        .qid = q->qid,
+        .history = q->history,
+        .first_seg = q->first_seg,
+        .last_seg = q->last_seg,
+        .state_seg = q->state_seg,
     };
+    q->history = NULL;
     out->levels = mem_array(q->level_count + 1, sizeof *out->levels);
     out->level_count = q->level_count;
     for (size_t i = 0; i < q->level_count; i++) {
@@ -389,8 +394,9 @@ static bool merge_queue(struct recovery *r, struct found_queue *q, struct recove
         size_t end = at;
         while (end < q->row_count && q->rows[end].row->first >> 56 == level->priority)
             end++;
-        out->levels[i] =
-            (struct recovered_level){ .priority = level->priority, .next_new = level->next_new };
+        out->levels[i] = (struct recovered_level){ .priority = level->priority,
+                                                   .next_new = level->next_new,
+                                                   .settled_end = level->settled_end };
         struct merge m = { .r = r, .q = q, .out = &out->levels[i], .mark = mark_of(r, level) };
         struct streams streams = { 0 };
         bool ok = merge_rows(&m, &streams, &q->rows[at], &q->rows[end], err);

@@ -37,10 +37,13 @@ struct found_level *recover_level(struct found_queue *q, uint64_t qseq)
     return &q->levels[q->level_count++];
 }
 
-/* This position was given. The last one a priority can have has none behind it. */
-static void saw(struct found_queue *q, uint64_t qseq)
+/* This position was given. The last one a priority can have has none behind it. What a segment says
+ * in which something was cut off may stand before that: CUT knows what stands behind it. */
+static void saw(struct found_queue *q, const struct found_seg *s, uint64_t qseq)
 {
     struct found_level *level = recover_level(q, qseq);
+    if (s->seg <= level->cut_seg)
+        return;
     if (qseq >= level->next_new && qseq != UINT64_MAX && PRIORITY(qseq + 1) == PRIORITY(qseq))
         level->next_new = qseq + 1;
 }
@@ -54,16 +57,55 @@ static void take_mark(struct found_queue *q, const struct index_state *item)
     uint64_t *mark = item->kind == INDEX_MARK ? &level->exact_mark : &level->ahead_mark;
     if (item->first > *mark)
         *mark = item->first;
-    /* New positions stay above: they were never handed out. */
-    if (item->first > level->next_new)
-        level->next_new = item->first;
 }
 
-static void take_queue_state(struct recovery *r, struct found_seg *s, const struct index_state *i)
+static void take_cut(struct found_queue *q, const struct found_seg *s, uint64_t next)
+{
+    struct found_level *level = recover_level(q, next);
+    if (MUTATION(CUT_KEEPS_NEXT))
+        return;
+    level->next_new = next;
+    level->cut_seg = s->seg;
+}
+
+static void take_settled(struct found_queue *q, const struct found_seg *s,
+                         const struct index_state *i)
+{
+    ranges_add(&q->settled, i->first, i->last);
+    if (!MUTATION(POSITIONS_AGAIN))
+        saw(q, s, i->last);
+    struct found_level *level = recover_level(q, i->last);
+    uint64_t end = PRIORITY(i->last + 1) == PRIORITY(i->last) ? i->last + 1 : i->last;
+    if (end > level->settled_end)
+        level->settled_end = end;
+}
+
+/* Segments come in order, and in each what came again before what was settled. */
+static void fold(struct recovery *r)
+{
+    if (r->again_of != NULL)
+        ranges_remove(&r->again_of->settled, &r->again);
+    r->again_of = NULL;
+    r->again.count = 0;
+}
+
+static void take_again(struct recovery *r, const struct index_state *i)
+{
+    struct found_queue *q = queue_of(r, i->qid);
+    if (!q->is_known || MUTATION(AGAIN_IN_SEGMENT_ALONE))
+        return;
+    if (r->again_of != q)
+        fold(r);
+    r->again_of = q;
+    ranges_add(&r->again, i->first, i->last);
+}
+
+/* False: it makes no sense. */
+static bool take_queue_state(struct recovery *r, struct found_seg *s, const struct index_state *i)
 {
     struct found_queue *q = queue_of(r, i->qid);
     if (!q->is_known)
-        return;
+        return true;
     if (q->state_seg != s->seg) { /* segments come in order */
         struct recovered *out = r->out;
         q->state_seg = s->seg;
@@ -73,17 +115,20 @@ static void take_queue_state(struct recovery *r, struct found_seg *s, const stru
                                      sizeof *out->state_refs);
         out->state_refs[out->state_ref_count++] = (struct recovered_state_ref){ s->seg, q->qid };
     }
+    if (i->kind == INDEX_EPOCH || i->kind == INDEX_PRODUCER)
+        return recover_take_history(q, i);
     if (i->kind == INDEX_RETURNS) {
         RECOVER_GROW(q->returns, q->return_count, q->return_cap);
         q->returns[q->return_count++] = (struct msg_return){ i->first, i->returns };
-        saw(q, i->first);
+        saw(q, s, i->first);
+    } else if (i->kind == INDEX_CUT) {
+        take_cut(q, s, i->first);
     } else if (i->kind != INDEX_RANGE) {
         take_mark(q, i);
     } else if (i->first <= i->last) {
-        ranges_add(&q->settled, i->first, i->last);
-        if (!MUTATION(POSITIONS_AGAIN))
-            saw(q, i->last);
+        take_settled(q, s, i);
     }
+    return true;
 }
 
 static void take_large(struct recovery *r, struct found_seg *s, const struct index_state *i)
@@ -108,13 +153,22 @@ static bool take_state(struct recovery *r, struct found_seg *s, struct err *err)
     if (!seg_index_state(s->ix, &bytes, &len, err))
         return false;
     struct index_state_reader reader = index_state_over(slice_of(bytes, len));
-    while (index_state_next(&reader, &item)) {
+    bool is_good = true;
+    while (is_good && index_state_next(&reader, &item)) {
+        if (item.kind != INDEX_AGAIN)
+            fold(r);
         switch (item.kind) {
+        case INDEX_AGAIN:
+            take_again(r, &item);
+            break;
         case INDEX_RANGE:
         case INDEX_MARK:
         case INDEX_AHEAD:
         case INDEX_RETURNS:
-            take_queue_state(r, s, &item);
+        case INDEX_CUT:
+        case INDEX_EPOCH:
+        case INDEX_PRODUCER:
+            is_good = take_queue_state(r, s, &item);
             break;
         case INDEX_PROVEN:
             RECOVER_GROW(r->proven, r->proven_count, r->proven_cap);
@@ -128,8 +182,9 @@ static bool take_state(struct recovery *r, struct found_seg *s, struct err *err)
             break;
         }
     }
+    fold(r);
     mem_free(bytes);
-    return !reader.w.ran_out ||
+    return (is_good && !reader.w.ran_out) ||
            err_set(err, ERR_IO, "index of segment %08x: its check is right and it makes no sense",
                    s->seg);
 }
@@ -182,7 +237,7 @@ static void take_row(struct recovery *r, struct found_seg *s, const struct index
         q->first_seg = s->seg;
     if (s->seg > q->last_seg)
         q->last_seg = s->seg;
-    saw(q, row->last);
+    saw(q, s, row->last);
 }
 
 static void take_rows(struct recovery *r)
@@ -219,6 +274,19 @@ static int by_priority(const void *a, const void *b)
     return (x->priority > y->priority) - (x->priority < y->priority);
 }
 
+/* New positions stay above marks: they were never handed out. A copy's are its master's. */
+static void raise_to_marks(struct found_queue *q)
+{
+    if (q->history != NULL && q->history->has_epochs && !MUTATION(MARK_MOVES_COPY))
+        return;
+    for (size_t i = 0; i < q->level_count; i++) {
+        struct found_level *l = &q->levels[i];
+        uint64_t mark = l->exact_mark > l->ahead_mark ? l->exact_mark : l->ahead_mark;
+        if (mark > l->next_new)
+            l->next_new = mark;
+    }
+}
+
 bool recover_gather(struct recovery *r, struct err *err)
 {
     for (size_t i = 0; i < r->seg_count; i++)
@@ -234,6 +302,7 @@ bool recover_gather(struct recovery *r, struct err *err)
         row += q->row_count;
         ranges_tidy(&q->settled);
         tidy_returns(q);
+        raise_to_marks(q);
         if (q->level_count > 1)
             qsort(q->levels, q->level_count, sizeof *q->levels, by_priority);
     }

@@ -210,6 +210,17 @@
     X(CUT_AT_HOLE, "drops what stands behind a hole")                                              \
     X(OLDER_RECORD_COUNTS, "takes the older of two records of a position")                         \
     X(POSITIONS_AGAIN, "gives positions again of which only settlements are left")                 \
+    X(AGAIN_IGNORED, "lets what was settled before count for a message that came again")           \
+    X(AGAIN_IN_SEGMENT_ALONE, "lets what older segments settle count for what came again")         \
+    X(AGAIN_OUTLIVES_SETTLED, "takes what came again and was settled behind that for alive")       \
+    X(AGAIN_SHOWS_OLDER, "takes an older message of a position where the latest does not last")    \
+    X(AGAIN_NOT_MOVED, "moves what came again as if nothing had been settled there")               \
+    X(CUT_NOT_SETTLED, "takes what was cut off for alive")                                         \
+    X(CUT_KEEPS_NEXT, "goes on behind what was cut off")                                           \
+    X(MARK_MOVES_COPY, "lets marks that run ahead say how far a copy is whole")                    \
+    X(EPOCH_NOT_CARRIED, "gives a segment up with a queue's epochs and producers")                 \
+    X(NUMBERS_BEFORE_EPOCH, "counts messages of producers that stand before an epoch")             \
+    X(NUMBERS_BEHIND_EPOCH, "forgets messages of producers that stand behind an epoch")            \
     X(RECYCLED_EARLY, "gives a segment up before what was moved out of it is synced")              \
     X(STATE_NOT_CARRIED, "gives a segment up with settlements that still matter")                  \
     X(RECYCLED_NOT_SYNCED, "uses a segment again before its old name is gone for good")            \

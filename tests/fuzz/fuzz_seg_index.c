@@ -108,7 +108,7 @@ static void read_state(struct seg_index *ix)
     CHECK(seg_index_state(ix, &state, &len, &err));
     struct index_state_reader r = index_state_over(slice_of(state, len));
     while (index_state_next(&r, &item))
-        CHECK(item.kind >= INDEX_RANGE && item.kind <= INDEX_GAP);
+        CHECK(item.kind >= INDEX_RANGE && item.kind <= INDEX_PRODUCER);
     mem_free(state);
 }
 

@@ -3,7 +3,7 @@
  * the index that was made of them, and a second start finds what the first one found.
  *
  *   input    steps: u8 what, u8 flags, u8 count, u16 octets, these octets
- *   what     1 .. 6 a record of that type, 0 and 7 raw octets, 8 the next segment */
+ *   what     1 .. 6 a record of that type, 9 an EPOCH, 0 and 7 raw octets, 8 the next segment */
 #include "base/check.h"
 #include "base/mem.h"
 #include "store/index_make.h"
@@ -66,7 +66,7 @@ static void check_index(const struct writing *w)
     struct index_state_reader r = index_state_over(slice_of(state, len));
     struct index_state item;
     while (index_state_next(&r, &item))
-        CHECK(item.kind >= INDEX_RANGE && item.kind <= INDEX_GAP);
+        CHECK(item.kind >= INDEX_RANGE && item.kind <= INDEX_PRODUCER);
     CHECK(!r.w.ran_out);
     mem_free(state);
     seg_index_close(&ix);
@@ -113,7 +113,7 @@ static void write_all(struct writing *w, struct slice input)
     struct wire in = wire_over(input);
     begin(w);
     while (wire_left(&in) != 0) {
-        uint8_t what = wire_u8(&in) % 9;
+        uint8_t what = wire_u8(&in) % 10;
         uint8_t flags = wire_u8(&in);
         uint8_t count = wire_u8(&in);
         uint16_t len = wire_u16_le(&in);
@@ -126,7 +126,7 @@ static void write_all(struct writing *w, struct slice input)
         } else if (what == 0 || what == 7) {
             put_raw(w, octets);
         } else {
-            put_record(w, what, flags, count, octets);
+            put_record(w, what == 9 ? RECORD_EPOCH : what, flags, count, octets);
         }
     }
     save(w);
@@ -140,6 +140,11 @@ static uint64_t recovered_messages(struct disk *d, bool look_only)
     struct recover_setup setup = { .disk = d, .segs = segs, .look_only = look_only };
     CHECK(recover_run(&setup, &found, &err));
     uint64_t count = found.message_count;
+    for (size_t i = 0; i < found.queue_count; i++) {
+        struct mirror_history history;
+        recovered_history_take(&found.queues[i], &history);
+        mirror_history_fini(&history);
+    }
     CHECK(segs_sum(segs).alive_count == count);
     recovered_fini(&found);
     segs_free(&segs);

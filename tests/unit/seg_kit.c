@@ -59,17 +59,38 @@ struct place seg_kit_end(struct seg_kit *k)
     return put(k, record, record_put_end(record, 0));
 }
 
-struct place seg_kit_msg_to(struct seg_kit *k, unsigned flags, const struct msg_target *targets,
-                            unsigned count, size_t body_bytes)
+struct place seg_kit_msg_by(struct seg_kit *k, unsigned flags, const struct msg_producer *by,
+                            const struct msg_target *targets, unsigned count, size_t body_bytes)
 {
     static uint8_t head[RECORD_MSG_ROOM(MSG_TARGETS_MAX)];
     static uint8_t body[BODY_MAX];
     CHECK(body_bytes <= sizeof body);
     memset(body, 'b', body_bytes);
-    size_t head_bytes = record_put_msg(head, flags, targets, count, 4, 2, body_bytes);
+    size_t head_bytes = record_put_msg_of(head, flags, by, targets, count, 4, 2, body_bytes);
     struct slice parts[] = { slice_of(head, head_bytes), slice_str("\1x\1k"), slice_of("\0\0", 2),
                              slice_of(body, body_bytes) };
     return seg_kit_put(k, parts, ARRAY_COUNT(parts));
+}
+
+struct place seg_kit_msg_to(struct seg_kit *k, unsigned flags, const struct msg_target *targets,
+                            unsigned count, size_t body_bytes)
+{
+    return seg_kit_msg_by(k, flags, NULL, targets, count, body_bytes);
+}
+
+struct place seg_kit_epoch(struct seg_kit *k, uint64_t qid, const struct settle_range *cuts,
+                           unsigned count, const struct mirror_history *history)
+{
+    size_t bytes = mirror_history_size(history, true);
+    size_t room = RECORD_EPOCH_ROOM(count) + bytes;
+    uint8_t *record = mem_alloc(room);
+    size_t at = record_put_epoch(record, qid, cuts, count, bytes);
+    struct wire_out w = wire_out_over(record + at, room - at);
+    mirror_history_put(&w, history, true);
+    CHECK(!w.overflow && at + wire_out_len(&w) == room);
+    struct place place = put(k, record, room);
+    mem_free(record);
+    return place;
 }
 
 struct place seg_kit_msg(struct seg_kit *k, unsigned flags, uint64_t qid, uint64_t qseq,

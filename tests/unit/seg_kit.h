@@ -5,6 +5,7 @@
 #define WARREN_TESTS_SEG_KIT_H
 
 #include "io/disk.h"
+#include "mirror/mirror_history.h"
 #include "store/record.h"
 
 #define KIT_SEG_BYTES ((uint32_t)64 * 1024)
@@ -38,6 +39,11 @@ struct place seg_kit_msg(struct seg_kit *k, unsigned flags, uint64_t qid, uint64
                          size_t body_bytes);
 struct place seg_kit_msg_to(struct seg_kit *k, unsigned flags, const struct msg_target *targets,
                             unsigned count, size_t body_bytes);
+/* Published by somebody who numbers what he publishes. */
+struct place seg_kit_msg_by(struct seg_kit *k, unsigned flags, const struct msg_producer *by,
+                            const struct msg_target *targets, unsigned count, size_t body_bytes);
+struct place seg_kit_epoch(struct seg_kit *k, uint64_t qid, const struct settle_range *cuts,
+                           unsigned count, const struct mirror_history *history);
 struct place seg_kit_large(struct seg_kit *k, unsigned flags, uint64_t qid, uint64_t qseq,
                            uint64_t id, size_t body_bytes);
 /* For this queue; 0: for all. */

@@ -94,6 +94,37 @@ Test(check_store, names_what_is_lost)
     expect_said("The store is DAMAGED.");
 }
 
+Test(check_store, knows_epochs_and_producers)
+{
+    char path[KIT_PATH_MAX + JOURNAL_NAME_MAX], name[JOURNAL_NAME_MAX];
+    struct seg_kit k;
+    struct mirror_history h = { 0 };
+    struct mirror_starts starts = { 0 };
+    make_store();
+    /* Where the definitions cannot be read every queue is taken to be there. */
+    snprintf(path, sizeof path, "%s/raft/identity", folder);
+    cr_assert(file_write(path, slice_str("x"), 0600, &err), "%s", err.text);
+    seg_kit_init(&k, 1, 4096);
+    memcpy(k.header.store_id, dir.store_id, sizeof dir.store_id);
+    segment_header_put(k.bytes, &k.header);
+    seg_kit_batch(&k, 0);
+    seg_kit_msg_by(&k, 0, &(struct msg_producer){ 7, 3 },
+                   &(struct msg_target){ .qid = 5, .qseq = 1 }, 1, 20);
+    mirror_starts_raise(&starts, 1);
+    mirror_history_begin(&h, 42, &starts);
+    seg_kit_epoch(&k, 6, NULL, 0, &h);
+    seg_kit_end(&k);
+    journal_seg_name(1, name);
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    cr_assert(file_write(path, seg_kit_slice(&k), 0600, &err), "%s", err.text);
+    cr_expect(eq(int, check_store(folder, 2, &report, &err), CHECK_STORE_DAMAGED), "%s", err.text);
+    expect_said("epochs: of 1 queues that are or were mirrored, the last is 42\n");
+    expect_said("producers whose messages are numbered: 1\n");
+    mirror_starts_fini(&starts);
+    mirror_history_fini(&h);
+    seg_kit_fini(&k);
+}
+
 Test(check_store, does_not_look_while_the_node_runs)
 {
     make_store();

@@ -2,6 +2,7 @@
  * Random journals, with random damage, against a model that looks at every record by itself: what
  * can still be read counts, and what was never safe is not called lost.
  */
+#include "base/check.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "expect.h"
@@ -17,7 +18,14 @@
 #define LEVELS        (2 * QUEUES)
 #define WROTE_MAX     20000u
 
-enum wrote_kind { WROTE_MSG, WROTE_SETTLE, WROTE_MARK, WROTE_RETURNS, WROTE_OTHER };
+enum wrote_kind {
+    WROTE_MSG,
+    WROTE_SETTLE,
+    WROTE_MARK,
+    WROTE_RETURNS,
+    WROTE_EPOCH, /* what it cuts off is first .. last; last below first: nothing */
+    WROTE_OTHER,
+};
 
 /* One target of a record, or all that a record of another kind says. */
 struct wrote {
@@ -32,6 +40,8 @@ struct wrote {
     uint64_t expires_ms;
     uint64_t body_bytes;
     uint64_t durable_lsn;
+    struct msg_producer producer;
+    struct mirror_history *history; /* of an EPOCH */
 };
 
 struct world {
@@ -41,7 +51,10 @@ struct world {
     struct wrote *wrote;
     size_t count;
     uint64_t next[LEVELS];
+    uint64_t top[LEVELS]; /* the highest that next has been */
     uint64_t durable_lsn;
+    uint64_t epoch;
+    uint64_t seq;
 };
 
 static uint64_t below(struct world *w, uint64_t bound)
@@ -68,8 +81,8 @@ static void note(struct world *w, struct wrote what)
 {
     struct seg_kit *k = open_seg(w);
     what.length = record_length(k->bytes + what.place.offset);
-    if (w->count < WROTE_MAX)
-        w->wrote[w->count++] = what;
+    CHECK(w->count < WROTE_MAX);
+    w->wrote[w->count++] = what;
 }
 
 static void put_batch(struct world *w)
@@ -101,24 +114,80 @@ static void put_msg(struct world *w, unsigned level, unsigned flags, size_t body
 {
     unsigned count = below(w, 10) == 0 ? 2 : 1;
     struct msg_target t[2] = { { 0 } };
+    struct msg_producer by = { 1 + below(w, 4), 0 };
+    bool is_numbered = rng_chance(&w->rng, 200);
+    if (is_numbered)
+        by.seq = ++w->seq - below(w, 3);
     for (unsigned i = 0; i < count; i++) {
         unsigned to = (level + 2 * i) % LEVELS;
+        if (w->next[to] < w->top[to])
+            flags |= MSG_AGAIN;
         t[i] =
             (struct msg_target){ .qid = qid_of(to),
                                  .qseq = base_of(to) + w->next[to]++,
                                  .expires_ms = flags & MSG_EXPIRES ? 1000 + below(w, 99) : 0,
                                  .returns = flags & MSG_RETURNS ? 1 + (uint32_t)below(w, 3) : 0 };
     }
-    struct place at = seg_kit_msg_to(open_seg(w), flags, t, count, body);
+    for (unsigned i = 0; i < count; i++) {
+        unsigned to = (level + 2 * i) % LEVELS;
+        w->top[to] = w->next[to] > w->top[to] ? w->next[to] : w->top[to];
+    }
+    struct place at = seg_kit_msg_by(open_seg(w), flags, is_numbered ? &by : NULL, t, count, body);
     for (unsigned i = 0; i < count; i++)
         note(w, (struct wrote){ .kind = WROTE_MSG,
                                 .place = at,
-                                .flags = flags,
+                                .flags = flags | (is_numbered ? MSG_PRODUCER : 0),
                                 .qid = t[i].qid,
                                 .first = t[i].qseq,
                                 .returns = t[i].returns,
                                 .expires_ms = t[i].expires_ms,
-                                .body_bytes = body });
+                                .body_bytes = body,
+                                .producer = by });
+}
+
+/* At a position that was given, and may be settled or not. */
+static void put_again(struct world *w)
+{
+    static const unsigned kinds[] = { 0, 0, 0, MSG_TRANSIENT, MSG_MOVED };
+    const struct wrote old = w->wrote[below(w, w->count)];
+    if (old.kind != WROTE_MSG)
+        return;
+    struct msg_target t = { .qid = old.qid, .qseq = old.first };
+    struct wrote again = old;
+    again.flags = MSG_AGAIN | kinds[below(w, ARRAY_COUNT(kinds))];
+    again.body_bytes = below(w, 60);
+    again.expires_ms = again.returns = 0;
+    again.place = seg_kit_msg_to(open_seg(w), again.flags, &t, 1, (size_t)again.body_bytes);
+    note(w, again);
+}
+
+/* One queue's next epoch; of one priority something may be cut off. */
+static void put_epoch(struct world *w, unsigned level)
+{
+    struct mirror_history *h = mem_zalloc(sizeof *h);
+    struct mirror_starts starts = { 0 };
+    struct wrote x = { .kind = WROTE_EPOCH, .qid = qid_of(level), .first = 1, .history = h };
+    struct settle_range cut = { 0, 0 };
+    bool cuts = w->top[level] != 0 && rng_chance(&w->rng, 500);
+    if (cuts) {
+        uint64_t back = below(w, 8);
+        w->next[level] -= back < w->next[level] ? back : w->next[level];
+        cuts = w->next[level] < w->top[level];
+    }
+    if (cuts) {
+        cut = (struct settle_range){ base_of(level) + w->next[level],
+                                     base_of(level) + w->top[level] - 1 };
+        x.first = cut.first;
+        x.last = cut.last;
+    }
+    for (uint64_t i = below(w, 3); i != 0; i--)
+        mirror_history_saw(h, 0, 1 + below(w, 4), below(w, w->seq + 1));
+    mirror_starts_raise(&starts, base_of(level) + w->next[level]);
+    if (rng_chance(&w->rng, 800))
+        mirror_history_begin(h, ++w->epoch, &starts);
+    x.place = seg_kit_epoch(open_seg(w), x.qid, &cut, cuts, h);
+    mirror_starts_fini(&starts);
+    note(w, x);
 }
 
 static void put_many(struct world *w, unsigned level)
@@ -139,7 +208,9 @@ static void put_moved(struct world *w)
     struct msg_target t = { old.qid, old.first, old.expires_ms, old.returns };
     struct wrote moved = old;
     moved.flags |= MSG_MOVED;
-    moved.place = seg_kit_msg_to(open_seg(w), moved.flags, &t, 1, (size_t)old.body_bytes);
+    moved.place = seg_kit_msg_by(open_seg(w), moved.flags,
+                                 (old.flags & MSG_PRODUCER) != 0 ? &old.producer : NULL, &t, 1,
+                                 (size_t)old.body_bytes);
     note(w, moved);
 }
 
@@ -147,6 +218,7 @@ static void put_settle(struct world *w, unsigned level)
 {
     if (w->next[level] == 0)
         return;
+    w->top[level] = w->next[level] > w->top[level] ? w->next[level] : w->top[level];
     uint64_t first = below(w, w->next[level]);
     uint64_t most = rng_chance(&w->rng, 100) ? w->next[level] - first : 4;
     uint64_t last = first + below(w, most < w->next[level] - first ? most : w->next[level] - first);
@@ -192,7 +264,14 @@ static void write_history(struct world *w)
                 return;
             next_seg(w);
         }
-        switch (below(w, 12)) {
+        switch (below(w, 14)) {
+        case 12:
+            put_again(w);
+            break;
+        case 13:
+            if (rng_chance(&w->rng, 300))
+                put_epoch(w, level);
+            break;
         case 0:
             put_batch(w);
             break;
@@ -262,6 +341,8 @@ struct model {
     size_t count;
     uint64_t marks[LEVELS];
     uint64_t next[LEVELS];
+    struct mirror_history histories[QUEUES];
+    bool has_history[QUEUES];
     uint64_t durable_lsn;
     uint64_t cut_lsn; /* the first record that was never safe and cannot be read: no more counts */
     bool any_lost;    /* a record below the durable LSN cannot be read */
@@ -290,25 +371,41 @@ static void see(struct model *m, uint64_t qid, uint64_t next)
         *at = next;
 }
 
+static void look_at_epoch(struct model *m, const struct wrote *x)
+{
+    mirror_history_copy(&m->histories[x->qid - 10], x->history);
+    m->has_history[x->qid - 10] = true;
+    if (x->first <= x->last)
+        m->next[level_of(x->qid, x->first)] = x->first;
+}
+
 static void look_at(struct model *m, const struct wrote *x)
 {
     unsigned level = level_of(x->qid, x->first);
     switch (x->kind) {
     case WROTE_MSG:
         see(m, x->qid, x->first + 1);
-        if ((x->flags & MSG_TRANSIENT) == 0)
-            m->alive[m->count++] = (struct recover_alive){ .qid = x->qid,
-                                                           .qseq = x->first,
-                                                           .place = x->place,
-                                                           .body_bytes = x->body_bytes,
-                                                           .expires_ms = x->expires_ms,
-                                                           .returns = x->returns };
+        /* Of another kind it is noted, too, until it is known that nothing is behind it. */
+        m->alive[m->count++] = (struct recover_alive){ .qid = x->qid,
+                                                       .qseq = x->first,
+                                                       .place = x->place,
+                                                       .body_bytes = x->body_bytes,
+                                                       .expires_ms = x->expires_ms,
+                                                       .returns = x->returns,
+                                                       .in_run = (x->flags & MSG_TRANSIENT) != 0 };
+        if ((x->flags & MSG_PRODUCER) == 0 || (x->flags & MSG_MOVED) != 0)
+            break;
+        mirror_history_saw(&m->histories[x->qid - 10], UINT64_MAX, x->producer.pid,
+                           x->producer.seq);
+        m->has_history[x->qid - 10] = true;
+        break;
+    case WROTE_EPOCH:
+        look_at_epoch(m, x);
         break;
     case WROTE_SETTLE:
         see(m, x->qid, x->last + 1);
         break;
     case WROTE_MARK:
-        see(m, x->qid, x->first);
         if (x->first > m->marks[level])
             m->marks[level] = x->first;
         break;
@@ -333,14 +430,31 @@ static void keep_newest(struct model *m)
     m->count = kept;
 }
 
+/* Something stands behind `lsn` that came again at this position. */
+static bool came_again(const struct world *w, const struct model *m, uint64_t lsn, uint64_t qid,
+                       uint64_t qseq)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        const struct wrote *x = &w->wrote[i];
+        uint64_t at = place_lsn(x->place);
+        if (x->kind == WROTE_MSG && x->qid == qid && x->first == qseq && at > lsn &&
+            at < m->cut_lsn && (x->flags & (MSG_AGAIN | MSG_TRANSIENT)) == MSG_AGAIN &&
+            is_readable(w, x))
+            return true;
+    }
+    return false;
+}
+
 /* The slow part: each settled range, each count of returns, over all that is alive. */
-static void apply(struct model *m, const struct wrote *x)
+static void apply(const struct world *w, struct model *m, const struct wrote *x)
 {
     for (size_t i = 0; i < m->count; i++) {
         struct recover_alive *a = &m->alive[i];
         if (a->qid != x->qid)
             continue;
-        if (x->kind == WROTE_SETTLE && a->qseq >= x->first && a->qseq <= x->last)
+        if ((x->kind == WROTE_SETTLE || x->kind == WROTE_EPOCH) && a->qseq >= x->first &&
+            a->qseq <= x->last && !a->in_run &&
+            !came_again(w, m, place_lsn(x->place), a->qid, a->qseq))
             a->in_run = true; /* settled, until it is left out */
         if (x->kind == WROTE_RETURNS && a->qseq == x->first && x->returns > a->returns)
             a->returns = x->returns;
@@ -365,7 +479,10 @@ static void model_init(struct model *m, const struct world *w)
     keep_newest(m);
     for (size_t i = 0; i < w->count; i++)
         if (is_readable(w, &w->wrote[i]) && place_lsn(w->wrote[i].place) < m->cut_lsn)
-            apply(m, &w->wrote[i]);
+            apply(w, m, &w->wrote[i]);
+    for (unsigned level = 0; level < LEVELS; level++)
+        if (m->histories[level / 2].count == 0 && m->marks[level] > m->next[level])
+            m->next[level] = m->marks[level];
     size_t kept = 0;
     for (size_t i = 0; i < m->count; i++) {
         struct recover_alive *a = &m->alive[i];
@@ -387,6 +504,32 @@ static bool is_same(const struct recover_alive *a, const struct recover_alive *b
            a->returns == b->returns && a->redelivered == b->redelivered;
 }
 
+static bool is_same_history(const struct mirror_history *a, const struct mirror_history *b)
+{
+    uint8_t rooms[2][4096];
+    struct wire_out x = wire_out_over(rooms[0], sizeof rooms[0]);
+    struct wire_out y = wire_out_over(rooms[1], sizeof rooms[1]);
+    mirror_history_put(&x, a, true);
+    mirror_history_put(&y, b, true);
+    return !x.overflow && slice_eq(wire_out_slice(&x), wire_out_slice(&y));
+}
+
+static void compare_histories(const struct recover_kit *k, const struct model *m, uint64_t seed)
+{
+    bool is_found[QUEUES] = { false };
+    for (size_t i = 0; i < k->found.queue_count; i++) {
+        const struct recovered_queue *q = &k->found.queues[i];
+        struct mirror_history h;
+        recovered_history_take(q, &h);
+        is_found[q->qid - 10] = q->history != NULL;
+        cr_assert(is_same_history(&h, &m->histories[q->qid - 10]), "seed %lu queue %lu", seed,
+                  q->qid);
+        mirror_history_fini(&h);
+    }
+    for (unsigned i = 0; i < QUEUES; i++)
+        cr_assert(eq(int, is_found[i], m->has_history[i]), "seed %lu queue %u", seed, i + 10);
+}
+
 static void compare(struct world *w, struct disk *d, const struct model *m, bool look_only,
                     uint64_t seed)
 {
@@ -404,6 +547,7 @@ static void compare(struct world *w, struct disk *d, const struct model *m, bool
     cr_assert(eq(u64, k.found.message_count, m->count), "seed %lu", seed);
     cr_assert(eq(int, k.found.damage_count != 0, m->any_lost), "seed %lu: %s", seed,
               recover_kit_damages(&k));
+    compare_histories(&k, m, seed);
     for (unsigned level = 0; level < LEVELS; level++) {
         const struct recovered_level *found =
             recover_kit_level(&k, qid_of(level), (uint8_t)(base_of(level) >> 56));
@@ -444,6 +588,13 @@ static void check_seed(uint64_t seed)
     compare(&w, d, &m, true, seed);
     for (unsigned i = 0; i < w.seg_count; i++)
         seg_kit_fini(&w.segs[i]);
+    for (unsigned i = 0; i < QUEUES; i++)
+        mirror_history_fini(&m.histories[i]);
+    for (size_t i = 0; i < w.count; i++) {
+        if (w.wrote[i].kind == WROTE_EPOCH)
+            mirror_history_fini(w.wrote[i].history);
+        mem_free(w.wrote[i].history);
+    }
     mem_free(m.alive);
     mem_free(w.wrote);
     disk_free(&d);

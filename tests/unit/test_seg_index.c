@@ -183,6 +183,56 @@ Test(seg_index, tells_the_state_that_stands_in_the_segment)
     disk_free(&d);
 }
 
+/* What came again is folded into what was settled around it, in the order of the records. */
+Test(seg_index, tells_what_came_again_and_was_cut_off)
+{
+    struct disk *d = mem_disk_new();
+    struct seg_kit k;
+    struct err err = { 0 };
+    struct mirror_history h = { 0 };
+    const struct settle_range cut = { 30, 99 };
+    seg_kit_init(&k, SEG, 0);
+    seg_kit_settle(&k, 1, 10, 19);
+    for (uint64_t i = 10; i < 14; i++)
+        seg_kit_msg(&k, MSG_AGAIN, 1, i, 5);
+    seg_kit_settle(&k, 1, 12, 12);
+    seg_kit_msg(&k, MSG_AGAIN | MSG_TRANSIENT, 1, 18, 5); /* is gone in any case */
+    seg_kit_msg_by(&k, 0, &(struct msg_producer){ 7, 1 }, &(struct msg_target){ .qid = 1 }, 1, 5);
+    mirror_history_saw(&h, 0, 7, 1);
+    seg_kit_epoch(&k, 1, &cut, 1, &h);
+    for (uint64_t i = 1; i < 4; i++) {
+        struct msg_target t = { .qid = 1, .qseq = 30 + i };
+        seg_kit_msg_by(&k, i == 3 ? MSG_MOVED : 0, &(struct msg_producer){ 8 - i, 20 + i }, &t, 1,
+                       5);
+    }
+    seg_kit_msg(&k, MSG_AGAIN, 2, 4, 5);
+    struct seg_index *ix = built(&k, d);
+    uint8_t *bytes;
+    size_t len;
+    cr_assert(seg_index_state(ix, &bytes, &len, &err), "%s", err.text);
+    struct index_state_reader r = index_state_over(slice_of(bytes, len));
+    struct index_state s[16];
+    unsigned count = 0;
+    while (index_state_next(&r, &s[count]))
+        count++;
+    cr_expect(not(r.w.ran_out));
+    cr_assert(eq(u32, count, 9));
+    cr_expect(s[0].kind == INDEX_CUT && s[0].qid == 1 && s[0].first == 34);
+    cr_expect(s[1].kind == INDEX_AGAIN && s[1].first == 10 && s[1].last == 13);
+    cr_expect(s[2].kind == INDEX_RANGE && s[2].first == 12 && s[2].last == 12);
+    cr_expect(s[3].kind == INDEX_RANGE && s[3].first == 14 && s[3].last == 19);
+    cr_expect(s[4].kind == INDEX_RANGE && s[4].first == 30 && s[4].last == 99);
+    cr_expect(s[5].kind == INDEX_EPOCH && s[5].history.len == mirror_history_size(&h, true));
+    cr_expect(s[6].kind == INDEX_PRODUCER && s[6].producer.pid == 7 && s[6].producer.seq == 21);
+    cr_expect(s[7].kind == INDEX_PRODUCER && s[7].producer.pid == 6 && s[7].producer.seq == 22);
+    cr_expect(s[8].kind == INDEX_AGAIN && s[8].qid == 2 && s[8].first == 4 && s[8].last == 4);
+    mem_free(bytes);
+    mirror_history_fini(&h);
+    seg_index_close(&ix);
+    seg_kit_fini(&k);
+    disk_free(&d);
+}
+
 /* ---- against a naive list ---------------------------------------------------------------------
  */
 
