@@ -570,7 +570,7 @@ static bool start_shards(struct broker *b, struct err *err)
 static bool open_queues(struct broker *b, struct err *err)
 {
     effects_of_start(b, meta_current(b->meta));
-    control_shown(b->control, meta_current(b->meta)->last_id);
+    control_shown(b->control, meta_current(b->meta)->last_id, meta_current(b->meta)->index);
     cluster_carry_out_from_now(broker_cluster(b));
     return storage_recover(b->storage, err);
 }

@@ -10,7 +10,7 @@
 struct control {
     struct loop *loop;
     struct cluster *cluster;
-    uint64_t last_id; /* that is shown */
+    uint64_t last_id, index; /* that are shown */
     struct mirror_proposals *proposals;
     TAILQ_HEAD(, control_wait) waits;
 };
@@ -180,10 +180,15 @@ static void tell(struct control_wait *w)
     mailbox_post(w->reply_to, &w->mail);
 }
 
+static bool is_shown(const struct control *c, const struct control_wait *w)
+{
+    return w->index != 0 ? w->index <= c->index : w->id <= c->last_id;
+}
+
 static void on_wait(struct mail *mail)
 {
     struct control_wait *w = CONTAINER_OF(mail, struct control_wait, mail);
-    if (w->id <= w->control->last_id)
+    if (is_shown(w->control, w))
         tell(w);
     else
         TAILQ_INSERT_TAIL(&w->control->waits, w, entry);
@@ -198,13 +203,14 @@ void control_await(struct control *c, struct control_wait **w)
     mailbox_post(c->loop, &it->mail);
 }
 
-void control_shown(struct control *c, uint64_t last_id)
+void control_shown(struct control *c, uint64_t last_id, uint64_t index)
 {
     c->last_id = last_id;
+    c->index = index;
     struct control_wait *next;
     for (struct control_wait *w = TAILQ_FIRST(&c->waits); w != NULL; w = next) {
         next = TAILQ_NEXT(w, entry);
-        if (w->id > last_id)
+        if (!is_shown(c, w))
             continue;
         TAILQ_REMOVE(&c->waits, w, entry);
         tell(w);

@@ -61,11 +61,13 @@ void control_send(struct control *c, struct control_op **op);
 void control_change_isr(struct control *c, struct meta_isr_item *items, size_t count);
 void control_lags(struct control *c, const struct mirror_pair_of_nodes *pair);
 
-/* Somebody waits until the metadata that is shown here has come as far as an id that was given. */
+/* Somebody waits until the metadata that is shown here has come as far as an id that was given, or
+ * as an entry of its log. */
 struct control_wait {
     struct mail mail; /* of something made by mem: first in it */
     struct control *control;
     uint64_t id;
+    uint64_t index; /* the entry's; 0: it is the id that counts */
     struct loop *reply_to;
     mail_fn done; /* on reply_to's thread; owns it. When the node ends before, it is just freed. */
     TAILQ_ENTRY(control_wait) entry;
@@ -74,8 +76,8 @@ struct control_wait {
 /* Any thread. Takes it. */
 void control_await(struct control *c, struct control_wait **w);
 
-/* On the control thread, after each publication, and before the first wait: the last id that is
- * known to readers now. */
-void control_shown(struct control *c, uint64_t last_id);
+/* On the control thread, after each publication, and before the first wait: the last id, and the
+ * last entry, that are known to readers now. */
+void control_shown(struct control *c, uint64_t last_id, uint64_t index);
 
 #endif

@@ -48,7 +48,8 @@ static void after_show(const struct meta_effect *effects, size_t count, void *ar
     const struct entrance *e = arg;
     effects_after_publication(e->broker, effects, count);
     gossip_node_after_show(e->gossip, effects, count);
-    control_shown(broker_control(e->broker), broker_meta(e->broker)->last_id);
+    const struct meta_version *v = broker_meta(e->broker);
+    control_shown(broker_control(e->broker), v->last_id, v->index);
 }
 
 static void on_checked(uint64_t index, uint64_t checksum, void *arg)
