@@ -10,6 +10,7 @@
 #include "port_lane.h"
 #include "promise.h"
 #include "remote/remote.h"
+#include "remote/remote_carry.h"
 
 static void on_flush(void *arg);
 
@@ -44,9 +45,7 @@ static bool is_here(const struct shard *s, uint32_t shard)
     return s->index == shard;
 }
 
-/* The queue, if it can be called. One of this shard that the metadata shows is not here before the
- * mail that brings it was read: what is for it follows as mail. */
-static struct hosted *find_here(const struct shard *s, uint32_t shard, uint64_t qid)
+struct hosted *port_find_here(const struct shard *s, uint32_t shard, uint64_t qid)
 {
     return is_here(s, shard) ? idmap_get(&s->queues, qid) : NULL;
 }
@@ -54,8 +53,6 @@ static struct hosted *find_here(const struct shard *s, uint32_t shard, uint64_t 
 /* ---- sending
  * ---------------------------------------------------------------------------------------- */
 
-static void on_publishes(struct mail *mail);
-static void on_publishes_back(struct mail *mail);
 static void on_notices(struct mail *mail);
 
 void port_send_lane(struct port_lane *lane)
@@ -75,7 +72,7 @@ void port_send_lane(struct port_lane *lane)
     if (lane->publishes != NULL) {
         struct publish_batch *b = lane->publishes;
         lane->publishes = NULL;
-        b->mail.fn = on_publishes;
+        b->mail.fn = port_on_publishes;
         mailbox_post(b->to->loop, &b->mail);
     }
     if (lane->deliveries != NULL) {
@@ -108,237 +105,6 @@ struct notice_item *port_add_notice(struct shard *s, uint32_t to)
     }
     loop_first_at_turn_end(s->loop, &s->flush_task);
     return &lane->notices->items[lane->notices->count++];
-}
-
-/* ---- publishing
- * --------------------------------------------------------------------------------------- */
-
-/* False when the queue is full. `awaited`: somebody wants to know when it is durable. */
-static bool publish_here(struct shard *s, struct hosted *h, struct message **m, bool awaited)
-{
-    struct queue_put put;
-    if (UNLIKELY(h == NULL || h->deleting)) {
-        shard_message_drop(s, m); /* the queue went while the message was on its way */
-        return true;
-    }
-    if (!ledger_wants(h, *m))
-        return queue_publish(&h->queue, m, loop_now_ms(s->loop), &put) != QUEUE_REFUSED;
-    /* A reference more: the queue may be done with it before it is written down. */
-    struct message *mine = message_ref(*m);
-    enum queue_publish_verdict verdict = queue_publish(&h->queue, m, loop_now_ms(s->loop), &put);
-    if (LIKELY(verdict == QUEUE_KEPT))
-        ledger_add(s->ledger, h, &mine, &put, awaited);
-    else
-        shard_message_drop(s, &mine);
-    return verdict != QUEUE_REFUSED;
-}
-
-/* Dead letters are nobody's: who settles them afterwards is content when they are written. */
-static bool is_awaited(const struct port_channel_ref *from, uint64_t number)
-{
-    return number != 0 && from->connection != 0;
-}
-
-/* ---- large messages: what is to be waited for is known later */
-
-struct large_wait {
-    struct shard *here;  /* that wrote it */
-    struct shard *asker; /* that published it */
-    struct port_channel_ref from;
-    uint64_t number;
-    uint32_t answers;
-    uint64_t lsn; /* of its record */
-};
-
-static void on_publishes_back(struct mail *mail);
-static void tell_published(struct shard *s, const struct publish_item *it);
-
-static struct publish_item answer_of(const struct large_wait *w, uint64_t lsn)
-{
-    return (struct publish_item){
-        .number = w->number, .from = w->from, .lsn = lsn, .refused = lsn == UINT64_MAX
-    };
-}
-
-static void tell_late(struct shard *s, const struct publish_item *it)
-{
-    if (it->from.connection == 0) {
-        hosted_on_letter_published(s, it->number, it->refused ? DEAD_FAILED : DEAD_TAKEN);
-        return;
-    }
-    if (!it->refused) {
-        promise_publish(s->promises, PROMISE_LATE, it->lsn, &it->from, it->number);
-        return;
-    }
-    tell_published(s, it); /* it will never be safe */
-}
-
-static void on_late_answers(struct mail *mail)
-{
-    struct publish_batch *b = CONTAINER_OF(mail, struct publish_batch, mail);
-    for (unsigned i = 0; i < b->count; i++)
-        tell_late(b->from, &b->items[i]);
-    mem_free(b);
-}
-
-static void on_large_safe(void *arg, uint64_t lsn)
-{
-    struct large_wait *w = arg;
-    if (lsn < w->lsn)
-        lsn = w->lsn; /* another shard had the file written before */
-    struct publish_item it = answer_of(w, lsn);
-    for (uint32_t left = w->number != 0 ? w->answers : 0; left != 0;) {
-        if (w->asker == w->here) {
-            tell_late(w->here, &it);
-            left--;
-            continue;
-        }
-        struct publish_batch *b = mem_alloc(sizeof *b);
-        b->from = w->asker;
-        b->count = left < BATCH_ITEMS ? left : BATCH_ITEMS;
-        for (unsigned i = 0; i < b->count; i++)
-            b->items[i] = it;
-        left -= b->count;
-        b->mail.fn = on_late_answers;
-        mailbox_post(w->asker->loop, &b->mail);
-    }
-    mem_free(w);
-}
-
-static void write_large(struct shard *s, struct shard *asker, const struct port_channel_ref *from,
-                        uint64_t number, uint32_t answers)
-{
-    struct large_wait *w = mem_alloc(sizeof *w);
-    *w = (struct large_wait){
-        .here = s, .asker = asker, .from = *from, .number = number, .answers = answers
-    };
-    w->lsn = ledger_write_large(s->ledger, on_large_safe, w);
-    if (w->lsn == UINT64_MAX)
-        mem_free(w); /* the journal has failed: nobody is told anything any more */
-}
-
-bool port_published(struct shard *s, const struct port_channel_ref *from, uint64_t number)
-{
-    if (UNLIKELY(s->publishing_away != 0))
-        remote_published(s);
-    if (UNLIKELY(ledger_has_large(s->ledger))) {
-        write_large(s, s, from, number, 1);
-        return number != 0;
-    }
-    uint64_t lsn = ledger_write(s->ledger);
-    if (lsn == 0 || !is_awaited(from, number))
-        return false;
-    promise_publish(s->promises, s->index, lsn, from, number);
-    return true;
-}
-
-static struct publish_item *add_publish(struct shard *s, uint32_t to)
-{
-    struct port_lane *lane = &s->lanes[to];
-    /* Settlements gathered earlier stay ahead of what comes now. */
-    if (lane->publishes != NULL && lane->publishes->count == BATCH_ITEMS)
-        port_send_lane(lane);
-    if (lane->publishes == NULL) {
-        lane->publishes = mem_alloc(sizeof *lane->publishes);
-        lane->publishes->from = s;
-        lane->publishes->to = broker_shard(s->broker, to);
-        lane->publishes->count = 0;
-    }
-    loop_first_at_turn_end(s->loop, &s->flush_task);
-    return &lane->publishes->items[lane->publishes->count++];
-}
-
-enum port_published port_publish(struct shard *s, const struct meta_queue *to, struct message **m,
-                                 const struct port_channel_ref *from, uint64_t number)
-{
-    struct hosted *h = find_here(s, to->shard, to->qid);
-    if (LIKELY(h != NULL))
-        return publish_here(s, h, m, is_awaited(from, number)) || MUTATION(REFUSED_CONFIRMED)
-                   ? PORT_TAKEN
-                   : PORT_REFUSED;
-    if (to->node != broker_node(s->broker)) {
-        remote_publish(s, to, m, from, number);
-        return PORT_LATER;
-    }
-    *add_publish(s, to->shard) = (struct publish_item){
-        .message = *m,
-        .qid = to->qid,
-        .number = number,
-        .octets = message_cost_bytes(*m),
-        .from = *from,
-    };
-    *m = NULL;
-    if (is_here(s, to->shard))
-        port_send_lane(
-            &s->lanes[to->shard]); /* before the queue is there, or later ones overtake */
-    return PORT_LATER;
-}
-
-/* Items from..to - 1 are one message: each waits for its record. */
-static void write_down(struct publish_batch *b, unsigned from, unsigned to)
-{
-    uint32_t taken = 0;
-    for (unsigned i = from; i < to; i++)
-        taken += !b->items[i].refused;
-    bool is_large = ledger_has_large(b->to->ledger);
-    if (UNLIKELY(is_large))
-        write_large(b->to, b->from, &b->items[from].from, b->items[from].number, taken);
-    uint64_t lsn = is_large ? 0 : ledger_write(b->to->ledger);
-    for (unsigned i = from; i < to; i++) {
-        b->items[i].lsn = b->items[i].refused ? 0 : lsn;
-        b->items[i].is_late = is_large && !b->items[i].refused;
-    }
-}
-
-static void on_publishes(struct mail *mail)
-{
-    struct publish_batch *b = CONTAINER_OF(mail, struct publish_batch, mail);
-    unsigned first = 0;
-    for (unsigned i = 0; i < b->count; i++) {
-        struct publish_item *it = &b->items[i];
-        bool is_last = i + 1 == b->count || b->items[i + 1].message != it->message;
-        it->refused = !publish_here(b->to, shard_hosted(b->to, it->qid), &it->message,
-                                    is_awaited(&it->from, it->number));
-        if (!is_last)
-            continue;
-        write_down(b, first, i + 1);
-        first = i + 1;
-    }
-    b->mail.fn = on_publishes_back;
-    mailbox_post(b->from->loop, &b->mail);
-}
-
-static void tell_published(struct shard *s, const struct publish_item *it)
-{
-    if (remote_is_session(&it->from)) {
-        remote_on_published(s, &it->from, it->number, !it->refused);
-        return;
-    }
-    struct channel *ch = channel_find(s, &it->from);
-    if (ch != NULL)
-        channel_on_published(ch, it->number, !it->refused);
-}
-
-static void on_publishes_back(struct mail *mail)
-{
-    struct publish_batch *b = CONTAINER_OF(mail, struct publish_batch, mail);
-    struct shard *s = b->from;
-    for (unsigned i = 0; i < b->count; i++) {
-        const struct publish_item *it = &b->items[i];
-        if (it->is_late) /* another batch tells */
-            (void)0;
-        else if (it->number != 0 && it->from.connection == 0)
-            hosted_on_letter_published(s, it->number, DEAD_TAKEN);
-        else if (it->number != 0 && it->lsn != 0)
-            promise_publish(s->promises, b->to->index, it->lsn, &it->from, it->number);
-        else if (it->number != 0)
-            tell_published(s, it);
-        if (remote_is_session(&it->from))
-            remote_on_taken(s, &it->from);
-        else
-            connection_on_forwarded(s, it->from.connection, it->octets);
-    }
-    mem_free(b);
 }
 
 /* ---- settling, and other word that needs no answer
@@ -458,6 +224,9 @@ static void on_notice(struct shard *s, const struct notice_item *n)
         return;
     case NOTICE_CANCELLED:
         port_tell_cancelled(s, &n->to, n->consumer);
+        return;
+    case NOTICE_MOVED:
+        port_tell_moved(s, &n->to, n->consumer);
         return;
     }
     UNREACHABLE("notice");
@@ -585,16 +354,31 @@ static void on_fenced(struct shard *s, const struct port_channel_ref *ref)
         channel_on_fenced(s, ref);
 }
 
+/* One that found no master in time is as one whose node is down. */
+static void tell_answer(struct shard *s, struct port_request *r)
+{
+    struct channel *ch = channel_find(s, &r->from);
+    if (r->verdict == PORT_ELSEWHERE)
+        r->verdict = PORT_NODE_DOWN;
+    if (r->carried)
+        channel_on_carried(ch, r);
+    else
+        channel_on_answer(ch, r);
+}
+
 void port_answered(struct shard *s, struct port_request *r)
 {
     if (r->op == PORT_FENCE)
         on_fenced(s, &r->from);
     else if (is_gone(s, &r->from))
         nobody_waits(s, r);
-    else if (remote_is_session(&r->from))
+    else if (UNLIKELY(remote_carry_wants(s, r))) {
+        remote_carry_ask(s, &r);
+        return;
+    } else if (remote_is_session(&r->from))
         remote_on_answer(s, r);
     else
-        channel_on_answer(channel_find(s, &r->from), r);
+        tell_answer(s, r);
     CHECK(r->message == NULL);
     mem_free(r);
 }
@@ -684,7 +468,7 @@ void port_ask(struct shard *s, struct port_request **request)
         remote_ask(s, &r);
         return;
     }
-    if (find_here(s, r->where, r->qid) == NULL) {
+    if (port_find_here(s, r->where, r->qid) == NULL) {
         port_send_lane(&s->lanes[r->where]); /* what the channel sent before arrives before */
         r->mail.fn = port_on_request;
         mailbox_post(broker_shard(s->broker, r->where)->loop, &r->mail);

@@ -16,6 +16,8 @@
 #include "model/message.h"
 #include "shard.h"
 
+#include <sys/queue.h>
+
 /* A channel, from anywhere. It may be gone by the time something reaches it: then what came is
  * given back. */
 struct port_channel_ref {
@@ -41,6 +43,7 @@ enum port_verdict {
     PORT_IN_USE,    /* if_unused, and it has consumers */
     PORT_NOT_EMPTY, /* if_empty, and it has messages */
     PORT_NODE_DOWN, /* its node cannot be reached: what became of it there is not known */
+    PORT_ELSEWHERE, /* it is mastered by another node by now: to be asked there */
 };
 
 struct port_request {
@@ -71,6 +74,11 @@ struct port_request {
     bool redelivered;            /* GET */
     bool later; /* GET: many have expired: ask again in another turn (by port_ask this is done) */
     bool away;  /* GET: not in memory: ask again after hosted_post_when_loaded (the same) */
+    /* for who asks again, see remote/remote_carry.h */
+    bool carried;      /* CONSUME: of a consumer that the channel has already */
+    bool is_due;       /* perhaps at the same place */
+    uint64_t since_ms; /* it was asked first; 0: it has not been asked again */
+    TAILQ_ENTRY(port_request) carry_entry;
 };
 
 /* Where a queue is, for who uses it from this shard: the index of a shard of this node, or the
@@ -95,12 +103,30 @@ enum port_published {
     PORT_TAKEN,
     PORT_REFUSED, /* the queue is full */
     PORT_LATER,   /* channel_on_published tells, or channel_on_durable */
+    /* only to port_publish_from */
+    PORT_AWAITED, /* taken: one answer more comes for this number */
+    PORT_MOVED,   /* not this node's to take, in that epoch: nothing of it is ever taken again */
 };
 
 /* Hand a message to a queue; takes the reference. `number` is the publish's number for confirms, 0
  * if nobody waits for it. Follow the calls for all queues of a message by port_published. */
 enum port_published port_publish(struct shard *s, const struct meta_queue *to, struct message **m,
                                  const struct port_channel_ref *from, uint64_t number);
+
+/* Who publishes to a mirrored queue, and how it is told apart from what was published before: the
+ * queue takes no seq twice of one pid, and none below one that it has. The epoch is the queue's, as
+ * the publisher has it; a master of another epoch takes nothing. See remote/remote_lane.h. */
+struct port_origin {
+    uint64_t pid; /* 0: it is not mirrored */
+    uint64_t seq;
+    uint64_t epoch;
+};
+
+/* The same for a queue of this node that is mirrored: `from` is a session of another node, or the
+ * shard's lane, and `number` never 0. */
+enum port_published port_publish_from(struct shard *s, const struct meta_queue *to,
+                                      struct message **m, const struct port_channel_ref *from,
+                                      uint64_t number, const struct port_origin *origin);
 
 /* The message is with all its queues. True when those that took it at once are to be waited for:
  * channel_on_durable tells when it is safe there. */
@@ -151,6 +177,9 @@ void port_abandon(struct shard *s, uint32_t where, uint64_t qid, uint64_t consum
 
 /* Of a queue that was deleted: tell its consumers' channels. */
 void port_cancel_all(struct shard *s, struct queue *q);
+
+/* Of one that another node masters from now on: they are carried over to there. */
+void port_move_all(struct shard *s, struct queue *q);
 
 /* The consumer that gets all messages of the queue, because it is the single active one; 0: none
  * is.

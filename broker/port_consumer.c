@@ -376,7 +376,18 @@ void port_tell_cancelled(struct shard *s, const struct port_channel_ref *to, uin
         channel_on_cancelled(ch, consumer);
 }
 
-void port_cancel_all(struct shard *s, struct queue *q)
+void port_tell_moved(struct shard *s, const struct port_channel_ref *to, uint64_t consumer)
+{
+    if (remote_is_session(to)) {
+        remote_on_consumer_moved(s, to, consumer);
+        return;
+    }
+    struct channel *ch = channel_find(s, to);
+    if (ch != NULL)
+        channel_on_moved(ch, consumer);
+}
+
+static void end_all(struct shard *s, struct queue *q, enum notice_kind why)
 {
     struct consumer *c;
     while ((c = queue_any_consumer(q)) != NULL) {
@@ -384,11 +395,23 @@ void port_cancel_all(struct shard *s, struct queue *q)
         struct port_channel_ref ref = pc->ref;
         uint64_t id = pc->id;
         end_consumer(s, pc);
-        if (shard_of_id(ref.connection) == s->index) {
+        if (shard_of_id(ref.connection) != s->index) {
+            struct notice_item *n = port_add_notice(s, shard_of_id(ref.connection));
+            *n = (struct notice_item){ .kind = why, .consumer = id, .to = ref };
+        } else if (why == NOTICE_MOVED) {
+            port_tell_moved(s, &ref, id);
+        } else {
             port_tell_cancelled(s, &ref, id);
-            continue;
         }
-        struct notice_item *n = port_add_notice(s, shard_of_id(ref.connection));
-        *n = (struct notice_item){ .kind = NOTICE_CANCELLED, .consumer = id, .to = ref };
     }
+}
+
+void port_cancel_all(struct shard *s, struct queue *q)
+{
+    end_all(s, q, NOTICE_CANCELLED);
+}
+
+void port_move_all(struct shard *s, struct queue *q)
+{
+    end_all(s, q, NOTICE_MOVED);
 }

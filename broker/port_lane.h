@@ -22,7 +22,11 @@ struct publish_item {
                         wait for */
     bool refused;    /* the same */
     bool is_late;    /* the same: a large one; what it waits for comes in another batch */
+    bool is_awaited; /* the same: its queue answers, later */
+    bool is_parked;  /* the same: and says when it has taken it */
+    bool moved;      /* the same: it is not this node's to take */
     struct port_channel_ref from;
+    struct port_origin origin;
 };
 
 struct publish_batch {
@@ -66,7 +70,8 @@ enum notice_kind {
     NOTICE_SETTLE,
     NOTICE_WAKE,
     NOTICE_ABANDON,
-    NOTICE_CANCELLED, /* to the channel's shard; all others go to the queue's */
+    NOTICE_CANCELLED, /* to the channel's shard; all others but the next one go to the queue's */
+    NOTICE_MOVED,
 };
 
 struct notice_item {
@@ -143,7 +148,15 @@ void port_return(struct shard *s, uint32_t shard, const struct deliver_item *ite
 /* Those of this shard are there: what follows finds them back. */
 void port_return_here(struct shard *s);
 
+/* ---- port_publish.c ---- */
+
+void port_on_publishes(struct mail *mail);
+
 /* ---- port.c ---- */
+
+/* The queue, if it can be called. One of this shard that the metadata shows is not here before the
+ * mail that brings it was read: what is for it follows as mail. */
+struct hosted *port_find_here(const struct shard *s, uint32_t shard, uint64_t qid);
 
 /* On the queue's shard. */
 void port_on_request(struct mail *mail);
@@ -153,7 +166,8 @@ void port_on_request(struct mail *mail);
 /* A request has come back with its answer; takes it. */
 void port_answered(struct shard *s, struct port_request *r);
 
-/* The queue of a consumer is gone. */
+/* The queue of a consumer is gone; or it goes on, mastered by another node. */
 void port_tell_cancelled(struct shard *s, const struct port_channel_ref *to, uint64_t consumer);
+void port_tell_moved(struct shard *s, const struct port_channel_ref *to, uint64_t consumer);
 
 #endif

@@ -122,6 +122,7 @@ struct shard {
     struct promises *promises;     /* what it says when that is durable */
     struct remotes *remotes;       /* other nodes */
     unsigned publishing_away;      /* of them, those with a message that is not complete */
+    bool publishing_lane;          /* one for mirrored queues is not, see remote_carry.h */
     TAILQ_HEAD(, connection) held; /* publishers that wait for the disk */
     struct patrol *patrol;         /* private to client/patrol.c */
     struct returnings *returnings;

@@ -3,7 +3,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "broker.h"
-#include "client/channel.h"
+#include "client/channel_consumer.h"
 #include "client/consume_args.h"
 #include "client/late_answer.h"
 #include "client/reply_to.h"
@@ -11,34 +11,6 @@
 #include "io/random.h"
 
 #include <inttypes.h>
-
-/* uthash tells failure by exiting; our allocation never fails, see mem.h. */
-#define uthash_malloc(size)    mem_alloc(size)
-#define uthash_free(ptr, size) mem_free(ptr)
-#include <uthash.h>
-
-#define TAG_MAX 255u
-
-struct channel_consumer {
-    uint64_t id;
-    uint64_t qid;
-    uint32_t where; /* the queue is */
-    bool no_ack;
-    uint32_t credit;    /* from another shard: how many more it may send, or PORT_ANY */
-    uint32_t reserved;  /* of those, how many have a place for sure */
-    int64_t timeout_ms; /* its queue's, to acknowledge; -1: none of its own */
-    bool refusing;      /* from another shard: sends everything back until the queue has woken it */
-    bool cancelled;     /* a cancel is under way */
-    bool exclusive;
-    uint16_t prefetch;
-    bool starved; /* found no room; is in the channel's list of those */
-    uint32_t args_bytes;
-    uint8_t *args; /* as they came; NULL when there are none */
-    uint8_t tag_bytes;
-    uint8_t tag[TAG_MAX];
-    TAILQ_ENTRY(channel_consumer) starved_entry;
-    UT_hash_handle hh;
-};
 
 /* Tags are the client's to choose: the seed keeps it from choosing some that collide. */
 static unsigned hash_of(const struct channel *ch, struct slice tag)
@@ -53,13 +25,13 @@ static struct channel_consumer *find_tag(struct channel *ch, struct slice tag)
     return cc;
 }
 
-static void no_longer_starved(struct channel *ch, struct channel_consumer *cc)
+void channel_consumer_is_fed(struct channel *ch, struct channel_consumer *cc)
 {
     TAILQ_REMOVE(&ch->starved, cc, starved_entry);
     cc->starved = false;
 }
 
-static void unreserve(struct channel *ch, struct channel_consumer *cc)
+void channel_consumer_unreserve(struct channel *ch, struct channel_consumer *cc)
 {
     ch->reserved -= cc->reserved;
     cc->reserved = 0;
@@ -67,11 +39,11 @@ static void unreserve(struct channel *ch, struct channel_consumer *cc)
 
 static void forget(struct channel *ch, struct channel_consumer *cc)
 {
-    unreserve(ch, cc);
+    channel_consumer_unreserve(ch, cc);
     HASH_DEL(ch->by_tag, cc);
     idmap_take(&ch->consumers, cc->id);
     if (cc->starved)
-        no_longer_starved(ch, cc);
+        channel_consumer_is_fed(ch, cc);
     mem_free(cc->args);
     mem_free(cc);
 }
@@ -122,7 +94,7 @@ bool channel_has_room(struct channel *ch, uint64_t consumer)
 static void wake(struct channel *ch, struct channel_consumer *cc)
 {
     if (cc->where != ch->conn->shard->index) {
-        unreserve(ch, cc);
+        channel_consumer_unreserve(ch, cc);
         cc->credit = PORT_ANY;
         if (ch->channel_prefetch != 0) {
             uint64_t left = ch->channel_prefetch - ch->held - ch->reserved;
@@ -139,7 +111,7 @@ void channel_feed(struct channel *ch)
     struct channel_consumer *last = TAILQ_LAST(&ch->starved, channel_consumer_list);
     struct channel_consumer *cc = NULL;
     while (cc != last && has_room(ch, 0) && (cc = TAILQ_FIRST(&ch->starved)) != NULL) {
-        no_longer_starved(ch, cc);
+        channel_consumer_is_fed(ch, cc);
         wake(ch, cc);
     }
     if (!TAILQ_EMPTY(&ch->starved))
@@ -230,12 +202,12 @@ void channel_on_served(struct channel *ch, uint64_t consumer)
     struct channel_consumer *cc = idmap_get(&ch->consumers, consumer);
     if (cc == NULL || cc->reserved == 0)
         return;
-    unreserve(ch, cc);
+    channel_consumer_unreserve(ch, cc);
     channel_feed(ch);
 }
 
 /* The client learns it: its queue is gone. */
-static void tell_cancelled(struct channel *ch, struct channel_consumer *cc)
+void channel_consumer_cancelled(struct channel *ch, struct channel_consumer *cc)
 {
     if ((ch->conn->hs.capabilities & AMQP_CAP_CONSUMER_CANCEL_NOTIFY) != 0)
         channel_send(ch, &(struct amqp_method){
@@ -256,7 +228,7 @@ void channel_on_cancelled(struct channel *ch, uint64_t consumer)
         ch->orphans++;
         return;
     }
-    tell_cancelled(ch, cc);
+    channel_consumer_cancelled(ch, cc);
 }
 
 void channel_tell_orphans(struct channel *ch, uint64_t qid)
@@ -268,7 +240,7 @@ void channel_tell_orphans(struct channel *ch, uint64_t qid)
     ch->orphans = 0;
     HASH_ITER (hh, ch->by_tag, cc, next) {
         if (cc->cancelled && cc->qid == qid)
-            tell_cancelled(ch, cc);
+            channel_consumer_cancelled(ch, cc);
     }
 }
 
@@ -339,6 +311,8 @@ static void take_consume(struct channel *ch, const struct amqp_basic_consume *m)
     if (m->arguments.len != 0)
         cc->args = mem_dup(m->arguments.ptr, m->arguments.len);
     cc->exclusive = m->exclusive;
+    cc->priority = args.priority;
+    cc->cancel_on_failover = args.cancel_on_ha_failover;
     cc->prefetch = m->no_ack ? 0 : ch->prefetch;
     cc->credit = PORT_ANY;
     unsigned hash = hash_of(ch, slice_of(cc->tag, cc->tag_bytes));

@@ -43,6 +43,13 @@ void channel_on_reply_known(struct channel *ch, bool known);
 /* The queue of this consumer is gone. */
 void channel_on_cancelled(struct channel *ch, uint64_t consumer);
 
+/* The queue of this consumer goes on, but not where it was: it is carried over to there, unless it
+ * wants to be cancelled then. It is subscribed by a request that is `carried`, whose answer comes
+ * by the second; the third: is it still wanted? */
+void channel_on_moved(struct channel *ch, uint64_t consumer);
+void channel_on_carried(struct channel *ch, struct port_request *r);
+bool channel_has_consumer(const struct channel *ch, uint64_t consumer);
+
 /* A forwarded publish has been taken by its queue: its connection may go on. */
 void connection_on_forwarded(struct shard *s, uint64_t connection, uint64_t octets);
 

@@ -212,6 +212,7 @@ static void on_delete_answer(struct channel *ch, const struct port_request *r)
         refuse_delete(ch, r->qid, "not empty");
         return;
     case PORT_NODE_DOWN:
+    case PORT_ELSEWHERE: /* port.c makes one of the other */
         channel_refuse_lost(ch, r->qid, AMQP_QUEUE_DELETE);
         return;
     case PORT_NO_QUEUE: /* somebody else was quicker */

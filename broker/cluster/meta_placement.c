@@ -90,6 +90,12 @@ uint16_t meta_queue_master(const struct meta_version *v, const struct meta_queue
     return LIKELY(p == NULL) ? q->node : meta_cohort_get(v, p->cohort)->replicas[0].node;
 }
 
+bool meta_queue_is_mirrored(const struct meta_version *v, const struct meta_queue *q)
+{
+    const struct meta_placed *p = meta_placed_get(v, q->qid);
+    return UNLIKELY(p != NULL) && meta_cohort_get(v, p->cohort)->count > 1;
+}
+
 uint64_t meta_queue_epoch(const struct meta_version *v, const struct meta_queue *q)
 {
     const struct meta_placed *p = meta_placed_get(v, q->qid);

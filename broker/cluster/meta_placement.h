@@ -92,6 +92,9 @@ enum meta_role meta_placement_role(const struct meta_placement *p, uint16_t node
 /* The master alone, for where that is all that is asked. */
 uint16_t meta_queue_master(const struct meta_version *v, const struct meta_queue *q);
 
+/* Do other nodes hold it, too, or are to? */
+bool meta_queue_is_mirrored(const struct meta_version *v, const struct meta_queue *q);
+
 /* 0: it has no record of its own. Cohorts are numbered by each node for itself. */
 uint32_t meta_placement_cohort(const struct meta_placement *p);
 

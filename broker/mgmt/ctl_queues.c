@@ -64,6 +64,7 @@ static void refuse(struct http_request *r, const struct port_request *p)
     case PORT_NO_QUEUE:
     case PORT_EXCLUSIVE:
     case PORT_NODE_DOWN:
+    case PORT_ELSEWHERE:
         break;
     }
     if (p->op == PORT_DELETE)

@@ -451,6 +451,7 @@ static void on_deleted(struct mgmt_call *c, const struct port_request *r)
     case PORT_NO_QUEUE:
     case PORT_EXCLUSIVE:
     case PORT_NODE_DOWN:
+    case PORT_ELSEWHERE:
         mgmt_not_found(c);
         return;
     }

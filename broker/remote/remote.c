@@ -4,6 +4,7 @@
 #include "broker.h"
 #include "doorway.h"
 #include "link/link_door.h"
+#include "remote/remote_carry.h"
 #include "remote/remote_inner.h"
 
 /* Longer frames are lent to the link, shorter ones copied: they do not fill their block. */
@@ -12,6 +13,7 @@
 static void on_flush(void *arg)
 {
     struct remotes *r = arg;
+    remote_carry_flush(r->shard);
     remote_flush_sessions(r);
     remote_flush_peers(r);
 }
@@ -25,6 +27,7 @@ struct remotes *remotes_new(struct shard *s)
     TAILQ_INIT(&r->due_peers);
     TAILQ_INIT(&r->due_sessions);
     loop_task_init(&r->flush_task, on_flush, r);
+    r->carry = remote_carry_new(s);
     return r;
 }
 
@@ -42,6 +45,7 @@ void remotes_free(struct remotes **remotes)
     struct remotes *r = *remotes;
     *remotes = NULL;
     close_one(r);
+    remote_carry_free(&r->carry);
     idmap_fini(&r->peers);
     idmap_fini(&r->sessions);
     mem_free(r);
@@ -75,6 +79,11 @@ void remote_node_lost(struct shard *s, uint16_t node)
 {
     remote_lose_peer(s->remotes, node);
     remote_lose_sessions(s->remotes, node);
+}
+
+void remote_placed(struct shard *s)
+{
+    remote_carry_look(s);
 }
 
 void remote_self_lost(struct shard *s)

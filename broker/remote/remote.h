@@ -41,6 +41,9 @@ void remote_node_lost(struct shard *s, uint16_t node);
  * them, and what was out with those comes back now. */
 void remote_self_lost(struct shard *s);
 
+/* Placements of queues have changed: what waits for a master may have one. */
+void remote_placed(struct shard *s);
+
 /* ---- queues of other nodes: what port.h says ---- */
 
 /* As port_where: of a queue of this node. */
@@ -83,7 +86,8 @@ void remote_go_on(struct shard *s);
 /* Are there any? */
 bool remote_is_used(const struct shard *s);
 
-/* ---- sessions: what goes to a channel goes to them, if remote_is_session says so ---- */
+/* ---- sessions: what goes to a channel goes to them, if remote_is_session says so; and to the
+ * shard's lane, see remote_carry.h ---- */
 
 static inline bool remote_is_session(const struct port_channel_ref *ref)
 {
@@ -95,6 +99,9 @@ bool remote_session_lives(struct shard *s, const struct port_channel_ref *ref);
 
 void remote_on_published(struct shard *s, const struct port_channel_ref *ref, uint64_t number,
                          bool ok);
+/* It is not this node's to take, for that queue, or (0) for each that has not answered. */
+void remote_on_publish_moved(struct shard *s, const struct port_channel_ref *ref, uint64_t number,
+                             uint64_t qid);
 void remote_on_durable(struct shard *s, const struct port_channel_ref *ref, uint64_t first,
                        uint32_t count);
 void remote_on_taken(struct shard *s, const struct port_channel_ref *ref);
@@ -107,5 +114,7 @@ MUST_CHECK bool remote_on_delivery(struct shard *s, const struct port_channel_re
 void remote_on_resumed(struct shard *s, const struct port_channel_ref *ref, uint64_t consumer);
 void remote_on_served(struct shard *s, const struct port_channel_ref *ref, uint64_t consumer);
 void remote_on_cancelled(struct shard *s, const struct port_channel_ref *ref, uint64_t consumer);
+void remote_on_consumer_moved(struct shard *s, const struct port_channel_ref *ref,
+                              uint64_t consumer);
 
 #endif

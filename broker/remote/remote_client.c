@@ -6,10 +6,12 @@
 
 #define LETTERS_MANY_BYTES ((uint64_t)8 * 1024 * 1024)
 
-/* Channels that are nobody's keep their order, too: dead letters. */
+/* Channels that are nobody's keep their order, too: dead letters; and all that is for mirrored
+ * queues, whosever it is, since it is numbered as one. */
 #define LETTERS_KEY UINT64_MAX
+#define LANE_KEY    (UINT64_MAX - 1)
 
-static void init_life(struct remote_client *c)
+void remote_client_init_life(struct remote_client *c)
 {
     remote_ring_init(&c->charges, sizeof(struct remote_charge));
     remote_ring_init(&c->awaited, sizeof(struct remote_awaited));
@@ -44,7 +46,7 @@ struct remote_client *remote_client_new(const struct remote_client_ops *ops, voi
     remote_outbox_init(&c->out, pipe);
     remote_outbox_tell_left(&c->out, on_left, c);
     remote_inbox_init(&c->in, ops->count, arg);
-    init_life(c);
+    remote_client_init_life(c);
     return c;
 }
 
@@ -53,7 +55,7 @@ static void drop_message(struct remote_client *c, struct message **m)
     c->out.pipe.drop(c->out.pipe.arg, m);
 }
 
-static void free_all(struct idmap *m)
+void remote_client_free_all(struct idmap *m)
 {
     size_t at = 0;
     for (void *value; (value = idmap_next(m, &at)) != NULL;)
@@ -66,7 +68,7 @@ static void free_asks(struct remote_client *c)
     size_t at = 0;
     for (struct remote_asked *a; (a = idmap_next(&c->asks, &at)) != NULL;)
         mem_free(a->request);
-    free_all(&c->asks);
+    remote_client_free_all(&c->asks);
 }
 
 void remote_client_free(struct remote_client **client)
@@ -82,9 +84,9 @@ void remote_client_free(struct remote_client **client)
     remote_ring_fini(&c->charges);
     remote_ring_fini(&c->awaited);
     free_asks(c);
-    free_all(&c->unsent);
-    free_all(&c->consumers);
-    free_all(&c->consumed);
+    remote_client_free_all(&c->unsent);
+    remote_client_free_all(&c->consumers);
+    remote_client_free_all(&c->consumed);
     remote_kept_reset(&c->kept, c->out.pipe.drop, c->out.pipe.arg);
     mem_free(c);
 }
@@ -137,6 +139,12 @@ static uint64_t key_of(const struct port_channel_ref *from)
     return from->connection != 0 ? remote_channel_key(from) : LETTERS_KEY;
 }
 
+/* Of what is being published. */
+static uint64_t key_of_publish(const struct remote_client *c)
+{
+    return UNLIKELY(c->origin.pid != 0) ? LANE_KEY : key_of(&c->from);
+}
+
 static void charge(struct remote_client *c, uint64_t connection, uint64_t octets, uint64_t copies)
 {
     struct remote_ring *ring = &c->charges;
@@ -173,7 +181,7 @@ static uint64_t await(struct remote_client *c)
 static bool may_come_back(const struct remote_client *c)
 {
     if (LIKELY(c->consumed.count == 0) || c->qid_count != 1 ||
-        remote_outbox_holds(&c->out, key_of(&c->from)))
+        remote_outbox_holds(&c->out, key_of_publish(c)))
         return false;
     struct wire w = wire_over(slice_of(c->qids, sizeof(uint64_t)));
     return idmap_get(&c->consumed, wire_u64(&w)) != NULL && remote_kept_wants(&c->kept, c->message);
@@ -184,21 +192,23 @@ void remote_client_published(struct remote_client *c)
     if (c->message == NULL)
         return;
     c->said++;
-    charge(c, c->from.connection, message_cost_bytes(c->message), c->qid_count);
+    charge(c, c->payer, message_cost_bytes(c->message), c->qid_count);
     c->published += c->qid_count;
     uint64_t mark = await(c);
     bool is_kept = may_come_back(c);
     if (is_kept)
         remote_kept_add(&c->kept, c->message, c->published);
     remote_outbox_put(
-        &c->out, key_of(&c->from),
+        &c->out, key_of_publish(c),
         &(struct remote_record){
-            .op = REMOTE_PUBLISH,
+            .op = c->origin.pid != 0 ? REMOTE_PUBLISH_OF : REMOTE_PUBLISH,
             .mark = mark,
             .flags = (uint8_t)((c->number != 0 ? REMOTE_AWAITED : 0) | (is_kept ? REMOTE_KEPT : 0)),
-            .list = slice_of(c->qids, c->qid_count * sizeof(uint64_t)),
+            .tag = c->origin.pid,
+            .number = c->origin.seq,
+            .list = slice_of(c->qids, c->list_count * sizeof(uint64_t)),
             .message = c->message });
-    c->qid_count = 0;
+    c->qid_count = c->list_count = 0;
     drop_message(c, &c->message);
 }
 
@@ -208,17 +218,36 @@ static bool is_same(const struct port_channel_ref *a, const struct port_channel_
            a->number == b->number;
 }
 
-void remote_client_publish(struct remote_client *c, uint64_t qid, struct message **m,
-                           const struct port_channel_ref *from, uint64_t number)
+/* Can it not be said with what is being published? */
+static bool begins_anew(const struct remote_client *c, const struct message *m,
+                        const struct port_channel_ref *from, const struct port_origin *origin)
 {
-    if (c->message != NULL &&
-        (c->message != *m || c->qid_count == REMOTE_QIDS_MAX || !is_same(&c->from, from)))
+    return c->message != NULL &&
+           (c->message != m || c->list_count + 2 > REMOTE_QIDS_MAX || !is_same(&c->from, from) ||
+            c->origin.pid != origin->pid || c->origin.seq != origin->seq);
+}
+
+static void add_number(struct remote_client *c, uint64_t number)
+{
+    struct wire_out w = wire_out_over(c->qids + c->list_count * sizeof number, sizeof number);
+    wire_put_u64(&w, number);
+    c->list_count++;
+}
+
+void remote_client_publish_from(struct remote_client *c, uint64_t qid, struct message **m,
+                                const struct port_channel_ref *from, uint64_t number,
+                                const struct port_origin *origin, uint64_t payer)
+{
+    if (begins_anew(c, *m, from, origin))
         remote_client_published(c);
-    struct wire_out w = wire_out_over(c->qids + c->qid_count * sizeof qid, sizeof qid);
-    wire_put_u64(&w, qid);
+    add_number(c, qid);
+    if (origin->pid != 0)
+        add_number(c, origin->epoch);
     c->qid_count++;
     c->number = number;
     c->from = *from;
+    c->origin = *origin;
+    c->payer = origin->pid != 0 && payer == 0 ? REMOTE_PAID : payer;
     if (c->message == NULL) {
         c->message = *m;
         *m = NULL;
@@ -226,6 +255,13 @@ void remote_client_publish(struct remote_client *c, uint64_t qid, struct message
     } else {
         drop_message(c, m);
     }
+}
+
+void remote_client_publish(struct remote_client *c, uint64_t qid, struct message **m,
+                           const struct port_channel_ref *from, uint64_t number)
+{
+    static const struct port_origin none = { 0 };
+    remote_client_publish_from(c, qid, m, from, number, &none, from->connection);
 }
 
 void remote_client_reply(struct remote_client *c, const struct reply_address *to, struct message *m,
@@ -262,22 +298,24 @@ static void on_taken(struct remote_client *c, uint64_t taken)
             remote_ring_drop_first(&c->charges);
         if (connection == 0)
             c->letter_bytes -= octets;
-        c->ops->taken(c->arg, connection, octets);
+        if (connection != REMOTE_PAID)
+            c->ops->taken(c->arg, connection, octets);
     }
 }
 
-static void tell(struct remote_client *c, struct remote_told *t)
+void remote_client_tell(struct remote_client *c, struct remote_told *t)
 {
     if (t->count != 0)
         c->ops->published(c->arg, &t->from, t->first, t->count, t->copies, t->ok);
     t->count = 0;
 }
 
-static void add_told(struct remote_client *c, struct remote_told *t, const struct remote_awaited *a)
+void remote_client_add_told(struct remote_client *c, struct remote_told *t,
+                            const struct remote_awaited *a)
 {
     if (t->count != 0 && (t->first + t->count != a->number || t->copies != a->copies ||
                           !is_same(&t->from, &a->from)))
-        tell(c, t);
+        remote_client_tell(c, t);
     if (t->count == 0) {
         t->from = a->from;
         t->first = a->number;
@@ -290,7 +328,7 @@ static void answer_one(struct remote_client *c, struct remote_told *t, uint64_t 
 {
     struct remote_awaited *a = remote_ring_at(&c->awaited, (size_t)(number - c->awaited_base));
     if (a->copies != 0)
-        add_told(c, t, a);
+        remote_client_add_told(c, t, a);
     if (!MUTATION(REMOTE_CONFIRM_AGAIN))
         a->copies = 0;
 }
@@ -320,7 +358,18 @@ static void on_confirm(struct remote_client *c, const struct remote_record *r)
     struct remote_run run;
     while (remote_next_range(&list, &run.first, &run.count))
         answer_awaited(c, &t, run.first, run.first + run.count - 1);
-    tell(c, &t);
+    remote_client_tell(c, &t);
+}
+
+static void on_publish_moved(struct remote_client *c, const struct remote_record *r)
+{
+    if (r->number < c->awaited_base || r->number - c->awaited_base >= c->awaited.count)
+        return;
+    const struct remote_awaited *a =
+        remote_ring_at(&c->awaited, (size_t)(r->number - c->awaited_base));
+    struct port_channel_ref from = a->from;
+    if (a->copies != 0)
+        c->ops->publish_moved(c->arg, &from, a->number, r->qid);
 }
 
 /* ---- requests ---------------------------------------------------------------------------------
@@ -374,6 +423,14 @@ static uint8_t flags_of(const struct port_request *r)
                      (r->if_empty ? REMOTE_IF_EMPTY : 0));
 }
 
+/* A request stays behind what its channel has published, to mirrored queues too. */
+static uint64_t key_of_ask(const struct remote_client *c, const struct port_channel_ref *from)
+{
+    uint64_t own = key_of(from);
+    return remote_outbox_holds(&c->out, LANE_KEY) && !remote_outbox_holds(&c->out, own) ? LANE_KEY
+                                                                                        : own;
+}
+
 void remote_client_ask(struct remote_client *c, struct port_request **request)
 {
     struct port_request *r = *request;
@@ -385,7 +442,7 @@ void remote_client_ask(struct remote_client *c, struct port_request **request)
     a->request = r;
     if (r->op == PORT_CONSUME)
         add_consumer(c, r);
-    remote_outbox_put(&c->out, key_of(&r->from),
+    remote_outbox_put(&c->out, key_of_ask(c, &r->from),
                       &(struct remote_record){ .op = REMOTE_ASK,
                                                .flags = flags_of(r),
                                                .kind = (uint8_t)r->op,
@@ -526,14 +583,15 @@ static void tell_consumer(struct remote_client *c, uint64_t consumer, consumer_f
     fn(c->arg, &to, consumer);
 }
 
-static void on_cancelled(struct remote_client *c, uint64_t consumer)
+/* It has none over there any more. */
+static void end_consumer(struct remote_client *c, uint64_t consumer, consumer_fn fn)
 {
     const struct remote_subscriber *s = idmap_get(&c->consumers, consumer);
     if (s == NULL)
         return;
     struct port_channel_ref to = s->channel;
     forget_consumer(c, consumer);
-    c->ops->cancelled(c->arg, &to, consumer);
+    fn(c->arg, &to, consumer);
 }
 
 /* ---- frames -----------------------------------------------------------------------------------
@@ -565,7 +623,13 @@ static bool on_record(struct remote_client *c, struct remote_record *r)
         tell_consumer(c, r->consumer, c->ops->served);
         return true;
     case REMOTE_CANCELLED:
-        on_cancelled(c, r->consumer);
+        end_consumer(c, r->consumer, c->ops->cancelled);
+        return true;
+    case REMOTE_CONSUMER_MOVED:
+        end_consumer(c, r->consumer, c->ops->consumer_moved);
+        return true;
+    case REMOTE_MOVED:
+        on_publish_moved(c, r);
         return true;
     case REMOTE_REPLY_KNOWN:
         return on_reply_known(c, r);
@@ -592,108 +656,4 @@ bool remote_client_take(struct remote_client *c, struct slice frame)
     if (c->in.parts_taken != 0)
         c->out.pipe.soon(c->out.pipe.arg);
     return next == REMOTE_END;
-}
-
-/* ---- who waits --------------------------------------------------------------------------------
- */
-
-void remote_client_each_waiting(const struct remote_client *c, remote_waiting_fn fn, void *arg)
-{
-    size_t at = 0;
-    for (size_t i = 0; i < c->charges.count; i++) {
-        const struct remote_charge *charge = remote_ring_at(&c->charges, i);
-        if (charge->connection != 0)
-            fn(arg, charge->connection);
-    }
-    for (size_t i = 0; i < c->awaited.count; i++) {
-        const struct remote_awaited *a = remote_ring_at(&c->awaited, i);
-        if (a->copies != 0 && a->from.connection != 0)
-            fn(arg, a->from.connection);
-    }
-    for (const struct remote_asked *a; (a = idmap_next(&c->asks, &at)) != NULL;)
-        if (a->from.connection != 0)
-            fn(arg, a->from.connection);
-}
-
-/* ---- the end of a life ------------------------------------------------------------------------
- */
-
-static void lose_unsent(struct remote_client *c, struct idmap *unsent)
-{
-    struct remote_told t = { .ok = false };
-    for (struct remote_unsent *u; (u = idmap_first(unsent)) != NULL; mem_free(u)) {
-        idmap_take(unsent, u->mark);
-        add_told(c, &t, &u->awaited);
-        tell(c, &t);
-    }
-    idmap_fini(unsent);
-}
-
-static void lose_publishes(struct remote_client *c, struct remote_ring *charges,
-                           struct remote_ring *awaited)
-{
-    struct remote_told t = { .ok = MUTATION(REMOTE_LOSS_CONFIRMED) };
-    for (; awaited->count != 0; remote_ring_drop_first(awaited)) {
-        const struct remote_awaited *a = remote_ring_at(awaited, 0);
-        if (a->copies != 0 && !MUTATION(REMOTE_LOSS_NOT_TOLD))
-            add_told(c, &t, a);
-    }
-    tell(c, &t);
-    for (; charges->count != 0; remote_ring_drop_first(charges)) {
-        const struct remote_charge *charge = remote_ring_at(charges, 0);
-        if (!MUTATION(REMOTE_CHARGE_KEPT))
-            c->ops->taken(c->arg, charge->connection, charge->octets * charge->copies);
-    }
-    remote_ring_fini(awaited);
-    remote_ring_fini(charges);
-}
-
-static void lose_asks(struct remote_client *c, struct idmap *asks)
-{
-    for (struct remote_asked *a; (a = idmap_first(asks)) != NULL; mem_free(a)) {
-        idmap_take(asks, a->token);
-        if (MUTATION(REMOTE_ASK_NOT_ANSWERED)) {
-            mem_free(a->request);
-            continue;
-        }
-        if (a->request == NULL) {
-            c->ops->reply_known(c->arg, &a->from, false);
-            continue;
-        }
-        a->request->verdict = PORT_NODE_DOWN;
-        c->ops->answer(c->arg, a->request);
-    }
-    idmap_fini(asks);
-}
-
-static void lose_consumers(struct remote_client *c, struct idmap *consumers)
-{
-    for (struct remote_subscriber *s; (s = idmap_first(consumers)) != NULL; mem_free(s)) {
-        idmap_take(consumers, s->id);
-        c->ops->cancelled(c->arg, &s->channel, s->id);
-    }
-    idmap_fini(consumers);
-}
-
-void remote_client_lost(struct remote_client *c)
-{
-    remote_client_published(c); /* to nobody, but it is charged and awaited */
-    c->is_ending = true;
-    struct remote_ring charges = c->charges;
-    struct remote_ring awaited = c->awaited;
-    struct idmap unsent = c->unsent;
-    struct idmap asks = c->asks;
-    struct idmap consumers = c->consumers;
-    free_all(&c->consumed);
-    remote_kept_reset(&c->kept, c->out.pipe.drop, c->out.pipe.arg);
-    c->life = c->life == UINT16_MAX ? 1 : (uint16_t)(c->life + 1);
-    if (!MUTATION(REMOTE_OLD_LIFE_SPEAKS))
-        remote_outbox_reset(&c->out);
-    remote_inbox_reset(&c->in);
-    init_life(c);
-    lose_unsent(c, &unsent);
-    lose_publishes(c, &charges, &awaited);
-    lose_asks(c, &asks);
-    lose_consumers(c, &consumers);
-    c->is_ending = false;
 }

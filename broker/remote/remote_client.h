@@ -29,6 +29,10 @@ struct remote_client_ops {
      * letters. */
     void (*published)(void *arg, const struct port_channel_ref *from, uint64_t first,
                       uint32_t count, uint32_t copies, bool ok);
+    /* A publish of this number is not for that node to take, see struct port_origin; qid 0: for
+     * none of its queues. `published` follows all the same. */
+    void (*publish_moved)(void *arg, const struct port_channel_ref *from, uint64_t number,
+                          uint64_t qid);
     /* What a connection was charged is taken. */
     void (*taken)(void *arg, uint64_t connection, uint64_t octets);
     /* The request is answered, and given back. */
@@ -39,6 +43,8 @@ struct remote_client_ops {
     void (*resumed)(void *arg, const struct port_channel_ref *to, uint64_t consumer);
     void (*served)(void *arg, const struct port_channel_ref *to, uint64_t consumer);
     void (*cancelled)(void *arg, const struct port_channel_ref *to, uint64_t consumer);
+    /* The queue goes on, but not there. */
+    void (*consumer_moved)(void *arg, const struct port_channel_ref *to, uint64_t consumer);
     void (*reply_known)(void *arg, const struct port_channel_ref *from, bool known);
     /* Memory of messages was taken, or given back. */
     void (*count)(void *arg, int64_t octets);
@@ -72,7 +78,10 @@ struct remote_client {
     struct message *message;
     struct port_channel_ref from;
     uint64_t number;
-    unsigned qid_count;
+    uint64_t payer;
+    struct port_origin origin; /* pid 0: of none; else each qid is followed by its epoch */
+    unsigned qid_count;        /* of queues */
+    unsigned list_count;       /* of numbers in qids */
     uint8_t qids[REMOTE_QIDS_MAX * sizeof(uint64_t)];
 };
 
@@ -87,6 +96,12 @@ void remote_client_free(struct remote_client **c);
 void remote_client_publish(struct remote_client *c, uint64_t qid, struct message **m,
                            const struct port_channel_ref *from, uint64_t number);
 void remote_client_published(struct remote_client *c);
+
+/* The same for a mirrored queue, see port_publish_from: all of these keep their order, whoever they
+ * are from. `payer`: the connection that is charged; 0: nobody, but these are no dead letters. */
+void remote_client_publish_from(struct remote_client *c, uint64_t qid, struct message **m,
+                                const struct port_channel_ref *from, uint64_t number,
+                                const struct port_origin *origin, uint64_t payer);
 
 /* As port_ask; takes the request. */
 void remote_client_ask(struct remote_client *c, struct port_request **r);

@@ -1,10 +1,14 @@
 /*
- * remote_client_inner: what remote_client.c remembers of what it has said. Not for anybody else.
+ * remote_client_inner: what remote_client.c and remote_client_end.c remember of what was said. Not
+ * for anybody else.
  */
 #ifndef WARREN_REMOTE_CLIENT_INNER_H
 #define WARREN_REMOTE_CLIENT_INNER_H
 
-#include "port.h"
+#include "remote/remote_client.h"
+
+/* Who is charged for what is sent again: nobody is told that it is taken. */
+#define REMOTE_PAID UINT64_MAX
 
 /* Of one publish, or of some in a row that cost the same. */
 struct remote_charge {
@@ -55,5 +59,11 @@ struct remote_told {
     uint32_t copies;
     bool ok;
 };
+
+void remote_client_init_life(struct remote_client *c);
+void remote_client_free_all(struct idmap *m);
+void remote_client_add_told(struct remote_client *c, struct remote_told *t,
+                            const struct remote_awaited *a);
+void remote_client_tell(struct remote_client *c, struct remote_told *t);
 
 #endif

@@ -54,6 +54,7 @@ struct remotes {
     struct idmap sessions; /* struct remote_session by id */
     TAILQ_HEAD(, remote_peer) due_peers;
     TAILQ_HEAD(, remote_session) due_sessions;
+    struct remote_carry *carry;
     struct loop_task flush_task;
     uint64_t next_token;
 };
@@ -64,6 +65,15 @@ void remote_close_peers(struct remotes *r);
 void remote_lose_peer(struct remotes *r, uint16_t node);
 /* A link to that node ends. */
 void remote_end_link(struct remotes *r, uint16_t node, struct link **l);
+
+/* As remote_client_publish_from, and the end of it. */
+void remote_publish_from(struct shard *s, uint16_t node, uint64_t qid, struct message **m,
+                         const struct port_channel_ref *from, uint64_t number,
+                         const struct port_origin *origin, uint64_t payer);
+void remote_published_from(struct shard *s, uint16_t node);
+/* Copies, in this life of the link. */
+uint64_t remote_copies_said(const struct shard *s, uint16_t node);
+uint64_t remote_copies_taken(const struct shard *s, uint16_t node);
 
 /* remote_sessions.c */
 struct link_hall *remote_open_hall(struct remotes *r);

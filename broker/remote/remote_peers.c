@@ -9,7 +9,9 @@
 #include "hosted.h"
 #include "node_place.h"
 #include "port_lane.h"
+#include "remote/remote_carry.h"
 #include "remote/remote_inner.h"
+#include "remote/remote_lane.h"
 
 /* ---- what comes back --------------------------------------------------------------------------
  */
@@ -32,9 +34,16 @@ static void on_letters(struct remote_peer *p, uint64_t first, uint32_t count, ui
 static void on_published(void *arg, const struct port_channel_ref *from, uint64_t first,
                          uint32_t count, uint32_t copies, bool ok)
 {
-    struct shard *s = shard_of(arg);
+    const struct remote_peer *p = arg;
+    struct shard *s = shard_of(p);
+    struct remote_lane *lane = remote_carry_lane(s, from);
     if (from->connection == 0) {
         on_letters(arg, first, count, copies, ok);
+        return;
+    }
+    if (lane != NULL) {
+        if (!p->client->is_ending) /* else all of it is sent again, see lose */
+            remote_lane_on_answers(lane, first, count, copies, ok);
         return;
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -45,6 +54,14 @@ static void on_published(void *arg, const struct port_channel_ref *from, uint64_
                 channel_on_published(ch, first + i, ok);
         }
     }
+}
+
+static void on_publish_moved(void *arg, const struct port_channel_ref *from, uint64_t number,
+                             uint64_t qid)
+{
+    struct remote_lane *lane = remote_carry_lane(shard_of(arg), from);
+    if (lane != NULL)
+        remote_lane_on_moved(lane, number, qid);
 }
 
 static void on_taken(void *arg, uint64_t connection, uint64_t octets)
@@ -89,6 +106,13 @@ static void on_cancelled(void *arg, const struct port_channel_ref *to, uint64_t 
         channel_on_cancelled(ch, consumer);
 }
 
+static void on_consumer_moved(void *arg, const struct port_channel_ref *to, uint64_t consumer)
+{
+    struct channel *ch = channel_find(shard_of(arg), to);
+    if (ch != NULL)
+        channel_on_moved(ch, consumer);
+}
+
 static void on_reply_known(void *arg, const struct port_channel_ref *from, bool known)
 {
     struct channel *ch = channel_find(shard_of(arg), from);
@@ -102,8 +126,17 @@ static void on_count(void *arg, int64_t octets)
 }
 
 static const struct remote_client_ops client_ops = {
-    on_published, on_taken,     on_answer,      on_offer, on_resumed,
-    on_served,    on_cancelled, on_reply_known, on_count,
+    .published = on_published,
+    .publish_moved = on_publish_moved,
+    .taken = on_taken,
+    .answer = on_answer,
+    .offer = on_offer,
+    .resumed = on_resumed,
+    .served = on_served,
+    .cancelled = on_cancelled,
+    .consumer_moved = on_consumer_moved,
+    .reply_known = on_reply_known,
+    .count = on_count,
 };
 
 /* ---- the link ---------------------------------------------------------------------------------
@@ -179,6 +212,7 @@ static void lose(struct remote_peer *p)
         remote_end_link(p->all, p->node, &p->link);
     not_publishing(p);
     remote_client_lost(p->client);
+    remote_carry_on_lost(shard_of(p), p->node);
     hosted_letters_go_on(shard_of(p));
     port_settled(shard_of(p));
 }
@@ -329,6 +363,33 @@ void remote_published(struct shard *s)
             remote_client_published(p->client);
         not_publishing(p);
     }
+}
+
+void remote_publish_from(struct shard *s, uint16_t node, uint64_t qid, struct message **m,
+                         const struct port_channel_ref *from, uint64_t number,
+                         const struct port_origin *origin, uint64_t payer)
+{
+    late_answer_note(s, &(struct port_channel_ref){ .connection = payer }, node);
+    remote_client_publish_from(need(s, node)->client, qid, m, from, number, origin, payer);
+}
+
+void remote_published_from(struct shard *s, uint16_t node)
+{
+    struct remote_peer *p = find(s, node);
+    if (p != NULL)
+        remote_client_published(p->client);
+}
+
+uint64_t remote_copies_said(const struct shard *s, uint16_t node)
+{
+    const struct remote_peer *p = find(s, node);
+    return p != NULL ? p->client->published + p->client->qid_count : 0;
+}
+
+uint64_t remote_copies_taken(const struct shard *s, uint16_t node)
+{
+    const struct remote_peer *p = find(s, node);
+    return p != NULL ? p->client->taken : 0;
 }
 
 void remote_ask(struct shard *s, struct port_request **r)

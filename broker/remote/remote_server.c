@@ -104,22 +104,42 @@ static void keep_promises(struct remote_server *s)
 
 struct shares {
     uint32_t away, refused, now;
+    uint32_t awaited; /* of those that are there now */
 };
 
-static void publish_to(struct remote_server *s, struct slice qids, struct message **m,
+static void say_moved(struct remote_server *s, uint64_t number, uint64_t qid)
+{
+    remote_say(s, 0, &(struct remote_record){ .op = REMOTE_MOVED, .number = number, .qid = qid });
+}
+
+static void publish_to(struct remote_server *s, const struct remote_record *r, struct message **m,
                        uint64_t number, struct shares *out)
 {
+    struct port_origin origin = { 0 };
+    struct slice list = r->list;
     uint64_t qid;
-    while (remote_next_qid(&qids, &qid)) {
-        struct message *one = qids.len != 0 ? message_ref(*m) : *m;
-        if (qids.len == 0)
+    if (r->op == REMOTE_PUBLISH_OF)
+        origin = (struct port_origin){ .pid = r->tag, .seq = r->number };
+    while (remote_next_qid(&list, &qid)) {
+        if (origin.pid != 0 && !remote_next_qid(&list, &origin.epoch))
+            break; /* is_whole_list */
+        struct message *one = list.len != 0 ? message_ref(*m) : *m;
+        if (list.len == 0)
             *m = NULL;
-        switch (s->ops->publish(s->arg, qid, &one, number)) {
+        switch (s->ops->publish(s->arg, qid, &one, number, &origin)) {
         case PORT_LATER:
             out->away++;
             break;
         case PORT_REFUSED:
             out->refused++;
+            break;
+        case PORT_MOVED:
+            say_moved(s, number, qid);
+            out->now++;
+            break;
+        case PORT_AWAITED:
+            out->awaited++;
+            out->now++;
             break;
         case PORT_TAKEN:
             out->now++;
@@ -128,11 +148,21 @@ static void publish_to(struct remote_server *s, struct slice qids, struct messag
     }
 }
 
+/* Whoever publishes with numbers waits for each. */
+static bool is_whole(const struct remote_record *r)
+{
+    if (!r->has_content || r->list.len == 0)
+        return false;
+    return r->op == REMOTE_PUBLISH || (r->list.len % (2 * sizeof(uint64_t)) == 0 && r->tag != 0 &&
+                                       (r->flags & REMOTE_AWAITED) != 0);
+}
+
 static struct message *message_of(struct remote_server *s, struct remote_record *r)
 {
     if ((r->flags & REMOTE_KEPT) == 0)
         return remote_message(r);
-    if (r->assembled != NULL || r->list.len != sizeof(uint64_t))
+    size_t one = (r->op == REMOTE_PUBLISH_OF ? 2 : 1) * sizeof(uint64_t);
+    if (r->assembled != NULL || r->list.len != one)
         return NULL; /* such are not kept */
     s->kept_read += r->content.names.len + r->content.props.len + r->content.body.len;
     return remote_message_kept(r, s->id, s->kept_read);
@@ -140,18 +170,18 @@ static struct message *message_of(struct remote_server *s, struct remote_record 
 
 bool remote_on_publish(struct remote_server *s, struct remote_record *r)
 {
-    struct message *m = r->has_content && r->list.len != 0 ? message_of(s, r) : NULL;
+    struct message *m = is_whole(r) ? message_of(s, r) : NULL;
     if (m == NULL)
         return false;
     s->ops->made(s->arg, m);
     bool awaited = (r->flags & REMOTE_AWAITED) != 0;
     uint64_t number = awaited ? s->confirm.next : 0;
     struct shares n = { 0 };
-    publish_to(s, r->list, &m, number, &n);
+    publish_to(s, r, &m, number, &n);
     bool waits = s->ops->published(s->arg, number);
     s->taken += n.refused + n.now + (MUTATION(REMOTE_TAKEN_EARLY) ? n.away : 0);
     if (awaited)
-        confirm_begin(&s->confirm, n.away + n.refused + waits);
+        confirm_begin(&s->confirm, n.away + n.refused + n.awaited + waits);
     if (awaited && waits && MUTATION(REMOTE_CONFIRM_EARLY))
         confirm_answer(&s->confirm, number, true);
     for (; awaited && n.refused != 0; n.refused--)
@@ -165,6 +195,15 @@ void remote_server_on_published(struct remote_server *s, uint64_t number, bool o
     if (s->is_lost)
         return;
     confirm_answer(&s->confirm, number, ok);
+    soon(s);
+}
+
+void remote_server_on_publish_moved(struct remote_server *s, uint64_t number, uint64_t qid)
+{
+    if (s->is_lost)
+        return;
+    say_moved(s, number, qid);
+    confirm_answer(&s->confirm, number, true); /* the others have taken it, or say otherwise */
     soon(s);
 }
 
@@ -275,8 +314,11 @@ static void add_consumer(struct remote_server *s, const struct port_request *r,
 static void refuse_request(struct remote_server *s, const struct remote_record *r)
 {
     remote_say(s, remote_channel_key(&r->channel),
-               &(struct remote_record){
-                   .op = REMOTE_ANSWER, .token = r->token, .verdict = PORT_NO_QUEUE });
+               &(struct remote_record){ .op = REMOTE_ANSWER,
+                                        .token = r->token,
+                                        .verdict = s->ops->is_elsewhere(s->arg, r->qid)
+                                                       ? PORT_ELSEWHERE
+                                                       : PORT_NO_QUEUE });
 }
 
 bool remote_on_ask(struct remote_server *s, const struct remote_record *r)

@@ -53,11 +53,17 @@ struct remote_server_ops {
      * tell: remote_server_known follows, later. */
     bool (*knows)(void *arg, uint64_t qid);
     void (*await_known)(void *arg, uint64_t qid);
-    /* As port_publish; a queue that is not there takes everything. */
-    enum port_published (*publish)(void *arg, uint64_t qid, struct message **m, uint64_t number);
+    /* The same of an entry of the metadata's log, by its index. */
+    bool (*has_applied)(void *arg, uint64_t index);
+    void (*await_applied)(void *arg, uint64_t index);
+    /* As port_publish, or port_publish_from; a queue that is not there takes everything. */
+    enum port_published (*publish)(void *arg, uint64_t qid, struct message **m, uint64_t number,
+                                   const struct port_origin *origin);
     bool (*published)(void *arg, uint64_t number);
     /* Where the queue is; false: it is not here. */
     bool (*find)(void *arg, uint64_t qid, uint32_t *where);
+    /* One that is not here: is it on another node? */
+    bool (*is_elsewhere)(void *arg, uint64_t qid);
     /* As port_ask; takes the request: remote_server_on_answer brings it back. */
     void (*ask)(void *arg, struct remote_request *r);
     void (*settle)(void *arg, uint32_t where, uint64_t qid, uint64_t qseq, uint64_t consumer,
@@ -91,7 +97,8 @@ struct remote_server {
     bool is_lost;
     uint64_t id;               /* of the session, as messages name it that the other side keeps */
     uint64_t kept_read;        /* octets of all that were, see remote_kept.h */
-    uint64_t awaits;           /* this queue is to be known first; 0: none is awaited */
+    uint64_t awaits;           /* this queue is to be known first, or this index; 0: nothing is
+                                  awaited */
     struct remote_late late;   /* what came meanwhile */
     struct remote_record held; /* what it was that named it, if it came in parts; op 0: none */
     struct confirm confirm;    /* of publishes that are awaited, by their number on the link */
@@ -133,6 +140,8 @@ void remote_server_lost(struct remote_server *s);
 
 /* As channel_on_published and channel_on_durable, of the session's own numbers. */
 void remote_server_on_published(struct remote_server *s, uint64_t number, bool ok);
+/* Not this node's to take, for that queue or (0) for each that has not answered. */
+void remote_server_on_publish_moved(struct remote_server *s, uint64_t number, uint64_t qid);
 void remote_server_on_durable(struct remote_server *s, uint64_t first, uint32_t count);
 
 /* Copies that were on their way to other shards are there. */
@@ -153,5 +162,6 @@ MUST_CHECK bool remote_server_deliver(struct remote_server *s, const struct remo
 void remote_server_on_resumed(struct remote_server *s, uint64_t consumer);
 void remote_server_on_served(struct remote_server *s, uint64_t consumer);
 void remote_server_on_cancelled(struct remote_server *s, uint64_t consumer);
+void remote_server_on_consumer_moved(struct remote_server *s, uint64_t consumer);
 
 #endif

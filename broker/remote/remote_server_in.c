@@ -9,6 +9,7 @@ static bool on_record(struct remote_server *s, struct remote_record *r)
 {
     switch ((unsigned)r->op) {
     case REMOTE_PUBLISH:
+    case REMOTE_PUBLISH_OF:
         return remote_on_publish(s, r);
     case REMOTE_TOOK:
     case REMOTE_SENT_BACK:
@@ -44,26 +45,50 @@ static bool on_record(struct remote_server *s, struct remote_record *r)
 /* ---- what comes too early ---------------------------------------------------------------------
  */
 
-/* The first queue a record is about that is not known here yet; 0: there is none. */
-static uint64_t unknown_queue(const struct remote_server *s, const struct remote_record *r)
+/* What is to be known first: a queue, or an entry of the metadata's log. */
+struct unknown {
+    uint64_t qid, index; /* 0: nothing */
+};
+
+static bool find_unknown_of(const struct remote_server *s, const struct remote_record *r,
+                            struct unknown *out)
 {
-    struct slice qids = r->list;
-    uint64_t qid = r->qid;
-    if (r->op == REMOTE_ASK && r->kind != PORT_FENCE)
-        return s->ops->knows(s->arg, qid) ? 0 : qid;
-    if (r->op != REMOTE_PUBLISH)
-        return 0;
-    while (remote_next_qid(&qids, &qid)) {
-        if (UNLIKELY(!s->ops->knows(s->arg, qid)))
-            return qid;
+    struct slice list = r->list;
+    uint64_t qid, epoch;
+    while (remote_next_qid(&list, &qid)) {
+        if (UNLIKELY(!s->ops->knows(s->arg, qid))) {
+            out->qid = qid;
+            return true;
+        }
+        if (r->op == REMOTE_PUBLISH || !remote_next_qid(&list, &epoch))
+            continue;
+        if (UNLIKELY(!s->ops->has_applied(s->arg, epoch))) {
+            out->index = epoch;
+            return true;
+        }
     }
-    return 0;
+    return false;
 }
 
-static void await_known(struct remote_server *s, uint64_t qid)
+/* The first thing a record is about that is not known here yet. */
+static bool find_unknown(const struct remote_server *s, const struct remote_record *r,
+                         struct unknown *out)
 {
-    s->awaits = qid;
-    s->ops->await_known(s->arg, qid);
+    *out = (struct unknown){ 0 };
+    if (r->op == REMOTE_ASK && r->kind != PORT_FENCE) {
+        out->qid = s->ops->knows(s->arg, r->qid) ? 0 : r->qid;
+        return out->qid != 0;
+    }
+    return (r->op == REMOTE_PUBLISH || r->op == REMOTE_PUBLISH_OF) && find_unknown_of(s, r, out);
+}
+
+static void await_known(struct remote_server *s, const struct unknown *u)
+{
+    s->awaits = u->qid != 0 ? u->qid : u->index;
+    if (u->qid != 0)
+        s->ops->await_known(s->arg, u->qid);
+    else
+        s->ops->await_applied(s->arg, u->index);
 }
 
 static bool do_record(struct remote_server *s, struct remote_record *r)
@@ -92,10 +117,10 @@ static bool take_frame(struct remote_server *s, struct slice frame, bool more)
     struct remote_record r;
     enum remote_next next;
     while ((next = remote_inbox_next(&s->in, &w, &r)) == REMOTE_RECORD) {
-        uint64_t qid = MUTATION(REMOTE_UNKNOWN_IS_GONE) ? 0 : unknown_queue(s, &r);
-        if (UNLIKELY(qid != 0)) {
+        struct unknown u;
+        if (UNLIKELY(find_unknown(s, &r, &u)) && !MUTATION(REMOTE_UNKNOWN_IS_GONE)) {
             keep_for_later(s, &r, wire_rest(&w), more);
-            await_known(s, qid);
+            await_known(s, &u);
             return true;
         }
         if (!do_record(s, &r))
@@ -130,9 +155,9 @@ bool remote_server_known(struct remote_server *s)
     if (s->is_lost || s->awaits == 0)
         return true;
     s->awaits = 0;
-    uint64_t qid = s->held.op != 0 ? unknown_queue(s, &s->held) : 0;
-    if (qid != 0) {
-        await_known(s, qid);
+    struct unknown u;
+    if (s->held.op != 0 && find_unknown(s, &s->held, &u)) {
+        await_known(s, &u);
         return true;
     }
     bool ok = s->held.op == 0 || do_held(s);

@@ -252,6 +252,12 @@ void remote_server_on_cancelled(struct remote_server *s, uint64_t consumer)
     remote_forget_consumer(s, consumer);
 }
 
+void remote_server_on_consumer_moved(struct remote_server *s, uint64_t consumer)
+{
+    say_of_consumer(s, consumer, REMOTE_CONSUMER_MOVED);
+    remote_forget_consumer(s, consumer);
+}
+
 void remote_abandon_all(struct remote_server *s)
 {
     for (struct remote_subscription *c; (c = idmap_first(&s->consumers)) != NULL; mem_free(c)) {

@@ -10,7 +10,9 @@
 #include "hosted.h"
 #include "port_lane.h"
 #include "port_reply.h"
+#include "remote/remote_carry.h"
 #include "remote/remote_inner.h"
+#include "remote/remote_lane.h"
 
 /* A fence of the other side: so many shards have not answered yet. */
 struct remote_fence {
@@ -79,19 +81,52 @@ static void on_known(struct mail *mail)
         link_give_up(ss->link);
 }
 
-static void await_known(void *arg, uint64_t qid)
+static void await(const struct remote_session *ss, uint64_t qid, uint64_t index)
 {
-    const struct remote_session *ss = arg;
     struct known_word *k = mem_zalloc(sizeof *k);
-    k->wait = (struct control_wait){ .id = qid, .reply_to = shard_of(ss)->loop, .done = on_known };
+    k->wait = (struct control_wait){
+        .id = qid, .index = index, .reply_to = shard_of(ss)->loop, .done = on_known
+    };
     k->shard = shard_of(ss);
     k->session = ss->id;
     struct control_wait *w = &k->wait;
     control_await(broker_control(shard_of(ss)->broker), &w);
 }
 
-static enum port_published publish(void *arg, uint64_t qid, struct message **m, uint64_t number)
+static void await_known(void *arg, uint64_t qid)
 {
+    await(arg, qid, 0);
+}
+
+static void await_applied(void *arg, uint64_t index)
+{
+    await(arg, 0, index);
+}
+
+static bool has_applied(void *arg, uint64_t index)
+{
+    return index <= broker_meta(shard_of(arg)->broker)->index;
+}
+
+/* To a queue that this node mastered once it stays true that it does not, in that epoch. */
+static enum port_published publish_from(struct remote_session *ss, uint64_t qid, struct message **m,
+                                        uint64_t number, const struct port_origin *origin)
+{
+    struct shard *s = shard_of(ss);
+    struct port_channel_ref ref = ref_of(ss, 0);
+    const struct meta_queue *q = find_queue(ss, qid);
+    if (q != NULL)
+        return port_publish_from(s, q, m, &ref, number, origin);
+    shard_message_drop(s, m);
+    return meta_queue_get(broker_meta(s->broker), qid) != NULL ? PORT_MOVED : PORT_TAKEN;
+}
+
+static enum port_published publish(void *arg, uint64_t qid, struct message **m, uint64_t number,
+                                   const struct port_origin *origin)
+{
+    if (origin->pid != 0)
+        return publish_from(arg, qid, m, number, origin);
+
     struct remote_session *ss = arg;
     const struct meta_queue *q = find_queue(ss, qid);
     if (UNLIKELY(q == NULL)) { /* it is gone, and has no need of it */
@@ -115,6 +150,11 @@ static bool find_where(void *arg, uint64_t qid, uint32_t *where)
     if (q != NULL)
         *where = q->shard;
     return q != NULL;
+}
+
+static bool is_elsewhere(void *arg, uint64_t qid)
+{
+    return meta_queue_get(broker_meta(shard_of(arg)->broker), qid) != NULL;
 }
 
 /* All shards of this node: which of them it concerns nobody has kept. */
@@ -230,9 +270,12 @@ static void count(void *arg, int64_t octets)
 static const struct remote_server_ops server_ops = {
     .knows = knows,
     .await_known = await_known,
+    .has_applied = has_applied,
+    .await_applied = await_applied,
     .publish = publish,
     .published = published,
     .find = find_where,
+    .is_elsewhere = is_elsewhere,
     .ask = ask,
     .settle = settle,
     .settled = settled,
@@ -452,16 +495,35 @@ void remote_on_published(struct shard *s, const struct port_channel_ref *ref, ui
                          bool ok)
 {
     struct remote_session *ss = find(s, ref);
+    struct remote_lane *lane = ss == NULL ? remote_carry_lane(s, ref) : NULL;
     if (ss != NULL)
         remote_server_on_published(ss->server, number, ok);
+    else if (lane != NULL)
+        remote_lane_on_answers(lane, number, 1, 1, ok);
+}
+
+void remote_on_publish_moved(struct shard *s, const struct port_channel_ref *ref, uint64_t number,
+                             uint64_t qid)
+{
+    struct remote_session *ss = find(s, ref);
+    struct remote_lane *lane = ss == NULL ? remote_carry_lane(s, ref) : NULL;
+    if (ss != NULL) {
+        remote_server_on_publish_moved(ss->server, number, qid);
+    } else if (lane != NULL) {
+        remote_lane_on_moved(lane, number, qid);
+        remote_lane_on_answers(lane, number, 1, 1, true);
+    }
 }
 
 void remote_on_durable(struct shard *s, const struct port_channel_ref *ref, uint64_t first,
                        uint32_t number_count)
 {
     struct remote_session *ss = find(s, ref);
+    struct remote_lane *lane = ss == NULL ? remote_carry_lane(s, ref) : NULL;
     if (ss != NULL)
         remote_server_on_durable(ss->server, first, number_count);
+    else if (lane != NULL)
+        remote_lane_on_answers(lane, first, number_count, 1, true);
 }
 
 void remote_on_taken(struct shard *s, const struct port_channel_ref *ref)
@@ -524,4 +586,12 @@ void remote_on_cancelled(struct shard *s, const struct port_channel_ref *ref, ui
     struct remote_session *ss = find(s, ref);
     if (ss != NULL)
         remote_server_on_cancelled(ss->server, consumer);
+}
+
+void remote_on_consumer_moved(struct shard *s, const struct port_channel_ref *ref,
+                              uint64_t consumer)
+{
+    struct remote_session *ss = find(s, ref);
+    if (ss != NULL)
+        remote_server_on_consumer_moved(ss->server, consumer);
 }

@@ -59,6 +59,8 @@
           REMOTE_HAS_CHANNEL) /* kind: enum port_op, count: prefetch, then priority */             \
     X(REPLY, 8, 0x0001u | REMOTE_HAS_CHANNEL | REMOTE_HAS_SECRET | REMOTE_HAS_CONTENT)             \
     X(REPLY_ASK, 9, 0x0008u | REMOTE_HAS_CHANNEL | REMOTE_HAS_SECRET)                              \
+    /* to mirrored queues; tag: pid, number: seq; each qid is followed by its queue's epoch */     \
+    X(PUBLISH_OF, 10, 0x0001u | 0x0040u | 0x0100u | REMOTE_HAS_QIDS | REMOTE_HAS_CONTENT)          \
     /* by who answers */                                                                           \
     X(TAKEN, 32, 0x0100u)                       /* copies of messages, since the beginning */      \
     X(CONFIRM, 33, 0x0100u | REMOTE_HAS_RANGES) /* all up to number, and these */                  \
@@ -72,6 +74,8 @@
     X(CANCELLED, 39, 0x0020u)                                                                      \
     X(REPLY_KNOWN, 40, 0x0001u | 0x0008u)                                                          \
     X(DELIVER_KEPT, 41, 0x0001u | 0x0020u | 0x0040u | 0x0100u) /* number: see remote_kept.h */     \
+    X(MOVED, 42, 0x0010u | 0x0100u) /* of the publish `number`, for this queue, or all: 0 */       \
+    X(CONSUMER_MOVED, 43, 0x0020u)                                                                 \
     /* by both */                                                                                  \
     X(BEGIN, 64, 0x0002u | REMOTE_HAS_BYTES) /* kind: slot; a record whose content is to come */   \
     X(PART, 65, 0x0002u | REMOTE_HAS_BYTES)  /* kind: slot */                                      \

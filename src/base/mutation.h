@@ -187,7 +187,22 @@
     X(REMOTE_UNKNOWN_IS_GONE, "takes a queue that it does not know yet for one that is gone")      \
     X(REMOTE_LATE_OVERTAKEN, "goes on with what comes behind what waits for its queue")
 
+/* Those of what is sent again to the next master of a mirrored queue. */
+#define MUTATIONS_LANE(X)                                                                          \
+    X(LANE_NOT_SENT_AGAIN, "does not send again what its master took with it")                     \
+    X(LANE_NEW_NUMBER, "sends a message again by another number")                                  \
+    X(LANE_LAST_FIRST, "sends again what was published last before what was first")                \
+    X(LANE_SAME_EPOCH_AGAIN, "sends again in an epoch in which it was turned away")                \
+    X(LANE_MOVED_CONFIRMED, "takes the answer of who is no master for a confirm")                  \
+    X(LANE_LATE_ANSWER_COUNTS, "takes the late answer of a former master for the present one's")   \
+    X(LANE_REFUSAL_CONFIRMED, "confirms a message that its queue has refused")                     \
+    X(LANE_EXPIRED_CONFIRMED, "confirms what found no master in time")                             \
+    X(LANE_BOUND_IGNORED, "lets publishers go on though too much is kept")                         \
+    X(LANE_LOOSE_FORGOTTEN, "forgets what nobody waits for before its master has read it")         \
+    X(LANE_LOSS_NOT_TOLD, "does not notice that what was said is lost with its node")
+
 #define MUTATIONS(X)                                                                               \
+    MUTATIONS_LANE(X)                                                                              \
     MUTATIONS_GOSSIP(X)                                                                            \
     MUTATIONS_RAFT(X)                                                                              \
     MUTATIONS_DISK(X)                                                                              \

@@ -623,6 +623,18 @@ void channel_on_cancelled(struct channel *ch, uint64_t consumer)
     end_sub(ch, consumer);
 }
 
+void channel_on_moved(struct channel *ch, uint64_t consumer)
+{
+    (void)ch, (void)consumer;
+    UNREACHABLE("no queue is mirrored");
+}
+
+void channel_on_carried(struct channel *ch, struct port_request *r)
+{
+    (void)ch, (void)r;
+    UNREACHABLE("no queue is mirrored");
+}
+
 void channel_on_answer(struct channel *ch, struct port_request *r)
 {
     ch->asked--;

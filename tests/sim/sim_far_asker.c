@@ -313,9 +313,38 @@ static void on_count(void *arg, int64_t octets)
     ((struct far_world *)arg)->counted += octets;
 }
 
-const struct remote_client_ops far_client_ops = { on_published, on_taken,       on_answer,
-                                                  on_offer,     on_resumed,     on_served,
-                                                  on_cancelled, on_reply_known, on_count };
+static void on_publish_moved(void *arg, const struct port_channel_ref *from, uint64_t number,
+                             uint64_t qid)
+{
+    (void)from, (void)number, (void)qid;
+    (void)far_fail(arg, "nobody publishes to a mirrored queue");
+}
+
+/* With its session: nobody carries it over here. */
+static void on_consumer_moved(void *arg, const struct port_channel_ref *to, uint64_t consumer)
+{
+    struct far_world *w = arg;
+    struct far_consumer *c = known_consumer(w, to, consumer);
+    if (!w->is_losing)
+        (void)far_fail(w, "consumer %" PRIu64 " is to be carried, and its session is there",
+                       consumer);
+    if (c != NULL)
+        *c = (struct far_consumer){ 0 };
+}
+
+const struct remote_client_ops far_client_ops = {
+    .published = on_published,
+    .publish_moved = on_publish_moved,
+    .taken = on_taken,
+    .answer = on_answer,
+    .offer = on_offer,
+    .resumed = on_resumed,
+    .served = on_served,
+    .cancelled = on_cancelled,
+    .consumer_moved = on_consumer_moved,
+    .reply_known = on_reply_known,
+    .count = on_count,
+};
 
 /* ---- what channels do -------------------------------------------------------------------------
  */

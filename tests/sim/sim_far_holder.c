@@ -42,8 +42,10 @@ static void gone(struct far_world *w, uint32_t id, uint64_t qid)
     }
 }
 
-static enum port_published publish(void *arg, uint64_t qid, struct message **m, uint64_t number)
+static enum port_published publish(void *arg, uint64_t qid, struct message **m, uint64_t number,
+                                   const struct port_origin *origin)
 {
+    (void)origin;
     struct far_session *s = of(arg);
     struct far_world *w = s->w;
     uint32_t id = far_message_id(w, *m);
@@ -394,9 +396,30 @@ static void count(void *arg, int64_t octets)
     of(arg)->w->counted_there += octets;
 }
 
+static bool has_applied(void *arg, uint64_t index)
+{
+    (void)arg, (void)index;
+    return true;
+}
+
+static void await_applied(void *arg, uint64_t index)
+{
+    (void)index;
+    (void)far_fail(of(arg)->w, "nobody publishes to a mirrored queue");
+}
+
+static bool is_elsewhere(void *arg, uint64_t qid)
+{
+    (void)arg, (void)qid;
+    return false;
+}
+
 const struct remote_server_ops far_server_ops = {
     .knows = knows,
     .await_known = await_known,
+    .has_applied = has_applied,
+    .await_applied = await_applied,
+    .is_elsewhere = is_elsewhere,
     .publish = publish,
     .published = published,
     .find = find_where,

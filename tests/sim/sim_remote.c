@@ -1,6 +1,7 @@
 /* What remote.h is for a node that has no others: nothing of it is ever asked for. */
 #include "base/check.h"
 #include "remote/remote.h"
+#include "remote/remote_carry.h"
 
 #define NEVER UNREACHABLE("there are no other nodes")
 
@@ -223,4 +224,61 @@ bool remote_is_used(const struct shard *s)
 {
     (void)s;
     return false;
+}
+
+void remote_on_publish_moved(struct shard *s, const struct port_channel_ref *ref, uint64_t number,
+                             uint64_t qid)
+{
+    (void)s;
+    (void)ref;
+    (void)number;
+    (void)qid;
+    NEVER;
+}
+
+void remote_on_consumer_moved(struct shard *s, const struct port_channel_ref *ref,
+                              uint64_t consumer)
+{
+    (void)s;
+    (void)ref;
+    (void)consumer;
+    NEVER;
+}
+
+bool remote_carries(const struct shard *s, const struct meta_queue *q)
+{
+    (void)s;
+    (void)q;
+    return false;
+}
+
+void remote_carry_publish(struct shard *s, const struct meta_queue *to, struct message **m,
+                          const struct port_channel_ref *from, uint64_t number)
+{
+    (void)s;
+    (void)to;
+    (void)m;
+    (void)from;
+    (void)number;
+    NEVER;
+}
+
+void remote_carry_published(struct shard *s)
+{
+    (void)s;
+    NEVER;
+}
+
+bool remote_carry_wants(const struct shard *s, const struct port_request *r)
+{
+    (void)s;
+    (void)r;
+    return false;
+}
+
+void remote_carry_ask(struct shard *s, struct port_request **r)
+{
+    (void)s;
+    (void)r;
+    NEVER;
 }

@@ -27,7 +27,19 @@ struct frames {
 };
 
 /* What happened at home, in order. */
-enum event_kind { PUBLISHED, NACKED, TAKEN, ANSWERED, OFFERED, RESUMED, SERVED, CANCELLED, KNOWN };
+enum event_kind {
+    PUBLISHED,
+    NACKED,
+    PUBLISH_MOVED,
+    TAKEN,
+    ANSWERED,
+    OFFERED,
+    RESUMED,
+    SERVED,
+    CANCELLED,
+    CONSUMER_MOVED,
+    KNOWN
+};
 struct event {
     enum event_kind kind;
     uint64_t a, b;
@@ -47,6 +59,10 @@ struct world {
     struct port_request answer;
     /* the queue's side */
     uint64_t known, awaited;
+    uint64_t applied, awaited_index;
+    uint64_t last_qid;
+    struct port_origin last_origin;
+    bool is_moved;
     enum port_published published;
     bool waits;
     bool is_gone;
@@ -175,6 +191,13 @@ static void published(void *arg, const struct port_channel_ref *from, uint64_t f
     note(arg, ok ? PUBLISHED : NACKED, first, copies, count);
 }
 
+static void publish_moved(void *arg, const struct port_channel_ref *from, uint64_t number,
+                          uint64_t qid)
+{
+    (void)from;
+    note(arg, PUBLISH_MOVED, number, qid, 0);
+}
+
 static void taken(void *arg, uint64_t connection, uint64_t octets)
 {
     note(arg, TAKEN, connection, octets, 0);
@@ -227,6 +250,12 @@ static void cancelled(void *arg, const struct port_channel_ref *to, uint64_t con
     note(arg, CANCELLED, consumer, 0, 0);
 }
 
+static void consumer_moved(void *arg, const struct port_channel_ref *to, uint64_t consumer)
+{
+    (void)to;
+    note(arg, CONSUMER_MOVED, consumer, 0, 0);
+}
+
 static void reply_known(void *arg, const struct port_channel_ref *from, bool known)
 {
     (void)from;
@@ -240,18 +269,29 @@ static void count(void *arg, int64_t octets)
     w->is_fresh = octets > 0;
 }
 
-static const struct remote_client_ops client_ops = { published, taken,       answered,
-                                                     offer,     resumed,     served,
-                                                     cancelled, reply_known, count };
+static const struct remote_client_ops client_ops = {
+    .published = published,
+    .publish_moved = publish_moved,
+    .taken = taken,
+    .answer = answered,
+    .offer = offer,
+    .resumed = resumed,
+    .served = served,
+    .cancelled = cancelled,
+    .consumer_moved = consumer_moved,
+    .reply_known = reply_known,
+    .count = count,
+};
 
 /* ---- the queue --------------------------------------------------------------------------------
  */
 
 static enum port_published queue_publish_one(void *arg, uint64_t qid, struct message **m,
-                                             uint64_t number)
+                                             uint64_t number, const struct port_origin *origin)
 {
     struct world *w = arg;
-    (void)qid;
+    w->last_qid = qid;
+    w->last_origin = *origin;
     w->messages++;
     w->last_body = (*m)->body_bytes;
     w->last_number = number;
@@ -273,8 +313,9 @@ static bool queue_published(void *arg, uint64_t number)
 
 static bool find(void *arg, uint64_t qid, uint32_t *where)
 {
+    const struct world *w = arg;
     *where = WHERE;
-    return qid == QID && !((struct world *)arg)->is_gone;
+    return qid == QID && !w->is_gone && !w->is_moved;
 }
 
 static void ask(void *arg, struct remote_request *r)
@@ -375,30 +416,50 @@ static void await_known(void *arg, uint64_t qid)
     ((struct world *)arg)->awaited = qid;
 }
 
-static const struct remote_server_ops server_ops = { knows,
-                                                     await_known,
-                                                     queue_publish_one,
-                                                     queue_published,
-                                                     find,
-                                                     ask,
-                                                     settle,
-                                                     settled,
-                                                     wake,
-                                                     abandon,
-                                                     returned,
-                                                     returned_all,
-                                                     reply,
-                                                     reply_ask,
-                                                     delete_one,
-                                                     give_back,
-                                                     is_short,
-                                                     made,
-                                                     count };
+static bool has_applied(void *arg, uint64_t index)
+{
+    return ((struct world *)arg)->applied >= index;
+}
+
+static void await_applied(void *arg, uint64_t index)
+{
+    ((struct world *)arg)->awaited_index = index;
+}
+
+static bool is_elsewhere(void *arg, uint64_t qid)
+{
+    return qid == QID && ((struct world *)arg)->is_moved;
+}
+
+static const struct remote_server_ops server_ops = {
+    .knows = knows,
+    .await_known = await_known,
+    .has_applied = has_applied,
+    .await_applied = await_applied,
+    .publish = queue_publish_one,
+    .published = queue_published,
+    .find = find,
+    .is_elsewhere = is_elsewhere,
+    .ask = ask,
+    .settle = settle,
+    .settled = settled,
+    .wake = wake,
+    .abandon = abandon,
+    .returned = returned,
+    .returned_all = returned_all,
+    .reply = reply,
+    .reply_ask = reply_ask,
+    .delete_queue = delete_one,
+    .give_back = give_back,
+    .is_short = is_short,
+    .made = made,
+    .count = count,
+};
 
 static struct world *open_world(void)
 {
     struct world *w = mem_zalloc(sizeof *w);
-    w->known = UINT64_MAX;
+    w->known = w->applied = UINT64_MAX;
     struct remote_pipe there = pipe_of(&w->there), back = pipe_of(&w->back);
     w->client = remote_client_new(&client_ops, w, &there);
     w->server = remote_server_new(&server_ops, w, &back, SESSION);

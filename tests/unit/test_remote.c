@@ -488,7 +488,7 @@ Test(remote, a_client_that_loses_the_other_side_tells_everybody)
     cr_expect(eq(uint, how_many(w, TAKEN), 1));
     cr_expect(eq(uint, how_many(w, ANSWERED), 1));
     cr_expect(eq(int, w->answer.verdict, PORT_NODE_DOWN));
-    cr_expect(eq(uint, how_many(w, CANCELLED), 1));
+    cr_expect(eq(uint, how_many(w, CONSUMER_MOVED), 1));
     cr_expect(eq(uint, how_many(w, KNOWN), 1));
     cr_expect(eq(sz, w->client->charges.count + w->client->awaited.count, 0));
     forget_frames(&w->there);

@@ -1,0 +1,302 @@
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/mutation.h"
+#include "broker.h"
+#include "client/channel_port.h"
+#include "hosted.h"
+#include "ledger.h"
+#include "port_lane.h"
+#include "promise.h"
+#include "remote/remote.h"
+#include "remote/remote_carry.h"
+
+/* PORT_LATER and PORT_AWAITED: the queue answers. `awaited`: somebody wants to know when it is
+ * durable. `origin` NULL: it has no number. */
+static enum port_published publish_here(struct shard *s, struct hosted *h, struct message **m,
+                                        bool awaited, const struct port_origin *origin)
+{
+    struct queue_put put;
+    (void)origin;
+    if (UNLIKELY(h == NULL || h->deleting)) {
+        shard_message_drop(s, m); /* the queue went while the message was on its way */
+        return PORT_TAKEN;
+    }
+    if (!ledger_wants(h, *m))
+        return queue_publish(&h->queue, m, loop_now_ms(s->loop), &put) != QUEUE_REFUSED
+                   ? PORT_TAKEN
+                   : PORT_REFUSED;
+    /* A reference more: the queue may be done with it before it is written down. */
+    struct message *mine = message_ref(*m);
+    enum queue_publish_verdict verdict = queue_publish(&h->queue, m, loop_now_ms(s->loop), &put);
+    if (LIKELY(verdict == QUEUE_KEPT))
+        ledger_add(s->ledger, h, &mine, &put, awaited);
+    else
+        shard_message_drop(s, &mine);
+    return verdict != QUEUE_REFUSED ? PORT_TAKEN : PORT_REFUSED;
+}
+
+/* Dead letters are nobody's: who settles them afterwards is content when they are written. */
+static bool is_awaited(const struct port_channel_ref *from, uint64_t number)
+{
+    return number != 0 && from->connection != 0;
+}
+
+/* ---- large messages: what is to be waited for is known later */
+
+struct large_wait {
+    struct shard *here;  /* that wrote it */
+    struct shard *asker; /* that published it */
+    struct port_channel_ref from;
+    uint64_t number;
+    uint32_t answers;
+    uint64_t lsn; /* of its record */
+};
+
+static void on_publishes_back(struct mail *mail);
+static void tell_published(struct shard *s, const struct publish_item *it);
+
+static struct publish_item answer_of(const struct large_wait *w, uint64_t lsn)
+{
+    return (struct publish_item){
+        .number = w->number, .from = w->from, .lsn = lsn, .refused = lsn == UINT64_MAX
+    };
+}
+
+static void tell_late(struct shard *s, const struct publish_item *it)
+{
+    if (it->from.connection == 0) {
+        hosted_on_letter_published(s, it->number, it->refused ? DEAD_FAILED : DEAD_TAKEN);
+        return;
+    }
+    if (!it->refused) {
+        promise_publish(s->promises, PROMISE_LATE, it->lsn, &it->from, it->number);
+        return;
+    }
+    tell_published(s, it); /* it will never be safe */
+}
+
+static void on_late_answers(struct mail *mail)
+{
+    struct publish_batch *b = CONTAINER_OF(mail, struct publish_batch, mail);
+    for (unsigned i = 0; i < b->count; i++)
+        tell_late(b->from, &b->items[i]);
+    mem_free(b);
+}
+
+static void on_large_safe(void *arg, uint64_t lsn)
+{
+    struct large_wait *w = arg;
+    if (lsn < w->lsn)
+        lsn = w->lsn; /* another shard had the file written before */
+    struct publish_item it = answer_of(w, lsn);
+    for (uint32_t left = w->number != 0 ? w->answers : 0; left != 0;) {
+        if (w->asker == w->here) {
+            tell_late(w->here, &it);
+            left--;
+            continue;
+        }
+        struct publish_batch *b = mem_alloc(sizeof *b);
+        b->from = w->asker;
+        b->count = left < BATCH_ITEMS ? left : BATCH_ITEMS;
+        for (unsigned i = 0; i < b->count; i++)
+            b->items[i] = it;
+        left -= b->count;
+        b->mail.fn = on_late_answers;
+        mailbox_post(w->asker->loop, &b->mail);
+    }
+    mem_free(w);
+}
+
+static void write_large(struct shard *s, struct shard *asker, const struct port_channel_ref *from,
+                        uint64_t number, uint32_t answers)
+{
+    struct large_wait *w = mem_alloc(sizeof *w);
+    *w = (struct large_wait){
+        .here = s, .asker = asker, .from = *from, .number = number, .answers = answers
+    };
+    w->lsn = ledger_write_large(s->ledger, on_large_safe, w);
+    if (w->lsn == UINT64_MAX)
+        mem_free(w); /* the journal has failed: nobody is told anything any more */
+}
+
+static bool published_here(struct shard *s, const struct port_channel_ref *from, uint64_t number)
+{
+    if (UNLIKELY(ledger_has_large(s->ledger))) {
+        write_large(s, s, from, number, 1);
+        return number != 0;
+    }
+    uint64_t lsn = ledger_write(s->ledger);
+    if (lsn == 0 || !is_awaited(from, number))
+        return false;
+    promise_publish(s->promises, s->index, lsn, from, number);
+    return true;
+}
+
+bool port_published(struct shard *s, const struct port_channel_ref *from, uint64_t number)
+{
+    if (UNLIKELY(s->publishing_away != 0))
+        remote_published(s);
+    bool waits = published_here(s, from, number);
+    if (UNLIKELY(s->publishing_lane))
+        remote_carry_published(s); /* what is for mirrored queues is a record of its own */
+    return waits;
+}
+
+static struct publish_item *add_publish(struct shard *s, uint32_t to)
+{
+    struct port_lane *lane = &s->lanes[to];
+    /* Settlements gathered earlier stay ahead of what comes now. */
+    if (lane->publishes != NULL && lane->publishes->count == BATCH_ITEMS)
+        port_send_lane(lane);
+    if (lane->publishes == NULL) {
+        lane->publishes = mem_alloc(sizeof *lane->publishes);
+        lane->publishes->from = s;
+        lane->publishes->to = broker_shard(s->broker, to);
+        lane->publishes->count = 0;
+    }
+    loop_first_at_turn_end(s->loop, &s->flush_task);
+    return &lane->publishes->items[lane->publishes->count++];
+}
+
+static void publish_there(struct shard *s, const struct meta_queue *to, struct message **m,
+                          const struct port_channel_ref *from, uint64_t number,
+                          const struct port_origin *origin)
+{
+    *add_publish(s, to->shard) = (struct publish_item){
+        .message = *m,
+        .qid = to->qid,
+        .number = number,
+        .octets = message_cost_bytes(*m),
+        .from = *from,
+        .origin = *origin,
+    };
+    *m = NULL;
+    if (to->shard == s->index)
+        port_send_lane(
+            &s->lanes[to->shard]); /* before the queue is there, or later ones overtake */
+}
+
+enum port_published port_publish_from(struct shard *s, const struct meta_queue *to,
+                                      struct message **m, const struct port_channel_ref *from,
+                                      uint64_t number, const struct port_origin *origin)
+{
+    CHECK(number != 0 && origin->pid != 0);
+    struct hosted *h = port_find_here(s, to->shard, to->qid);
+    if (h != NULL)
+        return publish_here(s, h, m, true, origin);
+    publish_there(s, to, m, from, number, origin);
+    return PORT_LATER;
+}
+
+enum port_published port_publish(struct shard *s, const struct meta_queue *to, struct message **m,
+                                 const struct port_channel_ref *from, uint64_t number)
+{
+    static const struct port_origin none = { 0 };
+    if (UNLIKELY(remote_carries(s, to))) {
+        remote_carry_publish(s, to, m, from, number);
+        return PORT_LATER;
+    }
+    struct hosted *h = port_find_here(s, to->shard, to->qid);
+    if (LIKELY(h != NULL)) {
+        enum port_published done = publish_here(s, h, m, is_awaited(from, number), NULL);
+        return MUTATION(REFUSED_CONFIRMED) ? PORT_TAKEN : done;
+    }
+    if (to->node != broker_node(s->broker)) {
+        remote_publish(s, to, m, from, number);
+        return PORT_LATER;
+    }
+    publish_there(s, to, m, from, number, &none);
+    return PORT_LATER;
+}
+
+/* Does it wait for the record? */
+static bool is_written(const struct publish_item *it)
+{
+    return !it->refused && !it->moved && !it->is_awaited;
+}
+
+/* Items from..to - 1 are one message: each waits for its record. */
+static void write_down(struct publish_batch *b, unsigned from, unsigned to)
+{
+    uint32_t taken = 0;
+    for (unsigned i = from; i < to; i++)
+        taken += is_written(&b->items[i]);
+    bool is_large = ledger_has_large(b->to->ledger);
+    if (UNLIKELY(is_large))
+        write_large(b->to, b->from, &b->items[from].from, b->items[from].number, taken);
+    uint64_t lsn = is_large ? 0 : ledger_write(b->to->ledger);
+    for (unsigned i = from; i < to; i++) {
+        b->items[i].lsn = is_written(&b->items[i]) ? lsn : 0;
+        b->items[i].is_late = is_large && is_written(&b->items[i]);
+    }
+}
+
+static const struct port_origin *origin_of(const struct publish_item *it)
+{
+    return it->origin.pid != 0 ? &it->origin : NULL;
+}
+
+static void note_done(struct publish_item *it, enum port_published done)
+{
+    it->refused = done == PORT_REFUSED;
+    it->moved = done == PORT_MOVED;
+    it->is_parked = done == PORT_LATER;
+    it->is_awaited = it->is_parked || done == PORT_AWAITED;
+}
+
+void port_on_publishes(struct mail *mail)
+{
+    struct publish_batch *b = CONTAINER_OF(mail, struct publish_batch, mail);
+    unsigned first = 0;
+    for (unsigned i = 0; i < b->count; i++) {
+        struct publish_item *it = &b->items[i];
+        bool is_last = i + 1 == b->count || b->items[i + 1].message != it->message;
+        note_done(it, publish_here(b->to, shard_hosted(b->to, it->qid), &it->message,
+                                   is_awaited(&it->from, it->number), origin_of(it)));
+        if (!is_last)
+            continue;
+        write_down(b, first, i + 1);
+        first = i + 1;
+    }
+    b->mail.fn = on_publishes_back;
+    mailbox_post(b->from->loop, &b->mail);
+}
+
+static void tell_published(struct shard *s, const struct publish_item *it)
+{
+    if (it->moved) {
+        remote_on_publish_moved(s, &it->from, it->number, it->qid);
+        return;
+    }
+    if (remote_is_session(&it->from)) {
+        remote_on_published(s, &it->from, it->number, !it->refused);
+        return;
+    }
+    struct channel *ch = channel_find(s, &it->from);
+    if (ch != NULL)
+        channel_on_published(ch, it->number, !it->refused);
+}
+
+static void on_publishes_back(struct mail *mail)
+{
+    struct publish_batch *b = CONTAINER_OF(mail, struct publish_batch, mail);
+    struct shard *s = b->from;
+    for (unsigned i = 0; i < b->count; i++) {
+        const struct publish_item *it = &b->items[i];
+        if (it->is_late || it->is_awaited) /* another batch tells, or its queue does */
+            (void)0;
+        else if (it->number != 0 && it->from.connection == 0)
+            hosted_on_letter_published(s, it->number, DEAD_TAKEN);
+        else if (it->number != 0 && it->lsn != 0)
+            promise_publish(s->promises, b->to->index, it->lsn, &it->from, it->number);
+        else if (it->number != 0)
+            tell_published(s, it);
+        if (it->is_parked) /* it is not taken yet */
+            continue;
+        if (remote_is_session(&it->from))
+            remote_on_taken(s, &it->from);
+        else
+            connection_on_forwarded(s, it->from.connection, it->octets);
+    }
+    mem_free(b);
+}
