@@ -38,6 +38,29 @@ void qindex_raise(struct qindex *ix, uint64_t next_new)
         qchunks_drop(&ix->chunks, was);
 }
 
+/* What is given a position anew is a message that nobody has seen. */
+static void lower_marks(struct qaway *away, uint64_t next_new)
+{
+    if (away->mark > next_new)
+        away->mark = next_new;
+    if (away->seen > next_new)
+        away->seen = next_new;
+}
+
+void qindex_lower(struct qindex *ix, uint64_t next_new)
+{
+    uint64_t was = ix->next_new / QCHUNK_ENTRIES;
+    CHECK(rests(ix));
+    if (ix->away != NULL)
+        lower_marks(ix->away, next_new);
+    if (next_new >= ix->next_new)
+        return;
+    ix->next_new = next_new;
+    const struct qchunk *c = qchunks_find(&ix->chunks, was);
+    if (c != NULL && c->live == 0 && was != next_new / QCHUNK_ENTRIES)
+        qchunks_drop(&ix->chunks, was);
+}
+
 enum qcopy qindex_put(struct qindex *ix, uint64_t qseq, struct queue_item *it, struct qrun *run)
 {
     CHECK(it->message != NULL && ix->next_fresh <= qseq);

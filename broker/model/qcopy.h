@@ -43,6 +43,9 @@ const struct qrun *qindex_run_at(const struct qindex *ix, uint64_t qseq);
 /* The next message of all gets this position or a later one. */
 void qindex_raise(struct qindex *ix, uint64_t next_new);
 
+/* Nothing is there at or behind this position, and the next message gets it. The index rests. */
+void qindex_lower(struct qindex *ix, uint64_t next_new);
+
 /* Everything before this position may have been handed out elsewhere: it goes out as redelivered.
  */
 void qindex_seen(struct qindex *ix, uint64_t mark);

@@ -125,6 +125,7 @@ enum qcopy qstore_live(const struct qstore *st, uint64_t at, uint64_t *first, ui
                        struct qrun *run);
 enum qcopy qstore_rest(struct qstore *st, size_t *budget, const struct qsink *to);
 void qstore_raise(struct qstore *st, uint64_t next_new);
+void qstore_lower(struct qstore *st, uint64_t next_new);
 void qstore_seen(struct qstore *st, uint64_t mark);
 
 /* The next position of each priority that was ever used. */

@@ -84,6 +84,14 @@ void qstore_raise(struct qstore *st, uint64_t next_new)
         qindex_raise(index_for(st, &priority), next_new & POSITION_MASK);
 }
 
+void qstore_lower(struct qstore *st, uint64_t next_new)
+{
+    unsigned priority = (unsigned)(next_new >> POSITION_BITS);
+    struct qindex *ix = priority <= max_priority(st) ? level(st, priority) : NULL;
+    if (ix != NULL)
+        qindex_lower(ix, next_new & POSITION_MASK);
+}
+
 void qstore_seen(struct qstore *st, uint64_t at)
 {
     uint8_t priority = (uint8_t)(at >> POSITION_BITS);

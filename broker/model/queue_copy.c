@@ -77,6 +77,12 @@ void queue_raise(struct queue *q, uint64_t next_new)
     qstore_raise(&q->store, next_new);
 }
 
+void queue_lower(struct queue *q, uint64_t next_new)
+{
+    CHECK(q->is_copy);
+    qstore_lower(&q->store, next_new);
+}
+
 void queue_starts(const struct queue *q, void (*each)(uint64_t next_new, void *arg), void *arg)
 {
     qstore_starts(&q->store, each, arg);

@@ -41,6 +41,10 @@ void queue_count_returns(struct queue *q, uint64_t qseq, uint32_t returns);
 /* Positions from this one on, of its priority, are free. */
 void queue_raise(struct queue *q, uint64_t next_new);
 
+/* What is at or behind this position, of its priority, was dropped: from here on they are given
+ * anew. */
+void queue_lower(struct queue *q, uint64_t next_new);
+
 /* ---- of masters, too ---- */
 
 /* The next free position of each priority that was ever used; others begin at 0. */

@@ -325,6 +325,44 @@ Test(queue_copy, of_a_run_in_memory_only_parts_leave_that_are_known)
     close_queue();
 }
 
+static void take_start(uint64_t next_new, void *arg)
+{
+    *(uint64_t *)arg = next_new;
+}
+
+Test(queue_copy, positions_that_were_cut_off_are_given_anew)
+{
+    start(1 << 20);
+    for (uint64_t cut = 0; cut <= 3 * QCHUNK_ENTRIES; cut += QCHUNK_ENTRIES / 2) {
+        open_queue();
+        follow(1);
+        for (unsigned n = 0; n < 3 * QCHUNK_ENTRIES; n++)
+            put_new(n, false);
+        queue_seen(&q, cut + 5);
+        drop(cut, UINT64_MAX >> 8, 100);
+        queue_lower(&q, cut);
+        queue_lower(&q, cut + 1); /* it is lower already */
+        uint64_t next = 0;
+        queue_starts(&q, take_start, &next);
+        cr_expect(eq(u64, next, cut));
+        queue_lead(&q, 0);
+        struct message *m = make(0);
+        struct queue_put put;
+        cr_assert(eq(int, queue_publish(&q, &m, 0, &put), QUEUE_KEPT));
+        cr_expect(eq(u64, put.qseq, cut));
+        struct queue_got got;
+        for (uint64_t n = 0; n <= cut; n++) {
+            cr_assert(eq(int, queue_get(&q, true, 0, &got), QUEUE_GOT));
+            cr_expect(eq(int, got.redelivered, n < cut), "nobody has seen the new one");
+            message_unref(&got.message);
+        }
+        cr_expect(eq(u64, q.store.first.live, 0));
+        cr_expect(eq(sz, q.store.first.chunks.count, 0));
+        w.count = 0;
+        close_queue();
+    }
+}
+
 /* ---- histories ---- */
 
 static uint64_t random_position(struct rng *r, bool has_levels)
