@@ -28,6 +28,12 @@ static inline uint64_t mirror_priority_base(uint64_t position)
     return position >> MIRROR_PRIORITY_SHIFT << MIRROR_PRIORITY_SHIFT;
 }
 
+static inline uint64_t mirror_priority_last(unsigned priority)
+{
+    return (uint64_t)priority << MIRROR_PRIORITY_SHIFT |
+           (((uint64_t)1 << MIRROR_PRIORITY_SHIFT) - 1);
+}
+
 /* For each priority that was ever used the next position, in order. Zeros are none. */
 #define MIRROR_STARTS_MAX 256u
 struct mirror_starts {

@@ -4,13 +4,13 @@
 #include "base/idmap.h"
 #include "base/mem.h"
 #include "base/mutation.h"
-#include "mirror/mirror_line.h"
 
 #include <sys/queue.h>
 
 struct mirror_source {
     struct mirror_replica *replica;
     void *owner;
+    uint64_t number; /* each has another one */
     struct mirror_line line;
     uint64_t told_received;
     uint64_t told_durable;
@@ -26,6 +26,7 @@ struct mirror_replica {
     const struct mirror_replica_ops *ops;
     void *arg;
     uint16_t shards;
+    uint64_t numbers;    /* of sources: the last */
     struct idmap copies; /* struct mirror_copy by qid */
     TAILQ_HEAD(, mirror_source) sources;
     struct idmap offers; /* struct waiting_offer by qid */
@@ -82,6 +83,7 @@ struct mirror_source *mirror_source_new(struct mirror_replica *r, void *owner)
     struct mirror_source *s = mem_zalloc(sizeof *s);
     s->replica = r;
     s->owner = owner;
+    s->number = ++r->numbers;
     TAILQ_INSERT_TAIL(&r->sources, s, entry);
     return s;
 }
@@ -277,7 +279,7 @@ static enum mirror_taken take_positioned(struct mirror_source *s, const struct m
     if (r->op == MIRROR_JOIN)
         taken = take_join(s, r, &lsn);
     else if (r->op == MIRROR_DATA)
-        taken = re->ops->data(re->arg, s, &r->data, &lsn);
+        taken = re->ops->data(re->arg, s, r->pos, &r->data, &lsn);
     else if (r->op == MIRROR_DONE)
         take_done(s, r, &lsn);
     else
@@ -353,6 +355,19 @@ void mirror_replica_end(struct mirror_replica *r, struct mirror_copy **copy,
 
 /* ---- acknowledging ------------------------------------------------------------------------------
  */
+
+uint64_t mirror_source_number(const struct mirror_source *s)
+{
+    return s->number;
+}
+
+void mirror_replica_written(struct mirror_replica *r, uint64_t source, uint64_t pos, uint64_t lsn)
+{
+    struct mirror_source *s;
+    TAILQ_FOREACH (s, &r->sources, entry)
+        if (s->number == source)
+            mirror_line_set(&s->line, pos, lsn);
+}
 
 void mirror_replica_durable(struct mirror_replica *r, uint64_t lsn)
 {

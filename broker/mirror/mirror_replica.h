@@ -16,6 +16,7 @@
 #ifndef WARREN_MIRROR_REPLICA_H
 #define WARREN_MIRROR_REPLICA_H
 
+#include "mirror/mirror_line.h"
 #include "mirror/mirror_wire.h"
 
 struct mirror_replica;
@@ -53,9 +54,10 @@ struct mirror_replica_ops {
     uint64_t (*history)(void *arg, struct mirror_copy *c, const struct mirror_starts *next);
 
     /* A record of the journal: what it says of queues of which mirror_replica_takes says so is
-     * done; what was done when it was said before is not done again. *lsn, which is 0, as above. */
-    enum mirror_taken (*data)(void *arg, struct mirror_source *from, const struct mirror_data *d,
-                              uint64_t *lsn);
+     * done; what was done when it was said before is not done again. *lsn, which is 0, as above;
+     * or MIRROR_LSN_LATER, and mirror_replica_written tells. */
+    enum mirror_taken (*data)(void *arg, struct mirror_source *from, uint64_t pos,
+                              const struct mirror_data *d, uint64_t *lsn);
 
     /* Positions that are here, from `from` on, MIRROR_RUNS_MAX at most: *to is up to where that is
      * all, MIRROR_TO_END if there is nothing behind. False: it is being found out; see
@@ -96,6 +98,11 @@ struct mirror_copy *mirror_replica_takes(const struct mirror_replica *r,
 
 /* What ops.held waited for is there. */
 void mirror_replica_loaded(struct mirror_replica *r, struct mirror_copy *c);
+
+/* What was to be written later, of the source of this number, at this position, was. 0: nothing of
+ * it is to be waited for. A source that is gone: nothing. */
+uint64_t mirror_source_number(const struct mirror_source *s);
+void mirror_replica_written(struct mirror_replica *r, uint64_t source, uint64_t pos, uint64_t lsn);
 
 /* The journal is durable up to here. */
 void mirror_replica_durable(struct mirror_replica *r, uint64_t lsn);

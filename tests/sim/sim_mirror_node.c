@@ -397,10 +397,11 @@ static uint64_t take_settle(struct smr_node *n, struct mirror_source *from, stru
     return last;
 }
 
-static enum mirror_taken op_data(void *arg, struct mirror_source *from, const struct mirror_data *d,
-                                 uint64_t *lsn)
+static enum mirror_taken op_data(void *arg, struct mirror_source *from, uint64_t pos,
+                                 const struct mirror_data *d, uint64_t *lsn)
 {
     struct smr_node *n = arg;
+    (void)pos;
     struct wire in = wire_over(d->payload);
     if (is_late(n))
         return MIRROR_TAKEN_LATER;

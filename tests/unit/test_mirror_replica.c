@@ -15,6 +15,7 @@ struct host {
     unsigned cuts;
     bool is_away; /* what is here is not known yet */
     bool is_busy; /* nothing can be taken */
+    bool is_late; /* what is taken is written later */
 };
 
 static void on_say(void *arg, struct mirror_source *to, const struct mirror_record *r)
@@ -51,12 +52,17 @@ static uint64_t on_history(void *arg, struct mirror_copy *c, const struct mirror
     return ++h->lsn;
 }
 
-static enum mirror_taken on_data(void *arg, struct mirror_source *from, const struct mirror_data *d,
-                                 uint64_t *lsn)
+static enum mirror_taken on_data(void *arg, struct mirror_source *from, uint64_t pos,
+                                 const struct mirror_data *d, uint64_t *lsn)
 {
     struct host *h = arg;
+    (void)pos;
     if (h->is_busy)
         return MIRROR_TAKEN_LATER;
+    if (h->is_late) {
+        *lsn = MIRROR_LSN_LATER;
+        return MIRROR_TAKEN;
+    }
     *lsn = mirror_replica_takes(h->r, from, QID) != NULL ? ++h->lsn : 0;
     return d->type == 1 ? MIRROR_TAKEN : MIRROR_TAKEN_BAD;
 }
@@ -272,5 +278,32 @@ Test(mirror_replica, what_cannot_be_taken_yet_is_said_again)
     take(h->s, MIRROR_DATA, 11, 0);
     mirror_replica_flush(h->r);
     cr_expect(eq(u64, said(h, 2, MIRROR_ACK)->from, 11));
+    mirror_replica_free(&h->r);
+}
+
+Test(mirror_replica, what_is_written_late_is_acknowledged_late)
+{
+    struct host *h = host_new(4);
+    take(h->s, MIRROR_JOIN, 10, 4);
+    h->is_late = true;
+    take(h->s, MIRROR_DATA, 11, 0);
+    take(h->s, MIRROR_DATA, 12, 0);
+    h->is_late = false;
+    take(h->s, MIRROR_DATA, 13, 0);
+    mirror_replica_durable(h->r, 100);
+    mirror_replica_flush(h->r);
+    cr_expect(eq(u64, said(h, 1, MIRROR_ACK)->to, 10));
+    mirror_replica_written(h->r, mirror_source_number(h->s), 12, 0);
+    mirror_replica_written(h->r, mirror_source_number(h->s) + 1, 11, 90); /* another session's */
+    mirror_replica_durable(h->r, 100);
+    mirror_replica_flush(h->r);
+    cr_expect(eq(u32, h->said_count, 2), "the first is still to come");
+    mirror_replica_written(h->r, mirror_source_number(h->s), 11, 101);
+    mirror_replica_durable(h->r, 100);
+    mirror_replica_flush(h->r);
+    cr_expect(eq(u32, h->said_count, 2), "nor is it durable when it has");
+    mirror_replica_durable(h->r, 101);
+    mirror_replica_flush(h->r);
+    cr_expect(eq(u64, said(h, 2, MIRROR_ACK)->to, 13));
     mirror_replica_free(&h->r);
 }

@@ -186,9 +186,10 @@ static uint64_t on_history(void *arg, struct mirror_copy *c, const struct mirror
     return ++b.lsn;
 }
 
-static enum mirror_taken on_data(void *arg, struct mirror_source *from, const struct mirror_data *d,
-                                 uint64_t *lsn)
+static enum mirror_taken on_data(void *arg, struct mirror_source *from, uint64_t pos,
+                                 const struct mirror_data *d, uint64_t *lsn)
 {
+    (void)pos;
     (void)arg;
     struct wire w = wire_over(d->payload);
     uint64_t position = wire_u64(&w);
