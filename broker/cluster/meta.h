@@ -467,7 +467,7 @@ struct meta_effect {
     uint8_t how;            /* ..._PLACED: enum meta_placed_how */
     enum meta_role was, is; /* QUEUE_..., COHORT_PLACED: of this node */
     uint32_t shard;         /* QUEUE_...: the queue's; the others are for all shards */
-    uint32_t cohort;        /* COHORT_PLACED */
+    uint32_t cohort;        /* COHORT_PLACED; QUEUE_CREATED, _DELETED: its own, or 0 */
     uint64_t count;         /* COHORT_PLACED: of queues */
     uint64_t qid;
     uint64_t vhost_id;              /* POLICIES_CHANGED, VHOST_DELETED */

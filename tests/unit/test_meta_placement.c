@@ -86,6 +86,7 @@ Test(meta_placement, a_declared_queue_has_its_mirrors_at_once)
     cr_expect(eq(u64, p.ver, p.epoch));
     cr_expect(eq(sz, effects_of(&w, META_QUEUE_CREATED), 1));
     cr_expect(eq(int, (int)w.r.effects[0].is, META_ROLE_MASTER));
+    cr_expect(eq(u32, w.r.effects[0].cohort, meta_placement_cohort(&p)));
     must(&w, lasting(q_declare("m2"))); /* node 2 has the fewest */
     HOLDERS(&w, "m2", "2+1+3+");
     cr_expect(eq(int, (int)w.r.effects[0].is, META_ROLE_MIRROR));
