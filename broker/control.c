@@ -15,7 +15,8 @@ struct control {
     TAILQ_HEAD(, control_wait) waits;
 };
 
-static void propose(void *arg, const struct meta_cmd *cmd, cluster_done_fn done, void *done_arg);
+static void propose(void *arg, const struct meta_cmd *cmd, cluster_proposed_fn done,
+                    void *done_arg);
 
 struct control *control_new(struct loop *loop)
 {
@@ -83,7 +84,7 @@ static void on_answer(struct mail *mail)
 }
 
 static void on_done(void *arg, enum meta_verdict verdict, const struct meta_refusal *why,
-                    uint64_t id)
+                    uint64_t id, bool is_made)
 {
     struct control_op *op = arg;
     if (op->done == NULL) {
@@ -92,13 +93,14 @@ static void on_done(void *arg, enum meta_verdict verdict, const struct meta_refu
     }
     op->verdict = verdict;
     op->id = id;
+    op->is_made = is_made;
     if (verdict == META_REFUSED)
         op->refusal = *why;
     op->mail.fn = on_answer;
     mailbox_post(op->reply_to, &op->mail);
 }
 
-static void propose(void *arg, const struct meta_cmd *cmd, cluster_done_fn done, void *done_arg)
+static void propose(void *arg, const struct meta_cmd *cmd, cluster_proposed_fn done, void *done_arg)
 {
     const struct control *c = arg;
     struct meta_refusal why = { .code = AMQP_INTERNAL_ERROR };
@@ -108,7 +110,7 @@ static void propose(void *arg, const struct meta_cmd *cmd, cluster_done_fn done,
         return;
     }
     text_str(&t, "the node stops");
-    done(done_arg, META_REFUSED, &why, 0);
+    done(done_arg, META_REFUSED, &why, 0, false);
 }
 
 static void on_command(struct mail *mail)

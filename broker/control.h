@@ -39,6 +39,7 @@ struct control_op {
     enum meta_verdict verdict;
     struct meta_refusal refusal;
     uint64_t id;
+    bool is_made; /* a queue, which nobody knew before */
     uint8_t bytes[];
 };
 

@@ -72,6 +72,8 @@ static void on_changed(struct control_op *op)
     struct channel *ch = channel_find(op->shard, &op->channel);
     if (ch != NULL && is_refused(op) && ch->pending.method != AMQP_BASIC_CANCEL)
         refused(ch, &op->refusal);
+    else if (ch != NULL && op->is_made)
+        say_ok(ch, ch->pending.method); /* there was nothing in it yet, nor a consumer */
     else if (ch != NULL)
         succeeded(ch, op->id);
     control_op_free(&op);

@@ -200,11 +200,15 @@ void cluster_free(struct cluster **c);
 MUST_CHECK bool cluster_first_add(struct cluster_first *first, const struct meta_cmd *cmd,
                                   uint64_t *id, struct meta_refusal *why);
 
-/* A change of the metadata; the command is copied. `done` (may be NULL) is called once, possibly
- * before this returns; `id` is what was made or found. */
+/* What has become of a change: `id` is what was made or found. */
 typedef void (*cluster_done_fn)(void *arg, enum meta_verdict verdict,
                                 const struct meta_refusal *why, uint64_t id);
-void cluster_propose(struct cluster *c, const struct meta_cmd *cmd, cluster_done_fn done,
+
+/* A change of the metadata; the command is copied. `done` (may be NULL) is called once, possibly
+ * before this returns. `is_made`: it has made a queue, which nobody knew before. */
+typedef void (*cluster_proposed_fn)(void *arg, enum meta_verdict verdict,
+                                    const struct meta_refusal *why, uint64_t id, bool is_made);
+void cluster_propose(struct cluster *c, const struct meta_cmd *cmd, cluster_proposed_fn done,
                      void *arg);
 
 /* What the application does: `done` when the others know, or cannot be told. One at a time. */

@@ -19,12 +19,13 @@ struct cluster_proposal {
     uint64_t op;
     uint64_t conn;
     uint64_t since_ms;
-    struct buf *bytes;    /* its envelope; NULL once it is applied */
-    cluster_done_fn done; /* NULL: nobody waits, or no longer */
+    struct buf *bytes;        /* its envelope; NULL once it is applied */
+    cluster_proposed_fn done; /* NULL: nobody waits, or no longer */
     void *arg;
     uint64_t index; /* where it was applied */
     uint64_t id;
     enum meta_verdict verdict;
+    bool is_made;
     struct meta_refusal *refusal; /* if refused */
 };
 
@@ -54,10 +55,10 @@ static void drop(struct cluster_proposal *p)
 static void tell(struct cluster_proposal *p, enum meta_verdict verdict,
                  const struct meta_refusal *why, uint64_t id)
 {
-    cluster_done_fn done = p->done;
+    cluster_proposed_fn done = p->done;
     p->done = NULL;
     if (done != NULL)
-        done(p->arg, verdict, why, id);
+        done(p->arg, verdict, why, id, p->is_made);
 }
 
 static void leave_waiting(struct cluster *c, struct cluster_proposal *p)
@@ -152,7 +153,8 @@ static struct buf *envelope_of(const struct cluster *c, uint64_t op, const struc
     return b;
 }
 
-static void enlist(struct cluster *c, const struct meta_cmd *cmd, cluster_done_fn done, void *arg)
+static void enlist(struct cluster *c, const struct meta_cmd *cmd, cluster_proposed_fn done,
+                   void *arg)
 {
     struct cluster_proposal *p = mem_zalloc(sizeof *p);
     p->op = ++c->propose.last_op;
@@ -168,19 +170,20 @@ static void enlist(struct cluster *c, const struct meta_cmd *cmd, cluster_done_f
     loop_at_turn_end(c->loop, &c->propose.send);
 }
 
-void cluster_propose(struct cluster *c, const struct meta_cmd *cmd, cluster_done_fn done, void *arg)
+void cluster_propose(struct cluster *c, const struct meta_cmd *cmd, cluster_proposed_fn done,
+                     void *arg)
 {
     struct meta_refusal why;
     struct meta_result *r = &c->apply.result;
     struct meta_envelope e = { .cmd = *cmd };
     if (is_settled_here(c, cmd, r)) {
         if (done != NULL)
-            done(arg, r->verdict, &r->refusal, r->id);
+            done(arg, r->verdict, &r->refusal, r->id, false);
         return;
     }
     if (!may_be_proposed(c, cmd, meta_envelope_size(&e), &why)) {
         if (done != NULL)
-            done(arg, META_REFUSED, &why, 0);
+            done(arg, META_REFUSED, &why, 0, false);
         return;
     }
     enlist(c, cmd, done, arg);
@@ -315,6 +318,14 @@ void cluster_propose_go_on(struct cluster *c)
 
 /* ---- what comes of them ---- */
 
+static bool has_made_queue(const struct meta_result *r)
+{
+    for (size_t i = 0; i < r->effect_count; i++)
+        if (r->effects[i].kind == META_QUEUE_CREATED && r->effects[i].qid == r->id)
+            return true;
+    return false;
+}
+
 void cluster_propose_applied(struct cluster *c, uint64_t op, uint64_t index,
                              const struct meta_result *r)
 {
@@ -325,6 +336,7 @@ void cluster_propose_applied(struct cluster *c, uint64_t op, uint64_t index,
     p->index = index;
     p->verdict = r->verdict;
     p->id = r->id;
+    p->is_made = has_made_queue(r);
     if (r->verdict == META_REFUSED)
         p->refusal = mem_dup(&r->refusal, sizeof r->refusal);
     TAILQ_INSERT_TAIL(&c->propose.applied, p, entry);

@@ -70,10 +70,10 @@ static void note_refusal(struct mirror_proposals *p, enum meta_verdict verdict,
 }
 
 static void on_done(void *arg, enum meta_verdict verdict, const struct meta_refusal *why,
-                    uint64_t id)
+                    uint64_t id, bool is_made)
 {
     struct mirror_proposals *p = arg;
-    (void)id;
+    (void)id, (void)is_made;
     p->away--;
     note_refusal(p, verdict, why);
     if (p->count != 0)
@@ -126,10 +126,10 @@ void mirror_proposals_add(struct mirror_proposals *p, const struct meta_isr_item
 }
 
 static void on_lag_done(void *arg, enum meta_verdict verdict, const struct meta_refusal *why,
-                        uint64_t id)
+                        uint64_t id, bool is_made)
 {
     struct mirror_proposals *p = arg;
-    (void)id;
+    (void)id, (void)is_made;
     p->away--;
     note_refusal(p, verdict, why);
 }

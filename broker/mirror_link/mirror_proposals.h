@@ -19,7 +19,7 @@ struct mirror_proposals;
 #define MIRROR_LAG_AGAIN_MS   1000u
 
 /* As cluster_propose: `done` is called once, perhaps before this returns. */
-typedef void (*mirror_propose_fn)(void *arg, const struct meta_cmd *cmd, cluster_done_fn done,
+typedef void (*mirror_propose_fn)(void *arg, const struct meta_cmd *cmd, cluster_proposed_fn done,
                                   void *done_arg);
 
 struct mirror_pair_of_nodes {

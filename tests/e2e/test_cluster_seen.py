@@ -144,6 +144,25 @@ class Links(Seen):
         wait_until(lambda: self.link(self.here, "connected", self.there) == 0, "lost", LONG)
         self.assertEqual(self.link(self.here, "sent_bytes_total", self.there), sent)
 
+    def test_a_queue_that_was_just_made_is_not_asked_what_is_in_it(self):
+        names = ["spread-%d" % i for i in range(12)]
+        ch = self.channel(address=self.here.address)
+
+        def declare(name):
+            ok = ch.call("queue.declare", queue=name,
+                         arguments={"x-queue-master-locator": "min-masters"})
+            self.assertEqual((ok.queue, ok.message_count, ok.consumer_count), (name, 0, 0))
+
+        def asked():
+            return sum(self.link(self.here, "sent_frames_total", peer)
+                       for peer in (self.there, self.third))
+        for name in names:
+            declare(name)
+        self.assertEqual(asked(), 0)
+        for name in names:
+            declare(name)
+        self.assertGreaterEqual(asked(), 8)  # each node is the master of four
+
     def test_the_cluster_in_figures(self):
         texts = [self.metrics(n) for n in self.cluster.nodes]
         self.assertEqual(sum(self.sum(t, "warren_cluster_leads") for t in texts), 1)

@@ -15,14 +15,15 @@ static struct {
     size_t items;
     uint64_t first; /* qid of the first item of the last command */
     struct {
-        cluster_done_fn done;
+        cluster_proposed_fn done;
         void *arg;
     } away[KEPT_MAX];
     size_t away_count;
     bool answers_at_once;
 } h;
 
-static void on_propose(void *arg, const struct meta_cmd *cmd, cluster_done_fn done, void *done_arg)
+static void on_propose(void *arg, const struct meta_cmd *cmd, cluster_proposed_fn done,
+                       void *done_arg)
 {
     struct meta_refusal why = { .code = 541 };
     (void)arg;
@@ -40,7 +41,7 @@ static void on_propose(void *arg, const struct meta_cmd *cmd, cluster_done_fn do
         h.commands++;
     }
     if (h.answers_at_once) {
-        done(done_arg, META_REFUSED, &why, 0);
+        done(done_arg, META_REFUSED, &why, 0, false);
         return;
     }
     cr_assert(lt(sz, h.away_count, KEPT_MAX));
@@ -52,7 +53,7 @@ static void answer_one(void)
 {
     cr_assert(ne(sz, h.away_count, 0));
     h.away_count--;
-    h.away[h.away_count].done(h.away[h.away_count].arg, META_DONE, NULL, 0);
+    h.away[h.away_count].done(h.away[h.away_count].arg, META_DONE, NULL, 0, false);
 }
 
 static void settle(void)
