@@ -70,9 +70,12 @@ void remotes_close(struct broker *b)
 void remote_send(struct link *l, struct buf *block, struct slice bytes, bool more)
 {
     uint8_t type = more ? REMOTE_FRAME_MORE : REMOTE_FRAME_LAST;
-    bool lend = bytes.len >= LEND_LEAST_BYTES;
+    _Static_assert(REMOTE_FRAME_ROOM >= LINK_HEAD_ROOM, "there is room for the link's head");
     /* A link that has no session loses it, and says so by on_lost. */
-    (void)link_send(l, LINK_BULKY, type, slice_of(NULL, 0), lend ? block : NULL, bytes);
+    if (bytes.len >= LEND_LEAST_BYTES)
+        (void)link_send_whole(l, LINK_BULKY, type, block, bytes);
+    else
+        (void)link_send(l, LINK_BULKY, type, slice_of(NULL, 0), NULL, bytes);
 }
 
 void remote_node_lost(struct shard *s, uint16_t node)

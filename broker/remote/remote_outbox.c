@@ -85,10 +85,15 @@ void remote_outbox_reset(struct remote_outbox *o)
 /* ---- frames -----------------------------------------------------------------------------------
  */
 
+static struct slice octets_of(const struct buf *frame)
+{
+    return slice_from(buf_slice(frame), REMOTE_FRAME_ROOM);
+}
+
 static void send_or_keep(struct remote_outbox *o, struct buf *block, bool more)
 {
     if (STAILQ_EMPTY(&o->frames) && !o->pipe.is_full(o->pipe.arg)) {
-        o->pipe.send(o->pipe.arg, block, buf_slice(block), more);
+        o->pipe.send(o->pipe.arg, block, octets_of(block), more);
         buf_unref(&block);
         return;
     }
@@ -103,7 +108,7 @@ static void cut(struct remote_outbox *o, bool more)
 {
     struct buf *block = o->frame;
     o->frame = NULL;
-    block->len_bytes = (uint32_t)wire_out_len(&o->out);
+    block->len_bytes = (uint32_t)(REMOTE_FRAME_ROOM + wire_out_len(&o->out));
     send_or_keep(o, block, more);
 }
 
@@ -114,8 +119,8 @@ static void make_room(struct remote_outbox *o, size_t bytes)
     if (o->frame != NULL)
         cut(o, true);
     size_t cap = bytes > REMOTE_FRAME_BYTES ? bytes : REMOTE_FRAME_BYTES;
-    o->frame = buf_new(cap);
-    o->out = wire_out_over(o->frame->data, cap);
+    o->frame = buf_new(REMOTE_FRAME_ROOM + cap);
+    o->out = wire_out_over(o->frame->data + REMOTE_FRAME_ROOM, cap);
     o->pipe.soon(o->pipe.arg);
 }
 
@@ -317,7 +322,7 @@ static void send_waiting(struct remote_outbox *o)
         STAILQ_REMOVE_HEAD(&o->frames, entry);
         o->waiting_bytes -= f->block->len_bytes;
         bool more = !STAILQ_EMPTY(&o->frames) || o->frame != NULL;
-        o->pipe.send(o->pipe.arg, f->block, buf_slice(f->block), more);
+        o->pipe.send(o->pipe.arg, f->block, octets_of(f->block), more);
         buf_unref(&f->block);
         mem_free(f);
     }

@@ -20,7 +20,8 @@
 
 /* What carries frames. */
 struct remote_pipe {
-    /* Bytes lie in `block`. `more`: they are not the last of the turn. */
+    /* Bytes lie in `block`, with REMOTE_FRAME_ROOM octets before them that are the pipe's. `more`:
+     * they are not the last of the turn. */
     void (*send)(void *arg, struct buf *block, struct slice bytes, bool more);
     bool (*is_full)(void *arg);
     /* remote_outbox_flush is wanted at the turn's end. */

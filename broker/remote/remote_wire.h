@@ -105,6 +105,7 @@ enum remote_flag {
 
 /* Records are sent in frames of about this size, a content that is larger than that in parts. */
 #define REMOTE_FRAME_BYTES  ((size_t)64 * 1024 - 64)
+#define REMOTE_FRAME_ROOM   ((size_t)8) /* before one in its block, for who carries it */
 #define REMOTE_INLINE_BYTES ((size_t)48 * 1024)
 #define REMOTE_SLOTS        16u                     /* contents in parts that travel at a time */
 #define REMOTE_PARTS_BYTES  ((uint32_t)1024 * 1024) /* ... that were not taken yet */

@@ -98,21 +98,22 @@ static void end_soon(struct link *l, enum link_loss why)
     loop_again(l->loop, &l->end_task);
 }
 
-bool link_send(struct link *l, enum link_priority priority, uint8_t type, struct slice head,
-               struct buf *block, struct slice body)
+static bool takes_frames(struct link *l)
 {
     CHECK(!l->freed && loop_is_current(l->loop));
     if (!l->in_session && (l->dialler == NULL || l->resume_ms == 0))
         return false;
-    size_t held = bytes_held(l);
-    if (UNLIKELY(held > 2 * l->window_bytes)) {
-        end_soon(l, LINK_LOST_OVERRUN);
-        return false;
-    }
-    link_flow_append(&l->flow, priority, type, head, block, body);
+    if (LIKELY(bytes_held(l) <= 2 * l->window_bytes))
+        return true;
+    end_soon(l, LINK_LOST_OVERRUN);
+    return false;
+}
+
+static void appended(struct link *l, size_t octets)
+{
     l->stats.frames_out++;
-    l->stats.bytes_out += head.len + body.len;
-    if (held + head.len + body.len >= l->window_bytes && !l->full) {
+    l->stats.bytes_out += octets;
+    if (!l->full && bytes_held(l) >= l->window_bytes) {
         l->full = true;
         l->stats.fills++;
     }
@@ -122,6 +123,26 @@ bool link_send(struct link *l, enum link_priority priority, uint8_t type, struct
         pump(l);
     else
         loop_at_turn_end(l->loop, &l->pump_task);
+}
+
+bool link_send(struct link *l, enum link_priority priority, uint8_t type, struct slice head,
+               struct buf *block, struct slice body)
+{
+    if (!takes_frames(l))
+        return false;
+    link_flow_append(&l->flow, priority, type, head, block, body);
+    appended(l, head.len + body.len);
+    return true;
+}
+
+bool link_send_whole(struct link *l, enum link_priority priority, uint8_t type, struct buf *block,
+                     struct slice payload)
+{
+    _Static_assert(LINK_HEAD_ROOM == LINK_HEAD_BYTES, "the head fits");
+    if (!takes_frames(l))
+        return false;
+    link_flow_append_whole(&l->flow, priority, type, block, payload);
+    appended(l, payload.len);
     return true;
 }
 

@@ -185,6 +185,14 @@ enum link_priority {
 bool link_send(struct link *l, enum link_priority priority, uint8_t type, struct slice head,
                struct buf *block, struct slice body);
 
+/* The same of a frame that lies in its block already, all but the link's own head: right before the
+ * payload there are LINK_HEAD_ROOM octets of the block that nobody else looks at. A reference is
+ * held, whatever its length, and nothing is copied; it travels in as few records of TLS as it can.
+ */
+#define LINK_HEAD_ROOM 5u
+bool link_send_whole(struct link *l, enum link_priority priority, uint8_t type, struct buf *block,
+                     struct slice payload);
+
 /* Stop filling it until on_room. */
 bool link_is_full(const struct link *l);
 

@@ -187,6 +187,19 @@ void link_flow_append(struct link_flow *f, enum link_priority priority, uint8_t 
     }
 }
 
+void link_flow_append_whole(struct link_flow *f, enum link_priority priority, uint8_t type,
+                            struct buf *block, struct slice payload)
+{
+    CHECK(type >= LINK_TYPE_LEAST && payload.len <= LINK_FRAME_MAX);
+    CHECK(payload.ptr >= block->data + LINK_HEAD_BYTES &&
+          payload.ptr + payload.len <= block->data + block->cap_bytes);
+    uint8_t *at = block->data + (payload.ptr - block->data) - LINK_HEAD_BYTES;
+    link_frame_put_head(at, type, payload.len);
+    push(&f->lanes[priority],
+         &(struct link_piece){ buf_ref(block), at, (uint32_t)(LINK_HEAD_BYTES + payload.len),
+                               true });
+}
+
 static struct link_pieces *next_lane(struct link_flow *f, unsigned *lane)
 {
     if (f->within != LINK_LANES && !LINK_MUTATION(PARTS_FRAMES))

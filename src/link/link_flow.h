@@ -71,6 +71,10 @@ void link_flow_rest(struct link_flow *f);
 void link_flow_append(struct link_flow *f, enum link_priority priority, uint8_t type,
                       struct slice head, struct buf *block, struct slice body);
 
+/* One that lies in its block already; see link_send_whole. */
+void link_flow_append_whole(struct link_flow *f, enum link_priority priority, uint8_t type,
+                            struct buf *block, struct slice payload);
+
 /* The next piece to be sent; the caller gets a reference to its block. False: nothing waits. While
  * the last one did not end its frame nothing else may be sent: take the next one, too. */
 MUST_CHECK bool link_flow_next(struct link_flow *f, struct link_piece *out);

@@ -129,6 +129,28 @@ Test(link_flow, short_bodies_are_copied)
     expect_text(shown(), "16:head+body");
 }
 
+/* The head goes right before what lies there already: one piece, whatever its length. */
+Test(link_flow, a_whole_frame_is_one_piece_of_its_block)
+{
+    struct buf *block = buf_copy(slice_str("12345678body"));
+    link_flow_append_whole(&flow, LINK_BULKY, 16, block, slice_from(buf_slice(block), 8));
+    append(LINK_BULKY, 17, "b");
+    cr_expect(not(buf_is_sole(block)));
+    struct link_piece piece;
+    cr_assert(link_flow_next(&flow, &piece));
+    cr_expect(eq(ptr, (void *)(uintptr_t)piece.at, block->data + 8 - LINK_HEAD_BYTES));
+    cr_expect(eq(sz, piece.len, LINK_HEAD_BYTES + 4));
+    cr_expect(piece.ends);
+    cr_expect(eq(int, memcmp(block->data, "123", 3), 0));
+    memcpy(out, piece.at, out_len = piece.len);
+    buf_unref(&piece.block);
+    take_all();
+    expect_text(shown(), "16:body 17:b");
+    cr_assert(link_flow_acked(&flow, LINK_HEAD_BYTES + 4));
+    cr_expect(buf_is_sole(block));
+    buf_unref(&block);
+}
+
 Test(link_flow, what_was_not_heard_goes_again_in_front)
 {
     append(LINK_BULKY, 16, "one");
