@@ -5,7 +5,8 @@
  * refuses that mapping, and a leak that LeakSanitizer reports when the test's process ends goes
  * unnoticed. So in sanitizer builds this file takes the place of Criterion's main and of the few
  * functions by which a test talks to it: each test is a forked child, judged by its exit status,
- * which is where a sanitizer speaks. The tests themselves are the same.
+ * which is where a sanitizer speaks. The tests themselves are the same. As with Criterion, as many
+ * run at a time as there are processors, or as --jobs says; what one prints stays together.
  *
  * Known: fixtures, suites, timeouts, expected signals and exit codes, --filter=SUITE/NAME (with
  * wildcards). Not known, and reported as failed: parameterized tests and theories.
@@ -25,6 +26,7 @@
 #include <unistd.h>
 
 #define EXIT_FAILED_ASSERTION 99
+#define JOBS_MAX              16
 #define TIMEOUT_DEFAULT_S     120.0 /* a test that hangs must end, even if it names no timeout */
 #define SLOWDOWN              5.0   /* what a sanitizer may cost a test that names one */
 
@@ -35,11 +37,23 @@ extern struct criterion_test *__stop_cr_tst[] __attribute__((weak));
 extern struct criterion_suite *__start_cr_sts[] __attribute__((weak));
 extern struct criterion_suite *__stop_cr_sts[] __attribute__((weak));
 
+/* In a test's own process: that test. */
 static struct {
     const struct criterion_test *test;
     const struct criterion_suite *suite; /* NULL if it has no settings */
     bool has_failed;
 } running;
+
+/* In the first process: a test under way. */
+struct child {
+    pid_t pid; /* 0: a free place */
+    const struct criterion_test *test;
+    const struct criterion_suite *suite;
+    struct timespec deadline;
+    FILE *said; /* what it and its sanitizer print */
+};
+
+static struct child children[JOBS_MAX];
 
 static struct {
     size_t tested, passing, failing, crashing;
@@ -137,107 +151,151 @@ static const struct criterion_suite *suite_of(const struct criterion_test *test)
     return NULL;
 }
 
-static double timeout_s(void)
+static double timeout_s(const struct child *c)
 {
-    if (running.test->data->timeout > 0)
-        return running.test->data->timeout * SLOWDOWN;
-    if (running.suite && running.suite->data->timeout > 0)
-        return running.suite->data->timeout * SLOWDOWN;
+    if (c->test->data->timeout > 0)
+        return c->test->data->timeout * SLOWDOWN;
+    if (c->suite && c->suite->data->timeout > 0)
+        return c->suite->data->timeout * SLOWDOWN;
     return TIMEOUT_DEFAULT_S;
 }
 
-CR_NORETURN static void be_the_test(const sigset_t *mask)
+CR_NORETURN static void be_the_test(const struct child *c, const sigset_t *mask)
 {
     setpgid(0, 0);
     sigprocmask(SIG_SETMASK, mask, NULL);
-    running.test->test();
+    dup2(fileno(c->said), STDOUT_FILENO);
+    dup2(fileno(c->said), STDERR_FILENO);
+    fclose(c->said);
+    running.test = c->test;
+    running.suite = c->suite;
+    c->test->test();
     exit(running.has_failed ? EXIT_FAILED_ASSERTION : 0);
 }
 
-/* The child's status, or -1 if it had to be killed, together with what it started. */
-static int wait_for(pid_t child)
+static bool is_as_expected(const struct child *c, int status)
 {
-    struct timespec deadline;
-    clock_gettime(CLOCK_MONOTONIC, &deadline);
-    deadline.tv_sec += (time_t)timeout_s() + 1;
-
-    sigset_t child_ended;
-    sigemptyset(&child_ended);
-    sigaddset(&child_ended, SIGCHLD);
-
-    int status;
-    while (waitpid(child, &status, WNOHANG) == 0) {
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        if (now.tv_sec >= deadline.tv_sec) {
-            kill(-child, SIGKILL);
-            waitpid(child, &status, 0);
-            return -1;
-        }
-        struct timespec left = { .tv_sec = deadline.tv_sec - now.tv_sec };
-        sigtimedwait(&child_ended, NULL, &left);
-    }
-    kill(-child, SIGKILL); /* a test leaves nothing behind */
-    return status;
-}
-
-static bool is_as_expected(int status)
-{
-    const struct criterion_test_extra_data *want = running.test->data;
+    const struct criterion_test_extra_data *want = c->test->data;
     int want_signal = want->signal;
-    if (!want_signal && running.suite)
-        want_signal = running.suite->data->signal;
+    if (!want_signal && c->suite)
+        want_signal = c->suite->data->signal;
 
     if (want_signal)
         return WIFSIGNALED(status) && WTERMSIG(status) == want_signal;
     return WIFEXITED(status) && WEXITSTATUS(status) == want->exit_code;
 }
 
-static void judge(int status)
+static void fail(const struct criterion_test *test, const char *why)
 {
-    const char *name = running.test->name;
-    const char *category = running.test->category;
+    printf("[FAIL] %s::%s: %s\n", test->category, test->name, why);
+    sum.failing++;
+}
 
+/* `status` is -1 if it had to be killed, together with what it started. */
+static void judge(const struct child *c, int status)
+{
+    char why[100];
     if (status == -1) {
-        printf("[FAIL] %s::%s: timed out after %.0f s\n", category, name, timeout_s());
-        sum.failing++;
-    } else if (is_as_expected(status)) {
+        snprintf(why, sizeof why, "timed out after %.0f s", timeout_s(c));
+        fail(c->test, why);
+    } else if (is_as_expected(c, status)) {
         sum.passing++;
     } else if (WIFSIGNALED(status)) {
-        printf("[FAIL] %s::%s: CRASH! signal %d (%s)\n", category, name, WTERMSIG(status),
-               strsignal(WTERMSIG(status)));
-        sum.failing++;
+        snprintf(why, sizeof why, "CRASH! signal %d (%s)", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)));
+        fail(c->test, why);
         sum.crashing++;
     } else {
-        printf("[FAIL] %s::%s: exit status %d\n", category, name, WEXITSTATUS(status));
-        sum.failing++;
+        snprintf(why, sizeof why, "exit status %d", WEXITSTATUS(status));
+        fail(c->test, why);
     }
 }
 
-static void run(const struct criterion_test *test, const sigset_t *mask)
+static void print_what_was_said(FILE *said)
 {
-    running.test = test;
-    running.suite = suite_of(test);
-    sum.tested++;
+    char block[4096];
+    size_t n;
+    rewind(said);
+    while ((n = fread(block, 1, sizeof block, said)) > 0)
+        fwrite(block, 1, n, stdout);
+    fclose(said);
+}
 
+/* Whether it has ended, or was ended now because its time is over. */
+static bool has_ended(struct child *c)
+{
+    int status;
+    if (waitpid(c->pid, &status, WNOHANG) == 0) {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        if (now.tv_sec < c->deadline.tv_sec)
+            return false;
+        kill(-c->pid, SIGKILL);
+        waitpid(c->pid, &status, 0);
+        status = -1;
+    }
+    kill(-c->pid, SIGKILL); /* a test leaves nothing behind */
+    print_what_was_said(c->said);
+    judge(c, status);
+    c->pid = 0;
+    return true;
+}
+
+/* Until one may have ended, a second at most: then it is seen whose time is over. */
+static void await_an_end(void)
+{
+    sigset_t child_ended;
+    sigemptyset(&child_ended);
+    sigaddset(&child_ended, SIGCHLD);
+    sigtimedwait(&child_ended, NULL, &(struct timespec){ .tv_sec = 1 });
+}
+
+/* A place where no test is under way; waits for one. */
+static struct child *free_place(int jobs)
+{
+    for (;; await_an_end())
+        for (int i = 0; i < jobs; i++)
+            if (children[i].pid == 0 || has_ended(&children[i]))
+                return &children[i];
+}
+
+static void run(struct child *c, const struct criterion_test *test, const sigset_t *mask)
+{
+    sum.tested++;
     if (test->data->kind_ != CR_TEST_NORMAL) {
-        printf("[FAIL] %s::%s: only plain tests can run here\n", test->category, test->name);
-        sum.failing++;
+        fail(test, "only plain tests can run here");
         return;
     }
+
+    *c = (struct child){ .test = test, .suite = suite_of(test), .said = tmpfile() };
+    if (c->said == NULL) {
+        fail(test, strerror(errno));
+        return;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &c->deadline);
+    c->deadline.tv_sec += (time_t)timeout_s(c) + 1;
 
     fflush(NULL);
     pid_t child = fork();
     if (child == -1) {
-        printf("[FAIL] %s::%s: fork: %s\n", test->category, test->name, strerror(errno));
-        sum.failing++;
+        fail(test, strerror(errno));
+        fclose(c->said);
         return;
     }
     if (child == 0)
-        be_the_test(mask);
-    setpgid(child, child); /* here too, so that wait_for may rely on it at once */
-    judge(wait_for(child));
+        be_the_test(c, mask);
+    setpgid(child, child); /* here too, so that has_ended may rely on it at once */
+    c->pid = child;
 }
+
+static void wait_for_all(int jobs)
+{
+    for (int i = 0; i < jobs; i++)
+        while (children[i].pid != 0 && !has_ended(&children[i]))
+            await_an_end();
+}
+
+/* ---- which tests, and how many at a time -------------------------------------------------- */
 
 static bool is_wanted(const struct criterion_test *test, const char *filter)
 {
@@ -246,15 +304,33 @@ static bool is_wanted(const struct criterion_test *test, const char *filter)
     return !filter || fnmatch(filter, path, 0) == 0;
 }
 
+static int processors(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > JOBS_MAX ? JOBS_MAX : (int)n;
+}
+
+/* The text after `name` in `arg`, or NULL. */
+static const char *value_of(const char *arg, const char *name)
+{
+    size_t len = strlen(name);
+    return strncmp(arg, name, len) == 0 ? arg + len : NULL;
+}
+
 int main(int argc, char **argv)
 {
-    static const char option[] = "--filter=";
     const char *filter = NULL;
-    if (argc == 2 && strncmp(argv[1], option, strlen(option)) == 0) {
-        filter = argv[1] + strlen(option);
-    } else if (argc > 1) {
-        fprintf(stderr, "usage: %s [--filter=SUITE/NAME]\n", argv[0]);
-        return EXIT_FAILURE;
+    int jobs = processors();
+    for (int i = 1; i < argc; i++) {
+        const char *pattern = value_of(argv[i], "--filter="), *count = value_of(argv[i], "--jobs=");
+        if (pattern)
+            filter = pattern;
+        else if (count)
+            jobs = atoi(count);
+        if ((!pattern && !count) || jobs < 1 || jobs > JOBS_MAX) {
+            fprintf(stderr, "usage: %s [--filter=SUITE/NAME] [--jobs=1..%d]\n", argv[0], JOBS_MAX);
+            return EXIT_FAILURE;
+        }
     }
 
     sigset_t child_ended, before;
@@ -264,7 +340,8 @@ int main(int argc, char **argv)
 
     for (struct criterion_test **t = __start_cr_tst; t < __stop_cr_tst; t++)
         if (*t && is_wanted(*t, filter))
-            run(*t, &before);
+            run(free_place(jobs), *t, &before);
+    wait_for_all(jobs);
 
     printf("[====] Synthesis: Tested: %zu | Passing: %zu | Failing: %zu | Crashing: %zu\n",
            sum.tested, sum.passing, sum.failing, sum.crashing);
