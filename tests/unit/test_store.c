@@ -35,6 +35,7 @@ struct world {
     bool reads_first; /* of the first ask, while it is answered */
     uint32_t first;
     uint64_t until_ms;
+    uint64_t lsn; /* that a test waits for */
     atomic_size_t alarms;
     atomic_size_t failures;
     struct message *body;
@@ -274,6 +275,12 @@ static bool is_later(void *arg)
     return clock_mono_ms() >= ((struct world *)arg)->until_ms;
 }
 
+static bool is_durable(void *arg)
+{
+    struct world *w = arg;
+    return journal_durable(store_journal(w->store)) >= w->lsn;
+}
+
 /* What a later one says of an earlier one is carried nowhere when both are to go: if the earlier
  * one stays for somebody who reads, so does the later one. */
 Test(store, lets_no_segment_go_before_an_earlier_one)
@@ -449,11 +456,11 @@ Test(store, removes_no_file_before_it_is_synced_that_nobody_wants_it)
     write_large(&w, &a, id, 1);
     kit_until_count(w.loop, &w.back, 1);
     append(&w, 1, 0);
-    uint64_t lsn = journal_end(store_journal(w.store));
-    store_drop_large(w.store, id, 1, lsn);
+    w.lsn = journal_end(store_journal(w.store));
+    store_drop_large(w.store, id, 1, w.lsn);
+    kit_until(w.loop, is_durable, &w);
     w.until_ms = clock_mono_ms() + 100;
     kit_until(w.loop, is_later, &w);
-    cr_expect(journal_durable(store_journal(w.store)) >= lsn);
     cr_expect(mem_disk_has(w.disk, name));
     journal_want_sync(store_journal(w.store));
     kit_until(w.loop, has_no_files, &w);
