@@ -109,6 +109,7 @@ class Broker(Server):
                        "management": "127.0.0.1:%d" % procs.free_port(),
                        "cluster": "127.0.0.1:%d" % procs.free_port()},
             "limits": {},
+            "store": {"segment-size": "4M"},  # half of what a start costs is to make three of them
             "auth": {"hash-rounds": "1000"},  # the default takes valgrind seconds
             "log": {"target": "stderr", "level": "info"},
         }, conf)
