@@ -88,13 +88,21 @@ static void uncount_copy(struct remote_lane *l, struct lane_queue *q, uint64_t o
     q->count--;
     s->octets -= octets;
     s->count--;
-    if (s->charges.count != 0)
-        l->ops->soon(l->arg);
+    for (unsigned i = 0; i < LANE_SIDES; i++)
+        if (l->shares[i].charges.count != 0)
+            l->ops->soon(l->arg);
 }
 
+/* Queues go from one side to the other with all that is kept for them: the sum is bounded, too. */
 bool remote_lane_is_full(const struct remote_lane *l, enum lane_side side)
 {
-    return l->shares[side].octets > LANE_BYTES || l->shares[side].count > LANE_COUNT;
+    uint64_t octets = 0, count = 0;
+    for (unsigned i = 0; i < LANE_SIDES; i++) {
+        octets += l->shares[i].octets;
+        count += l->shares[i].count;
+    }
+    return l->shares[side].octets > LANE_BYTES || l->shares[side].count > LANE_COUNT ||
+           octets > 2 * LANE_BYTES || count > 2 * LANE_COUNT;
 }
 
 static void change_side(struct remote_lane *l, struct lane_queue *q, enum lane_side side)
@@ -363,7 +371,7 @@ static void look_at(struct remote_lane *l, struct lane_queue *q)
     case LANE_HERE_IS:
         break;
     }
-    if (q->is_turned_away && p.epoch <= q->place.epoch && !MUTATION(LANE_SAME_EPOCH_AGAIN))
+    if (q->is_turned_away && p.epoch <= q->place.epoch)
         return;
     q->is_turned_away = false;
     q->place = p;

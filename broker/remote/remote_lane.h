@@ -20,8 +20,9 @@
  * Its answers come by its number; each time something is sent again it has another one, so that
  * late answers of former masters mean nothing.
  *
- * Bounded: while more is kept than LANE_BYTES or LANE_COUNT, whoever publishes is not relieved of
- * what it was charged and stops. What nobody waits for holds up nobody: over the bound it is
+ * Bounded: while more is kept than LANE_BYTES or LANE_COUNT for queues that have a master (or for
+ * those that have none), whoever publishes to such is not relieved of what it was charged, and
+ * stops. What nobody waits for holds up nobody: over the bound it is
  * forgotten once its master has read it. A core: it knows no link and no channel. One thread.
  */
 #ifndef WARREN_REMOTE_LANE_H

@@ -192,7 +192,6 @@
     X(LANE_NOT_SENT_AGAIN, "does not send again what its master took with it")                     \
     X(LANE_NEW_NUMBER, "sends a message again by another number")                                  \
     X(LANE_LAST_FIRST, "sends again what was published last before what was first")                \
-    X(LANE_SAME_EPOCH_AGAIN, "sends again in an epoch in which it was turned away")                \
     X(LANE_MOVED_CONFIRMED, "takes the answer of who is no master for a confirm")                  \
     X(LANE_LATE_ANSWER_COUNTS, "takes the late answer of a former master for the present one's")   \
     X(LANE_REFUSAL_CONFIRMED, "confirms a message that its queue has refused")                     \

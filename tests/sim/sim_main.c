@@ -17,6 +17,7 @@
 #include "sim_far.h"
 #include "sim_gossip.h"
 #include "sim_grant.h"
+#include "sim_lane.h"
 #include "sim_location.h"
 #include "sim_meta.h"
 #include "sim_mirror.h"
@@ -35,6 +36,7 @@ static const struct sim_kind kinds[] = {
     { "raft", sim_raft_run },         { "disk", sim_raft_disk_run }, { "meta", sim_meta_run },
     { "location", sim_location_run }, { "group", sim_group_run },    { "cluster", sim_cluster_run },
     { "grant", sim_grant_run },       { "mirror", sim_mirror_run },  { "remote", sim_far_run },
+    { "lane", sim_lane_run },
 };
 
 static const char *const mutation_names[] = {
