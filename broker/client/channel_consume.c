@@ -356,6 +356,7 @@ static void on_consumed(struct channel *ch, const struct port_request *r)
     bool nowait = ch->pending.nowait;
     ch->pending.consumer = NULL;
     channel_done(ch);
+    cc->where = r->where; /* its master may be another one by now */
     cc->timeout_ms = r->consumer_timeout_ms;
     if (r->verdict != PORT_OK) {
         forget(ch, cc);
