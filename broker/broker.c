@@ -566,18 +566,20 @@ static bool start_shards(struct broker *b, struct err *err)
     return true;
 }
 
-/* What is on disk of the queues that there are. They wait as mail until the shards' loops run. */
+/* What is on disk of the queues that there are. They wait as mail until the shards' loops run.
+ * What is not there any more is known to the others before any of them is served. */
 static bool open_queues(struct broker *b, struct err *err)
 {
     effects_of_start(b, meta_current(b->meta));
     control_shown(b->control, meta_current(b->meta)->last_id, meta_current(b->meta)->index);
     cluster_carry_out_from_now(broker_cluster(b));
-    return storage_recover(b->storage, err);
+    return storage_recover(b->storage, err) &&
+           entrance_tell_loss(b->entrance, store_recovered(broker_store(b)), err);
 }
 
 static bool open_for_clients(struct broker *b, struct err *err)
 {
-    if (!open_queues(b, err) || !service_open(b->service, err) || !storage_start(b->storage, err))
+    if (!service_open(b->service, err) || !storage_start(b->storage, err))
         return false;
     if (!start_shards(b, err))
         return false;
@@ -591,7 +593,7 @@ static bool open_for_clients(struct broker *b, struct err *err)
 bool broker_start(struct broker *b, broker_waits_fn waits, void *arg, struct err *err)
 {
     if (!listen_to_signals(b, err) || !open_management(b, err) ||
-        !entrance_pass(b->entrance, waits, arg, err) ||
+        !entrance_pass(b->entrance, waits, arg, err) || (!b->stopping && !open_queues(b, err)) ||
         (!b->stopping && !open_for_clients(b, err))) {
         stop_loops(b);
         return false;

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "bootstrap.h"
 #include "cluster/cluster.h"
+#include "cluster/meta_items.h"
 #include "control.h"
 #include "doorway.h"
 #include "effects.h"
@@ -15,6 +16,8 @@
 #include <string.h>
 
 #define ADDRESS_MAX 256u
+
+struct loss;
 
 struct entrance {
     struct broker *broker;
@@ -31,7 +34,8 @@ struct entrance {
     bool has_passed;
     bool has_failed;
     bool has_waited;
-    struct err why; /* it failed */
+    struct err why;    /* it failed */
+    struct loss *loss; /* what is to be told to the others */
 };
 
 /* ---- what the cluster asks of the node ---- */
@@ -182,6 +186,94 @@ void entrance_passed(struct entrance *e)
     start_gossip(e);
 }
 
+/* ---- what was lost ---- */
+
+struct loss {
+    struct entrance *entrance;
+    bool is_told;
+    bool is_any; /* it cannot be said of which queues */
+    uint32_t count;
+    uint8_t octets[META_BATCH_MAX * META_QUEUE_ITEM_BYTES];
+};
+
+/* A queue that was only ever here is as it is: nobody has more of it. */
+static bool is_placed_here(const struct broker *b, uint64_t qid)
+{
+    const struct meta_version *v = broker_meta(b);
+    const struct meta_queue *q = meta_queue_get(v, qid);
+    struct meta_placement p;
+    if (q == NULL)
+        return false;
+    meta_placement_of(v, q, &p);
+    return meta_placement_cohort(&p) != 0 &&
+           meta_placement_role(&p, broker_node(b)) != META_ROLE_NONE;
+}
+
+/* Rows of one queue follow each other, mostly; the same one twice does no harm. */
+static void list_lost(struct loss *l, const struct recovered *found)
+{
+    const struct broker *b = l->entrance->broker;
+    struct wire_out w = wire_out_over(l->octets, sizeof l->octets);
+    uint64_t last = 0;
+    for (size_t i = 0; i < found->damage_count && !l->is_any; i++) {
+        uint64_t qid = found->damages[i].qid;
+        l->is_any = qid == 0 || l->count == META_BATCH_MAX;
+        if (l->is_any || qid == last || !is_placed_here(b, qid))
+            continue;
+        wire_put_u64(&w, qid);
+        l->count++;
+        last = qid;
+    }
+}
+
+static void on_told(void *arg, enum meta_verdict verdict, const struct meta_refusal *why,
+                    uint64_t id, bool is_made)
+{
+    struct loss *l = arg;
+    (void)id;
+    (void)is_made;
+    l->is_told = verdict != META_REFUSED;
+    if (!l->is_told)
+        log_warn("broker", broker_name(l->entrance->broker),
+                 "the others do not know yet what is lost here, and nobody is served: %s",
+                 why->text);
+    loop_stop(broker_loop(l->entrance->broker));
+}
+
+static void log_loss(const struct broker *b, const struct loss *l)
+{
+    if (l->is_any)
+        log_error("broker", broker_name(b),
+                  "messages that were safe here are lost, and of which queues is not known: what "
+                  "other nodes hold, too, comes from them; what they do not is not served before "
+                  "'warrenctl force_promote QUEUE NODE'");
+    else if (l->count != 0)
+        log_error("broker", broker_name(b),
+                  "messages that were safe here are lost: their queues come from other nodes, or "
+                  "are not served before 'warrenctl force_promote QUEUE NODE' queues=%u",
+                  l->count);
+}
+
+bool entrance_tell_loss(struct entrance *e, const struct recovered *found, struct err *err)
+{
+    struct broker *b = e->broker;
+    struct loss *l = mem_zalloc(sizeof *l);
+    e->loss = l;
+    l->entrance = e;
+    list_lost(l, found);
+    l->is_any = l->is_any && broker_meta(b)->placed.count != 0;
+    l->is_told = !l->is_any && l->count == 0;
+    log_loss(b, l);
+    while (!l->is_told && !broker_is_stopping(b) && !e->has_failed) {
+        size_t octets = l->is_any ? 0 : (size_t)l->count * META_QUEUE_ITEM_BYTES;
+        cluster_propose_damage(e->cluster, slice_of(l->octets, octets), on_told, l);
+        loop_run(broker_loop(b));
+    }
+    if (e->has_failed)
+        *err = e->why;
+    return !e->has_failed;
+}
+
 /* ---- life ---- */
 
 struct entrance *entrance_new(struct broker *b, struct epoch *epoch, struct meta *meta,
@@ -250,5 +342,6 @@ void entrance_free(struct entrance **entrance)
     control_set_cluster(broker_control(e->broker), NULL);
     cluster_free(&e->cluster);
     gossip_node_free(&e->gossip);
+    mem_free(e->loss);
     mem_free(e);
 }

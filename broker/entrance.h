@@ -15,6 +15,7 @@ struct cluster;
 struct gossip_node;
 struct entrance;
 struct epoch;
+struct recovered;
 
 /* The store is open, and nothing runs. `meta` is fresh; it and `setup`, by which it was made and
  * which then names the node, are borrowed. */
@@ -27,6 +28,11 @@ struct gossip_node *entrance_gossip(const struct entrance *e);
  * the same), or it cannot be. `waits` as in broker_start. */
 MUST_CHECK bool entrance_pass(struct entrance *e, broker_waits_fn waits, void *arg,
                               struct err *err);
+
+/* The same, until all nodes know what this one had that was safe and is lost (recover.h): at once
+ * when nothing is that others may have, too. */
+MUST_CHECK bool entrance_tell_loss(struct entrance *e, const struct recovered *found,
+                                   struct err *err);
 
 /* The node serves from now on: what goes wrong with the cluster ends it. */
 void entrance_passed(struct entrance *e);

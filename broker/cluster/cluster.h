@@ -211,6 +211,11 @@ typedef void (*cluster_proposed_fn)(void *arg, enum meta_verdict verdict,
 void cluster_propose(struct cluster *c, const struct meta_cmd *cmd, cluster_proposed_fn done,
                      void *arg);
 
+/* This process has found that it lost something that it had acknowledged: of these queues (8 octets
+ * each), or, if none is named, of any. `done` as above: it is agreed upon, or may be. */
+void cluster_propose_damage(struct cluster *c, struct slice queues, cluster_proposed_fn done,
+                            void *arg);
+
 /* What the application does: `done` when the others know, or cannot be told. One at a time. */
 enum cluster_app {
     CLUSTER_APP_RUNS,

@@ -195,6 +195,16 @@ void cluster_propose_own(struct cluster *c, const struct meta_cmd *cmd)
     enlist(c, cmd, NULL, NULL);
 }
 
+void cluster_propose_damage(struct cluster *c, struct slice queues, cluster_proposed_fn done,
+                            void *arg)
+{
+    struct meta_cmd cmd = { .op = META_NODE_DAMAGED };
+    cmd.node_damaged.node = c->identity.node;
+    cmd.node_damaged.inc = c->inc;
+    cmd.node_damaged.items = queues;
+    enlist(c, &cmd, done, arg);
+}
+
 /* ---- sending ---- */
 
 /* Whom it goes to may have changed, or what was sent may have been lost on the way: begin anew. */

@@ -366,6 +366,7 @@ static const struct {
     [META_REPLICAS_SET] = { false, meta_placing_check, meta_placing_change },
     [META_FORCE_PROMOTE] = { false, meta_placing_check, meta_placing_change },
     [META_PAIR_LAG] = { false, meta_fate_check, meta_fate_change },
+    [META_NODE_DAMAGED] = { false, meta_fate_check, meta_fate_change },
     [META_CLUSTER_FREEZE] = { false, meta_fate_check, meta_fate_change },
     [META_CLUSTER_THAW] = { false, meta_fate_check, meta_fate_change },
     [META_CLUSTER_FORM] = { false, meta_cluster_check, meta_cluster_change },

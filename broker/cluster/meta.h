@@ -288,6 +288,7 @@ enum meta_op {
     META_MASTER_MOVE,   /* `master_move` */
     META_REPLICAS_SET,  /* `replicas_set` */
     META_FORCE_PROMOTE, /* `qid`, `force_promote` */
+    META_NODE_DAMAGED,  /* `node_damaged` */
     META_CLUSTER_FREEZE,
     META_CLUSTER_THAW,
     META_CLUSTER_FORM, /* `name`: META_CLUSTER_ID_BYTES octets; once. Ids that are given from then
@@ -400,6 +401,11 @@ struct meta_cmd {
             uint16_t master, mirror;
             uint32_t master_inc, mirror_inc;
         } pair_lag;
+        struct {
+            uint16_t node;
+            uint32_t inc;
+            struct slice items; /* queues, see meta_items.h; none: all that have a placement */
+        } node_damaged;
         struct {
             uint16_t node;
             uint64_t epoch; /* as whoever asks has seen it; 0: any */

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/mutation.h"
 #include "cluster/meta_cohort.h"
+#include "cluster/meta_items.h"
 
 #include <stdlib.h>
 
@@ -68,10 +69,10 @@ static bool has_kept_its_place(const struct meta *m, uint16_t node)
 static uint8_t of_anew(const struct meta *m, struct meta_record *r, const struct meta_fate *f)
 {
     unsigned i;
-    bool lost = f->kind == META_FATE_LOST;
+    bool lost = f->kind != META_FATE_ANEW;
     bool lasts = (r->flags & META_RECORD_LASTS) != 0;
-    if (!has_node(r, f->node, &i))
-        return 0;
+    if (!has_node(r, f->node, &i) || (f->kind == META_FATE_DAMAGED && !lasts))
+        return 0; /* what does not last was never on a disk */
     struct meta_replica *replica = &r->replicas[i];
     if (replica->inc == 0) {
         uint8_t how = lost && replica->left != 0 ? META_HOW_REPLICAS : 0;
@@ -176,6 +177,7 @@ static uint8_t judge(const struct meta *m, struct meta_record *r, const struct m
         return of_gone(m, r, f);
     case META_FATE_ANEW:
     case META_FATE_LOST:
+    case META_FATE_DAMAGED:
         return of_anew(m, r, f);
     case META_FATE_REMOVED:
         return of_removed(m, r, f);
@@ -255,24 +257,68 @@ static bool is_this(const struct meta_version *v, uint16_t node, uint32_t inc)
     return n != NULL && n->inc == inc && inc != 0;
 }
 
+static enum meta_verdict damaged_check(const struct meta_version *v, const struct meta_cmd *cmd,
+                                       struct meta_result *out)
+{
+    struct slice items = cmd->node_damaged.items;
+    if (items.len != 0 && !meta_items_suit(items, META_QUEUE_ITEM_BYTES)) {
+        struct text t = meta_refuse(&out->refusal, 400);
+        text_str(&t, "a list of queues is none, or has too many of them");
+        return META_REFUSED;
+    }
+    bool same = is_this(v, cmd->node_damaged.node, cmd->node_damaged.inc);
+    return same ? META_CHANGE : META_DONE;
+}
+
 enum meta_verdict meta_fate_check(const struct meta_version *v, const struct meta_vhost *none,
                                   const struct meta_cmd *cmd, struct meta_result *out)
 {
-    (void)out;
     CHECK(none == NULL);
     if (cmd->op == META_CLUSTER_FREEZE)
         return v->is_frozen ? META_DONE : META_CHANGE;
     if (cmd->op == META_CLUSTER_THAW)
         return META_CHANGE;
+    if (cmd->op == META_NODE_DAMAGED)
+        return damaged_check(v, cmd, out);
     CHECK(cmd->op == META_PAIR_LAG);
     bool same = is_this(v, cmd->pair_lag.master, cmd->pair_lag.master_inc) &&
                 is_this(v, cmd->pair_lag.mirror, cmd->pair_lag.mirror_inc);
     return same ? META_CHANGE : META_DONE;
 }
 
+/* What is said of one queue alone. */
+static void damage_queue(struct meta *m, uint64_t qid, const struct meta_fate *f,
+                         struct meta_result *out)
+{
+    const struct meta_queue *q = meta_queue_get(&m->draft, qid);
+    struct meta_record r;
+    if (q == NULL || meta_placed_get(&m->draft, qid) == NULL)
+        return;
+    meta_record_of(&m->draft, q, &r);
+    uint8_t how = of_anew(m, &r, f);
+    if (how != 0)
+        meta_placed_change(m, q, &r, how, out);
+}
+
+static void damage(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)
+{
+    struct meta_fate f = { .kind = META_FATE_DAMAGED,
+                           .node = cmd->node_damaged.node,
+                           .inc = cmd->node_damaged.inc };
+    struct wire w = wire_over(cmd->node_damaged.items);
+    if (wire_left(&w) == 0)
+        meta_fate(m, &f, out);
+    while (wire_left(&w) != 0)
+        damage_queue(m, wire_u64(&w), &f, out);
+}
+
 void meta_fate_change(struct meta *m, const struct meta_cmd *cmd, struct meta_result *out)
 {
     struct meta_fate f = { .kind = META_FATE_THAW };
+    if (cmd->op == META_NODE_DAMAGED) {
+        damage(m, cmd, out);
+        return;
+    }
     if (cmd->op == META_PAIR_LAG)
         f = (struct meta_fate){ .kind = META_FATE_LAGS,
                                 .node = cmd->pair_lag.mirror,

@@ -4,6 +4,7 @@
  *   META_ISR_CHANGE    8 qid   8 epoch   8 ver   2 node   4 incarnation   1 adds: 0 or 1
  *   META_MASTER_MOVE   8 qid   8 epoch   2 node
  *   META_REPLICAS_SET  nodes: 2 node     items: 8 qid   8 ver
+ *   META_NODE_DAMAGED  8 qid
  *   META_KEPT_PLACEMENT  2 node   4 incarnation   8 left
  *
  * Each is so many octets and the next one follows. All integers in network order.
@@ -19,6 +20,7 @@
 #define META_MOVE_ITEM_BYTES    18u
 #define META_SET_ITEM_BYTES     16u
 #define META_NODE_ITEM_BYTES    2u
+#define META_QUEUE_ITEM_BYTES   8u
 #define META_REPLICA_ITEM_BYTES 14u
 
 struct meta_isr_item {

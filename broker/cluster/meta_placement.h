@@ -25,8 +25,11 @@
  *                  member that is up is, else the eldest. A sole member stays; what does not last
  *                  goes with it. NODE_UP gives a sole member a new epoch: no process acts on in
  *                  an epoch that was given to an earlier one.
- *   CLUSTER_FREEZE until CLUSTER_THAW nodes that stop in an orderly way stay in sync, so that any
- *                  of them may be the first to be there again. THAW strikes those that are not up.
+ *   NODE_DAMAGED   the node that is up has found that it lost something it had acknowledged: of
+ * some queues, or it cannot tell of which. A queue without a record of its own is as it is there:
+ * nobody has more of it. CLUSTER_FREEZE until CLUSTER_THAW nodes that stop in an orderly way stay
+ * in sync, so that any of them may be the first to be there again. THAW strikes those that are not
+ * up.
  *
  * A replica that is struck becomes the youngest. One that lost data that it had acknowledged is
  * nowhere in sync; where it was the only one, the queue is damaged, and waits for an operator.

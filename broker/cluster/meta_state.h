@@ -220,8 +220,9 @@ void meta_mirrors_begin(struct meta *m, const struct meta_queue *q);
 enum meta_fate_kind {
     META_FATE_DOWN,
     META_FATE_STOPPED,
-    META_FATE_ANEW, /* another process, as `inc` */
-    META_FATE_LOST, /* the same, and it has lost data */
+    META_FATE_ANEW,    /* another process, as `inc` */
+    META_FATE_LOST,    /* the same, and it has lost data */
+    META_FATE_DAMAGED, /* the process `inc` finds that data are lost */
     META_FATE_REMOVED,
     META_FATE_LAGS, /* behind `master` */
     META_FATE_THAW, /* of no node */

@@ -359,6 +359,8 @@ static struct slice some_items(struct run *r, enum meta_op op, struct wire_out *
         else if (op == META_MASTER_MOVE)
             meta_move_item_put(
                 w, &(struct meta_move_item){ q->qid, mostly(r, p.epoch), some_replica(r, &p) });
+        else if (op == META_NODE_DAMAGED)
+            wire_put_u64(w, q->qid);
         else
             meta_set_item_put(w, &(struct meta_set_item){ q->qid, mostly(r, p.ver) });
     }
@@ -380,7 +382,7 @@ static void place(struct run *r)
 {
     static const enum meta_op ops[] = { META_ISR_CHANGE,    META_ISR_CHANGE,   META_ISR_CHANGE,
                                         META_REPLICAS_SET,  META_REPLICAS_SET, META_MASTER_MOVE,
-                                        META_FORCE_PROMOTE, META_PAIR_LAG };
+                                        META_FORCE_PROMOTE, META_PAIR_LAG,     META_NODE_DAMAGED };
     uint8_t items[ITEMS_AT_ONCE * 2 * META_ISR_ITEM_BYTES], nodes[64];
     struct wire_out to = wire_out_over(items, sizeof items);
     struct wire_out to_nodes = wire_out_over(nodes, sizeof nodes);
@@ -400,6 +402,11 @@ static void place(struct run *r)
         c.qid = q != NULL ? q->qid : 0;
         c.force_promote.node = q != NULL ? some_replica(r, &p) : 1;
         c.force_promote.epoch = q != NULL && below(r, 2) == 0 ? mostly(r, p.epoch) : 0;
+    } else if (c.op == META_NODE_DAMAGED) {
+        c.node_damaged.node = some_node(r);
+        c.node_damaged.inc = (uint32_t)mostly(r, inc_of(r, c.node_damaged.node));
+        if (below(r, 2) == 0)
+            c.node_damaged.items = some_items(r, c.op, &to);
     } else {
         c.pair_lag.master = some_node(r);
         c.pair_lag.mirror = some_node(r);

@@ -17,6 +17,7 @@ struct held {
 struct mq {
     uint64_t qid, epoch, ver;
     bool durable, shared, damaged, goes;
+    bool placed;                  /* it has a record of its own */
     bool on_failure, on_shutdown; /* somebody is promoted always */
     unsigned count;
     struct held held[MODEL_NODES]; /* the master, then the eldest first */
@@ -150,10 +151,8 @@ static void node_gone(const struct model *m, struct mq *q, uint16_t node, bool s
         q->goes = !q->durable;
 }
 
-static void node_anew(const struct model *m, struct mq *q, const struct meta_cmd *cmd)
+static void node_anew(const struct model *m, struct mq *q, uint16_t node, uint32_t inc, bool lost)
 {
-    uint16_t node = cmd->node.node;
-    bool lost = cmd->node.lost_data;
     int at = place_of(q, node);
     if (at < 0)
         return;
@@ -170,7 +169,7 @@ static void node_anew(const struct model *m, struct mq *q, const struct meta_cmd
     } else if (members(q) == 1 && !q->durable) {
         q->goes = true;
     } else {
-        q->held[at].inc = cmd->node.inc;
+        q->held[at].inc = inc;
         q->damaged = q->damaged || lost;
         changed(m, q, at == 0);
     }
@@ -344,6 +343,18 @@ static bool concerns(const struct model *m, const struct meta_cmd *cmd)
     return same && n->is_up;
 }
 
+/* Did a node find that it lost something of this queue? */
+static bool is_damaged_by(const struct model *m, const struct mq *q, const struct meta_cmd *cmd)
+{
+    const struct model_node *n = &m->nodes[cmd->node_damaged.node];
+    struct wire w = wire_over(cmd->node_damaged.items);
+    bool names_it = wire_left(&w) == 0;
+    while (wire_left(&w) != 0)
+        names_it = wire_u64(&w) == q->qid || names_it;
+    return n->is_there && n->inc == cmd->node_damaged.inc && n->inc != 0 && q->placed &&
+           q->durable && names_it;
+}
+
 static bool pair_is_there(const struct model *m, const struct meta_cmd *cmd)
 {
     const struct model_node *a = &m->nodes[cmd->pair_lag.master];
@@ -362,7 +373,9 @@ void model_follow(struct model *m, const struct model_node *nodes, uint64_t inde
         if ((cmd->op == META_NODE_DOWN || cmd->op == META_NODE_STOPPED) && concerns(m, cmd))
             node_gone(m, q, cmd->node.node, cmd->op == META_NODE_STOPPED);
         else if (cmd->op == META_NODE_UP && concerns(m, cmd))
-            node_anew(m, q, cmd);
+            node_anew(m, q, cmd->node.node, cmd->node.inc, cmd->node.lost_data);
+        else if (cmd->op == META_NODE_DAMAGED && is_damaged_by(m, q, cmd))
+            node_anew(m, q, cmd->node_damaged.node, cmd->node_damaged.inc, true);
         else if (cmd->op == META_NODE_REMOVE && concerns(m, cmd))
             node_removed(m, q, cmd->node.node);
         else if (cmd->op == META_PAIR_LAG && pair_is_there(m, cmd))
@@ -393,6 +406,7 @@ static const char *take_over(struct model *m, const struct model_node *nodes,
                        .epoch = p.epoch,
                        .ver = p.ver };
     const struct meta_placed *placed = meta_placed_get(v, q->qid);
+    to->placed = placed != NULL;
     uint8_t flags = placed != NULL ? meta_cohort_get(v, placed->cohort)->flags : 0;
     to->on_failure = (flags & META_RECORD_ALWAYS_ON_FAILURE) != 0;
     to->on_shutdown = (flags & META_RECORD_ALWAYS_ON_SHUTDOWN) != 0;
@@ -456,7 +470,7 @@ const char *model_compare(struct model *m, const struct model_node *nodes,
         else if ((why = compare_queue(q, v)) != NULL)
             return why;
         else
-            i++;
+            m->queues[i++].placed = meta_placed_get(v, q->qid) != NULL;
     }
     struct pmap_iter it;
     pmap_iter(&it, &v->queues);

@@ -283,6 +283,53 @@ Test(meta_placement, damage_is_not_served)
     world_fini(&w);
 }
 
+static struct meta_cmd damaged(unsigned node, uint32_t inc, struct slice items)
+{
+    struct meta_cmd c = { .op = META_NODE_DAMAGED };
+    c.node_damaged.node = (uint16_t)node;
+    c.node_damaged.inc = inc;
+    c.node_damaged.items = items;
+    return c;
+}
+
+Test(meta_placement, a_node_that_finds_damage_is_in_sync_for_nothing_any_more)
+{
+    struct world w;
+    three_nodes(&w);
+    must(&w, lasting(q_declare("own"))); /* node 2 has it alone, and it was never elsewhere */
+    must(&w, damaged(2, 9, S("")));      /* another process */
+    HOLDERS(&w, "m", "1+2+3+");
+    must(&w, damaged(2, 1, S("")));
+    HOLDERS(&w, "m", "1+3+2?");
+    cr_expect(meta_queue_is_served(now(&w), queue_now(&w, "own")));
+    must(&w, node_cmd(META_NODE_DOWN, 3, 1));
+    must(&w, damaged(1, 1, S("")));
+    HOLDERS(&w, "m", "1+2?3-");
+    cr_expect(not(meta_queue_is_served(now(&w), queue_now(&w, "m"))));
+    must(&w, force(&w, "m", 2));
+    HOLDERS(&w, "m", "2+3-1?");
+    cr_expect(meta_queue_is_served(now(&w), queue_now(&w, "m")));
+    world_fini(&w);
+}
+
+Test(meta_placement, damage_of_some_queues_leaves_the_others_alone)
+{
+    struct world w;
+    uint8_t room[META_QUEUE_ITEM_BYTES];
+    struct wire_out out = wire_out_over(room, sizeof room);
+    three_nodes(&w);
+    must(&w, lasting(q_declare("m2")));
+    wire_put_u64(&out, queue_now(&w, "m")->qid);
+    uint64_t epoch = placement(&w, "m").epoch;
+    must(&w, damaged(1, 1, wire_out_slice(&out)));
+    HOLDERS(&w, "m", "2+3+1?");
+    cr_expect(placement(&w, "m").epoch > epoch);
+    HOLDERS(&w, "m2", "2+1+3+");
+    must_not(&w, damaged(1, 1, S("seven..")), 400,
+             "a list of queues is none, or has too many of them");
+    world_fini(&w);
+}
+
 Test(meta_placement, a_cluster_that_stops_as_a_whole_loses_nobody)
 {
     struct world w;

@@ -39,6 +39,8 @@ static struct meta_cmd filled(enum meta_op op, struct rng *r, struct args *table
     } else if (op == META_PAIR_LAG) {
         c.pair_lag.mirror = 0xFEDC;
         c.pair_lag.mirror_inc = 0xFEDCBA98;
+    } else if (op == META_NODE_DAMAGED) {
+        c.node_damaged.inc = 0xFEDCBA98;
     } else if (op == META_FORCE_PROMOTE) {
         c.force_promote.epoch = UINT64_MAX - 3;
     } else if (op == META_KEPT_STATE) {
