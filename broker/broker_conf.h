@@ -61,6 +61,7 @@ struct broker_conf {
         uint64_t start_grace_ms;
         uint64_t drain_timeout_ms;
         uint64_t claim_grace_ms;
+        bool rebalances; /* by itself */
     } cluster;
 
     struct {

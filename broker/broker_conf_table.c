@@ -108,8 +108,10 @@ static const struct conf_directive directives[] = {
           "queues within reach go on." },
     { KEY(cluster, "start-grace"), AT(cluster.start_grace_ms), .type = CONF_DURATION,
       .fallback = "10s",
-      .help = "How long the first of the seeds waits for the others to say whether there is a "
-              "cluster, before it begins one alone." },
+      .help =
+          "How long the first of the seeds waits for the others to say whether there is a "
+          "cluster, before it begins one alone; and, after stop_cluster, how long nodes that do "
+          "not come back are waited for." },
     { KEY(cluster, "drain-timeout"), AT(cluster.drain_timeout_ms), .type = CONF_DURATION,
       .fallback = "60s",
       .help = "How long an orderly stop may take to hand queues and clients over." },
@@ -117,6 +119,11 @@ static const struct conf_directive directives[] = {
       .fallback = "3s",
       .help = "How long a new master waits for the proxies to claim what their clients still "
               "hold before it delivers those messages again. Has no effect yet." },
+    { KEY(cluster, "rebalance"), AT(cluster.rebalances), .type = CONF_BOOL, .fallback = "off",
+      .help =
+          "Masters of mirrored queues are spread over the nodes by the cluster itself, a few in "
+          "a second, when all nodes have been up for a minute; off: when 'warrenctl rebalance' "
+          "says so. The node that leads the cluster follows its own." },
     { KEY(cluster, "publish-lanes"), AT(cluster.publish_lanes), .type = CONF_CHOICE,
       .choices = "channel|destination", .fallback = "channel",
       .help = "channel: all publishes of a channel take one way, in order. destination: one way "

@@ -36,6 +36,7 @@ struct service {
     enum cluster_app telling;   /* ... and what they are being told: */
     bool is_telling;            /* one thing at a time */
     struct service_ask *starts; /* waits for that, to be opened */
+    struct service_ask *drains; /* waits for that, for clients to be sent away */
     const char *why;            /* clients are sent away */
     uint32_t shards_left;       /* that have clients; while it is closing */
     struct loop_timer grace;
@@ -132,7 +133,7 @@ static void answer_waiting(struct service *s)
 }
 
 static void open_app(struct service *s, struct service_ask *a);
-
+static void close_for(struct service *s, struct service_ask *a, const char *why);
 static void look(struct service *s);
 
 static void on_told(void *arg)
@@ -143,17 +144,29 @@ static void on_told(void *arg)
     look(s);
 }
 
+static void tell(struct service *s)
+{
+    s->is_telling = true;
+    s->telling = s->wanted;
+    cluster_app(broker_cluster(s->broker), s->wanted, on_told, s);
+}
+
 /* After each step: the other nodes hear what becomes of this one; when there is nothing left to do,
  * whoever waits for it does. */
 static void look(struct service *s)
 {
-    struct service_ask *starts = s->starts;
-    if (s->is_telling)
+    struct service_ask *starts = s->starts, *drains = s->drains;
+    /* To be drained takes as long as others need to take its queues over: it can be called off. */
+    bool is_called_off = s->telling == CLUSTER_APP_DRAINED && s->wanted != s->telling;
+    if (s->is_telling && !is_called_off)
         return;
     if (s->told != s->wanted && !s->leaving) {
-        s->is_telling = true;
-        s->telling = s->wanted;
-        cluster_app(broker_cluster(s->broker), s->wanted, on_told, s);
+        tell(s);
+        return;
+    }
+    s->drains = NULL;
+    if (drains != NULL) {
+        close_for(s, drains, "Node was put into maintenance mode");
         return;
     }
     if (s->state == SERVICE_CLOSING)
@@ -187,6 +200,13 @@ void service_shard_is_idle(struct service *s)
 
 void service_leave(struct service *s)
 {
+    if (s->drains != NULL)
+        STAILQ_INSERT_TAIL(&s->waiting, s->drains, entry);
+    s->drains = NULL;
+    if (s->is_telling && s->telling == CLUSTER_APP_DRAINED) {
+        s->wanted = CLUSTER_APP_STOPPED;
+        tell(s);
+    }
     s->leaving = true;
     if (s->state == SERVICE_OPEN)
         begin_closing(s, broker_leaving_text(s->broker));
@@ -296,8 +316,9 @@ static void set_drained(struct service *s, bool drained)
     gossip_node_touch(broker_gossip(s->broker));
 }
 
-/* Its queues stay, and are served to channels of other nodes; clients are sent away, as RabbitMQ
- * does it. */
+/* First of all no more queues are made here, and those that have mirrors are given to other nodes;
+ * then clients are sent away, as RabbitMQ does it. Other queues stay, and are served to channels of
+ * other nodes. */
 static void drain(struct service *s, struct service_ask *a)
 {
     if (!broker_app_is_running(s->broker)) {
@@ -306,8 +327,11 @@ static void drain(struct service *s, struct service_ask *a)
     }
     log_info("broker", name_of(s), "under maintenance: clients are sent away");
     set_drained(s, true);
-    look(s); /* first of all no more queues are made here */
-    close_for(s, a, "Node was put into maintenance mode");
+    if (s->drains == NULL)
+        s->drains = a;
+    else
+        STAILQ_INSERT_TAIL(&s->waiting, a, entry); /* it was said twice */
+    look(s);
 }
 
 static void revive(struct service *s, struct service_ask *a)
@@ -316,6 +340,9 @@ static void revive(struct service *s, struct service_ask *a)
         refuse(a, "the application is stopped: start_app makes it run again");
     } else if (open_again(s, a)) {
         log_info("broker", name_of(s), "not under maintenance any more");
+        if (s->drains != NULL)
+            refuse(s->drains, "the node was revived");
+        s->drains = NULL;
         set_drained(s, false);
         STAILQ_INSERT_TAIL(&s->waiting, a, entry);
         look(s);

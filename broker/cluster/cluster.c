@@ -320,6 +320,7 @@ void cluster_stop(struct cluster *c)
     cluster_raft_stop(c);
     c->parted = NULL; /* nothing new begins: what the disk has is what the next start finds */
     cluster_orders_stop(c);
+    cluster_plan_stop(c);
     cluster_drive_refuse_all(c, "the node stops");
     cluster_propose_refuse_all(c, "the node stops");
 }

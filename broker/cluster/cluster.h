@@ -65,6 +65,8 @@ struct cluster_status {
     uint32_t inc;
     uint16_t leader; /* 0: none known */
     uint64_t term, committed, applied, all_applied;
+    uint64_t moves, moved; /* times that masters went from a node to another, and their queues;
+                              since the start, as seen here */
     uint64_t checksum; /* of the metadata at `applied`: equal on all nodes that have come as far */
     uint64_t leaderless_since_ms;       /* clock_mono_ms; 0: there is one */
     bool is_cut_off;                    /* metadata changes are refused at once */
@@ -112,6 +114,8 @@ enum cluster_order {
 
     CLUSTER_CHANGE_TYPE, /* `type`; the application is stopped */
     CLUSTER_FORGET,      /* `target`: NAME@HOST of a node that is not up */
+    CLUSTER_REBALANCE,   /* of the leader: masters of the queues whose names match the pattern in
+                            `target` (empty: of all) are spread; answered when that is done */
     CLUSTER_LEAD,        /* of the leader: `target` (empty: whoever is ahead) leads from now on */
 };
 
@@ -131,6 +135,7 @@ struct cluster_ask {
     cluster_fn done; /* on reply_to's thread; owns the ask */
     void *arg;
     bool ok;
+    bool is_under_way; /* REBALANCE: it takes longer, and goes on */
     struct err err;
     struct cluster *cluster; /* private */
 };
@@ -216,7 +221,9 @@ void cluster_propose(struct cluster *c, const struct meta_cmd *cmd, cluster_prop
 void cluster_propose_damage(struct cluster *c, struct slice queues, cluster_proposed_fn done,
                             void *arg);
 
-/* What the application does: `done` when the others know, or cannot be told. One at a time. */
+/* What the application does: `done` when the others know, or cannot be told. Drained: when they
+ * have taken over what they can, too, or not in time. One at a time; for the same `done` the last
+ * one. */
 enum cluster_app {
     CLUSTER_APP_RUNS,
     CLUSTER_APP_DRAINED, /* its queues are served; it gets no new ones, and leads if nobody else can

@@ -33,6 +33,7 @@
 #include "cluster/meta_replace.h"
 #include "cluster/meta_save.h"
 #include "cluster/mirror_plan.h"
+#include "cluster/rebalance_plan.h"
 #include "cluster/steward.h"
 #include "io/epoch.h"
 #include "io/work.h"
@@ -268,17 +269,28 @@ void cluster_grants_refused(struct cluster *c, const struct cluster_node *n);
 
 struct cluster_plan {
     struct mirror_plan *mirrors;
-    uint64_t index; /* of the last entry that was proposed for it */
+    struct rebalance_plan *balance;
+    struct pattern *names;     /* of what an operator wants to be spread; NULL: all */
+    struct cluster_ask *asked; /* by whom, until it is done; NULL: by nobody */
+    uint64_t asked_ms;
+    uint64_t move_count;  /* times that masters went from one node to another, since the start */
+    uint64_t moved_count; /* queues that did */
+    uint64_t index;       /* of the last entry that was proposed for it */
     uint64_t sent_ms;
 };
 
 void cluster_plan_init(struct cluster *c);
+void cluster_plan_stop(struct cluster *c);
 void cluster_plan_fini(struct cluster *c);
 /* All is to be looked at: this node leads since now. */
 void cluster_plan_look(struct cluster *c);
 /* What was just shown: policies or nodes may be others, and masters. */
 void cluster_plan_shown(struct cluster *c, const struct meta_effect *effects, size_t count);
 void cluster_plan_tick(struct cluster *c, uint64_t now_ms);
+/* An operator's wish; takes the ask. */
+void cluster_plan_rebalance(struct cluster *c, struct cluster_ask *a);
+/* Does this node still have masters that others could take? */
+bool cluster_plan_may_drain(const struct cluster *c);
 
 /* ---- who is alive (cluster_watch.c) ---- */
 
@@ -403,6 +415,7 @@ void cluster_orders_look(struct cluster *c, uint64_t now_ms);
 bool cluster_orders_disowned(struct cluster *c); /* true: it wanted to be */
 bool cluster_has_things_of_its_own(const struct cluster *c);
 void cluster_app_look(struct cluster *c);
+void cluster_answer(struct cluster_ask *a, bool ok);
 /* Does the node table say of this node what its application does? */
 bool cluster_app_is_told(const struct cluster *c, const struct meta_node *self);
 void cluster_left(struct cluster *c);

@@ -21,7 +21,7 @@ static void on_done(struct mail *mail)
     a->done(a);
 }
 
-static void answer(struct cluster_ask *a, bool ok)
+void cluster_answer(struct cluster_ask *a, bool ok)
 {
     a->ok = ok;
     a->mail.fn = on_done;
@@ -31,7 +31,7 @@ static void answer(struct cluster_ask *a, bool ok)
 static void refuse(struct cluster_ask *a, enum err_code code, const char *why)
 {
     err_set(&a->err, code, "%s", why);
-    answer(a, false);
+    cluster_answer(a, false);
 }
 
 static void refuse_by(struct cluster_ask *a, const struct meta_refusal *why)
@@ -49,7 +49,7 @@ static void finish(struct cluster *c, bool ok, const struct err *why)
         return;
     if (!ok)
         a->err = *why;
-    answer(a, ok);
+    cluster_answer(a, ok);
 }
 
 static void begin_step(struct cluster *c, enum cluster_step step)
@@ -234,7 +234,7 @@ static void on_changed(void *arg, enum meta_verdict verdict, const struct meta_r
     if (verdict == META_REFUSED)
         refuse_by(a, why);
     else
-        answer(a, true);
+        cluster_answer(a, true);
 }
 
 static void forget(struct cluster *c, struct cluster_ask *a)
@@ -247,10 +247,10 @@ static void forget(struct cluster *c, struct cluster_ask *a)
         err_set(&a->err, ERR_LIMIT,
                 "the metadata cannot be changed: this node sees no majority of the voters; %s",
                 room);
-        answer(a, false);
+        cluster_answer(a, false);
     } else if (m == NULL) {
         err_set(&a->err, ERR_NOT_FOUND, "the node %s is not a member of the cluster", a->target);
-        answer(a, false);
+        cluster_answer(a, false);
     } else if (m->node == c->identity.node) {
         refuse(a, ERR_REFUSED, "a node cannot forget itself: 'warrenctl reset' makes it leave");
     } else if (meta_node_is_serving(m)) {
@@ -258,7 +258,7 @@ static void forget(struct cluster *c, struct cluster_ask *a)
                 "the node %s is running: it can leave by itself ('warrenctl reset' there), or must "
                 "be stopped first",
                 a->target);
-        answer(a, false);
+        cluster_answer(a, false);
     } else {
         struct meta_cmd cmd = { .op = META_NODE_REMOVE };
         cmd.node.node = m->node;
@@ -302,7 +302,7 @@ static void lead(struct cluster *c, struct cluster_ask *a)
     }
     struct raft_event ev = { .kind = RAFT_EV_TRANSFER, .node = m != NULL ? m->node : 0 };
     cluster_raft_step(c, &ev);
-    answer(a, true);
+    cluster_answer(a, true);
 }
 
 /* ---- taking them ---- */
@@ -351,6 +351,8 @@ static void carry_out(struct cluster *c, struct cluster_ask *a)
         refuse(a, ERR_REFUSED, "the node is in no cluster yet");
     else if (a->order == CLUSTER_FORGET)
         forget(c, a);
+    else if (a->order == CLUSTER_REBALANCE)
+        cluster_plan_rebalance(c, a);
     else if (a->order == CLUSTER_CHANGE_TYPE && c->app != CLUSTER_APP_STOPPED)
         refuse(a, ERR_REFUSED, "the application runs: stop it with stop_app");
     else if (a->order == CLUSTER_CHANGE_TYPE)
@@ -425,7 +427,7 @@ static bool app_is_as_wanted(const struct cluster *c)
 
 void cluster_app(struct cluster *c, enum cluster_app what, void (*done)(void *arg), void *arg)
 {
-    CHECK(c->app_fn == NULL);
+    CHECK(c->app_fn == NULL || c->app_fn == done); /* something else is to be told */
     c->app = what;
     c->said_ms = 0;
     c->app_fn = done;
@@ -435,12 +437,17 @@ void cluster_app(struct cluster *c, enum cluster_app what, void (*done)(void *ar
     cluster_app_look(c);
 }
 
-/* It is so, or nobody can be told. */
+/* It is so, or nobody can be told. Masters are given away before whoever waits sends clients away.
+ */
 void cluster_app_look(struct cluster *c)
 {
     void (*done)(void *arg) = c->app_fn;
-    bool is_due = clock_mono_ms() - c->app_ms > CLUSTER_UNKNOWN_MS;
-    if (done == NULL || (!app_is_as_wanted(c) && !is_due && !c->is_cut_off && !c->raft.has_failed))
+    uint64_t for_ms = clock_mono_ms() - c->app_ms;
+    bool is_due = for_ms > CLUSTER_UNKNOWN_MS;
+    bool is_told = is_due || app_is_as_wanted(c);
+    bool is_free = c->app != CLUSTER_APP_DRAINED || !cluster_plan_may_drain(c) ||
+                   for_ms > c->conf->cluster.drain_timeout_ms;
+    if (done == NULL || (!(is_told && is_free) && !c->is_cut_off && !c->raft.has_failed))
         return;
     c->app_fn = NULL;
     done(c->app_arg);

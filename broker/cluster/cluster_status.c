@@ -113,6 +113,8 @@ static struct cluster_status *make(const struct cluster *c)
     s->committed = c->apply.committed;
     s->applied = c->apply.applied;
     s->all_applied = c->apply.all_applied;
+    s->moves = c->plan.move_count;
+    s->moved = c->plan.moved_count;
     s->checksum = meta_checksum(c->meta);
     s->leaderless_since_ms = c->leaderless_ms;
     s->is_cut_off = c->is_cut_off;

@@ -155,6 +155,29 @@ static uint8_t of_thaw(const struct meta *m, struct meta_record *r)
     return how;
 }
 
+static bool has_heir(const struct meta_version *v, const struct meta_record *r)
+{
+    for (unsigned i = 1; i < r->count; i++) {
+        const struct meta_node *n = meta_node_get(v, r->replicas[i].node);
+        if (r->replicas[i].inc != 0 && n != NULL && n->state == META_NODE_IS_UP)
+            return true;
+    }
+    return false;
+}
+
+bool meta_placed_may_move(const struct meta_version *v, uint16_t node)
+{
+    struct pmap_iter it;
+    pmap_iter(&it, &v->cohorts);
+    for (const struct meta_cohort *c; (c = pmap_next(&it)) != NULL;) {
+        struct meta_record r;
+        meta_record_of_cohort(c, &r);
+        if (r.replicas[0].node == node && (r.flags & META_RECORD_DAMAGED) == 0 && has_heir(v, &r))
+            return true;
+    }
+    return false;
+}
+
 bool meta_thaw_is_due(const struct meta_version *v)
 {
     struct pmap_iter it;

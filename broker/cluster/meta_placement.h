@@ -111,6 +111,10 @@ uint64_t meta_cohort_count(const struct meta_version *v, uint32_t cohort);
 /* The same of all queues. */
 bool meta_queues_each(const struct meta_version *v, unsigned part, meta_placed_fn each, void *arg);
 
+/* Has the node a queue that another one could be the master of at once: it is in sync, and its node
+ * is up and not draining? Looks at all cohorts. */
+bool meta_placed_may_move(const struct meta_version *v, uint16_t node);
+
 /* Does a queue count a node as in sync that is not up, while another one is? So it is after nodes
  * have stopped together; CLUSTER_THAW strikes them. Looks at all cohorts. */
 bool meta_thaw_is_due(const struct meta_version *v);

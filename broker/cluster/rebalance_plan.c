@@ -6,8 +6,9 @@
 
 #include <string.h>
 
-#define PARTS_PER_TURN 64u
-#define QUEUES_MIN     2u /* so many above the average are not worth a move */
+#define PARTS_PER_TURN  64u
+#define QUEUES_PER_TURN 20000u /* of those that drain; all parts may be looked at then */
+#define QUEUES_MIN      2u     /* so many above the average are not worth a move */
 
 struct share {
     uint16_t node;
@@ -25,12 +26,14 @@ struct rebalance_plan {
     unsigned moved;      /* ...and moves in it */
     /* this turn's */
     const struct meta_version *version;
+    bool spreads; /* and not only what is draining moves */
+    unsigned looked;
     struct share shares[META_NODES_MAX];
     size_t share_count;
     uint64_t average;
-    struct meta_move_item moves[REBALANCE_PER_SECOND];
+    struct meta_move_item moves[REBALANCE_DRAINED + REBALANCE_PER_SECOND];
     unsigned move_count;
-    uint8_t octets[REBALANCE_PER_SECOND * META_MOVE_ITEM_BYTES];
+    uint8_t octets[(REBALANCE_DRAINED + REBALANCE_PER_SECOND) * META_MOVE_ITEM_BYTES];
     struct meta_cmd cmd;
 };
 
@@ -114,39 +117,54 @@ static bool all_are_up(const struct meta_version *v)
 
 /* ---- one queue ---- */
 
-/* Of the nodes that are in sync for it and have fewer than the average the one with the fewest. */
-static struct share *taker_of(struct rebalance_plan *p, const struct meta_placement *placement)
+/* Of the nodes that are in sync for it the one with the fewest, if it has fewer than so many. */
+static struct share *taker_of(struct rebalance_plan *p, const struct meta_placement *placement,
+                              uint64_t most)
 {
     struct share *best = NULL;
     for (unsigned i = 1; i < placement->count; i++) {
         const struct meta_replica *r = meta_placement_replica(placement, i);
         struct share *s = r->inc != 0 ? share_of(p, r->node) : NULL;
-        if (s != NULL && s->takes && s->masters < p->average &&
+        if (s != NULL && s->takes && s->masters < most &&
             (best == NULL || s->masters < best->masters))
             best = s;
     }
     return best;
 }
 
+static void move(struct rebalance_plan *p, const struct meta_queue *q,
+                 const struct meta_placement *placement, struct share *from, struct share *to)
+{
+    p->moves[p->move_count++] = (struct meta_move_item){ q->qid, placement->epoch, to->node };
+    from->masters--;
+    to->masters++;
+}
+
+static bool is_meant(const struct rebalance_plan *p, const struct meta_queue *q)
+{
+    return !p->is_asked || p->names == NULL || pattern_matches(p->names, meta_queue_name(q));
+}
+
 static bool look_at(void *arg, const struct meta_queue *q)
 {
     struct rebalance_plan *p = arg;
     struct meta_placement placement;
-    if (p->is_asked && p->names != NULL && !pattern_matches(p->names, meta_queue_name(q)))
-        return true;
+    p->looked++;
     meta_placement_of(p->version, q, &placement);
-    struct share *from = share_of(p, placement.master);
-    if (from == NULL || placement.isr_count < 2 || placement.state != META_PLACED_RUNNING ||
-        !has_too_many(p, from))
+    struct share *from = share_of(p, placement.master), *to = NULL;
+    if (from == NULL || placement.isr_count < 2 || placement.state != META_PLACED_RUNNING)
         return true;
-    struct share *to = taker_of(p, &placement);
+    bool spreads = from->takes && p->spreads && has_too_many(p, from) && is_meant(p, q);
+    if (!from->takes)
+        to = taker_of(p, &placement, UINT64_MAX);
+    else if (spreads)
+        to = taker_of(p, &placement, p->average);
     if (to == NULL)
         return true;
-    p->moves[p->move_count++] = (struct meta_move_item){ q->qid, placement.epoch, to->node };
-    p->moved++;
-    from->masters--;
-    to->masters++;
-    return p->moved < REBALANCE_PER_SECOND;
+    move(p, q, &placement, from, to);
+    p->moved += spreads;
+    p->spreads = p->spreads && p->moved < REBALANCE_PER_SECOND;
+    return p->move_count < REBALANCE_DRAINED;
 }
 
 /* ---- a turn ---- */
@@ -170,9 +188,9 @@ static bool has_moves_left(struct rebalance_plan *p, uint64_t now_ms)
     return p->moved < REBALANCE_PER_SECOND;
 }
 
-static void look(struct rebalance_plan *p)
+static void look(struct rebalance_plan *p, unsigned parts)
 {
-    for (unsigned i = 0; i < PARTS_PER_TURN; i++) {
+    for (unsigned i = 0; i < parts && p->looked < QUEUES_PER_TURN; i++) {
         unsigned before = p->move_count;
         if (!meta_queues_each(p->version, p->part, look_at, p))
             return; /* there is more in this part */
@@ -194,21 +212,46 @@ static const struct meta_cmd *command_of(struct rebalance_plan *p)
     return &p->cmd;
 }
 
+bool rebalance_plan_may_drain(const struct meta_version *v, uint16_t node)
+{
+    return meta_node_queue_count(v, node) != 0 && meta_placed_may_move(v, node);
+}
+
+static bool somebody_drains(const struct meta_version *v)
+{
+    for (size_t i = 0; v->placed.count != 0 && i < meta_node_count(v); i++) {
+        const struct meta_node *n = meta_node_at(v, i);
+        if (n->state == META_NODE_IS_DRAINING && rebalance_plan_may_drain(v, n->node))
+            return true;
+    }
+    return false;
+}
+
+/* A whole round in which nothing moved: nothing can be moved that is to be. */
+static void end_round(struct rebalance_plan *p)
+{
+    if (p->idle < META_PARTS)
+        return;
+    p->is_asked = false;
+    p->idle = 0;
+}
+
 const struct meta_cmd *rebalance_plan_turn(struct rebalance_plan *p, const struct meta_version *v,
                                            uint64_t now_ms)
 {
+    bool drains = somebody_drains(v);
     p->version = v;
-    p->move_count = 0;
-    if (!may_begin(p, now_ms) || !has_moves_left(p, now_ms))
+    p->move_count = p->looked = 0;
+    bool may_spread = may_begin(p, now_ms);
+    p->spreads = may_spread && has_moves_left(p, now_ms);
+    if (!drains && !p->spreads)
         return NULL;
     share_out(p);
-    if (is_uneven(p))
-        look(p);
+    if (drains || is_uneven(p))
+        look(p, drains ? META_PARTS : PARTS_PER_TURN);
     else
         p->idle = META_PARTS;
-    if (p->idle >= META_PARTS) { /* nothing can be moved that is to be */
-        p->is_asked = false;
-        p->idle = 0;
-    }
+    if (may_spread)
+        end_round(p);
     return command_of(p);
 }

@@ -373,3 +373,26 @@ Test(rebalance_plan, nobody_gets_what_it_is_not_in_sync_for)
     rebalance_plan_free(&p);
     end(&t);
 }
+
+Test(rebalance_plan, a_node_that_is_draining_gives_all_away_without_being_asked)
+{
+    struct planned t;
+    struct rebalance_plan *p = rebalance_plan_new();
+    unsigned most = 0;
+    lopsided(&t, 150);
+    cr_expect(rebalance_plan_may_drain(now(&t.w), 1));
+    cr_expect(not(rebalance_plan_may_drain(now(&t.w), 2)), "it has no master");
+    must(&t.w, node_cmd(META_NODE_DRAIN, 1, 1));
+    cr_expect(eq(u32, rebalance(&t, p, 1000, &most), 150));
+    cr_expect(eq(u64, meta_node_queue_count(now(&t.w), 1), 0));
+    cr_expect(eq(u64, meta_node_queue_count(now(&t.w), 2), 75));
+    cr_expect(not(rebalance_plan_may_drain(now(&t.w), 1)));
+    must(&t.w, node_cmd(META_NODE_DRAIN, 2, 1));
+    cr_expect(eq(u32, rebalance(&t, p, 1000, &most), 75));
+    cr_expect(eq(u64, meta_node_queue_count(now(&t.w), 1), 0), "who drains gets nothing");
+    must(&t.w, node_cmd(META_NODE_DRAIN, 3, 1));
+    cr_expect(not(rebalance_plan_may_drain(now(&t.w), 3)), "there is nobody left to take it");
+    cr_expect(eq(u32, rebalance(&t, p, 1000, &most), 0));
+    rebalance_plan_free(&p);
+    end(&t);
+}
