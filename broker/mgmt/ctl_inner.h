@@ -61,6 +61,7 @@ typedef void (*ctl_fn)(struct ctl *c, struct http_request *r, json_t *args);
     X(delete_vhost)                                                                                \
     X(drain)                                                                                       \
     X(environment)                                                                                 \
+    X(force_promote)                                                                               \
     X(force_reset)                                                                                 \
     X(forget_cluster_node)                                                                         \
     X(find_queue)                                                                                  \
@@ -79,8 +80,10 @@ typedef void (*ctl_fn)(struct ctl *c, struct http_request *r, json_t *args);
     X(list_vhost_limits)                                                                           \
     X(list_vhosts)                                                                                 \
     X(more)                                                                                        \
+    X(move_master)                                                                                 \
     X(ping)                                                                                        \
     X(purge_queue)                                                                                 \
+    X(rebalance)                                                                                   \
     X(reset)                                                                                       \
     X(resume_listeners)                                                                            \
     X(revive)                                                                                      \

@@ -125,22 +125,23 @@ static void put_members(const struct row *r)
     put_nodes(r, false);
 }
 
-/* Those of a classic queue are processes, the master not among them. */
+/* Those of a classic queue are processes, the master not among them; what is not up has none. */
 static void put_mirrors(const struct row *r, bool in_sync)
 {
     struct meta_placement p;
     struct text t;
     unsigned count = 0;
+    bool is_mirrored = mgmt_is_mirrored(r->v, r->q);
     meta_placement_of(r->v, r->q, &p);
     text_init(&t, (size_t)META_REPLICAS_MAX * META_NAME_MAX * 2);
-    for (unsigned i = 1; i < p.count && !meta_queue_is_quorum(r->q); i++) {
+    for (unsigned i = 1; i < p.count && is_mirrored; i++) {
         const struct meta_replica *replica = meta_placement_replica(&p, i);
-        if (in_sync && replica->inc == 0)
+        if (!mgmt_is_mirror(r->v, replica, in_sync))
             continue;
         text_str(&t, count++ == 0 ? "[" : ", ");
         ctl_pid_of_replica(r->ctl, r->q, replica->node, &t);
     }
-    if (p.count > 1 && !meta_queue_is_quorum(r->q))
+    if (is_mirrored)
         text_str(&t, count == 0 ? "[]" : "]");
     ctl_row_slice(r->out, text_view(&t));
     text_fini(&t);

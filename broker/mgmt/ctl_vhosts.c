@@ -85,24 +85,6 @@ void ctl_serve_delete_vhost(struct ctl *c, struct http_request *r, json_t *args)
                    &(struct meta_cmd){ .op = META_VHOST_DELETE, .name = meta_vhost_name(vh) });
 }
 
-/* Is the queue there? */
-void ctl_serve_find_queue(struct ctl *c, struct http_request *r, json_t *args)
-{
-    const struct meta_vhost *vh;
-    if (!ctl_vhost_of(c, r, args, &vh))
-        return;
-    const struct meta_version *v = broker_meta(c->broker);
-    const struct meta_queue *q = meta_queue_find(v, vh, ctl_text(args, "queue"));
-    if (q == NULL) {
-        ctl_refuse(r, "refused", "not_found");
-        return;
-    }
-    json_t *o = json_object();
-    mgmt_json_put(o, "node", mgmt_json_text(mgmt_node_name(c->mgmt, meta_queue_master(v, q))));
-    mgmt_json_put_bool(o, "is_served", meta_queue_is_served(v, q));
-    ctl_reply(r, o);
-}
-
 /* ---- limits ---- */
 
 static json_t *limits_of(const struct meta_vhost *vh)

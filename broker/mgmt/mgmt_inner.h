@@ -73,6 +73,13 @@ json_t *mgmt_cluster_name(const struct mgmt_http *m);
 /* A node's name, and this one's for what no table knows; lent as metadata is. */
 struct slice mgmt_node_name(const struct mgmt_http *m, uint16_t node);
 
+/* Has a classic queue mirrors, or is it to have some? */
+bool mgmt_is_mirrored(const struct meta_version *v, const struct meta_queue *q);
+
+/* Is it, of a replica that is not the master, to be shown as a mirror? One that is not up is not.
+ */
+bool mgmt_is_mirror(const struct meta_version *v, const struct meta_replica *r, bool in_sync);
+
 /* The names of the nodes that hold a queue, its master first; or of those that are up. */
 json_t *mgmt_replicas(const struct mgmt_http *m, const struct meta_version *v,
                       const struct meta_queue *q, bool online);

@@ -50,6 +50,9 @@
       "1: this node leads the cluster.")                                                           \
     X(warren_cluster_cut_off, GAUGE, s->is_cut_off,                                                \
       "1: no majority is reached, and the metadata cannot be changed.")                            \
+    X(warren_cluster_master_moves_total, COUNTER, s->moves,                                        \
+      "Times that masters went from one node to another, as seen here.")                           \
+    X(warren_cluster_masters_moved_total, COUNTER, s->moved, "Queues that they were of.")          \
     X(warren_cluster_term, GAUGE, s->term, "Rises with each election of a leader.")                \
     X(warren_cluster_committed_index, GAUGE, s->committed, "Metadata index that is agreed upon.")  \
     X(warren_cluster_applied_index, GAUGE, s->applied, "Metadata index that is in force here.")    \

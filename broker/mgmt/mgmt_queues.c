@@ -1,6 +1,7 @@
 #include "amqp/amqp_table.h"
 #include "base/mem.h"
 #include "cluster/cluster.h"
+#include "cluster/meta_mirrors.h"
 #include "io/clock.h"
 #include "mgmt/mgmt_access.h"
 #include "mgmt/mgmt_definitions.h"
@@ -73,7 +74,7 @@ static void put_idle_since(json_t *o, const struct mgmt_http *m, uint64_t at_ms)
 }
 
 /* RabbitMQ's queue of messages has four parts, ours one. */
-static json_t *backing_status(const struct mgmt_queue *f)
+static json_t *backing_status(const struct mgmt_queue *f, bool is_mirrored)
 {
     json_t *o = json_object();
     static const char *const rates[] = { "avg_ack_egress_rate", "avg_ack_ingress_rate",
@@ -91,6 +92,10 @@ static json_t *backing_status(const struct mgmt_queue *f)
     mgmt_json_put_u64(o, "q4", f->ready);
     mgmt_json_put_str(o, "target_ram_count", "infinity");
     mgmt_json_put_u64(o, "version", 1);
+    if (is_mirrored) {
+        mgmt_json_put_u64(o, "mirror_seen", 0);
+        mgmt_json_put_u64(o, "mirror_senders", 0);
+    }
     return o;
 }
 
@@ -136,17 +141,35 @@ json_t *mgmt_replicas(const struct mgmt_http *m, const struct meta_version *v,
     return nodes;
 }
 
-static json_t *mirrors(const struct mgmt_http *m, const struct meta_placement *p, bool in_sync)
+bool mgmt_is_mirrored(const struct meta_version *v, const struct meta_queue *q)
+{
+    struct meta_mirror_rule rule;
+    struct meta_placement p;
+    meta_mirror_rule_of(v, q, &rule);
+    meta_placement_of(v, q, &p);
+    return !meta_queue_is_quorum(q) && (p.count > 1 || rule.mode != META_MIRROR_NONE);
+}
+
+bool mgmt_is_mirror(const struct meta_version *v, const struct meta_replica *r, bool in_sync)
+{
+    const struct meta_node *n = meta_node_get(v, r->node);
+    return n != NULL && meta_node_is_serving(n) && (!in_sync || r->inc != 0);
+}
+
+static json_t *mirrors(const struct mgmt_http *m, const struct meta_version *v,
+                       const struct meta_placement *p, bool in_sync)
 {
     json_t *nodes = json_array();
-    for (unsigned i = 1; i < p->count; i++)
-        if (!in_sync || meta_placement_replica(p, i)->inc != 0)
-            json_array_append_new(
-                nodes, mgmt_json_text(mgmt_node_name(m, meta_placement_replica(p, i)->node)));
+    for (unsigned i = 1; i < p->count; i++) {
+        const struct meta_replica *r = meta_placement_replica(p, i);
+        if (mgmt_is_mirror(v, r, in_sync))
+            json_array_append_new(nodes, mgmt_json_text(mgmt_node_name(m, r->node)));
+    }
     return nodes;
 }
 
-/* Which nodes have it: of a quorum queue its members, of another one its mirrors, if it has any. */
+/* Which nodes have it: of a quorum queue its members, of another one its mirrors, if it is to have
+ * any; those that are in sync could be recovered from. */
 static void put_replicas(json_t *o, const struct mgmt_http *m, const struct meta_version *v,
                          const struct meta_queue *q)
 {
@@ -156,9 +179,10 @@ static void put_replicas(json_t *o, const struct mgmt_http *m, const struct meta
         mgmt_json_put(o, "leader", mgmt_json_text(mgmt_node_name(m, p.master)));
         mgmt_json_put(o, "members", mgmt_replicas(m, v, q, false));
         mgmt_json_put(o, "online", mgmt_replicas(m, v, q, true));
-    } else if (p.count > 1) {
-        mgmt_json_put(o, "slave_nodes", mirrors(m, &p, false));
-        mgmt_json_put(o, "synchronised_slave_nodes", mirrors(m, &p, true));
+    } else if (mgmt_is_mirrored(v, q)) {
+        mgmt_json_put(o, "slave_nodes", mirrors(m, v, &p, false));
+        mgmt_json_put(o, "synchronised_slave_nodes", mirrors(m, v, &p, true));
+        mgmt_json_put(o, "recoverable_slaves", mirrors(m, v, &p, true));
     }
 }
 
@@ -196,7 +220,7 @@ static json_t *queue(const struct mgmt_http *m, const struct meta_version *v,
         mgmt_json_put_u64(o, "head_message_timestamp", f->head_timestamp);
     mgmt_json_put(o, "recoverable_slaves", json_null());
     mgmt_json_put_u64(o, "memory", f->memory_bytes);
-    mgmt_json_put(o, "backing_queue_status", backing_status(f));
+    mgmt_json_put(o, "backing_queue_status", backing_status(f, mgmt_is_mirrored(v, q)));
     put_idle_since(o, m, f->used_ms);
     put_replicas(o, m, v, q);
     put_messages(o, m, q, f);
@@ -292,9 +316,10 @@ static void choose(struct queue_source *s, const struct meta_vhost *const *vhost
         qsort(s->queues + first, s->base.count - first, sizeof *s->queues, compare_names);
     }
     s->rows = mem_array(total + 1, sizeof *s->rows);
+    const struct meta_version *v = broker_meta(s->m->broker);
     for (uint32_t i = 0; i < s->base.count; i++)
-        s->rows[i] =
-            (struct queue_row){ s->queues[i]->qid, s->queues[i]->shard, s->queues[i]->node };
+        s->rows[i] = (struct queue_row){ s->queues[i]->qid, s->queues[i]->shard,
+                                         meta_queue_master(v, s->queues[i]) };
 }
 
 static struct queue_source *source_new(const struct mgmt_call *c,

@@ -141,64 +141,72 @@ static int sync_queue(struct warrenctl *w)
     return status != EX_OK ? status : warrenctl_fail(w, EX_UNAVAILABLE, "not_mirrored");
 }
 
+/* As rabbitmqctl: nothing to stop is no error. */
 static int cancel_sync_queue(struct warrenctl *w)
 {
     warrenctl_banner(w, "Stopping synchronising queue '%s' in vhost '%s' ...", w->args[0],
                      w->vhost);
     int status = find_queue(w);
-    return status != EX_OK ? status : warrenctl_fail(w, EX_UNAVAILABLE, "not_mirrored");
+    if (status == EX_OK)
+        puts("not_syncing");
+    return status;
 }
 
-/* A queue of one node has nowhere to go. */
+/* A minute of moves is not waited for. */
 static int rebalance(struct warrenctl *w)
 {
+    static const char *const columns[] = { "Node name", "Number of quorum queues",
+                                           "Number of classic queues" };
     int status = warrenctl_connect(w);
     if (status != EX_OK)
         return status;
     warrenctl_banner(w, "Rebalancing queues ...");
-    status = warrenctl_do(w, "ping", json_object());
-    if (status == EX_OK && warrenctl_is_chatty(w))
-        puts("no queue has mirrors: all queues are where they can be");
-    return status;
-}
-
-/* The queue as the node sees it; NULL: *status says what to exit with. */
-static json_t *found_queue(struct warrenctl *w, int *status)
-{
-    return warrenctl_ask(w, "find_queue",
-                         json_pack("{s:s, s:s}", "vhost", w->vhost, "queue", w->args[0]), status);
+    json_t *args = json_pack("{s:s}", "pattern", w->arg_count != 0 ? w->args[0] : "");
+    json_t *o = warrenctl_ask(w, "rebalance", args, &status);
+    if (o == NULL)
+        return status;
+    struct warrenctl_rows rows;
+    size_t i;
+    const json_t *row;
+    warrenctl_rows_begin(&rows, w, columns, ARRAY_COUNT(columns), true);
+    json_array_foreach(json_object_get(o, "rows"), i, row) warrenctl_rows_add(&rows, row);
+    warrenctl_rows_end(&rows);
+    if (json_is_true(json_object_get(o, "is_under_way")) && warrenctl_is_chatty(w))
+        puts("more of them are being moved, some in each second");
+    json_decref(o);
+    return EX_OK;
 }
 
 static int why_queue(struct warrenctl *w)
 {
     int status;
-    json_t *q = found_queue(w, &status);
+    json_t *args = json_pack("{s:s, s:s}", "vhost", w->vhost, "queue", w->args[0]);
+    json_t *q = warrenctl_ask(w, "find_queue", args, &status);
     if (q == NULL)
         return status;
-    const char *node = json_string_value(json_object_get(q, "node"));
-    if (json_is_true(json_object_get(q, "is_served")))
-        printf("queue '%s' in vhost '%s' is served by %s\n", w->args[0], w->vhost, node);
-    else
-        printf("queue '%s' in vhost '%s' has its only copy on %s, and waits for that node\n",
-               w->args[0], w->vhost, node);
+    printf("queue '%s' in vhost '%s' %s\n", w->args[0], w->vhost,
+           json_string_value(json_object_get(q, "why")));
     json_decref(q);
     return EX_OK;
 }
 
-/* To the node where it is, nothing has to be moved; there is no copy of it anywhere else. */
-static int to_node(struct warrenctl *w)
+static json_t *queue_and_node(const struct warrenctl *w)
 {
-    int status;
-    json_t *q = found_queue(w, &status);
-    if (q == NULL)
-        return status;
-    const char *node = json_string_value(json_object_get(q, "node"));
-    if (node == NULL || strcmp(w->args[1], node) != 0)
-        status =
-            warrenctl_fail(w, EX_UNAVAILABLE, "queue '%s' has no copy on %s: its only one is on %s",
-                           w->args[0], w->args[1], node != NULL ? node : "a node that is gone");
-    json_decref(q);
-    return status;
+    return json_pack("{s:s, s:s, s:s}", "vhost", w->vhost, "queue", w->args[0], "node", w->args[1]);
+}
+
+static int move_master(struct warrenctl *w)
+{
+    warrenctl_banner(w, "Moving the master of queue '%s' in vhost '%s' to %s ...", w->args[0],
+                     w->vhost, w->args[1]);
+    return warrenctl_do(w, "move_master", queue_and_node(w));
+}
+
+static int force_promote(struct warrenctl *w)
+{
+    warrenctl_banner(w, "Giving queue '%s' in vhost '%s' to %s, whatever is lost by it ...",
+                     w->args[0], w->vhost, w->args[1]);
+    return warrenctl_do(w, "force_promote", queue_and_node(w));
 }
 
 static int list_quarantined(struct warrenctl *w)
@@ -263,7 +271,7 @@ static const struct warrenctl_command rows[] = {
       .most = 2,
       .usage = "[--vhost <vhost>] <queue> <node>",
       .help = "Makes a node the master of a queue, whatever is lost by it",
-      .run = to_node },
+      .run = force_promote },
     { .name = "forget_cluster_node",
       .group = WARRENCTL_CLUSTER,
       .least = 1,
@@ -290,8 +298,8 @@ static const struct warrenctl_command rows[] = {
       .least = 2,
       .most = 2,
       .usage = "[--vhost <vhost>] <queue> <node>",
-      .help = "Moves the master of a queue to another node",
-      .run = to_node },
+      .help = "Moves the master of a queue to another node that is in sync",
+      .run = move_master },
     { .name = "rebalance",
       .group = WARRENCTL_REPLICATION,
       .most = 1,
