@@ -9,6 +9,7 @@
 #include "io/clock.h"
 #include "larges.h"
 #include "marks.h"
+#include "model/queue_copy.h"
 #include "pager.h"
 #include "store/large.h"
 
@@ -200,9 +201,26 @@ static bool is_alive(const struct mover *m, const struct store_ask *ask,
     return h != NULL && queue_at(&h->queue, it->qseq, (struct place){ ask->segs[0], it->offset });
 }
 
+/* How often they were returned by now: what the journal says of that stands before the record, and
+ * does not count for one that came again. True: one of them was. */
+static bool count_returns(const struct mover *m, struct msg_target *targets, unsigned count)
+{
+    bool any = false;
+    for (unsigned i = 0; i < count; i++) {
+        struct queue_item now;
+        struct qwant want;
+        struct hosted *h = hosted_of(m, targets[i].qid);
+        enum qhead at = queue_look(&h->queue, targets[i].qseq, &now, &want);
+        if (at == QHEAD_HERE || at == QHEAD_ABSENT) /* those in runs never were */
+            targets[i].returns = now.returns;
+        any = any || targets[i].returns != 0;
+    }
+    return any;
+}
+
 /* Append the record anew, with these targets. */
 static struct place append_anew(struct mover *m, const struct store_ask *ask, uint32_t offset,
-                                const struct msg_target *targets, unsigned count)
+                                struct msg_target *targets, unsigned count)
 {
     struct record r;
     struct msg_record was;
@@ -216,6 +234,8 @@ static struct place append_anew(struct mover *m, const struct store_ask *ask, ui
     if ((was.flags & MSG_LARGE) == 0 || larges_is_safe(m->shard->larges, old) ||
         MUTATION(LARGE_MOVED_AS_SAFE))
         flags |= MSG_MOVED;
+    if ((flags & MSG_AGAIN) != 0 && count_returns(m, targets, count))
+        flags |= MSG_RETURNS;
     if (MUTATION(AGAIN_NOT_MOVED))
         flags &= ~(unsigned)MSG_AGAIN;
     uint8_t *head = mem_alloc(RECORD_MSG_ROOM(count));

@@ -133,13 +133,14 @@ static void add_mark(struct queue_state *q, uint64_t qseq, bool ahead)
     q->marks[q->mark_count++] = (struct mark){ qseq, ahead };
 }
 
-/* What came again so far is not settled by what stands before it. */
+/* What came again so far is not settled by what stands before it, nor has it been returned. */
 static void fold(struct queue_state *q)
 {
     struct mirrored_state *m = q->mirrored;
     if (m == NULL || m->again_now.count == 0)
         return;
     ranges_remove(&q->settled, &m->again_now);
+    q->return_count = returns_without(q->returns, q->return_count, &m->again_now);
     for (size_t i = 0; i < m->again_now.count; i++)
         ranges_add(&m->again, m->again_now.items[i].first, m->again_now.items[i].last);
     m->again_now.count = 0;
@@ -184,6 +185,7 @@ void index_states_returns(struct index_states *s, uint64_t qid, struct slice ite
 {
     struct queue_state *q = queue_of(s, qid);
     q->is_told = true;
+    fold(q);
     size_t count = items.len / (RECORD_RETURNS_ROOM(1) - RECORD_RETURNS_ROOM(0));
     if (q->return_count + count > q->return_cap) {
         q->return_cap = 2 * (q->return_count + count);
@@ -235,9 +237,9 @@ bool index_states_has_cuts(const struct index_states *s)
 void index_states_message(struct index_states *s, const struct msg_target *t,
                           const struct msg_record *m)
 {
-    bool is_again =
-        (m->flags & MSG_AGAIN) != 0 && (m->flags & MSG_TRANSIENT) == 0 && !MUTATION(AGAIN_IGNORED);
-    bool is_new = (m->flags & MSG_PRODUCER) != 0 && (m->flags & MSG_MOVED) == 0;
+    bool stays = (m->flags & MSG_TRANSIENT) == 0;
+    bool is_again = (m->flags & MSG_AGAIN) != 0 && stays && !MUTATION(AGAIN_IGNORED);
+    bool is_new = (m->flags & (MSG_PRODUCER | MSG_MOVED)) == MSG_PRODUCER && stays;
     struct queue_state *q = is_again || is_new ? queue_of(s, t->qid) : find_queue(s, t->qid);
     if (is_again)
         ranges_add(&mirrored_of(q)->again_now, t->qseq, t->qseq);

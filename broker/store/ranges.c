@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -143,4 +144,13 @@ enum ranges_cover ranges_cover(const struct ranges *r, uint64_t first, uint64_t 
     if (range == NULL || range->first > last)
         return RANGES_NONE;
     return range->first <= first && range->last >= last ? RANGES_ALL : RANGES_SOME;
+}
+
+size_t returns_without(struct msg_return *items, size_t count, const struct ranges *gone)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (ranges_find(gone, items[i].qseq) == NULL || MUTATION(AGAIN_KEEPS_RETURNS))
+            items[kept++] = items[i];
+    return kept;
 }

@@ -26,6 +26,9 @@ void ranges_tidy(struct ranges *r);
 /* All that is in `what` goes. Both are tidy afterwards. */
 void ranges_remove(struct ranges *r, struct ranges *what);
 
+/* Of these counts those of positions that are not in `gone` (tidy), in place: how many. */
+size_t returns_without(struct msg_return *items, size_t count, const struct ranges *gone);
+
 /* The first range that ends at or above `at`, or NULL. */
 const struct settle_range *ranges_from(const struct ranges *r, uint64_t at);
 

@@ -37,8 +37,9 @@
  *
  * A position is given once and never again, so the order of MSG and SETTLE means nothing: alive is
  * what has a MSG and no SETTLE. But a queue that is mirrored may get a message at a position that
- * is settled or cut off here: then that is written with MSG_AGAIN, and of what was settled or cut
- * only what stands behind it in the journal counts for it.
+ * is settled or cut off here: then that is written with MSG_AGAIN, and of what was settled, cut or
+ * returned only what stands behind it in the journal counts for it. When it is moved it says how
+ * often it was returned.
  *
  * EPOCH says where a mirrored queue's messages come from, and up to which number each producer's
  * are here: those of all MSG before it are in it, those of MSG with MSG_PRODUCER behind it count

@@ -305,7 +305,7 @@ static bool look_at(struct merge *m, struct streams *s, struct stream *st, struc
     bool is_transient = (item->flags & MSG_TRANSIENT) != 0 && !MUTATION(TRANSIENT_COMES_BACK);
     /* The latest counts also when it is gone: an older one is another message. */
     s->last = item->qseq;
-    s->has_last = !is_transient || !MUTATION(AGAIN_SHOWS_OLDER);
+    s->has_last = true;
     if (is_older || is_transient)
         put_dead(m, st->seg);
     else

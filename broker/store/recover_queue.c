@@ -83,8 +83,11 @@ static void take_settled(struct found_queue *q, const struct found_seg *s,
 /* Segments come in order, and in each what came again before what was settled. */
 static void fold(struct recovery *r)
 {
-    if (r->again_of != NULL)
-        ranges_remove(&r->again_of->settled, &r->again);
+    struct found_queue *q = r->again_of;
+    if (q == NULL)
+        return;
+    ranges_remove(&q->settled, &r->again);
+    q->return_count = returns_without(q->returns, q->return_count, &r->again);
     r->again_of = NULL;
     r->again.count = 0;
 }

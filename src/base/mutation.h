@@ -227,7 +227,7 @@
     X(AGAIN_IGNORED, "lets what was settled before count for a message that came again")           \
     X(AGAIN_IN_SEGMENT_ALONE, "lets what older segments settle count for what came again")         \
     X(AGAIN_OUTLIVES_SETTLED, "takes what came again and was settled behind that for alive")       \
-    X(AGAIN_SHOWS_OLDER, "takes an older message of a position where the latest does not last")    \
+    X(AGAIN_KEEPS_RETURNS, "counts returns of the message that was at a position before")          \
     X(AGAIN_NOT_MOVED, "moves what came again as if nothing had been settled there")               \
     X(CUT_NOT_SETTLED, "takes what was cut off for alive")                                         \
     X(CUT_KEEPS_NEXT, "goes on behind what was cut off")                                           \

@@ -101,6 +101,34 @@ Test(recover_again, counts_only_what_was_settled_behind_it)
     disk_free(&d);
 }
 
+/* How often the message before it came back says nothing of it. */
+Test(recover_again, was_returned_only_behind_it)
+{
+    struct seg_kit s[3];
+    struct recover_kit k;
+    init_three(s);
+    for (uint64_t i = 1; i <= 3; i++) {
+        seg_kit_msg(&s[0], 0, 1, i, 10);
+        seg_kit_returns(&s[0], 1, i, 4);
+    }
+    seg_kit_settle(&s[0], 1, 1, 2);
+    seg_kit_msg(&s[0], MSG_AGAIN, 1, 1, 10);
+    seg_kit_msg(&s[1], MSG_AGAIN, 1, 2, 10);
+    seg_kit_returns(&s[1], 1, 2, 1);
+    seg_kit_msg(&s[2], MSG_AGAIN | MSG_MOVED | MSG_RETURNS, 1, 2, 10); /* says three by itself */
+    struct disk *d = ended(s, 3);
+    for (unsigned i = 0; i < 2; i++) {
+        recover_kit_run(&k, d, 0, false);
+        const struct recovered_level *level = recover_kit_level(&k, 1, 0);
+        cr_assert(eq(sz, level->entry_count, 3));
+        cr_expect(eq(u32, level->entries[0].returns, 0));
+        cr_expect(eq(u32, level->entries[1].returns, 3));
+        cr_expect(eq(u32, level->entries[2].returns, 4));
+        recover_kit_fini(&k);
+    }
+    disk_free(&d);
+}
+
 Test(recover_again, moves_with_the_message)
 {
     struct seg_kit s[3];

@@ -393,7 +393,7 @@ static void look_at(struct model *m, const struct wrote *x)
                                                        .expires_ms = x->expires_ms,
                                                        .returns = x->returns,
                                                        .in_run = (x->flags & MSG_TRANSIENT) != 0 };
-        if ((x->flags & MSG_PRODUCER) == 0 || (x->flags & MSG_MOVED) != 0)
+        if ((x->flags & MSG_PRODUCER) == 0 || (x->flags & (MSG_MOVED | MSG_TRANSIENT)) != 0)
             break;
         mirror_history_saw(&m->histories[x->qid - 10], UINT64_MAX, x->producer.pid,
                            x->producer.seq);
@@ -456,7 +456,8 @@ static void apply(const struct world *w, struct model *m, const struct wrote *x)
             a->qseq <= x->last && !a->in_run &&
             !came_again(w, m, place_lsn(x->place), a->qid, a->qseq))
             a->in_run = true; /* settled, until it is left out */
-        if (x->kind == WROTE_RETURNS && a->qseq == x->first && x->returns > a->returns)
+        if (x->kind == WROTE_RETURNS && a->qseq == x->first && x->returns > a->returns &&
+            !came_again(w, m, place_lsn(x->place), a->qid, a->qseq))
             a->returns = x->returns;
     }
 }
