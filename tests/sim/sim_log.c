@@ -51,6 +51,8 @@ static void draw_plan(struct sim_log *s)
     p->weights[ACT_PUBLISH] += 4;
     p->weights[ACT_PUMP] += 2;
     p->weights[ACT_PREPARE] += 1;
+    if (sim_log_comes(s, 400))
+        p->weights[ACT_EPOCH] = 0; /* no queue is mirrored */
     for (int i = 0; i < ACTS; i++)
         p->weight_sum += p->weights[i];
     p->segment_bytes = 4096u * (4 + (uint32_t)sim_log_below(s, 13));
@@ -64,6 +66,7 @@ static void draw_plan(struct sim_log *s)
     p->spoil_per_mille = sim_log_pick(s, chances, ARRAY_COUNT(chances));
     p->fault_per_mille = sim_log_pick(s, chances, ARRAY_COUNT(chances));
     p->recovery_crash_per_mille = sim_log_pick(s, chances, ARRAY_COUNT(chances));
+    p->numbered_per_mille = sim_log_pick(s, chances, ARRAY_COUNT(chances));
     p->is_kill_only = sim_log_comes(s, 100);
 }
 
@@ -143,11 +146,6 @@ static void take_over(struct sim_log *s, const struct recovered *r)
             continue;
         q->first_seg = from->first_seg;
         q->last_seg = from->last_seg;
-        for (size_t k = 0; k < from->level_count; k++) {
-            const struct recovered_level *l = &from->levels[k];
-            uint64_t level = LEVEL(l->priority);
-            q->next[l->priority] = level | (l->next_new & (UINT64_MAX >> 8));
-        }
     }
     s->ref_count = 0;
     for (size_t i = 0; i < r->state_ref_count; i++)
@@ -165,11 +163,15 @@ static void take_over(struct sim_log *s, const struct recovered *r)
     }
 }
 
-static void begin_queues(struct sim_log *s)
+static void judge_epochs(struct sim_log *s, const struct recovered *r)
 {
-    for (unsigned i = 0; i < s->plan.queue_count; i++)
-        for (unsigned k = 0; k < LEVELS; k++)
-            s->queues[i].next[k] = LEVEL(k);
+    for (unsigned i = 0; i < s->plan.queue_count; i++) {
+        const struct recovered_queue *found = NULL;
+        for (size_t k = 0; k < r->queue_count; k++)
+            if (r->queues[k].qid == s->queues[i].qid)
+                found = &r->queues[k];
+        sim_epochs_judge(s, &s->queues[i], found);
+    }
 }
 
 /* False: the power went off once more, or it could not be read. */
@@ -219,10 +221,12 @@ static bool come_up(struct sim_log *s)
         enum sim_end end = s->end == SIM_END_CLOSED && attempt != 0 ? SIM_END_EITHER : s->end;
         s->report->restarts++;
         if (recover_once(s, &r)) {
-            begin_queues(s);
             bool is_shown = sim_found_show(s->disk, s->segs, &r, end, s->oracle);
-            if (is_shown)
+            if (is_shown) {
+                judge_epochs(s, &r);
                 take_over(s, &r);
+                s->safe_lsn = 0;
+            }
             uint32_t first_seg = r.next_seg;
             s->told_lsn = r.durable_lsn;
             recovered_fini(&r);
@@ -300,7 +304,8 @@ static void end_life(struct sim_log *s)
     s->end = is_cut ? SIM_END_CRASH : has_failed ? SIM_END_EITHER : SIM_END_CLOSED;
     if (s->end == SIM_END_CLOSED)
         s->told_lsn = UINT64_MAX;
-    sim_oracle_safe(s->oracle, journal_durable(s->journal));
+    s->safe_lsn = journal_durable(s->journal);
+    sim_oracle_safe(s->oracle, s->safe_lsn);
     if (s->end == SIM_END_CLOSED)
         for (unsigned i = 0; i < s->plan.queue_count; i++) {
             const struct sim_msg *m;
@@ -336,8 +341,11 @@ static void rot(struct sim_log *s)
         sim_log_comes(s, 300) ? (uint32_t)sim_log_below(s, 12) : (uint32_t)sim_log_below(s, length);
     sim_log_say(s, "rot in %" PRIx64 " of %" PRIu64 " at %u/%u +%u", hit->qseq, hit->qid, place.seg,
                 place.offset, at);
-    if (sim_disk_rot(s->disk, name, place.offset + at, (uint8_t)(1u << sim_log_below(s, 8))))
+    if (sim_disk_rot(s->disk, name, place.offset + at, (uint8_t)(1u << sim_log_below(s, 8)))) {
         sim_oracle_hurt(s->oracle, place, place.offset + length);
+        for (unsigned i = 0; hit->producer.pid != 0 && i < s->plan.queue_count; i++)
+            s->queues[i].is_hurt = true;
+    }
 }
 
 static void run(struct sim_log *s)
@@ -384,6 +392,8 @@ bool sim_log_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_report *
         (void)snprintf(out->why, sizeof out->why, "%s", why);
     journal_free(&s->journal);
     segs_free(&s->segs);
+    for (unsigned i = 0; i < s->plan.queue_count; i++)
+        sim_epochs_fini(&s->queues[i]);
     sim_oracle_free(&s->oracle);
     sim_disk_free(&s->disk);
     sim_world_end();

@@ -39,6 +39,9 @@ struct sim_oracle {
     size_t mark_room;
     struct hurt *hurts;
     size_t hurt_count;
+    struct sim_msg *former; /* at whose positions others came since the last restart */
+    size_t former_count;
+    size_t former_room;
     size_t named;
     uint64_t safe_lsn;
     enum sim_end end;
@@ -60,6 +63,7 @@ void sim_oracle_free(struct sim_oracle **op)
         mem_free(o->queues[i].list);
     mem_free(o->queues);
     mem_free(o->marks);
+    mem_free(o->former);
     mem_free(o->hurts);
     mem_free(o);
 }
@@ -116,6 +120,19 @@ static size_t lower_bound(const struct queue_of *q, uint64_t qseq)
     return low;
 }
 
+static void keep_former(struct sim_oracle *o, const struct sim_msg *m)
+{
+    if (sim_msg_is_alive(m))
+        sim_oracle_fail(o, "position %" PRIx64 " of queue %" PRIu64 " is taken", m->qseq, m->qid);
+    if (m->is_gone || m->is_settled_safe)
+        return;
+    if (o->former_count == o->former_room) {
+        o->former_room = o->former_room * 2 + 16;
+        o->former = mem_realloc(o->former, o->former_room * sizeof *o->former);
+    }
+    o->former[o->former_count++] = *m;
+}
+
 struct sim_msg *sim_oracle_put(struct sim_oracle *o, const struct sim_msg *m)
 {
     struct queue_of *q = find_queue(o, m->qid);
@@ -123,7 +140,9 @@ struct sim_msg *sim_oracle_put(struct sim_oracle *o, const struct sim_msg *m)
     /* Once nothing in the journal speaks of a position any more it may be given again. If something
      * does, the new message is taken for the old one, which will be noticed. */
     if (at < q->count && q->list[at].qseq == m->qseq) {
-        if (!q->list[at].is_gone)
+        if (m->is_again)
+            keep_former(o, &q->list[at]);
+        else if (!q->list[at].is_gone)
             sim_oracle_fail(o, "position %" PRIx64 " of queue %" PRIu64 " was given twice", m->qseq,
                             m->qid);
         q->list[at] = *m;
@@ -202,6 +221,14 @@ static void make_marked(struct sim_oracle *o, const struct mark *m)
             q->list[i].must_be_marked = true;
 }
 
+static void make_safe(struct sim_msg *m, uint64_t lsn)
+{
+    m->is_safe = m->is_safe || (m->lsn <= lsn && !m->is_transient);
+    m->is_settled_safe = m->is_settled_safe || m->settle_lsn <= lsn;
+    if (m->returns_lsn <= lsn)
+        m->returns_safe = m->returns;
+}
+
 void sim_oracle_safe(struct sim_oracle *o, uint64_t lsn)
 {
     o->safe_lsn = lsn;
@@ -213,16 +240,11 @@ void sim_oracle_safe(struct sim_oracle *o, uint64_t lsn)
             o->marks[kept++] = o->marks[i];
     o->mark_count = kept;
 
-    for (size_t k = 0; k < o->queue_count; k++) {
-        struct queue_of *q = &o->queues[k];
-        for (size_t i = 0; i < q->count; i++) {
-            struct sim_msg *m = &q->list[i];
-            m->is_safe = m->is_safe || (m->lsn <= lsn && !m->is_transient);
-            m->is_settled_safe = m->is_settled_safe || m->settle_lsn <= lsn;
-            if (m->returns_lsn <= lsn)
-                m->returns_safe = m->returns;
-        }
-    }
+    for (size_t k = 0; k < o->queue_count; k++)
+        for (size_t i = 0; i < o->queues[k].count; i++)
+            make_safe(&o->queues[k].list[i], lsn);
+    for (size_t i = 0; i < o->former_count; i++)
+        make_safe(&o->former[i], lsn);
 }
 
 /* ---- after a restart --------------------------------------------------------------------------
@@ -239,6 +261,30 @@ void sim_oracle_begin(struct sim_oracle *o, enum sim_end end)
 
 #define NAMED(m) (m)->qid, (m)->qseq
 
+/* The journal ends before what came there again. */
+static void show_former(struct sim_oracle *o, struct sim_msg *m, uint64_t content)
+{
+    for (size_t i = 0; i < o->former_count; i++) {
+        const struct sim_msg *f = &o->former[i];
+        if (f->qid != m->qid || f->qseq != m->qseq || f->content != content)
+            continue;
+        *m = *f;
+        m->is_seen = m->is_missed = m->is_told = false;
+    }
+}
+
+/* Of what came again the record is damaged, and what was there before it was settled by what a
+ * segment said that is gone: while the later message was there that meant nothing. */
+static void adopt_older(struct sim_msg *m, const struct sim_seen *s)
+{
+    m->content = s->content;
+    m->body_bytes = s->body_bytes;
+    m->expires_ms = s->expires_ms;
+    m->returns = m->returns_safe = s->returns;
+    m->is_transient = m->must_be_marked = m->must_be_ahead = false;
+    m->may_be_marked = true;
+}
+
 void sim_oracle_see(struct sim_oracle *o, const struct sim_seen *s)
 {
     struct sim_msg *m = sim_oracle_find(o, s->qid, s->qseq);
@@ -246,6 +292,10 @@ void sim_oracle_see(struct sim_oracle *o, const struct sim_seen *s)
         sim_oracle_fail(o, "queue %" PRIu64 " has %" PRIx64 ", which nobody put", s->qid, s->qseq);
         return;
     }
+    if (m->content != s->content && !m->is_safe)
+        show_former(o, m, s->content);
+    if (m->content != s->content && m->is_hurt && m->is_again)
+        adopt_older(m, s);
     if (m->is_seen)
         sim_oracle_fail(o, "queue %" PRIu64 ": %" PRIx64 " is there twice", NAMED(m));
     m->is_seen = true;
@@ -383,4 +433,5 @@ void sim_oracle_end(struct sim_oracle *o)
         }
     }
     o->mark_count = 0;
+    o->former_count = 0;
 }

@@ -24,15 +24,17 @@ struct sim_msg {
     uint64_t content; /* decides its names, properties and body */
     uint64_t body_bytes;
     uint64_t expires_ms;
-    struct place place;    /* of the last record */
-    struct place from;     /* of the one before it, which counts as long as... */
-    uint64_t moved_lsn;    /* ...this is not safe */
-    uint64_t lsn;          /* promised when this is safe; SIM_NEVER: not at all */
-    uint64_t settle_lsn;   /* gone for good when this is safe; SIM_NEVER: not settled */
+    struct place place;  /* of the last record */
+    struct place from;   /* of the one before it, which counts as long as... */
+    uint64_t moved_lsn;  /* ...this is not safe */
+    uint64_t lsn;        /* promised when this is safe; SIM_NEVER: not at all */
+    uint64_t settle_lsn; /* gone for good when this is safe; SIM_NEVER: not settled */
+    struct msg_producer producer;
     uint32_t returns;      /* as last told */
     uint32_t returns_safe; /* at least so many */
     uint64_t returns_lsn;
     bool is_transient;
+    bool is_again; /* at a position that was settled or cut off */
     bool is_safe;
     bool is_settled_safe;
     bool must_be_marked; /* its redelivered flag is promised */
@@ -52,7 +54,8 @@ void sim_oracle_free(struct sim_oracle **o);
 void sim_oracle_add_queue(struct sim_oracle *o, uint64_t qid);
 void sim_oracle_drop_queue(struct sim_oracle *o, uint64_t qid);
 
-/* Copied. Positions of one priority rise. Good until the next one is put. */
+/* Copied. Positions of one priority rise, but for what is_again: until that is safe the message
+ * that was there may be what a restart finds. Good until the next one is put. */
 struct sim_msg *sim_oracle_put(struct sim_oracle *o, const struct sim_msg *m);
 struct sim_msg *sim_oracle_find(struct sim_oracle *o, uint64_t qid, uint64_t qseq);
 

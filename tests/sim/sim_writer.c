@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "sim_content.h"
 #include "store/seg_index.h"
 
@@ -17,9 +18,9 @@ static struct sent *a_queue(struct sim_log *s)
 
 void sim_writer_new_queue(struct sim_log *s, struct sent *q)
 {
+    sim_epochs_fini(q);
     *q = (struct sent){ .qid = ++s->next_qid };
-    for (unsigned i = 0; i < LEVELS; i++)
-        q->next[i] = LEVEL(i);
+    sim_epochs_init(q);
     sim_oracle_add_queue(s->oracle, q->qid);
 }
 
@@ -31,13 +32,13 @@ struct sent *sim_writer_queue_of(struct sim_log *s, uint64_t qid)
     return NULL;
 }
 
-static void touched(struct sent *q, uint32_t seg)
+void sim_writer_touched(struct sent *q, uint32_t seg)
 {
     q->first_seg = q->first_seg == 0 || seg < q->first_seg ? seg : q->first_seg;
     q->last_seg = seg > q->last_seg ? seg : q->last_seg;
 }
 
-static struct place append_msg(struct sim_log *s, unsigned flags, const struct sim_msg *m,
+struct place sim_writer_append(struct sim_log *s, unsigned flags, const struct sim_msg *m,
                                const struct msg_target *targets, unsigned count, uint64_t *lsn)
 {
     uint8_t head[RECORD_MSG_ROOM(TARGETS_MAX)], names[SIM_NAMES_BYTES], props[SIM_PROPS_MAX];
@@ -50,8 +51,8 @@ static struct place append_msg(struct sim_log *s, unsigned flags, const struct s
         flags |= MSG_EXPIRES;
     if (m->returns != 0)
         flags |= MSG_RETURNS;
-    size_t head_bytes =
-        record_put_msg(head, flags, targets, count, sizeof names, props_bytes, m->body_bytes);
+    size_t head_bytes = record_put_msg_of(head, flags, m->producer.pid != 0 ? &m->producer : NULL,
+                                          targets, count, sizeof names, props_bytes, m->body_bytes);
     struct slice parts[] = { { head, head_bytes },
                              { names, sizeof names },
                              { props, props_bytes },
@@ -77,22 +78,32 @@ static void put_message(struct sim_log *s, bool is_transient)
                          .is_transient = is_transient };
     if (sim_log_comes(s, 200))
         m.expires_ms = 1 + sim_log_below(s, UINT64_C(1) << 42);
+    if (!is_transient && sim_log_comes(s, s->plan.numbered_per_mille))
+        m.producer = (struct msg_producer){ 1 + sim_log_below(s, PIDS),
+                                            ++s->next_seq - sim_log_below(s, 2) };
     for (unsigned i = 0; i < count; i++) {
         struct sent *q = &s->queues[(first + i) % s->plan.queue_count];
+        m.is_again = m.is_again || (q->next[level] < q->top[level] && sim_epochs_has(q));
+        m.may_be_marked = m.may_be_marked || sim_epochs_has(q);
         targets[i] = (struct msg_target){ .qid = q->qid,
                                           .qseq = q->next[level]++,
                                           .expires_ms = m.expires_ms };
     }
-    m.place = append_msg(s, is_transient ? MSG_TRANSIENT : 0, &m, targets, count, &m.lsn);
+    unsigned flags = is_transient ? MSG_TRANSIENT : m.is_again ? MSG_AGAIN : 0;
+    m.place = sim_writer_append(s, flags, &m, targets, count, &m.lsn);
     sim_log_say(s, "%s %" PRIu64 " of %" PRIu64 " octets to %" PRIu64 ".. (%u), %u/%u lsn %" PRIx64,
                 is_transient ? "transient" : "publish", m.content, m.body_bytes, targets[0].qid,
                 count, m.place.seg, m.place.offset, m.lsn);
     for (unsigned i = 0; i < count; i++) {
         m.qid = targets[i].qid;
         m.qseq = targets[i].qseq;
+        struct sent *q = sim_writer_queue_of(s, m.qid);
+        sim_epochs_top(q);
         sim_oracle_put(s->oracle, &m);
         if (m.place.seg != 0)
-            touched(sim_writer_queue_of(s, m.qid), m.place.seg);
+            sim_writer_touched(q, m.place.seg);
+        if (m.producer.pid != 0)
+            sim_epochs_saw(s, q, &m);
     }
     s->report->messages += count;
 }
@@ -181,8 +192,8 @@ static void mark(struct sim_log *s)
     sim_log_say(s, "%s of %" PRIu64 " at %" PRIx64 ", lsn %" PRIx64,
                 is_ahead ? "mark ahead" : "mark", q->qid, *at, lsn);
     sim_oracle_mark(s->oracle, q->qid, *at, is_ahead, lsn);
-    /* What comes after it is not below it. */
-    if (is_ahead && q->next[level] < *at)
+    /* What comes after it is not below it, but for a copy. */
+    if (is_ahead && q->next[level] < *at && !sim_epochs_has(q))
         q->next[level] = *at;
 }
 
@@ -275,14 +286,16 @@ static void move_message(struct sim_log *s, struct sim_msg *m)
 {
     struct msg_target target = { m->qid, m->qseq, m->expires_ms, m->returns };
     uint64_t lsn;
-    struct place place =
-        append_msg(s, MSG_MOVED | (m->is_transient ? MSG_TRANSIENT : 0), m, &target, 1, &lsn);
+    unsigned flags = MSG_MOVED | (m->is_transient ? MSG_TRANSIENT : 0);
+    if (m->is_again && !m->is_transient && !MUTATION(AGAIN_NOT_MOVED))
+        flags |= MSG_AGAIN;
+    struct place place = sim_writer_append(s, flags, m, &target, 1, &lsn);
     sim_log_say(s, "move %" PRIx64 " of %" PRIu64 " from %u to %u/%u", m->qseq, m->qid, s->leaving,
                 place.seg, place.offset);
     if (place.seg == 0)
         return;
     sim_oracle_move(s->oracle, m, place, lsn);
-    touched(sim_writer_queue_of(s, m->qid), place.seg);
+    sim_writer_touched(sim_writer_queue_of(s, m->qid), place.seg);
     s->leaving_lsn = lsn;
 }
 
@@ -322,6 +335,8 @@ static void carry_level(struct sim_log *s, struct sent *q, unsigned level)
 
 static void carry_state(struct sim_log *s, struct sent *q)
 {
+    uint64_t lsn = sim_epochs_carry(s, q);
+    s->leaving_lsn = lsn != 0 ? lsn : s->leaving_lsn;
     if (!may_be_in_others(s, q))
         return;
     sim_log_say(s, "carry the state of %" PRIu64 " out of %u", q->qid, s->leaving);
@@ -417,6 +432,13 @@ void sim_writer_act(struct sim_log *s, enum act what)
         return;
     case ACT_RECYCLE:
         recycle(s);
+        return;
+    case ACT_EPOCH:
+        if (sim_log_comes(s, 200))
+            sim_epochs_begin(s, a_queue(s));
+        return;
+    case ACT_AGAIN:
+        sim_epochs_again(s, a_queue(s));
         return;
     case ACTS:
         break;
