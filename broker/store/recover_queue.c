@@ -68,16 +68,24 @@ static void take_cut(struct found_queue *q, const struct found_seg *s, uint64_t 
     level->cut_seg = s->seg;
 }
 
+static void raise_settled_end(struct found_queue *q, uint64_t last)
+{
+    struct found_level *level = recover_level(q, last);
+    uint64_t end = PRIORITY(last + 1) == PRIORITY(last) ? last + 1 : last;
+    if (end > level->settled_end)
+        level->settled_end = end;
+}
+
 static void take_settled(struct found_queue *q, const struct found_seg *s,
                          const struct index_state *i)
 {
     ranges_add(&q->settled, i->first, i->last);
     if (!MUTATION(POSITIONS_AGAIN))
         saw(q, s, i->last);
-    struct found_level *level = recover_level(q, i->last);
-    uint64_t end = PRIORITY(i->last + 1) == PRIORITY(i->last) ? i->last + 1 : i->last;
-    if (end > level->settled_end)
-        level->settled_end = end;
+    raise_settled_end(q, i->last);
+    /* Cut off may be whole priorities, which are one range then. */
+    for (unsigned p = PRIORITY(i->first); p < PRIORITY(i->last); p++)
+        raise_settled_end(q, (((uint64_t)p + 1) << 56) - 1);
 }
 
 /* Segments come in order, and in each what came again before what was settled. */

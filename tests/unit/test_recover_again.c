@@ -264,6 +264,33 @@ Test(recover_again, cuts_off_a_whole_priority)
     disk_free(&d);
 }
 
+/* Ranges of priorities that follow each other are one, and each of them is settled to its end. */
+Test(recover_again, cuts_off_all_that_there_can_be)
+{
+    struct seg_kit s;
+    struct mirror_history h = { 0 };
+    struct recover_kit k;
+    struct settle_range cuts[4];
+    for (uint64_t p = 0; p < 4; p++)
+        cuts[p] = (struct settle_range){ p << 56, (p << 56) + (UINT64_C(1) << 56) - 1 };
+    seg_kit_init(&s, 1, 0);
+    seg_kit_msg(&s, 0, 1, 3, 10);
+    seg_kit_epoch(&s, 1, cuts, 4, &h);
+    struct disk *d = ended(&s, 1);
+    for (unsigned i = 0; i < 2; i++) {
+        recover_kit_run(&k, d, 0, false);
+        cr_expect(eq(u64, k.found.message_count, 0));
+        for (uint8_t p = 0; p < 4; p++) {
+            cr_assert(recover_kit_level(&k, 1, p) != NULL, "priority %u", p);
+            cr_expect(eq(u64, recover_kit_level(&k, 1, p)->next_new, cuts[p].first));
+            cr_expect(eq(u64, recover_kit_level(&k, 1, p)->settled_end, cuts[p].last));
+        }
+        recover_kit_fini(&k);
+    }
+    mirror_history_fini(&h);
+    disk_free(&d);
+}
+
 /* A copy is whole up to its next position: marks run ahead of that. */
 Test(recover_again, lets_no_mark_move_a_copy)
 {
