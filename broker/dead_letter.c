@@ -100,6 +100,21 @@ static void settle(struct dead_letters *dl, struct dead_letter *l)
     l->stood.place = (struct place){ 0, 0 };
 }
 
+static void settle_of(struct dead_letters *dl, const struct dead_letter_list *list,
+                      const struct hosted *h)
+{
+    struct dead_letter *l;
+    TAILQ_FOREACH (l, list, entry)
+        if (l->from == h)
+            settle(dl, l);
+}
+
+void dead_letters_settle(struct dead_letters *dl, const struct hosted *h)
+{
+    settle_of(dl, &dl->waiting, h);
+    settle_of(dl, &dl->away, h);
+}
+
 static void done(struct dead_letters *dl, struct dead_letter *l)
 {
     settle(dl, l);

@@ -42,6 +42,9 @@ MUST_CHECK bool dead_letters_placed(struct dead_letters *dl, const struct hosted
 /* A queue has answered to the letter of this number. */
 void dead_letters_on_published(struct dead_letters *dl, uint64_t number, enum dead_fate fate);
 
+/* Those of `h` are settled now, before their letters are written. */
+void dead_letters_settle(struct dead_letters *dl, const struct hosted *h);
+
 /* The positions of those of `h` that are not settled yet although they have left it, in no order.
  * False: the shard has more letters on their way than `max`. */
 MUST_CHECK bool dead_letters_list(const struct dead_letters *dl, const struct hosted *h,

@@ -139,8 +139,9 @@ static void tell_all(struct broker *b, const struct meta_effect *e, mail_fn fn)
 void effects_before_publication(struct broker *b, const struct meta_effect *effects, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (effects[i].kind == META_QUEUE_CREATED && effects[i].node == broker_node(b))
-            shard_post_queue_created(broker_shard(b, effects[i].shard), effects[i].queue);
+        if (effects[i].kind == META_QUEUE_CREATED && effects[i].is != META_ROLE_NONE)
+            shard_post_queue_created(broker_shard(b, effects[i].shard), effects[i].queue,
+                                     effects[i].cohort != 0);
 }
 
 static void carry_out(struct broker *b, const struct meta_effect *e)
@@ -149,9 +150,8 @@ static void carry_out(struct broker *b, const struct meta_effect *e)
     case META_QUEUE_CREATED:
         return;
     case META_QUEUE_DELETED:
-        if (e->node != broker_node(b))
-            return;
-        shard_post_queue_deleted(broker_shard(b, e->shard), e->qid);
+        if (e->was != META_ROLE_NONE)
+            shard_post_queue_deleted(broker_shard(b, e->shard), e->qid);
         return;
     case META_POLICIES_CHANGED:
         tell_all(b, e, on_policies_changed);
@@ -185,7 +185,10 @@ void effects_of_start(struct broker *b, const struct meta_version *v)
 {
     struct pmap_iter it;
     pmap_iter(&it, &v->queues);
-    for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;)
-        if (meta_queue_master(v, q) == broker_node(b))
-            shard_post_queue_created(broker_shard(b, q->shard), q);
+    for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;) {
+        struct meta_placement p;
+        meta_placement_of(v, q, &p);
+        if (meta_placement_role(&p, broker_node(b)) != META_ROLE_NONE)
+            shard_post_queue_created(broker_shard(b, q->shard), q, meta_placement_cohort(&p) != 0);
+    }
 }

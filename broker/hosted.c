@@ -73,14 +73,14 @@ static void on_gone_range(struct queue *q, uint64_t first, uint64_t last, void *
 static void on_freed(struct queue *q, const struct qentry *e, void *arg)
 {
     struct shard *s = arg;
-    (void)q;
+    mirrored_note_freed(hosted_of(q)->mirrored);
     ledger_leave_one(s->ledger, qentry_place(e), qentry_body_bytes(e));
 }
 
 static void on_freed_run(struct queue *q, const struct qrun *r, void *arg)
 {
     struct shard *s = arg;
-    (void)q;
+    mirrored_note_freed(hosted_of(q)->mirrored);
     ledger_leave(s->ledger, r->seg, (int64_t)r->count,
                  (int64_t)(r->count * (uint64_t)segs_cost(0) + r->body_bytes));
 }
@@ -150,6 +150,12 @@ bool hosted_dead_is_placed(struct hosted *h, uint64_t qseq, struct place place)
 bool hosted_list_letters(const struct hosted *h, uint64_t *out, size_t max, size_t *count)
 {
     return dead_letters_list(h->shard->hosting->letters, h, out, max, count);
+}
+
+void hosted_settle_letters(struct hosted *h)
+{
+    if (h->letters != 0)
+        dead_letters_settle(h->shard->hosting->letters, h);
 }
 
 void hosted_on_letter_published(struct shard *s, uint64_t number, enum dead_fate fate)
@@ -241,7 +247,7 @@ static void wake(struct shard *s, const struct heap_item *due, uint64_t now_ms)
         return;
     }
     if (h == NULL || h->deleting || h->queue.wake_at_ms != due->key)
-        return;
+        return; /* copies are woken by nobody, and ask for nothing */
     if (!queue_on_time(&h->queue, now_ms))
         return;
     if (meta_queue_get(broker_meta(s->broker), h->queue.qid) == NULL) {
@@ -310,9 +316,10 @@ static void bury(struct shard *s, struct hosted *h)
         STAILQ_REMOVE(&s->to_run, h, hosted, run_entry);
     h->will_run = false;
     hosted_loaded(h);
+    port_cancel_all(s, &h->queue);
+    mirrored_forget(h);
     ledger_forget(s->ledger, h);
     pager_forget(h);
-    port_cancel_all(s, &h->queue);
     loop_task_cancel(s->loop, &h->go_on);
     if (h->letters == 0 && queue_fini(&h->queue, FREED_A_TURN)) {
         free_hosted(h);
@@ -397,10 +404,16 @@ void hosted_loaded(struct hosted *h)
     }
 }
 
-struct hosted *shard_hosted(struct shard *s, uint64_t qid)
+struct hosted *shard_kept(struct shard *s, uint64_t qid)
 {
     struct hosted *h = idmap_get(&s->queues, qid);
     return h != NULL && !h->deleting ? h : NULL;
+}
+
+struct hosted *shard_hosted(struct shard *s, uint64_t qid)
+{
+    struct hosted *h = shard_kept(s, qid);
+    return h != NULL && hosted_leads(h) ? h : NULL;
 }
 
 struct queue *shard_queue(struct shard *s, uint64_t qid)
@@ -442,16 +455,18 @@ struct arrival {
     struct mail mail;
     struct hosted *hosted;
     uint64_t qid;
+    bool is_placed;
+    bool is_new; /* it was declared just now */
 };
 
-/* What the journal had of it at the start. */
-static void restore(struct hosted *h)
+/* What the journal had of it at the start. False: nothing. */
+static bool restore(struct hosted *h)
 {
     struct storage *st = broker_storage(h->shard->broker);
     const struct recovered_queue *found =
         h->book.durable && st != NULL ? storage_found(st, h->shard, h->queue.qid) : NULL;
     if (found == NULL)
-        return;
+        return false;
     uint64_t now_ms = loop_now_ms(h->shard->loop);
     if (!queue_restore(&h->queue, found, (int64_t)(now_ms - clock_wall_ms())))
         log_warn("queue", "-",
@@ -459,36 +474,79 @@ static void restore(struct hosted *h)
                  (unsigned long long)h->queue.qid);
     marks_restore(h);
     mover_restore(h, found);
+    if (h->mirrored != NULL)
+        mirrored_restore(h, found);
     queue_run(&h->queue, now_ms);
+    return true;
 }
 
-static void on_created(struct mail *mail)
-{
-    struct arrival *a = CONTAINER_OF(mail, struct arrival, mail);
-    struct hosted *h = a->hosted;
-    struct shard *s = h->shard;
-    loop_task_init(&h->go_on, on_go_on, h);
-    queue_init(&h->queue, a->qid, &s->hosting->ops, &h->settings, loop_now_ms(s->loop));
-    idmap_put(&s->queues, a->qid, h);
-    restore(h);
-    shard_count(s, queues_created, 1);
-    mem_free(a);
-}
-
-/* Nobody can find it in the metadata yet: the settings are made here. */
-void shard_post_queue_created(struct shard *s, const struct meta_queue *q)
+static struct hosted *make_hosted(struct shard *s, const struct meta_queue *q)
 {
     struct hosted *h = mem_zalloc(sizeof *h);
+    struct queue_settings settings;
     h->shard = s;
     h->vhost_id = q->vhost_id;
     h->auto_delete = q->auto_delete;
     h->book.durable = q->durable && q->owner == 0;
-    struct queue_settings settings;
     policy_settings(broker_meta(s->broker), q, &settings);
     take_settings(h, q, &settings);
+    return h;
+}
+
+/* `is_known`: the journal has nothing of it but what was found at the start. */
+static void add(struct hosted *h, uint64_t qid, bool is_placed, bool is_known)
+{
+    struct shard *s = h->shard;
+    loop_task_init(&h->go_on, on_go_on, h);
+    queue_init(&h->queue, qid, &s->hosting->ops, &h->settings, loop_now_ms(s->loop));
+    pager_begin(h);
+    idmap_put(&s->queues, qid, h);
+    if (is_placed)
+        mirrored_arrives(h);
+    bool has_found = restore(h);
+    if (is_placed && !has_found && !is_known)
+        mirrored_begins_anew(h);
+    shard_count(s, queues_created, 1);
+}
+
+/* A queue that is new everywhere, or was here before the start. Those that are in the metadata
+ * already are of the second kind. */
+static void on_created(struct mail *mail)
+{
+    struct arrival *a = CONTAINER_OF(mail, struct arrival, mail);
+    struct shard *s = a->hosted->shard;
+    const struct meta_queue *q = meta_queue_get(broker_meta(s->broker), a->qid);
+    add(a->hosted, a->qid, a->is_placed, a->is_new);
+    if (q != NULL)
+        mirrored_reconcile(s, q);
+    mem_free(a);
+}
+
+/* Nobody can find it in the metadata yet: the settings are made here. */
+void shard_post_queue_created(struct shard *s, const struct meta_queue *q, bool is_placed)
+{
     struct arrival *a = mem_alloc(sizeof *a);
-    *a = (struct arrival){ .mail = { NULL, on_created }, .hosted = h, .qid = q->qid };
+    *a = (struct arrival){ .mail = { NULL, on_created },
+                           .hosted = make_hosted(s, q),
+                           .qid = q->qid,
+                           .is_placed = is_placed,
+                           .is_new = meta_queue_get(broker_meta(s->broker), q->qid) == NULL };
     mailbox_post(s->loop, &a->mail);
+}
+
+struct hosted *shard_add_copy(struct shard *s, const struct meta_queue *q)
+{
+    struct hosted *h = make_hosted(s, q);
+    add(h, q->qid, true, false);
+    return h;
+}
+
+void shard_drop_copy(struct hosted *h)
+{
+    struct shard *s = h->shard;
+    idmap_take(&s->queues, h->queue.qid);
+    shard_count(s, queues_deleted, 1);
+    bury(s, h);
 }
 
 struct departure {
@@ -539,7 +597,7 @@ static size_t looks_for(const struct meta_version *v, uint64_t vhost_id)
 static size_t judge(struct shard *s, uint64_t qid)
 {
     const struct meta_version *v = broker_meta(s->broker);
-    struct hosted *h = shard_hosted(s, qid);
+    struct hosted *h = shard_kept(s, qid);
     const struct meta_queue *q = meta_queue_get(v, qid);
     if (h == NULL || q == NULL)
         return 1;

@@ -12,6 +12,7 @@
 #include "dead_post.h"
 #include "io/mailbox.h"
 #include "ledger.h"
+#include "mirrored.h"
 #include "model/queue.h"
 #include "mover.h"
 #include "pager.h"
@@ -36,16 +37,26 @@ struct hosted {
     struct mail *when_loaded; /* a list of those to be posted then */
     struct pager_queue pager;
     struct mover_queue mover;
+    struct mirrored_queue *mirrored; /* NULL: no other node has ever had it */
 };
+
+/* This node is its master: clients use it here. */
+static inline bool hosted_leads(const struct hosted *h)
+{
+    return LIKELY(h->mirrored == NULL) || h->mirrored->state == MIRRORED_MASTER;
+}
 
 void hosted_init(struct shard *s);
 
 /* Its connections are gone, its loop has ended. */
 void hosted_fini(struct shard *s);
 
-/* The queue, or NULL when it is not here or about to go. */
+/* The queue, or NULL when it is not here or about to go, or is another node's to serve. */
 struct hosted *shard_hosted(struct shard *s, uint64_t qid);
 struct queue *shard_queue(struct shard *s, uint64_t qid);
+
+/* The same, whoever masters it. */
+struct hosted *shard_kept(struct shard *s, uint64_t qid);
 
 /* A message that died before it had a place has one: true when its dead letter is to come, with
  * which it is settled. */
@@ -80,10 +91,21 @@ void hosted_promise(struct hosted *h);
 /* Ask the control thread to delete a queue of this node, with nobody waiting for it. */
 void shard_delete_queue(struct shard *s, uint64_t qid);
 
+/* What has died and is still on its way to be dead-lettered is settled now: this node masters the
+ * queue no more, and what is settled later might be a message that has come again since. */
+void hosted_settle_letters(struct hosted *h);
+
 /* Carry out an effect of the metadata on a queue of this shard. Called by the control thread, which
- * posts it. */
-void shard_post_queue_created(struct shard *s, const struct meta_queue *q);
+ * posts it. One that is placed is empty and serves nobody until it is reconciled, see mirrored.h.
+ */
+void shard_post_queue_created(struct shard *s, const struct meta_queue *q, bool is_placed);
 void shard_post_queue_deleted(struct shard *s, uint64_t qid);
+
+/* A queue that other nodes have is to be here, too. Nothing of what the journal may have of it
+ * counts. */
+struct hosted *shard_add_copy(struct shard *s, const struct meta_queue *q);
+/* No more: it is freed, in turns. */
+void shard_drop_copy(struct hosted *h);
 
 /* What policies say of the queues of a vhost has changed: they get new settings, in turns. */
 void shard_policies_changed(struct shard *s, uint64_t vhost_id);

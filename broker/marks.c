@@ -60,6 +60,16 @@ void marks_restore(struct hosted *h)
     queue_marks(&h->queue, take_mark, h);
 }
 
+void marks_told(struct hosted *h, uint64_t up_to)
+{
+    unsigned priority = (unsigned)(up_to >> 56);
+    if (priority > h->settings.max_priority)
+        return;
+    struct ledger_mark *m = mark(h, priority);
+    if (m->written < up_to)
+        m->written = up_to;
+}
+
 static uint64_t ahead_of(const struct queue *q, uint64_t qseq, uint64_t count)
 {
     return MUTATION(MARK_COUNTS_VOIDS) ? qseq + count : queue_ahead(q, qseq, count);

@@ -15,6 +15,9 @@
 /* What the queue knows from before the start. */
 void marks_restore(struct hosted *h);
 
+/* So far it may have been, says its master, and so does the journal. */
+void marks_told(struct hosted *h, uint64_t up_to);
+
 /* This one is handed out. True when a mark is to be renewed. */
 bool marks_out(struct hosted *h, uint64_t qseq);
 

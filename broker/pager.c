@@ -55,6 +55,7 @@ struct pager {
     struct due_list due;
     struct loop_task load_task;
     unsigned loads; /* under way */
+    uint32_t lives;
     struct log_rate losses;
     struct pager_stats stats;
 };
@@ -233,7 +234,7 @@ static bool is_behind(const struct pager *p)
 /* Of the next queue; one that is done with makes room for the one behind it. */
 static void page_next(struct pager *p)
 {
-    struct hosted *h = shard_hosted(p->shard, p->candidates[p->next].qid);
+    struct hosted *h = shard_kept(p->shard, p->candidates[p->next].qid);
     if (h != NULL && p->pass > 0 && !p->spill_done) {
         p->spill_done = spill_some(p, h);
         return;
@@ -331,6 +332,8 @@ struct reading {
     struct load load;
     struct shard *shard;
     uint64_t last; /* asked for */
+    uint32_t life;
+    bool is_extra; /* see pager_read */
 };
 
 static void become_due(struct pager *p, struct hosted *h)
@@ -432,19 +435,29 @@ static void hand_in(struct pager *p, struct hosted *h, struct load *load)
     hosted_loaded(h);
 }
 
+/* NULL: it is gone; another one of its name has nothing to do with this. */
+static struct hosted *reader(struct pager *p, const struct reading *r)
+{
+    struct hosted *h = p != NULL ? shard_kept(r->shard, r->load.qid) : NULL;
+    return h != NULL && h->pager.life == r->life ? h : NULL;
+}
+
+static void count_end(struct pager *p, struct hosted *h, const struct reading *r)
+{
+    if (p == NULL || r->is_extra)
+        return;
+    p->loads--;
+    if (h != NULL && --h->pager.loads == 0)
+        h->pager.asked = 0;
+}
+
 static void on_loaded(struct mail *mail)
 {
     struct reading *r = CONTAINER_OF(mail, struct reading, load.mail);
     struct shard *s = r->shard;
     struct pager *p = s->pager;
-    struct hosted *h = p != NULL ? shard_hosted(s, r->load.qid) : NULL;
-    if (p != NULL)
-        p->loads--;
-    if (h != NULL) {
-        h->pager.loads--;
-        if (h->pager.loads == 0)
-            h->pager.asked = 0;
-    }
+    struct hosted *h = reader(p, r);
+    count_end(p, h, r);
     if (h != NULL && !r->load.is_cancelled) {
         uint32_t lost = r->load.lost_count != 0 ? count_lost(h, &r->load) : 0;
         if (lost != 0)
@@ -453,10 +466,13 @@ static void on_loaded(struct mail *mail)
         hand_in(p, h, &r->load);
         become_due(p, h);
     }
+    bool is_of_mirrored = h != NULL && r->is_extra && !r->load.is_cancelled;
     load_fini(&r->load);
     mem_free(r);
     if (p != NULL && !TAILQ_EMPTY(&p->due))
         loop_again(s->loop, &p->load_task);
+    if (is_of_mirrored)
+        mirrored_loaded(h);
 }
 
 static struct reading *reading_of(struct pager *p, struct hosted *h, const struct qwant *want)
@@ -464,6 +480,7 @@ static struct reading *reading_of(struct pager *p, struct hosted *h, const struc
     struct reading *r = mem_zalloc(sizeof *r);
     r->shard = p->shard;
     r->last = want->last;
+    r->life = h->pager.life;
     r->load.mail.fn = on_loaded;
     r->load.reply_to = p->shard->loop;
     r->load.qid = h->queue.qid;
@@ -510,6 +527,22 @@ static void on_load(void *arg)
         if (load_next(p, h))
             become_due(p, h); /* at the end: others have their turn */
     }
+}
+
+void pager_begin(struct hosted *h)
+{
+    h->pager.life = ++h->shard->pager->lives;
+}
+
+bool pager_read(struct hosted *h, const struct qwant *want)
+{
+    struct pager *p = h->shard->pager;
+    if (store_of(p) == NULL)
+        return false;
+    struct reading *r = reading_of(p, h, want);
+    r->is_extra = true;
+    store_load(store_of(p), &r->load);
+    return true;
 }
 
 /* What is being read for it finds nobody. */

@@ -12,6 +12,8 @@
 #ifndef WARREN_PAGER_H
 #define WARREN_PAGER_H
 
+#include "base/attr.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -29,6 +31,7 @@ struct pager_queue {
     uint8_t loads;  /* under way */
     bool is_due;    /* wants something read */
     uint64_t reads; /* messages that were read back */
+    uint32_t life;  /* a queue that comes again is another one */
     TAILQ_ENTRY(hosted) due_entry;
 };
 
@@ -36,6 +39,14 @@ struct pager *pager_new(struct shard *s);
 
 /* Its loop has ended. */
 void pager_free(struct pager **p);
+
+/* The queue is new. */
+void pager_begin(struct hosted *h);
+
+/* Read what *want says, of a queue that other nodes have, too: mirrored_loaded follows, in a later
+ * turn. False: there is no store. */
+struct qwant;
+MUST_CHECK bool pager_read(struct hosted *h, const struct qwant *want);
 
 /* The queue's next messages are not in memory: have them read. It may be inside of the queue:
  * nothing happens to it at once. */

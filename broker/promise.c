@@ -6,6 +6,7 @@
 #include "client/channel_port.h"
 #include "client/connection.h"
 #include "io/mailbox.h"
+#include "mirrored.h"
 #include "remote/remote.h"
 #include "store/journal.h"
 
@@ -37,7 +38,9 @@ struct promises {
     const struct journal *journal;
     uint32_t line_count;
     uint64_t waiting;
-    bool armed; /* it is wanted, or the mail is under way */
+    uint64_t followed; /* see promises_follow */
+    uint64_t told;     /* ... and up to where it was */
+    bool armed;        /* it is wanted, or the mail is under way */
     /* What the journal's thread looks at: from this LSN on the shard is to be told; 0: it is not.
      * Whoever makes it 0 has the mail. */
     atomic_uint_fast64_t wanted;
@@ -163,6 +166,14 @@ void promises_watch(struct promises *p)
     want_by_mail(p, journal_durable(p->journal) + 1);
 }
 
+void promises_follow(struct promises *p, uint64_t lsn)
+{
+    if (lsn <= p->followed)
+        return;
+    p->followed = lsn;
+    want_by_mail(p, p->told + 1); /* it may be durable already */
+}
+
 void promise_publish(struct promises *p, uint32_t appender, uint64_t lsn,
                      const struct port_channel_ref *to, uint64_t number)
 {
@@ -226,9 +237,17 @@ static void keep_due(struct promises *p, struct line *l, uint64_t durable)
     }
 }
 
+static void tell_mirrored(struct promises *p, uint64_t durable)
+{
+    if (p->told >= p->followed)
+        return;
+    p->told = durable;
+    mirrored_durable(p->shard, durable);
+}
+
 static uint64_t first_lsn(const struct promises *p)
 {
-    uint64_t first = UINT64_MAX;
+    uint64_t first = p->told < p->followed ? p->told + 1 : UINT64_MAX;
     for (uint32_t i = 0; i < p->line_count; i++) {
         const struct line *l = &p->lines[i];
         if (l->count != 0 && item(l, 0)->lsn < first)
@@ -245,6 +264,7 @@ static void keep_all_due(struct promises *p)
         uint64_t durable = journal_durable(p->journal);
         for (uint32_t i = 0; i < p->line_count; i++)
             keep_due(p, &p->lines[i], durable);
+        tell_mirrored(p, durable);
         first = first_lsn(p);
     } while (first != UINT64_MAX && want(p, first));
 }

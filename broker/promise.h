@@ -39,6 +39,10 @@ void promises_stop(struct promises *p);
  * for connections that are held because the disk is behind. */
 void promises_watch(struct promises *p);
 
+/* The same until everything up to `lsn` is durable, and each time mirrored_durable is told how far
+ * it is. */
+void promises_follow(struct promises *p, uint64_t lsn);
+
 /* More is durable. The journal's thread. */
 void promises_on_durable(struct promises *p);
 

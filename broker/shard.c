@@ -39,6 +39,7 @@ struct shard *shard_new(struct broker *broker, uint32_t index, uint32_t shard_co
     s->promises = promises_new(s, shard_count);
     s->remotes = remotes_new(s);
     s->auth = broker_auth_new(broker, loop);
+    s->mirrored = mirrored_new(s);
     hosted_init(s);
     s->patrol = patrol_new(s);
     s->returnings = returnings_new(s);
@@ -76,6 +77,7 @@ void shard_free(struct shard **shard)
     patrol_free(&s->patrol);
     returnings_free(&s->returnings);
     hosted_fini(s);
+    mirrored_free(&s->mirrored, &s->mirror_links);
     port_fini(s);
     ledger_free(&s->ledger);
     pager_free(&s->pager);

@@ -26,6 +26,7 @@ struct larges;
 struct ledger;
 struct message;
 struct mirror_links;
+struct mirrored;
 struct mover;
 struct pager;
 struct patrol;
@@ -116,6 +117,7 @@ struct shard {
     struct hosting *hosting;       /* private to hosted.c */
     struct store *store;           /* NULL: nothing is on disk */
     struct pager *pager;           /* its messages leave memory, and come back */
+    struct mirrored *mirrored;     /* its queues that other nodes have, too */
     struct mover *mover;           /* and move when segments are given up */
     struct larges *larges;         /* files of large ones */
     struct ledger *ledger;         /* what its queues write into the journal */
