@@ -90,14 +90,22 @@ void dead_letters_free(struct dead_letters **letters)
     mem_free(dl);
 }
 
+/* From now on nobody is to be told that it is done with. */
+static void stays(struct dead_letter *l)
+{
+    l->stood.place = (struct place){ 0, 0 };
+    l->stood.is_led = false;
+}
+
 /* Its letter is written wherever it went, or goes nowhere. */
 static void settle(struct dead_letters *dl, struct dead_letter *l)
 {
-    if (place_is_none(l->stood.place))
+    if (place_is_none(l->stood.place) && !l->stood.is_led)
         return;
     ledger_settle(dl->shard->ledger, l->from, l->stood.qseq, l->stood.qseq);
-    ledger_leave_one(dl->shard->ledger, l->stood.place, l->body_bytes);
-    l->stood.place = (struct place){ 0, 0 };
+    if (!place_is_none(l->stood.place))
+        ledger_leave_one(dl->shard->ledger, l->stood.place, l->body_bytes);
+    stays(l);
 }
 
 static void settle_of(struct dead_letters *dl, const struct dead_letter_list *list,
@@ -126,7 +134,7 @@ static void on_done(void *arg, void *letter, bool ok)
     struct dead_letters *dl = arg;
     struct dead_letter *l = letter;
     if (!ok)
-        l->stood.place = (struct place){ 0, 0 }; /* it is not settled */
+        stays(l);
     TAILQ_REMOVE(&dl->away, l, entry);
     dl->away_count--;
     done(dl, l);

@@ -24,7 +24,8 @@ void dead_letters_free(struct dead_letters **dl);
 /* Where a dead message stood. */
 struct dead_from {
     uint64_t qseq;
-    struct place place; /* in the journal; none: it need not be settled */
+    struct place place; /* in the journal; none: there it need not be settled */
+    bool is_led;        /* mirrors have it at that position: with them it must be */
 };
 
 /* A message died in `h`; takes the reference. It is settled once its letter is written. */

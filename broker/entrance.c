@@ -9,6 +9,7 @@
 #include "doorway.h"
 #include "effects.h"
 #include "gossip_node.h"
+#include "mirrored_lead.h"
 #include "live.h"
 #include "mgmt/mgmt_http.h"
 #include "store/store.h"
@@ -94,6 +95,13 @@ static void on_ready(void *arg)
         start_gossip(e);
     else
         loop_stop(broker_loop(e->broker)); /* entrance_pass goes on */
+}
+
+static void on_grants(void *arg)
+{
+    const struct entrance *e = arg;
+    for (uint32_t i = 0; i < broker_shard_count(e->broker); i++)
+        mirrored_lead_granted(broker_shard(e->broker, i));
 }
 
 static void on_failed(const struct err *err, void *arg)
@@ -302,6 +310,7 @@ struct entrance *entrance_new(struct broker *b, struct epoch *epoch, struct meta
                                                        .begin = on_new_cluster,
                                                        .on_identity = on_identity,
                                                        .on_ready = on_ready,
+                                                       .on_grants = on_grants,
                                                        .on_waiting = on_waiting,
                                                        .on_failed = on_failed,
                                                        .arg = e },

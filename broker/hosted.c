@@ -10,9 +10,11 @@
 #include "io/clock.h"
 #include "io/mailbox.h"
 #include "marks.h"
+#include "mirrored_lead.h"
 #include "model/death.h"
 #include "policy.h"
 #include "port.h"
+#include "port_held.h"
 #include "storage.h"
 #include "store/segs.h"
 
@@ -61,7 +63,8 @@ static void on_gone(struct queue *q, uint64_t qseq, const struct qentry *e, void
 {
     struct shard *s = arg;
     ledger_settle(s->ledger, hosted_of(q), qseq, qseq);
-    ledger_leave_one(s->ledger, qentry_place(e), qentry_body_bytes(e));
+    if (LIKELY(!place_is_none(qentry_place(e))))
+        ledger_leave_one(s->ledger, qentry_place(e), qentry_body_bytes(e));
 }
 
 static void on_gone_range(struct queue *q, uint64_t first, uint64_t last, void *arg)
@@ -108,6 +111,12 @@ void hosted_note_state(struct hosted *h, uint32_t seg)
     mover_note_state(h, seg);
 }
 
+static bool may_serve(struct queue *q, void *arg)
+{
+    (void)arg;
+    return mirrored_lead_may_serve(hosted_of(q));
+}
+
 static void on_want(struct queue *q, void *arg)
 {
     (void)arg;
@@ -131,10 +140,11 @@ static void on_dead(struct queue *q, struct message *m, enum queue_death why, ui
     if (h->settings.has_dlx) {
         if (h->book.expects_out)
             ledger_out(s->ledger, h, qseq); /* as one that is settled */
-        dead_letters_add(s->hosting->letters, h, &m, why, &(struct dead_from){ qseq, place });
+        dead_letters_add(s->hosting->letters, h, &m, why,
+                         &(struct dead_from){ qseq, place, e != NULL && q->is_mirrored });
         return;
     }
-    if (!place_is_none(place))
+    if (!place_is_none(place) || (e != NULL && UNLIKELY(q->is_mirrored)))
         on_gone(q, qseq, e, s);
     dead_letters_count(h, SHARD_DEAD_DROPPED, why);
     if (m != NULL)
@@ -144,7 +154,8 @@ static void on_dead(struct queue *q, struct message *m, enum queue_death why, ui
 bool hosted_dead_is_placed(struct hosted *h, uint64_t qseq, struct place place)
 {
     return h->letters != 0 &&
-           dead_letters_placed(h->shard->hosting->letters, h, &(struct dead_from){ qseq, place });
+           dead_letters_placed(h->shard->hosting->letters, h,
+                               &(struct dead_from){ .qseq = qseq, .place = place });
 }
 
 bool hosted_list_letters(const struct hosted *h, uint64_t *out, size_t max, size_t *count)
@@ -316,6 +327,7 @@ static void bury(struct shard *s, struct hosted *h)
         STAILQ_REMOVE(&s->to_run, h, hosted, run_entry);
     h->will_run = false;
     hosted_loaded(h);
+    port_held_end(h);
     port_cancel_all(s, &h->queue);
     mirrored_forget(h);
     ledger_forget(s->ledger, h);
@@ -347,6 +359,7 @@ void hosted_init(struct shard *s)
                                   .returned = on_returned,
                                   .again = on_again,
                                   .want = on_want,
+                                  .may_serve = may_serve,
                                   .arg = s };
     heap_init(&ho->wakes);
     loop_timer_init(&ho->timer, s->loop, on_timer, s);
@@ -369,6 +382,7 @@ void hosted_fini(struct shard *s)
         for (size_t at = 0; (h = idmap_next(&s->queues, &at)) != NULL;) {
             idmap_take(&s->queues, h->queue.qid);
             port_drop_waiting(&h->when_loaded);
+            port_held_free(h);
             bury(s, h);
         }
     }
@@ -607,6 +621,8 @@ static size_t judge(struct shard *s, uint64_t qid)
         take_settings(h, q, &now);
         queue_set(&h->queue, &h->settings, loop_now_ms(s->loop));
     }
+    if (h->mirrored != NULL)
+        mirrored_lead_judge(h);
     return looks_for(v, q->vhost_id);
 }
 

@@ -38,6 +38,7 @@ struct hosted {
     struct pager_queue pager;
     struct mover_queue mover;
     struct mirrored_queue *mirrored; /* NULL: no other node has ever had it */
+    struct port_held *held;          /* publishes that wait until it may be served; NULL: none */
 };
 
 /* This node is its master: clients use it here. */

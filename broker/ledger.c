@@ -1,4 +1,4 @@
-#include "ledger.h"
+#include "ledger_inner.h"
 
 #include "base/check.h"
 #include "base/log.h"
@@ -8,6 +8,7 @@
 #include "io/clock.h"
 #include "larges.h"
 #include "marks.h"
+#include "mirrored_lead.h"
 #include "promise.h"
 #include "shard.h"
 #include "store/journal.h"
@@ -17,55 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RANGES_MAX   1024u /* of a queue, gathered; then they are written at once */
-#define RANGES_KEPT  64u   /* room for more is given back: there may be a million queues */
-#define PARTS_MAX    12u   /* of a record: head, names, properties, and a body in parts */
-#define SEG_COUNTERS 4u
-
-/* Entries of a segment that came and went in this turn. */
-struct seg_counter {
-    uint32_t seg; /* 0: free */
-    int64_t put_count;
-    int64_t put_bytes;
-    int64_t gone_count;
-    int64_t gone_bytes;
-};
-
-struct target {
-    struct hosted *hosted;
-    uint64_t qseq;
-};
-
-TAILQ_HEAD(hosted_list, hosted);
-
-struct ledger {
-    struct shard *shard;
-    struct journal *journal; /* NULL: nothing is written */
-    struct segs *segs;
-    struct loop_task turn_end;
-    bool appended; /* since the last kick */
-    /* The message that is being given to queues. */
-    struct message *message; /* a reference, or NULL */
-    unsigned target_count;
-    unsigned flags;
-    bool awaited;
-    larges_fn large_fn; /* for the last part of a large one */
-    void *large_arg;
-    bool told_too_long;
-    uint64_t lsn;           /* of the last part of its targets that was written */
-    uint64_t settled_lsn;   /* of the last record of what was settled */
-    enum journal_need need; /* of what is settled */
-    struct hosted_list due;
-    struct seg_counter counters[SEG_COUNTERS];
-    struct hosted *queues[MSG_TARGETS_MAX];
-    struct msg_target targets[MSG_TARGETS_MAX];
-    uint8_t room[RECORD_MSG_ROOM(MSG_TARGETS_MAX)]; /* for the head of a record */
-};
-
-_Static_assert(RECORD_SETTLE_ROOM(RANGES_MAX, LEDGER_MARKS_MAX) <= RECORD_MSG_ROOM(MSG_TARGETS_MAX),
-               "the room is for settlements too");
-_Static_assert(RECORD_RETURNS_ROOM(RANGES_MAX) <= RECORD_MSG_ROOM(MSG_TARGETS_MAX),
-               "the room is for returns too");
+#define PARTS_MAX 12u /* of a record: head, names, properties, and a body in parts */
 
 static void on_turn_end(void *arg);
 
@@ -115,7 +68,7 @@ static void count_now(struct ledger *l, struct seg_counter *c)
 
 static struct seg_counter *counter(struct ledger *l, uint32_t seg)
 {
-    struct seg_counter *c = &l->counters[seg % SEG_COUNTERS];
+    struct seg_counter *c = &l->counters[seg % LEDGER_SEG_COUNTERS];
     if (UNLIKELY(c->seg != seg)) {
         count_now(l, c);
         c->seg = seg;
@@ -143,7 +96,7 @@ void ledger_leave_one(struct ledger *l, struct place place, uint64_t body_bytes)
 /* ---- appending --------------------------------------------------------------------------------
  */
 
-static struct place append(struct ledger *l, const struct slice *parts, size_t count,
+struct place ledger_append(struct ledger *l, const struct slice *parts, size_t count,
                            enum journal_need need, uint64_t *lsn)
 {
     l->appended = true;
@@ -187,7 +140,7 @@ static bool is_large(const struct message *m)
 
 static enum journal_need need_of(const struct ledger *l)
 {
-    return l->awaited ? JOURNAL_SOON : JOURNAL_LAZY;
+    return l->awaited || l->awaited_led ? JOURNAL_SOON : JOURNAL_LAZY;
 }
 
 static void nobody_waits(void *arg, uint64_t lsn)
@@ -196,16 +149,23 @@ static void nobody_waits(void *arg, uint64_t lsn)
     (void)lsn;
 }
 
+static size_t put_head(struct ledger *l, unsigned flags)
+{
+    const struct message *m = l->message;
+    return record_put_msg_of(l->room, flags, (flags & MSG_PRODUCER) != 0 ? &l->producer : NULL,
+                             l->targets, l->target_count, m->names_bytes, m->props_bytes,
+                             (size_t)m->body_bytes);
+}
+
 /* Its properties and body are in a file of its own, which is to be written. */
 static struct place append_large(struct ledger *l, uint64_t *lsn)
 {
     struct message *m = l->message;
     uint8_t id[8];
-    size_t head = record_put_msg(l->room, l->flags | MSG_LARGE, l->targets, l->target_count,
-                                 m->names_bytes, m->props_bytes, (size_t)m->body_bytes);
+    size_t head = put_head(l, l->flags | MSG_LARGE);
     record_put_large_id(id, message_large_id(m));
     struct slice parts[] = { slice_of(l->room, head), message_names(m), slice_of(id, sizeof id) };
-    struct place p = append(l, parts, ARRAY_COUNT(parts), need_of(l), lsn);
+    struct place p = ledger_append(l, parts, ARRAY_COUNT(parts), need_of(l), lsn);
     if (!place_is_none(p))
         larges_publish(l->shard->larges, m, p, l->targets, l->target_count,
                        l->large_fn != NULL ? l->large_fn : nobody_waits, l->large_arg);
@@ -242,13 +202,12 @@ static struct place append_message(struct ledger *l, uint64_t *lsn)
     uint32_t body_parts = message_is_in_parts(m) ? message_more(m)->part_count : 1;
     if (UNLIKELY(body_parts + 3 > PARTS_MAX))
         parts = mem_array(body_parts + 3u, sizeof *parts);
-    size_t head = record_put_msg(l->room, l->flags, l->targets, l->target_count, m->names_bytes,
-                                 m->props_bytes, (size_t)m->body_bytes);
+    size_t head = put_head(l, l->flags);
     parts[0] = slice_of(l->room, head);
     parts[1] = message_names(m);
     parts[2] = message_props(m);
     size_t count = 3 + body_slices(m, parts + 3);
-    struct place p = append(l, parts, count, need_of(l), lsn);
+    struct place p = ledger_append(l, parts, count, need_of(l), lsn);
     if (parts != few)
         mem_free(parts);
     return p;
@@ -291,7 +250,7 @@ static void write_targets(struct ledger *l)
     for (unsigned i = 0; i < l->target_count && !place_is_none(p); i++)
         place_one(l, i, p);
     l->target_count = 0;
-    l->flags = 0;
+    l->flags &= MSG_PRODUCER; /* the same for the rest of its queues */
 }
 
 bool ledger_wants(const struct hosted *h, const struct message *m)
@@ -306,16 +265,19 @@ static uint64_t wall_of(const struct ledger *l, uint64_t at_ms)
     return at_ms > now_ms ? wall_ms + (at_ms - now_ms) : wall_ms;
 }
 
-void ledger_add(struct ledger *l, struct hosted *h, struct message **m, const struct queue_put *put,
-                bool awaited)
+/* False: nothing is written any more. */
+static bool add_target(struct ledger *l, struct hosted *h, struct message **m,
+                       const struct queue_put *put)
 {
     CHECK(l->message == NULL || l->message == *m);
-    if (UNLIKELY(l->journal == NULL || l->message != NULL))
+    if (UNLIKELY(l->journal == NULL || l->message != NULL)) {
         shard_message_drop(l->shard, m);
-    else
+    } else {
         l->message = *m;
+        l->lsn = 0;
+    }
     if (UNLIKELY(l->journal == NULL))
-        return;
+        return false;
     if (UNLIKELY(l->target_count == MSG_TARGETS_MAX))
         write_targets(l);
     l->queues[l->target_count] = h;
@@ -325,16 +287,86 @@ void ledger_add(struct ledger *l, struct hosted *h, struct message **m, const st
         t->expires_ms = wall_of(l, put->expires_ms);
         l->flags |= MSG_EXPIRES;
     }
-    l->awaited = l->awaited || awaited;
+    return true;
+}
+
+void ledger_add(struct ledger *l, struct hosted *h, struct message **m, const struct queue_put *put,
+                bool awaited)
+{
+    if (LIKELY(add_target(l, h, m, put)))
+        l->awaited = l->awaited || awaited;
+}
+
+/* A position that was cut off is given anew: what the journal has of it counts no more. */
+static bool is_again(const struct hosted *h, uint64_t qseq)
+{
+    return mirror_starts_has(&h->mirrored->tops, qseq);
+}
+
+void ledger_add_led(struct ledger *l, struct hosted *h, struct message **m,
+                    const struct queue_put *put, const struct msg_producer *producer, bool awaited)
+{
+    if (UNLIKELY(!add_target(l, h, m, put)))
+        return;
+    if (producer->pid != 0) {
+        l->producer = *producer;
+        l->flags |= MSG_PRODUCER;
+    }
+    if (UNLIKELY(is_again(h, put->qseq)))
+        l->flags |= MSG_AGAIN;
+    l->awaited_led = l->awaited_led || awaited;
+}
+
+/* Of a large one what it waits for is known later. */
+struct again_wait {
+    struct shard *shard;
+    uint64_t pos;
+};
+
+static void on_again_written(void *arg, uint64_t lsn)
+{
+    struct again_wait *w = arg;
+    mirrored_lead_again_written(w->shard, w->pos, lsn);
+    mem_free(w);
+}
+
+static struct again_wait *begin_again(struct ledger *l, const struct hosted *h,
+                                      const struct queue_item *item)
+{
+    if (LIKELY(!mirrored_is_lead(h->mirrored)) || !is_large(item->message))
+        return NULL;
+    struct again_wait *w = mem_alloc(sizeof *w);
+    *w = (struct again_wait){ .shard = l->shard };
+    l->large_fn = on_again_written;
+    l->large_arg = w;
+    return w;
+}
+
+static void end_again(struct ledger *l, struct hosted *h, const struct queue_item *item,
+                      struct again_wait *w, uint64_t lsn)
+{
+    l->large_fn = NULL;
+    l->large_arg = NULL;
+    if (!mirrored_is_lead(h->mirrored))
+        return;
+    uint64_t pos = mirrored_lead_again(l->shard, h, item, w != NULL ? MIRROR_LSN_LATER : lsn);
+    if (w != NULL)
+        w->pos = pos;
 }
 
 struct place ledger_again(struct ledger *l, struct hosted *h, const struct queue_item *item)
 {
     struct place p = { 0, 0 };
-    uint64_t lsn;
-    if (l->journal == NULL || !ledger_wants(h, item->message))
+    uint64_t lsn = 0;
+    if (l->journal == NULL)
         return p;
     CHECK(l->message == NULL);
+    if (!ledger_wants(h, item->message)) {
+        if (mirrored_is_lead(h->mirrored))
+            (void)mirrored_lead_again(l->shard, h, item, 0);
+        return p;
+    }
+    struct again_wait *w = begin_again(l, h, item);
     l->message = item->message;
     l->targets[0] =
         (struct msg_target){ .qid = h->queue.qid, .qseq = item->qseq, .returns = item->returns };
@@ -343,6 +375,8 @@ struct place ledger_again(struct ledger *l, struct hosted *h, const struct queue
         l->targets[0].expires_ms = wall_of(l, item->expires_ms);
         l->flags |= MSG_EXPIRES;
     }
+    if (UNLIKELY(h->mirrored != NULL) && is_again(h, item->qseq))
+        l->flags |= MSG_AGAIN;
     l->target_count = 1;
     p = append_message(l, &lsn);
     if (!place_is_none(p)) {
@@ -352,6 +386,7 @@ struct place ledger_again(struct ledger *l, struct hosted *h, const struct queue
     l->target_count = 0;
     l->flags = 0;
     l->message = NULL;
+    end_again(l, h, item, w, lsn);
     return p;
 }
 
@@ -361,8 +396,23 @@ uint64_t ledger_write(struct ledger *l)
         return 0;
     write_targets(l);
     shard_message_drop(l->shard, &l->message);
-    l->awaited = false;
+    l->awaited = l->awaited_led = false;
+    l->flags = 0;
     return l->lsn;
+}
+
+uint64_t ledger_write_part(struct ledger *l)
+{
+    if (l->message == NULL)
+        return 0;
+    if (l->target_count != 0)
+        write_targets(l);
+    return l->lsn;
+}
+
+bool ledger_is_owed(const struct ledger *l)
+{
+    return l->awaited;
 }
 
 bool ledger_has_large(const struct ledger *l)
@@ -381,241 +431,17 @@ uint64_t ledger_write_large(struct ledger *l, larges_fn fn, void *arg)
     return lsn;
 }
 
-/* ---- what is done with ------------------------------------------------------------------------
- */
-
-static void is_due(struct ledger *l, struct hosted *h)
-{
-    if (h->book.is_due)
-        return;
-    h->book.is_due = true;
-    TAILQ_INSERT_TAIL(&l->due, h, book.due_entry);
-    loop_at_turn_end(l->shard->loop, &l->turn_end);
-}
-
-static int by_first(const void *a, const void *b)
-{
-    const struct settle_range *x = a;
-    const struct settle_range *y = b;
-    return (x->first > y->first) - (x->first < y->first);
-}
-
-static void merge(struct ledger_queue *b)
-{
-    if (b->range_count < 2)
-        return;
-    qsort(b->ranges, b->range_count, sizeof *b->ranges, by_first);
-    uint32_t n = 0;
-    for (uint32_t i = 1; i < b->range_count; i++) {
-        if (b->ranges[i].first <= b->ranges[n].last + 1) {
-            if (b->ranges[i].last > b->ranges[n].last)
-                b->ranges[n].last = b->ranges[i].last;
-        } else {
-            b->ranges[++n] = b->ranges[i];
-        }
-    }
-    b->range_count = n + 1;
-}
-
-static void note_state(struct hosted *h, struct place p)
-{
-    if (!place_is_none(p))
-        hosted_note_state(h, p.seg);
-}
-
-static uint64_t write_settles(struct ledger *l, struct hosted *h, unsigned flags,
-                              const uint64_t *marks, unsigned mark_count)
-{
-    struct ledger_queue *b = &h->book;
-    uint64_t lsn;
-    merge(b);
-    size_t len = record_put_settle(l->room, flags, h->queue.qid, b->ranges, b->range_count, marks,
-                                   mark_count);
-    struct slice record = slice_of(l->room, len);
-    struct place p = append(l, &record, 1, mark_count != 0 ? JOURNAL_SOON : l->need, &lsn);
-    note_state(h, p);
-    b->range_count = 0;
-    l->settled_lsn = lsn;
-    return lsn;
-}
-
-static uint64_t write_returns(struct ledger *l, struct hosted *h)
-{
-    struct ledger_queue *b = &h->book;
-    uint64_t lsn;
-    size_t len = record_put_returns(l->room, h->queue.qid, b->returns, b->return_count);
-    struct slice record = slice_of(l->room, len);
-    struct place p = append(l, &record, 1, l->need, &lsn);
-    note_state(h, p);
-    b->return_count = 0;
-    l->settled_lsn = lsn;
-    return lsn;
-}
-
-void ledger_settle(struct ledger *l, struct hosted *h, uint64_t first, uint64_t last)
-{
-    struct ledger_queue *b = &h->book;
-    if (UNLIKELY(l->journal == NULL) || !b->durable)
-        return;
-    if (LIKELY(b->expects_out))
-        ledger_out(l, h, last); /* purged, expired or dropped: what comes next stands behind it */
-    if (b->range_count != 0 && b->ranges[b->range_count - 1].last + 1 == first) {
-        b->ranges[b->range_count - 1].last = last;
-        return;
-    }
-    if (b->range_count == RANGES_MAX) {
-        merge(b);
-        if (b->range_count > RANGES_MAX / 2)
-            (void)write_settles(l, h, 0, NULL, 0);
-    }
-    if (b->range_count == b->range_cap) {
-        b->range_cap = b->range_cap != 0 ? b->range_cap * 2 : 4;
-        b->ranges = mem_realloc(b->ranges, b->range_cap * sizeof *b->ranges);
-    }
-    b->ranges[b->range_count++] = (struct settle_range){ first, last };
-    is_due(l, h);
-}
-
-void ledger_returned(struct ledger *l, struct hosted *h, uint64_t qseq, uint32_t returns)
-{
-    struct ledger_queue *b = &h->book;
-    if (UNLIKELY(l->journal == NULL) || !b->durable)
-        return;
-    if (b->return_count == RANGES_MAX)
-        (void)write_returns(l, h);
-    if (b->return_count == b->return_cap) {
-        b->return_cap = b->return_cap != 0 ? b->return_cap * 2 : 4;
-        b->returns = mem_realloc(b->returns, b->return_cap * sizeof *b->returns);
-    }
-    b->returns[b->return_count++] = (struct msg_return){ qseq, returns };
-    is_due(l, h);
-}
-
-/* ---- marks ------------------------------------------------------------------------------------
- */
-
-void ledger_out(struct ledger *l, struct hosted *h, uint64_t qseq)
-{
-    if (UNLIKELY(l->journal == NULL) || !h->book.durable)
-        return;
-    if (UNLIKELY(marks_out(h, qseq)))
-        is_due(l, h);
-}
-
-uint64_t ledger_expect_out(struct ledger *l, struct hosted *h)
-{
-    struct ledger_queue *b = &h->book;
-    if (LIKELY(b->expects_out && b->mark_lsn == 0) || l->journal == NULL || !b->durable)
-        return 0;
-    if (!b->expects_out) {
-        b->expects_out = true;
-        marks_restore(h);
-        is_due(l, h);
-        uint64_t lsn = ledger_flush(l); /* now: what is published later stands behind it */
-        b->mark_lsn = queue_is_empty(&h->queue) || MUTATION(MARK_NOT_AWAITED) ? 0 : lsn;
-    }
-    if (b->mark_lsn <= journal_durable(l->journal))
-        b->mark_lsn = 0;
-    return b->mark_lsn;
-}
-
-void ledger_write_marks(struct ledger *l)
-{
-    size_t at = 0;
-    struct hosted *h;
-    uint64_t marks[LEDGER_MARKS_MAX];
-    (void)ledger_flush(l);
-    while (l->journal != NULL && (h = idmap_next(&l->shard->queues, &at)) != NULL) {
-        unsigned n = marks_exact(h, marks);
-        if (n != 0)
-            (void)write_settles(l, h, 0, marks, n);
-    }
-}
-
 /* ---- the turn's end ---------------------------------------------------------------------------
  */
-
-static void give_back_room(struct ledger_queue *b)
-{
-    if (b->range_cap > RANGES_KEPT) {
-        mem_free(b->ranges);
-        b->ranges = NULL;
-        b->range_cap = 0;
-    }
-    if (b->return_cap > RANGES_KEPT) {
-        mem_free(b->returns);
-        b->returns = NULL;
-        b->return_cap = 0;
-    }
-}
-
-static uint64_t write_queue(struct ledger *l, struct hosted *h)
-{
-    uint64_t lsn = 0;
-    uint64_t marks[LEDGER_MARKS_MAX];
-    unsigned mark_count = marks_renew(h, loop_now_ms(l->shard->loop), marks);
-    h->book.is_due = false;
-    if (h->book.range_count != 0 || mark_count != 0)
-        lsn = write_settles(l, h, SETTLE_AHEAD, marks, mark_count);
-    if (h->book.return_count != 0)
-        lsn = write_returns(l, h);
-    give_back_room(&h->book);
-    return lsn;
-}
-
-static uint64_t write_all(struct ledger *l)
-{
-    struct hosted *h;
-    uint64_t lsn = 0;
-    CHECK(l->message == NULL);
-    while ((h = TAILQ_FIRST(&l->due)) != NULL) {
-        TAILQ_REMOVE(&l->due, h, book.due_entry);
-        if (l->journal != NULL) {
-            uint64_t last = write_queue(l, h);
-            lsn = last != 0 ? last : lsn;
-        }
-    }
-    return lsn;
-}
-
-uint64_t ledger_flush(struct ledger *l)
-{
-    l->need = JOURNAL_SOON;
-    uint64_t lsn = write_all(l);
-    l->need = JOURNAL_LAZY;
-    return lsn;
-}
-
-uint64_t ledger_fence(struct ledger *l)
-{
-    uint64_t now = ledger_flush(l);
-    if (l->journal == NULL || l->settled_lsn <= journal_durable(l->journal) ||
-        MUTATION(FENCE_EARLY))
-        return 0;
-    if (now == 0)
-        journal_want_sync(l->journal); /* it was written when nobody waited for it */
-    return l->settled_lsn;
-}
 
 static void on_turn_end(void *arg)
 {
     struct ledger *l = arg;
-    (void)write_all(l);
+    (void)ledger_write_all(l);
     larges_settled(l->shard->larges);
-    for (unsigned i = 0; i < SEG_COUNTERS; i++)
+    for (unsigned i = 0; i < LEDGER_SEG_COUNTERS; i++)
         count_now(l, &l->counters[i]);
     if (l->appended && l->journal != NULL)
         journal_kick(l->journal);
     l->appended = false;
-}
-
-void ledger_forget(struct ledger *l, struct hosted *h)
-{
-    struct ledger_queue *b = &h->book;
-    if (b->is_due)
-        TAILQ_REMOVE(&l->due, h, book.due_entry);
-    mem_free(b->ranges);
-    mem_free(b->returns);
-    mem_free(b->marks);
-    *b = (struct ledger_queue){ .durable = false };
 }

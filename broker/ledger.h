@@ -71,8 +71,19 @@ bool ledger_wants(const struct hosted *h, const struct message *m);
 void ledger_add(struct ledger *l, struct hosted *h, struct message **m, const struct queue_put *put,
                 bool awaited);
 
+/* The same for a queue that is mastered here and has mirrors: `awaited` is answered when those have
+ * it, see mirrored_lead.h. A pid of 0: its producer has none. */
+void ledger_add_led(struct ledger *l, struct hosted *h, struct message **m,
+                    const struct queue_put *put, const struct msg_producer *producer, bool awaited);
+
+/* Of what was added, is something awaited with which mirrors have nothing to do? */
+bool ledger_is_owed(const struct ledger *l);
+
 /* Write what was added. Returns the LSN to wait for; 0: nothing was added. */
 uint64_t ledger_write(struct ledger *l);
+
+/* The same of a part of its queues: others follow, and ledger_write. */
+uint64_t ledger_write_part(struct ledger *l);
 
 /* What was added is large: it is written with ledger_write_large, and `fn` tells later, in another
  * turn, what else is to be waited for, see larges.h. */
@@ -101,6 +112,9 @@ void ledger_leave_one(struct ledger *l, struct place place, uint64_t body_bytes)
 
 /* It was handed out. */
 void ledger_out(struct ledger *l, struct hosted *h, uint64_t qseq);
+
+/* Its marks are to be written at the turn's end: mirrored_lead_takes_marks says that it was. */
+void ledger_marks_are_due(struct ledger *l, struct hosted *h);
 
 /* Somebody comes who will be handed messages. If some are there and nobody was handed any since the
  * start, they are to wait until the mark is durable: the LSN; 0: they need not. (A message that

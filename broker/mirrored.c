@@ -8,6 +8,7 @@
 #include "hosted.h"
 #include "mirror_link/mirror_links.h"
 #include "mirrored_journal.h"
+#include "mirrored_lead.h"
 #include "model/queue_copy.h"
 #include "port.h"
 #include "promise.h"
@@ -59,6 +60,7 @@ struct mirrored *mirrored_new(struct shard *s)
     TAILQ_INIT(&m->work->due);
     loop_task_init(&m->work->task, on_due, m->work);
     loop_task_init(&m->work->turn_end, on_turn_end, m->work);
+    m->leads = mirrored_leads_new(s);
     s->mirror_links = mirror_links_new(s, m->m, m->r);
     return m;
 }
@@ -72,6 +74,7 @@ void mirrored_free(struct mirrored **mirrored, struct mirror_links **links)
     mirror_links_free(links);
     mirror_master_free(&m->m);
     mirror_replica_free(&m->r);
+    mirrored_leads_free(&m->leads);
     loop_task_cancel(m->work->shard->loop, &m->work->task);
     loop_task_cancel(m->work->shard->loop, &m->work->turn_end);
     mem_free(m->work);
@@ -460,11 +463,15 @@ static bool step(struct hosted *h, const struct wanted *w)
 static void advance(struct hosted *h)
 {
     struct shard *s = h->shard;
+    uint64_t qid = h->queue.qid;
     struct wanted w;
-    if (!look(s, h->queue.qid, &w))
+    if (!look(s, qid, &w))
         return;
     while (step(h, &w))
         ;
+    h = shard_kept(s, qid);
+    if (h != NULL)
+        mirrored_is_settled(h);
     mirror_links_soon(s);
 }
 

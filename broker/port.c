@@ -7,6 +7,7 @@
 #include "client/channel_port.h"
 #include "control.h"
 #include "ledger.h"
+#include "mirrored_lead.h"
 #include "port_lane.h"
 #include "promise.h"
 #include "remote/remote.h"
@@ -297,11 +298,22 @@ static enum port_verdict consume(struct shard *s, struct hosted *h, struct port_
     return port_consumer_add(s, &h->queue, r) == QUEUE_CONSUME_OK ? PORT_OK : PORT_EXCLUSIVE;
 }
 
+/* It is gone, or another node masters it by now. */
+static enum port_verdict none_here(struct shard *s, const struct port_request *r)
+{
+    const struct hosted *h = idmap_get(&s->queues, r->qid);
+    bool is_promised = h != NULL && h->deleting;
+    return r->op == PORT_FENCE || is_promised ||
+                   meta_queue_get(broker_meta(s->broker), r->qid) == NULL
+               ? PORT_NO_QUEUE
+               : PORT_ELSEWHERE;
+}
+
 static enum port_verdict serve(struct shard *s, struct port_request *r)
 {
     struct hosted *h = shard_hosted(s, r->qid);
     if (h == NULL)
-        return PORT_NO_QUEUE;
+        return none_here(s, r);
     switch (r->op) {
     case PORT_CONSUME:
         return consume(s, h, r);
@@ -398,27 +410,40 @@ static void on_answer_back(struct mail *mail)
     port_answered(r->asker, r);
 }
 
-/* A queue that is to hand out messages waits until the journal knows that they may have been shown;
- * a fence for what came before it. */
-static uint64_t lsn_to_wait_for(struct shard *s, struct port_request *r)
+/* A fence waits for what came before it. */
+static bool waits_for_done(struct shard *s, struct port_request *r)
 {
-    if (r->op == PORT_FENCE && r->durable) {
-        r->durable = false; /* once */
-        return ledger_fence(s->ledger);
-    }
-    if (r->op != PORT_CONSUME && r->op != PORT_GET)
-        return 0;
-    struct hosted *h = shard_hosted(s, r->qid);
-    return h != NULL ? ledger_expect_out(s->ledger, h) : 0;
+    if (r->op != PORT_FENCE || !r->durable)
+        return false;
+    r->durable = false; /* once */
+    r->mail.fn = port_on_request;
+    return port_fence_waits(s, &r->mail);
 }
 
+/* A queue that is to hand out messages waits until the journal knows that they may have been shown.
+ */
 static bool waits_for_journal(struct shard *s, struct port_request *r)
 {
-    uint64_t lsn = lsn_to_wait_for(s, r);
+    if (r->op != PORT_CONSUME && r->op != PORT_GET)
+        return waits_for_done(s, r);
+    struct hosted *h = shard_hosted(s, r->qid);
+    uint64_t lsn = h != NULL ? ledger_expect_out(s->ledger, h) : 0;
     if (LIKELY(lsn == 0))
         return false;
     r->mail.fn = port_on_request;
     promise_mail(s->promises, lsn, &r->mail);
+    return true;
+}
+
+/* Of a queue that other nodes have, too: until it is known who masters it, until mirrors know, too,
+ * what may have been shown, or until it may be served. */
+static bool waits_for_role(struct shard *s, struct port_request *r)
+{
+    struct hosted *h = shard_kept(s, r->qid);
+    if (LIKELY(h == NULL || h->mirrored == NULL) || !mirrored_must_wait(h, r->op))
+        return false;
+    r->mail.fn = port_on_request;
+    hosted_post_when_loaded(h, &r->mail);
     return true;
 }
 
@@ -428,7 +453,7 @@ void port_on_request(struct mail *mail)
     struct shard *s = broker_shard(r->asker->broker, r->where);
     enum port_op op = r->op;
     uint64_t qid = r->qid;
-    if (waits_for_journal(s, r))
+    if (waits_for_journal(s, r) || waits_for_role(s, r))
         return;
     r->later = r->away = false;
     r->verdict = serve(s, r);

@@ -1,5 +1,6 @@
 #include "base/mem.h"
 #include "broker.h"
+#include "mirrored_lead.h"
 #include "port_lane.h"
 #include "promise.h"
 #include "remote/remote.h"
@@ -26,13 +27,25 @@ static void ask_fence(struct shard *s, uint32_t shard, const struct port_channel
 /* Here all is done, but for the journal. */
 static bool fence_here(struct shard *s, const struct port_channel_ref *from, bool durable)
 {
-    uint64_t lsn = durable && s->lanes[s->index].is_touched ? ledger_fence(s->ledger) : 0;
-    if (lsn == 0)
+    if (!durable || !s->lanes[s->index].is_touched)
         return false;
     struct port_request *r = mem_zalloc(sizeof *r);
     *r = (struct port_request){ .op = PORT_FENCE, .where = s->index, .asker = s, .from = *from };
     r->mail.fn = port_on_request;
-    promise_mail(s->promises, lsn, &r->mail);
+    if (port_fence_waits(s, &r->mail))
+        return true;
+    mem_free(r);
+    return false;
+}
+
+bool port_fence_waits(struct shard *s, struct mail *mail)
+{
+    uint64_t lsn = ledger_fence(s->ledger);
+    if (UNLIKELY(s->mirrored != NULL) && mirrored_lead_fence(s, lsn, mail))
+        return true;
+    if (lsn == 0)
+        return false;
+    promise_mail(s->promises, lsn, mail);
     return true;
 }
 

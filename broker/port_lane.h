@@ -152,6 +152,22 @@ void port_return_here(struct shard *s);
 
 void port_on_publishes(struct mail *mail);
 
+/* To whom has published, with what has become of it in each item. */
+void port_send_publishes_back(struct publish_batch *b);
+
+/* On the publisher's shard, of one that a queue has taken: it is not safe there, or never will be.
+ */
+void port_tell_published(struct shard *s, const struct port_channel_ref *to, uint64_t qid,
+                         uint64_t number, enum port_published how);
+/* The same of so many that are safe there. */
+void port_tell_durable(struct shard *s, const struct port_channel_ref *to, uint64_t first,
+                       uint32_t count);
+
+/* ---- port_fence.c ---- */
+
+/* Post the mail when what was settled here is as safe as what is confirmed. False: it is. */
+MUST_CHECK bool port_fence_waits(struct shard *s, struct mail *mail);
+
 /* ---- port.c ---- */
 
 /* The queue, if it can be called. One of this shard that the metadata shows is not here before the

@@ -5,22 +5,31 @@
 #include "client/channel_port.h"
 #include "hosted.h"
 #include "ledger.h"
+#include "mirrored_lead.h"
+#include "port_held.h"
 #include "port_lane.h"
 #include "promise.h"
 #include "remote/remote.h"
 #include "remote/remote_carry.h"
 
+/* Of a queue that other nodes have, too: it may have to wait, and what is kept is answered when
+ * mirrors have it. */
+static enum port_published publish_mirrored(struct shard *s, struct hosted *h, struct shard *asker,
+                                            struct publish_item *it)
+{
+    enum port_published done = mirrored_publish(
+        s, h, &it->message, &(struct lead_publish){ asker, &it->from, &it->origin, it->number });
+    if (done == PORT_LATER)
+        port_hold(h, asker, it);
+    return done;
+}
+
 /* PORT_LATER and PORT_AWAITED: the queue answers. `awaited`: somebody wants to know when it is
- * durable. `origin` NULL: it has no number. */
+ * durable. */
 static enum port_published publish_here(struct shard *s, struct hosted *h, struct message **m,
-                                        bool awaited, const struct port_origin *origin)
+                                        bool awaited)
 {
     struct queue_put put;
-    (void)origin;
-    if (UNLIKELY(h == NULL || h->deleting)) {
-        shard_message_drop(s, m); /* the queue went while the message was on its way */
-        return PORT_TAKEN;
-    }
     if (!ledger_wants(h, *m))
         return queue_publish(&h->queue, m, loop_now_ms(s->loop), &put) != QUEUE_REFUSED
                    ? PORT_TAKEN
@@ -49,7 +58,8 @@ struct large_wait {
     struct port_channel_ref from;
     uint64_t number;
     uint32_t answers;
-    uint64_t lsn; /* of its record */
+    uint64_t lsn;           /* of its record */
+    struct lead_large *led; /* what mirrors have of it; NULL: nothing */
 };
 
 static void on_publishes_back(struct mail *mail);
@@ -88,6 +98,8 @@ static void on_large_safe(void *arg, uint64_t lsn)
     struct large_wait *w = arg;
     if (lsn < w->lsn)
         lsn = w->lsn; /* another shard had the file written before */
+    if (w->led != NULL)
+        mirrored_lead_large_written(w->here, &w->led, lsn);
     struct publish_item it = answer_of(w, lsn);
     for (uint32_t left = w->number != 0 ? w->answers : 0; left != 0;) {
         if (w->asker == w->here) {
@@ -107,6 +119,13 @@ static void on_large_safe(void *arg, uint64_t lsn)
     mem_free(w);
 }
 
+static void on_large_failed(struct large_wait *w)
+{
+    if (w->led != NULL)
+        mirrored_lead_large_written(w->here, &w->led, UINT64_MAX);
+    mem_free(w);
+}
+
 static void write_large(struct shard *s, struct shard *asker, const struct port_channel_ref *from,
                         uint64_t number, uint32_t answers)
 {
@@ -114,17 +133,33 @@ static void write_large(struct shard *s, struct shard *asker, const struct port_
     *w = (struct large_wait){
         .here = s, .asker = asker, .from = *from, .number = number, .answers = answers
     };
+    if (UNLIKELY(s->is_led))
+        w->led = mirrored_lead_write_large(s);
     w->lsn = ledger_write_large(s->ledger, on_large_safe, w);
-    if (w->lsn == UINT64_MAX)
-        mem_free(w); /* the journal has failed: nobody is told anything any more */
+    if (w->lsn == UINT64_MAX) /* the journal has failed: nobody is told anything any more */
+        on_large_failed(w);
+}
+
+/* Its mirrors hear of it; those who wait for queues that have some are answered by these. */
+static bool published_led(struct shard *s, const struct port_channel_ref *from, uint64_t number)
+{
+    bool is_owed = ledger_is_owed(s->ledger);
+    uint64_t lsn = ledger_write(s->ledger);
+    mirrored_lead_write(s, lsn);
+    if (is_owed)
+        promise_publish(s->promises, s->index, lsn, from, number);
+    return is_owed;
 }
 
 static bool published_here(struct shard *s, const struct port_channel_ref *from, uint64_t number)
 {
     if (UNLIKELY(ledger_has_large(s->ledger))) {
-        write_large(s, s, from, number, 1);
-        return number != 0;
+        bool is_owed = !s->is_led || ledger_is_owed(s->ledger);
+        write_large(s, s, from, number, is_owed);
+        return is_owed && number != 0;
     }
+    if (UNLIKELY(s->is_led))
+        return published_led(s, from, number);
     uint64_t lsn = ledger_write(s->ledger);
     if (lsn == 0 || !is_awaited(from, number))
         return false;
@@ -176,6 +211,43 @@ static void publish_there(struct shard *s, const struct meta_queue *to, struct m
             &s->lanes[to->shard]); /* before the queue is there, or later ones overtake */
 }
 
+/* Who publishes knows already that it has mirrors: then the look at it that brings that about,
+ * which is on its way, is taken now. */
+static void become_mirrored(struct shard *s, const struct hosted *h)
+{
+    const struct meta_queue *q = meta_queue_get(broker_meta(s->broker), h->queue.qid);
+    if (h->mirrored == NULL && q != NULL)
+        mirrored_reconcile(s, q);
+}
+
+static enum port_published publish_one(struct shard *s, struct shard *asker, struct hosted *h,
+                                       struct publish_item *it)
+{
+    if (UNLIKELY(h == NULL || h->deleting)) {
+        shard_message_drop(s, &it->message); /* the queue went while it was on its way */
+        return PORT_TAKEN;
+    }
+    if (it->origin.pid != 0)
+        become_mirrored(s, h);
+    if (UNLIKELY(h->mirrored != NULL))
+        return publish_mirrored(s, h, asker, it);
+    return publish_here(s, h, &it->message, is_awaited(&it->from, it->number));
+}
+
+static enum port_published publish_led(struct shard *s, struct hosted *h, struct message **m,
+                                       const struct port_channel_ref *from, uint64_t number,
+                                       const struct port_origin *origin)
+{
+    struct publish_item it = { .message = *m,
+                               .qid = h->queue.qid,
+                               .number = number,
+                               .octets = message_cost_bytes(*m),
+                               .from = *from,
+                               .origin = *origin };
+    *m = NULL;
+    return publish_one(s, s, h, &it);
+}
+
 enum port_published port_publish_from(struct shard *s, const struct meta_queue *to,
                                       struct message **m, const struct port_channel_ref *from,
                                       uint64_t number, const struct port_origin *origin)
@@ -183,7 +255,7 @@ enum port_published port_publish_from(struct shard *s, const struct meta_queue *
     CHECK(number != 0 && origin->pid != 0);
     struct hosted *h = port_find_here(s, to->shard, to->qid);
     if (h != NULL)
-        return publish_here(s, h, m, true, origin);
+        return publish_led(s, h, m, from, number, origin);
     publish_there(s, to, m, from, number, origin);
     return PORT_LATER;
 }
@@ -197,9 +269,13 @@ enum port_published port_publish(struct shard *s, const struct meta_queue *to, s
         return PORT_LATER;
     }
     struct hosted *h = port_find_here(s, to->shard, to->qid);
-    if (LIKELY(h != NULL)) {
-        enum port_published done = publish_here(s, h, m, is_awaited(from, number), NULL);
+    if (LIKELY(h != NULL && h->mirrored == NULL)) {
+        enum port_published done = publish_here(s, h, m, is_awaited(from, number));
         return MUTATION(REFUSED_CONFIRMED) ? PORT_TAKEN : done;
+    }
+    if (h != NULL) {
+        enum port_published done = publish_led(s, h, m, from, number, &none);
+        return done != PORT_MOVED ? done : PORT_REFUSED;
     }
     if (to->node != broker_node(s->broker)) {
         remote_publish(s, to, m, from, number);
@@ -225,15 +301,12 @@ static void write_down(struct publish_batch *b, unsigned from, unsigned to)
     if (UNLIKELY(is_large))
         write_large(b->to, b->from, &b->items[from].from, b->items[from].number, taken);
     uint64_t lsn = is_large ? 0 : ledger_write(b->to->ledger);
+    if (UNLIKELY(b->to->is_led))
+        mirrored_lead_write(b->to, lsn);
     for (unsigned i = from; i < to; i++) {
         b->items[i].lsn = is_written(&b->items[i]) ? lsn : 0;
         b->items[i].is_late = is_large && is_written(&b->items[i]);
     }
-}
-
-static const struct port_origin *origin_of(const struct publish_item *it)
-{
-    return it->origin.pid != 0 ? &it->origin : NULL;
 }
 
 static void note_done(struct publish_item *it, enum port_published done)
@@ -244,6 +317,12 @@ static void note_done(struct publish_item *it, enum port_published done)
     it->is_awaited = it->is_parked || done == PORT_AWAITED;
 }
 
+void port_send_publishes_back(struct publish_batch *b)
+{
+    b->mail.fn = on_publishes_back;
+    mailbox_post(b->from->loop, &b->mail);
+}
+
 void port_on_publishes(struct mail *mail)
 {
     struct publish_batch *b = CONTAINER_OF(mail, struct publish_batch, mail);
@@ -251,15 +330,23 @@ void port_on_publishes(struct mail *mail)
     for (unsigned i = 0; i < b->count; i++) {
         struct publish_item *it = &b->items[i];
         bool is_last = i + 1 == b->count || b->items[i + 1].message != it->message;
-        note_done(it, publish_here(b->to, shard_hosted(b->to, it->qid), &it->message,
-                                   is_awaited(&it->from, it->number), origin_of(it)));
+        note_done(it, publish_one(b->to, b->from, shard_kept(b->to, it->qid), it));
         if (!is_last)
             continue;
         write_down(b, first, i + 1);
         first = i + 1;
     }
-    b->mail.fn = on_publishes_back;
-    mailbox_post(b->from->loop, &b->mail);
+    port_send_publishes_back(b);
+}
+
+void port_tell_published(struct shard *s, const struct port_channel_ref *to, uint64_t qid,
+                         uint64_t number, enum port_published how)
+{
+    tell_published(s, &(struct publish_item){ .qid = qid,
+                                              .number = number,
+                                              .from = *to,
+                                              .refused = how == PORT_REFUSED,
+                                              .moved = how == PORT_MOVED });
 }
 
 static void tell_published(struct shard *s, const struct publish_item *it)
@@ -275,6 +362,18 @@ static void tell_published(struct shard *s, const struct publish_item *it)
     struct channel *ch = channel_find(s, &it->from);
     if (ch != NULL)
         channel_on_published(ch, it->number, !it->refused);
+}
+
+void port_tell_durable(struct shard *s, const struct port_channel_ref *to, uint64_t first,
+                       uint32_t count)
+{
+    if (remote_is_session(to)) {
+        remote_on_durable(s, to, first, count);
+        return;
+    }
+    struct channel *ch = channel_find(s, to);
+    if (ch != NULL)
+        channel_on_durable(ch, first, count);
 }
 
 static void on_publishes_back(struct mail *mail)

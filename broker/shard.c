@@ -11,6 +11,7 @@
 #include "io/random.h"
 #include "larges.h"
 #include "ledger.h"
+#include "mirrored_lead.h"
 #include "model/message.h"
 #include "port.h"
 #include "promise.h"
@@ -56,6 +57,7 @@ void shard_close_journal(struct shard *s)
 {
     ledger_write_marks(s->ledger);
     ledger_stop(s->ledger);
+    mirrored_leads_stop(s);
     promises_stop(s->promises);
 }
 

@@ -108,6 +108,7 @@ struct shard {
     /* Octets of messages and of parts of them, made here less those that ended here; the sum over
      * all shards is what messages take. */
     atomic_int_fast64_t message_bytes;
+    bool is_led;       /* the message that is being given to queues: some have mirrors */
     uint64_t tx_bytes; /* of it, and of more, what transactions that are not committed hold */
     struct shard_counters counters;
     atomic_uint_fast64_t dead[2][SHARD_AFTER_DEATHS][QUEUE_DEATHS]; /* [is_quorum] */

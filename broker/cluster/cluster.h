@@ -92,8 +92,8 @@ MUST_CHECK bool cluster_has_majority(const struct cluster *c, struct text *why);
 MUST_CHECK bool cluster_may_serve(struct cluster *c, uint64_t epoch, const uint16_t *members,
                                   size_t count);
 
-/* The control thread, while this node is in a cluster: when, by clock_boot_us, it may begin to
- * serve what the entry `epoch` has made it the master of; see grant_begins_us. */
+/* The control thread: when, by clock_boot_us, it may begin to serve what the entry `epoch` has made
+ * it the master of; see grant_begins_us. INT64_MAX: it is in no cluster now. */
 int64_t cluster_begins_us(const struct cluster *c, uint64_t epoch, const uint16_t *earlier,
                           size_t count);
 

@@ -1,0 +1,117 @@
+/* Who waits until mirrors know what was settled, or what may have been shown. */
+#include "base/mem.h"
+#include "base/mutation.h"
+#include "io/mailbox.h"
+#include "mirror_link/mirror_links.h"
+#include "mirrored_lead_inner.h"
+#include "promise.h"
+
+/* Somebody waits for what was settled before: in one queue or many. Waves are over in the order in
+ * which they began, so that each needs to ask only for what no earlier one has asked for. */
+struct lead_wave {
+    uint64_t left; /* answers to come */
+    uint64_t lsn;  /* of the own journal; 0: it need not be asked */
+    struct mail *mail;
+    TAILQ_ENTRY(lead_wave) entry;
+};
+
+void lead_noted(struct mirrored_leads *l, struct mirrored_lead *own, uint64_t pos)
+{
+    own->noted_pos = pos;
+    if (own->is_noted)
+        return;
+    own->is_noted = true;
+    TAILQ_INSERT_TAIL(&l->noted, own, noted_entry);
+}
+
+static void end_wave(struct mirrored_leads *l, struct lead_wave *w)
+{
+    TAILQ_REMOVE(&l->waves, w, entry);
+    if (w->lsn != 0 && !l->is_stopped)
+        promise_mail(l->shard->promises, w->lsn, w->mail);
+    else
+        mailbox_post(l->shard->loop, w->mail);
+    mem_free(w);
+}
+
+static void end_waves(struct mirrored_leads *l)
+{
+    struct lead_wave *w;
+    while ((w = TAILQ_FIRST(&l->waves)) != NULL && w->left == 0)
+        end_wave(l, w);
+}
+
+/* Whether the queue is still mastered here makes no difference: nobody can say more of it. */
+void lead_fence_answered(struct mirrored_leads *l, struct lead_wave *w, uint32_t count)
+{
+    w->left -= count;
+    end_waves(l);
+}
+
+bool mirrored_lead_fence(struct shard *s, uint64_t lsn, struct mail *mail)
+{
+    struct mirrored_leads *l = s->mirrored != NULL ? leads_of(s) : NULL;
+    struct mirrored_lead *own;
+    if (l == NULL || l->is_stopped || (TAILQ_EMPTY(&l->noted) && TAILQ_EMPTY(&l->waves)) ||
+        MUTATION(MIRROR_FENCE_EARLY))
+        return false;
+    struct lead_wave *w = mem_alloc(sizeof *w);
+    *w = (struct lead_wave){ .lsn = lsn, .mail = mail };
+    TAILQ_INSERT_TAIL(&l->waves, w, entry);
+    const struct mirror_token token = { .a = (uintptr_t)w,
+                                        .b = (uint64_t)LEAD_TOKEN_FENCE << LEAD_TOKEN_SHIFT };
+    while ((own = TAILQ_FIRST(&l->noted)) != NULL) {
+        struct hosted *h = own->hosted;
+        TAILQ_REMOVE(&l->noted, own, noted_entry);
+        own->is_noted = false;
+        w->left++;
+        mirror_master_await(s->mirrored->m, h->mirrored->lead, own->noted_pos, h->book.durable,
+                            &token, 0);
+    }
+    mirror_links_soon(s);
+    return true;
+}
+
+/* ---- marks ------------------------------------------------------------------------------------
+ */
+
+/* They were said when the first was expected; what is said later of what is there goes behind them.
+ */
+bool mirrored_lead_marks_are_safe(struct hosted *h)
+{
+    struct mirrored_lead *own = h->mirrored != NULL ? h->mirrored->own : NULL;
+    if (own == NULL || own->marks == LEAD_MARKS_SAFE)
+        return true;
+    if (own->marks == LEAD_MARKS_AWAITED)
+        return false;
+    if (queue_is_empty(&h->queue) || leads_of(h->shard)->is_stopped) {
+        own->marks = LEAD_MARKS_SAFE;
+        return true;
+    }
+    own->marks = LEAD_MARKS_AWAITED;
+    mirror_master_await(
+        h->shard->mirrored->m, h->mirrored->lead, h->mirrored->lead->last_pos, h->book.durable,
+        &(struct mirror_token){ .b = (uint64_t)LEAD_TOKEN_MARKS << LEAD_TOKEN_SHIFT }, 0);
+    mirror_links_soon(h->shard);
+    return false;
+}
+
+void lead_marks_answered(struct mirrored_leads *l, const struct mirror_confirm *c, bool is_safe)
+{
+    struct hosted *h = is_safe ? shard_hosted(l->shard, c->qid) : NULL;
+    if (h == NULL || h->mirrored == NULL || h->mirrored->own == NULL)
+        return; /* of a role that is over */
+    h->mirrored->own->marks = LEAD_MARKS_SAFE;
+    hosted_loaded(h);
+}
+
+void mirrored_leads_stop(struct shard *s)
+{
+    struct lead_wave *w;
+    struct mirrored_leads *l = s->mirrored != NULL ? leads_of(s) : NULL;
+    if (l == NULL)
+        return;
+    l->is_stopped = true;
+    while ((w = TAILQ_FIRST(&l->waves)) != NULL)
+        end_wave(l, w);
+}
