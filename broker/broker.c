@@ -24,7 +24,10 @@
 #include "mgmt/ctl.h"
 #include "mgmt/mgmt_http.h"
 #include "minority.h"
+#include "mirrored.h"
 #include "pager.h"
+#include "placements.h"
+#include "remote/remote.h"
 #include "retired.h"
 #include "service.h"
 #include "shard.h"
@@ -56,6 +59,11 @@ uint32_t broker_shard_count(const struct broker *b)
 struct control *broker_control(const struct broker *b)
 {
     return b->control;
+}
+
+struct placements *broker_placements(const struct broker *b)
+{
+    return b->placements;
 }
 
 struct cluster *broker_cluster(const struct broker *b)
@@ -254,6 +262,38 @@ static bool make_shards(struct broker *b, struct err *err)
     return true;
 }
 
+static struct loop *loop_of(void *arg, uint32_t shard)
+{
+    return broker_shard(arg, shard)->loop;
+}
+
+static const struct meta_version *version_of(void *arg)
+{
+    return broker_meta(arg);
+}
+
+static void look_at(void *arg, uint32_t shard, const struct meta_queue *q)
+{
+    mirrored_reconcile(broker_shard(arg, shard), q);
+}
+
+static void are_placed(void *arg, uint32_t shard)
+{
+    remote_placed(broker_shard(arg, shard));
+}
+
+static bool make_placements(struct broker *b)
+{
+    b->placements = placements_new(&(struct placements_setup){ .loop = b->loop,
+                                                               .shard_count = b->shard_count,
+                                                               .loop_of = loop_of,
+                                                               .version = version_of,
+                                                               .look = look_at,
+                                                               .placed = are_placed,
+                                                               .arg = b });
+    return true;
+}
+
 static void make_metadata(struct broker *b)
 {
     b->epoch = epoch_new();
@@ -319,7 +359,7 @@ struct broker *broker_new(struct broker_conf **conf, broker_reload_fn reload, vo
     if (!cookie_read_or_make(live->conf->cluster.cookie_file, &b->cookie, err))
         goto fail;
     b->doorway = doorway_new(b, err);
-    if (b->doorway == NULL || !make_shards(b, err) || !open_storage(b, err))
+    if (b->doorway == NULL || !make_shards(b, err) || !make_placements(b) || !open_storage(b, err))
         goto fail;
     return b;
 
@@ -366,6 +406,7 @@ static void free_loops(struct broker *b)
     ctl_free(&b->ctl);
     mgmt_http_free(&b->mgmt);
     entrance_free(&b->entrance); /* it has the store's disk */
+    placements_free(&b->placements);
     control_free(&b->control);
     doorway_free(&b->doorway);
     storage_free(&b->storage); /* it has the shards' loops */

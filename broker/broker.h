@@ -46,6 +46,7 @@ void broker_free(struct broker **b);
 
 struct shard *broker_shard(const struct broker *b, uint32_t index);
 uint32_t broker_shard_count(const struct broker *b);
+struct placements *broker_placements(const struct broker *b);
 struct control *broker_control(const struct broker *b);
 struct cluster *broker_cluster(const struct broker *b);
 struct gossip_node *broker_gossip(const struct broker *b);

@@ -27,6 +27,7 @@ struct broker {
     struct meta *meta;
     struct meta_setup meta_setup;
     struct control *control;
+    struct placements *placements;
     struct entrance *entrance; /* to its cluster */
     struct work_pool *hashing; /* passwords */
     struct tally *tallies[BROKER_TALLIES];

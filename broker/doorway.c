@@ -7,6 +7,7 @@
 #include "link/link_door.h"
 #include "listen.h"
 #include "live.h"
+#include "mirror_link/mirror_links.h"
 #include "remote/remote.h"
 
 struct doorway {
@@ -52,6 +53,7 @@ bool doorway_open(struct doorway *d, struct err *err)
 {
     const struct conf_addresses *at = &broker_live(d->broker)->conf->listen.cluster;
     remotes_open(d->broker);
+    mirror_links_open(d->broker);
     for (size_t i = 0; i < at->count; i++) {
         struct sock_addr a;
         char where[SOCK_ADDR_TEXT_MAX];
@@ -95,6 +97,7 @@ void doorway_free(struct doorway **doorway)
     if (d == NULL)
         return;
     remotes_close(d->broker);
+    mirror_links_close(d->broker);
     link_door_free(&d->door);
     link_node_free(&d->node);
     mem_free(d);

@@ -6,6 +6,7 @@
 #include "client/connection.h"
 #include "hosted.h"
 #include "io/mailbox.h"
+#include "placements.h"
 #include "remote/remote.h"
 
 /* For one shard; a vhost's or user's name as clients are shown it. */
@@ -179,6 +180,7 @@ void effects_after_publication(struct broker *b, const struct meta_effect *effec
 {
     for (size_t i = 0; i < count; i++)
         carry_out(b, &effects[i]);
+    placements_tell(broker_placements(b), effects, count);
 }
 
 void effects_of_start(struct broker *b, const struct meta_version *v)

@@ -9,9 +9,9 @@
 #include "doorway.h"
 #include "effects.h"
 #include "gossip_node.h"
-#include "mirrored_lead.h"
 #include "live.h"
 #include "mgmt/mgmt_http.h"
+#include "mirrored_lead.h"
 #include "store/store.h"
 
 #include <string.h>
