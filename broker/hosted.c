@@ -622,7 +622,7 @@ static size_t judge(struct shard *s, uint64_t qid)
         queue_set(&h->queue, &h->settings, loop_now_ms(s->loop));
     }
     if (h->mirrored != NULL)
-        mirrored_lead_judge(h);
+        mirrored_reconcile(s, q); /* how its mirrors are to be kept may be said otherwise, too */
     return looks_for(v, q->vhost_id);
 }
 

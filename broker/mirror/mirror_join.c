@@ -373,14 +373,19 @@ void mirror_stream_look_at_hollow(struct mirror_stream *s)
     }
 }
 
+void mirror_queue_fill(struct mirror_queue *q)
+{
+    for (unsigned i = 0; i < q->pair_count; i++)
+        if (q->pairs[i]->state == MIRROR_PAIR_HOLLOW)
+            mirror_pair_move(q->pairs[i], MIRROR_PAIR_WAITING);
+}
+
 void mirror_master_sync(struct mirror_master *m, struct mirror_queue *q)
 {
     (void)m;
-    for (unsigned i = 0; i < q->pair_count; i++) {
+    for (unsigned i = 0; i < q->pair_count; i++)
         q->pairs[i]->is_ordered = true;
-        if (q->pairs[i]->state == MIRROR_PAIR_HOLLOW)
-            mirror_pair_move(q->pairs[i], MIRROR_PAIR_WAITING);
-    }
+    mirror_queue_fill(q);
 }
 
 /* What is under way begins again, and then finds out what it lacks without sending it. */

@@ -293,6 +293,8 @@ static const struct mirror_member *member_of(const struct mirror_placed *placed,
 static void place(struct mirror_master *m, struct mirror_queue *q, const struct mirror_placed *to)
 {
     bool is_decided = q->ver != to->ver;
+    if (q->is_manual && !to->is_manual)
+        mirror_queue_fill(q);
     q->ver = to->ver;
     q->is_manual = to->is_manual;
     for (unsigned i = q->pair_count; i-- != 0;) {

@@ -155,6 +155,8 @@ void mirror_pair_take_offer(struct mirror_pair *p, const struct mirror_record *r
 void mirror_pair_drop_cursor(struct mirror_pair *p);
 /* Begin with those that wait, go on with those that are compared. True: there is more to do. */
 bool mirror_stream_fill(struct mirror_stream *s);
+/* Those that are HOLLOW begin anew: what they lack is to be sent by now. */
+void mirror_queue_fill(struct mirror_queue *q);
 /* HOLLOW ones that lack nothing any more. */
 void mirror_stream_look_at_hollow(struct mirror_stream *s);
 

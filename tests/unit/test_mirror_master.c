@@ -403,6 +403,20 @@ Test(mirror_master, by_hand_a_mirror_is_whole_when_what_it_lacks_is_gone)
     mirror_master_free(&h->m);
 }
 
+Test(mirror_master, it_gets_what_it_lacks_when_that_is_not_done_by_hand_any_more)
+{
+    struct host *h = host_new(100000, false, true);
+    offer(h, 0);
+    cr_expect(eq(u32, h->olds, 0));
+    struct mirror_placed p = placed(1, false, false);
+    mirror_master_place(h->m, h->q, &p);
+    flush(h, 0);
+    offer(h, 0);
+    cr_expect(eq(u32, h->olds, HERE));
+    cr_expect(eq(int, h->said, MIRROR_DONE));
+    mirror_master_free(&h->m);
+}
+
 Test(mirror_master, on_command_it_gets_what_it_lacks)
 {
     struct host *h = host_new(100000, false, true);
