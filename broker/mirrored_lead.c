@@ -139,6 +139,16 @@ static void open(struct mirrored_leads *l, struct mirrored_lead *own)
     hosted_loaded(h);
 }
 
+/* False: not all of them. */
+static bool publish_held(struct mirrored_leads *l, struct port_opening *opening,
+                         struct mirrored_lead *own, size_t *budget)
+{
+    l->is_opening = true; /* a batch that is full goes at once */
+    bool are_all = port_open(opening, own->hosted, budget);
+    l->is_opening = false;
+    return are_all;
+}
+
 static void on_open(void *arg)
 {
     struct mirrored_leads *l = arg;
@@ -154,7 +164,7 @@ static void on_open(void *arg)
         open(l, own);
         if (own->hosted->held != NULL && !own->has_too_few &&
             mirrored_lead_may_serve(own->hosted) && has_room(l, own) &&
-            !port_open(&opening, own->hosted, &budget))
+            !publish_held(l, &opening, own, &budget))
             open_soon(l, own);
     }
     l->is_opening = true;

@@ -124,6 +124,8 @@ enum lead_token {
 
 #define LEAD_TOKEN_SHIFT 48u
 
+/* mirrored_say.c: mirror_master_written_late was called. */
+void lead_written_late(struct shard *s, uint64_t lsn);
 /* mirrored_fence.c */
 void lead_noted(struct mirrored_leads *l, struct mirrored_lead *own, uint64_t pos);
 void lead_fence_answered(struct mirrored_leads *l, struct lead_wave *w, uint32_t count);

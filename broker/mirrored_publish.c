@@ -239,9 +239,7 @@ void mirrored_lead_large_written(struct shard *s, struct lead_large **large, uin
                                                   .count = 1 },
                         false);
     }
-    if (is_safe && lsn != 0)
-        mirrored_appended(s, lsn);
-    mirror_links_soon(s);
+    lead_written_late(s, is_safe ? lsn : 0);
     mem_free(of->items);
     mem_free(of);
 }

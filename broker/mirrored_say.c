@@ -9,7 +9,7 @@
 #include "model/message.h"
 #include "model/queue_copy.h"
 #include "promise.h"
-#include "store/large.h"
+#include "store/store.h"
 
 /* Old messages that are read at a time, and about how many octets of them. */
 #define READ_BYTES ((uint64_t)1024 * 1024)
@@ -295,10 +295,17 @@ uint64_t mirrored_lead_again(struct shard *s, struct hosted *h, const struct que
 
 void mirrored_lead_again_written(struct shard *s, uint64_t pos, uint64_t lsn)
 {
-    mirror_master_written_late(s->mirrored->m, pos, lsn != UINT64_MAX ? lsn : 0);
-    if (lsn != UINT64_MAX && lsn != 0)
+    bool is_safe = lsn != UINT64_MAX;
+    mirror_master_written_late(s->mirrored->m, pos, is_safe ? lsn : 0);
+    lead_written_late(s, is_safe ? lsn : 0);
+}
+
+/* It may be durable already, and with it what came behind. */
+void lead_written_late(struct shard *s, uint64_t lsn)
+{
+    if (lsn != 0)
         mirrored_appended(s, lsn);
-    mirror_links_soon(s);
+    mirrored_durable(s, journal_durable(store_journal(s->store)));
 }
 
 bool mirrored_lead_takes_marks(struct hosted *h)
