@@ -1,6 +1,5 @@
 /* Who waits until mirrors know what was settled, or what may have been shown. */
 #include "base/mem.h"
-#include "base/mutation.h"
 #include "io/mailbox.h"
 #include "mirror_link/mirror_links.h"
 #include "mirrored_lead_inner.h"
@@ -52,8 +51,7 @@ bool mirrored_lead_fence(struct shard *s, uint64_t lsn, struct mail *mail)
 {
     struct mirrored_leads *l = s->mirrored != NULL ? leads_of(s) : NULL;
     struct mirrored_lead *own;
-    if (l == NULL || l->is_stopped || (TAILQ_EMPTY(&l->noted) && TAILQ_EMPTY(&l->waves)) ||
-        MUTATION(MIRROR_FENCE_EARLY))
+    if (l == NULL || l->is_stopped || (TAILQ_EMPTY(&l->noted) && TAILQ_EMPTY(&l->waves)))
         return false;
     struct lead_wave *w = mem_alloc(sizeof *w);
     *w = (struct lead_wave){ .lsn = lsn, .mail = mail };

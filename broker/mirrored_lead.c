@@ -2,7 +2,6 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "base/mutation.h"
 #include "broker.h"
 #include "cluster/cluster.h"
 #include "cluster/meta_mirrors.h"
@@ -96,8 +95,7 @@ bool mirrored_lead_may_serve(struct hosted *h)
     if (UNLIKELY(own->is_stale))
         note_members(own);
     if (LIKELY(cluster_may_serve(broker_cluster(h->shard->broker), mq->lead->epoch, own->members,
-                                 own->member_count)) ||
-        MUTATION(SERVED_UNGRANTED))
+                                 own->member_count)))
         return true;
     pause(leads_of(h->shard), own);
     return false;

@@ -1,7 +1,6 @@
 /* What is published to queues that are mastered here and mirrored, and the answers. */
 #include "base/check.h"
 #include "base/mem.h"
-#include "base/mutation.h"
 #include "broker.h"
 #include "io/clock.h"
 #include "mirror_link/mirror_links.h"
@@ -135,8 +134,7 @@ static enum port_published again(struct mirrored_leads *l, struct hosted *h, str
 
 static bool is_known(const struct mirror_queue *lead, const struct port_origin *o)
 {
-    return o->pid != 0 && producers_last(&lead->history.now, o->pid) >= o->seq &&
-           !MUTATION(PUBLISHED_AGAIN);
+    return o->pid != 0 && producers_last(&lead->history.now, o->pid) >= o->seq;
 }
 
 static enum port_published take(struct mirrored_leads *l, struct hosted *h, struct message **m,
