@@ -531,7 +531,7 @@ static void on_created(struct mail *mail)
     struct shard *s = a->hosted->shard;
     const struct meta_queue *q = meta_queue_get(broker_meta(s->broker), a->qid);
     add(a->hosted, a->qid, a->is_placed, a->is_new);
-    if (q != NULL)
+    if (q != NULL && s->store != NULL) /* of a start that failed: nobody serves it */
         mirrored_reconcile(s, q);
     mem_free(a);
 }

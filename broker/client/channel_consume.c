@@ -358,7 +358,8 @@ static void on_consumed(struct channel *ch, const struct port_request *r)
     channel_done(ch);
     cc->where = r->where; /* its master may be another one by now */
     cc->timeout_ms = r->consumer_timeout_ms;
-    cc->where = r->where; /* it may have been asked again elsewhere: what it gets is settled there */
+    cc->where =
+        r->where; /* it may have been asked again elsewhere: what it gets is settled there */
     if (r->verdict != PORT_OK) {
         forget(ch, cc);
         refuse_by_verdict(ch, r->qid, AMQP_BASIC_CONSUME, r->verdict);

@@ -12,7 +12,9 @@
 #include "io/epoch.h"
 #include "io/mailbox.h"
 #include "live.h"
+#include "mirrored.h"
 #include "pager.h"
+#include "placements.h"
 #include "shard.h"
 #include "storage.h"
 #include "store/store.h"
@@ -30,6 +32,7 @@ struct broker {
     struct meta_setup meta_setup;
     struct control *control;
     struct cluster *cluster;
+    struct placements *placements;
     struct storage *storage;
     struct shard *shards[SHARDS_MAX];
     uint32_t shard_count;
@@ -84,6 +87,16 @@ struct storage *broker_storage(const struct broker *b)
 struct loop *broker_loop(const struct broker *b)
 {
     return b->loop;
+}
+
+struct cluster *broker_cluster(const struct broker *b)
+{
+    return b->cluster;
+}
+
+struct placements *broker_placements(const struct broker *b)
+{
+    return b->placements;
 }
 
 uint16_t broker_node(const struct broker *b)
@@ -314,6 +327,39 @@ static bool enter_cluster(struct broker *b, struct err *err)
     return true;
 }
 
+static struct loop *loop_of(void *arg, uint32_t shard)
+{
+    return broker_shard(arg, shard)->loop;
+}
+
+static const struct meta_version *version_of(void *arg)
+{
+    return broker_meta(arg);
+}
+
+static void look_at(void *arg, uint32_t shard, const struct meta_queue *q)
+{
+    mirrored_reconcile(broker_shard(arg, shard), q);
+}
+
+/* No queue of another node is used here. */
+static void are_placed(void *arg, uint32_t shard)
+{
+    (void)arg;
+    (void)shard;
+}
+
+static struct placements *make_placements(struct broker *b)
+{
+    return placements_new(&(struct placements_setup){ .loop = b->loop,
+                                                      .shard_count = b->shard_count,
+                                                      .loop_of = loop_of,
+                                                      .version = version_of,
+                                                      .look = look_at,
+                                                      .placed = are_placed,
+                                                      .arg = b });
+}
+
 struct broker *sim_node_new(const struct sim_node_setup *setup, struct err *err)
 {
     struct broker *b = mem_zalloc(sizeof *b);
@@ -334,6 +380,7 @@ struct broker *sim_node_new(const struct sim_node_setup *setup, struct err *err)
     b->meta = meta_new(&b->meta_setup);
     b->control = control_new(b->loop);
     make_shards(b, setup->shards, err);
+    b->placements = make_placements(b);
     b->storage = storage_open(b, b->epoch, sim_disk_of(setup->disk), err);
     bool ok = b->storage != NULL && open_cluster(b, err) && enter_cluster(b, err) &&
               storage_recover(b->storage, err);
@@ -409,6 +456,7 @@ bool sim_node_free(struct broker **bp)
         shard_free(&b->shards[i]);
         loop_free(&loop);
     }
+    placements_free(&b->placements);
     loop_free(&b->loop);
     meta_free(&b->meta);
     epoch_free(&b->epoch);
