@@ -92,24 +92,27 @@ class Refusals(Base):
     def test_a_newer_format(self):
         b = self.filled(50)
         b.stop()
-        self.set_format(b, 99)
+        own = self.set_format(b, 99)
         b.dead.append(b.proc)
         self.refused(b, r"newer version", r"format 99", r"that version")
         self.set_format(b, 0)
         b.dead.append(b.proc)
         self.refused(b, r"older version")
         # With the right one, everything is as it was.
-        self.set_format(b, 1)
+        self.set_format(b, own)
         b.dead.append(b.proc)
         b.start()
         self.assertEqual(len(drain(b.address, "q")), 50)
 
     @staticmethod
     def set_format(broker, number):
-        """As data_dir.h draws it."""
+        """As data_dir.h draws it; returns what it was."""
         with open(os.path.join(node_folder(broker), "store"), "r+b") as f:
             f.seek(8)
+            was = int.from_bytes(f.read(4), "little")
+            f.seek(8)
             f.write(number.to_bytes(4, "little"))
+        return was
 
     def test_somebody_elses_folder(self):
         b = self.node(start=False)
