@@ -34,13 +34,15 @@ struct mirror_master *mirror_master_new(const struct mirror_master_ops *ops, voi
 /* ---- streams ------------------------------------------------------------------------------------
  */
 
-struct mirror_stream *mirror_stream_new(struct mirror_master *m, uint16_t node, void *owner)
+struct mirror_stream *mirror_stream_new(struct mirror_master *m, uint16_t node, void *owner,
+                                        uint64_t now_ms)
 {
     struct mirror_stream *s = mem_zalloc(sizeof *s);
     s->master = m;
     s->node = node;
     s->owner = owner;
-    s->down_ms = m->now_ms;
+    m->now_ms = now_ms; /* it may not have been said for long */
+    s->down_ms = now_ms;
     mirror_flow_init(&s->flow, m->setup.window_bytes);
     TAILQ_INIT(&s->urgent);
     TAILQ_INIT(&s->line);

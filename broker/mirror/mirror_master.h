@@ -121,7 +121,9 @@ void mirror_master_free(struct mirror_master **m);
 /* ---- streams ------------------------------------------------------------------------------------
  */
 
-struct mirror_stream *mirror_stream_new(struct mirror_master *m, uint16_t node, void *owner);
+/* No session of it has been yet: it lags from now on. */
+struct mirror_stream *mirror_stream_new(struct mirror_master *m, uint16_t node, void *owner,
+                                        uint64_t now_ms);
 /* No queue is mirrored there any more. */
 void mirror_stream_free(struct mirror_stream **s);
 void *mirror_stream_owner(const struct mirror_stream *s);

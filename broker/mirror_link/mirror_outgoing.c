@@ -126,7 +126,7 @@ static struct mirror_outgoing *make(struct mirror_streams *s, uint16_t node, uin
     o->shard = shard;
     o->used_ms = now_ms;
     mirror_pen_init(&o->pen, s, &o->link);
-    o->core = mirror_stream_new(s->setup.master, node, o);
+    o->core = mirror_stream_new(s->setup.master, node, o, now_ms);
     idmap_put(&s->outgoing, mirror_outgoing_key(node, shards, shard), o);
     look(o, now_ms);
     mirror_streams_watch(s);

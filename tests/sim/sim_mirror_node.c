@@ -510,7 +510,7 @@ void smr_node_start(struct smr *w, unsigned number)
     for (unsigned i = 0; i < w->node_count; i++)
         if (i != number)
             w->links[number][i].stream =
-                mirror_stream_new(n->master, (uint16_t)(i + 1), &w->links[number][i]);
+                mirror_stream_new(n->master, (uint16_t)(i + 1), &w->links[number][i], w->now_ms);
     for (unsigned q = 0; q < w->queue_count; q++)
         smr_disk_recover(&n->disk, q, &n->queues[q]);
     if (n->inc > 1)

@@ -180,7 +180,7 @@ static struct host *host_new(uint64_t window, bool is_in_sync, bool is_manual)
     mirror_setup_default(&setup);
     setup.window_bytes = window;
     h = (struct host){ .m = mirror_master_new(&ops, &h, &setup) };
-    h.stream = mirror_stream_new(h.m, 2, NULL);
+    h.stream = mirror_stream_new(h.m, 2, NULL, 0);
     begin(&h, 4, is_in_sync, is_manual);
     mirror_stream_up(h.stream, 5, 0);
     cr_expect(eq(int, h.said, MIRROR_HELLO));
@@ -509,6 +509,22 @@ static void strike(struct host *h, uint64_t ver, bool is_in_sync)
     struct mirror_placed p = placed(ver, is_in_sync, false);
     mirror_master_place(h->m, h->q, &p);
     flush(h, h->now_ms);
+}
+
+/* The time was not said since the shard began: no queue had mirrors. */
+Test(mirror_master, one_that_is_new_has_its_time_to_be_reached)
+{
+    static struct host h;
+    struct mirror_setup setup;
+    mirror_setup_default(&setup);
+    h = (struct host){ .m = mirror_master_new(&ops, &h, &setup) };
+    h.stream = mirror_stream_new(h.m, 2, NULL, 1000000);
+    begin(&h, 4, true, false);
+    mirror_master_tick(h.m, 1000100);
+    cr_expect(eq(u32, h.lags, 0));
+    mirror_master_tick(h.m, 1000000 + setup.lag_ms);
+    cr_expect(eq(u32, h.lags, 1));
+    mirror_master_free(&h.m);
 }
 
 Test(mirror_master, one_that_lagged_stays_out_for_a_while)
