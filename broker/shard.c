@@ -11,6 +11,7 @@
 #include "io/random.h"
 #include "larges.h"
 #include "ledger.h"
+#include "mirror_link/mirror_links.h"
 #include "mirrored_lead.h"
 #include "model/message.h"
 #include "port.h"
@@ -64,7 +65,10 @@ void shard_close_journal(struct shard *s)
 void shard_journal_moved(struct shard *s)
 {
     struct connection *c;
-    if ((TAILQ_EMPTY(&s->held) && !remote_is_used(s)) || ledger_is_behind(s->ledger))
+    if (ledger_is_behind(s->ledger))
+        return;
+    mirror_links_go_on(s);
+    if (TAILQ_EMPTY(&s->held) && !remote_is_used(s))
         return;
     remote_go_on(s);
     while ((c = TAILQ_FIRST(&s->held)) != NULL)

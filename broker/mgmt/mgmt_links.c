@@ -4,6 +4,7 @@
 #include "broker.h"
 #include "cluster/cluster.h"
 #include "io/mailbox.h"
+#include "mirror_link/mirror_links.h"
 #include "remote/remote.h"
 #include "shard.h"
 
@@ -50,7 +51,9 @@ static void on_shard(struct mail *mail)
 {
     struct question *q = CONTAINER_OF(mail, struct question, mail);
     struct broker *b = q->broker;
-    remote_each_link(broker_shard(b, q->shard++), on_link, q);
+    struct shard *s = broker_shard(b, q->shard++);
+    remote_each_link(s, on_link, q);
+    mirror_links_each(s, on_link, q);
     bool is_last = q->shard == broker_shard_count(b);
     q->mail.fn = is_last ? on_back : on_shard;
     mailbox_post(is_last ? q->loop : broker_shard(b, q->shard)->loop, &q->mail);

@@ -126,6 +126,7 @@ static void on_frame(struct link *l, const struct link_frame *f, void *arg)
 
 static void go_on(struct mirror_incoming *i)
 {
+    mirror_streams_begin(i->all);
     bool is_done = !i->is_over && (i->block == NULL || take_records(i));
     pause_unless(i, is_done && !is_behind(i));
 }
@@ -133,7 +134,6 @@ static void go_on(struct mirror_incoming *i)
 void mirror_incoming_go_on(struct mirror_streams *s)
 {
     size_t at = 0;
-    mirror_streams_begin(s);
     for (struct mirror_incoming *i; (i = idmap_next(&s->incoming, &at)) != NULL;) {
         if (i->is_paused)
             go_on(i);
