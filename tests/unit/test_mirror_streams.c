@@ -19,6 +19,7 @@ static uint16_t port_b;
 static struct {
     struct mirror_streams *streams;
     struct mirror_master *m;
+    struct mirror_replica *r; /* of nothing */
     struct mirror_queue *q;
     struct mirror_place place;
     uint64_t next;
@@ -33,12 +34,13 @@ static struct {
 /* Node 2: each position came once. */
 static struct {
     struct mirror_streams *streams;
+    struct mirror_master *m; /* of nothing */
     struct mirror_replica *r;
     struct mirror_copy *copy;
     uint64_t lsn;
-    uint64_t durable;
-    uint64_t next; /* positions below have come */
-    size_t octets; /* of the last one */
+    struct loop_task journal; /* it is durable a turn later */
+    uint64_t next;            /* positions below have come */
+    size_t octets;            /* of the last one */
     size_t sources;
     size_t seen; /* records that were shown, taken or not */
     bool is_wrong;
@@ -180,10 +182,23 @@ static enum mirror_taken on_cut(void *arg, struct mirror_copy *c, const struct m
     return MIRROR_TAKEN;
 }
 
+static uint64_t written(void)
+{
+    loop_again(loop, &b.journal);
+    return ++b.lsn;
+}
+
+static void on_journal(void *arg)
+{
+    (void)arg;
+    mirror_replica_durable(b.r, b.lsn);
+    mirror_streams_soon(b.streams);
+}
+
 static uint64_t on_history(void *arg, struct mirror_copy *c, const struct mirror_starts *next)
 {
     (void)arg, (void)c, (void)next;
-    return ++b.lsn;
+    return written();
 }
 
 static enum mirror_taken on_data(void *arg, struct mirror_source *from, uint64_t pos,
@@ -203,7 +218,7 @@ static enum mirror_taken on_data(void *arg, struct mirror_source *from, uint64_t
     b.octets = wire_left(&w);
     for (size_t i = 0; i < b.octets; i++)
         b.is_wrong = b.is_wrong || d->payload.ptr[8 + i] != (uint8_t)position;
-    *lsn = ++b.lsn;
+    *lsn = written();
     return MIRROR_TAKEN;
 }
 
@@ -248,12 +263,9 @@ static bool on_behind(void *arg)
     return b.is_behind;
 }
 
-/* The mirror's journal is a quick one. */
 static void on_begins(void *arg)
 {
     (void)arg;
-    if (b.durable != b.lsn && b.r != NULL)
-        mirror_replica_durable(b.r, b.durable = b.lsn);
 }
 
 static const struct mirror_streams_ops streams_ops = { on_find, on_judge, on_behind, on_begins };
@@ -282,10 +294,11 @@ static void on_loop(void (*fn)(void))
 
 static struct mirror_streams *streams_of(struct link_node *node, const char *name)
 {
+    bool is_a = node == node_a;
     return mirror_streams_new(&(struct mirror_streams_setup){ .loop = loop,
                                                               .link_node = node,
-                                                              .master = a.m,
-                                                              .replica = b.r,
+                                                              .master = is_a ? a.m : b.m,
+                                                              .replica = is_a ? a.r : b.r,
                                                               .name = name,
                                                               .idle_ms = IDLE_MS,
                                                               .ops = &streams_ops });
@@ -320,13 +333,17 @@ static void set_up(void)
     node_a = kit_link_node(KIT_COOKIE, 7, 1, 3, "rabbit@a");
     node_b = kit_link_node(KIT_COOKIE, 7, 2, 4, "rabbit@b");
     a.m = mirror_master_new(&master_ops, NULL, &setup);
+    a.r = mirror_replica_new(&replica_ops, NULL, 1);
+    b.m = mirror_master_new(&master_ops, NULL, &setup);
     b.r = mirror_replica_new(&replica_ops, NULL, 1);
     publish_octets = FILLER;
+    loop_task_init(&b.journal, on_journal, NULL);
     on_loop(open_both);
 }
 
 static void close_both(void)
 {
+    loop_task_cancel(loop, &b.journal);
     kit_relay_free(&relay);
     link_door_free(&door);
     mirror_streams_close(a.streams);
@@ -346,6 +363,8 @@ static void tear_down(void)
         mirror_history_fini(&history);
     }
     mirror_master_free(&a.m);
+    mirror_master_free(&b.m);
+    mirror_replica_free(&a.r);
     mirror_replica_free(&b.r);
     loop_free(&loop);
     link_node_free(&node_a);
@@ -546,10 +565,10 @@ Test(mirror_streams, a_new_session_compares_anew)
 
 Test(mirror_streams, a_node_with_another_number_of_shards_is_given_up)
 {
-    mirror_replica_free(&b.r);
     struct mirror_history none = { 0 };
-    b.r = mirror_replica_new(&replica_ops, NULL, 3);
     mirror_streams_free(&b.streams);
+    mirror_replica_free(&b.r);
+    b.r = mirror_replica_new(&replica_ops, NULL, 3);
     b.copy = mirror_replica_begin(b.r, QID, 4, &none, NULL);
     b.streams = streams_of(node_b, "rabbit@b");
     on_loop(open_b_again);
