@@ -82,8 +82,10 @@ static struct meta_cmd own_cmd(const struct cluster *c, enum meta_op op)
     struct meta_cmd cmd = { .op = op };
     cmd.node.node = c->identity.node;
     cmd.node.inc = c->inc;
-    if (op == META_NODE_UP)
+    if (op == META_NODE_UP) {
         put_addresses(c, &cmd);
+        cmd.node.mirrors = (uint16_t)c->setup.meta_setup->shard_count;
+    }
     return cmd;
 }
 
