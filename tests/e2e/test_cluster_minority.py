@@ -30,8 +30,9 @@ class Minority(Case):
         self.near.call("confirm.select")
 
     def cut_off(self, number=signal.SIGSTOP):
-        """The other two fall silent, and are not declared down by anybody."""
-        for n in (self.there, self.third):
+        """The other two fall silent, and are not declared down by anybody: the one that matters is
+        the last, so that there is no majority any more that could say so of it."""
+        for n in (self.third, self.there):
             n.kill(number)
             if number == signal.SIGSTOP:
                 self.addCleanup(n.proc.signal, signal.SIGCONT)

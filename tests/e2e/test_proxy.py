@@ -158,7 +158,7 @@ class TwoServers(Case):
 
     def test_accepting_alone_is_not_health(self):
         """A server that is stopped still accepts connections in the kernel."""
-        os.kill(self.brokers[0].proc.pid, signal.SIGSTOP)
+        self.brokers[0].proc.signal(signal.SIGSTOP)
         try:
             wait_status(self.front, "rabbit1", "DOWN")
             for _ in range(4):

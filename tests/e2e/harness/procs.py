@@ -1,6 +1,7 @@
 """Child processes: started with a log of their own, ended by pid, judged by how they ended."""
 
 import ctypes
+import glob
 import os
 import random
 import re
@@ -83,7 +84,21 @@ class Proc:
         return self.popen.poll() is None
 
     def signal(self, number):
+        """One that is to stop has stopped when this returns: on a busy machine its other threads go
+        on until the one that takes the signal gets its turn."""
         os.kill(self.pid, number)
+        if number == signal.SIGSTOP:
+            wait_until(self._has_stopped, "%s has stopped" % self.argv[0])
+
+    def _has_stopped(self):
+        for path in glob.glob("/proc/%d/task/*/stat" % self.pid):
+            try:
+                with open(path) as f:
+                    if f.read().rpartition(")")[2].split()[0] not in ("T", "Z", "X"):
+                        return False
+            except FileNotFoundError:
+                pass  # a thread that has ended meanwhile
+        return True
 
     def kill(self):
         """kill -9, on purpose."""
