@@ -30,6 +30,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 static const struct sim_kind kinds[] = {
     { "log", sim_log_run },           { "store", sim_store_run },    { "gossip", sim_gossip_run },
@@ -66,6 +67,11 @@ static bool is_of_kind(const char *rule, const struct sim_kind *kind)
     return strcmp(kind->name, "log") == 0 || strcmp(kind->name, "store") == 0;
 }
 
+static bool is_of_the_store(const char *rule)
+{
+    return is_of_kind(rule, &kinds[0]);
+}
+
 static enum mutation mutation = MUTATION_COUNT;
 
 bool mutation_is_on(enum mutation m)
@@ -83,6 +89,15 @@ static void print_line(const char *line, void *arg)
 {
     (void)arg;
     puts(line);
+}
+
+/* Of the processors, for all histories so far: each ran in a child. */
+static double spent_s(void)
+{
+    struct rusage u;
+    CHECK(getrusage(RUSAGE_CHILDREN, &u) == 0);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
 static bool run_one(const struct sim_kind *kind, uint64_t seed)
@@ -104,11 +119,13 @@ static bool run_many(const struct sim_kind *kind)
                            .jobs = (unsigned)number("SIM_JOBS", 2),
                            .seconds = (unsigned)minutes * 60,
                            .goes_on = number("SIM_GO_ON", 0) != 0 };
+    double before_s = spent_s();
     sim_run_batch(&b, &o);
     printf("%s %s: %" PRIu64 " seeds, %" PRIu64 " steps, %" PRIu64 " restarts, %" PRIu64
-           " messages, %" PRIu64 " segments evacuated, %" PRIu64 " damages told\n",
+           " messages, %" PRIu64 " segments evacuated, %" PRIu64 " damages told, %.1f s of a "
+           "processor\n",
            o.has_failed ? "FAIL" : "ok", kind->name, o.seeds, o.sums.steps, o.sums.restarts,
-           o.sums.messages, o.sums.evacuated, o.sums.damages);
+           o.sums.messages, o.sums.evacuated, o.sums.damages, spent_s() - before_s);
     return !o.has_failed;
 }
 
@@ -168,13 +185,18 @@ int main(int argc, char **argv)
     }
     if (argc > 1 && strcmp(argv[1], "mutations") == 0) {
         enum mutation one = mutation;
+        double store_s = 0;
         for (int m = 0; m < MUTATION_COUNT; m++) {
             if (one != MUTATION_COUNT && one != (enum mutation)m)
                 continue;
+            double before_s = spent_s();
             bool ok = notices((enum mutation)m, only);
             passed += ok;
             failed += !ok;
+            store_s += is_of_the_store(mutation_names[m]) ? spent_s() - before_s : 0;
         }
+        printf("rules of the store: %.1f s of a processor, all rules: %.1f s\n", store_s,
+               spent_s());
     } else {
         for (size_t k = 0; k < ARRAY_COUNT(kinds); k++) {
             if (only != NULL && strcmp(only, kinds[k].name) != 0)
