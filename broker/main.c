@@ -149,12 +149,10 @@ static int status_of(const struct err *err)
     return err->code == ERR_CONFIG || err->code == ERR_REFUSED ? EX_CONFIG : EX_SOFTWARE;
 }
 
-/* The folder of the node, and its pid file in it, which a second process finds locked. */
-static struct pid_file *take_folder(const struct broker_conf *conf, const struct arguments *a,
-                                    struct err *err)
+/* The pid file in the folder of the node, which a second process finds locked. */
+static struct pid_file *take_pid_file(const struct broker_conf *conf, const struct arguments *a,
+                                      struct err *err)
 {
-    if (!file_make_folders(conf->node.data_path, 0750, err))
-        return NULL;
     if (a->pid_file != NULL)
         return pid_file_take(a->pid_file, err);
     char path[PATH_MAX];
@@ -198,7 +196,9 @@ static int run(struct broker_conf **conf, struct arguments *a)
         broker_conf_unref(conf);
         goto fail;
     }
-    bool ok = start_log(*conf, &err) && (pid = take_folder(*conf, a, &err)) != NULL;
+    /* The folder comes first: unless it is told otherwise, the log's file lies beside it. */
+    bool ok = file_make_folders((*conf)->node.data_path, 0750, &err) && start_log(*conf, &err) &&
+              (pid = take_pid_file(*conf, a, &err)) != NULL;
     if (!ok) {
         broker_conf_unref(conf);
         goto fail;
