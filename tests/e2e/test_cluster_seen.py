@@ -98,6 +98,81 @@ class Gossip(Seen):
         wait_until(lambda: "Proxies" not in self.ctl(self.there, "cluster_status"), "missed", LONG)
 
 
+class Table(Seen):
+    """The proxy's table of queues, which one broker after the other feeds."""
+
+    def setUp(self):
+        super().setUp()
+        self.front, _ = self.observer()
+        self.wait(0)
+
+    def gossip(self):
+        return command(self.front, "show gossip")
+
+    def table(self):
+        line = re.search(r"(?m)^table (.*)$", self.gossip())
+        return dict(pair.split("=") for pair in line.group(1).split())
+
+    def wait(self, entries):
+        """Until it is complete and has so many queues: the table as it is then."""
+        seen = {}
+
+        def is_so():
+            seen.update(self.table())
+            return seen["fresh"] == "yes" and int(seen["entries"]) == entries
+        try:
+            wait_until(is_so, "%d queues in the table" % entries, LONG)
+        except AssertionError as e:
+            raise AssertionError("%s, but %s" % (e, seen)) from e
+        return seen
+
+    def wait_alive(self, count):
+        wait_until(lambda: " alive=%d " % count in self.gossip(), "%d are alive" % count, LONG)
+
+    def declare(self, node, *names, **how):
+        ch = self.channel(address=node.address)
+        for name in names:
+            ch.declare(name, arguments=LOCAL, **how)
+        return ch
+
+    def test_follows_what_is_declared_and_deleted_anywhere(self):
+        self.declare(self.here, "a1", "a2", durable=True)
+        self.declare(self.there, "b1", "b2", durable=True)
+        ch = self.declare(self.third, "c1")
+        before = self.wait(5)
+        self.declare(self.there, "b1", durable=True)  # it is there already
+        ch.call("queue.delete", queue="a1")           # of another node
+        ch.call("queue.delete", queue="b2")
+        after = self.wait(3)
+        self.assertGreaterEqual(int(after["changes"]), int(before["changes"]) + 2)
+        self.declare(self.third, "a1")  # by its old name elsewhere
+        self.wait(4)
+        own = self.declare(self.here, "mine", exclusive=True)
+        self.wait(5)
+        own.conn.close()
+        self.wait(4)
+
+    def test_nodes_that_die_and_come_back_cost_it_nothing(self):
+        for n in self.cluster.nodes:
+            self.declare(n, "on-" + n.name, durable=True)
+        self.wait(3)
+        # One after the other, so that each time it may be the one that feeds.
+        for i, n in enumerate(self.cluster.nodes):
+            other = self.cluster.nodes[i - 1]
+            n.kill()
+            self.wait_alive(3)
+            self.declare(other, "while-%d" % i, durable=True)
+            self.wait(4 + i)
+            self.cluster.start([n]).wait_voters()
+            self.wait_alive(4)
+            self.wait(4 + i)
+        ch = self.channel(address=self.here.address)
+        for n in self.cluster.nodes:
+            self.cluster.wait_queues(["on-" + n.name], [self.here])
+            ch.call("queue.delete", queue="on-" + n.name)
+        self.wait(3)
+
+
 class Links(Seen):
     def link(self, node, name, peer, of="bulk"):
         return self.sum(self.metrics(node), "warren_link_" + name,
