@@ -67,7 +67,8 @@ void shard_journal_moved(struct shard *s)
     struct connection *c;
     if (ledger_is_behind(s->ledger))
         return;
-    mirror_links_go_on(s);
+    if (s->mirror_links != NULL)
+        mirror_links_go_on(s);
     if (TAILQ_EMPTY(&s->held) && !remote_is_used(s))
         return;
     remote_go_on(s);
