@@ -65,12 +65,12 @@ void shard_close_journal(struct shard *s)
 void shard_journal_moved(struct shard *s)
 {
     struct connection *c;
-    if (ledger_is_behind(s->ledger))
+    bool has_streams = s->mirror_links != NULL;
+    if ((TAILQ_EMPTY(&s->held) && !remote_is_used(s) && !has_streams) ||
+        ledger_is_behind(s->ledger))
         return;
-    if (s->mirror_links != NULL)
+    if (has_streams)
         mirror_links_go_on(s);
-    if (TAILQ_EMPTY(&s->held) && !remote_is_used(s))
-        return;
     remote_go_on(s);
     while ((c = TAILQ_FIRST(&s->held)) != NULL)
         connection_release(c);
