@@ -59,6 +59,9 @@ struct port_lane;
     X(connections_closed, "of them, ended")                                                        \
     X(channels_opened, "channels opened")                                                          \
     X(channels_closed, "channels ended")                                                           \
+    X(publishes_again, "copies of publishes that were sent again, to the next master of a queue")  \
+    X(publishes_expired, "copies of publishes for which no master came in time")                   \
+    X(publishes_kept_bytes, "octets of publishes to mirrored queues that are not answered yet")    \
     X(queues_declared, "queues declared, or found by a declaration")                               \
     X(queues_created, "queues made")                                                               \
     X(queues_deleted, "queues deleted")                                                            \

@@ -111,6 +111,12 @@
     X(CONNECTION_OUT, rabbitmq_connection_outgoing_bytes_total, COUNTER, "Octets to clients.")     \
     X(CHANNEL_UNACKED, rabbitmq_channel_messages_unacked, GAUGE, "Delivered, not acknowledged.")   \
     X(MESSAGE_MEMORY, warren_message_memory_bytes, GAUGE, "Octets of messages in memory.")         \
+    X(KEPT, warren_publishes_kept_bytes, GAUGE,                                                    \
+      "Octets of publishes to mirrored queues that are kept until they are answered.")             \
+    X(AGAIN, warren_publishes_sent_again_total, COUNTER,                                           \
+      "Copies of publishes that were sent again, to the next master of their queue.")              \
+    X(EXPIRED, warren_publishes_given_up_total, COUNTER,                                           \
+      "Copies of publishes for which no master came in time.")                                     \
     X(ACCEPTED, warren_sockets_accepted_total, COUNTER, "Sockets accepted for AMQP.")              \
     X(IN_BYTES, warren_ended_connections_received_bytes_total, COUNTER,                            \
       "Octets received on sockets that have ended.")                                               \
@@ -258,6 +264,9 @@ static void add_clients(struct stats_view *v, const struct mgmt_http *m,
 {
     add(v, FAMILY_SOCKETS, c->sockets_accepted - c->sockets_ended);
     add(v, FAMILY_ACCEPTED, c->sockets_accepted);
+    add(v, FAMILY_KEPT, c->publishes_kept_bytes);
+    add(v, FAMILY_AGAIN, c->publishes_again);
+    add(v, FAMILY_EXPIRED, c->publishes_expired);
     add(v, FAMILY_OPENED, c->connections_opened);
     add(v, FAMILY_CLOSED, c->connections_closed);
     add(v, FAMILY_CONNECTIONS, c->connections_opened - c->connections_closed);

@@ -22,7 +22,7 @@ struct remote_carry {
     uint64_t pid;
     TAILQ_HEAD(carry_asks, port_request) asks; /* wait for a master */
     struct loop_timer timer;
-    uint64_t told_expired; /* of the lane's, in the log */
+    uint64_t told_expired, told_again, told_bytes; /* of the lane's, in the log and the figures */
     bool is_looking;
 };
 
@@ -315,10 +315,22 @@ static void tell_expired(struct remote_carry *c)
     if (more == 0)
         return;
     c->told_expired = c->lane->expired;
+    shard_count(c->shard, publishes_expired, more);
     log_warn("remote", broker_name(c->shard->broker),
              "no master came for mirrored queues in time: publishes are given up shard=%u "
              "copies=%" PRIu64,
              c->shard->index, more);
+}
+
+static void count_figures(struct remote_carry *c)
+{
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < LANE_SIDES; i++)
+        bytes += c->lane->shares[i].octets;
+    shard_count(c->shard, publishes_kept_bytes, bytes - c->told_bytes);
+    shard_count(c->shard, publishes_again, c->lane->sent_again - c->told_again);
+    c->told_bytes = bytes;
+    c->told_again = c->lane->sent_again;
 }
 
 static void on_tick(void *arg)
@@ -358,6 +370,8 @@ void remote_carry_flush(struct shard *s)
 {
     struct remote_carry *c = s->remotes->carry;
     ask_all(c);
-    if (c->lane != NULL)
-        remote_lane_flush(c->lane);
+    if (c->lane == NULL)
+        return;
+    remote_lane_flush(c->lane);
+    count_figures(c);
 }

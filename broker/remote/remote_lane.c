@@ -88,9 +88,11 @@ static void uncount_copy(struct remote_lane *l, struct lane_queue *q, uint64_t o
     q->count--;
     s->octets -= octets;
     s->count--;
+    bool is_awaited = s->count == 0; /* by who counts what is kept */
     for (unsigned i = 0; i < LANE_SIDES; i++)
-        if (l->shares[i].charges.count != 0)
-            l->ops->soon(l->arg);
+        is_awaited = is_awaited || l->shares[i].charges.count != 0;
+    if (is_awaited && !l->is_ending)
+        l->ops->soon(l->arg);
 }
 
 /* Queues go from one side to the other with all that is kept for them: the sum is bounded, too. */
@@ -205,6 +207,7 @@ void remote_lane_free(struct remote_lane **lane)
     *lane = NULL;
     if (l == NULL)
         return;
+    l->is_ending = true;
     for (unsigned i = 0; i < LANE_SIDES; i++)
         remote_ring_fini(&l->shares[i].charges);
     struct lane_item *item = l->item;

@@ -91,6 +91,7 @@ struct lane_share {
 struct remote_lane {
     const struct lane_ops *ops;
     void *arg;
+    bool is_ending; /* nobody is told anything */
     uint64_t last_seq, last_ticket;
     uint64_t now_ms;
     struct lane_share shares[LANE_SIDES];

@@ -371,3 +371,20 @@ Test(remote_lane, over_the_bound_what_nobody_waits_for_is_forgotten_once_it_is_r
     cr_expect(eq(str, w->told, ""));
     close_world(w);
 }
+
+/* Its owner's loop has ended by then. */
+Test(remote_lane, nobody_is_told_of_its_end)
+{
+    struct lane_world *w = open_world();
+    publish(w, 1);
+    publish_to(w, 2, 10, 3);
+    remote_lane_on_taken(w->lane, me.connection, 77);
+    w->soon = 0;
+    w->sent[0] = '\0';
+    remote_lane_free(&w->lane);
+    cr_expect(eq(uint, w->soon, 0));
+    cr_expect(eq(u64, w->dropped, 2));
+    cr_expect(eq(u64, w->relieved, 0));
+    is(w, "", "");
+    mem_free(w);
+}
