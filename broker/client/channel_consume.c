@@ -356,10 +356,8 @@ static void on_consumed(struct channel *ch, const struct port_request *r)
     bool nowait = ch->pending.nowait;
     ch->pending.consumer = NULL;
     channel_done(ch);
-    cc->where = r->where; /* its master may be another one by now */
+    cc->where = r->where; /* it may have been asked again elsewhere: there it is settled with */
     cc->timeout_ms = r->consumer_timeout_ms;
-    cc->where =
-        r->where; /* it may have been asked again elsewhere: what it gets is settled there */
     if (r->verdict != PORT_OK) {
         forget(ch, cc);
         refuse_by_verdict(ch, r->qid, AMQP_BASIC_CONSUME, r->verdict);
