@@ -274,7 +274,7 @@ static void on_found(struct mgmt_ask *a, void *arg)
     const struct mgmt_queue *f = mgmt_ask_queue_list(a, &count);
     for (size_t i = 0; i < count; i++) {
         const struct meta_queue *q = meta_queue_get(v, f[i].qid);
-        if (q == NULL || (!f[i].found && meta_queue_master(v, q) == broker_node(l->ctl->broker)))
+        if (q == NULL || !mgmt_is_shown(l->ctl->broker, v, q, f[i].found))
             continue;
         struct ctl_row out;
         struct row r = { l->ctl, v, q, &f[i], &out };

@@ -73,6 +73,11 @@ json_t *mgmt_cluster_name(const struct mgmt_http *m);
 /* A node's name, and this one's for what no table knows; lent as metadata is. */
 struct slice mgmt_node_name(const struct mgmt_http *m, uint16_t node);
 
+/* One that its shard here has not is being deleted; unless it is mirrored, and this node is not yet
+ * the master that it is to be, or must not be because it has lost some of it. */
+bool mgmt_is_shown(const struct broker *b, const struct meta_version *v, const struct meta_queue *q,
+                   bool is_found);
+
 /* Has a classic queue mirrors, or is it to have some? */
 bool mgmt_is_mirrored(const struct meta_version *v, const struct meta_queue *q);
 

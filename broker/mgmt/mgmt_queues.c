@@ -150,6 +150,14 @@ bool mgmt_is_mirrored(const struct meta_version *v, const struct meta_queue *q)
     return !meta_queue_is_quorum(q) && (p.count > 1 || rule.mode != META_MIRROR_NONE);
 }
 
+bool mgmt_is_shown(const struct broker *b, const struct meta_version *v, const struct meta_queue *q,
+                   bool is_found)
+{
+    struct meta_placement p;
+    meta_placement_of(v, q, &p);
+    return is_found || p.master != broker_node(b) || meta_placement_cohort(&p) != 0;
+}
+
 bool mgmt_is_mirror(const struct meta_version *v, const struct meta_replica *r, bool in_sync)
 {
     const struct meta_node *n = meta_node_get(v, r->node);
@@ -286,7 +294,7 @@ static json_t *render(struct mgmt_source *source, uint32_t row, uint32_t nth)
     const struct meta_version *v = broker_meta(s->m->broker);
     const struct meta_queue *q = meta_queue_get(v, s->rows[row].qid);
     const struct mgmt_queue *f = &s->fetched[nth];
-    if (q == NULL || (!f->found && meta_queue_master(v, q) == broker_node(s->m->broker)))
+    if (q == NULL || !mgmt_is_shown(s->m->broker, v, q, f->found))
         return NULL;
     return f->found ? queue(s->m, v, q, f) : queue_without(s->m, v, q);
 }
@@ -395,7 +403,7 @@ static void reply_one(struct mgmt_call *c, const struct mgmt_ask *clients)
     const struct mgmt_queue *f = c->data;
     const struct meta_version *v = mgmt_meta(c);
     const struct meta_queue *q = meta_queue_get(v, f->qid);
-    if (q == NULL || (!f->found && meta_queue_master(v, q) == broker_node(c->m->broker))) {
+    if (q == NULL || !mgmt_is_shown(c->m->broker, v, q, f->found)) {
         mgmt_not_found(c);
         return;
     }
