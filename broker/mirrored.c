@@ -235,12 +235,12 @@ static bool is_to_lead(const struct shard *s, const struct meta_version *v,
            p->state != META_PLACED_DAMAGED;
 }
 
-/* False: it is not in the metadata. */
+/* False: it is not in the metadata; or the node is taken down, and leads nothing. */
 static bool look(const struct shard *s, uint64_t qid, struct wanted *out)
 {
     const struct meta_version *v = broker_meta(s->broker);
     const struct meta_queue *q = meta_queue_get(v, qid);
-    if (q == NULL)
+    if (q == NULL || s->store == NULL)
         return false;
     meta_placement_of(v, q, &out->p);
     out->role = meta_placement_role(&out->p, broker_node(s->broker));
