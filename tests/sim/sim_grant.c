@@ -117,7 +117,7 @@ static void start(struct world *w, uint16_t node)
     n->inc++;
     uint64_t back = 1 + sg_below(w, sg_below(w, 2) == 0 ? 20 : n->applied + 1);
     n->applied = n->inc == 1 ? 1 : n->applied - sg_below(w, n->applied < back ? n->applied : back);
-    if (w->chance.deaf != 0 && sg_below(w, 3) == 0)
+    if (w->chance.deaf != 0 && !w->is_healed && sg_below(w, 3) == 0)
         deafen(w, n);
     n->core = grant_new(node, n->inc, n->applied, n->inc == 1, sg_clock_of(w, n));
     n->board = grant_board_new();
