@@ -10,6 +10,7 @@ from harness.cluster import Cluster
 from harness.waits import LONG, SCALE, wait_until
 
 TARGETS = ("broker",)
+FIRST = True
 BARE = True
 LOCAL = {"x-queue-master-locator": "client-local"}
 ANSWER_S = 10 * SCALE  # a node that hangs is passed over before that

@@ -7,6 +7,7 @@ from harness.cluster import Cluster
 from harness.waits import LONG, wait_until
 
 TARGETS = ("broker",)
+FIRST = True
 LOCAL = {"x-queue-master-locator": "client-local"}
 
 

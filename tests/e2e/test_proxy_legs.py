@@ -14,6 +14,7 @@ from harness.proxy_view import command, stats, wait_status
 from harness.waits import SCALE, Deadline, wait_until
 
 TARGETS = ("proxy",)
+FIRST = True
 
 
 def legs(proxy):

@@ -9,6 +9,7 @@ from harness.servers import Rabbit
 from harness.waits import LONG, wait_until
 
 TARGETS = ("broker", "rabbitmq")
+FIRST = True
 THREADS = True
 
 PERSISTENT = {"delivery_mode": 2}

@@ -13,6 +13,7 @@ from harness.servers import Rabbit, is_instrumented
 from harness.waits import LONG, wait_until
 
 TARGETS = ("broker", "rabbitmq")
+FIRST = True
 THREADS = True
 
 SHUTDOWN = "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'"
