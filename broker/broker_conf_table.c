@@ -96,10 +96,9 @@ static const struct conf_directive directives[] = {
               "one. A node that knows its cluster does not need them." },
     { KEY(cluster, "failover-mode"), AT(cluster.failover_mode), .type = CONF_CHOICE,
       .choices = "transparent|cancel", .fallback = "transparent",
-      .help =
-          "What a consumer notices when its queue moves to another node. transparent: "
-          "nothing but a pause. cancel: basic.cancel, for programs written for RabbitMQ's way. Has "
-          "no effect yet: queues have no mirrors to move to." },
+      .help = "What a consumer notices when another node becomes the master of its mirrored queue. "
+              "transparent: nothing but a pause. cancel: basic.cancel, for programs written for "
+              "RabbitMQ's way." },
     { KEY(cluster, "minority-close-after"), AT(cluster.minority_close_after_ms),
       .type = CONF_DURATION, .fallback = "30s",
       .help =
