@@ -1,0 +1,50 @@
+"""Clients of a mirrored queue whose master is moved, with all nodes up: nobody notices."""
+
+from harness.waits import LONG, wait_until
+from test_cluster_failover import Failover, numbered
+
+TARGETS = ("broker",)
+
+
+class Moves(Failover):
+    def master(self, queue):
+        for line in self.ctl(self.b, "list_queues", "name", "pid").splitlines():
+            name, pid = (line.split("\t") + [""])[:2]
+            if name == queue:
+                return pid.strip("<>").rsplit(".", 3)[0]
+        return None
+
+    def move(self, queue, node):
+        self.ctl(self.b, "move_master", queue, node.node)
+        wait_until(lambda: self.master(queue) == node.node, "another master", LONG)
+
+    def test_publishers_follow_it(self):
+        self.declared("m")
+        channels = [self.confirming(n) for n in self.cluster.nodes]
+        for round_number, to in enumerate((self.b, self.c, self.a)):
+            for i, ch in enumerate(channels):
+                self.publish(ch, "m", [b"%d-%d" % (i, n) for n in
+                                       range(round_number * 200, round_number * 200 + 200)])
+            self.move("m", to)
+        for ch in channels:
+            self.await_confirms(ch, 600)
+        got = self.at(self.b).get_all("m")
+        for i in range(3):
+            mine = [m for m in got if m.startswith(b"%d-" % i)]
+            self.assertEqual(mine, [b"%d-%d" % (i, n) for n in range(600)])
+
+    def test_consumers_follow_it(self):
+        self.declared("m")
+        publisher = self.confirming(self.b)
+        consuming = [self.at(n) for n in self.cluster.nodes]
+        for ch in consuming:
+            ch.call("basic.qos", prefetch_count=5)
+            ch.consume("m")
+        seen, sent = set(), 0
+        for to in (self.b, self.c, self.a, self.b):
+            self.publish(publisher, "m", numbered(sent, sent + 60))
+            self.move("m", to)
+            sent += 60
+            self.consume_all(consuming, set(numbered(0, sent)), seen)
+        self.await_confirms(publisher, sent)
+        self.assertEqual(self.at(self.c).get_all("m"), [])
