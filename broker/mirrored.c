@@ -537,7 +537,7 @@ void mirrored_begins_anew(struct hosted *h)
 
 /* All positions that were given and at which nothing is were said to be settled: of a copy that is
  * being compared some may come yet. */
-uint32_t mirrored_carry(struct hosted *h)
+uint32_t mirrored_carry(struct hosted *h, size_t *bytes)
 {
     struct mirrored_queue *mq = h->mirrored;
     if (mq == NULL)
@@ -548,6 +548,7 @@ uint32_t mirrored_carry(struct hosted *h)
         history = &mq->lead->history;
     else if (mq->copy != NULL)
         history = &mq->copy->history;
+    *bytes = RECORD_EPOCH_ROOM(0) + mirror_history_size(history, true);
     return copy_write_history(h, history) != 0 ? h->mover.state_seg : 0;
 }
 

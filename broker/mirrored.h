@@ -105,9 +105,9 @@ void mirrored_restore(struct hosted *h, const struct recovered_queue *found);
 /* ...or nothing was, and what an earlier life may have left in the journal is to be void. */
 void mirrored_begins_anew(struct hosted *h);
 
-/* What older segments say of it is said anew, for they go: its history. Returns the segment; 0:
- * there is none. */
-uint32_t mirrored_carry(struct hosted *h);
+/* What older segments say of it is said anew, for they go: its history. Returns the segment, *bytes
+ * is what it takes; 0: there is none. */
+uint32_t mirrored_carry(struct hosted *h, size_t *bytes);
 
 /* It is about to be freed, without consumers. Nothing, if it was never placed. */
 void mirrored_forget(struct hosted *h);

@@ -9,7 +9,8 @@
 #include "io/clock.h"
 #include "larges.h"
 #include "marks.h"
-#include "model/queue_copy.h"
+#include "mirrored.h"
+#include "mover_anew.h"
 #include "pager.h"
 #include "store/large.h"
 
@@ -201,59 +202,6 @@ static bool is_alive(const struct mover *m, const struct store_ask *ask,
     return h != NULL && queue_at(&h->queue, it->qseq, (struct place){ ask->segs[0], it->offset });
 }
 
-/* How often they were returned by now: what the journal says of that stands before the record, and
- * does not count for one that came again. True: one of them was. */
-static bool count_returns(const struct mover *m, struct msg_target *targets, unsigned count)
-{
-    bool any = false;
-    for (unsigned i = 0; i < count; i++) {
-        struct queue_item now;
-        struct qwant want;
-        struct hosted *h = hosted_of(m, targets[i].qid);
-        enum qhead at = queue_look(&h->queue, targets[i].qseq, &now, &want);
-        if (at == QHEAD_HERE || at == QHEAD_ABSENT) /* those in runs never were */
-            targets[i].returns = now.returns;
-        any = any || targets[i].returns != 0;
-    }
-    return any;
-}
-
-/* Append the record anew, with these targets. */
-static struct place append_anew(struct mover *m, const struct store_ask *ask, uint32_t offset,
-                                struct msg_target *targets, unsigned count)
-{
-    struct record r;
-    struct msg_record was;
-    struct place old = { ask->segs[0], offset };
-    bool is_good = record_cut(ask->bytes, ask->header, offset, &r) == RECORD_CUT_OK &&
-                   r.type == RECORD_MSG && record_read_msg(&r, &was);
-    CHECK(is_good); /* the store has read it a moment ago */
-    unsigned flags =
-        was.flags & (MSG_TRANSIENT | MSG_EXPIRES | MSG_RETURNS | MSG_LARGE | MSG_AGAIN);
-    /* "Moved" says that a large one's file is there. */
-    if ((was.flags & MSG_LARGE) == 0 || larges_is_safe(m->shard->larges, old) ||
-        MUTATION(LARGE_MOVED_AS_SAFE))
-        flags |= MSG_MOVED;
-    if ((flags & MSG_AGAIN) != 0 && count_returns(m, targets, count))
-        flags |= MSG_RETURNS;
-    if (MUTATION(AGAIN_NOT_MOVED))
-        flags &= ~(unsigned)MSG_AGAIN;
-    uint8_t *head = mem_alloc(RECORD_MSG_ROOM(count));
-    size_t head_bytes =
-        record_put_msg_of(head, flags, (was.flags & MSG_PRODUCER) != 0 ? &was.producer : NULL,
-                          targets, count, was.names.len, was.props_bytes, (size_t)was.body_bytes);
-    uint8_t id[8];
-    struct slice parts[4] = { slice_of(head, head_bytes), was.names, was.props, was.body };
-    if ((flags & MSG_LARGE) != 0) {
-        record_put_large_id(id, was.large_id);
-        parts[2] = slice_of(id, sizeof id);
-        parts[3] = slice_of("", 0);
-    }
-    struct place place = journal_append(store_journal(store_of(m)), parts, 4, JOURNAL_LAZY, NULL);
-    mem_free(head);
-    return place;
-}
-
 static void set_places(struct mover *m, struct place from, struct place to,
                        const struct msg_target *targets, unsigned count, uint64_t body_bytes)
 {
@@ -286,7 +234,7 @@ static size_t move_record(struct mover *m, const struct store_ask *ask)
     }
     if (count == 0)
         return 0;
-    struct place to = append_anew(m, ask, first->offset, targets, count);
+    struct place to = mover_append_anew(m->shard, ask, first->offset, targets, count);
     if (place_is_none(to))
         return 0; /* the journal has failed: the node ends */
     set_places(m, (struct place){ ask->segs[0], first->offset }, to, targets, count,
@@ -438,6 +386,18 @@ static void append_returns(struct mover *m, struct hosted *h)
     mem_free(room);
 }
 
+/* Of a queue that other nodes hold, too: where its messages come from and what was cut off, which
+ * also says up to which number each producer's have been here. Before what is settled: while it is
+ * being cut off messages go that its history does not know any more, and rather are those there
+ * again than their numbers without them. */
+static uint32_t carry_history(struct mover *m, struct hosted *h)
+{
+    size_t bytes = 0;
+    uint32_t seg = MUTATION(EPOCH_NOT_CARRIED) ? 0 : mirrored_carry(h, &bytes);
+    m->carried_bytes += bytes;
+    return seg;
+}
+
 static void expand_sparse(struct mover *m, uint64_t qid, const struct qrun *run);
 
 enum carried { CARRIED, CARRY_LATER, CARRY_READS };
@@ -454,21 +414,25 @@ static enum carried carry(struct mover *m, struct hosted *h)
         return CARRY_READS;
     }
     queue_each_returned(&h->queue, add_return, m);
-    uint32_t seg = append_settled(m, h);
+    uint32_t seg = carry_history(m, h);
+    uint32_t settled_seg = append_settled(m, h);
     append_returns(m, h);
+    seg = seg != 0 ? seg : settled_seg;
     if (seg != 0)
         h->mover.carried_seg = seg;
     return CARRIED;
 }
 
 /* Nothing that was said of the queue's messages matters any more, but its marks speak of those to
- * come as well. */
+ * come as well, and so do its epochs and the numbers of producers. */
 static void carry_marks(struct mover *m, struct hosted *h, uint32_t seg)
 {
     if (!h->book.durable || h->mover.carried_seg > seg)
         return;
     m->range_count = 0;
-    uint32_t to = append_settled(m, h);
+    uint32_t to = carry_history(m, h);
+    uint32_t settled_seg = append_settled(m, h);
+    to = to != 0 ? to : settled_seg;
     if (to != 0)
         h->mover.carried_seg = to;
 }

@@ -2,10 +2,10 @@
  * mover: a shard's part in giving up segments of the journal.
  *
  * Asked by the store (struct store_ask) it appends what is alive in a segment anew, and carries
- * what a segment says of queues (what is settled, how far was handed out, how often returned) to
- * the journal's end: one statement of each queue's state that makes all older ones superfluous. For
- * that it knows which segments have such statements of which queue. Bounded work a turn. On the
- * shard's thread.
+ * what a segment says of queues (what is settled, how far was handed out, how often returned,
+ * epochs and numbers of producers) to the journal's end: one statement of each queue's state that
+ * makes all older ones superfluous. For that it knows which segments have such statements of which
+ * queue. Bounded work a turn. On the shard's thread.
  */
 #ifndef WARREN_MOVER_H
 #define WARREN_MOVER_H
@@ -21,7 +21,7 @@ struct shard;
 struct mover_queue {
     uint32_t first_seg; /* segments between these may hold messages of it; 0: none does */
     uint32_t last_seg;
-    uint32_t state_seg; /* the last that has SETTLE or RETURNS of it */
+    uint32_t state_seg; /* the last that has a state of it, see recover.h */
     uint32_t
         carried_seg; /* everything said in segments before this is said again there, or later */
 };
@@ -33,7 +33,7 @@ void mover_free(struct mover **m);
 
 void mover_on_ask(struct mover *m, struct store_ask *ask);
 
-/* SETTLE or RETURNS of the queue were appended there; a message of it was. */
+/* SETTLE, RETURNS, EPOCH or MSG_PRODUCER of the queue were appended there; a message of it was. */
 void mover_note_state(struct hosted *h, uint32_t seg);
 static inline void mover_note_message(struct mover_queue *q, uint32_t seg)
 {
