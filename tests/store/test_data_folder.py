@@ -5,8 +5,9 @@ import shutil
 
 from harness import procs
 from harness.case import Case
+from harness.cluster import Cluster
 from harness.servers import BROKER_BIN, Broker
-from harness.waits import LONG
+from harness.waits import LONG, wait_until
 from kit import Publisher, SmallDisk, drain, node_folder
 
 TARGETS = ("broker",)
@@ -128,6 +129,45 @@ class Refusals(Base):
         shutil.copytree(node_folder(b), node_folder(other),
                         ignore=shutil.ignore_patterns("*.sock", "*.pid"))
         self.refused(other, r"belongs to the node .rabbit1@localhost", r"hare@localhost")
+
+
+class MirroredQueue(Base):
+    seconds = 150
+
+    def setUp(self):
+        super().setUp()
+        self.cluster = Cluster(self.folder("cluster"), 2,
+                               conf={"node": {"threads": "1"}, "store": {"segment-size": "1M"}})
+        for n in self.cluster.nodes:
+            self.own(n)
+        self.cluster.start().wait_voters()
+
+    def mirrored(self, node):
+        """A queue that both hold, each in sync with the other."""
+        self.assertEqual(node.ctl("-q", "set_policy", "ha", "^m",
+                                  '{"ha-mode":"all","ha-sync-mode":"automatic"}').returncode, 0)
+        ch = self.connect(address=node.address).channel()
+        ch.declare("m", durable=True, arguments={"x-queue-master-locator": "client-local"})
+        ch.conn.close()
+        wait_until(lambda: "@" in node.ctl("-q", "list_queues", "synchronised_slave_pids").stdout,
+                   "m to be in sync on both", LONG)
+
+    def test_its_epoch_outlives_the_segment_that_says_it(self):
+        node = self.cluster.nodes[0]
+        self.mirrored(node)
+        first = {n.name: set(self.segments(n)) for n in self.cluster.nodes}
+        p = Publisher(node.address, "m", size=30000)
+        while any(first[n.name] & set(self.segments(n)) for n in self.cluster.nodes):
+            p.publish(50)
+            p.wait_confirmed()
+            drain(node.address, "m")
+        p.close()
+        for n in self.cluster.nodes:
+            n.kill()
+        for n in self.cluster.nodes:
+            status, said = self.check_store(n)
+            self.assertEqual(status, 0, said)
+            self.assertIn("epochs: of 1 queues", said)
 
 
 class CheckStore(Base):
