@@ -379,7 +379,9 @@ Test(mirrored, a_queue_gets_mirrors_while_it_is_used)
     house_decide(&h, lasting(q_declare("single"))); /* where there are the fewest */
     struct hosted *q = house_queue(&h, "single");
     cr_assert(q != NULL && q->mirrored == NULL);
-    struct message *m = message_new(S(""), S("single"), slice_of("", 2), S("body"), true);
+    static const uint8_t none[] = { 0, 0 };
+    struct message *m =
+        message_new(S(""), S("single"), slice_of(none, sizeof none), S("body"), true);
     shard_message_made(h.s, m);
     struct queue_put put;
     cr_assert(eq(int, queue_publish(&q->queue, &m, 0, &put), QUEUE_KEPT));
