@@ -470,3 +470,40 @@ static void on_too_few(void *arg)
     }
     loop_timer_start(&l->few_timer, next_ms);
 }
+
+/* ---- an operator's word ---- */
+
+bool mirrored_is_syncing(const struct hosted *h, uint64_t *sent)
+{
+    *sent = 0;
+    if (!mirrored_is_lead(h->mirrored))
+        return false;
+    const struct mirror_queue *q = h->mirrored->lead;
+    bool is_syncing = false;
+    for (unsigned i = 0; i < q->pair_count; i++) {
+        struct mirror_progress p;
+        mirror_queue_progress(q, i, &p);
+        is_syncing = is_syncing || p.is_syncing;
+        *sent += p.is_syncing ? p.said : 0;
+    }
+    return is_syncing;
+}
+
+bool mirrored_sync(struct hosted *h)
+{
+    if (!mirrored_is_lead(h->mirrored) || h->mirrored->lead->pair_count == 0)
+        return false;
+    mirror_master_sync(h->shard->mirrored->m, h->mirrored->lead);
+    mirror_links_soon(h->shard);
+    return true;
+}
+
+bool mirrored_cancel_sync(struct hosted *h)
+{
+    uint64_t sent;
+    if (!mirrored_is_syncing(h, &sent))
+        return false;
+    mirror_master_cancel_sync(h->shard->mirrored->m, h->mirrored->lead);
+    mirror_links_soon(h->shard);
+    return true;
+}

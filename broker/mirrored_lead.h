@@ -112,6 +112,19 @@ MUST_CHECK bool mirrored_lead_fence(struct shard *s, uint64_t lsn, struct mail *
  * hosted_loaded tells when. After ledger_expect_out. */
 MUST_CHECK bool mirrored_lead_marks_are_safe(struct hosted *h);
 
+/* ---- an operator's word -------------------------------------------------------------------------
+ */
+
+/* All mirrors that lack something are to get it, whatever the policy says; or no more of it. False:
+ * the queue has no mirrors here, or nothing is being sent to any. */
+bool mirrored_sync(struct hosted *h);
+/* Is a mirror being sent what it lacks, and how many messages have mirrors been sent? */
+bool mirrored_is_syncing(const struct hosted *h, uint64_t *sent);
+bool mirrored_cancel_sync(struct hosted *h);
+
+/* ---- the end ------------------------------------------------------------------------------------
+ */
+
 /* The journal is closed: nobody is told anything any more, but who waits goes on. */
 void mirrored_leads_stop(struct shard *s);
 

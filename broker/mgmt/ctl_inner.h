@@ -44,6 +44,7 @@ typedef void (*ctl_fn)(struct ctl *c, struct http_request *r, json_t *args);
     X(add_user)                                                                                    \
     X(add_vhost)                                                                                   \
     X(authenticate_user)                                                                           \
+    X(cancel_sync_queue)                                                                           \
     X(change_cluster_node_type)                                                                    \
     X(change_password)                                                                             \
     X(change_vhost)                                                                                \
@@ -103,6 +104,7 @@ typedef void (*ctl_fn)(struct ctl *c, struct http_request *r, json_t *args);
     X(status)                                                                                      \
     X(stop)                                                                                        \
     X(stop_cluster)                                                                                \
+    X(sync_queue)                                                                                  \
     X(update_cluster_nodes)                                                                        \
     X(stop_app)                                                                                    \
     X(suspend_listeners)

@@ -5,6 +5,7 @@
 #include "mgmt/mgmt_effective.h"
 #include "mgmt/mgmt_inner.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 /* A queue, within a turn. */
@@ -205,6 +206,18 @@ static void put_effective_policy_definition(const struct row *r)
     json_decref(o);
 }
 
+/* {syncing, messages so far}, as RabbitMQ has it. */
+static void put_state(const struct row *r)
+{
+    char room[64];
+    struct text t = text_over(room, sizeof room);
+    if (r->f->found && r->f->syncing)
+        text_put(&t, "{syncing, %" PRIu64 "}", r->f->sync_messages);
+    else
+        text_str(&t, r->f->found ? "running" : "down");
+    ctl_row_slice(r->out, text_view(&t));
+}
+
 BOOLEAN(durable, r->q->durable)
 BOOLEAN(auto_delete, r->q->auto_delete)
 BOOLEAN(exclusive, r->q->owner != 0)
@@ -226,7 +239,6 @@ NUMBER(disk_reads, r->f->disk_reads)
 NUMBER(disk_writes, r->f->disk_writes)
 NUMBER(consumers, r->f->consumers)
 NUMBER(memory, r->f->memory_bytes)
-WORD(state, r->f->found ? "running" : "down")
 WORD(type, meta_queue_is_quorum(r->q) ? "quorum" : "classic")
 
 static const char *const names[] = {

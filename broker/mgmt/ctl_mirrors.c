@@ -1,15 +1,19 @@
 /* Where queues are among the nodes, and where an operator wants them: find_queue, move_master,
- * force_promote, rebalance. */
+ * force_promote, sync_queue, cancel_sync_queue, rebalance. */
 #include "amqp/amqp_spec.h"
 #include "base/mem.h"
 #include "cluster/cluster.h"
 #include "cluster/meta_items.h"
 #include "cluster/meta_node.h"
 #include "control.h"
+#include "hosted.h"
+#include "io/mailbox.h"
 #include "mgmt/ctl_change.h"
 #include "mgmt/ctl_peers.h"
 #include "mgmt/mgmt_inner.h"
 #include "mgmt/mgmt_json.h"
+#include "mirrored_lead.h"
+#include "shard.h"
 
 static bool queue_of(struct ctl *c, struct http_request *r, const json_t *args,
                      const struct meta_queue **out)
@@ -222,6 +226,81 @@ void ctl_serve_force_promote(struct ctl *c, struct http_request *r, json_t *args
     cmd.force_promote.node = n->node;
     cmd.force_promote.epoch = p.epoch;
     send(c, r, q, n->node, &cmd);
+}
+
+/* ---- what mirrors lack ---- */
+
+/* Asked of the queue's shard, where its master is. */
+struct syncing {
+    struct mail mail;
+    struct ctl *ctl;
+    struct http_request *request;
+    struct shard *shard;
+    uint64_t qid;
+    bool is_cancel;
+    bool is_done;
+};
+
+static void on_synced(struct mail *mail)
+{
+    struct syncing *y = CONTAINER_OF(mail, struct syncing, mail);
+    if (y->is_cancel) {
+        json_t *o = json_object();
+        mgmt_json_put_bool(o, "was_syncing", y->is_done);
+        ctl_reply(y->request, o);
+    } else if (y->is_done) {
+        ctl_done(y->request);
+    } else {
+        ctl_refuse(y->request, "refused", "not_mirrored");
+    }
+    mem_free(y);
+}
+
+static void on_sync(struct mail *mail)
+{
+    struct syncing *y = CONTAINER_OF(mail, struct syncing, mail);
+    struct hosted *h = shard_hosted(y->shard, y->qid);
+    if (h != NULL)
+        y->is_done = y->is_cancel ? mirrored_cancel_sync(h) : mirrored_sync(h);
+    y->mail.fn = on_synced;
+    mailbox_post(y->ctl->loop, &y->mail);
+}
+
+static void sync_queue(struct ctl *c, struct http_request *r, const char *command, json_t *args)
+{
+    const struct meta_version *v = broker_meta(c->broker);
+    const struct meta_queue *q;
+    struct meta_refusal why;
+    if (!queue_of(c, r, args, &q))
+        return;
+    uint16_t master = meta_queue_master(v, q);
+    if (!meta_queue_is_at_hand(v, q, &why)) {
+        ctl_refuse(r, "refused", why.text);
+    } else if (master != broker_node(c->broker) && ctl_is_local(r)) {
+        ctl_refuse(r, "try_again", "the queue is on its way to another node: try again");
+    } else if (master != broker_node(c->broker)) {
+        ctl_forward(c, r, master, command, args);
+    } else {
+        struct syncing *y = mem_zalloc(sizeof *y);
+        *y = (struct syncing){ { NULL, on_sync },
+                               c,
+                               r,
+                               broker_shard(c->broker, q->shard),
+                               q->qid,
+                               slice_is(slice_str(command), "cancel_sync_queue"),
+                               false };
+        mailbox_post(y->shard->loop, &y->mail);
+    }
+}
+
+void ctl_serve_sync_queue(struct ctl *c, struct http_request *r, json_t *args)
+{
+    sync_queue(c, r, "sync_queue", args);
+}
+
+void ctl_serve_cancel_sync_queue(struct ctl *c, struct http_request *r, json_t *args)
+{
+    sync_queue(c, r, "cancel_sync_queue", args);
 }
 
 /* ---- rebalance ---- */

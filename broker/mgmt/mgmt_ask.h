@@ -24,6 +24,8 @@ struct mgmt_queue {
     uint16_t node;  /* asked: where it lives */
     uint32_t shard; /* asked: there, if that is this node */
     bool found;     /* else it has gone meanwhile */
+    bool syncing;   /* a mirror is being sent old messages; so many were: */
+    uint64_t sync_messages;
     bool exclusive; /* has an exclusive consumer */
     uint32_t consumers;
     uint64_t ready;

@@ -5,6 +5,7 @@
 #include "hosted.h"
 #include "io/tls_about.h"
 #include "mgmt/mgmt_ask_inner.h"
+#include "mirrored_lead.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +68,7 @@ static void look_at_queue(struct shard *s, struct mgmt_queue *out)
     out->memory_bytes = disk.memory_bytes;
     const struct qcount *ready = &q->store.counts.ready;
     const struct qcount *out_now = &q->store.counts.out;
+    out->syncing = mirrored_is_syncing(h, &out->sync_messages) && out->sync_messages != 0;
     out->exclusive = q->has_exclusive;
     out->consumers = q->consumer_count;
     out->ready = ready->count;

@@ -2,12 +2,16 @@
 #include "base/mem.h"
 #include "cluster/cluster.h"
 #include "cluster/meta_mirrors.h"
+#include "hosted.h"
 #include "io/clock.h"
+#include "io/mailbox.h"
 #include "mgmt/mgmt_access.h"
 #include "mgmt/mgmt_definitions.h"
 #include "mgmt/mgmt_effective.h"
 #include "mgmt/mgmt_inner.h"
 #include "mgmt/mgmt_shard.h"
+#include "mirrored_lead.h"
+#include "shard.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -214,7 +218,9 @@ static json_t *queue(const struct mgmt_http *m, const struct meta_version *v,
     json_t *o = json_object();
     struct slice node = mgmt_node_name(m, meta_queue_master(v, q));
     put_definition(o, v, q);
-    mgmt_json_put_str(o, "state", "running");
+    mgmt_json_put_str(o, "state", f->syncing ? "syncing" : "running");
+    if (f->syncing)
+        mgmt_json_put_u64(o, "sync_messages", f->sync_messages);
     mgmt_json_put(o, "node", mgmt_json_text(node));
     mgmt_effective_put(o, meta_policy_of_queue(v, q), meta_operator_policy_of_queue(v, q));
     mgmt_json_put_u64(o, "consumers", f->consumers);
@@ -538,16 +544,47 @@ void mgmt_serve_queue_purge(struct mgmt_call *c)
         mgmt_shard_ask(c, q, &(struct port_request){ .op = PORT_PURGE }, on_purged);
 }
 
-/* Mirrors of one node's queues are always in sync. */
+/* For the queue's shard. */
+struct sync_notice {
+    struct mail mail;
+    struct shard *shard;
+    uint64_t qid;
+    bool is_cancel;
+};
+
+/* As RabbitMQ: where there is nothing to do, that is no error. */
+static void on_sync(struct mail *mail)
+{
+    struct sync_notice *n = CONTAINER_OF(mail, struct sync_notice, mail);
+    struct hosted *h = shard_hosted(n->shard, n->qid);
+    if (h != NULL && n->is_cancel)
+        mirrored_cancel_sync(h);
+    else if (h != NULL)
+        mirrored_sync(h);
+    mem_free(n);
+}
+
+static void sync_mirrors(struct mgmt_call *c, const struct meta_queue *q, bool is_cancel)
+{
+    if (mgmt_forwarded_home(c, q))
+        return;
+    struct sync_notice *n = mem_zalloc(sizeof *n);
+    *n = (struct sync_notice){
+        { NULL, on_sync }, broker_shard(c->m->broker, q->shard), q->qid, is_cancel
+    };
+    mailbox_post(n->shard->loop, &n->mail);
+    mgmt_reply_empty(c, 204);
+}
+
 void mgmt_serve_queue_actions(struct mgmt_call *c)
 {
     static const char *const needed[] = { "action", NULL };
     struct slice action = { NULL, 0 };
-    if (named(c) == NULL || !mgmt_read_body_with(c, needed) ||
-        !mgmt_member_text(c, "action", &action))
+    const struct meta_queue *q = named(c);
+    if (q == NULL || !mgmt_read_body_with(c, needed) || !mgmt_member_text(c, "action", &action))
         return;
     if (slice_is(action, "sync") || slice_is(action, "cancel_sync")) {
-        mgmt_reply_empty(c, 204);
+        sync_mirrors(c, q, slice_is(action, "cancel_sync"));
         return;
     }
     json_t *o = json_object();

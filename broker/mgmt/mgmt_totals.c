@@ -65,8 +65,11 @@ void mgmt_totals_add(struct mgmt_totals *to, const struct mgmt_totals *more)
 
 /* ---- on a shard ---- */
 
+/* What mirrors other nodes' queues is theirs to count. */
 static void add_queue(struct sums *s, const struct hosted *h)
 {
+    if (!hosted_leads(h))
+        return;
     const struct queue *q = &h->queue;
     const struct qcount *ready = &q->store.counts.ready;
     const struct qcount *out = &q->store.counts.out;

@@ -114,6 +114,7 @@ bool mgmt_wire_take_question(struct slice in, struct mgmt_wire_question *out)
     U(persistent)                                                                                  \
     U(persistent_bytes)                                                                            \
     U(paged_out)                                                                                   \
+    U(sync_messages)                                                                               \
     U(paged_out_bytes)                                                                             \
     U(disk_reads)                                                                                  \
     U(disk_writes)                                                                                 \
@@ -125,7 +126,13 @@ bool mgmt_wire_take_question(struct slice in, struct mgmt_wire_question *out)
     U(head_timestamp)                                                                              \
     U(lone)
 
-enum { QUEUE_FOUND = 1, QUEUE_EXCLUSIVE = 2, QUEUE_TIMESTAMP = 4, QUEUE_LONE_ACTIVE = 8 };
+enum {
+    QUEUE_FOUND = 1,
+    QUEUE_EXCLUSIVE = 2,
+    QUEUE_TIMESTAMP = 4,
+    QUEUE_LONE_ACTIVE = 8,
+    QUEUE_SYNCING = 16,
+};
 
 static uint64_t age_of(uint64_t at_ms, uint64_t now_ms)
 {
@@ -150,7 +157,8 @@ static void put_queue(struct text *out, const struct mgmt_queue *q, uint64_t now
 {
     put_u8(out, (uint8_t)((q->found ? QUEUE_FOUND : 0) | (q->exclusive ? QUEUE_EXCLUSIVE : 0) |
                           (q->has_timestamp ? QUEUE_TIMESTAMP : 0) |
-                          (q->lone_is_active ? QUEUE_LONE_ACTIVE : 0)));
+                          (q->lone_is_active ? QUEUE_LONE_ACTIVE : 0) |
+                          (q->syncing ? QUEUE_SYNCING : 0)));
 #define U(name) put_u64(out, q->name);
     QUEUE_FIELDS(U)
 #undef U
@@ -177,6 +185,7 @@ static void take_queue(struct wire *w, struct mgmt_queue *q, uint64_t now_ms)
     q->exclusive = (flags & QUEUE_EXCLUSIVE) != 0;
     q->has_timestamp = (flags & QUEUE_TIMESTAMP) != 0;
     q->lone_is_active = (flags & QUEUE_LONE_ACTIVE) != 0;
+    q->syncing = (flags & QUEUE_SYNCING) != 0;
 #define U(name) q->name = (__typeof__(q->name))wire_u64(w);
     QUEUE_FIELDS(U)
 #undef U

@@ -137,18 +137,21 @@ static int find_queue(struct warrenctl *w)
 static int sync_queue(struct warrenctl *w)
 {
     warrenctl_banner(w, "Synchronising queue '%s' in vhost '%s' ...", w->args[0], w->vhost);
-    int status = find_queue(w);
-    return status != EX_OK ? status : warrenctl_fail(w, EX_UNAVAILABLE, "not_mirrored");
+    return warrenctl_do(w, "sync_queue",
+                        json_pack("{s:s, s:s}", "vhost", w->vhost, "queue", w->args[0]));
 }
 
-/* As rabbitmqctl: nothing to stop is no error. */
+/* As rabbitmqctl: that there is nothing to stop is no error. */
 static int cancel_sync_queue(struct warrenctl *w)
 {
+    int status;
     warrenctl_banner(w, "Stopping synchronising queue '%s' in vhost '%s' ...", w->args[0],
                      w->vhost);
-    int status = find_queue(w);
-    if (status == EX_OK)
+    json_t *args = json_pack("{s:s, s:s}", "vhost", w->vhost, "queue", w->args[0]);
+    json_t *o = warrenctl_ask(w, "cancel_sync_queue", args, &status);
+    if (o != NULL && !json_is_true(json_object_get(o, "was_syncing")))
         puts("not_syncing");
+    json_decref(o);
     return status;
 }
 
