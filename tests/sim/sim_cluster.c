@@ -611,7 +611,7 @@ static bool is_elsewhere(const struct meta_version *v, const struct meta_queue *
     struct meta_placement p;
     meta_placement_of(v, q, &p);
     bool is_known = meta_placement_is_in_sync(&p, (uint16_t)node);
-    return q->durable && p.state == META_PLACED_RUNNING && p.isr_count > (is_known ? 1u : 0u);
+    return q->durable && p.state != META_PLACED_DAMAGED && p.isr_count > (is_known ? 1u : 0u);
 }
 
 void sim_cluster_cut_off(struct sim_raft *w, unsigned by, unsigned absent)

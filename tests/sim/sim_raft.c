@@ -456,11 +456,11 @@ static void end_all(struct sim_raft *w)
         return;
     sim_raft_say(w, "all %s, and %u is away", is_wanted ? "are stopped" : "lose their power",
                  absent);
-    sim_cluster_cut_off(w, by, absent);
     if (is_wanted)
         stop_together(w);
     if (w->has_failed)
         return;
+    sim_cluster_cut_off(w, by, absent); /* meanwhile one may have been taken for down */
     for (unsigned i = 1; i <= SIM_NODES; i++)
         sim_raft_node_crash(w, i);
     for (unsigned i = 1; i <= SIM_NODES; i++)
