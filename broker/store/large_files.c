@@ -281,6 +281,13 @@ static struct large_file *add_file(struct large_files *l, uint64_t id, uint64_t 
     return f;
 }
 
+/* Before it is answered: then it is the caller's again, who may be another thread. */
+static void drop_qids(struct large_write *w)
+{
+    mem_free(w->qids);
+    w->qids = NULL;
+}
+
 static void want(struct large_files *l, struct large_file *f, struct large_write *w)
 {
     /* A shard may be so late with its word that all others are done with the file by then. */
@@ -289,6 +296,7 @@ static void want(struct large_files *l, struct large_file *f, struct large_write
         f->state = LARGE_THERE;
     }
     add_qids(f, w->qids, w->targets);
+    drop_qids(w);
     f->targets += w->targets;
     w->next = f->writes;
     f->writes = w;
@@ -309,12 +317,12 @@ void large_files_write(struct large_files *l, struct large_write *w)
         f = add_file(l, w->id, w->message->body_bytes, LARGE_WAITING);
         TAILQ_INSERT_TAIL(&l->waiting, f, entry);
     }
-    if (l->ending)
-        mailbox_post(w->reply_to, &w->mail);
-    else
+    if (!l->ending) {
         want(l, f, w);
-    mem_free(w->qids);
-    w->qids = NULL;
+        return;
+    }
+    drop_qids(w);
+    mailbox_post(w->reply_to, &w->mail);
 }
 
 void large_files_drop(struct large_files *l, uint64_t id, uint32_t targets, uint64_t lsn)
