@@ -261,7 +261,6 @@ void channel_refuse_lost(struct channel *ch, uint64_t qid, uint32_t method)
     else
         meta_no_queue(channel_vhost(ch, v), slice_of(ch->pending.name, ch->pending.name_bytes),
                       &why);
-    channel_done(ch);
     channel_refuse(ch, &why, method);
 }
 

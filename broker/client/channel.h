@@ -188,7 +188,7 @@ MUST_CHECK bool channel_queue_name(struct channel *ch, struct slice given, uint3
 const struct meta_queue *channel_open_queue(struct channel *ch, struct slice given,
                                             uint32_t method);
 
-/* The answer to what is pending, where the node of the queue that was asked cannot be reached. */
+/* What was asked of the queue is over, and its node cannot be reached: the channel is closed. */
 void channel_refuse_lost(struct channel *ch, uint64_t qid, uint32_t method);
 
 /* Ask the queue; on answer channel_on_answer. Fields of *r beyond op are set by the caller. */

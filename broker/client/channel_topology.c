@@ -201,6 +201,13 @@ static void refuse_delete(struct channel *ch, uint64_t qid, const char *why)
                   (const char *)vh->name, why);
 }
 
+static void give_up_lost(struct channel *ch, uint64_t qid)
+{
+    uint32_t method = ch->pending.method;
+    channel_done(ch);
+    channel_refuse_lost(ch, qid, method);
+}
+
 static void on_delete_answer(struct channel *ch, const struct port_request *r)
 {
     switch (r->verdict) {
@@ -215,7 +222,7 @@ static void on_delete_answer(struct channel *ch, const struct port_request *r)
         return;
     case PORT_NODE_DOWN:
     case PORT_ELSEWHERE: /* port.c makes one of the other */
-        channel_refuse_lost(ch, r->qid, AMQP_QUEUE_DELETE);
+        give_up_lost(ch, r->qid);
         return;
     case PORT_NO_QUEUE: /* somebody else was quicker */
     case PORT_EXCLUSIVE:
@@ -238,7 +245,7 @@ void channel_on_topology_answer(struct channel *ch, struct port_request *r)
     if (r->op == PORT_COUNT && is_going(ch, r) && ch->pending.declare != NULL)
         send_command(ch, &ch->pending.declare->cmd); /* there will be another one */
     else if (r->verdict == PORT_NODE_DOWN)
-        channel_refuse_lost(ch, r->qid, ch->pending.method);
+        give_up_lost(ch, r->qid);
     else if (r->op == PORT_COUNT)
         say_queue_declared(ch, ch->pending.messages, r->consumers);
     else if (r->op == PORT_DELETE)

@@ -1,6 +1,8 @@
 """A node of a cluster is gone, and what it had: the answers are those of RabbitMQ 3.10 with two nodes,
 one of them killed."""
 
+import signal
+
 from harness.case import Case
 from harness.cluster import Cluster
 from harness.waits import LONG, wait_until
@@ -68,6 +70,19 @@ class Down(Case):
         self.refused("queue.bind", queue="d", exchange="x", routing_key="new")
         self.refused("queue.bind", queue="d", exchange="x", routing_key="d")
         self.refused("queue.unbind", queue="d", exchange="x", routing_key="d")
+
+    def test_what_it_was_asked_and_never_answered_is_refused(self):
+        asked = (("basic.get", {}), ("basic.consume", {}), ("queue.purge", {}),
+                 ("queue.delete", {}), ("queue.declare", {"passive": True}))
+        channels = [self.connect_to(self.here).channel() for _ in asked]
+        self.there.kill(signal.SIGSTOP)
+        for ch, (method, args) in zip(channels, asked):
+            ch.send(method, queue="d", **args)
+        self.ch.barrier()  # on the same thread, so all of it is under way
+        self.there.kill()
+        for ch, (method, _) in zip(channels, asked):
+            ch.expect_close(404, HOME_DOWN, method, LONG)
+        self.refused("basic.get", queue="d")
 
     def test_an_orderly_stop_is_no_other(self):
         self.there.stop()
