@@ -6,7 +6,7 @@ import ssl
 import time
 
 import wire
-from harness import procs
+from harness import ports
 from harness.api import Api
 from harness.case import Case, only
 from harness.client import Eof
@@ -262,7 +262,7 @@ class Certificates(AuthCase):
                      "-extfile", ext, "-out", self.file(name + ".pem")])
 
     def secure(self, auth, tls=None, **conf):
-        self.tls_port = procs.free_port()
+        self.tls_port = ports.free_port()
         tls = dict({"cert": self.file("server.pem"), "key": self.file("server.key"),
                     "ca": self.file("ca.pem"), "verify": "peer"}, **(tls or {}))
         listen = dict({"amqps": "127.0.0.1:%d" % self.tls_port}, **conf.pop("listen", {}))

@@ -6,7 +6,7 @@ import re
 import socket
 import threading
 
-from harness import procs
+from harness import ports, procs
 from harness.case import Case, only
 from harness.servers import BUILD, ROOT, Server
 from harness.waits import LONG, wait_until
@@ -170,14 +170,14 @@ class Runs(Base):
         self.assertGreaterEqual(result["confirmed"], result["cycle"]["count"])
 
     def test_nobody_listens(self):
-        argv = [BENCH, "--host", "127.0.0.1:%d" % procs.free_port()]
+        argv = [BENCH, "--host", "127.0.0.1:%d" % ports.free_port()]
         done = procs.run(argv)
         self.assertEqual(done.returncode, 69)
         self.assertIn("127.0.0.1", done.stderr)
 
     def test_the_first_host_is_dead(self):
         host, port = self.site.address
-        hosts = "127.0.0.1:%d,%s:%d" % (procs.free_port(), host, port)
+        hosts = "127.0.0.1:%d,%s:%d" % (ports.free_port(), host, port)
         for order in ("first", "round-robin"):
             argv = [BENCH, "--host", hosts, "--hosts-order", order, "--messages", "100",
                     "--publishers", "2", "--consumers", "2", "--json"]
@@ -185,7 +185,7 @@ class Runs(Base):
             self.expect_exact(result, 200)
 
     def test_it_gives_up_in_the_end(self):
-        argv = [BENCH, "--host", "127.0.0.1:%d" % procs.free_port(), "--reconnect", "--backoff-min",
+        argv = [BENCH, "--host", "127.0.0.1:%d" % ports.free_port(), "--reconnect", "--backoff-min",
                 "10ms", "--backoff-max", "100ms", "--give-up", "500ms"]
         done = procs.run(argv, LONG)
         self.assertEqual(done.returncode, 69, done.stderr)

@@ -4,7 +4,7 @@ import os
 import re
 import signal
 
-from harness import procs
+from harness import ports, procs
 from harness.case import Case
 from harness.servers import BROKER_BIN, answers, ini, write
 from harness.waits import LONG, wait_until
@@ -72,7 +72,7 @@ class Configuration(Case):
 
     def test_a_port_from_the_environment(self):
         """RABBITMQ_NODE_PORT and RABBITMQ_NODE_IP_ADDRESS, as in the tutorials."""
-        port = procs.free_port(also=(10000, 20000))  # management and cluster
+        port = ports.free_port(also=(10000, 20000))  # management and cluster
         b = self.broker(start=False)
         b.conf["listen"] = {}
         write(b.conf_path, ini(b.conf))

@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 
-from harness import procs
+from harness import ports, procs
 from harness.case import Case
 from harness.servers import BROKER_BIN, CTL_BIN, answers
 from harness.waits import LONG, wait_until
@@ -22,7 +22,7 @@ class OneHost(Case):
                         WARREN_NODE_DATA_DIR=self.path("data"), WARREN_NODE_THREADS="1",
                         WARREN_LOG_TARGET="file", WARREN_CLUSTER_COOKIE_FILE=self.path("cookie"))
         os.makedirs(self.path("run"))
-        self.ports = {name: procs.free_port(also=(10000, 20000)) for name in NAMES}
+        self.ports = {name: ports.free_port(also=(10000, 20000)) for name in NAMES}
         self.host = socket.gethostname().split(".")[0]
 
     def path(self, leaf):

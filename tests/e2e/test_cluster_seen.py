@@ -6,7 +6,7 @@ import signal
 from harness.api import Api
 from harness.case import Case
 from harness.cluster import Cluster
-from harness.procs import free_port
+from harness.ports import free_port
 from harness.proxy_view import command, http_get
 from harness.waits import LONG, wait_until
 

@@ -7,7 +7,7 @@ import stat
 import threading
 import time
 
-from harness import procs
+from harness import ports, procs
 from harness.api import Api
 from harness.case import Case
 from harness.servers import CTL_BIN, write
@@ -64,7 +64,7 @@ class Finding(CtlCase):
         self.assertEqual(out.stdout, "")
 
     def test_a_port_where_nobody_listens(self):
-        out = self.ctl("-n", "127.0.0.1:%d" % procs.free_port(), "ping", code=EX_UNAVAILABLE)
+        out = self.ctl("-n", "127.0.0.1:%d" % ports.free_port(), "ping", code=EX_UNAVAILABLE)
         self.assertIn("refused", out.stderr)
 
     def test_a_port_that_is_another(self):

@@ -10,7 +10,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from harness import procs
+from harness import ports
 from harness.case import Case, only
 from harness.site import THREADS_CONF
 from harness.waits import SOON, wait_until
@@ -19,7 +19,7 @@ TARGETS = ("broker", "proxy")
 THREADS = True
 EX_SOFTWARE = 70
 
-BROKER_PORT, RELAY_PORT = procs.free_port(), procs.free_port()
+BROKER_PORT, RELAY_PORT = ports.free_port(), ports.free_port()
 BROKER_CONF = {"listen": {"management": "127.0.0.1:%d" % BROKER_PORT}}
 PROXY_CONF = {"listen management": {"bind": "127.0.0.1:%d" % RELAY_PORT, "mode": "tcp",
                                     "balance": "roundrobin",
@@ -612,7 +612,7 @@ class Life(ManagementCase):
         self.assertTrue(b.proc.alive())
 
     def test_several_addresses(self):
-        ports = [procs.free_port(), procs.free_port()]
+        ports = [ports.free_port(), ports.free_port()]
         self.broker("rabbit2", {"listen": {
             "management": ", ".join("127.0.0.1:%d" % p for p in ports)}})
         for port in ports:

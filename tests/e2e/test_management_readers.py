@@ -10,7 +10,7 @@ import signal
 import ssl
 import subprocess
 
-from harness import procs
+from harness import ports
 from harness.api import Api, quote
 from harness.case import Case
 from harness.waits import wait_until
@@ -18,7 +18,7 @@ from harness.waits import wait_until
 TARGETS = ("broker",)
 FIRST = True
 
-PORT = procs.free_port()
+PORT = ports.free_port()
 BROKER_CONF = {"listen": {"management": "127.0.0.1:%d" % PORT}}
 
 
@@ -207,7 +207,7 @@ class Tls(Case):
     def test_management_over_tls(self):
         folder = self.folder("tls")
         key, cert = self.certificate(folder, "one")
-        port = procs.free_port()
+        port = ports.free_port()
         b = self.broker("rabbit2", {"listen": {"management-tls": "127.0.0.1:%d" % port},
                                     "tls": {"cert": cert, "key": key}})
         api = Api(port, context=ssl.create_default_context(cafile=cert))
@@ -230,7 +230,7 @@ class Tls(Case):
     def test_certificates_that_end_soon(self):
         folder = self.folder("tls")
         key, cert = self.certificate(folder, "server", days=10)
-        port = procs.free_port()
+        port = ports.free_port()
         b = self.broker("rabbit2", {"listen": {"amqps": "127.0.0.1:%d" % port},
                                     "tls": {"cert": cert, "key": key, "ca": cert}})
         api = Api(int(b.conf["listen"]["management"].rpartition(":")[2]))

@@ -6,7 +6,7 @@ The same tests run against RabbitMQ's management plugin: --target rabbitmq.
 import base64
 import urllib.parse
 
-from harness import procs
+from harness import ports
 from harness.api import Api, quote
 from harness.case import Case, only
 from harness.servers import is_instrumented
@@ -15,7 +15,7 @@ from harness.waits import wait_until
 TARGETS = ("broker", "rabbitmq")
 THREADS = True
 
-BROKER_PORT, RABBIT_PORT = procs.free_port(), procs.free_port()
+BROKER_PORT, RABBIT_PORT = ports.free_port(), ports.free_port()
 BROKER_CONF = {"listen": {"management": "127.0.0.1:%d" % BROKER_PORT}}
 RABBIT_CONF = ["management.tcp.port = %d" % RABBIT_PORT, "management.tcp.ip = 127.0.0.1",
                "collect_statistics_interval = 500"]

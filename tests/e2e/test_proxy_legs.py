@@ -7,7 +7,7 @@ import socket
 import threading
 
 import wire
-from harness import procs
+from harness import ports
 from harness.case import Case
 from harness.client import Eof
 from harness.proxy_view import command, stats, wait_status
@@ -257,7 +257,7 @@ class Headers(Case):
 
     def setUp(self):
         super().setUp()
-        self.port = procs.free_port()
+        self.port = ports.free_port()
         self.front = self.proxy([self.broker()], start=False)
         self.front.conf["frontend amqp"]["bind"] = [
             self.front.conf["frontend amqp"]["bind"],
@@ -294,7 +294,7 @@ class TlsToServers(Case):
         with open(self.cookie, "w") as f:
             f.write("a cookie of more than twenty octets")
         os.chmod(self.cookie, 0o400)
-        self.tls_port = procs.free_port()
+        self.tls_port = ports.free_port()
         self.back = self.broker(conf={
             "listen": {"amqps": "127.0.0.1:%d" % self.tls_port},
             "tls": {"cert": self.cert, "key": self.key},
@@ -337,7 +337,7 @@ class TlsToServers(Case):
     def test_guest_is_judged_by_the_client_s_own_address(self):
         p = self.proxy([self.back], {
             "global": {"cookie-file": self.cookie},
-            "frontend amqp": {"bind": ["127.0.0.1:%d" % (port := procs.free_port())
+            "frontend amqp": {"bind": ["127.0.0.1:%d" % (port := ports.free_port())
                                        + " accept-proxy"]},
             "backend rabbits": {"server": ["rabbit1 127.0.0.1:%d check send-proxy-v2"
                                            % self.back.port]}}, start=False)
@@ -365,7 +365,7 @@ class Secrets(Pair):
 class Reloads(Case):
     def test_pages_and_socket_move(self):
         p = self.proxy([self.broker()])
-        port, path = procs.free_port(), p.path("other.sock")
+        port, path = ports.free_port(), p.path("other.sock")
         p.conf["listen stats"]["bind"] = "127.0.0.1:%d" % port
         p.conf["global"]["stats-socket"] = path + " mode 600"
         p.write_conf()

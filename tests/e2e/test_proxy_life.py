@@ -7,7 +7,7 @@ import ssl
 import threading
 
 import wire
-from harness import procs
+from harness import ports
 from harness.case import Case
 from harness.client import Eof
 from harness.proxy_view import stats, wait_status
@@ -69,7 +69,7 @@ class Reload(Case):
         for c in clients:
             c.wait_more()
         # A second server, and a second door.
-        port = procs.free_port()
+        port = ports.free_port()
         p.conf["backend rabbits"]["server"].append("rabbit2 127.0.0.1:%d check" % second.port)
         p.conf["frontend amqp"]["bind"] = [p.conf["frontend amqp"]["bind"], "127.0.0.1:%d" % port]
         p.write_conf()
@@ -195,7 +195,7 @@ class Heartbeats(Case):
 
 class TcpMode(Case):
     def test_octets_pass_as_they_are(self):
-        b, port = self.broker(), procs.free_port()
+        b, port = self.broker(), ports.free_port()
         p = self.proxy([b], {"defaults": {"timeout-failover": "1s"}, "listen raw": {
             "bind": "127.0.0.1:%d" % port, "mode": "tcp", "balance": "roundrobin",
             "server": "rabbit1 127.0.0.1:%d check inter 100ms fall 2" % b.port}})
@@ -213,7 +213,7 @@ class TcpMode(Case):
 
     def test_what_was_said_before_the_end_arrives(self):
         """A server that answers and closes: the client reads all of it, then the end."""
-        port, server = procs.free_port(), socket.create_server(("127.0.0.1", 0))
+        port, server = ports.free_port(), socket.create_server(("127.0.0.1", 0))
         self.addCleanup(server.close)
         self.proxy([self.broker()], {"listen raw": {
             "bind": "127.0.0.1:%d" % port, "mode": "tcp",
@@ -247,7 +247,7 @@ class Tls(Case):
                      "-keyout", key, "-out", cert])
         with open(cert) as c, open(key) as k:
             write(self.pem, c.read() + k.read())
-        self.tls_port = procs.free_port()
+        self.tls_port = ports.free_port()
         b = self.broker()
         self.front = self.proxy([b], start=False)
         self.front.conf["frontend amqp"]["bind"] = [

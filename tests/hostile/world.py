@@ -9,7 +9,7 @@ import subprocess
 import time
 import urllib.request
 
-from harness import procs, servers
+from harness import ports, servers
 from harness.client import Conn
 from harness.waits import SCALE, wait_until
 
@@ -90,7 +90,7 @@ class World:
         os.environ["ASAN_OPTIONS"] = ":".join(filter(None, (
             "exitcode=99:detect_leaks=1", os.environ.get("ASAN_OPTIONS"), "quarantine_size_mb=8",
             "malloc_context_size=8", "allocator_release_to_os_interval_ms=500")))
-        self.tls_port = procs.free_port()
+        self.tls_port = ports.free_port()
         self.certify()
         self.broker = servers.Broker(os.path.join(folder, "rabbit1"), conf={
             "listen": {"amqps": "127.0.0.1:%d" % self.tls_port},

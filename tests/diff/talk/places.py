@@ -5,7 +5,7 @@ import http.client
 import os
 import re
 
-from harness import procs
+from harness import ports, procs
 from harness.cluster import Cluster
 from harness.servers import Broker, Proxy, Rabbit
 from harness.waits import LONG
@@ -64,7 +64,7 @@ class Stand:
     def __init__(self, target, folder):
         self.target, self.folder = target, folder
         self.proxy = self.cluster = None
-        self.management_port = procs.free_port()
+        self.management_port = ports.free_port()
 
     def start(self):
         path = os.path.join(self.folder, self.target)

@@ -3,11 +3,9 @@
 import ctypes
 import glob
 import os
-import random
 import re
 import shlex
 import signal
-import socket
 import subprocess
 
 from harness.waits import LONG, SOON, wait_until
@@ -31,30 +29,6 @@ def begin_child(enter=None):
     _die_with_parent()
     if enter:
         enter()
-
-
-_given = set()
-
-
-def is_free(port):
-    with socket.socket() as s:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            s.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def free_port(also=()):
-    """A port below the ephemeral range, so that no client's own port can take it meanwhile; never
-    the same twice. Those that lie so much higher are free too, and below that range."""
-    for _ in range(200):
-        port = random.randrange(10000, 32000 - max(also, default=0))
-        if port not in _given and all(is_free(port + n) for n in (0, *also)):
-            _given.add(port)
-            return port
-    raise RuntimeError("no free port")
 
 
 def sanitizer_env():

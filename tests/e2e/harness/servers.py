@@ -4,7 +4,7 @@ import glob
 import os
 import signal
 
-from harness import procs
+from harness import ports, procs
 from harness.client import Conn, Eof
 from harness.waits import LONG, wait_until
 from wire import WireError
@@ -74,7 +74,7 @@ class Server:
     def __init__(self, folder, name):
         self.folder, self.name = folder, name
         os.makedirs(folder, exist_ok=True)
-        self.port = procs.free_port()
+        self.port = ports.free_port()
         self.address = ("127.0.0.1", self.port)
         self.dead = []  # processes of earlier lives, judged at the end too
 
@@ -106,8 +106,8 @@ class Broker(Server):
         self.conf = merged({
             "node": {"threads": 1},
             "listen": {"amqp": "127.0.0.1:%d" % self.port,
-                       "management": "127.0.0.1:%d" % procs.free_port(),
-                       "cluster": "127.0.0.1:%d" % procs.free_port()},
+                       "management": "127.0.0.1:%d" % ports.free_port(),
+                       "cluster": "127.0.0.1:%d" % ports.free_port()},
             "limits": {},
             "store": {"segment-size": "4M"},  # half of what a start costs is to make three of them
             "auth": {"hash-rounds": "1000"},  # the default takes valgrind seconds
@@ -148,7 +148,7 @@ class Proxy(Server):
 
     def __init__(self, folder, brokers, conf=None, server_opts="", balance="roundrobin"):
         super().__init__(folder, "proxy")
-        self.stats_port = procs.free_port()
+        self.stats_port = ports.free_port()
         self.socket_path = self.path("proxy.sock")
         self.conf_path = self.path("warren-proxy.conf")
         servers = ["%s 127.0.0.1:%d check %s" % (b.name, b.port, server_opts) for b in brokers]
@@ -190,7 +190,7 @@ class Rabbit(Server):
         super().__init__(folder, name)
         self.conf, self.plugins, self.advanced = list(conf), plugins, advanced
         self.before = PROXY_LOOPBACK if "proxy_protocol = true" in self.conf else b""
-        self.epmd_port, self.dist_port = procs.free_port(), procs.free_port()
+        self.epmd_port, self.dist_port = ports.free_port(), ports.free_port()
         self.epmd = None
 
     @staticmethod
