@@ -139,11 +139,13 @@ static void judge_segment(struct recovery *r, struct found_seg *s)
     uint32_t bytes = s->has_header ? s->header.bytes : (uint32_t)s->file_bytes;
     if (s->ix != NULL)
         return; /* its index says what was lost */
-    if (!s->is_made || is_empty(s)) {
-        s->is_unused = r->durable_lsn <= lsn_of(s, SEGMENT_HEADER_BYTES);
-        if (!s->is_unused)
-            (void)judge(r, s, SEGMENT_HEADER_BYTES,
-                        bytes > SEGMENT_HEADER_BYTES ? bytes : SEGMENT_HEADER_BYTES + 1);
+    s->is_unused =
+        (!s->is_made || is_empty(s)) && r->durable_lsn <= lsn_of(s, SEGMENT_HEADER_BYTES);
+    if (s->is_unused)
+        return;
+    if (!s->is_made) {
+        (void)judge(r, s, SEGMENT_HEADER_BYTES,
+                    bytes > SEGMENT_HEADER_BYTES ? bytes : SEGMENT_HEADER_BYTES + 1);
         return;
     }
     for (size_t i = 0; i < s->make.gap_count; i++) {
@@ -170,22 +172,32 @@ static bool write_record(struct disk_file *f, const struct found_seg *s, uint32_
     return f->disk->ops->write(f, offset, &part, 1, err);
 }
 
-/* BATCH says that all before it is durable, which it is by now. */
+/* A BATCH and an END are written where the segment ends. */
+static bool has_tail(const struct found_seg *s)
+{
+    return s->is_made && !s->make.is_ended && !scan_is_full(&s->header, s->make.rest.from);
+}
+
+/* Less room has an END alone. */
+static bool has_room_for_batch(const struct found_seg *s)
+{
+    return !scan_is_full(&s->header, s->make.rest.from + record_padded(RECORD_BATCH_BYTES));
+}
+
+/* BATCH says that all before it is durable, which it is by now. It is written when END is there for
+ * good: in the place of what was torn it would make what stands behind that count again. */
 static bool write_end(struct disk_file *f, struct found_seg *s, struct err *err)
 {
-    const uint32_t batch_bytes = record_padded(RECORD_BATCH_BYTES);
-    uint32_t at = s->make.rest.from;
-    uint8_t record[RECORD_BATCH_BYTES + PLACE_ALIGN] = { 0 };
-    bool ok = true;
-    if (!scan_is_full(&s->header, at + batch_bytes)) {
-        struct batch_record b = { .durable_lsn = lsn_of(s, at) };
-        record_put_batch(record, &b);
-        ok = write_record(f, s, at, record, err);
-        at += batch_bytes;
-        memset(record, 0, sizeof record);
-    }
-    record_put_end(record, 0);
-    return ok && write_record(f, s, at, record, err);
+    uint8_t end[RECORD_END_BYTES + PLACE_ALIGN] = { 0 };
+    uint8_t batch[RECORD_BATCH_BYTES + PLACE_ALIGN] = { 0 };
+    struct batch_record b = { .durable_lsn = lsn_of(s, s->make.rest.from) };
+    record_put_end(end, 0);
+    if (!has_room_for_batch(s))
+        return write_record(f, s, s->make.rest.from, end, err);
+    record_put_batch(batch, &b);
+    s->make.header.durable_lsn = b.durable_lsn;
+    return write_record(f, s, s->make.rest.from + record_padded(RECORD_BATCH_BYTES), end, err) &&
+           f->disk->ops->sync(f, err) && write_record(f, s, s->make.rest.from, batch, err);
 }
 
 static bool mend_file(struct disk_file *f, const struct found_seg *s, struct err *err)
@@ -232,11 +244,6 @@ static bool rewrite_unsynced(struct recovery *r, const struct found_seg *s, stru
     return rewrite(f, from, to, err);
 }
 
-static bool has_tail(const struct found_seg *s)
-{
-    return s->is_made && !s->make.is_ended && !scan_is_full(&s->header, s->make.rest.from);
-}
-
 /* What was read becomes durable: first all that was there, then that the journal ends here. In the
  * order of segments, since a later END speaks for those before it. */
 static bool cut_segment(struct recovery *r, struct found_seg *s, struct err *err)
@@ -272,10 +279,50 @@ static bool put_away(struct recovery *r, const struct found_seg *s, struct err *
     return r->disk->ops->rename(r->disk, name, spare, err);
 }
 
+static uint64_t durable_of(const struct found_seg *s)
+{
+    if (s->ix != NULL)
+        return seg_index_header(s->ix)->durable_lsn;
+    return s->is_made ? s->make.header.durable_lsn : 0;
+}
+
+/* How far all was durable as the next start will know it, if this segment stays. */
+static uint64_t durable_by(const struct found_seg *s)
+{
+    if (s->is_unused)
+        return 0;
+    uint64_t durable = durable_of(s);
+    uint64_t end = has_tail(s) && has_room_for_batch(s) ? lsn_of(s, s->make.rest.from) : 0;
+    return end > durable ? end : durable;
+}
+
+/* The batch that said how far all was durable may be among what is cut off. If no other says it, a
+ * hole in what was safe would be taken for a torn end by the next start, and what stands behind it
+ * for what nobody was promised. So the first segment behind the end stays, empty but for that word.
+ */
+static bool keep_word(struct recovery *r, struct err *err)
+{
+    struct found_seg *kept = NULL;
+    for (size_t i = r->seg_count; i-- > 0;) {
+        struct found_seg *s = &r->segs[i];
+        if (durable_by(s) >= r->durable_lsn || MUTATION(DURABLE_FORGOTTEN))
+            return true;
+        if (s->is_unused && s->has_header)
+            kept = s;
+    }
+    if (kept == NULL)
+        return true;
+    index_make_fini(&kept->make);
+    kept->is_made = kept->is_unused = false;
+    return recover_read_to(r, kept, SEGMENT_HEADER_BYTES, err);
+}
+
 /* What stands behind the end goes first: once the end is written it would count again. */
 static bool make_good(struct recovery *r, struct err *err)
 {
     bool renamed = false;
+    if (!keep_word(r, err))
+        return false;
     for (size_t i = 0; i < r->seg_count; i++) {
         if (!r->segs[i].is_unused || MUTATION(UNSAFE_COMES_BACK))
             continue;
@@ -289,13 +336,6 @@ static bool make_good(struct recovery *r, struct err *err)
         if (!cut_segment(r, &r->segs[i], err))
             return false;
     return true;
-}
-
-static uint64_t durable_of(const struct found_seg *s)
-{
-    if (s->ix != NULL)
-        return seg_index_header(s->ix)->durable_lsn;
-    return s->is_made ? s->make.header.durable_lsn : 0;
 }
 
 static bool judge_clean(const struct recovery *r)

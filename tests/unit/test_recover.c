@@ -427,6 +427,66 @@ Test(recover, counts_no_segment_behind_one_whose_end_was_never_safe)
     }
 }
 
+/* A hole in what was safe; and the batch that says how far that goes is behind a torn place, in a
+ * segment of its own. What is behind the hole must not be taken for torn when that one has gone. */
+Test(recover, remembers_how_far_all_was_safe)
+{
+    for (int starts = 0; starts < 2; starts++) {
+        struct seg_kit s[3];
+        struct place hole;
+        seg_kit_init(&s[0], 1, 0);
+        seg_kit_batch(&s[0], 0);
+        hole = seg_kit_msg(&s[0], 0, 1, 1, 30);
+        seg_kit_msg(&s[0], 0, 1, 2, 30);
+        seg_kit_end(&s[0]);
+        seg_kit_init(&s[1], 2, 0);
+        struct place torn = seg_kit_batch(&s[1], seg_kit_lsn(&s[1]));
+        seg_kit_msg(&s[1], 0, 1, 3, 30);
+        seg_kit_batch(&s[1], place_lsn(torn));
+        seg_kit_init(&s[2], 3, 0);
+        memset(s[0].bytes + hole.offset, 0xe5, 20);
+        memset(s[1].bytes + torn.offset, 0xe5, 20);
+        struct disk *d = saved(s, 3);
+        struct err err;
+        expect_alive(d, "1:2", "1:104-184");
+        cr_expect(mem_disk_has(d, "journal/spare-00000003"));
+        if (starts != 0)
+            cr_expect(d->ops->remove(d, "journal/00000002.idx", &err));
+        cr_expect(d->ops->remove(d, "journal/00000001.idx", &err));
+        expect_alive(d, "1:2", "1:104-184");
+        disk_free(&d);
+    }
+}
+
+/* A torn settlement is as long as the batch that is written in its place: that must not make what
+ * stands behind it count before the end is there. */
+Test(recover, writes_its_end_before_it_speaks_for_what_is_before)
+{
+    for (unsigned op = 0; op < 8; op++) {
+        struct seg_kit s;
+        struct recovered out;
+        struct err err;
+        seg_kit_init(&s, 1, 0);
+        seg_kit_batch(&s, 0);
+        seg_kit_msg(&s, 0, 1, 1, 30);
+        seg_kit_batch(&s, seg_kit_lsn(&s));
+        struct place torn = seg_kit_settle(&s, 1, 1, 1);
+        uint32_t behind = s.offset;
+        seg_kit_msg(&s, 0, 1, 2, 30);
+        cr_assert(eq(u32, behind - torn.offset, record_padded(RECORD_BATCH_BYTES)));
+        memset(s.bytes + torn.offset, 0xe5, 8);
+        struct disk *d = saved(&s, 1);
+        struct recover_setup setup = { .disk = d };
+        enum mem_disk_op what = op % 2 != 0 ? MEM_DISK_SYNC : MEM_DISK_WRITE;
+        mem_disk_fail(d, what, op / 2, ERR_IO, false);
+        if (recover_run(&setup, &out, &err))
+            recovered_fini(&out);
+        mem_disk_fail(d, what, 0, ERR_NONE, false);
+        expect_alive(d, "1:1", "");
+        disk_free(&d);
+    }
+}
+
 Test(recover, makes_spares_of_segments_that_were_never_used)
 {
     struct seg_kit s[3];
