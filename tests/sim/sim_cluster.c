@@ -101,7 +101,9 @@ static const struct meta_version *version_of(const struct sim_raft *w, unsigned 
 
 /* ---- the core's driver ---- */
 
-static void send_octets(struct sim_raft *w, unsigned from, uint16_t to, struct slice octets)
+/* `boot`: only to that process; 0: to whichever is there when it comes. */
+static void send_octets(struct sim_raft *w, unsigned from, uint16_t to, uint32_t boot,
+                        struct slice octets)
 {
     const struct sim_chances *c = &w->chance;
     if (w->is_cut[from][to] || (c->lose != 0 && rng_chance(&w->rng, c->lose)))
@@ -114,6 +116,7 @@ static void send_octets(struct sim_raft *w, unsigned from, uint16_t to, struct s
         sim_raft_net_later(w, delay,
                            &(struct sim_raft_act){ .kind = SIM_GRANT,
                                                    .node = to,
+                                                   .boot = boot,
                                                    .chunk = { .bytes = buf_copy(octets) } });
     }
 }
@@ -129,16 +132,18 @@ static void send_frame(struct sim_raft *w, unsigned from, const struct grant_eff
     else
         grant_put_answer(&out, &e->answer);
     CHECK(!out.overflow);
-    send_octets(w, from, e->node, wire_out_slice(&out));
+    send_octets(w, from, e->node, 0, wire_out_slice(&out));
 }
 
+/* On a link, which is one of two processes: the next one at that place does not hear it. Else it
+ * would take who has been away since for one that is there. */
 static void send_keepalive(struct sim_raft *w, unsigned from, uint16_t to)
 {
     uint8_t room[FRAME_BYTES];
     struct wire_out out = wire_out_over(room, sizeof room);
     wire_put_u8(&out, FRAME_KEEPALIVE);
     wire_put_u16(&out, (uint16_t)from);
-    send_octets(w, from, to, wire_out_slice(&out));
+    send_octets(w, from, to, w->nodes[to].boot, wire_out_slice(&out));
 }
 
 static void step(struct sim_raft *w, unsigned node, const struct grant_event *ev)

@@ -37,7 +37,7 @@ enum sim_act_kind {
 struct sim_raft_act {
     enum sim_act_kind kind;
     uint16_t node;
-    uint32_t boot; /* of the node: another one, and it is void */
+    uint32_t boot; /* of the node: another one, and it is void; a message with 0 is for any */
     struct raft_msg *msg;
     struct raft_chunk chunk;
     struct raft_taken taken;

@@ -362,7 +362,8 @@ void sim_raft_node_act(struct sim_raft *w, const struct sim_raft_act *act)
 {
     const struct sim_raft_node *n = &w->nodes[act->node];
     bool is_message = act->kind == SIM_DELIVER || act->kind == SIM_GRANT || act->kind == SIM_GOSSIP;
-    bool is_void = n->raft == NULL || (!is_message && act->boot != n->boot);
+    bool is_for_any = is_message && act->boot == 0;
+    bool is_void = n->raft == NULL || (!is_for_any && act->boot != n->boot);
     if (!is_void && n->paused_until_us > w->now_us) {
         /* A process that is stopped finds all of it when it goes on, in order. */
         sim_raft_net_later(w, n->paused_until_us - w->now_us, act);
