@@ -89,13 +89,23 @@ static bool is_empty(const struct found_seg *s)
 /* ---- what stands behind a torn place ------------------------------------------------------------
  */
 
+/* Where a segment ends of which nothing can be read: it is told of in any case. */
+static uint32_t all_of(const struct found_seg *s)
+{
+    uint32_t bytes = s->has_header ? s->header.bytes : (uint32_t)s->file_bytes;
+    return bytes > SEGMENT_HEADER_BYTES ? bytes : SEGMENT_HEADER_BYTES + 1;
+}
+
 /* The first place of this segment that was never safe and cannot be read; 0: there is none. */
 static uint32_t first_torn(const struct recovery *r, const struct found_seg *s)
 {
     if (s->ix != NULL)
         return 0; /* only of what was safe an index is believed */
-    if (!s->is_made || is_empty(s))
-        return r->durable_lsn <= lsn_of(s, SEGMENT_HEADER_BYTES) ? SEGMENT_HEADER_BYTES : 0;
+    if (!s->is_made) {
+        uint32_t to = all_of(s);
+        uint32_t torn = torn_from(r, s, SEGMENT_HEADER_BYTES, to);
+        return torn < to ? torn : 0;
+    }
     for (size_t i = 0; i < s->make.gap_count; i++) {
         const struct scan_gap *gap = &s->make.gaps[i];
         uint32_t torn = torn_from(r, s, gap->from, gap->to);
@@ -136,7 +146,6 @@ static bool cut_behind_torn(struct recovery *r, struct err *err)
 
 static void judge_segment(struct recovery *r, struct found_seg *s)
 {
-    uint32_t bytes = s->has_header ? s->header.bytes : (uint32_t)s->file_bytes;
     if (s->ix != NULL)
         return; /* its index says what was lost */
     s->is_unused =
@@ -144,8 +153,7 @@ static void judge_segment(struct recovery *r, struct found_seg *s)
     if (s->is_unused)
         return;
     if (!s->is_made) {
-        (void)judge(r, s, SEGMENT_HEADER_BYTES,
-                    bytes > SEGMENT_HEADER_BYTES ? bytes : SEGMENT_HEADER_BYTES + 1);
+        (void)judge(r, s, SEGMENT_HEADER_BYTES, all_of(s));
         return;
     }
     for (size_t i = 0; i < s->make.gap_count; i++) {

@@ -628,3 +628,9 @@ Test(recover_random, tells_again_of_a_segment_that_is_lost_as_a_whole)
 {
     check_seed(1572);
 }
+
+/* All of a segment is lost or torn: how far all was safe is in the middle of it. */
+Test(recover_random, counts_nothing_behind_a_segment_of_which_a_part_was_never_safe)
+{
+    check_seed(13584);
+}
