@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MS 1000
+#define MS        1000
+#define WORKS_MAX 20000 /* about so many times something is wanted: fewer than SIM_INDEX_MAX */
 
 void sim_raft_say(struct sim_raft *w, const char *fmt, ...)
 {
@@ -519,6 +520,8 @@ static bool run(uint64_t seed, enum depth depth, sim_say_fn trace, void *arg,
     make_group(w);
     int64_t end = (2 + (int64_t)rng_below(&w->rng, 30)) * w->setup.election_max_us;
     int64_t pace = 1 + (int64_t)rng_below(&w->rng, 20 * MS);
+    if (pace < end / WORKS_MAX)
+        pace = end / WORKS_MAX;
     while (w->now_us < end && !w->has_failed) {
         run_until(w, w->now_us + 1 + (int64_t)rng_below(&w->rng, (uint64_t)(2 * pace)));
         if (!w->has_failed)
