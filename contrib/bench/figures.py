@@ -26,15 +26,15 @@ PATIENCE_S = 60
 PAUSE_S = 0.0005  # between two looks
 KIB = 1024
 
-client = cluster = procs = servers = waits = wire = None
+client = cluster = ports = procs = servers = waits = wire = None
 
 
 def prepare(build):
     """The programs of this build are measured."""
     os.environ["WARREN_BUILD"] = os.path.abspath(build)
-    global client, cluster, procs, servers, waits, wire
+    global client, cluster, ports, procs, servers, waits, wire
     import wire
-    from harness import client, cluster, procs, servers, waits
+    from harness import client, cluster, ports, procs, servers, waits
 
 
 def percentile(values, share):
@@ -214,7 +214,7 @@ class Site:
             self.proxy = servers.Proxy(
                 os.path.join(self.folder, "proxy"), self.nodes,
                 conf={"global": {"cookie-file": self.cluster.path("cookie"),
-                                 "gossip": "127.0.0.1:%d" % procs.free_port(),
+                                 "gossip": "127.0.0.1:%d" % ports.free_port(),
                                  "gossip-seed": ", ".join("127.0.0.1:%d" % n.cluster_port
                                                           for n in self.nodes)}}).start()
             self.wait("the proxy's table", lambda: table_of(self.proxy).get("fresh") == "yes")

@@ -16,7 +16,7 @@ class RabbitNode:
 
     def __init__(self, owner, number):
         self.owner = owner
-        self.port, self.dist = figures.procs.free_port(), figures.procs.free_port()
+        self.port, self.dist = figures.ports.free_port(), figures.ports.free_port()
         self.node = "bench%d-%d@localhost" % (number, self.port)
         self.folder = os.path.join(owner.folder, "node%d" % number)
         os.makedirs(self.folder)
@@ -66,7 +66,7 @@ class RabbitCluster:
     def __init__(self):
         self.home = figures.servers.Rabbit.home()
         self.folder = tempfile.mkdtemp(prefix="warren-figures-rabbit-")
-        self.epmd_port = figures.procs.free_port()
+        self.epmd_port = figures.ports.free_port()
         self.epmd = None
         self.nodes = [RabbitNode(self, i + 1) for i in range(3)]
 
