@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "sim_mirror_inner.h"
+#include "sim_world.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -70,6 +71,7 @@ static void draw(struct smr *w)
         .move = some(w, 6),
         .later_1000 = some(w, 300),
         .partial_1000 = some(w, 500),
+        .torn_1000 = some(w, 900),
     };
     c->total = c->deliver + c->sync + c->view + c->decide + c->publish + c->settle + c->produce +
                c->connect + c->tick + c->crash + c->restart + c->pause + c->turn + c->cut +
@@ -159,10 +161,8 @@ static void move(struct smr *w)
 
 static void sync_some(struct smr *w, struct smr_node *n)
 {
-    size_t waiting = n->disk.count - n->disk.durable;
-    bool is_partial = rng_chance(&w->rng, w->chance.partial_1000);
-    if (waiting != 0)
-        smr_node_sync(n, is_partial ? 1 + (size_t)smr_below(w, waiting) : waiting);
+    if (n->disk.count != n->disk.durable)
+        smr_node_sync(n, rng_chance(&w->rng, w->chance.partial_1000));
 }
 
 static void break_link(struct smr *w, unsigned a, unsigned b)
@@ -257,7 +257,7 @@ static void heal_round(struct smr *w)
         while (n->view + 1 != w->log_count)
             view(w, n);
         tick(w, n);
-        smr_node_sync(n, n->disk.count);
+        smr_node_sync(n, false);
         for (unsigned k = 0; k < w->node_count; k++) {
             struct smr_link *l = &w->links[i][k];
             if (k == i)
@@ -322,11 +322,14 @@ bool sim_mirror_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_repor
     w->log = mem_alloc(SMR_ENTRIES * sizeof *w->log);
     w->log[0] = (struct smr_state){ 0 };
     rng_init(&w->rng, seed);
+    sim_world_begin(seed);
     draw(w);
     smr_meta_init(w);
     for (unsigned i = 0; i < w->node_count; i++)
         for (unsigned k = 0; k < w->node_count; k++)
             smr_link_init(w, i, k);
+    for (unsigned i = 0; i < w->node_count; i++)
+        smr_node_init(w, i);
     for (unsigned i = 0; i < w->node_count; i++)
         smr_node_start(w, i);
     unsigned steps = STEPS_LEAST + (unsigned)smr_below(w, STEPS_MORE);
@@ -339,5 +342,6 @@ bool sim_mirror_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_repor
         smr_check_end(w);
     bool ok = !w->has_failed;
     fini(w);
+    sim_world_end();
     return ok;
 }

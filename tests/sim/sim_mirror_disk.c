@@ -1,36 +1,16 @@
-/* A journal as the store has it: no order between messages and settlements, but for those that came
- * again. */
+/* What was appended to a journal, and what that means when it is read: no order between messages
+ * and settlements, but for those that came again. The store is compared with it. */
 #include "base/check.h"
 #include "base/mem.h"
-#include "base/mutation.h"
 #include "sim_mirror_inner.h"
 
-uint64_t smr_disk_put(struct smr_disk *d, const struct smr_record *r)
+void smr_disk_put(struct smr_disk *d, const struct smr_record *r)
 {
     if (d->count == d->cap) {
         d->cap = d->cap != 0 ? d->cap * 2 : 64;
         d->records = mem_realloc(d->records, d->cap * sizeof *d->records);
     }
     d->records[d->count++] = *r;
-    return d->count;
-}
-
-uint64_t smr_disk_put_history(struct smr_disk *d, unsigned queue, const struct mirror_history *h,
-                              const struct mirror_run *cut, unsigned cut_count)
-{
-    struct smr_record r = { .type = SMR_HISTORY, .queue = (uint8_t)queue, .cut_count = cut_count };
-    for (unsigned i = 0; i < cut_count; i++)
-        r.cut[i] = cut[i];
-    size_t size = mirror_history_size(h, true);
-    uint8_t *room = mem_alloc(size);
-    struct wire_out out = wire_out_over(room, size);
-    mirror_history_put(&out, h, true);
-    CHECK(!out.overflow && wire_out_len(&out) == size);
-    struct wire in = wire_over(slice_of(room, size));
-    bool is_good = mirror_history_take(&in, true, &r.history);
-    CHECK(is_good);
-    mem_free(room);
-    return smr_disk_put(d, &r);
 }
 
 void smr_disk_cut(struct smr_disk *d, size_t count)
@@ -57,18 +37,16 @@ static void recover_settled(struct mirror_run run, size_t lsn, struct smr_copy *
                             size_t settled[SMR_PRIORITIES][SMR_POSITIONS])
 {
     unsigned priority = (unsigned)(run.first >> MIRROR_PRIORITY_SHIFT);
-    for (uint64_t p = run.first; p <= run.last; p++) {
+    for (uint64_t p = run.first; p <= run.last; p++)
         settled[priority][p - smr_base(priority)] = lsn;
-        c->was_settled[priority][p - smr_base(priority)] = true;
-    }
     saw(c, run.last);
 }
 
-void smr_disk_recover(const struct smr_disk *d, unsigned queue, struct smr_copy *c)
+void smr_disk_recover(const struct smr_disk *d, size_t count, unsigned queue, struct smr_copy *c)
 {
     size_t settled[SMR_PRIORITIES][SMR_POSITIONS] = { 0 };
     size_t again[SMR_PRIORITIES][SMR_POSITIONS] = { 0 };
-    for (size_t i = 0; i < d->count; i++) {
+    for (size_t i = 0; i < count; i++) {
         const struct smr_record *r = &d->records[i];
         if (r->queue != queue)
             continue;

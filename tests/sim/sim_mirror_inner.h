@@ -1,13 +1,14 @@
 /*
  * sim_mirror_inner: what the parts of sim_mirror share.
  *
- *   sim_mirror.c        what the seed decides, the steps, healing
- *   sim_mirror_meta.c   the register
- *   sim_mirror_net.c    links between nodes, and their ends
- *   sim_mirror_node.c   a node: its roles, and what the cores ask of it
- *   sim_mirror_disk.c   its journal, and what is left of it after a crash
- *   sim_mirror_work.c   producers and consumers
- *   sim_mirror_check.c  the rules
+ *   sim_mirror.c         what the seed decides, the steps, healing
+ *   sim_mirror_meta.c    the register
+ *   sim_mirror_net.c     links between nodes, and their ends
+ *   sim_mirror_node.c    a node: its roles, and what the cores ask of it
+ *   sim_mirror_journal.c its journal, on a disk that may break, and what a start finds there
+ *   sim_mirror_disk.c    all that was appended, and what that says: the reference for it
+ *   sim_mirror_work.c    producers and consumers
+ *   sim_mirror_check.c   the rules
  */
 #ifndef WARREN_SIM_MIRROR_INNER_H
 #define WARREN_SIM_MIRROR_INNER_H
@@ -15,7 +16,9 @@
 #include "base/rng.h"
 #include "mirror/mirror_master.h"
 #include "mirror/mirror_replica.h"
+#include "sim_disk.h"
 #include "sim_mirror.h"
+#include "store/journal.h"
 
 #define SMR_NODES       4u /* numbered from 0; node n is n + 1 for the cores */
 #define SMR_QUEUES      2u /* the same for qids */
@@ -76,6 +79,7 @@ struct smr_proposal {
 enum smr_type { SMR_MSG = 1, SMR_SETTLE, SMR_HISTORY };
 
 struct smr_record {
+    uint64_t lsn; /* as the journal says */
     enum smr_type type;
     uint8_t queue;
     bool is_again;
@@ -87,18 +91,26 @@ struct smr_record {
     unsigned cut_count;
 };
 
+/* All that was appended, in this life and those before it as far as a start has found it. */
 struct smr_disk {
-    struct smr_record *records; /* LSN n is records[n - 1] */
+    struct smr_record *records;
     size_t count;
     size_t cap;
-    size_t durable;
+    size_t durable; /* so many of them */
+};
+
+struct smr_journal {
+    struct sim_disk *disk;
+    struct segs *segs;
+    struct journal *journal; /* NULL: it is down */
+    uint32_t segment_bytes;
 };
 
 /* ---- a node ---- */
 
 struct smr_copy { /* what is in memory of one queue */
     struct smr_msg at[SMR_PRIORITIES][SMR_POSITIONS];
-    bool was_settled[SMR_PRIORITIES][SMR_POSITIONS]; /* the journal says so */
+    bool was_settled[SMR_PRIORITIES][SMR_POSITIONS]; /* the journal says so, or may */
     uint32_t next[SMR_PRIORITIES];
     struct mirror_queue *master; /* one of these, or neither */
     struct mirror_copy *copy;
@@ -121,6 +133,7 @@ struct smr_node {
     struct mirror_replica *replica;
     struct smr_copy queues[SMR_QUEUES];
     struct smr_disk disk;
+    struct smr_journal journal;
     struct producer_path paths[SMR_PRODUCERS + 1];
     bool is_reading[SMR_QUEUES]; /* the master's core waits for smr_node_load */
     bool is_finding[SMR_QUEUES]; /* the mirror's */
@@ -195,7 +208,8 @@ struct smr_producer {
 
 struct smr_chances { /* weights of steps; of 1000 where it says so */
     unsigned deliver, sync, view, decide, publish, settle, produce, connect, tick;
-    unsigned crash, restart, pause, turn, cut, notice, down, expel, move, later_1000, partial_1000;
+    unsigned crash, restart, pause, turn, cut, notice, down, expel, move, later_1000, partial_1000,
+        torn_1000;
     unsigned total;
 };
 
@@ -261,11 +275,12 @@ void smr_link_say_forth(struct smr_link *l, const struct mirror_record *r);
 void smr_link_say_back(struct smr_link *l, const struct mirror_record *r);
 
 /* sim_mirror_node.c */
+void smr_node_init(struct smr *w, unsigned number);
 void smr_node_start(struct smr *w, unsigned number);
 void smr_node_crash(struct smr *w, unsigned number);
 void smr_node_fini(struct smr *w, unsigned number);
 void smr_node_look(struct smr_node *n); /* its roles, by its view */
-void smr_node_sync(struct smr_node *n, size_t count);
+void smr_node_sync(struct smr_node *n, bool is_partial);
 void smr_node_flush(struct smr_node *n);
 /* False: it does not master all of them, or not yet. */
 bool smr_node_publish(struct smr_node *n, unsigned pid, unsigned seq, unsigned queues);
@@ -273,12 +288,24 @@ void smr_node_settle(struct smr_node *n, unsigned queue);
 void smr_node_activate(struct smr_node *n);
 void smr_node_load(struct smr_node *n); /* what is waited for is there */
 
+/* sim_mirror_journal.c */
+void smr_journal_init(struct smr_node *n);
+void smr_journal_fini(struct smr_node *n);
+/* What is there becomes what is in memory, and is compared with what was appended. */
+void smr_journal_start(struct smr_node *n);
+void smr_journal_crash(struct smr_node *n);
+/* Its LSN. The history of `r` is taken. */
+uint64_t smr_journal_put(struct smr_node *n, const struct smr_record *r);
+uint64_t smr_journal_put_history(struct smr_node *n, unsigned queue, const struct mirror_history *h,
+                                 const struct mirror_run *cut, unsigned cut_count);
+/* One group, or all there is. Returns how far all is durable. */
+uint64_t smr_journal_sync(struct smr_node *n, bool is_partial);
+
 /* sim_mirror_disk.c */
-uint64_t smr_disk_put(struct smr_disk *d, const struct smr_record *r);
-uint64_t smr_disk_put_history(struct smr_disk *d, unsigned queue, const struct mirror_history *h,
-                              const struct mirror_run *cut, unsigned cut_count);
+void smr_disk_put(struct smr_disk *d, const struct smr_record *r);
 void smr_disk_cut(struct smr_disk *d, size_t count);
-void smr_disk_recover(const struct smr_disk *d, unsigned queue, struct smr_copy *out);
+/* What the first `count` records say is there, and where it comes from. */
+void smr_disk_recover(const struct smr_disk *d, size_t count, unsigned queue, struct smr_copy *out);
 bool smr_disk_has(const struct smr_disk *d, unsigned queue, struct smr_msg m);
 void smr_disk_fini(struct smr_disk *d);
 

@@ -55,13 +55,13 @@ static uint64_t put_message(struct smr_node *n, unsigned queue, uint64_t positio
         c->next[priority] = index + 1;
     if (!m.is_persistent)
         return 0;
-    return smr_disk_put(&n->disk,
-                        &(struct smr_record){ .type = SMR_MSG,
-                                              .queue = (uint8_t)queue,
-                                              .msg = m,
-                                              .first = position,
-                                              .is_again = *settled_at(c, position) &&
-                                                          !MUTATION(MIRROR_SETTLEMENT_COUNTS) });
+    return smr_journal_put(n,
+                           &(struct smr_record){ .type = SMR_MSG,
+                                                 .queue = (uint8_t)queue,
+                                                 .msg = m,
+                                                 .first = position,
+                                                 .is_again = *settled_at(c, position) &&
+                                                             !MUTATION(MIRROR_SETTLEMENT_COUNTS) });
 }
 
 /* True: something of it is in the journal. */
@@ -84,10 +84,9 @@ static uint64_t settle_one(struct smr_node *n, unsigned queue, uint64_t position
 {
     if (!take_out(n, queue, (struct mirror_run){ position, position }))
         return 0;
-    return smr_disk_put(&n->disk, &(struct smr_record){ .type = SMR_SETTLE,
-                                                        .queue = (uint8_t)queue,
-                                                        .first = position,
-                                                        .last = position });
+    return smr_journal_put(
+        n, &(struct smr_record){
+               .type = SMR_SETTLE, .queue = (uint8_t)queue, .first = position, .last = position });
 }
 
 /* What is written of it goes into one record with the history that says so. */
@@ -108,7 +107,7 @@ static void cut(struct smr_node *n, unsigned queue, const struct mirror_starts *
 static uint64_t put_history(struct smr_node *n, unsigned queue, const struct mirror_history *h)
 {
     struct smr_copy *c = &n->queues[queue];
-    uint64_t lsn = smr_disk_put_history(&n->disk, queue, h, c->cut, c->cut_count);
+    uint64_t lsn = smr_journal_put_history(n, queue, h, c->cut, c->cut_count);
     c->cut_count = 0;
     return lsn;
 }
@@ -497,11 +496,17 @@ void smr_node_activate(struct smr_node *n)
             mirror_master_activate(n->master, n->queues[q].master, n->world->now_ms);
 }
 
-void smr_node_start(struct smr *w, unsigned number)
+void smr_node_init(struct smr *w, unsigned number)
 {
     struct smr_node *n = &w->nodes[number];
     n->world = w;
     n->number = (uint8_t)number;
+    smr_journal_init(n);
+}
+
+void smr_node_start(struct smr *w, unsigned number)
+{
+    struct smr_node *n = &w->nodes[number];
     n->is_alive = true;
     n->busy = 0;
     n->inc++;
@@ -511,8 +516,7 @@ void smr_node_start(struct smr *w, unsigned number)
         if (i != number)
             w->links[number][i].stream =
                 mirror_stream_new(n->master, (uint16_t)(i + 1), &w->links[number][i], w->now_ms);
-    for (unsigned q = 0; q < w->queue_count; q++)
-        smr_disk_recover(&n->disk, q, &n->queues[q]);
+    smr_journal_start(n);
     if (n->inc > 1)
         smr_meta_propose(
             w, &(struct smr_proposal){ .what = SMR_UP, .node = n->number, .inc = n->inc });
@@ -543,9 +547,7 @@ void smr_node_crash(struct smr *w, unsigned number)
     struct smr_node *n = &w->nodes[number];
     n->is_alive = false;
     fini_memory(w, n);
-    size_t left = n->disk.durable + (size_t)smr_below(w, n->disk.count - n->disk.durable + 1);
-    smr_disk_cut(&n->disk, left);
-    n->disk.durable = n->disk.count;
+    smr_journal_crash(n);
     for (unsigned pid = 1; pid <= w->producer_count; pid++)
         smr_producer_lose(w, pid, number);
     smr_say(w, "node %u crashes", number);
@@ -556,6 +558,7 @@ void smr_node_fini(struct smr *w, unsigned number)
     struct smr_node *n = &w->nodes[number];
     if (n->is_alive)
         fini_memory(w, n);
+    smr_journal_fini(n);
     smr_disk_fini(&n->disk);
 }
 
@@ -570,12 +573,11 @@ void smr_node_flush(struct smr_node *n)
     mirror_replica_flush(n->replica);
 }
 
-void smr_node_sync(struct smr_node *n, size_t count)
+void smr_node_sync(struct smr_node *n, bool is_partial)
 {
-    size_t end = n->disk.durable + count;
-    n->disk.durable = end < n->disk.count ? end : n->disk.count;
-    mirror_master_durable(n->master, n->disk.durable);
-    mirror_replica_durable(n->replica, n->disk.durable);
+    uint64_t durable = smr_journal_sync(n, is_partial);
+    mirror_master_durable(n->master, durable);
+    mirror_replica_durable(n->replica, durable);
     smr_node_flush(n);
 }
 
