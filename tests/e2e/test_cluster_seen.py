@@ -1,5 +1,6 @@
 """What a cluster shows of its inside: who takes part in gossip, and what its links carry."""
 
+import os
 import re
 import signal
 
@@ -8,6 +9,7 @@ from harness.case import Case
 from harness.cluster import Cluster
 from harness.ports import free_port
 from harness.proxy_view import command, http_get
+from harness.servers import ROOT
 from harness.waits import LONG, wait_until
 
 TARGETS = ("broker",)
@@ -54,6 +56,20 @@ class Seen(Case):
     def metrics(self, node):
         port = int(node.conf["listen"]["management"].rsplit(":", 1)[1])
         return Api(port).get("/metrics").body
+
+
+class Watched(Seen):
+    def test_alerts_and_dashboard_name_what_there_is(self):
+        proxy, _ = self.observer()
+        there = {"up"}
+        for text in (self.metrics(self.here), http_get(proxy.stats_port, "/metrics")[1]):
+            there |= set(re.findall(r"(?m)^([a-z_]+)[ {]", text))
+        folder = os.path.join(ROOT, "contrib", "monitoring")
+        for name in os.listdir(folder):
+            with open(os.path.join(folder, name), encoding="utf-8") as f:
+                wanted = set(re.findall(r"\b(?:warren|rabbitmq|haproxy)_[a-z_]+", f.read()))
+            self.assertGreater(len(wanted), 10, name)
+            self.assertEqual(wanted - there, set(), name)
 
 
 class Gossip(Seen):
