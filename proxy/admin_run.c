@@ -1,5 +1,6 @@
 #include "admin_run.h"
 
+#include "admin_queues.h"
 #include "admin_show.h"
 #include "base/check.h"
 #include "base/log.h"
@@ -86,6 +87,17 @@ static enum admin_verdict show_info(struct run *r)
 static enum admin_verdict show_gossip(struct run *r)
 {
     observer_show(r->view->observer, r->out);
+    return ADMIN_DONE;
+}
+
+static enum admin_verdict show_queues(struct run *r)
+{
+    if (r->command->count == 2)
+        admin_show_queues(r->view, r->out);
+    else if (r->command->count == 4)
+        admin_show_queue(r->view, slice_str(word(r, 2)), slice_str(word(r, 3)), r->out);
+    else
+        return say(r, "Usage: show queues [<vhost> <queue>].");
     return ADMIN_DONE;
 }
 
@@ -376,6 +388,8 @@ static const struct {
       show_gossip },
     { "show info", "", "the process", show_info },
     { "show legs", "", "each channel and the broker that carries it", show_legs },
+    { "show queues", "[<vhost> <queue>]", "which server masters how many queues, or this one",
+      show_queues },
     { "show servers state", "[<bk>]", "state, weight and check of each server", show_servers },
     { "show sess", "", "the sessions", show_sess },
     { "show stat", "[<id> <types> <sid>]", "the figures of each proxy and server, as CSV",

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "crew.h"
 
 struct frontend_live *frontend_live_new(void)
 {
@@ -40,8 +41,10 @@ struct backend_live *backend_live_ref(struct backend_live *l)
 
 void backend_live_unref(struct backend_live **l)
 {
-    if (*l != NULL && shared_sub(&(*l)->refs, 1) == 0)
+    if (*l != NULL && shared_sub(&(*l)->refs, 1) == 0) {
+        crew_free((void *)(uintptr_t)shown_get(&(*l)->crew)); /* of readers there are none left */
         mem_free(*l);
+    }
     *l = NULL;
 }
 
@@ -90,6 +93,17 @@ void live_traffic_tick(struct live_traffic *t)
     t->rate.seen = total;
     if (t->rate.now > t->rate.max)
         t->rate.max = t->rate.now;
+}
+
+const char *live_hearsay_word(enum live_hearsay hearsay)
+{
+    static const char *const words[] = {
+#define X(name, word) word,
+        LIVE_HEARSAYS(X)
+#undef X
+    };
+    CHECK((unsigned)hearsay < ARRAY_COUNT(words));
+    return words[hearsay];
 }
 
 const char *live_admin_word(enum live_admin admin)

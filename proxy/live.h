@@ -8,6 +8,7 @@
 #define WARREN_LIVE_H
 
 #include "base/shared.h"
+#include "base/shown.h"
 #include "health.h"
 #include "io/sock.h"
 
@@ -41,12 +42,30 @@ struct backend_live {
     struct shared econ, eresp, wretr, wredis, cli_abrt, srv_abrt, lbtot;
     struct shared denied; /* logins that a broker refused */
     struct shared last_session_ms;
+    struct shown atlas;       /* where queues are, for where.h; NULL: not known */
+    struct shown crew;        /* which node each server is; NULL: none */
+    struct shared crew_moves; /* how often either became another */
 
     /* control */
     bool was_up;
     uint64_t downs;
     uint64_t changed_ms;
     uint64_t down_ms; /* sum of the downs that are over */
+};
+
+/* What gossip says of a server's node. A hint: the check decides, and is made at once when this
+ * changes. */
+#define LIVE_HEARSAYS(X)                                                                           \
+    X(NONE, "-") /* its node is not known, or there is no gossip */                                \
+    X(ALIVE, "alive")                                                                              \
+    X(SUSPECT, "suspect")                                                                          \
+    X(DEAD, "dead")                                                                                \
+    X(LEFT, "left")
+
+enum live_hearsay {
+#define X(name, word) LIVE_HEARSAY_##name,
+    LIVE_HEARSAYS(X)
+#undef X
 };
 
 /* What an operator says of a server. */
@@ -91,6 +110,7 @@ struct server_live {
     struct shared up_since_ms;   /* for slowstart */
     struct shared address;       /* const struct sock_addr *, retired through the epoch; 0: none */
     struct shared suspected;     /* 1: a session has met trouble; check soon */
+    struct shared hearsay;       /* enum live_hearsay */
     struct shared econ, eresp, wretr, wredis, cli_abrt, srv_abrt, lbtot;
     struct shared legs, legs_total;
     struct shared last_session_ms;
@@ -126,6 +146,7 @@ void live_traffic_end(struct live_traffic *t);
 /* Once a second. Control. */
 void live_traffic_tick(struct live_traffic *t);
 
+const char *live_hearsay_word(enum live_hearsay hearsay);
 const char *live_admin_word(enum live_admin admin);
 const char *live_check_word(enum live_check check);
 const char *live_check_text(enum live_check check);

@@ -4,30 +4,102 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "bind_addr.h"
+#include "discover.h"
+#include "gossip/gossip_book.h"
 #include "gossip/location_sub.h"
 #include "io/host.h"
 #include "link/link_door.h"
 
 #include <string.h>
 
+#define NEWS_MS 100u /* between words about queues that are new; moves are told at once */
+
 struct observer {
     struct loop *loop;
+    struct observer_calls calls;
+    void *arg;
     char name[LINK_NAME_MAX];
     char at[64]; /* the port as others are told */
     struct link_node *node;
     struct link_door *door;
     struct gossip_net *net;
     struct location_sub *sub;
+    struct atlas *atlas;
+    struct discover *discover;
+    uint64_t moves; /* of the atlas, as they were told */
+    struct loop_timer news;
 };
 
 /* ---- from gossip ------------------------------------------------------------------------------
  */
 
+static void copy(struct slice from, char *room, size_t size)
+{
+    struct text t = text_over(room, size);
+    text_escaped(&t, from);
+}
+
+static enum live_hearsay hearsay_of(enum gossip_state state)
+{
+    switch (state) {
+    case GOSSIP_ALIVE:
+        return LIVE_HEARSAY_ALIVE;
+    case GOSSIP_SUSPECT:
+        return LIVE_HEARSAY_SUSPECT;
+    case GOSSIP_DEAD:
+        return LIVE_HEARSAY_DEAD;
+    case GOSSIP_LEFT:
+        return LIVE_HEARSAY_LEFT;
+    }
+    UNREACHABLE("state");
+}
+
+/* Where it takes AMQP: as its record says; without a host there, where it is seen. */
+static void read_place(const struct observer *o, uint64_t id, struct slice amqp, struct node *out)
+{
+    char host[GOSSIP_NET_HOST_MAX];
+    uint16_t port;
+    struct gossip_place at;
+    if (amqp.len == 0 || !gossip_place_read(amqp, &at))
+        return;
+    out->port = at.port;
+    if (at.host[0] != '\0')
+        copy(slice_str(at.host), out->host, sizeof out->host);
+    else if (gossip_net_place(o->net, id, host, &port))
+        copy(slice_str(host), out->host, sizeof out->host);
+}
+
+/* A broker, with a number as the metadata have it. */
+static void hear(const struct observer *o, uint64_t id, const struct gossip_member *m)
+{
+    struct gossip_info info;
+    struct node n = { .number = (uint16_t)id };
+    if (id > UINT16_MAX)
+        return;
+    if (m == NULL) {
+        nodes_remove(discover_nodes(o->discover), n.number);
+        return;
+    }
+    if (!gossip_net_info(m, &info) || info.role != GOSSIP_ROLE_BROKER)
+        return;
+    n.hearsay = hearsay_of(m->state);
+    n.is_draining = (m->pulse.load.flags & GOSSIP_LOAD_DRAINING) != 0;
+    copy(info.name, n.name, sizeof n.name);
+    read_place(o, id, info.amqp, &n);
+    nodes_put(discover_nodes(o->discover), &n);
+}
+
 static void on_member(uint64_t id, const struct gossip_member *m, void *arg)
 {
     const struct observer *o = arg;
+    hear(o, id, m);
     if (o->sub != NULL)
         location_sub_member(o->sub, id, m);
+}
+
+static void on_pulse(const struct gossip_member *m, void *arg)
+{
+    hear(arg, m->id, m);
 }
 
 static void on_rumour(const struct gossip_rumour *r, void *arg)
@@ -39,7 +111,41 @@ static void on_rumour(const struct gossip_rumour *r, void *arg)
 static void on_cluster(const uint8_t cluster[GOSSIP_CLUSTER_BYTES], void *arg)
 {
     const struct observer *o = arg;
+    nodes_clear(discover_nodes(o->discover)); /* their numbers are those of another cluster */
     location_sub_cluster(o->sub, cluster);
+}
+
+/* ---- what is made of it -----------------------------------------------------------------------
+ */
+
+static void on_news(void *arg)
+{
+    struct observer *o = arg;
+    o->calls.moved(o->arg);
+}
+
+static void on_table(void *arg)
+{
+    struct observer *o = arg;
+    atlas_follow(o->atlas, location_sub_table(o->sub), location_sub_key(o->sub));
+    uint64_t moves = atlas_moves(o->atlas);
+    if (moves != o->moves)
+        o->calls.moved(o->arg);
+    else if (!loop_timer_is_running(&o->news))
+        loop_timer_start(&o->news, NEWS_MS);
+    o->moves = moves;
+}
+
+static void on_moved(void *arg)
+{
+    const struct observer *o = arg;
+    o->calls.moved(o->arg);
+}
+
+static void on_heard(const struct server_live *server, void *arg)
+{
+    const struct observer *o = arg;
+    o->calls.heard(server, o->arg);
 }
 
 /* ---- life -------------------------------------------------------------------------------------
@@ -101,6 +207,7 @@ static bool open_net(struct observer *o, const struct sock_addr *at, struct slic
             .cluster_at = o->at,
             .at = *at,
             .handlers = { .on_member = on_member,
+                          .on_pulse = on_pulse,
                           .on_rumour = on_rumour,
                           .on_cluster = on_cluster },
             .arg = o,
@@ -110,11 +217,12 @@ static bool open_net(struct observer *o, const struct sock_addr *at, struct slic
         return err_context(err, "[global] gossip");
     struct link_hall *hall = gossip_net_hall(o->net);
     link_door_serve(o->door, LINK_FEED, &hall, 1);
-    o->sub = location_sub_new(o->loop, o->node, o->net, cookie);
+    o->sub = location_sub_new(o->loop, o->node, o->net, cookie, on_table, o);
     return true;
 }
 
-bool observer_open(struct loop *loop, const struct global_conf *conf, struct slice cookie,
+bool observer_open(struct loop *loop, struct epoch *epoch, const struct global_conf *conf,
+                   struct slice cookie, const struct observer_calls *calls, void *arg,
                    struct observer **out, struct err *err)
 {
     struct sock_addr at;
@@ -124,6 +232,12 @@ bool observer_open(struct loop *loop, const struct global_conf *conf, struct sli
         return true;
     struct observer *o = mem_zalloc(sizeof *o);
     o->loop = loop;
+    o->calls = *calls;
+    o->arg = arg;
+    o->atlas = atlas_new(epoch);
+    o->discover = discover_new(loop, epoch, o->atlas,
+                               &(struct discover_calls){ .moved = on_moved, .heard = on_heard }, o);
+    loop_timer_init(&o->news, loop, on_news, o);
     if (!open_node(o, cookie, err) || !listen_at(o, &conf->gossip, &at, err) ||
         !open_net(o, &at, cookie, err)) {
         observer_close(&o);
@@ -142,7 +256,10 @@ void observer_close(struct observer **op)
     if (o == NULL)
         return;
     *op = NULL;
+    loop_timer_fini(&o->news);
     location_sub_free(&o->sub);
+    discover_free(&o->discover);
+    atlas_retire(&o->atlas);
     if (o->net != NULL) {
         gossip_net_leave(o->net);
         link_door_serve(o->door, LINK_FEED, NULL, 0);
@@ -166,6 +283,18 @@ void observer_reload(struct observer *o, const struct global_conf *was,
         log_warn("proxy", "-", "[global] gossip changes with the next start only");
     if (o != NULL)
         set_seeds(o, now);
+}
+
+void observer_follow(struct observer *o, struct snapshot *s)
+{
+    if (o != NULL)
+        discover_follow(o->discover, s);
+}
+
+void observer_look(struct observer *o)
+{
+    if (o != NULL)
+        discover_look(o->discover);
 }
 
 /* ---- looking ----------------------------------------------------------------------------------

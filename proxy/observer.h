@@ -1,6 +1,7 @@
 /*
  * observer: the proxy's place in the brokers' cluster: it takes part in gossip, by which it knows
- * who is there, and keeps a table of where queues are. Control loop.
+ * who is there, and keeps a table of where queues are; both are told to the backends that route by
+ * master. Control loop.
  *
  * It is there when [global] says gossip = ADDRESS; packets and talks use that one port number.
  */
@@ -8,14 +9,25 @@
 #define WARREN_OBSERVER_H
 
 #include "base/text.h"
+#include "io/epoch.h"
 #include "io/loop.h"
-#include "proxy_conf.h"
+#include "snapshot.h"
 
 struct observer;
 
+struct observer_calls {
+    /* Queues may be elsewhere, or known for the first time: at once for what moves, now and then
+     * for what is new. */
+    void (*moved)(void *arg);
+    /* Gossip says something else of this server's node. */
+    void (*heard)(const struct server_live *server, void *arg);
+};
+
 /* *out stays NULL when the configuration names no gossip. Binds now, begins when the loop runs. */
-MUST_CHECK bool observer_open(struct loop *loop, const struct global_conf *conf,
-                              struct slice cookie, struct observer **out, struct err *err);
+MUST_CHECK bool observer_open(struct loop *loop, struct epoch *epoch,
+                              const struct global_conf *conf, struct slice cookie,
+                              const struct observer_calls *calls, void *arg, struct observer **out,
+                              struct err *err);
 
 /* Says goodbye. The loop does not run any more. NULL is allowed. */
 void observer_close(struct observer **o);
@@ -24,7 +36,12 @@ void observer_close(struct observer **o);
 void observer_reload(struct observer *o, const struct global_conf *was,
                      const struct global_conf *now);
 
-/* `o` may be NULL. */
+/* The snapshot in force. `o` may be NULL, here and below. */
+void observer_follow(struct observer *o, struct snapshot *s);
+
+/* Servers may have other addresses. */
+void observer_look(struct observer *o);
+
 void observer_show(const struct observer *o, struct text *out);
 void observer_metrics(const struct observer *o, struct text *out);
 

@@ -9,20 +9,17 @@
 #include "greeting.h"
 #include "io/clock.h"
 #include "io/cookie.h"
-#include "io/host.h"
 #include "observer.h"
 #include "order.h"
 #include "pages.h"
+#include "sizing.h"
 #include "view.h"
 
 #include <signal.h>
 #include <string.h>
-#include <sys/resource.h>
 
-#define TICK_MS        1000u
-#define GOODBYE_MS     5000u /* for clients to answer our close */
-#define FILES_RESERVED 64u   /* logs, checks, pages, loops */
-#define FILES_EACH     2u    /* a client and its upstream */
+#define TICK_MS    1000u
+#define GOODBYE_MS 5000u /* for clients to answer our close */
 
 /*
  *   RUNNING -- TERM --> DRAINING -- all gone --> STOPPED
@@ -82,6 +79,7 @@ struct wake {
     struct mail mail;
     struct worker *worker;
     struct shared posted;
+    struct shared moved; /* 1: queues, too, may be elsewhere */
 };
 
 /* ---- words from workers ---------------------------------------------------------------------- */
@@ -90,6 +88,8 @@ static void on_wake(struct mail *mail)
 {
     struct wake *w = CONTAINER_OF(mail, struct wake, mail);
     shared_set(&w->posted, 0);
+    if (shared_swap(&w->moved, 0) != 0)
+        worker_moved(w->worker);
     worker_wake(w->worker);
 }
 
@@ -101,6 +101,25 @@ static void wake_all(void *arg)
             mailbox_post(p->workers[i].loop, &p->wakes[i].mail);
     }
 }
+
+static void on_moved(void *arg)
+{
+    struct proxy *p = arg;
+    for (unsigned i = 0; i < p->worker_count; i++)
+        shared_set(&p->wakes[i].moved, 1);
+    wake_all(p);
+}
+
+static void on_heard(const struct server_live *server, void *arg)
+{
+    struct proxy *p = arg;
+    for (unsigned i = 0; i < p->checker_count; i++) {
+        if (p->checkers[i].server->live == server)
+            checker_poke(&p->checkers[i]);
+    }
+}
+
+static const struct observer_calls observer_calls = { .moved = on_moved, .heard = on_heard };
 
 static void on_suspect(struct mail *mail)
 {
@@ -142,6 +161,8 @@ static void left(void *control)
 
 static void on_server_change(void *arg)
 {
+    const struct proxy *p = arg;
+    observer_look(p->observer); /* it may have another address */
     wake_all(arg);
 }
 
@@ -149,11 +170,11 @@ static void start_checkers(struct proxy *p)
 {
     unsigned count = 0;
     for (unsigned i = 0; i < p->snapshot->backend_count; i++)
-        count += p->snapshot->backends[i].server_count;
+        count += backend_server_count(&p->snapshot->backends[i]);
     p->checkers = mem_array(count + 1, sizeof *p->checkers);
     for (unsigned i = 0; i < p->snapshot->backend_count; i++) {
         const struct backend *b = &p->snapshot->backends[i];
-        for (unsigned k = 0; k < b->server_count; k++)
+        for (unsigned k = 0; k < backend_server_count(b); k++)
             checker_init(&p->checkers[p->checker_count++], p->loop, p->epoch, &b->servers[k],
                          p->process.cookie, on_server_change, p);
     }
@@ -233,6 +254,7 @@ static void on_committed(struct order *o)
     snapshot_unref(&p->snapshot);
     p->snapshot = snapshot_ref(c->snapshot);
     p->view.snapshot = p->snapshot;
+    observer_follow(p->observer, p->snapshot);
     start_checkers(p);
     wake_all(p);
     log_info("proxy", "-", "reloaded file=%s", p->snapshot->conf->path);
@@ -437,7 +459,7 @@ static void tick_backend(struct proxy *p, const struct backend *b)
 {
     struct backend_live *l = b->live;
     live_traffic_tick(&l->traffic);
-    for (unsigned i = 0; i < b->server_count; i++)
+    for (unsigned i = 0; i < backend_server_count(b); i++)
         live_traffic_tick(&b->servers[i].live->traffic);
     bool up = backend_usable_count(b) != 0;
     if (up == l->was_up)
@@ -469,37 +491,6 @@ static void on_tick(void *arg)
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
-
-/* How many clients the limit of open files can carry; `wanted` or fewer. */
-static uint64_t fit_files(uint64_t wanted)
-{
-    struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
-        return wanted;
-    if (files.rlim_cur < files.rlim_max) {
-        files.rlim_cur = files.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &files);
-        (void)getrlimit(RLIMIT_NOFILE, &files);
-    }
-    uint64_t room = files.rlim_cur > FILES_RESERVED ? files.rlim_cur - FILES_RESERVED : 1;
-    uint64_t carried = room / FILES_EACH > 0 ? room / FILES_EACH : 1;
-    if (carried >= wanted)
-        return wanted;
-    log_warn("proxy", "-",
-             "maxconn %llu is lowered to %llu, which is what %llu open files can carry",
-             (unsigned long long)wanted, (unsigned long long)carried,
-             (unsigned long long)files.rlim_cur);
-    return carried;
-}
-
-static unsigned thread_count(const struct proxy_conf *conf)
-{
-    if (conf->global.nbthread != 0)
-        return (unsigned)conf->global.nbthread;
-    unsigned cores = host_cores("");
-    unsigned count = cores > 1 ? cores - 1 : 1;
-    return count < PROXY_CONF_THREADS_MAX ? count : PROXY_CONF_THREADS_MAX;
-}
 
 static void poke(void *control, const struct server *s)
 {
@@ -553,7 +544,7 @@ static bool add_worker(struct proxy *p, struct err *err)
 
 static bool start(struct proxy *p, struct err *err)
 {
-    unsigned count = thread_count(p->snapshot->conf);
+    unsigned count = sizing_threads(p->snapshot->conf);
     p->workers = mem_array(count, sizeof *p->workers);
     p->wakes = mem_array(count, sizeof *p->wakes);
     for (unsigned i = 0; i < count; i++) {
@@ -572,7 +563,7 @@ static bool start(struct proxy *p, struct err *err)
 static void init_process(struct proxy *p)
 {
     p->process.greeting = greeting_conf();
-    p->process.conns_limit = fit_files(p->snapshot->conf->global.maxconn);
+    p->process.conns_limit = sizing_clients(p->snapshot->conf->global.maxconn);
     p->process.wake = wake_all;
     p->process.suspect = suspect;
     p->process.left = left;
@@ -610,7 +601,8 @@ struct proxy *proxy_new(struct proxy_conf **conf, struct err *err)
     if (!read_cookie(p->snapshot, &p->cookie, err))
         goto fail;
     p->process.cookie = cookie_slice(&p->cookie);
-    if (!observer_open(p->loop, &p->snapshot->conf->global, p->process.cookie, &p->observer, err))
+    if (!observer_open(p->loop, p->epoch, &p->snapshot->conf->global, p->process.cookie,
+                       &observer_calls, p, &p->observer, err))
         goto fail;
     loop_timer_init(&p->tick, p->loop, on_tick, p);
     loop_timer_init(&p->drain, p->loop, on_drain_timer, p);
@@ -624,6 +616,7 @@ fail:
 static void on_first_turn(void *arg)
 {
     struct proxy *p = arg;
+    observer_follow(p->observer, p->snapshot);
     start_checkers(p);
     loop_timer_start(&p->tick, TICK_MS);
     log_info("proxy", "-", "warren-proxy %s runs threads=%u maxconn=%llu", WARREN_VERSION,

@@ -87,6 +87,7 @@ static void add_backend(struct finish *f, struct part *p)
     b->name = p->name;
     b->mode = p->mode;
     b->timeout = p->timeout;
+    b->by_master = p->by_master && p->mode == PROXY_MODE_AMQP;
     if (b->timeout.check == 0)
         b->timeout.check = b->timeout.connect;
     /* The check inherited from [defaults] is about servers that speak AMQP through us. */
@@ -94,10 +95,10 @@ static void add_backend(struct finish *f, struct part *p)
     b->amqp_check = p->check == CHECK_INHERITED ? inherited : p->check == CHECK_AMQP;
     f->conf->backends[f->conf->backend_count++] = b;
 
-    if (p->by_master)
+    if (p->by_master && f->conf->global.gossip.kind == CONF_ADDRESS_NONE)
         warn(f,
-             "%s: %s: balance = queue-master is taken as roundrobin: this version does not know "
-             "queues' masters yet",
+             "%s: %s: balance = queue-master is taken as roundrobin: masters are known by gossip, "
+             "and [global] gossip names no port",
              p->where, p->name);
     if (p->discover)
         warn(f, "%s: %s: discover = gossip has no effect in this version: servers are those listed",

@@ -76,6 +76,7 @@ struct backend_conf {
     const char *name;
     enum proxy_mode mode;
     enum balance_kind balance;
+    bool by_master; /* to the queue's master, if it is known; else as `balance` says */
     enum proxy_legs legs;
     bool amqp_check;
     struct proxy_timeouts timeout;

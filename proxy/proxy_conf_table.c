@@ -223,8 +223,9 @@ static bool set_stats_allow(void *instance, const struct conf_value *value, stru
       .type = CONF_STRING,                                                                         \
       .set = set_balance,                                                                          \
       .shown = "as in [defaults]",                                                                 \
-      .help = "Who is next: roundrobin, leastconn, first or random. queue-master needs gossip "    \
-              "and is taken as roundrobin until then." },                                          \
+      .help =                                                                                      \
+          "Who is next: roundrobin, leastconn, first or random. queue-master: the server that "    \
+          "masters the queue, as gossip tells, else as roundrobin." },                             \
         { .section = (kind),                                                                       \
           .key = "legs",                                                                           \
           .type = CONF_CHOICE,                                                                     \

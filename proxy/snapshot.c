@@ -27,7 +27,7 @@ const struct backend *snapshot_backend(const struct snapshot *s, const char *nam
 
 const struct server *backend_server(const struct backend *b, const char *name)
 {
-    for (unsigned i = 0; b != NULL && i < b->server_count; i++) {
+    for (unsigned i = 0; b != NULL && i < backend_server_count(b); i++) {
         if (strcmp(b->servers[i].conf->name, name) == 0)
             return &b->servers[i];
     }
@@ -56,10 +56,11 @@ static struct server_live *server_record(const struct server_conf *conf, const s
 static bool add_server(struct backend *b, const struct server_conf *conf, const struct backend *old,
                        uint64_t now_ms, struct err *err)
 {
-    struct server *s = &b->servers[b->server_count];
+    unsigned index = backend_server_count(b);
+    struct server *s = &b->servers[index];
     s->conf = conf;
     s->backend = b;
-    s->index = b->server_count;
+    s->index = index;
     if (conf->ssl) {
         struct tls_options o = { .cert_file = conf->crt, .ca_file = conf->ca_file };
         o.verify_peer = conf->verify == PROXY_VERIFY_REQUIRED;
@@ -68,7 +69,7 @@ static bool add_server(struct backend *b, const struct server_conf *conf, const 
             return err_context(err, "%s: server %s", conf->where, conf->name);
     }
     s->live = server_record(conf, backend_server(old, conf->name), now_ms);
-    b->server_count++;
+    shared_set(&b->server_count, index + 1); /* whole, for whoever sees the number */
     return true;
 }
 
@@ -153,7 +154,7 @@ struct snapshot *snapshot_ref(struct snapshot *s)
 
 static void free_backend(struct backend *b)
 {
-    for (unsigned i = 0; i < b->conf->server_count; i++) {
+    for (unsigned i = 0; i < backend_server_count(b); i++) {
         tls_ctx_unref(&b->servers[i].tls);
         server_live_unref(&b->servers[i].live);
     }
@@ -198,7 +199,7 @@ bool server_is_usable(const struct server *s)
 
 bool backend_is_alive(const struct backend *b)
 {
-    for (unsigned i = 0; i < b->server_count; i++) {
+    for (unsigned i = 0; i < backend_server_count(b); i++) {
         if (is_alive(&b->servers[i]))
             return true;
     }
@@ -227,12 +228,13 @@ const struct server *backend_pick(const struct backend *b, uint64_t skip, uint64
                                   struct rng *rng)
 {
     struct balance_server views[BALANCE_SERVERS_MAX];
-    CHECK(b->server_count <= ARRAY_COUNT(views));
-    for (unsigned i = 0; i < b->server_count; i++)
+    unsigned count = backend_server_count(b);
+    CHECK(count <= ARRAY_COUNT(views));
+    for (unsigned i = 0; i < count; i++)
         views[i] = view(&b->servers[i], (skip >> i & 1) != 0, now_ms);
 
     uint64_t ticket = shared_add(&b->live->ticket, 1) - 1;
-    int i = balance_pick(b->conf->balance, views, b->server_count, ticket, rng);
+    int i = balance_pick(b->conf->balance, views, count, ticket, rng);
     if (i < 0)
         return NULL;
     (void)shared_add(&b->live->lbtot, 1);
@@ -243,7 +245,7 @@ const struct server *backend_pick(const struct backend *b, uint64_t skip, uint64
 unsigned backend_usable_count(const struct backend *b)
 {
     unsigned count = 0;
-    for (unsigned i = 0; i < b->server_count; i++)
+    for (unsigned i = 0; i < backend_server_count(b); i++)
         count += server_is_usable(&b->servers[i]) && shared_get(&b->servers[i].live->weight) != 0;
     return count;
 }

@@ -24,8 +24,8 @@ struct server {
 struct backend {
     const struct backend_conf *conf;
     struct backend_live *live;
-    struct server *servers;
-    unsigned server_count;
+    struct server *servers;     /* room for all there may ever be */
+    struct shared server_count; /* rises while sessions run: servers appear; they never move */
 };
 
 struct frontend {
@@ -49,6 +49,11 @@ MUST_CHECK struct snapshot *snapshot_new(struct proxy_conf **conf, const struct 
                                          uint64_t now_ms, struct err *err);
 struct snapshot *snapshot_ref(struct snapshot *s);
 void snapshot_unref(struct snapshot **s);
+
+static inline unsigned backend_server_count(const struct backend *b)
+{
+    return (unsigned)shared_get(&b->server_count);
+}
 
 const struct backend *snapshot_backend(const struct snapshot *s, const char *name);
 const struct server *backend_server(const struct backend *b, const char *name);

@@ -171,7 +171,7 @@ static void fill_sums(struct stat_row *r, const struct backend *b, uint64_t now_
     uint64_t uweight = 0;
     uint64_t active = 0;
     uint64_t backup = 0;
-    for (unsigned i = 0; i < b->server_count; i++) {
+    for (unsigned i = 0; i < backend_server_count(b); i++) {
         const struct server *s = &b->servers[i];
         struct stat_row one = { .kind = STAT_SERVER };
         if (!server_is_usable(s) || shared_get(&s->live->weight) == 0)
@@ -229,7 +229,7 @@ struct filler {
 
 static void add_backend(struct filler *f, const struct backend *b, unsigned iid)
 {
-    for (unsigned i = 0; i < b->server_count; i++)
+    for (unsigned i = 0; i < backend_server_count(b); i++)
         fill_server(&f->rows[f->count++], &b->servers[i], iid, f->now_ms);
     fill_backend(&f->rows[f->count++], b, iid, f->now_ms);
 }
@@ -247,7 +247,7 @@ struct stat_row *stat_rows(const struct snapshot *s, uint64_t now_ms, unsigned *
 {
     size_t most = s->frontend_count;
     for (unsigned i = 0; i < s->backend_count; i++)
-        most += 1u + s->backends[i].server_count;
+        most += 1u + backend_server_count(&s->backends[i]);
     struct filler f = { mem_array(most, sizeof *f.rows), 0, now_ms };
 
     unsigned iid = 2; /* HAProxy's first */

@@ -62,17 +62,28 @@ void worker_client_out(struct worker *w, const struct frontend *f)
     p->left(p->control);
 }
 
-void worker_wake(struct worker *w)
+/* One that still finds nothing keeps its place. */
+static void hunt_all_again(struct worker *w)
 {
-    CHECK(loop_is_current(w->loop));
-    doors_wake(w);
-    /* One that still finds nothing keeps its place. */
     struct session *s = TAILQ_FIRST(&w->waiting);
     while (s != NULL) {
         struct session *next = TAILQ_NEXT(s, waiting);
         hunt_again(s);
         s = next;
     }
+}
+
+void worker_moved(struct worker *w)
+{
+    CHECK(loop_is_current(w->loop));
+    hunt_all_again(w);
+}
+
+void worker_wake(struct worker *w)
+{
+    CHECK(loop_is_current(w->loop));
+    doors_wake(w);
+    hunt_all_again(w);
     struct relay *r = TAILQ_FIRST(&w->waiting_relays);
     while (r != NULL) {
         struct relay *next = TAILQ_NEXT(r, waiting);

@@ -94,4 +94,7 @@ void worker_end_all(struct worker *w);
 /* Servers or room may be there again. Worker's loop. */
 void worker_wake(struct worker *w);
 
+/* Queues may have other masters, or are known for the first time (where.h). Worker's loop. */
+void worker_moved(struct worker *w);
+
 #endif

@@ -20,6 +20,7 @@ struct bucket {
     struct entry *entries; /* by hash */
     uint32_t count, room;
     uint64_t digest; /* a sum, so that the order of changes does not matter */
+    bool has_changed;
 };
 
 struct location_table {
@@ -31,6 +32,7 @@ struct location_table {
     uint64_t entries, tombstones;
     uint64_t room; /* entries that memory is taken for */
     uint64_t old;
+    unsigned changed_from; /* no bucket before this one has changed */
 };
 
 /* ---- entries ----------------------------------------------------------------------------------
@@ -117,8 +119,16 @@ static void fit(struct location_table *t, struct bucket *b)
     }
 }
 
+static void note_change(struct location_table *t, struct bucket *b)
+{
+    unsigned at = (unsigned)(b - t->buckets);
+    b->has_changed = true;
+    t->changed_from = at < t->changed_from ? at : t->changed_from;
+}
+
 static void count_in(struct location_table *t, struct bucket *b, struct entry e)
 {
+    note_change(t, b);
     t->entries += !is_gone(e);
     t->tombstones += is_gone(e);
     b->digest += digest_of(e);
@@ -126,6 +136,7 @@ static void count_in(struct location_table *t, struct bucket *b, struct entry e)
 
 static void count_out(struct location_table *t, struct bucket *b, struct entry e)
 {
+    note_change(t, b);
     t->entries -= !is_gone(e);
     t->tombstones -= is_gone(e);
     b->digest -= digest_of(e);
@@ -367,6 +378,18 @@ uint64_t location_bucket_digest(const struct location_table *t, unsigned bucket)
     return t->buckets[bucket].digest;
 }
 
+int location_take_changed(struct location_table *t)
+{
+    while (t->changed_from < LOCATION_BUCKETS) {
+        unsigned at = t->changed_from++;
+        if (t->buckets[at].has_changed) {
+            t->buckets[at].has_changed = false;
+            return (int)at;
+        }
+    }
+    return -1;
+}
+
 size_t location_node_count(const struct location_table *t)
 {
     return t->node_count;
@@ -381,9 +404,18 @@ struct location_node location_node_at(const struct location_table *t, size_t i)
 /* ---- life, figures ----------------------------------------------------------------------------
  */
 
+static void begin_anew(struct location_table *t)
+{
+    memset(t, 0, sizeof *t);
+    for (unsigned i = 0; i < LOCATION_BUCKETS; i++)
+        t->buckets[i].has_changed = true;
+}
+
 struct location_table *location_new(void)
 {
-    return mem_zalloc(sizeof(struct location_table));
+    struct location_table *t = mem_alloc(sizeof *t);
+    begin_anew(t);
+    return t;
 }
 
 void location_clear(struct location_table *t)
@@ -391,7 +423,7 @@ void location_clear(struct location_table *t)
     for (unsigned i = 0; i < LOCATION_BUCKETS; i++)
         mem_free(t->buckets[i].entries);
     mem_free(t->nodes);
-    memset(t, 0, sizeof *t);
+    begin_anew(t);
 }
 
 void location_free(struct location_table **t)

@@ -95,6 +95,10 @@ unsigned location_bucket_of(uint64_t hash);
 MUST_CHECK bool location_put_bucket(struct location_table *t, unsigned bucket, uint64_t index,
                                     const struct location *list, size_t count);
 
+/* The number of a bucket that has changed since it was last answered here, or -1: what is copied
+ * elsewhere is copied by these. All of them have, when the table is new or was cleared. */
+int location_take_changed(struct location_table *t);
+
 size_t location_node_count(const struct location_table *t);
 struct location_node location_node_at(const struct location_table *t, size_t i);
 

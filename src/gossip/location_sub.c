@@ -27,8 +27,26 @@ struct location_sub {
     uint64_t behind_since_ms; /* 0: it is not */
     struct loop_timer look;
     struct rng rng;
+    location_sub_fn fn;
+    void *arg;
+    struct loop_task tell; /* once a turn */
     struct location_sub_figures figures;
 };
+
+/* ---- who looks at the table -------------------------------------------------------------------
+ */
+
+static void on_tell(void *arg)
+{
+    struct location_sub *s = arg;
+    s->fn(s->arg);
+}
+
+static void has_changed(struct location_sub *s)
+{
+    if (s->fn != NULL)
+        loop_at_turn_end(s->loop, &s->tell);
+}
 
 /* ---- the broker that feeds us -----------------------------------------------------------------
  */
@@ -159,6 +177,7 @@ static bool take(struct location_sub *s, const struct link_frame *f)
 {
     struct wire w = wire_over(f->payload);
     s->figures.bytes += f->payload.len;
+    has_changed(s);
     switch (f->type) {
     case LOCATION_BEGIN:
         return take_begin(s, &w);
@@ -267,14 +286,17 @@ void location_sub_cluster(struct location_sub *s, const uint8_t cluster[GOSSIP_C
     location_clear(s->table);
     s->key = location_key(cookie_slice(&s->cookie), slice_of(cluster, GOSSIP_CLUSTER_BYTES));
     s->has_cluster = true;
+    has_changed(s);
     look_soon(s);
 }
 
 void location_sub_rumour(struct location_sub *s, const struct gossip_rumour *r)
 {
     struct location_change c;
-    if (location_rumour_take(r->key, r->ver, r->bytes, &c))
-        apply(s, &c);
+    if (!location_rumour_take(r->key, r->ver, r->bytes, &c))
+        return;
+    apply(s, &c);
+    has_changed(s);
 }
 
 void location_sub_member(struct location_sub *s, uint64_t id, const struct gossip_member *m)
@@ -286,7 +308,8 @@ void location_sub_member(struct location_sub *s, uint64_t id, const struct gossi
 }
 
 struct location_sub *location_sub_new(struct loop *loop, struct link_node *node,
-                                      struct gossip_net *net, struct slice cookie)
+                                      struct gossip_net *net, struct slice cookie,
+                                      location_sub_fn fn, void *arg)
 {
     struct location_sub *s = mem_zalloc(sizeof *s);
     CHECK(cookie.len <= COOKIE_MAX);
@@ -296,6 +319,9 @@ struct location_sub *location_sub_new(struct loop *loop, struct link_node *node,
     memcpy(s->cookie.bytes, cookie.ptr, cookie.len);
     s->cookie.len = cookie.len;
     s->table = location_new();
+    s->fn = fn;
+    s->arg = arg;
+    loop_task_init(&s->tell, on_tell, s);
     rng_init(&s->rng, random_u64());
     loop_timer_init(&s->look, loop, on_look, s);
     loop_timer_start(&s->look, LOOK_MS);
@@ -310,12 +336,13 @@ void location_sub_free(struct location_sub **sp)
     *sp = NULL;
     drop(s);
     loop_timer_fini(&s->look);
+    loop_task_cancel(s->loop, &s->tell);
     location_free(&s->table);
     cookie_wipe(&s->cookie);
     mem_free(s);
 }
 
-const struct location_table *location_sub_table(const struct location_sub *s)
+struct location_table *location_sub_table(const struct location_sub *s)
 {
     return s->table;
 }

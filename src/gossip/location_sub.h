@@ -13,9 +13,13 @@
 
 struct location_sub;
 
-/* `net` and `node` outlive it. */
+/* The table, or what is known of nodes, may be another. Called now and then. */
+typedef void (*location_sub_fn)(void *arg);
+
+/* `net` and `node` outlive it. `fn` may be NULL. */
 struct location_sub *location_sub_new(struct loop *loop, struct link_node *node,
-                                      struct gossip_net *net, struct slice cookie);
+                                      struct gossip_net *net, struct slice cookie,
+                                      location_sub_fn fn, void *arg);
 void location_sub_free(struct location_sub **s);
 
 /* The proxy has found its cluster, or another one: what was known is worth nothing. */
@@ -25,8 +29,8 @@ void location_sub_cluster(struct location_sub *s, const uint8_t cluster[GOSSIP_C
 void location_sub_rumour(struct location_sub *s, const struct gossip_rumour *r);
 void location_sub_member(struct location_sub *s, uint64_t id, const struct gossip_member *m);
 
-const struct location_table *location_sub_table(const struct location_sub *s);
-uint64_t location_sub_key(const struct location_sub *s); /* for location_hash */
+struct location_table *location_sub_table(const struct location_sub *s); /* to be looked at */
+uint64_t location_sub_key(const struct location_sub *s);                 /* for location_hash */
 
 struct location_sub_figures {
     struct location_figures table;

@@ -53,6 +53,26 @@ Test(location, an_entry_is_replaced_only_by_a_higher_version)
     cr_expect(eq(u32, at(t, 5), 3));
 }
 
+Test(location, says_which_buckets_have_changed)
+{
+    unsigned count = 0;
+    while (location_take_changed(t) >= 0)
+        count++;
+    cr_expect(eq(u32, count, LOCATION_BUCKETS), "all of a new one");
+    cr_expect(put(t, (uint64_t)9 << 52, 10, 1, 0));
+    cr_expect(put(t, (uint64_t)7 << 52, 10, 1, LOCATION_TRANSIENT));
+    cr_expect(eq(i32, location_take_changed(t), 7));
+    cr_expect(eq(i32, location_take_changed(t), 9));
+    cr_expect(eq(i32, location_take_changed(t), -1));
+    cr_expect(not(put(t, (uint64_t)9 << 52, 9, 2, 0)));
+    cr_expect(eq(i32, location_take_changed(t), -1), "an old word changes nothing");
+    cr_expect(node(t, 1, false, 11, 11));
+    cr_expect(eq(i32, location_take_changed(t), 7), "swept");
+    cr_expect(eq(i32, location_take_changed(t), -1));
+    location_clear(t);
+    cr_expect(eq(i32, location_take_changed(t), 0));
+}
+
 Test(location, what_was_taken_away_stays_away)
 {
     cr_expect(put(t, 5, 10, 1, 0));

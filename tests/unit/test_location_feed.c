@@ -126,7 +126,7 @@ static void open_proxy(void)
     cr_assert(sock_addr_ip("127.0.0.1", 0, &s.at));
     proxy.net = gossip_net_new(&s, &err);
     cr_assert(proxy.net != NULL, "%s", err.text);
-    proxy.sub = location_sub_new(loop, proxy.node, proxy.net, KEY_COOKIE);
+    proxy.sub = location_sub_new(loop, proxy.node, proxy.net, KEY_COOKIE, NULL, NULL);
     gossip_net_set_places(proxy.net, places, brokers[1].net != NULL ? 2 : 1);
 }
 

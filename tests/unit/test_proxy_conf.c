@@ -89,7 +89,7 @@ Test(proxy_conf, the_contract_s_sample)
     cr_expect(eq(int, management->mode, PROXY_MODE_TCP));
     cr_expect(not(management->amqp_check), "what it speaks is not known");
     cr_expect(eq(int, c->frontends[2]->backend, -1));
-    cr_expect(c->warnings.count >= 2, "discover and queue-master");
+    cr_expect(b->by_master);
     cr_expect(eq(u16, c->global.gossip.port, 25672));
     cr_expect(eq(sz, c->global.gossip_seeds.count, 2));
     expect_text(c->global.gossip_seeds.items[1].host, "rabbit2");

@@ -1,0 +1,38 @@
+/*
+ * discover: which server of each backend is which node of the cluster, told to those backends that
+ * route by master (where.h). Control loop.
+ *
+ * A server is a node when it is at the node's AMQP address, as the node says it in gossip or as
+ * that is looked up; or else, since a node may know itself by another address than we do, when it
+ * has the node's name (rabbit1, or rabbit1@host). Of two servers at one place the first counts.
+ */
+#ifndef WARREN_DISCOVER_H
+#define WARREN_DISCOVER_H
+
+#include "atlas.h"
+#include "nodes.h"
+#include "snapshot.h"
+
+struct discover;
+
+struct discover_calls {
+    /* Legs may have to move: a backend's servers are other nodes. */
+    void (*moved)(void *arg);
+    /* Gossip says something else of this server's node. */
+    void (*heard)(const struct server_live *server, void *arg);
+};
+
+struct discover *discover_new(struct loop *loop, struct epoch *epoch, const struct atlas *atlas,
+                              const struct discover_calls *calls, void *arg);
+/* Backends know nothing of masters from now on. */
+void discover_free(struct discover **d);
+
+struct nodes *discover_nodes(struct discover *d);
+
+/* The snapshot in force; NULL: none. */
+void discover_follow(struct discover *d, struct snapshot *s);
+
+/* Servers may have other addresses. */
+void discover_look(struct discover *d);
+
+#endif

@@ -1,0 +1,83 @@
+"""What the proxy knows of the brokers' cluster: which server masters a queue, and which is there."""
+
+import re
+
+from harness.case import Case
+from harness.cluster import Cluster
+from harness.procs import free_port
+from harness.proxy_view import command
+from harness.waits import LONG, wait_until
+
+TARGETS = ("broker",)
+LOCAL = {"x-queue-master-locator": "client-local"}
+
+
+class Routing(Case):
+    def setUp(self):
+        super().setUp()
+        self.cluster = Cluster(self.folder("cluster"), 3)
+        for n in self.cluster.nodes:
+            self.own(n)
+        self.cluster.start().wait_voters()
+        self.here, self.there, self.third = self.cluster.nodes
+
+    def front(self, servers=None, **backend):
+        conf = {"global": {"cookie-file": self.cluster.path("cookie"),
+                           "gossip": "127.0.0.1:%d" % free_port(),
+                           "gossip-seed": "127.0.0.1:%d" % self.here.cluster_port},
+                "backend rabbits": {"balance": "queue-master", **backend}}
+        return self.proxy(self.cluster.nodes if servers is None else servers, conf)
+
+    def declare(self, node, *names, **how):
+        ch = self.channel(address=node.address)
+        for name in names:
+            ch.declare(name, arguments=LOCAL, **how)
+        return ch
+
+    def wait_at(self, proxy, queue, pattern):
+        """Until `show queues` says so of the queue."""
+        said = [""]
+
+        def is_so():
+            said[0] = command(proxy, "show queues / " + queue)
+            return re.search(pattern, said[0])
+        try:
+            wait_until(is_so, "%s: %s" % (queue, pattern), LONG)
+        except AssertionError as e:
+            raise AssertionError("%s, but %s" % (e, said[0])) from e
+
+
+class Masters(Routing):
+    def test_the_table_of_queues_names_servers_and_follows_them(self):
+        front = self.front()
+        for n in self.cluster.nodes:
+            self.declare(n, "on-" + n.name, durable=True)
+            self.wait_at(front, "on-" + n.name,
+                         r"(?m)^backend=rabbits node=\d+ up server=%s usable=yes gossip=alive$" % n.name)
+        self.assertIn("unknown", command(front, "show queues / nothing"))
+        self.assertRegex(command(front, "show queues"),
+                         r"(?m)^  node=\d+ up queues=1 server=rabbit2 usable=yes gossip=alive$")
+        self.there.kill()
+        self.wait_at(front, "on-rabbit2", r"(?m) down server=rabbit2 usable=no gossip=dead$")
+        self.cluster.start([self.there])
+        self.wait_at(front, "on-rabbit2", r"(?m) up server=rabbit2 usable=yes gossip=alive$")
+
+    def test_promotions_are_followed(self):
+        front = self.front()
+        out = self.here.ctl("-n", self.here.node, "-q", "set_policy", "ha", "^m",
+                            '{"ha-mode":"all","ha-sync-mode":"automatic"}')
+        self.assertEqual(out.returncode, 0, out.stderr)
+        names = ["m%d" % i for i in range(20)]
+        self.declare(self.there, *names, durable=True)
+
+        def in_sync():
+            said = self.here.ctl("-n", self.here.node, "-q", "list_queues", "name",
+                                 "synchronised_slave_pids").stdout
+            return all(re.search(r"(?m)^%s\t.*rabbit1.*" % q, said) and
+                       re.search(r"(?m)^%s\t.*rabbit3.*" % q, said) for q in names)
+        wait_until(in_sync, "the mirrors are in sync", LONG)
+        for q in names:
+            self.wait_at(front, q, r" up server=rabbit2 ")
+        self.there.kill()
+        for q in names:
+            self.wait_at(front, q, r" up server=rabbit[13] usable=yes ")

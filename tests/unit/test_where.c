@@ -1,0 +1,235 @@
+/* proxy/where, discover, nodes: which server of a backend is which node, and masters a queue. */
+#include "where.h"
+
+#include "base/mem.h"
+#include "discover.h"
+#include "io_kit.h"
+#include "worker.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "expect.h"
+
+static const char conf_text[] = "[global]\n"
+                                "[backend rabbits]\n"
+                                "balance = queue-master\n"
+                                "server = rabbit1 10.0.0.1:5672 check\n"
+                                "server = other 10.0.0.2:5672 check\n"
+                                "server = by-name rabbit3.example:5673 check\n"
+                                "[backend blind]\n"
+                                "server = rabbit1 10.0.0.1:5672 check\n"
+                                "[frontend in]\n"
+                                "bind = :5672\n"
+                                "default_backend = rabbits\n";
+
+static struct loop *loop;
+static struct epoch *epoch;
+static struct location_table *table;
+static struct atlas *atlas;
+static struct discover *discover;
+static struct snapshot *snapshot;
+static struct worker worker;
+static unsigned moved, heard;
+
+static void on_moved(void *arg)
+{
+    (void)arg;
+    moved++;
+}
+
+static void on_heard(const struct server_live *server, void *arg)
+{
+    (void)server;
+    (void)arg;
+    heard++;
+}
+
+static struct snapshot *load(const char *text, const struct snapshot *before)
+{
+    struct err err;
+    struct proxy_conf *conf = proxy_conf_load_text("test", slice_str(text), &err);
+    cr_assert(conf != NULL, "%s", err.text);
+    struct snapshot *s = snapshot_new(&conf, before, 0, &err);
+    cr_assert(s != NULL, "%s", err.text);
+    return s;
+}
+
+static void set_address(const char *server, const char *ip)
+{
+    struct sock_addr a;
+    cr_assert(sock_addr_ip(ip, 5672, &a));
+    const struct server *s = backend_server(snapshot_backend(snapshot, "rabbits"), server);
+    shared_set(&s->live->address, (uint64_t)(uintptr_t)mem_dup(&a, sizeof a));
+}
+
+static void set_up(void)
+{
+    loop = kit_loop_new();
+    epoch = epoch_new();
+    loop_join_epoch(loop, epoch);
+    table = location_new();
+    atlas = atlas_new(epoch);
+    discover = discover_new(loop, epoch, atlas,
+                            &(struct discover_calls){ .moved = on_moved, .heard = on_heard }, NULL);
+    snapshot = load(conf_text, NULL);
+    worker = (struct worker){ .loop = loop };
+    set_address("rabbit1", "10.0.0.1");
+    set_address("other", "10.0.0.2");
+    moved = heard = 0;
+    discover_follow(discover, snapshot);
+}
+
+static void tear_down(void)
+{
+    discover_free(&discover);
+    snapshot_unref(&snapshot);
+    atlas_retire(&atlas);
+    loop_free(&loop);
+    epoch_free(&epoch);
+    location_free(&table);
+}
+
+TestSuite(where, .init = set_up, .fini = tear_down, .timeout = 60);
+
+static void hear(uint16_t number, const char *name, const char *host, uint16_t port,
+                 enum live_hearsay hearsay)
+{
+    struct node n = { .number = number, .hearsay = hearsay, .port = port };
+    (void)snprintf(n.name, sizeof n.name, "%s", name);
+    (void)snprintf(n.host, sizeof n.host, "%s", host);
+    nodes_put(discover_nodes(discover), &n);
+    kit_turns(loop, 2);
+}
+
+static void put(const char *queue, uint64_t ver, uint16_t node)
+{
+    cr_assert(
+        location_put(table, &(struct location){ location_hash(1, slice_str("/"), slice_str(queue)),
+                                                ver, node, 0 }));
+    atlas_follow(atlas, table, 1);
+}
+
+static void put_node(uint16_t node, bool is_up, uint64_t ver)
+{
+    cr_assert(location_put_node(table, &(struct location_node){ node, is_up, ver, 0 }));
+    atlas_follow(atlas, table, 1);
+}
+
+/* Looked for on the worker's loop, as it must be. */
+struct look {
+    struct loop_task task;
+    const char *backend, *queue;
+    enum where word;
+    const char *server;
+    bool done;
+};
+
+static void on_look(void *arg)
+{
+    struct look *k = arg;
+    const struct server *s;
+    const struct backend *b = snapshot_backend(snapshot, k->backend);
+    k->word = where_look(&worker, b, slice_str("/"), slice_str(k->queue), &s);
+    k->server = s != NULL ? s->conf->name : "-";
+    cr_expect(where_find(&worker, b, slice_str("/"), slice_str(k->queue), &s) ==
+              (k->word != WHERE_UNKNOWN));
+    k->done = true;
+}
+
+static struct look look(const char *backend, const char *queue)
+{
+    struct look k = { .backend = backend, .queue = queue };
+    loop_task_init(&k.task, on_look, &k);
+    loop_again(loop, &k.task);
+    kit_until_set(loop, &k.done);
+    return k;
+}
+
+static void expect(const char *queue, enum where word, const char *server)
+{
+    struct look k = look("rabbits", queue);
+    cr_expect(k.word == word, "%s is %d", queue, (int)k.word);
+    cr_expect(eq(str, (char *)(uintptr_t)k.server, (char *)(uintptr_t)server), "%s", queue);
+}
+
+Test(where, servers_are_nodes_by_their_address_and_else_by_their_name)
+{
+    put_node(1, true, 1);
+    put_node(2, true, 1);
+    put_node(3, true, 1);
+    put("a", 2, 1);
+    put("b", 3, 2);
+    put("c", 4, 3);
+    expect("a", WHERE_UNKNOWN, "-");
+
+    /* The address decides: the server called rabbit1 is the node 2. */
+    hear(2, "rabbit2@h", "10.0.0.1", 5672, LIVE_HEARSAY_ALIVE);
+    cr_expect(eq(uint, moved, 1));
+    cr_expect(eq(uint, heard, 1));
+    expect("b", WHERE_AT, "rabbit1");
+    hear(1, "other@h", "192.168.7.7", 5672, LIVE_HEARSAY_ALIVE); /* as it knows itself */
+    expect("a", WHERE_AT, "other");
+    hear(3, "x@h", "Rabbit3.example", 5673, LIVE_HEARSAY_ALIVE); /* as the configuration writes */
+    expect("c", WHERE_AT, "by-name");
+    expect("d", WHERE_UNKNOWN, "-");
+    cr_expect(look("blind", "a").word == WHERE_UNKNOWN, "it does not route by master");
+    cr_expect(eq(uint, moved, 3));
+
+    const struct backend *b = snapshot_backend(snapshot, "rabbits");
+    cr_expect(eq(u32, where_node_of(b, backend_server(b, "other")), 1));
+}
+
+Test(where, a_node_of_no_server_is_unknown)
+{
+    put_node(4, true, 1);
+    put("a", 2, 4);
+    hear(4, "rabbit4@h", "10.0.0.4", 5672, LIVE_HEARSAY_ALIVE);
+    expect("a", WHERE_UNKNOWN, "-");
+    cr_expect(eq(uint, moved, 0));
+}
+
+Test(where, what_befalls_a_node_is_seen)
+{
+    put_node(1, true, 1);
+    put("a", 2, 1);
+    hear(1, "n1@h", "10.0.0.1", 5672, LIVE_HEARSAY_ALIVE);
+    expect("a", WHERE_AT, "rabbit1");
+    const struct backend *b = snapshot_backend(snapshot, "rabbits");
+    uint64_t moves = where_moves(b);
+    put_node(1, false, 3);
+    expect("a", WHERE_DOWN, "rabbit1");
+    cr_expect(lt(u64, moves, where_moves(b)));
+
+    unsigned before = heard;
+    hear(1, "n1@h", "10.0.0.1", 5672, LIVE_HEARSAY_DEAD);
+    cr_expect(eq(uint, heard, before + 1), "its server is to be checked");
+    hear(1, "n1@h", "10.0.0.1", 5672, LIVE_HEARSAY_DEAD);
+    cr_expect(eq(uint, heard, before + 1), "nothing new");
+    nodes_remove(discover_nodes(discover), 1);
+    kit_turns(loop, 2);
+    expect("a", WHERE_UNKNOWN, "-");
+}
+
+Test(where, a_reload_keeps_what_is_known)
+{
+    put_node(1, true, 1);
+    put("a", 2, 1);
+    hear(1, "n1@h", "10.0.0.1", 5672, LIVE_HEARSAY_ALIVE);
+    struct snapshot *was = snapshot;
+    snapshot = load(conf_text, was);
+    discover_follow(discover, snapshot);
+    snapshot_unref(&was);
+    kit_turns(loop, 2);
+    expect("a", WHERE_AT, "rabbit1");
+
+    /* One that does not route by master any more. */
+    was = snapshot;
+    snapshot = load("[backend rabbits]\nserver = rabbit1 10.0.0.1:5672\n[frontend in]\n"
+                    "bind = :5672\ndefault_backend = rabbits\n",
+                    was);
+    discover_follow(discover, snapshot);
+    snapshot_unref(&was);
+    kit_turns(loop, 2);
+    expect("a", WHERE_UNKNOWN, "-");
+}
