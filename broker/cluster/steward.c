@@ -20,15 +20,21 @@ static bool is_leaving(const struct steward *s, const struct meta_node *m)
     return s->peer(s->arg, m->node, &p) && p.is_leaving;
 }
 
+/* To this leader, which has not listened for longer than it leads. */
+static bool is_silent(const struct steward *s, const struct steward_peer *p)
+{
+    uint64_t heard_ms = p->heard_ms > s->leading_ms ? p->heard_ms : s->leading_ms;
+    return s->now_ms - heard_ms > STEWARD_SILENT_MS;
+}
+
 const char *steward_is_down(const struct steward *s, const struct meta_node *m)
 {
     struct steward_peer p;
     if (m->node == s->self || !meta_node_is_serving(m) || !s->peer(s->arg, m->node, &p))
         return NULL;
-    uint64_t heard_ms = p.heard_ms > s->leading_ms ? p.heard_ms : s->leading_ms;
     if (p.is_gone)
         return "its link broke, and nothing listens on its port";
-    if (s->now_ms - heard_ms > STEWARD_SILENT_MS)
+    if (is_silent(s, &p))
         return "it has not been heard of for a second";
     return NULL;
 }
@@ -85,6 +91,15 @@ bool steward_thaws(const struct steward *s, const struct steward_frost *f)
 
 /* ---- who has which part ---- */
 
+/* It counts as stopped, and is not there: a new leader may be one of several that come back, and
+ * waits for the others to say so. */
+static bool stays_away(const struct steward *s, const struct meta_node *m)
+{
+    struct steward_peer p;
+    bool is_stopped = m->node != s->self && m->state == META_NODE_IS_STOPPED;
+    return is_stopped && (!s->peer(s->arg, m->node, &p) || p.is_gone || is_silent(s, &p));
+}
+
 /* The part that a node is to have, when it now has `part`. A voter that is down stays one: it may
  * hold what the others need. Who stops in an orderly way does not, as long as another one votes;
  * but when all stop, any majority of them may be the first to come back. */
@@ -96,8 +111,7 @@ static enum raft_part part_of(const struct steward *s, const struct meta_node *m
     if (m->type == META_NODE_RAM)
         return RAFT_LEARNER;
     if (part != RAFT_LEARNER) {
-        bool goes =
-            is_leaving(s, m) || (m->state == META_NODE_IS_STOPPED && !steward_is_alive(s, m));
+        bool goes = is_leaving(s, m) || stays_away(s, m);
         return goes && voters > 1 && !s->version->is_frozen ? RAFT_LEARNER : vote;
     }
     bool may = meta_node_is_serving(m) && !is_leaving(s, m) && steward_is_alive(s, m) &&

@@ -376,16 +376,25 @@ static bool is_hopeless(const struct sim_raft *w)
     return false;
 }
 
+/* A while, after which all that are up do what is to be done; snapshots, too, since without them a
+ * log that is full stays so. */
+static void go_on(struct sim_raft *w)
+{
+    run_until(w, w->now_us + w->setup.election_max_us / 2);
+    for (unsigned i = 1; i <= SIM_NODES && !w->has_failed; i++)
+        if (w->nodes[i].raft != NULL)
+            (void)sim_raft_node_snapshot(w, i);
+    for (unsigned i = 1; w->group != NULL && i <= SIM_NODES && !w->has_failed; i++)
+        if (w->nodes[i].raft != NULL)
+            sim_group_work(w, i);
+}
+
 static void expect_life(struct sim_raft *w)
 {
     uint64_t goal = 0;
     for (int round = 0; round < 200 && !w->has_failed; round++) {
-        run_until(w, w->now_us + w->setup.election_max_us / 2);
+        go_on(w);
         unsigned by = leader(w);
-        for (unsigned i = 1; i <= SIM_NODES && !w->has_failed; i++)
-            (void)sim_raft_node_snapshot(w, i);
-        for (unsigned i = 1; w->group != NULL && i <= SIM_NODES && !w->has_failed; i++)
-            sim_group_work(w, i);
         if (by == 0 || w->has_failed)
             continue;
         if (goal != 0 && raft_commit(w->nodes[by].raft) >= goal && all_have(w, by, goal))
@@ -424,10 +433,7 @@ static bool may_all_restart(const struct sim_raft *w)
 static void expect_the_rest(struct sim_raft *w, unsigned absent)
 {
     for (int round = 0; round < 200 && !w->has_failed; round++) {
-        run_until(w, w->now_us + w->setup.election_max_us / 2);
-        for (unsigned i = 1; i <= SIM_NODES && !w->has_failed; i++)
-            if (i != absent)
-                sim_group_work(w, i);
+        go_on(w);
         unsigned by = leader(w);
         if (by != 0 && !w->has_failed && sim_cluster_serves_the_rest(w, by))
             return;
@@ -440,11 +446,8 @@ static void stop_together(struct sim_raft *w)
 {
     for (unsigned stage = 0; stage < 2 && !w->has_failed; stage++) {
         sim_cluster_want_to_stop(w, stage == 0);
-        for (int round = 0; round < 20 && !w->has_failed; round++) {
-            run_until(w, w->now_us + w->setup.election_max_us / 2);
-            for (unsigned i = 1; i <= SIM_NODES && !w->has_failed; i++)
-                sim_group_work(w, i);
-        }
+        for (int round = 0; round < 20 && !w->has_failed; round++)
+            go_on(w);
     }
 }
 

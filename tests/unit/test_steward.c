@@ -226,6 +226,31 @@ Test(steward, who_leaves_votes_no_more_as_long_as_another_one_does)
     world_fini(&w);
 }
 
+/* All were stopped, one after the other, and some are back. The new leader has not heard of the
+ * other one yet, without whose vote it would wait for the third. */
+Test(steward, a_new_leader_leaves_who_was_stopped_its_vote_until_it_is_silent)
+{
+    open_nodes(3);
+    for (uint16_t i = 2; i <= 3; i++) {
+        struct meta_cmd stopped = { .op = META_NODE_STOPPED };
+        stopped.node.node = i;
+        stopped.node.inc = meta_node_get(now(&w), i)->inc;
+        must(&w, stopped);
+        peers[i] = (struct steward_peer){ .heard_ms = 0 };
+    }
+    s.version = now(&w);
+    s.leading_ms = s.now_ms - 20;
+    cr_expect(not(has_wishes()));
+    s.now_ms = s.leading_ms + STEWARD_SILENT_MS + 1;
+    peers[2].heard_ms = s.now_ms - 10;
+    struct steward_wish wish = first();
+    cr_expect(wish.act == STEWARD_CHANGE && wish.node == 3 && wish.part == RAFT_LEARNER);
+    s.leading_ms = s.now_ms;
+    peers[3].is_gone = true; /* that is known at once */
+    cr_expect(eq(int, first().node, 3));
+    world_fini(&w);
+}
+
 Test(steward, a_leader_that_leaves_hands_over)
 {
     open_nodes(3);
