@@ -185,7 +185,9 @@ static const struct stream_handlers stream_handlers = { on_open, on_data, NULL, 
 
 static bool is_wanted(const struct checker *c)
 {
-    return c->server->conf->check && shared_get(&c->server->live->admin) != LIVE_ADMIN_MAINT;
+    const struct server_live *l = c->server->live;
+    return c->server->conf->check && shared_get(&l->admin) != LIVE_ADMIN_MAINT &&
+           shared_get(&l->gone) == 0;
 }
 
 /* The address to check: the server's own, or another port of it. */
@@ -265,12 +267,13 @@ const char *checker_status(const struct server *s, char *room, size_t bytes)
     unsigned of;
     struct text t = text_over(room, bytes);
     enum live_admin admin = (enum live_admin)shared_get(&s->live->admin);
+    bool drains = admin == LIVE_ADMIN_DRAIN || shared_get(&s->live->draining) != 0;
     if (admin == LIVE_ADMIN_MAINT)
         return "MAINT";
     if (!s->conf->check)
-        return admin == LIVE_ADMIN_DRAIN ? "DRAIN" : "no check";
+        return drains ? "DRAIN" : "no check";
     bool up = health_is_up(&s->live->health, &s->conf->health);
-    text_str(&t, !up ? "DOWN" : admin == LIVE_ADMIN_DRAIN ? "DRAIN" : "UP");
+    text_str(&t, !up ? "DOWN" : drains ? "DRAIN" : "UP");
     if (health_is_moving(&s->live->health, &s->conf->health, &step, &of))
         text_put(&t, " %u/%u", step, of);
     return room;

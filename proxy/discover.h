@@ -1,6 +1,8 @@
 /*
  * discover: which server of each backend is which node of the cluster, told to those backends that
- * route by master (where.h). Control loop.
+ * route by master (where.h); and servers that are not listed: with discover = gossip a node that is
+ * alive and is no server becomes one, and goes when its cluster has forgotten it or has it
+ * elsewhere. Sessions of older configurations get them, too. Control loop.
  *
  * A server is a node when it is at the node's AMQP address, as the node says it in gossip or as
  * that is looked up; or else, since a node may know itself by another address than we do, when it
@@ -16,8 +18,10 @@
 struct discover;
 
 struct discover_calls {
-    /* Legs may have to move: a backend's servers are other nodes. */
+    /* Legs may have to move: a backend's servers are other nodes, or others are usable. */
     void (*moved)(void *arg);
+    /* A server of the snapshot in force was found: it is to be checked. */
+    void (*found)(const struct server *server, void *arg);
     /* Gossip says something else of this server's node. */
     void (*heard)(const struct server_live *server, void *arg);
 };
@@ -29,7 +33,7 @@ void discover_free(struct discover **d);
 
 struct nodes *discover_nodes(struct discover *d);
 
-/* The snapshot in force; NULL: none. */
+/* The snapshot in force; NULL: none. Older ones are remembered while somebody has them. */
 void discover_follow(struct discover *d, struct snapshot *s);
 
 /* Servers may have other addresses. */

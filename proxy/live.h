@@ -111,6 +111,8 @@ struct server_live {
     struct shared address;       /* const struct sock_addr *, retired through the epoch; 0: none */
     struct shared suspected;     /* 1: a session has met trouble; check soon */
     struct shared hearsay;       /* enum live_hearsay */
+    struct shared draining;      /* 1: its node says that it takes nothing new */
+    struct shared gone;          /* 1: it was found, and is no server any more */
     struct shared econ, eresp, wretr, wredis, cli_abrt, srv_abrt, lbtot;
     struct shared legs, legs_total;
     struct shared last_session_ms;

@@ -142,6 +142,12 @@ static void on_moved(void *arg)
     o->calls.moved(o->arg);
 }
 
+static void on_found(const struct server *server, void *arg)
+{
+    const struct observer *o = arg;
+    o->calls.found(server, o->arg);
+}
+
 static void on_heard(const struct server_live *server, void *arg)
 {
     const struct observer *o = arg;
@@ -236,7 +242,7 @@ bool observer_open(struct loop *loop, struct epoch *epoch, const struct global_c
     o->arg = arg;
     o->atlas = atlas_new(epoch);
     o->discover = discover_new(loop, epoch, o->atlas,
-                               &(struct discover_calls){ .moved = on_moved, .heard = on_heard }, o);
+                               &(struct discover_calls){ on_moved, on_found, on_heard }, o);
     loop_timer_init(&o->news, loop, on_news, o);
     if (!open_node(o, cookie, err) || !listen_at(o, &conf->gossip, &at, err) ||
         !open_net(o, &at, cookie, err)) {

@@ -19,6 +19,8 @@ struct observer_calls {
     /* Queues may be elsewhere, or known for the first time: at once for what moves, now and then
      * for what is new. */
     void (*moved)(void *arg);
+    /* A server of the snapshot in force was found: it is to be checked. */
+    void (*found)(const struct server *server, void *arg);
     /* Gossip says something else of this server's node. */
     void (*heard)(const struct server_live *server, void *arg);
 };

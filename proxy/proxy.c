@@ -4,7 +4,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "checker.h"
+#include "checkers.h"
 #include "door.h"
 #include "greeting.h"
 #include "io/clock.h"
@@ -53,8 +53,7 @@ struct proxy {
     struct admin *admin; /* NULL: no runtime socket */
     struct worker *workers;
     unsigned worker_count;
-    struct checker *checkers;
-    unsigned checker_count;
+    struct checkers checkers;
     struct change *change; /* NULL: none under way */
     bool reload_again;     /* asked for while one was under way */
     bool stop_wanted;      /* the same */
@@ -113,23 +112,14 @@ static void on_moved(void *arg)
 static void on_heard(const struct server_live *server, void *arg)
 {
     struct proxy *p = arg;
-    for (unsigned i = 0; i < p->checker_count; i++) {
-        if (p->checkers[i].server->live == server)
-            checker_poke(&p->checkers[i]);
-    }
+    checkers_poke(&p->checkers, server);
 }
-
-static const struct observer_calls observer_calls = { .moved = on_moved, .heard = on_heard };
 
 static void on_suspect(struct mail *mail)
 {
     struct proxy *p = CONTAINER_OF(mail, struct proxy, suspect_mail);
     shared_set(&p->suspect_posted, 0);
-    for (unsigned i = 0; i < p->checker_count; i++) {
-        struct checker *c = &p->checkers[i];
-        if (shared_swap(&c->server->live->suspected, 0) != 0)
-            checker_poke(c);
-    }
+    checkers_poke_suspected(&p->checkers);
 }
 
 static void suspect(void *control, struct server_live *server)
@@ -166,28 +156,13 @@ static void on_server_change(void *arg)
     wake_all(arg);
 }
 
-static void start_checkers(struct proxy *p)
+static void on_found(const struct server *server, void *arg)
 {
-    unsigned count = 0;
-    for (unsigned i = 0; i < p->snapshot->backend_count; i++)
-        count += backend_server_count(&p->snapshot->backends[i]);
-    p->checkers = mem_array(count + 1, sizeof *p->checkers);
-    for (unsigned i = 0; i < p->snapshot->backend_count; i++) {
-        const struct backend *b = &p->snapshot->backends[i];
-        for (unsigned k = 0; k < backend_server_count(b); k++)
-            checker_init(&p->checkers[p->checker_count++], p->loop, p->epoch, &b->servers[k],
-                         p->process.cookie, on_server_change, p);
-    }
+    struct proxy *p = arg;
+    checkers_add(&p->checkers, server);
 }
 
-static void stop_checkers(struct proxy *p)
-{
-    for (unsigned i = 0; i < p->checker_count; i++)
-        checker_fini(&p->checkers[i]);
-    mem_free(p->checkers);
-    p->checkers = NULL;
-    p->checker_count = 0;
-}
+static const struct observer_calls observer_calls = { on_moved, on_found, on_heard };
 
 /* ---- reload ---------------------------------------------------------------------------------- */
 
@@ -242,7 +217,7 @@ static void on_committed(struct order *o)
 {
     struct change *c = CONTAINER_OF(o, struct change, order);
     struct proxy *p = c->proxy;
-    stop_checkers(p);
+    checkers_stop(&p->checkers);
     pages_commit(c->pages, &p->pages);
     p->pages = c->pages;
     c->pages = NULL;
@@ -255,7 +230,7 @@ static void on_committed(struct order *o)
     p->snapshot = snapshot_ref(c->snapshot);
     p->view.snapshot = p->snapshot;
     observer_follow(p->observer, p->snapshot);
-    start_checkers(p);
+    checkers_start(&p->checkers, p->snapshot);
     wake_all(p);
     log_info("proxy", "-", "reloaded file=%s", p->snapshot->conf->path);
     change_over(c);
@@ -351,7 +326,7 @@ static bool visit_end(struct order *o, struct worker *w)
 static void on_ended(struct order *o)
 {
     struct proxy *p = CONTAINER_OF(o, struct proxy, end_order);
-    stop_checkers(p);
+    checkers_stop(&p->checkers);
     pages_free(&p->pages);
     admin_close(&p->admin);
     loop_stop(p->loop);
@@ -495,10 +470,7 @@ static void on_tick(void *arg)
 static void poke(void *control, const struct server *s)
 {
     struct proxy *p = control;
-    for (unsigned i = 0; i < p->checker_count; i++) {
-        if (p->checkers[i].server == s)
-            checker_poke(&p->checkers[i]);
-    }
+    checkers_poke(&p->checkers, s->live);
 }
 
 static bool open_view(struct proxy *p, struct err *err)
@@ -601,6 +573,8 @@ struct proxy *proxy_new(struct proxy_conf **conf, struct err *err)
     if (!read_cookie(p->snapshot, &p->cookie, err))
         goto fail;
     p->process.cookie = cookie_slice(&p->cookie);
+    p->checkers =
+        (struct checkers){ p->loop, p->epoch, p->process.cookie, on_server_change, p, NULL, 0 };
     if (!observer_open(p->loop, p->epoch, &p->snapshot->conf->global, p->process.cookie,
                        &observer_calls, p, &p->observer, err))
         goto fail;
@@ -617,7 +591,7 @@ static void on_first_turn(void *arg)
 {
     struct proxy *p = arg;
     observer_follow(p->observer, p->snapshot);
-    start_checkers(p);
+    checkers_start(&p->checkers, p->snapshot);
     loop_timer_start(&p->tick, TICK_MS);
     log_info("proxy", "-", "warren-proxy %s runs threads=%u maxconn=%llu", WARREN_VERSION,
              p->worker_count, (unsigned long long)p->process.conns_limit);

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "proxy_conf_table.h"
+#include "proxy_words.h"
 
 #include <string.h>
 
@@ -52,8 +53,12 @@ static bool judge(struct finish *f, const struct part *p)
                       "mode = tcp");
     if (front && p->front.bind_count == 0)
         return refuse(f, p, "has no bind");
-    if (serves && p->back.server_count == 0)
+    if (serves && p->back.server_count == 0 && p->discover == PROXY_DISCOVER_NONE)
         return refuse(f, p, "has no server");
+    if (p->discover == PROXY_DISCOVER_GOSSIP && p->mode != PROXY_MODE_AMQP)
+        return refuse(f, p, "has discover = gossip, which finds servers of mode = amqp");
+    if (p->discover == PROXY_DISCOVER_GOSSIP && f->conf->global.gossip.kind == CONF_ADDRESS_NONE)
+        return refuse(f, p, "has discover = gossip, which needs [global] gossip, such as :25672");
     if (has_pages(p) && (p->back.server_count != 0 || p->default_backend != NULL))
         return refuse(f, p,
                       "is mode http, which is for the proxy's own pages: no server here; "
@@ -87,6 +92,8 @@ static void add_backend(struct finish *f, struct part *p)
     b->name = p->name;
     b->mode = p->mode;
     b->timeout = p->timeout;
+    b->discover = p->discover;
+    proxy_words_found(&p->default_server, &b->default_server);
     b->by_master = p->by_master && p->mode == PROXY_MODE_AMQP;
     if (b->timeout.check == 0)
         b->timeout.check = b->timeout.connect;
@@ -99,9 +106,6 @@ static void add_backend(struct finish *f, struct part *p)
         warn(f,
              "%s: %s: balance = queue-master is taken as roundrobin: masters are known by gossip, "
              "and [global] gossip names no port",
-             p->where, p->name);
-    if (p->discover)
-        warn(f, "%s: %s: discover = gossip has no effect in this version: servers are those listed",
              p->where, p->name);
 }
 

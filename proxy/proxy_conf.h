@@ -25,6 +25,12 @@ enum proxy_legs {
     PROXY_LEGS_SESSION, /* all channels of a session on one server while it is up */
 };
 
+/* How servers are found that are not listed. */
+enum proxy_discover {
+    PROXY_DISCOVER_NONE,
+    PROXY_DISCOVER_GOSSIP, /* the cluster's nodes, by gossip */
+};
+
 enum proxy_verify { PROXY_VERIFY_NONE, PROXY_VERIFY_REQUIRED };
 
 /* bind = ADDRESS [ssl crt FILE ...] [accept-proxy ...] */
@@ -48,6 +54,7 @@ struct server_conf {
     bool check;
     bool backup;
     bool disabled; /* starts in maintenance */
+    bool found;    /* not listed: it appeared by itself, and may go */
     bool ssl;
     bool send_proxy;
     uint64_t weight;
@@ -82,6 +89,8 @@ struct backend_conf {
     struct proxy_timeouts timeout;
     struct server_conf *servers;
     unsigned server_count;
+    enum proxy_discover discover;
+    struct server_conf default_server; /* of those that are found */
 };
 
 struct frontend_conf {

@@ -114,7 +114,7 @@ static bool set_discover(void *instance, const struct conf_value *value, struct 
     struct part *p = instance;
     if (strcmp(value->text, "gossip") != 0)
         return err_set(err, ERR_CONFIG, "is gossip, or left out");
-    p->discover = true;
+    p->discover = PROXY_DISCOVER_GOSSIP;
     return true;
 }
 
@@ -240,7 +240,9 @@ static bool set_stats_allow(void *instance, const struct conf_value *value, stru
           .type = CONF_STRING,                                                                     \
           .set = set_discover,                                                                     \
           .shown = "off",                                                                          \
-          .help = "gossip: servers also appear and go by themselves. Has no effect yet." },        \
+          .help =                                                                                  \
+              "gossip: the cluster's nodes, too, are servers, with the words of default-server; "  \
+              "they appear and go by themselves. Needs [global] gossip." },                        \
         { .section = (kind),                                                                       \
           .key = "default-server",                                                                 \
           .type = CONF_WORDS,                                                                      \

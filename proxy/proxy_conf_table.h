@@ -26,7 +26,7 @@ struct part {
     const char *default_backend;
     uint64_t maxconn;
     bool by_master; /* balance = queue-master */
-    bool discover;
+    enum proxy_discover discover;
 };
 
 struct defaults {

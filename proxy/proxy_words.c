@@ -181,3 +181,10 @@ bool proxy_words_server(const struct conf_value *value, struct server_conf *out,
     fill_health(out);
     return true;
 }
+
+void proxy_words_found(const struct server_conf *defaults, struct server_conf *out)
+{
+    *out = *defaults;
+    out->found = true;
+    fill_health(out);
+}

@@ -25,4 +25,7 @@ MUST_CHECK bool proxy_words_server(const struct conf_value *value, struct server
 /* Names of proxies and servers: letters, digits and `-_.:`, as in HAProxy. */
 MUST_CHECK bool proxy_words_name(const char *name, struct err *err);
 
+/* The words of default-server as those of a server that is not listed. */
+void proxy_words_found(const struct server_conf *defaults, struct server_conf *out);
+
 #endif

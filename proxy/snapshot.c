@@ -1,6 +1,7 @@
 #include "snapshot.h"
 
 #include "base/check.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 #include <string.h>
@@ -28,7 +29,8 @@ const struct backend *snapshot_backend(const struct snapshot *s, const char *nam
 const struct server *backend_server(const struct backend *b, const char *name)
 {
     for (unsigned i = 0; b != NULL && i < backend_server_count(b); i++) {
-        if (strcmp(b->servers[i].conf->name, name) == 0)
+        if (strcmp(b->servers[i].conf->name, name) == 0 &&
+            shared_get(&b->servers[i].live->gone) == 0)
             return &b->servers[i];
     }
     return NULL;
@@ -53,8 +55,9 @@ static struct server_live *server_record(const struct server_conf *conf, const s
 
 /* ---- making ---------------------------------------------------------------------------------- */
 
-static bool add_server(struct backend *b, const struct server_conf *conf, const struct backend *old,
-                       uint64_t now_ms, struct err *err)
+/* `live` is taken. */
+static bool add_server(struct backend *b, const struct server_conf *conf, struct server_live *live,
+                       struct err *err)
 {
     unsigned index = backend_server_count(b);
     struct server *s = &b->servers[index];
@@ -65,12 +68,77 @@ static bool add_server(struct backend *b, const struct server_conf *conf, const 
         struct tls_options o = { .cert_file = conf->crt, .ca_file = conf->ca_file };
         o.verify_peer = conf->verify == PROXY_VERIFY_REQUIRED;
         s->tls = tls_client_ctx_new(&o, err);
-        if (s->tls == NULL)
+        if (s->tls == NULL) {
+            server_live_unref(&live);
             return err_context(err, "%s: server %s", conf->where, conf->name);
+        }
     }
-    s->live = server_record(conf, backend_server(old, conf->name), now_ms);
+    s->live = live;
     shared_set(&b->server_count, index + 1); /* whole, for whoever sees the number */
     return true;
+}
+
+const struct server *snapshot_add_found(struct snapshot *s, unsigned backend, const char *name,
+                                        const char *place, struct server_live *live,
+                                        uint64_t now_ms, struct err *err)
+{
+    struct backend *b = &s->backends[backend];
+    struct conf_store *store = s->conf->store; /* workers only look at what is there already */
+    if (backend_server_count(b) == backend_room(b)) {
+        err_set(err, ERR_LIMIT, "backend %s has no room for more servers than %u", b->conf->name,
+                backend_room(b));
+        return NULL;
+    }
+    struct server_conf *conf = conf_store_alloc(store, sizeof *conf);
+    *conf = b->conf->default_server;
+    conf->name = conf_store_str(store, slice_str(name));
+    conf->where = "discover";
+    if (!conf_address_of(place, -1, store, &conf->at, err))
+        return NULL;
+    if (live == NULL) {
+        live = server_record(conf, NULL, now_ms);
+        shared_set(&live->up_since_ms, now_ms); /* a slow start is for those that appear, too */
+    } else {
+        live = server_live_ref(live);
+        shared_set(&live->gone, 0);
+    }
+    return add_server(b, conf, live, err) ? &b->servers[backend_server_count(b) - 1] : NULL;
+}
+
+/* The same server is listed now. */
+static bool is_listed(const struct backend *b, const struct server_conf *found)
+{
+    for (unsigned i = 0; i < b->conf->server_count; i++) {
+        const char *name = b->conf->servers[i].name;
+        size_t len = strlen(name);
+        if (strncmp(found->name, name, len) == 0 &&
+            (found->name[len] == '\0' || found->name[len] == '@'))
+            return true;
+    }
+    return false;
+}
+
+/* What was found stays found. One that cannot be now may be found again. */
+static void keep_found(struct snapshot *s, unsigned backend, const struct backend *old,
+                       uint64_t now_ms)
+{
+    const struct backend *b = &s->backends[backend];
+    for (unsigned i = 0; old != NULL && i < backend_server_count(old); i++) {
+        const struct server *was = &old->servers[i];
+        struct err err;
+        if (!was->conf->found || shared_get(&was->live->gone) != 0 ||
+            b->conf->discover != old->conf->discover || is_listed(b, was->conf))
+            continue;
+        const struct server *now = snapshot_add_found(s, backend, was->conf->name,
+                                                      was->conf->at.text, was->live, now_ms, &err);
+        if (now == NULL) {
+            log_warn("server", was->conf->name, "%s", err.text);
+            continue;
+        }
+        health_adapt(&now->live->health, &was->conf->health, &now->conf->health);
+        if (was->conf->weight != now->conf->weight)
+            shared_set(&now->live->weight, now->conf->weight);
+    }
 }
 
 static bool add_backend(struct snapshot *s, const struct backend_conf *conf,
@@ -80,11 +148,13 @@ static bool add_backend(struct snapshot *s, const struct backend_conf *conf,
     const struct backend *old = snapshot_backend(before, conf->name);
     b->conf = conf;
     b->live = old != NULL ? backend_live_ref(old->live) : backend_live_new(now_ms);
-    b->servers = mem_array(conf->server_count, sizeof *b->servers);
+    b->servers = mem_array(backend_room(b) + 1u, sizeof *b->servers);
     for (unsigned i = 0; i < conf->server_count; i++) {
-        if (!add_server(b, &conf->servers[i], old, now_ms, err))
+        const struct server_conf *one = &conf->servers[i];
+        if (!add_server(b, one, server_record(one, backend_server(old, one->name), now_ms), err))
             return false;
     }
+    keep_found(s, s->backend_count - 1, old, now_ms);
     return true;
 }
 
@@ -187,9 +257,18 @@ void snapshot_unref(struct snapshot **snapshot)
 
 /* ---- choosing -------------------------------------------------------------------------------- */
 
+/* Where nothing is checked, what others say of its node is all there is. */
+static bool is_said_to_be_dead(const struct server *s)
+{
+    enum live_hearsay hearsay = (enum live_hearsay)shared_get(&s->live->hearsay);
+    return !s->conf->check && (hearsay == LIVE_HEARSAY_DEAD || hearsay == LIVE_HEARSAY_LEFT);
+}
+
 static bool is_alive(const struct server *s)
 {
-    return shared_get(&s->live->up) != 0 && shared_get(&s->live->admin) == LIVE_ADMIN_READY;
+    const struct server_live *l = s->live;
+    return shared_get(&l->up) != 0 && shared_get(&l->admin) == LIVE_ADMIN_READY &&
+           shared_get(&l->gone) == 0 && shared_get(&l->draining) == 0 && !is_said_to_be_dead(s);
 }
 
 bool server_is_usable(const struct server *s)

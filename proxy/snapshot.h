@@ -55,7 +55,22 @@ static inline unsigned backend_server_count(const struct backend *b)
     return (unsigned)shared_get(&b->server_count);
 }
 
+/* How many servers it can have at most. */
+static inline unsigned backend_room(const struct backend *b)
+{
+    return b->conf->discover != PROXY_DISCOVER_NONE ? BALANCE_SERVERS_MAX : b->conf->server_count;
+}
+
+/* A server that is not listed, at "HOST:PORT", behind all others and with the words of
+ * default-server; for whoever has the snapshot, at once. `live` is its record if another snapshot
+ * has it; NULL: it is new. NULL: there is no room, or *err says what is wrong. Control loop. */
+MUST_CHECK const struct server *snapshot_add_found(struct snapshot *s, unsigned backend,
+                                                   const char *name, const char *place,
+                                                   struct server_live *live, uint64_t now_ms,
+                                                   struct err *err);
+
 const struct backend *snapshot_backend(const struct snapshot *s, const char *name);
+/* One that was found and has gone is none. */
 const struct server *backend_server(const struct backend *b, const char *name);
 
 /* Up, wanted by the operator, and its address is known: may take what is new. Any thread. */

@@ -229,8 +229,10 @@ struct filler {
 
 static void add_backend(struct filler *f, const struct backend *b, unsigned iid)
 {
-    for (unsigned i = 0; i < backend_server_count(b); i++)
-        fill_server(&f->rows[f->count++], &b->servers[i], iid, f->now_ms);
+    for (unsigned i = 0; i < backend_server_count(b); i++) {
+        if (shared_get(&b->servers[i].live->gone) == 0)
+            fill_server(&f->rows[f->count++], &b->servers[i], iid, f->now_ms);
+    }
     fill_backend(&f->rows[f->count++], b, iid, f->now_ms);
 }
 

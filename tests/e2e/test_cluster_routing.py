@@ -1,11 +1,12 @@
 """What the proxy knows of the brokers' cluster: which server masters a queue, and which is there."""
 
 import re
+import signal
 
 from harness.case import Case
 from harness.cluster import Cluster
-from harness.procs import free_port
-from harness.proxy_view import command
+from harness.ports import free_port
+from harness.proxy_view import command, stats
 from harness.waits import LONG, wait_until
 
 TARGETS = ("broker",)
@@ -81,3 +82,60 @@ class Masters(Routing):
         self.there.kill()
         for q in names:
             self.wait_at(front, q, r" up server=rabbit[13] usable=yes ")
+
+
+class Found(Routing):
+    """discover = gossip: servers that are not listed."""
+
+    def servers(self):
+        return {name: row["status"] for (backend, name), row in stats(self.proxy_of).items()
+                if backend == "rabbits" and name != "BACKEND"}
+
+    def wait_servers(self, **wanted):
+        """Until these, by the node's name, and no others are servers, with these states."""
+        seen = [None]
+
+        def is_so():
+            seen[0] = {k.split("@")[0]: v for k, v in self.servers().items()}
+            return seen[0].keys() == wanted.keys() and all(
+                seen[0][k].startswith(v) for k, v in wanted.items())
+        try:
+            wait_until(is_so, "servers %s" % wanted, LONG)
+        except AssertionError as e:
+            raise AssertionError("%s, but %s" % (e, seen[0])) from e
+
+    def test_nodes_are_servers_beside_a_listed_one_and_a_reload_keeps_them(self):
+        self.proxy_of = front = self.front([self.here], discover="gossip")
+        self.wait_servers(rabbit1="UP", rabbit2="UP", rabbit3="UP")
+        self.assertRegex(command(front, "show servers state"),
+                         r"(?m)^\d+ rabbits \d+ rabbit2@localhost 127.0.0.1 2 ")
+        command(front, "set server rabbits/rabbit2@localhost state drain")
+        self.wait_servers(rabbit1="UP", rabbit2="DRAIN", rabbit3="UP")
+        self.declare(self.third, "q", durable=True)
+        self.wait_at(front, "q", r" up server=rabbit3@localhost usable=yes gossip=alive")
+
+        # A session of before the reload knows, as the new ones do, who comes later.
+        conn = self.connect(address=front.address)
+        self.third.kill()
+        self.wait_servers(rabbit1="UP", rabbit2="DRAIN", rabbit3="DOWN")
+        front.proc.signal(signal.SIGHUP)
+        wait_until(lambda: "reloaded file=" in front.proc.log_tail(), "reloaded", LONG)
+        self.wait_servers(rabbit1="UP", rabbit2="DRAIN", rabbit3="DOWN")
+        self.cluster.start([self.third])
+        self.wait_servers(rabbit1="UP", rabbit2="DRAIN", rabbit3="UP")
+        conn.channel().declare("r")
+
+        out = self.third.ctl("-n", self.third.node, "drain")
+        self.assertEqual(out.returncode, 0, out.stderr)
+        self.wait_servers(rabbit1="UP", rabbit2="DRAIN", rabbit3="DRAIN")
+
+    def test_a_node_that_gossips_and_does_not_answer_is_down(self):
+        self.proxy_of = front = self.front([self.here], discover="gossip")
+        self.wait_servers(rabbit1="UP", rabbit2="UP", rabbit3="UP")
+        out = self.there.ctl("-n", self.there.node, "stop_app")
+        self.assertEqual(out.returncode, 0, out.stderr)
+        self.wait_servers(rabbit1="UP", rabbit2="DOWN", rabbit3="UP")
+        out = self.there.ctl("-n", self.there.node, "start_app")
+        self.assertEqual(out.returncode, 0, out.stderr)
+        self.wait_servers(rabbit1="UP", rabbit2="UP", rabbit3="UP")
+        self.assertIn("gossip=alive", command(front, "show queues"))

@@ -17,7 +17,8 @@ static void judge(const struct proxy_conf *c)
     }
     for (unsigned i = 0; i < c->backend_count; i++) {
         const struct backend_conf *b = c->backends[i];
-        CHECK(b->server_count >= 1 && b->server_count <= BALANCE_SERVERS_MAX);
+        CHECK(b->server_count >= 1 || b->discover != PROXY_DISCOVER_NONE);
+        CHECK(b->server_count <= BALANCE_SERVERS_MAX);
         CHECK(b->timeout.connect != 0 && b->timeout.check != 0 && b->timeout.failover != 0);
         for (unsigned k = 0; k < b->server_count; k++)
             CHECK(b->servers[k].weight <= 256 && b->servers[k].health.rise >= 1);

@@ -30,12 +30,19 @@ static struct atlas *atlas;
 static struct discover *discover;
 static struct snapshot *snapshot;
 static struct worker worker;
-static unsigned moved, heard;
+static unsigned moved, found, heard;
 
 static void on_moved(void *arg)
 {
     (void)arg;
     moved++;
+}
+
+static void on_found(const struct server *server, void *arg)
+{
+    (void)arg;
+    (void)server;
+    found++;
 }
 
 static void on_heard(const struct server_live *server, void *arg)
@@ -60,7 +67,8 @@ static void set_address(const char *server, const char *ip)
     struct sock_addr a;
     cr_assert(sock_addr_ip(ip, 5672, &a));
     const struct server *s = backend_server(snapshot_backend(snapshot, "rabbits"), server);
-    shared_set(&s->live->address, (uint64_t)(uintptr_t)mem_dup(&a, sizeof a));
+    mem_free((void *)(uintptr_t)shared_swap(&s->live->address,
+                                            (uint64_t)(uintptr_t)mem_dup(&a, sizeof a)));
 }
 
 static void set_up(void)
@@ -71,12 +79,12 @@ static void set_up(void)
     table = location_new();
     atlas = atlas_new(epoch);
     discover = discover_new(loop, epoch, atlas,
-                            &(struct discover_calls){ .moved = on_moved, .heard = on_heard }, NULL);
+                            &(struct discover_calls){ on_moved, on_found, on_heard }, NULL);
     snapshot = load(conf_text, NULL);
     worker = (struct worker){ .loop = loop };
     set_address("rabbit1", "10.0.0.1");
     set_address("other", "10.0.0.2");
-    moved = heard = 0;
+    moved = found = heard = 0;
     discover_follow(discover, snapshot);
 }
 
@@ -232,4 +240,109 @@ Test(where, a_reload_keeps_what_is_known)
     snapshot_unref(&was);
     kit_turns(loop, 2);
     expect("a", WHERE_UNKNOWN, "-");
+}
+
+static const char found_text[] = "[global]\ngossip = :25672\ngossip-seed = a:1\ncookie-file = c\n"
+                                 "[backend rabbits]\n"
+                                 "discover = gossip\n"
+                                 "balance = queue-master\n"
+                                 "default-server = check weight 7 slowstart 5s\n"
+                                 "server = rabbit1 10.0.0.1:5672 check\n"
+                                 "[frontend in]\n"
+                                 "bind = :5672\n"
+                                 "default_backend = rabbits\n";
+
+static void reload(const char *text)
+{
+    struct snapshot *was = snapshot;
+    snapshot = load(text, was);
+    discover_follow(discover, snapshot);
+    snapshot_unref(&was);
+    kit_turns(loop, 2);
+}
+
+static const struct backend *rabbits(const struct snapshot *s)
+{
+    return snapshot_backend(s, "rabbits");
+}
+
+Test(where, nodes_that_are_no_server_become_one)
+{
+    reload(found_text);
+    set_address("rabbit1", "10.0.0.1");
+    put_node(2, true, 1);
+    put("a", 2, 2);
+    hear(1, "rabbit1@h1", "10.0.0.1", 5672, LIVE_HEARSAY_ALIVE);
+    cr_expect(eq(uint, found, 0), "it is listed");
+    hear(2, "rabbit2@h2", "10.0.0.2", 5672, LIVE_HEARSAY_ALIVE);
+    hear(3, "rabbit3@h3", "10.0.0.3", 5672, LIVE_HEARSAY_DEAD);
+    hear(4, "rabbit4@h4", "", 0, LIVE_HEARSAY_ALIVE);
+    cr_expect(eq(uint, found, 1), "neither who is dead nor who takes no AMQP");
+    const struct server *s = backend_server(rabbits(snapshot), "rabbit2@h2");
+    cr_assert(s != NULL);
+    cr_expect(s->conf->check && s->conf->weight == 7 && s->conf->slowstart_ms == 5000);
+    cr_expect(eq(u64, shared_get(&s->live->weight), 7));
+    expect("a", WHERE_AT, "rabbit2@h2");
+
+    hear(3, "rabbit3@h3", "10.0.0.3", 5672, LIVE_HEARSAY_ALIVE);
+    cr_expect(eq(uint, found, 2));
+
+    /* It is elsewhere: another server; who had the old one goes on to know it. */
+    hear(2, "rabbit2@h2", "10.0.0.7", 5672, LIVE_HEARSAY_ALIVE);
+    cr_expect(eq(uint, found, 3));
+    const struct server *now = backend_server(rabbits(snapshot), "rabbit2@h2");
+    cr_assert(now != NULL && now != s);
+    cr_expect(eq(str, (char *)(uintptr_t)now->conf->at.text, "10.0.0.7:5672"));
+    cr_expect(eq(u64, shared_get(&s->live->gone), 1));
+    cr_expect(not(server_is_usable(s)));
+    expect("a", WHERE_AT, "rabbit2@h2");
+    hear(2, "rabbit2@h2", "10.0.0.2", 5672, LIVE_HEARSAY_ALIVE);
+    cr_expect(eq(uint, found, 3), "it is back where it was");
+    cr_expect(backend_server(rabbits(snapshot), "rabbit2@h2") == s);
+    nodes_remove(discover_nodes(discover), 2);
+    kit_turns(loop, 2);
+    cr_expect(backend_server(rabbits(snapshot), "rabbit2@h2") == NULL, "forgotten");
+}
+
+Test(where, found_servers_outlast_a_reload_and_older_configurations_get_them)
+{
+    reload(found_text);
+    struct snapshot *old = snapshot_ref(snapshot); /* a session has it */
+    hear(2, "rabbit2@h2", "10.0.0.2", 5672, LIVE_HEARSAY_ALIVE);
+    const struct server *before = backend_server(rabbits(old), "rabbit2@h2");
+    cr_assert(before != NULL);
+    reload(found_text);
+    const struct server *after = backend_server(rabbits(snapshot), "rabbit2@h2");
+    cr_assert(after != NULL && after != before && after->live == before->live);
+    cr_expect(eq(uint, found, 1), "no other one");
+    hear(3, "rabbit3@h3", "10.0.0.3", 5672, LIVE_HEARSAY_ALIVE);
+    cr_assert(backend_server(rabbits(old), "rabbit3@h3") != NULL);
+    cr_expect(backend_server(rabbits(old), "rabbit3@h3")->live ==
+              backend_server(rabbits(snapshot), "rabbit3@h3")->live);
+    reload("[backend rabbits]\nserver = rabbit1 10.0.0.1:5672\n[frontend in]\nbind = :5672\n"
+           "default_backend = rabbits\n");
+    cr_expect(eq(u32, backend_server_count(rabbits(snapshot)), 1));
+    snapshot_unref(&old);
+}
+
+Test(where, a_node_that_drains_takes_nothing_new)
+{
+    reload(found_text);
+    set_address("rabbit1", "10.0.0.1");
+    const struct server *s = backend_server(rabbits(snapshot), "rabbit1");
+    hear(1, "rabbit1@h1", "10.0.0.1", 5672, LIVE_HEARSAY_ALIVE);
+    cr_expect(server_is_usable(s));
+    struct node n = { .number = 1,
+                      .port = 5672,
+                      .is_draining = true,
+                      .hearsay = LIVE_HEARSAY_ALIVE,
+                      .name = "rabbit1@h1",
+                      .host = "10.0.0.1" };
+    nodes_put(discover_nodes(discover), &n);
+    kit_turns(loop, 2);
+    cr_expect(not(server_is_usable(s)));
+    n.is_draining = false;
+    nodes_put(discover_nodes(discover), &n);
+    kit_turns(loop, 2);
+    cr_expect(server_is_usable(s));
 }
