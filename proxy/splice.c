@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "method_out.h"
+#include "question.h"
 #include "session.h"
 
 /* ---- runs ------------------------------------------------------------------------------------ */
@@ -126,42 +127,6 @@ void splice_attach(struct session *s, struct channel *c, struct upstream *u)
 
 /* ---- from the client ------------------------------------------------------------------------- */
 
-/* Does the method wait for an answer? */
-static bool is_question(uint32_t id, struct slice fields)
-{
-    struct wire w = wire_over(fields);
-    struct amqp_method m;
-    switch (id) {
-#define NOWAIT(NAME, name)                                                                         \
-    case AMQP_##NAME:                                                                              \
-        amqp_##name##_read(&w, &m.name);                                                           \
-        return !m.name.nowait;
-        NOWAIT(EXCHANGE_DECLARE, exchange_declare)
-        NOWAIT(EXCHANGE_DELETE, exchange_delete)
-        NOWAIT(EXCHANGE_BIND, exchange_bind)
-        NOWAIT(EXCHANGE_UNBIND, exchange_unbind)
-        NOWAIT(QUEUE_DECLARE, queue_declare)
-        NOWAIT(QUEUE_BIND, queue_bind)
-        NOWAIT(QUEUE_PURGE, queue_purge)
-        NOWAIT(QUEUE_DELETE, queue_delete)
-        NOWAIT(BASIC_CONSUME, basic_consume)
-        NOWAIT(BASIC_CANCEL, basic_cancel)
-        NOWAIT(CONFIRM_SELECT, confirm_select)
-#undef NOWAIT
-    case AMQP_QUEUE_UNBIND:
-    case AMQP_BASIC_QOS:
-    case AMQP_BASIC_GET:
-    case AMQP_BASIC_RECOVER:
-    case AMQP_TX_SELECT:
-    case AMQP_TX_COMMIT:
-    case AMQP_TX_ROLLBACK:
-    case AMQP_CHANNEL_FLOW:
-        return true;
-    default:
-        return false;
-    }
-}
-
 /* A broker keeps an exclusive queue for the connection that declared it, so what the session opens
  * from now on goes there too. */
 static void note_declare(struct session *s, struct channel *c, struct slice fields)
@@ -204,7 +169,7 @@ static enum pass method_by_client(struct session *s, struct channel *c, struct s
     if (id == AMQP_CHANNEL_CLOSE_OK)
         return close_ok_by_client(s, c);
     struct slice fields = slice_from(payload, 4);
-    if (is_question(id, fields))
+    if (question_waits(id, fields))
         c->asked = id;
     if (id == AMQP_QUEUE_DECLARE)
         note_declare(s, c, fields);

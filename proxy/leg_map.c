@@ -1,0 +1,641 @@
+#include "leg_map.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "question.h"
+
+#include <string.h>
+
+/* ---- state ----------------------------------------------------------------------------------- */
+
+#define GETS_MAX 64u
+
+struct consumer {
+    struct consumer *next; /* in the order of their consumes */
+    uint8_t leg;
+    bool no_ack;
+    bool is_named; /* else the broker is about to make up its name */
+    uint8_t tag_len;
+    uint8_t tag[UINT8_MAX];
+};
+
+struct leg_state {
+    unsigned consumers;
+    unsigned recovers; /* recover-ok that are to come: what it delivers before that is not ours */
+};
+
+struct leg_map {
+    struct leg_state legs[LEG_MAP_LEGS_MAX];
+    unsigned leg_count;
+    bool is_fixed;
+    bool is_limited; /* as a whole: no more legs, until the limit is lifted */
+    bool has_tx;     /* no more legs */
+    struct leg_tags tags;
+
+    struct consumer *consumers;
+    unsigned consumer_count;
+    bool had_ack, had_no_ack; /* consumers of this kind there were ever */
+
+    unsigned pending; /* answers that the client waits for, with one leg */
+    uint64_t gets;    /* gets among them: 1 for those with acks, the oldest in the lowest bit */
+    unsigned gets_count;
+    uint32_t asked;      /* with several: the question, or 0 */
+    unsigned asked_legs; /* a bit for each leg that has not answered */
+    bool asked_quietly;  /* the client does not wait for it */
+};
+
+struct leg_map *leg_map_new(void)
+{
+    struct leg_map *m = mem_zalloc(sizeof *m);
+    m->leg_count = 1;
+    leg_tags_init(&m->tags);
+    return m;
+}
+
+void leg_map_free(struct leg_map **map)
+{
+    struct leg_map *m = *map;
+    *map = NULL;
+    if (m == NULL)
+        return;
+    while (m->consumers != NULL) {
+        struct consumer *c = m->consumers;
+        m->consumers = c->next;
+        mem_free(c);
+    }
+    leg_tags_fini(&m->tags);
+    mem_free(m);
+}
+
+bool leg_map_is_fixed(const struct leg_map *m)
+{
+    return m->is_fixed;
+}
+
+bool leg_map_is_split(const struct leg_map *m)
+{
+    return m->leg_count > 1;
+}
+
+unsigned leg_map_count(const struct leg_map *m)
+{
+    return m->leg_count;
+}
+
+unsigned leg_map_add(struct leg_map *m)
+{
+    CHECK(!m->is_fixed && !m->is_limited && !m->has_tx && m->leg_count < LEG_MAP_LEGS_MAX);
+    CHECK(m->asked == 0 && m->pending == 0);
+    return m->leg_count++;
+}
+
+bool leg_map_is_idle(const struct leg_map *m, unsigned leg)
+{
+    const struct leg_state *l = &m->legs[leg];
+    return l->consumers == 0 && m->tags.outstanding[leg] == 0 && (m->asked_legs >> leg & 1) == 0;
+}
+
+/* ---- consumers ------------------------------------------------------------------------------- */
+
+static struct consumer **find(struct leg_map *m, struct slice tag)
+{
+    struct consumer **c = &m->consumers;
+    while (*c != NULL && !((*c)->is_named && slice_eq(slice_of((*c)->tag, (*c)->tag_len), tag)))
+        c = &(*c)->next;
+    return c;
+}
+
+static void name(struct consumer *c, struct slice tag)
+{
+    CHECK(tag.len <= sizeof c->tag);
+    c->is_named = true;
+    c->tag_len = (uint8_t)tag.len;
+    memcpy(c->tag, tag.ptr, tag.len);
+}
+
+static void add_consumer(struct leg_map *m, unsigned leg, const struct amqp_basic_consume *q)
+{
+    struct consumer **end = &m->consumers;
+    while (*end != NULL)
+        end = &(*end)->next;
+    struct consumer *c = mem_zalloc(sizeof *c);
+    c->leg = (uint8_t)leg;
+    c->no_ack = q->no_ack;
+    if (q->consumer_tag.len != 0)
+        name(c, q->consumer_tag);
+    *end = c;
+    m->legs[leg].consumers++;
+    m->consumer_count++;
+    m->had_ack |= !q->no_ack;
+    m->had_no_ack |= q->no_ack;
+}
+
+static void drop_consumer(struct leg_map *m, struct consumer **at_)
+{
+    struct consumer *c = *at_;
+    if (c == NULL)
+        return;
+    *at_ = c->next;
+    m->legs[c->leg].consumers--;
+    m->consumer_count--;
+    mem_free(c);
+}
+
+/* A name that nobody has is one that the broker made up for the oldest that has none there. */
+static void learn_name(struct leg_map *m, unsigned leg, struct slice tag)
+{
+    if (*find(m, tag) != NULL)
+        return;
+    for (struct consumer *c = m->consumers; c != NULL; c = c->next) {
+        if (!c->is_named && c->leg == leg) {
+            name(c, tag);
+            return;
+        }
+    }
+}
+
+static bool delivers_with_acks(struct leg_map *m, struct slice tag)
+{
+    if (!m->had_no_ack || !m->had_ack)
+        return m->had_ack;
+    const struct consumer *c = *find(m, tag);
+    return c == NULL || !c->no_ack;
+}
+
+/* ---- what the client says -------------------------------------------------------------------- */
+
+static void pass(struct leg_map_said *out, unsigned to)
+{
+    out->verdict = LEG_MAP_PASS;
+    out->to = to;
+}
+
+static void say(struct leg_map_said *out, unsigned to, const struct amqp_method *method)
+{
+    out->verdict = LEG_MAP_SAY;
+    out->to = to;
+    out->method = *method;
+}
+
+static void refuse(struct leg_map_said *out, enum amqp_reply_code code, const char *what,
+                   uint64_t n)
+{
+    struct text t = text_over(out->text, sizeof out->text);
+    out->verdict = LEG_MAP_REFUSE;
+    out->code = code;
+    text_put(&t, "%s %llu", what, (unsigned long long)n);
+}
+
+/* The question goes to these legs. */
+static void ask(struct leg_map *m, uint32_t id, unsigned legs, bool quietly)
+{
+    CHECK(m->asked == 0 && m->leg_count > 1 && legs != 0);
+    m->asked = id;
+    m->asked_legs = legs;
+    m->asked_quietly = quietly;
+}
+
+static unsigned all_legs(const struct leg_map *m)
+{
+    return (1u << m->leg_count) - 1;
+}
+
+static void ask_all(struct leg_map *m, uint32_t id, struct leg_map_said *out)
+{
+    out->verdict = LEG_MAP_ALL;
+    out->to = LEG_MAP_TO_ALL;
+    ask(m, id, all_legs(m), false);
+}
+
+/* basic.ack, nack and reject have the tag first and then bits: one shape for the three. */
+struct settlement {
+    uint32_t id;
+    uint64_t tag;
+    bool multiple;
+    bool requeue;
+};
+
+static bool read_settlement(struct slice payload, struct settlement *out)
+{
+    struct slice fields = slice_from(payload, 4);
+    struct amqp_method m;
+    *out = (struct settlement){ .id = amqp_method_peek(payload) };
+    switch (out->id) {
+    case AMQP_BASIC_ACK:
+        if (amqp_basic_ack_decode(fields, &m.basic_ack) != AMQP_DECODE_OK)
+            return false;
+        out->tag = m.basic_ack.delivery_tag;
+        out->multiple = m.basic_ack.multiple;
+        return true;
+    case AMQP_BASIC_NACK:
+        if (amqp_basic_nack_decode(fields, &m.basic_nack) != AMQP_DECODE_OK)
+            return false;
+        out->tag = m.basic_nack.delivery_tag;
+        out->multiple = m.basic_nack.multiple;
+        out->requeue = m.basic_nack.requeue;
+        return true;
+    default:
+        if (amqp_basic_reject_decode(fields, &m.basic_reject) != AMQP_DECODE_OK)
+            return false;
+        out->tag = m.basic_reject.delivery_tag;
+        out->requeue = m.basic_reject.requeue;
+        return true;
+    }
+}
+
+static void add_settle(struct leg_map_said *out, const struct settlement *s, struct leg_tag of)
+{
+    struct leg_map_settle *to = &out->settle[out->settle_count++];
+    to->leg = of.leg;
+    to->method = (struct amqp_method){ .id = (enum amqp_method_id)s->id };
+    switch (s->id) {
+    case AMQP_BASIC_ACK:
+        to->method.basic_ack.delivery_tag = of.tag;
+        to->method.basic_ack.multiple = s->multiple;
+        return;
+    case AMQP_BASIC_NACK:
+        to->method.basic_nack.delivery_tag = of.tag;
+        to->method.basic_nack.multiple = s->multiple;
+        to->method.basic_nack.requeue = s->requeue;
+        return;
+    default:
+        to->method.basic_reject.delivery_tag = of.tag;
+        to->method.basic_reject.requeue = s->requeue;
+        return;
+    }
+}
+
+/* All up to the client's `upto`: for each leg up to the last that the client means, since it may
+ * not have seen what the leg has sent behind that. */
+static void settle_many(struct leg_map *m, const struct settlement *s, uint64_t upto,
+                        struct leg_map_said *out)
+{
+    uint64_t last[LEG_MAP_LEGS_MAX];
+    leg_tags_settle_upto(&m->tags, upto, last);
+    for (unsigned i = 0; i < m->leg_count; i++) {
+        if (last[i] != 0)
+            add_settle(out, s, (struct leg_tag){ i, last[i] });
+    }
+}
+
+static void settle(struct leg_map *m, struct slice payload, struct leg_map_said *out)
+{
+    struct settlement s;
+    if (!read_settlement(payload, &s)) {
+        pass(out, LEG_MAP_MAIN);
+        return;
+    }
+    bool all = s.multiple && s.tag == 0;
+    out->verdict = LEG_MAP_SETTLE;
+    if (!all && !leg_tags_has(&m->tags, s.tag))
+        refuse(out, AMQP_PRECONDITION_FAILED, "unknown delivery tag", s.tag);
+    else if (s.multiple)
+        settle_many(m, &s, all ? m->tags.last : s.tag, out);
+    else
+        add_settle(out, &s, leg_tags_settle(&m->tags, s.tag));
+    /* With one leg the broker judges, and its numbers are the client's. */
+    if (m->leg_count == 1)
+        pass(out, LEG_MAP_MAIN);
+}
+
+/* Which leg a consume goes to. A tag that is taken goes to who has it, to be refused there. */
+static void consume(struct leg_map *m, struct slice fields, unsigned wish, struct leg_map_said *out)
+{
+    struct amqp_method method = { .id = AMQP_BASIC_CONSUME };
+    struct amqp_basic_consume *q = &method.basic_consume;
+    if (amqp_basic_consume_decode(fields, q) != AMQP_DECODE_OK) {
+        pass(out, LEG_MAP_MAIN);
+        return;
+    }
+    const struct consumer *same = q->consumer_tag.len != 0 ? *find(m, q->consumer_tag) : NULL;
+    unsigned to = same != NULL ? same->leg : wish;
+    bool split = m->leg_count > 1;
+    if (m->consumer_count == LEG_MAP_CONSUMERS_MAX) {
+        m->is_fixed = !split;
+        pass(out, to);
+        if (split)
+            refuse(out, AMQP_RESOURCE_ERROR, "more consumers on a channel than",
+                   LEG_MAP_CONSUMERS_MAX);
+        return;
+    }
+    bool blind = q->nowait && q->consumer_tag.len == 0; /* its name would never be known */
+    if (same == NULL)
+        add_consumer(m, to, q);
+    pass(out, to);
+    if (!split) {
+        m->is_fixed |= blind;
+        m->pending += !q->nowait;
+        return;
+    }
+    if (blind) {
+        q->nowait = false;
+        say(out, to, &method);
+    }
+    if (!q->nowait)
+        ask(m, AMQP_BASIC_CONSUME, 1u << to, blind);
+}
+
+/* One without an answer does not tell when the last delivery has come, which matters while there
+ * are consumers with acks and without. */
+static void cancel(struct leg_map *m, struct slice fields, struct leg_map_said *out)
+{
+    struct amqp_method method = { .id = AMQP_BASIC_CANCEL };
+    struct amqp_basic_cancel *q = &method.basic_cancel;
+    if (amqp_basic_cancel_decode(fields, q) != AMQP_DECODE_OK) {
+        pass(out, LEG_MAP_MAIN);
+        return;
+    }
+    struct consumer **c = find(m, q->consumer_tag);
+    unsigned to = *c != NULL ? (*c)->leg : LEG_MAP_MAIN;
+    bool quietly = q->nowait;
+    pass(out, to);
+    if (m->leg_count == 1) {
+        m->pending += !quietly;
+        if (quietly) {
+            drop_consumer(m, c);
+            m->is_fixed |= m->had_ack && m->had_no_ack;
+        }
+        return;
+    }
+    if (quietly) {
+        q->nowait = false;
+        say(out, to, &method);
+    }
+    ask(m, AMQP_BASIC_CANCEL, 1u << to, quietly);
+}
+
+static void get(struct leg_map *m, struct slice fields, unsigned wish, struct leg_map_said *out)
+{
+    struct amqp_basic_get q;
+    pass(out, LEG_MAP_MAIN);
+    if (amqp_basic_get_decode(fields, &q) != AMQP_DECODE_OK)
+        return;
+    if (m->gets_count == GETS_MAX) { /* with one leg: such a hurry is not followed */
+        m->is_fixed = true;
+        return;
+    }
+    m->gets |= (uint64_t)!q.no_ack << m->gets_count++;
+    if (m->leg_count == 1) {
+        m->pending++;
+        return;
+    }
+    pass(out, wish);
+    ask(m, AMQP_BASIC_GET, 1u << wish, false);
+}
+
+static void qos(struct leg_map *m, struct slice fields, struct leg_map_said *out)
+{
+    struct amqp_method method = { .id = AMQP_BASIC_QOS };
+    struct amqp_basic_qos *q = &method.basic_qos;
+    bool split = m->leg_count > 1;
+    if (amqp_basic_qos_decode(fields, q) != AMQP_DECODE_OK) {
+        pass(out, LEG_MAP_MAIN);
+        return;
+    }
+    bool limits_all = q->global && q->prefetch_count != 0;
+    m->is_limited = limits_all; /* what is said for consumers lifts it (see the broker's) */
+    if (!split) {
+        pass(out, LEG_MAP_MAIN);
+        m->pending++;
+        return;
+    }
+    ask_all(m, AMQP_BASIC_QOS, out);
+    if (!limits_all)
+        return;
+    unsigned share = q->prefetch_count / m->leg_count;
+    q->prefetch_count = (uint16_t)(share != 0 ? share : 1);
+    say(out, LEG_MAP_TO_ALL, &method);
+}
+
+/* Brokers take back what is outstanding, with all that they deliver before they say so. */
+static void recover(struct leg_map *m)
+{
+    leg_tags_forget(&m->tags);
+    for (unsigned i = 0; i < m->leg_count; i++)
+        m->legs[i].recovers++;
+}
+
+static void recover_all(struct leg_map *m, uint32_t id, struct slice fields,
+                        struct leg_map_said *out)
+{
+    struct amqp_basic_recover q;
+    bool async = id == AMQP_BASIC_RECOVER_ASYNC;
+    bool split = m->leg_count > 1;
+    pass(out, LEG_MAP_MAIN);
+    struct wire w = wire_over(fields); /* both have the one bit */
+    amqp_basic_recover_read(&w, &q);
+    if (w.ran_out)
+        return;
+    if (!split) {
+        m->is_fixed |= async; /* nobody says which deliveries came before it */
+        m->pending += !async;
+        recover(m);
+        return;
+    }
+    recover(m);
+    ask_all(m, AMQP_BASIC_RECOVER, out);
+    if (async) {
+        struct amqp_method method = { .id = AMQP_BASIC_RECOVER };
+        method.basic_recover.requeue = q.requeue;
+        say(out, LEG_MAP_TO_ALL, &method);
+        m->asked_quietly = true;
+    }
+}
+
+static void credit(struct leg_map *m, struct slice fields, struct leg_map_said *out)
+{
+    struct wire w = wire_over(fields);
+    struct amqp_basic_credit q;
+    amqp_basic_credit_read(&w, &q);
+    const struct consumer *c = w.ran_out ? NULL : *find(m, q.consumer_tag);
+    unsigned to = c != NULL ? c->leg : LEG_MAP_MAIN;
+    pass(out, to);
+    if (m->leg_count == 1)
+        m->pending++;
+    else
+        ask(m, AMQP_BASIC_CREDIT, 1u << to, false);
+}
+
+/* What is said to all, or to the main leg. */
+static void other(struct leg_map *m, uint32_t id, struct slice fields, struct leg_map_said *out)
+{
+    bool split = m->leg_count > 1;
+    bool to_all = id == AMQP_CHANNEL_FLOW || id == AMQP_TX_SELECT || id == AMQP_TX_COMMIT ||
+                  id == AMQP_TX_ROLLBACK;
+    if (id == AMQP_TX_SELECT) {
+        m->has_tx = true;
+        m->is_fixed |= !split;
+        m->tags.in_tx = true;
+    }
+    if (id == AMQP_TX_COMMIT ||
+        id == AMQP_TX_ROLLBACK) /* each broker does it before what is next */
+        leg_tags_end_tx(&m->tags, id == AMQP_TX_COMMIT);
+    pass(out, LEG_MAP_MAIN);
+    if (!question_waits(id, fields))
+        return;
+    if (!split)
+        m->pending++;
+    else if (to_all)
+        ask_all(m, id, out);
+    else
+        ask(m, id, 1u << LEG_MAP_MAIN, false);
+}
+
+/* Some that wait for no answer are made to. */
+static bool must_wait(const struct leg_map *m, uint32_t id, struct slice fields)
+{
+    return m->asked != 0 && (question_waits(id, fields) || id == AMQP_BASIC_CONSUME ||
+                             id == AMQP_BASIC_CANCEL || id == AMQP_BASIC_RECOVER_ASYNC);
+}
+
+void leg_map_client(struct leg_map *m, struct slice payload, unsigned wish,
+                    struct leg_map_said *out)
+{
+    CHECK(wish < m->leg_count);
+    uint32_t id = amqp_method_peek(payload);
+    struct slice fields = slice_from(payload, 4);
+    out->settle_count = 0;
+    if (id == AMQP_BASIC_ACK || id == AMQP_BASIC_NACK || id == AMQP_BASIC_REJECT) {
+        settle(m, payload, out);
+        return;
+    }
+    if (must_wait(m, id, fields)) {
+        out->verdict = LEG_MAP_WAIT;
+        return;
+    }
+    switch (id) {
+    case AMQP_BASIC_CONSUME:
+        consume(m, fields, wish, out);
+        return;
+    case AMQP_BASIC_CANCEL:
+        cancel(m, fields, out);
+        return;
+    case AMQP_BASIC_GET:
+        get(m, fields, wish, out);
+        return;
+    case AMQP_BASIC_QOS:
+        qos(m, fields, out);
+        return;
+    case AMQP_BASIC_RECOVER:
+    case AMQP_BASIC_RECOVER_ASYNC:
+        recover_all(m, id, fields, out);
+        return;
+    case AMQP_BASIC_CREDIT:
+        credit(m, fields, out);
+        return;
+    default:
+        other(m, id, fields, out);
+        return;
+    }
+}
+
+bool leg_map_may_add(const struct leg_map *m, struct slice payload)
+{
+    uint32_t id = amqp_method_peek(payload);
+    return !m->is_fixed && !m->is_limited && !m->has_tx && m->leg_count < LEG_MAP_LEGS_MAX &&
+           m->asked == 0 && m->pending == 0 && (id == AMQP_BASIC_CONSUME || id == AMQP_BASIC_GET);
+}
+
+/* ---- what a broker says ---------------------------------------------------------------------- */
+
+static enum leg_map_heard number(struct leg_map *m, unsigned leg, uint64_t leg_tag,
+                                 bool outstanding, uint64_t *tag)
+{
+    size_t kept_max = m->leg_count == 1 ? LEG_MAP_KEPT_MAX : LEG_MAP_SPLIT_MAX;
+    bool is_kept = outstanding && m->legs[leg].recovers == 0;
+    if (!leg_tags_push(&m->tags, leg, leg_tag, is_kept, kept_max)) {
+        m->is_fixed = m->leg_count == 1;
+        return m->is_fixed ? LEG_MAP_HEAR : LEG_MAP_BURST;
+    }
+    *tag = m->tags.last;
+    return *tag == leg_tag ? LEG_MAP_HEAR : LEG_MAP_NUMBER;
+}
+
+static enum leg_map_heard deliver(struct leg_map *m, unsigned leg, struct slice payload,
+                                  uint64_t *tag, size_t *tag_at)
+{
+    struct wire w = wire_over(slice_from(payload, 4));
+    struct slice consumer = wire_shortstr(&w);
+    uint64_t leg_tag = wire_u64(&w);
+    if (w.ran_out)
+        return LEG_MAP_HEAR; /* broken: the client is to judge it */
+    *tag_at = 4 + 1 + consumer.len;
+    return number(m, leg, leg_tag, delivers_with_acks(m, consumer), tag);
+}
+
+static bool take_get(struct leg_map *m)
+{
+    bool with_ack = (m->gets & 1) != 0;
+    m->gets >>= 1;
+    m->gets_count -= m->gets_count != 0;
+    return with_ack;
+}
+
+/* True: the client is to hear it. */
+static bool answered(struct leg_map *m, unsigned leg, uint32_t id)
+{
+    if (m->pending != 0) {
+        m->pending--;
+        return true;
+    }
+    if (m->asked == 0 || (m->asked_legs >> leg & 1) == 0)
+        return true;
+    if (!amqp_method_answers((enum amqp_method_id)id, (enum amqp_method_id)m->asked))
+        return true;
+    m->asked_legs &= ~(1u << leg);
+    if (m->asked_legs != 0)
+        return false;
+    m->asked = 0;
+    return !m->asked_quietly;
+}
+
+static void note_consumer(struct leg_map *m, unsigned leg, uint32_t id, struct slice fields)
+{
+    struct wire w = wire_over(fields);
+    struct slice tag = wire_shortstr(&w); /* the first field of all three */
+    if (w.ran_out)
+        return;
+    if (id == AMQP_BASIC_CONSUME_OK)
+        learn_name(m, leg, tag);
+    else
+        drop_consumer(m, find(m, tag));
+}
+
+enum leg_map_heard leg_map_broker(struct leg_map *m, unsigned leg, struct slice payload,
+                                  uint64_t *tag, size_t *tag_at)
+{
+    CHECK(leg < m->leg_count);
+    uint32_t id = amqp_method_peek(payload);
+    struct slice fields = slice_from(payload, 4);
+    if (id == AMQP_BASIC_DELIVER)
+        return deliver(m, leg, payload, tag, tag_at);
+    if (id == AMQP_BASIC_CONSUME_OK || id == AMQP_BASIC_CANCEL_OK || id == AMQP_BASIC_CANCEL)
+        note_consumer(m, leg, id, fields);
+    if (id == AMQP_BASIC_RECOVER_OK && m->legs[leg].recovers != 0)
+        m->legs[leg].recovers--;
+    bool is_get = id == AMQP_BASIC_GET_OK || id == AMQP_BASIC_GET_EMPTY;
+    bool with_ack = is_get && take_get(m);
+    bool heard = !question_is_answer(id) || answered(m, leg, id);
+    if (id != AMQP_BASIC_GET_OK)
+        return heard ? LEG_MAP_HEAR : LEG_MAP_SILENCE;
+    struct wire w = wire_over(fields);
+    uint64_t leg_tag = wire_u64(&w);
+    *tag_at = 4;
+    return w.ran_out ? LEG_MAP_HEAR : number(m, leg, leg_tag, with_ack, tag);
+}
+
+/* ---- for tests ------------------------------------------------------------------------------- */
+
+void leg_map_check(const struct leg_map *m)
+{
+    unsigned consumers[LEG_MAP_LEGS_MAX] = { 0 };
+    leg_tags_check(&m->tags);
+    for (const struct consumer *c = m->consumers; c != NULL; c = c->next)
+        consumers[c->leg]++;
+    for (unsigned i = 0; i < LEG_MAP_LEGS_MAX; i++) {
+        CHECK(consumers[i] == m->legs[i].consumers);
+        CHECK(i < m->leg_count || (consumers[i] == 0 && m->tags.outstanding[i] == 0));
+    }
+    CHECK((m->asked == 0) == (m->asked_legs == 0) && m->asked_legs >> m->leg_count == 0);
+}

@@ -1,0 +1,167 @@
+#include "leg_tags.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+
+/* A delivery as it stands in the ring: 0 when nothing is to be said of it any more.
+ *
+ *     leg 7 | settled within a transaction 1 | the leg's delivery tag 56
+ */
+#define TAG_MASK   (((uint64_t)1 << 56) - 1)
+#define IN_TX      ((uint64_t)1 << 56)
+#define LEG_SHIFT  57u
+#define RING_LEAST 16u
+
+void leg_tags_init(struct leg_tags *t)
+{
+    *t = (struct leg_tags){ .first = 1 };
+}
+
+void leg_tags_fini(struct leg_tags *t)
+{
+    mem_free(t->ring);
+    t->ring = NULL;
+}
+
+static uint64_t *at(const struct leg_tags *t, uint64_t tag)
+{
+    return &t->ring[tag & (t->cap - 1)];
+}
+
+static unsigned leg_of(uint64_t entry)
+{
+    return (unsigned)(entry >> LEG_SHIFT);
+}
+
+static bool is_open(uint64_t entry)
+{
+    return entry != 0 && (entry & IN_TX) == 0;
+}
+
+static size_t kept(const struct leg_tags *t)
+{
+    return (size_t)(t->last + 1 - t->first);
+}
+
+/* Those at the beginning of which nothing is to be said. */
+static void trim(struct leg_tags *t)
+{
+    while (t->first <= t->last && *at(t, t->first) == 0)
+        t->first++;
+}
+
+static void grow(struct leg_tags *t)
+{
+    size_t cap = t->cap != 0 ? 2 * t->cap : RING_LEAST;
+    uint64_t *ring = mem_array(cap, sizeof *ring);
+    for (uint64_t tag = t->first; tag <= t->last; tag++)
+        ring[tag & (cap - 1)] = *at(t, tag);
+    mem_free(t->ring);
+    t->ring = ring;
+    t->cap = cap;
+}
+
+bool leg_tags_push(struct leg_tags *t, unsigned leg, uint64_t leg_tag, bool outstanding,
+                   size_t kept_max)
+{
+    CHECK(leg < LEG_MAP_LEGS_MAX);
+    if (!outstanding && t->first > t->last) { /* as without acks, where nothing is ever kept */
+        t->last++;
+        t->first = t->last + 1;
+        return true;
+    }
+    if (kept(t) >= kept_max)
+        return false;
+    if (kept(t) == t->cap)
+        grow(t);
+    t->last++;
+    *at(t, t->last) = outstanding ? (uint64_t)leg << LEG_SHIFT | (leg_tag & TAG_MASK) : 0;
+    t->outstanding[leg] += outstanding;
+    return true;
+}
+
+static void forget(struct leg_tags *t, uint64_t *entry)
+{
+    CHECK(t->outstanding[leg_of(*entry)] > 0);
+    t->outstanding[leg_of(*entry)]--;
+    *entry = 0;
+}
+
+static void settle(struct leg_tags *t, uint64_t *entry)
+{
+    if (t->in_tx)
+        *entry |= IN_TX;
+    else
+        forget(t, entry);
+}
+
+bool leg_tags_has(const struct leg_tags *t, uint64_t tag)
+{
+    return tag >= t->first && tag <= t->last && is_open(*at(t, tag));
+}
+
+struct leg_tag leg_tags_settle(struct leg_tags *t, uint64_t tag)
+{
+    CHECK(leg_tags_has(t, tag));
+    uint64_t *entry = at(t, tag);
+    struct leg_tag of = { leg_of(*entry), *entry & TAG_MASK };
+    settle(t, entry);
+    trim(t);
+    return of;
+}
+
+void leg_tags_settle_upto(struct leg_tags *t, uint64_t upto, uint64_t last[LEG_MAP_LEGS_MAX])
+{
+    CHECK(upto <= t->last);
+    for (unsigned i = 0; i < LEG_MAP_LEGS_MAX; i++)
+        last[i] = 0;
+    for (uint64_t tag = t->first; tag <= upto; tag++) {
+        uint64_t *entry = at(t, tag);
+        if (!is_open(*entry))
+            continue;
+        last[leg_of(*entry)] = *entry & TAG_MASK;
+        settle(t, entry);
+    }
+    trim(t);
+}
+
+void leg_tags_end_tx(struct leg_tags *t, bool commit)
+{
+    for (uint64_t tag = t->first; tag <= t->last; tag++) {
+        uint64_t *entry = at(t, tag);
+        if ((*entry & IN_TX) == 0)
+            continue;
+        if (commit)
+            forget(t, entry);
+        else
+            *entry &= ~IN_TX;
+    }
+    trim(t);
+}
+
+void leg_tags_forget(struct leg_tags *t)
+{
+    for (uint64_t tag = t->first; tag <= t->last; tag++) {
+        uint64_t *entry = at(t, tag);
+        if (is_open(*entry))
+            forget(t, entry);
+    }
+    trim(t);
+}
+
+void leg_tags_check(const struct leg_tags *t)
+{
+    uint64_t outstanding[LEG_MAP_LEGS_MAX] = { 0 };
+    uint64_t newest[LEG_MAP_LEGS_MAX] = { 0 };
+    CHECK(t->first >= 1 && t->first <= t->last + 1 && kept(t) <= t->cap);
+    for (uint64_t tag = t->first; tag <= t->last; tag++) {
+        uint64_t entry = *at(t, tag);
+        if (entry == 0)
+            continue;
+        CHECK(leg_of(entry) < LEG_MAP_LEGS_MAX && (entry & TAG_MASK) > newest[leg_of(entry)]);
+        newest[leg_of(entry)] = entry & TAG_MASK;
+        outstanding[leg_of(entry)]++;
+    }
+    for (unsigned i = 0; i < LEG_MAP_LEGS_MAX; i++)
+        CHECK(outstanding[i] == t->outstanding[i]);
+}

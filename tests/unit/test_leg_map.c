@@ -1,0 +1,239 @@
+/* proxy/leg_map: one channel over several brokers, rule by rule. */
+#include "leg_map.h"
+
+#include "leg_map_kit.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* ---- by hand --------------------------------------------------------------------------------- */
+
+static struct leg_map_said said(struct leg_map *m, struct amqp_method method, unsigned wish)
+{
+    struct bytes b = encode(&method);
+    struct leg_map_said out;
+    leg_map_client(m, view(&b), wish, &out);
+    leg_map_check(m);
+    return out;
+}
+
+static enum leg_map_heard heard(struct leg_map *m, unsigned leg, struct amqp_method method,
+                                uint64_t *tag)
+{
+    struct bytes b = encode(&method);
+    size_t tag_at = 0;
+    enum leg_map_heard h = leg_map_broker(m, leg, view(&b), tag, &tag_at);
+    leg_map_check(m);
+    return h;
+}
+
+static struct leg_map_said consume(struct leg_map *m, const char *tag, bool no_ack, unsigned wish)
+{
+    struct amqp_method c = { .id = AMQP_BASIC_CONSUME };
+    c.basic_consume.queue = slice_str("q");
+    c.basic_consume.consumer_tag = slice_str(tag);
+    c.basic_consume.no_ack = no_ack;
+    struct leg_map_said out = said(m, c, wish);
+    if (out.verdict == LEG_MAP_PASS) {
+        struct amqp_method ok = { .id = AMQP_BASIC_CONSUME_OK };
+        uint64_t none;
+        ok.basic_consume_ok.consumer_tag = slice_str(tag);
+        cr_expect(eq(int, heard(m, out.to, ok, &none), LEG_MAP_HEAR));
+    }
+    return out;
+}
+
+static uint64_t deliver(struct leg_map *m, unsigned leg, const char *consumer, uint64_t leg_tag)
+{
+    struct amqp_method d = { .id = AMQP_BASIC_DELIVER };
+    uint64_t tag = leg_tag;
+    d.basic_deliver.consumer_tag = slice_str(consumer);
+    d.basic_deliver.delivery_tag = leg_tag;
+    enum leg_map_heard h = heard(m, leg, d, &tag);
+    cr_expect(eq(int, h, tag == leg_tag ? LEG_MAP_HEAR : LEG_MAP_NUMBER));
+    return tag;
+}
+
+static struct leg_map_said ack(struct leg_map *m, uint64_t tag, bool multiple)
+{
+    struct amqp_method a = { .id = AMQP_BASIC_ACK };
+    a.basic_ack.delivery_tag = tag;
+    a.basic_ack.multiple = multiple;
+    return said(m, a, 0);
+}
+
+static struct leg_map_said bare(struct leg_map *m, enum amqp_method_id id)
+{
+    return said(m, (struct amqp_method){ .id = id }, 0);
+}
+
+/* A channel with a consumer on each of two legs. */
+static struct leg_map *two_legs(void)
+{
+    struct leg_map *m = leg_map_new();
+    cr_assert(eq(int, consume(m, "a", false, 0).verdict, LEG_MAP_PASS));
+    cr_assert(eq(u32, leg_map_add(m), 1));
+    cr_assert(eq(u32, consume(m, "b", false, 1).to, 1));
+    return m;
+}
+
+Test(leg_map, one_leg_changes_nothing)
+{
+    struct leg_map *m = leg_map_new();
+    consume(m, "a", false, 0);
+    for (uint64_t tag = 1; tag <= 100; tag++)
+        cr_expect(eq(u64, deliver(m, 0, "a", tag), tag));
+    cr_expect(eq(int, ack(m, 7, false).verdict, LEG_MAP_PASS));
+    cr_expect(eq(int, ack(m, 50, true).verdict, LEG_MAP_PASS));
+    cr_expect(eq(int, ack(m, 7, false).verdict, LEG_MAP_PASS), "the broker says what is wrong");
+    cr_expect(not(leg_map_is_idle(m, 0)));
+    leg_map_free(&m);
+}
+
+Test(leg_map, deliveries_are_numbered_through)
+{
+    struct leg_map *m = two_legs();
+    cr_expect(eq(u64, deliver(m, 0, "a", 1), 1));
+    cr_expect(eq(u64, deliver(m, 1, "b", 1), 2));
+    cr_expect(eq(u64, deliver(m, 1, "b", 2), 3));
+    cr_expect(eq(u64, deliver(m, 0, "a", 2), 4));
+    struct leg_map_said out = ack(m, 3, false);
+    cr_expect(eq(int, out.verdict, LEG_MAP_SETTLE));
+    cr_assert(eq(u32, out.settle_count, 1));
+    cr_expect(eq(u32, out.settle[0].leg, 1));
+    cr_expect(eq(u64, out.settle[0].method.basic_ack.delivery_tag, 2));
+    leg_map_free(&m);
+}
+
+Test(leg_map, multiple_is_split_over_legs)
+{
+    struct leg_map *m = two_legs();
+    for (uint64_t i = 1; i <= 3; i++) {
+        deliver(m, 0, "a", i);
+        deliver(m, 1, "b", i);
+    }
+    struct leg_map_said out = ack(m, 5, true); /* a3; b3 is 6 */
+    cr_assert(eq(u32, out.settle_count, 2));
+    cr_expect(eq(u64, out.settle[0].method.basic_ack.delivery_tag, 3));
+    cr_expect(eq(u64, out.settle[1].method.basic_ack.delivery_tag, 2));
+    cr_expect(out.settle[1].method.basic_ack.multiple);
+    cr_expect(not(leg_map_is_idle(m, 0)));
+    cr_expect(not(leg_map_is_idle(m, 1)));
+    out = ack(m, 0, true);
+    cr_assert(eq(u32, out.settle_count, 1), "nothing of the other leg's is left");
+    cr_expect(eq(u64, out.settle[0].method.basic_ack.delivery_tag, 3));
+    out = ack(m, 0, true);
+    cr_expect(eq(int, out.verdict, LEG_MAP_SETTLE));
+    cr_expect(eq(u32, out.settle_count, 0));
+    leg_map_free(&m);
+}
+
+Test(leg_map, a_number_that_is_not_outstanding_is_refused)
+{
+    const uint64_t wrong[] = { 0, 1, 3, UINT64_MAX };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        struct leg_map *m = two_legs();
+        deliver(m, 0, "a", 1);
+        deliver(m, 1, "b", 1);
+        ack(m, 1, false);
+        struct leg_map_said out = ack(m, wrong[i], false);
+        cr_expect(eq(int, out.verdict, LEG_MAP_REFUSE));
+        cr_expect(eq(int, out.code, AMQP_PRECONDITION_FAILED));
+        char want[64];
+        snprintf(want, sizeof want, "unknown delivery tag %" PRIu64, wrong[i]);
+        expect_text(out.text, want);
+        leg_map_free(&m);
+    }
+}
+
+Test(leg_map, a_question_to_all_is_answered_once)
+{
+    struct leg_map *m = two_legs();
+    uint64_t tag;
+    struct leg_map_said out = bare(m, AMQP_BASIC_QOS);
+    cr_expect(eq(int, out.verdict, LEG_MAP_ALL));
+    cr_expect(eq(int, bare(m, AMQP_BASIC_QOS).verdict, LEG_MAP_WAIT), "one after the other");
+    cr_expect(eq(int, bare(m, AMQP_BASIC_PUBLISH).verdict, LEG_MAP_PASS), "no answer: no wait");
+    struct amqp_method ok = { .id = AMQP_BASIC_QOS_OK };
+    cr_expect(eq(int, heard(m, 1, ok, &tag), LEG_MAP_SILENCE));
+    cr_expect(eq(int, heard(m, 0, ok, &tag), LEG_MAP_HEAR));
+    cr_expect(eq(int, bare(m, AMQP_BASIC_QOS).verdict, LEG_MAP_ALL));
+    leg_map_free(&m);
+}
+
+Test(leg_map, a_limit_of_the_channel_is_shared_out_and_keeps_its_legs)
+{
+    struct amqp_method qos = { .id = AMQP_BASIC_QOS };
+    struct bytes get = encode(&(struct amqp_method){ .id = AMQP_BASIC_GET });
+    qos.basic_qos.global = true;
+    qos.basic_qos.prefetch_count = 7;
+
+    struct leg_map *m = leg_map_new();
+    uint64_t tag;
+    cr_expect(leg_map_may_add(m, view(&get)));
+    cr_expect(eq(int, said(m, qos, 0).verdict, LEG_MAP_PASS));
+    heard(m, 0, (struct amqp_method){ .id = AMQP_BASIC_QOS_OK }, &tag);
+    cr_expect(not(leg_map_may_add(m, view(&get))));
+    qos.basic_qos.global = false; /* lifts it */
+    said(m, qos, 0);
+    cr_expect(not(leg_map_may_add(m, view(&get))), "an answer is to come");
+    heard(m, 0, (struct amqp_method){ .id = AMQP_BASIC_QOS_OK }, &tag);
+    cr_expect(leg_map_may_add(m, view(&get)));
+    leg_map_free(&m);
+
+    m = two_legs();
+    qos.basic_qos.global = true;
+    struct leg_map_said out = said(m, qos, 0);
+    cr_expect(eq(int, out.verdict, LEG_MAP_SAY));
+    cr_expect(eq(u32, out.to, LEG_MAP_TO_ALL));
+    cr_expect(eq(u16, out.method.basic_qos.prefetch_count, 3));
+    leg_map_free(&m);
+}
+
+Test(leg_map, a_tag_that_is_taken_goes_to_who_has_it)
+{
+    struct leg_map *m = two_legs();
+    cr_expect(eq(u32, consume(m, "b", false, 0).to, 1));
+    struct amqp_method c = { .id = AMQP_BASIC_CANCEL };
+    c.basic_cancel.consumer_tag = slice_str("b");
+    cr_expect(eq(u32, said(m, c, 0).to, 1));
+    struct amqp_method ok = { .id = AMQP_BASIC_CANCEL_OK };
+    uint64_t tag;
+    ok.basic_cancel_ok.consumer_tag = slice_str("b");
+    cr_expect(eq(int, heard(m, 1, ok, &tag), LEG_MAP_HEAR));
+    cr_expect(leg_map_is_idle(m, 1));
+    cr_expect(eq(u32, consume(m, "b", false, 0).to, 0));
+    leg_map_free(&m);
+}
+
+Test(leg_map, what_cannot_be_followed_keeps_one_leg)
+{
+    const enum amqp_method_id odd[] = { AMQP_TX_SELECT, AMQP_BASIC_RECOVER_ASYNC };
+    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+        struct leg_map *m = leg_map_new();
+        cr_expect(eq(int, bare(m, odd[i]).verdict, LEG_MAP_PASS));
+        cr_expect(leg_map_is_fixed(m));
+        leg_map_free(&m);
+    }
+    struct leg_map *m = leg_map_new();
+    consume(m, "a", false, 0);
+    for (uint64_t tag = 1; tag <= LEG_MAP_KEPT_MAX; tag++)
+        deliver(m, 0, "a", tag);
+    cr_expect(not(leg_map_is_fixed(m)));
+    deliver(m, 0, "a", LEG_MAP_KEPT_MAX + 1);
+    cr_expect(leg_map_is_fixed(m), "too much is outstanding");
+    leg_map_free(&m);
+}
+
+Test(leg_map, without_acks_nothing_is_kept)
+{
+    struct leg_map *m = leg_map_new();
+    consume(m, "a", true, 0);
+    for (uint64_t tag = 1; tag <= 2 * LEG_MAP_KEPT_MAX; tag++)
+        deliver(m, 0, "a", tag);
+    cr_expect(not(leg_map_is_fixed(m)));
+    cr_expect(eq(u32, leg_map_add(m), 1));
+    consume(m, "b", false, 1);
+    cr_expect(eq(u64, deliver(m, 1, "b", 1), 2 * LEG_MAP_KEPT_MAX + 1));
+    leg_map_free(&m);
+}
