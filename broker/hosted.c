@@ -117,6 +117,12 @@ static bool may_serve(struct queue *q, void *arg)
     return mirrored_lead_may_serve(hosted_of(q));
 }
 
+static bool may_show(struct queue *q, uint64_t qseq, void *arg)
+{
+    (void)arg;
+    return mirrored_lead_may_show(hosted_of(q), qseq);
+}
+
 static void on_want(struct queue *q, void *arg)
 {
     (void)arg;
@@ -360,6 +366,7 @@ void hosted_init(struct shard *s)
                                   .again = on_again,
                                   .want = on_want,
                                   .may_serve = may_serve,
+                                  .may_show = may_show,
                                   .arg = s };
     heap_init(&ho->wakes);
     loop_timer_init(&ho->timer, s->loop, on_timer, s);

@@ -33,6 +33,8 @@ struct ledger_mark {
     uint64_t written_ms; /* when */
     uint64_t renew_at;   /* as soon as so far was handed out */
     uint64_t ahead;      /* how many messages it runs ahead */
+    uint64_t asked;      /* of a queue with mirrors: about so far they were asked... */
+    uint64_t safe;       /* ...and of so far all who may master it next know */
 };
 
 /* What is kept of each queue; zero at first, but for `durable`, and zero again when it is deleted:

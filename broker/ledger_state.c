@@ -83,7 +83,10 @@ static uint64_t write_settles(struct ledger *l, struct hosted *h, unsigned flags
     size_t len = record_put_settle(l->room, flags, h->queue.qid, b->ranges, b->range_count, marks,
                                    mark_count);
     b->range_count = 0;
-    return write_state(l, h, len, mark_count != 0 ? JOURNAL_SOON : l->need);
+    uint64_t lsn = write_state(l, h, len, mark_count != 0 ? JOURNAL_SOON : l->need);
+    if (mark_count != 0 && (flags & SETTLE_AHEAD) != 0 && mirrored_is_lead(h->mirrored))
+        mirrored_lead_marks_said(h);
+    return lsn;
 }
 
 static uint64_t write_returns(struct ledger *l, struct hosted *h)

@@ -98,6 +98,38 @@ unsigned marks_renew(struct hosted *h, uint64_t now_ms, uint64_t out[LEDGER_MARK
     return n;
 }
 
+bool marks_ask(struct hosted *h)
+{
+    bool is_more = false;
+    for (unsigned i = 0; i < h->book.mark_count; i++) {
+        struct ledger_mark *m = &h->book.marks[i];
+        m->asked = m->written;
+        is_more = is_more || m->asked > m->safe;
+    }
+    return is_more;
+}
+
+void marks_are_known(struct hosted *h)
+{
+    for (unsigned i = 0; i < h->book.mark_count; i++) {
+        struct ledger_mark *m = &h->book.marks[i];
+        m->safe = m->asked > m->safe ? m->asked : m->safe;
+    }
+}
+
+bool marks_may_show(const struct hosted *h, uint64_t qseq)
+{
+    unsigned priority = (unsigned)(qseq >> 56);
+    CHECK(priority < h->book.mark_count);
+    return qseq < h->book.marks[priority].safe;
+}
+
+void marks_begin_epoch(struct hosted *h)
+{
+    for (unsigned i = 0; i < h->book.mark_count; i++)
+        h->book.marks[i].asked = h->book.marks[i].safe = 0;
+}
+
 unsigned marks_exact(const struct hosted *h, uint64_t out[LEDGER_MARKS_MAX])
 {
     unsigned n = 0;

@@ -25,6 +25,14 @@ bool marks_out(struct hosted *h, uint64_t qseq);
  * Returns how many are to be written. */
 unsigned marks_renew(struct hosted *h, uint64_t now_ms, uint64_t out[LEDGER_MARKS_MAX]);
 
+/* Of a queue that is mastered here and has mirrors. What is written is to be known to all who may
+ * master it next: false, they know already. When they do, what was asked for last is safe; and what
+ * is not safe is not to be shown. With a new epoch nothing is. */
+MUST_CHECK bool marks_ask(struct hosted *h);
+void marks_are_known(struct hosted *h);
+MUST_CHECK bool marks_may_show(const struct hosted *h, uint64_t qseq);
+void marks_begin_epoch(struct hosted *h);
+
 /* Those to write when a segment with older ones goes: one for each priority that has any. *ahead:
  * they run ahead. */
 unsigned marks_all(const struct hosted *h, bool *ahead, uint64_t out[LEDGER_MARKS_MAX]);

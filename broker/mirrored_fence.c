@@ -1,6 +1,7 @@
 /* Who waits until mirrors know what was settled, or what may have been shown. */
 #include "base/mem.h"
 #include "io/mailbox.h"
+#include "marks.h"
 #include "mirror_link/mirror_links.h"
 #include "mirrored_lead_inner.h"
 #include "promise.h"
@@ -73,25 +74,21 @@ bool mirrored_lead_fence(struct shard *s, uint64_t lsn, struct mail *mail)
 /* ---- marks ------------------------------------------------------------------------------------
  */
 
-/* They were said when the first was expected; what is said later of what is there goes behind them.
- */
-bool mirrored_lead_marks_are_safe(struct hosted *h)
+/* What comes to a queue that is empty stands behind the marks: whoever has it knows them. */
+void mirrored_lead_marks_said(struct hosted *h)
 {
-    struct mirrored_lead *own = h->mirrored != NULL ? h->mirrored->own : NULL;
-    if (own == NULL || own->marks == LEAD_MARKS_SAFE)
-        return true;
-    if (own->marks == LEAD_MARKS_AWAITED)
-        return false;
-    if (queue_is_empty(&h->queue) || leads_of(h->shard)->is_stopped) {
-        own->marks = LEAD_MARKS_SAFE;
-        return true;
+    struct mirrored_lead *own = h->mirrored->own;
+    if (own == NULL || own->asks_marks || !marks_ask(h))
+        return;
+    if (queue_is_empty(&h->queue)) {
+        marks_are_known(h);
+        return;
     }
-    own->marks = LEAD_MARKS_AWAITED;
+    own->asks_marks = true;
     mirror_master_await(
         h->shard->mirrored->m, h->mirrored->lead, h->mirrored->lead->last_pos, h->book.durable,
         &(struct mirror_token){ .b = (uint64_t)LEAD_TOKEN_MARKS << LEAD_TOKEN_SHIFT }, 0);
     mirror_links_soon(h->shard);
-    return false;
 }
 
 void lead_marks_answered(struct mirrored_leads *l, const struct mirror_confirm *c, bool is_safe)
@@ -99,8 +96,16 @@ void lead_marks_answered(struct mirrored_leads *l, const struct mirror_confirm *
     struct hosted *h = is_safe ? shard_hosted(l->shard, c->qid) : NULL;
     if (h == NULL || h->mirrored == NULL || h->mirrored->own == NULL)
         return; /* of a role that is over */
-    h->mirrored->own->marks = LEAD_MARKS_SAFE;
-    hosted_loaded(h);
+    h->mirrored->own->asks_marks = false;
+    marks_are_known(h);
+    if (h->mirrored->serves) /* else it begins later, and that goes on then */
+        lead_open_soon(l, h->mirrored->own);
+}
+
+/* Nobody is expected by who only looks, and settles what it looked at in the same turn. */
+bool mirrored_lead_may_show(const struct hosted *h, uint64_t qseq)
+{
+    return !h->book.expects_out || leads_of(h->shard)->is_stopped || marks_may_show(h, qseq);
 }
 
 void mirrored_leads_stop(struct shard *s)

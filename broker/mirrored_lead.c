@@ -7,6 +7,7 @@
 #include "cluster/meta_mirrors.h"
 #include "io/clock.h"
 #include "io/mailbox.h"
+#include "marks.h"
 #include "mirror_link/mirror_links.h"
 #include "mirrored_lead_inner.h"
 #include "port_held.h"
@@ -111,8 +112,8 @@ static bool has_room(struct mirrored_leads *l, struct mirrored_lead *own)
     return false;
 }
 
-/* What waits for it goes on: requests, consumers, publishes. */
-static void open_soon(struct mirrored_leads *l, struct mirrored_lead *own)
+/* Requests, consumers, publishes. */
+void lead_open_soon(struct mirrored_leads *l, struct mirrored_lead *own)
 {
     if (own->is_starting)
         return;
@@ -131,6 +132,7 @@ static void open(struct mirrored_leads *l, struct mirrored_lead *own)
         mirror_master_activate(l->shard->mirrored->m, mq->lead, now_ms);
         mirror_links_soon(l->shard);
     }
+    mirrored_lead_marks_said(h);
     if (!mirrored_lead_may_serve(h))
         return;
     queue_run(&h->queue, now_ms);
@@ -163,7 +165,7 @@ static void on_open(void *arg)
         if (own->hosted->held != NULL && !own->has_too_few &&
             mirrored_lead_may_serve(own->hosted) && has_room(l, own) &&
             !publish_held(l, &opening, own, &budget))
-            open_soon(l, own);
+            lead_open_soon(l, own);
     }
     l->is_opening = true;
     port_opening_end(&opening);
@@ -196,13 +198,11 @@ bool mirrored_must_wait(struct hosted *h, enum port_op op)
     if (!hosted_leads(h))
         return lead_will_be(h);
     switch (op) {
-    case PORT_CONSUME:
-        return !mirrored_lead_marks_are_safe(h);
     case PORT_GET:
-        return !mirrored_lead_marks_are_safe(h) || !mirrored_lead_may_serve(h);
     case PORT_PURGE:
     case PORT_DELETE:
         return !mirrored_lead_may_serve(h);
+    case PORT_CONSUME:
     case PORT_CANCEL:
     case PORT_COUNT:
     case PORT_FENCE:
@@ -241,7 +241,7 @@ static void start_all(struct mirrored_leads *l, struct lead_start *st)
     while ((own = TAILQ_FIRST(&st->queues)) != NULL) {
         TAILQ_REMOVE(&st->queues, own, start_entry);
         own->start = NULL;
-        open_soon(l, own);
+        lead_open_soon(l, own);
     }
     free_start(l, st);
 }
@@ -332,10 +332,11 @@ void mirrored_lead_began(struct shard *s, struct hosted *h)
     own->hosted = h;
     own->is_stale = true;
     h->queue.is_mirrored = true;
+    marks_begin_epoch(h);
     mirrored_lead_judge(h);
     hosted_loaded(h); /* who waited for it to be decided waits for it to begin */
     if (mq->earlier == 0) {
-        open_soon(l, own);
+        lead_open_soon(l, own);
         return;
     }
     own->start = start_of(l, mq->lead->epoch, mq->earlier);
@@ -348,7 +349,7 @@ void mirrored_lead_placed(struct shard *s, struct hosted *h)
     h->mirrored->own->is_stale = true;
     mirrored_lead_judge(h);
     if (h->mirrored->own->is_paused) /* a member less may be asked */
-        open_soon(leads_of(s), h->mirrored->own);
+        lead_open_soon(leads_of(s), h->mirrored->own);
 }
 
 static void leave_start(struct mirrored_leads *l, struct mirrored_lead *own)
@@ -397,7 +398,7 @@ void lead_resume(struct mirrored_leads *l)
     while ((own = TAILQ_FIRST(&l->paused)) != NULL) {
         TAILQ_REMOVE(&l->paused, own, paused_entry);
         own->is_paused = false;
-        open_soon(l, own);
+        lead_open_soon(l, own);
     }
 }
 
@@ -453,7 +454,7 @@ void mirrored_lead_judge(struct hosted *h)
     meta_placement_of(v, q, &p);
     set_few(leads_of(h->shard), own, p.isr_count < rule.min_in_sync);
     if (had_too_few && !own->has_too_few)
-        open_soon(leads_of(h->shard), own);
+        lead_open_soon(leads_of(h->shard), own);
 }
 
 /* Those who have waited long enough hear that they wait for nothing. */

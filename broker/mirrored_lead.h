@@ -108,9 +108,13 @@ MUST_CHECK bool mirrored_lead_takes_marks(struct hosted *h);
  * journal up to `lsn` (0: it need not be asked). False: it is. */
 MUST_CHECK bool mirrored_lead_fence(struct shard *s, uint64_t lsn, struct mail *mail);
 
-/* Somebody is about to be handed messages: are the marks that say so with the mirrors? If not,
- * hosted_loaded tells when. After ledger_expect_out. */
-MUST_CHECK bool mirrored_lead_marks_are_safe(struct hosted *h);
+/* Marks were written, and said to mirrors: what they cover may be shown when all have them that are
+ * waited for. */
+void mirrored_lead_marks_said(struct hosted *h);
+
+/* May the message at this position, which waits, be shown? If not queue_run and hosted_loaded are
+ * called when it may. */
+MUST_CHECK bool mirrored_lead_may_show(const struct hosted *h, uint64_t qseq);
 
 /* ---- an operator's word -------------------------------------------------------------------------
  */

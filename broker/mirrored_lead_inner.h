@@ -9,12 +9,6 @@
 #include "mirrored_lead.h"
 #include "store/record.h"
 
-enum lead_marks {
-    LEAD_MARKS_UNKNOWN, /* what may have been shown is not with the mirrors */
-    LEAD_MARKS_AWAITED,
-    LEAD_MARKS_SAFE,
-};
-
 /* Queues that one entry of the metadata has given to this node, from one other. */
 struct lead_start {
     uint64_t key; /* in mirrored_leads.starts */
@@ -39,7 +33,7 @@ struct mirrored_lead {
     bool is_noted;    /* something was settled that no fence has asked for: up to noted_pos */
     bool has_too_few; /* in sync: publishes wait */
     bool wants_marks; /* a mirror has not heard of them */
-    enum lead_marks marks;
+    bool asks_marks;  /* mirrors are to know of them: the answer is awaited */
     uint64_t noted_pos;
     TAILQ_ENTRY(mirrored_lead) start_entry;
     TAILQ_ENTRY(mirrored_lead) open_entry;
@@ -134,6 +128,8 @@ void lead_marks_answered(struct mirrored_leads *l, const struct mirror_confirm *
 MUST_CHECK bool lead_accepts(struct hosted *h);
 /* The metadata says that this node is to master it, though it does not yet. */
 MUST_CHECK bool lead_will_be(const struct hosted *h);
+/* What waits for it goes on, in this turn or the next. It may be served. */
+void lead_open_soon(struct mirrored_leads *l, struct mirrored_lead *own);
 /* What is paused may go on. */
 void lead_resume(struct mirrored_leads *l);
 /* mirrored_publish.c */

@@ -435,8 +435,8 @@ static bool waits_for_journal(struct shard *s, struct port_request *r)
     return true;
 }
 
-/* Of a queue that other nodes have, too: until it is known who masters it, until mirrors know, too,
- * what may have been shown, or until it may be served. */
+/* Of a queue that other nodes have, too: until it is known who masters it, or until it may be
+ * served. */
 static bool waits_for_role(struct shard *s, struct port_request *r)
 {
     struct hosted *h = shard_kept(s, r->qid);

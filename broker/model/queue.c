@@ -236,6 +236,18 @@ static bool head_is_here(struct queue *q)
     return false;
 }
 
+/* What passes by without waiting needs no leave: whoever has it has heard before how far it may
+ * have been seen. */
+static bool head_may_be_shown(struct queue *q)
+{
+    uint64_t qseq;
+    struct qentry *e;
+    if (LIKELY(!q->is_mirrored) || q->ops->may_show == NULL)
+        return true;
+    (void)qstore_head(&q->store, &qseq, &e);
+    return q->ops->may_show(q, qseq, q->ops->arg);
+}
+
 /* False: it would have to be dead-lettered (or counted) and is away. It is wanted then. */
 static bool head_dies(struct queue *q, enum queue_death why)
 {
@@ -353,7 +365,7 @@ static bool hand_out_some(struct queue *q, uint64_t now_ms, unsigned most)
             continue;
         }
         struct consumer *c = next_consumer(q);
-        if (c == NULL || !head_is_here(q) || !queue_may_serve(q))
+        if (c == NULL || !head_is_here(q) || !queue_may_serve(q) || !head_may_be_shown(q))
             break;
         hand_out(q, c);
         end_of_turn(q, c);
@@ -528,7 +540,7 @@ enum queue_get_verdict queue_get(struct queue *q, bool no_ack, uint64_t now_ms,
         return QUEUE_GET_LATER;
     if (queue_is_empty(q))
         return QUEUE_GET_EMPTY;
-    if (!head_is_here(q))
+    if (!head_is_here(q) || !head_may_be_shown(q))
         return QUEUE_GET_AWAY;
     struct qentry *e = qstore_take(&q->store, &out->qseq);
     out->redelivered = e->redelivered;

@@ -97,6 +97,10 @@ struct queue_ops {
      * nothing is handed out, and nothing expires, until queue_run is called when it may. May be
      * NULL: always. */
     bool (*may_serve)(struct queue *q, void *arg);
+    /* The same of the message at this position, which waited: may it be handed out, or would one
+     * that masters the queue next not know that somebody may have seen it? If not it waits, and
+     * what is behind it, until queue_run is called. May be NULL: always. */
+    bool (*may_show)(struct queue *q, uint64_t qseq, void *arg);
     void *arg;
 };
 
@@ -228,7 +232,8 @@ enum queue_get_verdict {
     QUEUE_GOT,
     QUEUE_GET_EMPTY,
     QUEUE_GET_LATER, /* many have expired that were not dropped yet: ask again in another turn */
-    QUEUE_GET_AWAY,  /* it is not in memory, but wanted: ask again after queue_loaded */
+    QUEUE_GET_AWAY,  /* it is not in memory, but wanted, or may not be shown yet: ask again after
+                        queue_loaded, or when queue_run is called since it may */
 };
 
 struct queue_got {

@@ -143,6 +143,31 @@ Test(mirrored_lead, a_fence_waits_for_what_was_settled)
     house_fini(&h);
 }
 
+/* Its mirrors say nothing for as long as they are waited for. */
+Test(mirrored_lead, what_waits_is_shown_when_mirrors_know_that_it_may_have_been)
+{
+    struct house h;
+    struct hosted *q = open_led(&h);
+    struct queue_put put;
+    for (unsigned i = 0; i < 2; i++) {
+        struct message *m =
+            message_new(slice_str(""), slice_str("m"), slice_str(""), slice_str("x"), false);
+        shard_message_made(h.s, m);
+        cr_assert(eq(int, queue_publish(&q->queue, &m, 0, &put), QUEUE_KEPT));
+    }
+    cr_expect(mirrored_lead_may_show(q, 0), "who only looks");
+    cr_assert(ne(u64, ledger_expect_out(h.s->ledger, q), 0));
+    cr_expect(not(mirrored_lead_may_show(q, 0)));
+    HOUSE_UNTIL(&h, q->book.marks[0].written_ms != 0 && ledger_expect_out(h.s->ledger, q) == 0);
+    cr_expect(not(mirrored_lead_may_show(q, 0)), "the own journal is not enough");
+    be_alone(&h);
+    HOUSE_UNTIL(&h, mirrored_lead_may_show(q, 1));
+    uint64_t safe = q->book.marks[0].safe;
+    cr_expect(eq(u64, safe, q->book.marks[0].written));
+    cr_expect(not(mirrored_lead_may_show(q, safe)), "not farther than the mark");
+    house_fini(&h);
+}
+
 Test(mirrored_lead, a_queue_that_may_not_be_served_hands_out_nothing)
 {
     struct house h;

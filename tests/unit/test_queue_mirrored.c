@@ -12,6 +12,7 @@ static struct {
     unsigned released, given;
     uint64_t given_qseq;
     bool may_serve, has_room;
+    uint64_t shown_end; /* what stands before may be shown */
 } w;
 
 static void release(struct message *m, void *arg)
@@ -68,13 +69,21 @@ static bool may_serve(struct queue *of, void *arg)
     return w.may_serve;
 }
 
+static bool may_show(struct queue *of, uint64_t qseq, void *arg)
+{
+    (void)arg;
+    cr_assert(of->is_mirrored);
+    return qseq < w.shown_end;
+}
+
 static const struct queue_ops ops = { .release = release,
                                       .dead = on_dead,
                                       .wake_at = on_wake_at,
                                       .go_on = on_go_on,
                                       .gone = on_gone,
                                       .out = on_out,
-                                      .may_serve = may_serve };
+                                      .may_serve = may_serve,
+                                      .may_show = may_show };
 
 static bool has_room(struct consumer *c)
 {
@@ -101,6 +110,7 @@ static void setup(void)
     static const struct queue_settings none = QUEUE_SETTINGS_NONE;
     memset(&w, 0, sizeof w);
     w.may_serve = w.has_room = true;
+    w.shown_end = POSITIONS;
     queue_init(&q, 1, &ops, &none, 0);
     q.is_mirrored = true;
     taker = (struct consumer){ .ops = &consumer_ops };
@@ -163,6 +173,24 @@ Test(queue_mirrored, nothing_is_handed_out_while_it_may_not_be_served)
     w.may_serve = true;
     queue_run(&q, 0);
     cr_assert(eq(uint, w.given, 2));
+}
+
+/* What waited; what passes by does not ask. */
+Test(queue_mirrored, nothing_is_shown_that_mirrors_would_not_flag)
+{
+    struct queue_got got;
+    for (unsigned i = 0; i < 3; i++)
+        publish(i, 0);
+    w.shown_end = 1;
+    consume(false);
+    cr_assert(eq(uint, w.given, 1));
+    cr_assert(eq(int, queue_get(&q, true, 0, &got), QUEUE_GET_AWAY));
+    cr_assert(eq(u64, queue_ready(&q), 2));
+    w.shown_end = 3;
+    queue_run(&q, 0);
+    cr_assert(eq(uint, w.given, 3));
+    cr_assert(eq(u64, publish(4, 0).qseq, 3));
+    cr_assert(eq(uint, w.given, 4));
 }
 
 Test(queue_mirrored, nothing_expires_while_it_may_not_be_served)
