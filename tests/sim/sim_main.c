@@ -6,6 +6,7 @@
  *   SIM_SEED=N      this one alone               SIM_TRACE=1    and what happens in it
  *   SIM_GO_ON=1     also after a seed that failed
  *   SIM_KIND=NAME   this kind of history alone   SIM_MUTATION=NAME  with this rule broken
+ *   SIM_WITNESSES=0 no rule's known seed first, see sim_witness.h
  *
  * With `mutations` as its argument it breaks each rule in turn and wants that to be noticed; with
  * `gossip-figures` it prints how fast gossip is (SIM_TRIALS=N of each row).
@@ -25,6 +26,7 @@
 #include "sim_raft_disk.h"
 #include "sim_run.h"
 #include "sim_store.h"
+#include "sim_witness.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -53,18 +55,20 @@ static const char *const mutation_texts[] = {
 };
 
 /* A rule is tried by the kinds of history that know it: its name begins with the kind's, in capital
- * letters; the rules of the store have no such beginning. */
+ * letters; the rules of the store have no such beginning, and mirrors know them, too. */
 static bool is_of_kind(const char *rule, const struct sim_kind *kind)
 {
     static const struct {
         const char *prefix, *kind;
     } rows[] = { { "GOSSIP_", "gossip" }, { "LOCATION_", "location" }, { "RAFT_", "raft" },
                  { "DISK_", "disk" },     { "META_", "meta" },         { "GRANT_", "grant" },
-                 { "MIRROR_", "mirror" }, { "REMOTE_", "remote" },     { "CLUSTER_", "cluster" } };
+                 { "MIRROR_", "mirror" }, { "REMOTE_", "remote" },     { "CLUSTER_", "cluster" },
+                 { "LANE_", "lane" } };
     for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
         if (strncmp(rule, rows[i].prefix, strlen(rows[i].prefix)) == 0)
             return strcmp(kind->name, rows[i].kind) == 0;
-    return strcmp(kind->name, "log") == 0 || strcmp(kind->name, "store") == 0;
+    return strcmp(kind->name, "log") == 0 || strcmp(kind->name, "store") == 0 ||
+           strcmp(kind->name, "mirror") == 0;
 }
 
 static bool is_of_the_store(const char *rule)
@@ -129,30 +133,49 @@ static bool run_many(const struct sim_kind *kind)
     return !o.has_failed;
 }
 
+static bool is_noticed_by(enum mutation m, const struct sim_kind *kind, uint64_t first,
+                          uint64_t count)
+{
+    struct sim_outcome o;
+    sim_run_batch(&(struct sim_batch){ .kind = kind,
+                                       .first = first,
+                                       .count = count,
+                                       .jobs = (unsigned)number("SIM_JOBS", 2),
+                                       .is_quiet = true },
+                  &o);
+    if (o.has_failed)
+        printf("ok   %s: noticed by %s, seed %" PRIu64 ": %s\n", mutation_names[m], kind->name,
+               o.failed_seed, o.why);
+    return o.has_failed;
+}
+
+/* The seed that is known to notice it, as long as histories are what they were. */
+static bool is_noticed_at_once(enum mutation m, const char *only)
+{
+    const struct sim_witness *w = sim_witness_of(mutation_names[m]);
+    for (size_t k = 0; w != NULL && k < ARRAY_COUNT(kinds); k++)
+        if (strcmp(w->kind, kinds[k].name) == 0 && (only == NULL || strcmp(only, w->kind) == 0))
+            return is_noticed_by(m, &kinds[k], w->seed, 1);
+    return false;
+}
+
 /* Seeds of each kind in turn, more and more of them. */
 static bool notices(enum mutation m, const char *only)
 {
     uint64_t budget = number("SIM_SEEDS", 20000);
     mutation = m;
+    if (number("SIM_WITNESSES", 1) != 0 && is_noticed_at_once(m, only))
+        return true;
     for (uint64_t first = 1, count = 50; first < budget; first += count, count *= 2)
         for (size_t k = 0; k < ARRAY_COUNT(kinds); k++) {
-            struct sim_outcome o;
             bool is_wanted = only == NULL || strcmp(only, kinds[k].name) == 0;
             if (!is_wanted || !is_of_kind(mutation_names[m], &kinds[k]))
                 continue;
-            /* Those of log are short: so many take as long. */
-            uint64_t times = strcmp(kinds[k].name, "log") == 0 ? 8 : 1;
-            sim_run_batch(&(struct sim_batch){ .kind = &kinds[k],
-                                               .first = 1 + (first - 1) * times,
-                                               .count = count * times,
-                                               .jobs = (unsigned)number("SIM_JOBS", 2),
-                                               .is_quiet = true },
-                          &o);
-            if (!o.has_failed)
-                continue;
-            printf("ok   %s: noticed by %s, seed %" PRIu64 ": %s\n", mutation_names[m],
-                   kinds[k].name, o.failed_seed, o.why);
-            return true;
+            /* Those of log and mirror are short: so many take as long. */
+            uint64_t times =
+                strcmp(kinds[k].name, "log") == 0 || strcmp(kinds[k].name, "mirror") == 0 ? 8 : 1;
+            if (is_noticed_by(m, &kinds[k], 1 + (first - 1) * times, count * times))
+                return true;
         }
     printf("FAIL %s: nobody notices that it %s\n", mutation_names[m], mutation_texts[m]);
     return false;

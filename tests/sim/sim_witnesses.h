@@ -1,0 +1,40 @@
+/*
+ * sim_witnesses: the list of sim_witness.h. Made by tests/sim/witnesses.
+ */
+#ifndef WARREN_SIM_WITNESSES_H
+#define WARREN_SIM_WITNESSES_H
+
+/* clang-format off */
+#define SIM_WITNESSES(X) \
+    X(GOSSIP_SUSPECT_NOT_TOLD, gossip, 166) \
+    X(RAFT_VOTE_AGAIN, raft, 181) \
+    X(RAFT_OLD_LEADER_HEARD, raft, 1143) \
+    X(RAFT_NO_PREV_CHECK, raft, 25) \
+    X(RAFT_KEEP_CONFLICT, raft, 29) \
+    X(RAFT_COMMIT_UNVERIFIED, raft, 25) \
+    X(RAFT_COMMIT_BY_HALF, raft, 70) \
+    X(RAFT_LEARNER_COUNTS, raft, 296) \
+    X(RAFT_CONFIG_KEPT, raft, 70) \
+    X(RAFT_RECOVERING_TO_COMMIT, raft, 72) \
+    X(BATCH_SAYS_WRITTEN, log, 55) \
+    X(RECOVERY_NOT_SYNCED, log, 168) \
+    X(RECOVERY_NOT_REWRITTEN, log, 519) \
+    X(POSITIONS_AGAIN, log, 66) \
+    X(RECYCLED_EARLY, store, 25) \
+    X(RECYCLED_NOT_SYNCED, log, 29) \
+    X(RETURNS_NOT_CARRIED, store, 91) \
+    X(IGNORE_FAILED_WRITE, log, 77) \
+    X(CLOSED_WITH_THE_REST, log, 51) \
+    X(INDEX_STRANGER_BELIEVED, log, 29) \
+    X(INDEX_NOT_MADE_AGAIN, log, 23) \
+    X(RUN_OVER_SETTLED, log, 36) \
+    X(LARGE_UNPROVEN_COUNTS, store, 25) \
+    X(LARGE_MOVED_AS_SAFE, store, 25) \
+    X(LETTER_SETTLED_FIRST, store, 25) \
+    X(LETTER_NOT_AWAITED, store, 25) \
+    X(REFUSED_CONFIRMED, store, 23) \
+    X(CONFIRMED_EARLY, store, 111) \
+    X(DURABLE_FORGOTTEN, log, 9063) \
+    X(READERS_NOT_AWAITED, store, 2211) \
+
+#endif
