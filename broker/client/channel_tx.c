@@ -149,8 +149,8 @@ static void take_rollback(struct channel *ch)
  * ------------------------------------------------------------------------------------------------
  */
 
-/* Queues that went since it was published, or whose node did, are passed over, and if none is left
- * nobody wanted it. */
+/* Queues that went since it was published, or whose node did and that have no mirrors, are passed
+ * over, and if none is left nobody wanted it. */
 static void hand_over(struct channel *ch, const struct tx_publish *p)
 {
     struct shard *s = ch->conn->shard;
@@ -162,7 +162,7 @@ static void hand_over(struct channel *ch, const struct tx_publish *p)
     tx->number++;
     for (size_t i = 0; i < p->qid_count; i++) {
         const struct meta_queue *q = meta_queue_get(v, tx->kept.qids[p->first_qid + i]);
-        if (q == NULL || !meta_queue_is_served(v, q))
+        if (q == NULL || !meta_queue_is_reached(v, q))
             continue;
         taken++;
         struct message *one = message_ref(p->message);

@@ -112,6 +112,11 @@ uint64_t meta_node_queue_count(const struct meta_version *v, uint16_t node);
 /* Is its master up, or ourselves, and is it whole? */
 bool meta_queue_is_served(const struct meta_version *v, const struct meta_queue *q);
 
+/* Is it served, or will those who publish to it wait until it is? What a mirrored queue was sent
+ * while nobody masters it is not confirmed before somebody has it; one without mirrors is passed by
+ * meanwhile as if it were not bound. */
+bool meta_queue_is_reached(const struct meta_version *v, const struct meta_queue *q);
+
 /* The same; if not, with the refusal for whoever wants to use it. */
 MUST_CHECK bool meta_queue_is_at_hand(const struct meta_version *v, const struct meta_queue *q,
                                       struct meta_refusal *why);

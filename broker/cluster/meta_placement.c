@@ -117,6 +117,11 @@ bool meta_queue_is_served(const struct meta_version *v, const struct meta_queue 
     return is_whole && is_served_by(v, c->replicas[0].node);
 }
 
+bool meta_queue_is_reached(const struct meta_version *v, const struct meta_queue *q)
+{
+    return LIKELY(meta_queue_is_served(v, q)) || meta_queue_is_mirrored(v, q);
+}
+
 /* ---- cohorts ---- */
 
 uint32_t meta_placement_cohort(const struct meta_placement *p)

@@ -152,10 +152,10 @@ static void add_exchange(struct route *r, struct slice name)
 
 /* ---- one exchange ---- */
 
-/* A queue whose node is down is passed by as if it were not bound. */
+/* A queue without mirrors whose node is down is passed by as if it were not bound. */
 static void follow_queue(struct route *r, const struct meta_queue *q)
 {
-    if (UNLIKELY(!meta_queue_is_served(r->v, q)))
+    if (UNLIKELY(!meta_queue_is_reached(r->v, q)))
         return;
     r->has_matched = true;
     add_queue(r->out, q);
@@ -234,7 +234,7 @@ static struct consistent_hash hash_of(struct route *r)
 
 static bool is_in_reach(const struct route *r, const struct meta_binding *b)
 {
-    return b->to_exchange || meta_queue_is_served(r->v, b->queue);
+    return b->to_exchange || meta_queue_is_reached(r->v, b->queue);
 }
 
 /* To one alone, the same for the same value: those of a queue whose node is down go to others

@@ -277,3 +277,38 @@ class Requests(Failover):
         self.publish(self.at(self.b), "m", numbered(0, 6))
         seen = set()  # an acknowledgement that is lost would let no more come
         self.consume_all(consuming, set(numbered(0, 6)), seen)
+
+
+class Nowhere(Failover):
+    """Nobody may master it: who could was not in sync."""
+
+    def test_what_is_published_meanwhile_waits_for_a_master(self):
+        self.at(self.a).declare("m", durable=True, arguments=HERE)
+        self.at(self.b).declare("other", durable=True, arguments=HERE)
+        self.at(self.a).call("exchange.declare", exchange="x", type="fanout", durable=True)
+        self.at(self.a).bind("m", "x", "")
+        publisher = self.confirming(self.a)
+        self.publish(publisher, "m", numbered(0, 2))
+        self.await_confirms(publisher, 2)
+        for n in (self.b, self.c):
+            self.assertEqual(n.stop(), 0)
+        self.publish(publisher, "m", numbered(2, 3))
+        self.await_confirms(publisher, 3, 2)
+        self.ctl(self.a, "set_policy", "ha", "^m", '{"ha-mode":"all","ha-sync-mode":"manual"}')
+        self.cluster.start([self.b, self.c]).wait_voters()
+        self.a.kill()
+        wait_until(lambda: "waits" in self.ctl(self.b, "why_queue", "m"), "it is missed", LONG)
+        here, there = self.confirming(self.b), self.at(self.c)
+        self.publish(here, "m", numbered(3, 5))
+        here.publish("x", "", b"5", PERSISTENT, mandatory=True)
+        self.publish(here, "other", [b"first"])
+        self.assertEqual(here.expect("basic.ack", LONG).delivery_tag, 4)
+        there.call("tx.select")
+        self.publish(there, "m", [b"t"])
+        there.send("tx.commit")
+        self.cluster.start([self.a])
+        self.await_confirms(here, 3)
+        there.expect("tx.commit_ok", LONG)
+        got = self.at(self.c).get_all("m")
+        self.assertEqual([m for m in got if m != b"t"], numbered(0, 6))
+        self.assertEqual(got.count(b"t"), 1)
