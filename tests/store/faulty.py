@@ -25,6 +25,15 @@ class Faults:
         with open(path, "r+b") as f:
             self.map = mmap.mmap(f.fileno(), 0)
 
+    def env(self, env, folder):
+        """The environment of a process whose files in `folder` are to fail."""
+        env["LD_PRELOAD"] = LIBRARY
+        env["FAULTY_DISK_CONTROL"] = self.path
+        env["FAULTY_DISK_FOLDER"] = folder
+        # The sanitizer wants to be first; the library only calls on what comes after it.
+        env["ASAN_OPTIONS"] = env["ASAN_OPTIONS"] + ":verify_asan_link_order=0"
+        return env
+
     def _set(self, fault, field, value):
         at = FAULTS.index(fault) * FAULT.size + FIELDS.index(field) * 4
         self.map[at:at + 4] = struct.pack("=i", value)
@@ -65,10 +74,4 @@ class FaultyBroker(Broker):
         self.faults = Faults(self.path("faults"))
 
     def env(self):
-        env = super().env()
-        env["LD_PRELOAD"] = LIBRARY
-        env["FAULTY_DISK_CONTROL"] = self.path("faults")
-        env["FAULTY_DISK_FOLDER"] = self.path("data")
-        # The sanitizer wants to be first; the library only calls on what comes after it.
-        env["ASAN_OPTIONS"] = env["ASAN_OPTIONS"] + ":verify_asan_link_order=0"
-        return env
+        return self.faults.env(super().env(), self.path("data"))

@@ -10,6 +10,9 @@ from harness.client import Conn
 from harness.servers import BROKER_BIN, CTL_BIN, Broker, answers, ini, merged, write
 from harness.waits import LONG, wait_until
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "store"))
+from faulty import Faults
+
 AMQP_PORT, CLUSTER_PORT = 5672, 25672
 THROTTLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "throttle.py")
 
@@ -21,6 +24,7 @@ class Host(Broker):
     def __init__(self, hosts, machine, conf):
         super().__init__(os.path.join(hosts.folder, machine.name), machine.name)
         self.hosts, self.machine, self.space = hosts, machine, machine.space
+        self.faults = None
         self.conf = merged({
             "node": {"threads": 1, "name": self.node, "data-dir": self.path("data")},
             "cluster": {"cookie-file": self.path(".warren.cookie")},
@@ -29,6 +33,15 @@ class Host(Broker):
         self.address = ("127.0.0.1", AMQP_PORT)
         self.set_cookie(hosts.cookie)
         os.makedirs(self.path("run"), exist_ok=True)
+
+    def with_faulty_disk(self):
+        """From its next start on its disk fails as `faults` is told."""
+        os.makedirs(self.path("data"), exist_ok=True)
+        self.faults = Faults(self.path("faults"))
+
+    def env(self):
+        env = super().env()
+        return self.faults.env(env, self.path("data")) if self.faults else env
 
     @property
     def node(self):
