@@ -6,6 +6,7 @@
 #include "census.h"
 #include "io/http.h"
 #include "io/nets.h"
+#include "stat_masters.h"
 #include "stat_metrics.h"
 #include "stat_table.h"
 #include "stats_page.h"
@@ -15,6 +16,7 @@
 #define PAGE_MAX           ((size_t)32 * 1024 * 1024)
 #define SESSIONS_MAX       200u /* on the page */
 #define REQUEST_TIMEOUT_MS 10000u
+#define NAME_ROOM          256u /* of a queue or vhost, and the end */
 
 /* One address with pages. It outlives a reload that keeps the address. */
 struct page_server {
@@ -177,6 +179,28 @@ static void on_health(struct http_request *r, void *arg)
     reply_text(r, serves ? 200 : 503, serves ? "OK\n" : "no server is available\n");
 }
 
+/* With a queue: is its master there? Else as /health. */
+static void on_ready(struct http_request *r, void *arg)
+{
+    const struct page_server *s = arg;
+    char vhost[NAME_ROOM], queue[NAME_ROOM], answer[512];
+    struct text v = text_over(vhost, sizeof vhost);
+    struct text q = text_over(queue, sizeof queue);
+    struct text out = text_over(answer, sizeof answer);
+    if (http_request_raw_query(r).len == 0) {
+        on_health(r, arg);
+        return;
+    }
+    if (!admit(s, r, false))
+        return;
+    if (!http_request_query(r, "vhost", &v) || !http_request_query(r, "queue", &q)) {
+        reply_text(r, 400, "a vhost and a queue are needed: /ready?vhost=%2F&queue=Q\n");
+        return;
+    }
+    int status = stat_masters_ready(s->view, text_view(&v), text_view(&q), &out);
+    reply_text(r, status, answer);
+}
+
 static void on_root(struct http_request *r, void *arg)
 {
     const struct page_server *s = arg;
@@ -201,7 +225,7 @@ static void add_routes(struct page_server *s)
     http_route(s->http, "/", HTTP_ALLOW(HTTP_GET), on_root, s);
     http_route(s->http, "/metrics", HTTP_ALLOW(HTTP_GET), on_metrics, s);
     http_route(s->http, "/health", HTTP_ALLOW(HTTP_GET), on_health, s);
-    http_route(s->http, "/ready", HTTP_ALLOW(HTTP_GET), on_health, s);
+    http_route(s->http, "/ready", HTTP_ALLOW(HTTP_GET), on_ready, s);
     route(s, "", on_page);
     route(s, ";norefresh", on_still_page);
     route(s, ";csv", on_csv);

@@ -1,5 +1,7 @@
 #include "stats_page.h"
 
+#include "stat_masters.h"
+
 #include <string.h>
 
 static const char style[] =
@@ -196,6 +198,7 @@ void stats_page(const struct stat_row *rows, unsigned count, const struct view *
         put_row(out, &rows[i]);
     }
     text_str(out, "</table></div>");
+    stat_masters_page(v, out);
     put_sessions(out, sessions, left_out);
     text_put(out, "<p class=f><a href=\"?\">now</a></p></body></html>\n");
 }

@@ -6,7 +6,7 @@ import signal
 from harness.case import Case
 from harness.cluster import Cluster
 from harness.ports import free_port
-from harness.proxy_view import command, stats
+from harness.proxy_view import command, http_get, stats
 from harness.waits import LONG, wait_until
 
 TARGETS = ("broker",)
@@ -28,6 +28,11 @@ class Routing(Case):
                            "gossip-seed": "127.0.0.1:%d" % self.here.cluster_port},
                 "backend rabbits": {"balance": "queue-master", **backend}}
         return self.proxy(self.cluster.nodes if servers is None else servers, conf)
+
+    def ready(self, proxy, query, status, text):
+        got = http_get(proxy.stats_port, "/ready" + query)
+        self.assertEqual(got[0], status, got)
+        self.assertIn(text, got[1])
 
     def declare(self, node, *names, **how):
         ch = self.channel(address=node.address)
@@ -58,8 +63,24 @@ class Masters(Routing):
         self.assertIn("unknown", command(front, "show queues / nothing"))
         self.assertRegex(command(front, "show queues"),
                          r"(?m)^  node=\d+ up queues=1 server=rabbit2 usable=yes gossip=alive$")
+        self.ready(front, "?vhost=/&queue=on-rabbit2", 200, "OK: its master is node")
+        self.ready(front, "?vhost=%2F&queue=on-rabbit1", 200, ", server rabbit1")
+        self.ready(front, "?vhost=/&queue=nothing", 404, "no such queue")
+        self.ready(front, "?vhost=%2F", 400, "queue=Q")
+        self.ready(front, "?vhost=%00&queue=a", 400, "are needed")
+        self.ready(front, "?vhost=" + 256 * "v" + "&queue=a", 400, "are needed")
+        self.ready(front, "", 200, "OK")
+        metrics = http_get(front.stats_port, "/metrics")[1]
+        self.assertRegex(metrics, r'(?m)^warren_proxy_queues\{proxy="rabbits",server="rabbit2",'
+                                  r'node="\d+"\} 1$')
+        self.assertIn('warren_proxy_server_gossip{proxy="rabbits",server="rabbit3",'
+                      'state="alive"} 1', metrics)
+        page = http_get(front.stats_port, "/stats")[1]
+        self.assertRegex(page, r"<td class=l>rabbit2</td><td>\d+</td><td>1</td>"
+                               r"<td class=l>up</td><td class=l>yes</td><td class=l>alive</td>")
         self.there.kill()
         self.wait_at(front, "on-rabbit2", r"(?m) down server=rabbit2 usable=no gossip=dead$")
+        self.ready(front, "?vhost=/&queue=on-rabbit2", 503, "not now: its master is node")
         self.cluster.start([self.there])
         self.wait_at(front, "on-rabbit2", r"(?m) up server=rabbit2 usable=yes gossip=alive$")
 
