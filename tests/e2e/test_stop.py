@@ -66,7 +66,7 @@ class Stop(Case):
     @only("broker", "threads")
     def test_logins_that_wait_do_not_outlive_it(self):
         """Passwords that nobody has looked at yet, of clients of the management API."""
-        conf = {"auth": {"hash-rounds": "500000"}}
+        conf = {"auth": {"hash-rounds": "200000"}}
         if self.target == "threads":
             conf["node"] = {"threads": 3}
         server = self.broker("own", conf)
@@ -86,7 +86,7 @@ class Stop(Case):
         server = self.broker("own", conf)
         host, port = server.conf["listen"]["management"].rsplit(":", 1)
         doc = json.dumps({"global_parameters": [{"name": "p%d" % i, "value": i}
-                                                for i in range(600000)]}).encode()
+                                                for i in range(100000)]}).encode()
         sock = socket.create_connection((host, int(port)))
         self.addCleanup(sock.close)
         token = base64.b64encode(b"guest:guest")
