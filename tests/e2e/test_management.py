@@ -612,10 +612,10 @@ class Life(ManagementCase):
         self.assertTrue(b.proc.alive())
 
     def test_several_addresses(self):
-        ports = [ports.free_port(), ports.free_port()]
+        wanted = [ports.free_port(), ports.free_port()]
         self.broker("rabbit2", {"listen": {
-            "management": ", ".join("127.0.0.1:%d" % p for p in ports)}})
-        for port in ports:
+            "management": ", ".join("127.0.0.1:%d" % p for p in wanted)}})
+        for port in wanted:
             self.assertEqual(call(port, "/api/whoami")[0], 200)
 
     def test_an_alarm_is_seen(self):
