@@ -7,6 +7,7 @@
 
 #include "content.h"
 #include "leg.h"
+#include "place.h"
 
 /*
  *   OPENING -- open-ok --> OPEN
@@ -31,10 +32,11 @@ enum channel_state {
 struct channel {
     enum channel_state state;
     uint16_t number;
-    struct leg *leg;        /* NULL: being looked for, or LOST */
+    struct leg *leg;        /* NULL: being looked for, none needed yet, or LOST */
     struct content publish; /* from the client */
     uint32_t asked;         /* the synchronous method that waits for its answer, or 0 */
     uint64_t opened_ms;
+    struct place place; /* where its leg is to be */
 };
 
 void channel_move(struct channel *c, enum channel_state to);

@@ -64,7 +64,7 @@ static bool is_skipped(const struct session *s, const struct server *server)
  * one that the login went to, for the first leg; and any of them when sessions are not to be
  * spread.
  */
-static struct upstream *own_upstream(struct session *s)
+static struct upstream *own_upstream(const struct session *s)
 {
     if (s->pinned != NULL && s->pinned->state == UPSTREAM_READY)
         return s->pinned;
@@ -86,6 +86,13 @@ static struct upstream *upstream_to(struct session *s, const struct server *serv
             return u;
     }
     return NULL;
+}
+
+/* The server that the leg is wanted at, if it can take one now. */
+static const struct server *wanted(const struct session *s)
+{
+    const struct server *w = s->hunt.wanted;
+    return w != NULL && !is_skipped(s, w) && server_has_room(w) ? w : NULL;
 }
 
 /* ---- the hunt -------------------------------------------------------------------------------- */
@@ -131,13 +138,16 @@ static void try_server(struct session *s, const struct server *server)
 static void step(struct session *s)
 {
     CHECK(s->hunt.upstream == NULL);
-    struct upstream *own = s->hunt.channel != NULL ? own_upstream(s) : NULL;
+    const struct server *server = wanted(s);
+    struct upstream *own = server != NULL ? upstream_to(s, server) : NULL;
+    if (server == NULL && s->hunt.channel != NULL)
+        own = own_upstream(s);
     if (own != NULL) {
         found(s, own);
         return;
     }
-    const struct server *server =
-        backend_pick(s->backend, s->hunt.skip, now_ms(s), &s->worker->rng);
+    if (server == NULL)
+        server = backend_pick(s->backend, s->hunt.skip, now_ms(s), &s->worker->rng);
     if (server == NULL) {
         wait_for_server(s);
         return;
@@ -149,15 +159,28 @@ static void step(struct session *s)
         try_server(s, server);
 }
 
-void hunt_start(struct session *s, enum hunt_goal goal, struct channel *channel)
+static void start(struct session *s, enum hunt_goal goal, struct channel *channel,
+                  const struct server *server)
 {
     CHECK(s->hunt.goal == HUNT_NONE && goal != HUNT_NONE);
     s->hunt = (struct hunt){
         .goal = goal,
         .channel = channel,
+        .wanted = server,
         .deadline_ms = now_ms(s) + s->backend->conf->timeout.failover,
     };
     step(s);
+}
+
+void hunt_start(struct session *s, enum hunt_goal goal, struct channel *channel)
+{
+    start(s, goal, channel, NULL);
+}
+
+void hunt_start_at(struct session *s, struct channel *channel, const struct server *server)
+{
+    CHECK(channel != NULL && server != NULL);
+    start(s, HUNT_READY, channel, server);
 }
 
 void hunt_enter(struct session *s, struct upstream *held)

@@ -22,9 +22,10 @@ enum hunt_goal {
 
 struct hunt {
     enum hunt_goal goal;
-    struct channel *channel;   /* whose leg it is for; NULL: the session's first upstream */
-    struct upstream *upstream; /* being opened; NULL: waiting for a server */
-    uint64_t skip;             /* servers tried in vain, in this round */
+    struct channel *channel;     /* whose leg it is for; NULL: the session's first upstream */
+    const struct server *wanted; /* tried first; NULL: any, as the balance says */
+    struct upstream *upstream;   /* being opened; NULL: waiting for a server */
+    uint64_t skip;               /* servers tried in vain, in this round */
     uint64_t deadline_ms;
     uint64_t retry_ms; /* the next round, when all were tried */
     bool is_queued;    /* among the worker's waiting */
@@ -32,6 +33,10 @@ struct hunt {
 
 /* session_found, session_not_found or session_refused follows, maybe from inside the call. */
 void hunt_start(struct session *s, enum hunt_goal goal, struct channel *channel);
+
+/* The same for a channel's leg that is wanted at this server. Another one will do when that one is
+ * not to be had. */
+void hunt_start_at(struct session *s, struct channel *channel, const struct server *server);
 
 /* The upstream that is HELD shall be opened to the end. */
 void hunt_enter(struct session *s, struct upstream *held);

@@ -14,6 +14,7 @@
 struct leg {
     struct upstream *upstream;
     struct content deliver; /* to the client: deliveries, returns, answers to basic.get */
+    unsigned told;          /* answers that are still to come to what the proxy itself has said */
 };
 
 /* NULL when the pool is empty. The upstream is READY. */

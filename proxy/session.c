@@ -32,6 +32,7 @@ static void bury(struct session *s)
     TAILQ_REMOVE(&s->worker->all, s, entry);
     loop_timer_fini(&s->timer);
     mem_free(s->channels);
+    place_forget(s, NULL);
     login_free(&s->login);
     worker_client_out(s->worker, s->frontend);
     snapshot_unref(&s->snapshot);

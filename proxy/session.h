@@ -38,7 +38,9 @@ struct session {
     struct login *login;             /* NULL before start-ok */
     struct hunt hunt;
     struct upstream_list upstreams;
-    struct upstream *pinned;   /* an exclusive queue was declared there */
+    struct upstream *pinned;   /* what is opened from now on goes there: for exclusive queues */
+    struct place_owned *owned; /* exclusive queues, when the backend routes by master */
+    unsigned owned_count;
     struct channel **channels; /* by number; NULL: closed */
     unsigned channels_cap;
     unsigned channel_count;

@@ -173,6 +173,7 @@ void session_free_upstream(struct session *s, struct upstream *u)
     CHECK(u->leg_count == 0);
     if (s->pinned == u)
         s->pinned = NULL;
+    place_forget(s, u);
     if (u->is_blocked)
         one_less_blocked(s);
     LIST_REMOVE(u, entry);

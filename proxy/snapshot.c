@@ -285,6 +285,16 @@ bool backend_is_alive(const struct backend *b)
     return false;
 }
 
+static bool is_full(const struct server *s)
+{
+    return s->conf->maxconn != 0 && shared_get(&s->live->traffic.scur) >= s->conf->maxconn;
+}
+
+bool server_has_room(const struct server *s)
+{
+    return server_is_usable(s) && !is_full(s);
+}
+
 static struct balance_server view(const struct server *s, bool skip, uint64_t now_ms)
 {
     const struct server_live *l = s->live;
@@ -292,12 +302,11 @@ static struct balance_server view(const struct server *s, bool skip, uint64_t no
     uint64_t up_for_ms = since == 0 ? UINT64_MAX : now_ms > since ? now_ms - since : 0;
     uint64_t upstreams = shared_get(&l->traffic.scur);
     uint64_t legs = shared_get(&l->legs);
-    bool full = s->conf->maxconn != 0 && upstreams >= s->conf->maxconn;
     return (struct balance_server){
         .weight =
             balance_weight((uint32_t)shared_get(&l->weight), up_for_ms, s->conf->slowstart_ms),
         .load = (uint32_t)(upstreams > legs ? upstreams : legs),
-        .load_max = full ? 1 : 0, /* legs are the load, but maxconn bounds connections */
+        .load_max = is_full(s) ? 1 : 0, /* legs are the load, but maxconn bounds connections */
         .usable = !skip && server_is_usable(s),
         .backup = s->conf->backup,
     };

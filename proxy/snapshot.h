@@ -76,6 +76,9 @@ const struct server *backend_server(const struct backend *b, const char *name);
 /* Up, wanted by the operator, and its address is known: may take what is new. Any thread. */
 bool server_is_usable(const struct server *s);
 
+/* The same, and fewer connections than its maxconn are there. */
+bool server_has_room(const struct server *s);
+
 /* Who is next among the servers whose bit in `skip` is not set; NULL when none can take it. */
 const struct server *backend_pick(const struct backend *b, uint64_t skip, uint64_t now_ms,
                                   struct rng *rng);

@@ -79,9 +79,10 @@ static struct amqp_frame as_frame(const struct frame *f)
 
 /* What becomes of a frame. */
 enum pass {
-    PASS, /* it goes on */
-    DROP, /* nobody waits for it */
-    OURS, /* we answer; what came before it goes on first */
+    PASS,     /* it goes on */
+    DROP,     /* nobody waits for it */
+    OURS,     /* we answer; what came before it goes on first */
+    HOMELESS, /* its channel needs a leg first */
 };
 
 static bool is_method(const struct frame *f, uint32_t id)
@@ -109,19 +110,25 @@ static void open_channel(struct session *s, uint16_t number)
         session_close(s, AMQP_RESOURCE_ERROR, "the proxy has no room for more channels");
         return;
     }
-    hunt_start(s, HUNT_READY, c);
+    if (s->backend->conf->by_master)
+        place_open(s, c);
+    else
+        hunt_start(s, HUNT_READY, c);
 }
 
 void splice_attach(struct session *s, struct channel *c, struct upstream *u)
 {
-    CHECK(c->leg == NULL && c->state == CHANNEL_OPENING);
+    CHECK(c->leg == NULL && is_living(c));
     c->leg = leg_new(&s->worker->legs, u);
     if (c->leg == NULL) {
         session_close(s, AMQP_RESOURCE_ERROR, "the proxy has no room for more channels");
         return;
     }
-    c->asked = AMQP_CHANNEL_OPEN;
     method_out_bare(u->stream, c->number, AMQP_CHANNEL_OPEN);
+    if (c->state == CHANNEL_OPENING)
+        c->asked = AMQP_CHANNEL_OPEN;
+    else
+        place_tell(c);
     session_flow(s);
 }
 
@@ -136,6 +143,19 @@ static void note_declare(struct session *s, struct channel *c, struct slice fiel
     amqp_queue_declare_read(&w, &m);
     if (!w.ran_out && m.exclusive && !m.passive)
         s->pinned = c->leg->upstream;
+}
+
+static void note_queue(struct session *s, struct channel *c, uint32_t id, struct slice fields)
+{
+    if (s->backend->conf->by_master)
+        place_note(s, c, id, fields);
+    else if (id == AMQP_QUEUE_DECLARE)
+        note_declare(s, c, fields);
+}
+
+static bool is_operation(uint32_t id)
+{
+    return id == AMQP_BASIC_PUBLISH || id == AMQP_BASIC_CONSUME || id == AMQP_BASIC_GET;
 }
 
 static enum pass close_by_client(struct channel *c)
@@ -162,6 +182,8 @@ static enum pass method_by_client(struct session *s, struct channel *c, struct s
     content_method(&c->publish, id);
     if (id == AMQP_BASIC_PUBLISH)
         shared_bump(&s->worker->counts.published, 1);
+    if (s->backend->conf->by_master && is_operation(id))
+        place_count(s, c, payload);
     if (id == AMQP_BASIC_PUBLISH || id == AMQP_BASIC_ACK)
         return PASS;
     if (id == AMQP_CHANNEL_CLOSE)
@@ -171,9 +193,17 @@ static enum pass method_by_client(struct session *s, struct channel *c, struct s
     struct slice fields = slice_from(payload, 4);
     if (question_waits(id, fields))
         c->asked = id;
-    if (id == AMQP_QUEUE_DECLARE)
-        note_declare(s, c, fields);
+    if (id == AMQP_QUEUE_DECLARE || id == AMQP_QUEUE_DELETE)
+        note_queue(s, c, id, fields);
     return PASS;
+}
+
+/* On a channel that has had no leg yet. */
+static enum pass on_homeless(struct session *s, struct channel *c, const struct frame *f)
+{
+    if (f->head.type == AMQP_FRAME_METHOD && place_prepare(s, &c, f->payload))
+        return DROP;
+    return HOMELESS;
 }
 
 /* On a channel whose leg is gone: only its end is of interest. */
@@ -193,7 +223,7 @@ static enum pass by_client(struct session *s, const struct frame *f, struct upst
     if (UNLIKELY(c == NULL))
         return OURS;
     if (UNLIKELY(c->leg == NULL))
-        return on_lost(s, c, f);
+        return c->state == CHANNEL_OPEN ? on_homeless(s, c, f) : on_lost(s, c, f);
     *to = c->leg->upstream;
     if (f->head.type == AMQP_FRAME_METHOD)
         return method_by_client(s, c, f->payload);
@@ -225,9 +255,23 @@ static bool is_beat(const struct frame *f)
     return f->head.type == AMQP_FRAME_HEARTBEAT && f->head.channel == 0 && f->head.size == 0;
 }
 
-/* True to go on with the next frame. */
-static bool one_from_client(struct session *s, const struct frame *f, struct run *r,
-                            const uint8_t *at)
+/* Look for a leg. True when there is one, or when there is to be none: the frame can be taken. */
+static bool give_home(struct session *s, const struct frame *f)
+{
+    struct channel *c = session_channel(s, f->head.channel);
+    place_hunt(s, c, f->head.type == AMQP_FRAME_METHOD ? f->payload : slice_of(NULL, 0));
+    return s->client != NULL && session_is_running(s) && s->hunt.goal == HUNT_NONE;
+}
+
+/* How it goes on behind a frame. */
+enum after {
+    AFTER_NEXT, /* with the next one */
+    AFTER_STOP, /* not now */
+    AFTER_HELD, /* not now, and then with the same frame */
+};
+
+static enum after one_from_client(struct session *s, const struct frame *f, struct run *r,
+                                  const uint8_t *at)
 {
     struct upstream *to = NULL;
     enum pass pass = DROP;
@@ -238,13 +282,16 @@ static bool one_from_client(struct session *s, const struct frame *f, struct run
 
     if (LIKELY(pass == PASS)) {
         run_turn(r, at, to, to->stream);
-        return true;
+        return AFTER_NEXT;
     }
     run_turn(r, at, NULL, NULL);
     if (pass == DROP)
-        return true;
+        return AFTER_NEXT;
+    if (pass == HOMELESS) /* with a leg, or LOST, it is judged anew */
+        return give_home(s, f) ? one_from_client(s, f, r, at) : AFTER_HELD;
     take_from_client(s, f);
-    return s->client != NULL && session_is_running(s) && s->hunt.goal == HUNT_NONE;
+    bool go_on = s->client != NULL && session_is_running(s) && s->hunt.goal == HUNT_NONE;
+    return go_on ? AFTER_NEXT : AFTER_STOP;
 }
 
 void splice_client(struct session *s)
@@ -258,13 +305,15 @@ void splice_client(struct session *s)
     enum amqp_cut verdict = AMQP_CUT_MORE;
     struct frame f;
     size_t at = 0;
-    bool go_on = true;
-    while (go_on && (verdict = cut(slice_from(in, at), frame_max, &f)) == AMQP_CUT_FRAME) {
-        go_on = one_from_client(s, &f, &r, in.ptr + at);
-        at += f.len;
+    enum after after = AFTER_NEXT;
+    while (after == AFTER_NEXT &&
+           (verdict = cut(slice_from(in, at), frame_max, &f)) == AMQP_CUT_FRAME) {
+        after = one_from_client(s, &f, &r, in.ptr + at);
+        if (after != AFTER_HELD)
+            at += f.len;
     }
     run_flush(&r, in.ptr + at);
-    if (s->client != NULL && go_on && verdict == AMQP_CUT_BAD)
+    if (s->client != NULL && after == AFTER_NEXT && verdict == AMQP_CUT_BAD)
         session_take_bad(s, slice_from(in, at));
     if (s->client != NULL)
         stream_consume(s->client, at);
@@ -301,6 +350,10 @@ static enum pass method_by_broker(struct session *s, struct channel *c, struct s
         shared_bump(&s->worker->counts.delivered, 1);
     if (id == AMQP_BASIC_DELIVER || id == AMQP_BASIC_ACK)
         return PASS;
+    if (place_is_told(c, id))
+        return DROP;
+    if (id == AMQP_QUEUE_DECLARE_OK)
+        place_note_named(s, c, slice_from(payload, 4));
     if (c->asked != 0 &&
         amqp_method_answers((enum amqp_method_id)id, (enum amqp_method_id)c->asked))
         c->asked = 0;

@@ -203,6 +203,13 @@ static void put_warren(struct text *out, const struct view *v)
                "Messages that clients published");
     put_number(out, "warren_proxy_delivered_total", "counter", t.delivered,
                "Messages that brokers delivered");
+    text_str(out,
+             "# HELP warren_proxy_operations_total Publishes, gets and consumes, by their way to "
+             "the queue's master.\n"
+             "# TYPE warren_proxy_operations_total counter\n");
+    for (unsigned way = 0; way < PLACE_WAY_COUNT; way++)
+        text_put(out, "warren_proxy_operations_total{way=\"%s\"} %llu\n",
+                 place_way_word((enum place_way)way), (unsigned long long)t.ways[way]);
 }
 
 static void put_legs(struct text *out, const struct stat_row *rows, unsigned count)

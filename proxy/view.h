@@ -24,6 +24,7 @@ struct view {
 
 struct view_totals {
     uint64_t clients, channels, upstreams, published, delivered;
+    uint64_t ways[PLACE_WAY_COUNT];
 };
 
 /* The sums over all workers. */
@@ -37,6 +38,8 @@ static inline struct view_totals view_totals(const struct view *v)
         t.upstreams += shared_get(&c->upstreams);
         t.published += shared_get(&c->published);
         t.delivered += shared_get(&c->delivered);
+        for (unsigned way = 0; way < PLACE_WAY_COUNT; way++)
+            t.ways[way] += shared_get(&c->ways[way]);
     }
     return t;
 }

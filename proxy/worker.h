@@ -9,6 +9,7 @@
 #include "base/pool.h"
 #include "base/rng.h"
 #include "io/loop.h"
+#include "place.h"
 #include "snapshot.h"
 
 #include <sys/queue.h>
@@ -44,6 +45,8 @@ struct process {
 struct worker_counts {
     struct shared clients, channels, upstreams;
     struct shared published, delivered; /* messages that passed */
+    struct shared
+        ways[PLACE_WAY_COUNT]; /* operations on queues, in backends that route by master */
 };
 
 /* What a client did wrong, for `show errors`. */

@@ -1,0 +1,273 @@
+#include "place.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "method_out.h"
+#include "session.h"
+#include "splice.h"
+#include "where.h"
+
+const char *place_way_word(enum place_way way)
+{
+    static const char *const words[] = {
+#define X(name, word) word,
+        PLACE_WAYS(X)
+#undef X
+    };
+    CHECK(way < PLACE_WAY_COUNT);
+    return words[way];
+}
+
+/* ---- what a method is about ------------------------------------------------------------------ */
+
+/* A method that is broken names nothing: the broker is to judge it. */
+struct slice place_queue(struct slice payload)
+{
+    struct wire w = wire_over(slice_from(payload, 4));
+    struct amqp_method m;
+    struct slice queue;
+    switch (amqp_method_peek(payload)) {
+    case AMQP_BASIC_PUBLISH:
+        amqp_basic_publish_read(&w, &m.basic_publish);
+        queue = m.basic_publish.exchange.len == 0 ? m.basic_publish.routing_key : slice_of(NULL, 0);
+        break;
+#define NAMES(NAME, name)                                                                          \
+    case AMQP_##NAME:                                                                              \
+        amqp_##name##_read(&w, &m.name);                                                           \
+        queue = m.name.queue;                                                                      \
+        break;
+        NAMES(BASIC_CONSUME, basic_consume)
+        NAMES(BASIC_GET, basic_get)
+        NAMES(QUEUE_DECLARE, queue_declare)
+        NAMES(QUEUE_BIND, queue_bind)
+        NAMES(QUEUE_UNBIND, queue_unbind)
+        NAMES(QUEUE_PURGE, queue_purge)
+        NAMES(QUEUE_DELETE, queue_delete)
+#undef NAMES
+    default:
+        return slice_of(NULL, 0);
+    }
+    return w.ran_out ? slice_of(NULL, 0) : queue;
+}
+
+/* ---- before there is a leg ------------------------------------------------------------------- */
+
+void place_open(struct session *s, struct channel *c)
+{
+    channel_move(c, CHANNEL_OPEN);
+    method_out_bare(s->client, c->number, AMQP_CHANNEL_OPEN_OK);
+}
+
+/* One that no broker would refuse: a limit in octets is not implemented by any. */
+static bool prepare_qos(struct session *s, struct channel *c, struct slice fields)
+{
+    struct amqp_basic_qos m;
+    if (amqp_basic_qos_decode(fields, &m) != AMQP_DECODE_OK || m.prefetch_size != 0)
+        return false;
+    if (!m.global) /* lifts what was said for the channel, as in RabbitMQ */
+        c->place.has_qos[1] = false;
+    c->place.has_qos[m.global] = true;
+    c->place.prefetch[m.global] = m.prefetch_count;
+    method_out_bare(s->client, c->number, AMQP_BASIC_QOS_OK);
+    return true;
+}
+
+static bool prepare_confirms(struct session *s, struct channel *c, struct slice fields)
+{
+    struct amqp_confirm_select m;
+    if (amqp_confirm_select_decode(fields, &m) != AMQP_DECODE_OK)
+        return false;
+    c->place.confirms = true;
+    if (!m.nowait)
+        method_out_bare(s->client, c->number, AMQP_CONFIRM_SELECT_OK);
+    return true;
+}
+
+bool place_prepare(struct session *s, struct channel **channel, struct slice payload)
+{
+    struct channel *c = *channel;
+    struct slice fields = slice_from(payload, 4);
+    struct amqp_channel_close close;
+    switch (amqp_method_peek(payload)) {
+    case AMQP_BASIC_QOS:
+        return prepare_qos(s, c, fields);
+    case AMQP_CONFIRM_SELECT:
+        return prepare_confirms(s, c, fields);
+    case AMQP_CHANNEL_CLOSE:
+        if (amqp_channel_close_decode(fields, &close) != AMQP_DECODE_OK)
+            return false;
+        method_out_bare(s->client, c->number, AMQP_CHANNEL_CLOSE_OK);
+        session_drop_channel(s, channel);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static struct upstream *owner_of(const struct session *s, struct slice queue)
+{
+    for (const struct place_owned *o = s->owned; o != NULL; o = o->next) {
+        if (slice_eq(slice_of(o->name, o->name_len), queue))
+            return o->upstream;
+    }
+    return NULL;
+}
+
+void place_hunt(struct session *s, struct channel *c, struct slice payload)
+{
+    struct slice queue = place_queue(payload);
+    struct upstream *owner = queue.len != 0 ? owner_of(s, queue) : NULL;
+    if (owner != NULL && owner->state == UPSTREAM_READY) {
+        splice_attach(s, c, owner);
+        return;
+    }
+    const struct server *master;
+    if (queue.len != 0 && where_find(s->worker, s->backend, s->login->vhost, queue, &master))
+        hunt_start_at(s, c, master);
+    else
+        hunt_start(s, HUNT_READY, c);
+}
+
+/* ---- what the broker is told of that --------------------------------------------------------- */
+
+void place_tell(struct channel *c)
+{
+    struct stream *to = c->leg->upstream->stream;
+    c->leg->told = 1; /* channel.open */
+    for (int global = 0; global < 2; global++) {
+        if (!c->place.has_qos[global])
+            continue;
+        struct amqp_method m = { .id = AMQP_BASIC_QOS };
+        m.basic_qos.prefetch_count = c->place.prefetch[global];
+        m.basic_qos.global = global == 1;
+        method_out(to, c->number, &m);
+        c->leg->told++;
+    }
+    if (c->place.confirms) {
+        struct amqp_method m = { .id = AMQP_CONFIRM_SELECT };
+        m.confirm_select.nowait = true;
+        method_out(to, c->number, &m);
+    }
+}
+
+bool place_is_told(struct channel *c, uint32_t id)
+{
+    /* A broker answers in order, and what the client asks of it comes behind. */
+    if (c->leg->told == 0 || (id != AMQP_CHANNEL_OPEN_OK && id != AMQP_BASIC_QOS_OK))
+        return false;
+    c->leg->told--;
+    return true;
+}
+
+/* ---- exclusive queues ------------------------------------------------------------------------ */
+
+static void forget_name(struct session *s, struct slice queue)
+{
+    struct place_owned **at = &s->owned;
+    while (*at != NULL) {
+        struct place_owned *o = *at;
+        if (!slice_eq(slice_of(o->name, o->name_len), queue)) {
+            at = &o->next;
+            continue;
+        }
+        *at = o->next;
+        mem_free(o);
+        s->owned_count--;
+    }
+}
+
+static void keep(struct session *s, struct upstream *u, struct slice queue)
+{
+    if (s->owned_count == PLACE_OWNED_MAX) {
+        if (s->pinned == NULL)
+            s->pinned = u;
+        return;
+    }
+    CHECK(queue.len <= UINT8_MAX);
+    struct place_owned *o = mem_alloc(sizeof *o + queue.len);
+    o->upstream = u;
+    o->name_len = (uint8_t)queue.len;
+    memcpy(o->name, queue.ptr, queue.len);
+    o->next = s->owned;
+    s->owned = o;
+    s->owned_count++;
+}
+
+void place_note(struct session *s, struct channel *c, uint32_t id, struct slice fields)
+{
+    struct wire w = wire_over(fields);
+    struct amqp_method m;
+    if (id == AMQP_QUEUE_DELETE) {
+        amqp_queue_delete_read(&w, &m.queue_delete);
+        if (!w.ran_out)
+            forget_name(s, m.queue_delete.queue);
+        return;
+    }
+    CHECK(id == AMQP_QUEUE_DECLARE);
+    amqp_queue_declare_read(&w, &m.queue_declare);
+    if (w.ran_out || !m.queue_declare.exclusive || m.queue_declare.passive)
+        return;
+    struct slice queue = m.queue_declare.queue;
+    c->place.names_exclusive = queue.len == 0;
+    /* The first who says so has it: if another upstream owns it, this declare is refused. */
+    if (queue.len != 0 && owner_of(s, queue) == NULL)
+        keep(s, c->leg->upstream, queue);
+}
+
+void place_note_named(struct session *s, struct channel *c, struct slice fields)
+{
+    struct wire w = wire_over(fields);
+    struct amqp_queue_declare_ok m;
+    if (!c->place.names_exclusive)
+        return;
+    c->place.names_exclusive = false;
+    amqp_queue_declare_ok_read(&w, &m);
+    if (!w.ran_out && owner_of(s, m.queue) == NULL)
+        keep(s, c->leg->upstream, m.queue);
+}
+
+void place_forget(struct session *s, const struct upstream *u)
+{
+    struct place_owned **at = &s->owned;
+    while (*at != NULL) {
+        struct place_owned *o = *at;
+        if (u != NULL && o->upstream != u) {
+            at = &o->next;
+            continue;
+        }
+        *at = o->next;
+        mem_free(o);
+        s->owned_count--;
+    }
+}
+
+/* ---- counting -------------------------------------------------------------------------------- */
+
+static enum place_way way_of(const struct session *s, const struct channel *c, struct slice queue)
+{
+    const struct upstream *u = c->leg->upstream;
+    const struct server *master;
+    if (queue.len == 0)
+        return PLACE_UNKNOWN;
+    if (where_find(s->worker, s->backend, s->login->vhost, queue, &master))
+        return master == u->server ? PLACE_STRAIGHT : PLACE_HOP;
+    /* It may be too young for anybody to have heard of it, but not for us. */
+    return owner_of(s, queue) == u ? PLACE_STRAIGHT : PLACE_UNKNOWN;
+}
+
+void place_count(struct session *s, struct channel *c, struct slice payload)
+{
+    struct place *p = &c->place;
+    uint64_t moves = where_moves(s->backend);
+    if (payload.len != p->memo_len || p->moves != moves ||
+        memcmp(payload.ptr, p->memo, payload.len) != 0) {
+        enum place_way way = way_of(s, c, place_queue(payload));
+        p->way = (uint8_t)way;
+        p->moves = moves;
+        /* What is not known today may be tomorrow, without anything having moved. */
+        p->memo_len =
+            payload.len <= PLACE_MEMO_MAX && way != PLACE_UNKNOWN ? (uint8_t)payload.len : 0;
+        memcpy(p->memo, payload.ptr, p->memo_len);
+    }
+    shared_bump(&s->worker->counts.ways[p->way], 1);
+}

@@ -1,0 +1,98 @@
+/*
+ * place: which broker is to carry a client's channel, in a backend that routes by queues' masters.
+ *
+ * A channel is open for its client before any broker knows of it; its leg is opened with the first
+ * method that needs a broker, at the master of the queue that the method names. What only prepares
+ * the channel before that (basic.qos, confirm.select) is answered here, and told to the broker when
+ * the leg is opened. Every broker serves every queue, so a wrong place costs a hop and no more; but
+ * exclusive queues belong to the connection that declared them, whose upstream is remembered by the
+ * queue's name.
+ */
+#ifndef WARREN_PLACE_H
+#define WARREN_PLACE_H
+
+#include "base/attr.h"
+#include "base/slice.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+struct session;
+struct channel;
+struct upstream;
+
+/* Exclusive queues that a session remembers. With more than that, all that it opens from then on
+ * goes to the upstream that had the first of those that were left out. */
+#define PLACE_OWNED_MAX 1024u
+
+/* How operations go. */
+#define PLACE_WAYS(X)                                                                              \
+    X(STRAIGHT, "straight") /* to the queue's master */                                            \
+    X(HOP, "hop")           /* to another broker, which passes it on */                            \
+    X(UNKNOWN, "unknown")   /* no queue is named, or nobody knows where it is */
+
+enum place_way {
+#define X(name, word) PLACE_##name,
+    PLACE_WAYS(X)
+#undef X
+        PLACE_WAY_COUNT
+};
+
+/* Longer methods than this are looked up each time. */
+#define PLACE_MEMO_MAX 60u
+
+/* A channel's part of it. */
+struct place {
+    uint64_t moves;               /* masters had moved so often when... */
+    uint8_t memo_len;             /* 0: nothing is kept */
+    uint8_t way;                  /* ... the method that is kept went this way */
+    uint8_t memo[PLACE_MEMO_MAX]; /* the last publish's, whole */
+    bool confirms;                /* confirm.select, for the leg that is to come */
+    bool has_qos[2];              /* and basic.qos: by consumer, global */
+    bool names_exclusive; /* an exclusive queue is declared whose name the broker makes up */
+    uint16_t prefetch[2];
+};
+
+/* Exclusive queues of a session, and where they are. */
+struct place_owned {
+    struct place_owned *next;
+    struct upstream *upstream;
+    uint8_t name_len;
+    uint8_t name[];
+};
+
+/* The queue that a client's method uses by its name, with publishes through the default exchange
+ * among them; empty when there is none. `payload` begins with the method's number. */
+struct slice place_queue(struct slice payload);
+
+/* channel.open: the client is answered. */
+void place_open(struct session *s, struct channel *c);
+
+/* A method on a channel that has no leg yet. True: it needs no broker, and was taken; *c may be
+ * gone. */
+bool place_prepare(struct session *s, struct channel **c, struct slice payload);
+
+/* Look for the leg that this method needs; it may be there at once. An empty payload: any. */
+void place_hunt(struct session *s, struct channel *c, struct slice payload);
+
+/* The leg is there and the broker was sent channel.open: it hears what was prepared. */
+void place_tell(struct channel *c);
+
+/* Is this the answer to something that the client was answered long ago? */
+bool place_is_told(struct channel *c, uint32_t id);
+
+/* A client's queue.declare or queue.delete passes; and a broker's queue.declare-ok. */
+void place_note(struct session *s, struct channel *c, uint32_t id, struct slice fields);
+void place_note_named(struct session *s, struct channel *c, struct slice fields);
+
+/* The upstream is gone, and its exclusive queues with it; NULL: all are. */
+void place_forget(struct session *s, const struct upstream *u);
+
+/* Count an operation on a queue by its way: the client's publish, consume or get on a channel that
+ * has its leg. */
+void place_count(struct session *s, struct channel *c, struct slice payload);
+
+const char *place_way_word(enum place_way way);
+
+#endif
