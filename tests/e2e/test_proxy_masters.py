@@ -32,14 +32,13 @@ class Masters(Case):
         self.queues = {n.name: n.name + ".q" for n in self.cluster.nodes}
         for n in self.cluster.nodes:
             self.channel(address=n.address).declare(self.queues[n.name], arguments=LOCAL)
-        self.wait_known(3)
+        self.wait_known()
 
-    def wait_known(self, entries):
-        def is_known():
-            line = re.search(r"(?m)^table (.*)$", command(self.front, "show gossip")).group(1)
-            seen = dict(pair.split("=") for pair in line.split())
-            return seen["fresh"] == "yes" and int(seen["entries"]) == entries
-        wait_until(is_known, "the proxy knows %d queues" % entries, LONG)
+    def wait_known(self):
+        """Until the workers know the way to each queue."""
+        for server, q in self.queues.items():
+            wait_until(lambda server=server, q=q: "server=%s usable=yes" % server in command(
+                self.front, "show queues / " + q), "the proxy knows " + q, LONG)
 
     def legs(self):
         """{channel: [server...]} of the one client that is there."""
