@@ -313,7 +313,7 @@ static bool keep_word(struct recovery *r, struct err *err)
     struct found_seg *kept = NULL;
     for (size_t i = r->seg_count; i-- > 0;) {
         struct found_seg *s = &r->segs[i];
-        if (durable_by(s) >= r->durable_lsn || MUTATION(DURABLE_FORGOTTEN))
+        if (durable_by(s) >= r->durable_lsn)
             return true;
         if (s->is_unused && s->has_header)
             kept = s;

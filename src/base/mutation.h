@@ -244,7 +244,6 @@
     X(IGNORE_FAILED_WRITE, "takes a failed write for a good one")                                  \
     X(CLOSED_WITH_THE_REST, "says that it was closed in order before all else is synced")          \
     X(UNSAFE_COMES_BACK, "leaves segments behind the journal's new end, which count again later")  \
-    X(DURABLE_FORGOTTEN, "cuts off who alone said how far all was durable")                        \
     X(MARK_AHEAD_NEVER, "after a crash believes marks that say what was handed out long ago")      \
     X(MARK_AHEAD_ALWAYS, "after an orderly end believes marks that run ahead")                     \
     X(INDEX_DAMAGE_BELIEVED, "believes an index file whose checks are wrong")                      \

@@ -34,7 +34,6 @@
     X(LETTER_NOT_AWAITED, store, 25) \
     X(REFUSED_CONFIRMED, store, 23) \
     X(CONFIRMED_EARLY, store, 111) \
-    X(DURABLE_FORGOTTEN, log, 9063) \
     X(READERS_NOT_AWAITED, store, 2211) \
 
 #endif
