@@ -12,6 +12,8 @@ struct lead_wave {
     uint64_t left; /* answers to come */
     uint64_t lsn;  /* of the own journal; 0: it need not be asked */
     struct mail *mail;
+    bool
+        *is_lost; /* of the mail's; true: a queue is another node's before its mirrors had it all */
     TAILQ_ENTRY(lead_wave) entry;
 };
 
@@ -41,21 +43,22 @@ static void end_waves(struct mirrored_leads *l)
         end_wave(l, w);
 }
 
-/* Whether the queue is still mastered here makes no difference: nobody can say more of it. */
-void lead_fence_answered(struct mirrored_leads *l, struct lead_wave *w, uint32_t count)
+void lead_fence_answered(struct mirrored_leads *l, struct lead_wave *w, uint32_t count,
+                         bool is_safe)
 {
     w->left -= count;
+    *w->is_lost = *w->is_lost || !is_safe;
     end_waves(l);
 }
 
-bool mirrored_lead_fence(struct shard *s, uint64_t lsn, struct mail *mail)
+bool mirrored_lead_fence(struct shard *s, uint64_t lsn, struct mail *mail, bool *is_lost)
 {
     struct mirrored_leads *l = s->mirrored != NULL ? leads_of(s) : NULL;
     struct mirrored_lead *own;
     if (l == NULL || l->is_stopped || (TAILQ_EMPTY(&l->noted) && TAILQ_EMPTY(&l->waves)))
         return false;
     struct lead_wave *w = mem_alloc(sizeof *w);
-    *w = (struct lead_wave){ .lsn = lsn, .mail = mail };
+    *w = (struct lead_wave){ .lsn = lsn, .mail = mail, .is_lost = is_lost };
     TAILQ_INSERT_TAIL(&l->waves, w, entry);
     const struct mirror_token token = { .a = (uintptr_t)w,
                                         .b = (uint64_t)LEAD_TOKEN_FENCE << LEAD_TOKEN_SHIFT };

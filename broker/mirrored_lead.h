@@ -105,8 +105,10 @@ MUST_CHECK bool mirrored_lead_takes_marks(struct hosted *h);
  */
 
 /* Post the mail when all that was settled here so far is as safe as what is confirmed, with the
- * journal up to `lsn` (0: it need not be asked). False: it is. */
-MUST_CHECK bool mirrored_lead_fence(struct shard *s, uint64_t lsn, struct mail *mail);
+ * journal up to `lsn` (0: it need not be asked). False: it is. *is_lost is made true before if a
+ * queue is not mastered here any more, and its next master may not know. */
+MUST_CHECK bool mirrored_lead_fence(struct shard *s, uint64_t lsn, struct mail *mail,
+                                    bool *is_lost);
 
 /* Marks were written, and said to mirrors: what they cover may be shown when all have them that are
  * waited for. */

@@ -122,7 +122,8 @@ enum lead_token {
 void lead_written_late(struct shard *s, uint64_t lsn);
 /* mirrored_fence.c */
 void lead_noted(struct mirrored_leads *l, struct mirrored_lead *own, uint64_t pos);
-void lead_fence_answered(struct mirrored_leads *l, struct lead_wave *w, uint32_t count);
+void lead_fence_answered(struct mirrored_leads *l, struct lead_wave *w, uint32_t count,
+                         bool is_safe);
 void lead_marks_answered(struct mirrored_leads *l, const struct mirror_confirm *c, bool is_safe);
 /* mirrored_lead.c */
 MUST_CHECK bool lead_accepts(struct hosted *h);

@@ -344,7 +344,7 @@ void lead_answer(void *arg, const struct mirror_confirm *c, bool is_safe)
         tell_later(l, (uint32_t)c->to.a, c, is_safe);
         return;
     case LEAD_TOKEN_FENCE:
-        lead_fence_answered(l, (struct lead_wave *)(uintptr_t)c->to.a, c->count);
+        lead_fence_answered(l, (struct lead_wave *)(uintptr_t)c->to.a, c->count, is_safe);
         return;
     case LEAD_TOKEN_MARKS:
         lead_marks_answered(l, c, is_safe);

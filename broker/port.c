@@ -358,12 +358,14 @@ static void nobody_waits(struct shard *s, struct port_request *r)
         shard_delete_queue(s, r->qid);
 }
 
-static void on_fenced(struct shard *s, const struct port_channel_ref *ref)
+/* Of another node it is said by the verdict. */
+static void on_fenced(struct shard *s, const struct port_request *r)
 {
-    if (remote_is_session(ref))
-        remote_on_fenced(s, ref);
+    bool is_lost = r->is_lost || r->verdict == PORT_NODE_DOWN;
+    if (remote_is_session(&r->from))
+        remote_on_fenced(s, &r->from, is_lost);
     else
-        channel_on_fenced(s, ref);
+        channel_on_fenced(s, &r->from, is_lost);
 }
 
 /* One that found no master in time is as one whose node is down. */
@@ -381,7 +383,7 @@ static void tell_answer(struct shard *s, struct port_request *r)
 void port_answered(struct shard *s, struct port_request *r)
 {
     if (r->op == PORT_FENCE)
-        on_fenced(s, &r->from);
+        on_fenced(s, r);
     else if (is_gone(s, &r->from))
         nobody_waits(s, r);
     else if (UNLIKELY(remote_carry_wants(s, r))) {
@@ -417,7 +419,7 @@ static bool waits_for_done(struct shard *s, struct port_request *r)
         return false;
     r->durable = false; /* once */
     r->mail.fn = port_on_request;
-    return port_fence_waits(s, &r->mail);
+    return port_fence_waits(s, &r->mail, &r->is_lost);
 }
 
 /* A queue that is to hand out messages waits until the journal knows that they may have been shown.

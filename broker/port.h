@@ -63,6 +63,7 @@ struct port_request {
     bool if_unused;                 /* DELETE */
     bool if_empty;                  /* DELETE */
     bool durable;                   /* FENCE */
+    bool is_lost;                   /* FENCE: answered, see port_fence */
     /* answered */
     enum port_verdict verdict;
     uint64_t messages;           /* COUNT: ready; GET: still ready; PURGE, DELETE: how many went */
@@ -150,7 +151,8 @@ void port_settled(struct shard *s);
 
 /* When is what was settled really done? Begin, settle (or abandon), then ask: each shard that was
  * told something since the beginning answers by channel_on_fenced once it has done all of it and,
- * with `durable`, once that is as safe in the journal as a confirmed message. Returns how many
+ * with `durable`, once that is as safe as a confirmed message, or never will be: its queue, or the
+ * node, is lost meanwhile. Returns how many
  * answers will come, none of them before this returns. All that within one callback. */
 void port_fence_begin(struct shard *s);
 MUST_CHECK uint32_t port_fence(struct shard *s, const struct port_channel_ref *from, bool durable);

@@ -32,16 +32,16 @@ static bool fence_here(struct shard *s, const struct port_channel_ref *from, boo
     struct port_request *r = mem_zalloc(sizeof *r);
     *r = (struct port_request){ .op = PORT_FENCE, .where = s->index, .asker = s, .from = *from };
     r->mail.fn = port_on_request;
-    if (port_fence_waits(s, &r->mail))
+    if (port_fence_waits(s, &r->mail, &r->is_lost))
         return true;
     mem_free(r);
     return false;
 }
 
-bool port_fence_waits(struct shard *s, struct mail *mail)
+bool port_fence_waits(struct shard *s, struct mail *mail, bool *is_lost)
 {
     uint64_t lsn = ledger_fence(s->ledger);
-    if (UNLIKELY(s->mirrored != NULL) && mirrored_lead_fence(s, lsn, mail))
+    if (UNLIKELY(s->mirrored != NULL) && mirrored_lead_fence(s, lsn, mail, is_lost))
         return true;
     if (lsn == 0)
         return false;

@@ -165,8 +165,9 @@ void port_tell_durable(struct shard *s, const struct port_channel_ref *to, uint6
 
 /* ---- port_fence.c ---- */
 
-/* Post the mail when what was settled here is as safe as what is confirmed. False: it is. */
-MUST_CHECK bool port_fence_waits(struct shard *s, struct mail *mail);
+/* Post the mail when what was settled here is as safe as what is confirmed. False: it is. *is_lost,
+ * which is false, is made true before if some of it never will be. */
+MUST_CHECK bool port_fence_waits(struct shard *s, struct mail *mail, bool *is_lost);
 
 /* ---- port.c ---- */
 

@@ -197,13 +197,13 @@ void channel_on_answer(struct channel *ch, struct port_request *r)
     UNREACHABLE("port op");
 }
 
-void channel_on_fenced(struct shard *s, const struct port_channel_ref *ref)
+void channel_on_fenced(struct shard *s, const struct port_channel_ref *ref, bool is_lost)
 {
     if (late_answer_on_fenced(s, ref))
         return;
     struct channel *ch = channel_find(s, ref);
     if (ch != NULL)
-        channel_tx_on_fenced(ch);
+        channel_tx_on_fenced(ch, is_lost);
 }
 
 void channel_ask(struct channel *ch, const struct meta_queue *q, const struct port_request *given)

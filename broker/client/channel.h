@@ -275,7 +275,7 @@ void channel_tx_settle(struct channel *ch, uint64_t tag, const struct unacked_en
                        enum port_settle how);
 void channel_tx_on_published(struct channel *ch, bool ok);
 void channel_tx_on_durable(struct channel *ch, uint32_t count);
-void channel_tx_on_fenced(struct channel *ch);
+void channel_tx_on_fenced(struct channel *ch, bool is_lost);
 
 /* How many are kept; 0 without a transaction. */
 uint64_t channel_tx_messages(const struct channel *ch);

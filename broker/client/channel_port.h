@@ -31,8 +31,9 @@ void channel_on_published(struct channel *ch, uint64_t number, bool ok);
 /* `count` publishes, the first with this number, are safe in queues that took them. */
 void channel_on_durable(struct channel *ch, uint64_t first, uint32_t count);
 
-/* One of those that port_fence asked has done what it was told. The channel may be gone. */
-void channel_on_fenced(struct shard *s, const struct port_channel_ref *ref);
+/* One of those that port_fence asked has done what it was told, or that is lost. The channel may be
+ * gone. */
+void channel_on_fenced(struct shard *s, const struct port_channel_ref *ref, bool is_lost);
 
 /* An answer for whoever consumes under this address of direct reply-to; the message is borrowed. */
 struct reply_address;

@@ -271,9 +271,11 @@ void channel_tx_on_durable(struct channel *ch, uint32_t count)
     end_if_done(ch);
 }
 
-void channel_tx_on_fenced(struct channel *ch)
+/* What was settled with a master that is lost may come again: that is not to be called committed.
+ */
+void channel_tx_on_fenced(struct channel *ch, bool is_lost)
 {
-    channel_tx_on_durable(ch, 1);
+    channel_tx_on_published(ch, !is_lost);
 }
 
 bool channel_take_tx(struct channel *ch, uint32_t method)

@@ -106,7 +106,7 @@ void remote_on_durable(struct shard *s, const struct port_channel_ref *ref, uint
                        uint32_t count);
 void remote_on_taken(struct shard *s, const struct port_channel_ref *ref);
 void remote_on_answer(struct shard *s, struct port_request *r);
-void remote_on_fenced(struct shard *s, const struct port_channel_ref *ref);
+void remote_on_fenced(struct shard *s, const struct port_channel_ref *ref, bool is_lost);
 void remote_on_reply_known(struct shard *s, const struct port_channel_ref *ref, bool known);
 /* False: it does not want it (any more). */
 MUST_CHECK bool remote_on_delivery(struct shard *s, const struct port_channel_ref *ref,

@@ -16,6 +16,7 @@
 
 /* A fence of the other side: so many shards have not answered yet. */
 struct remote_fence {
+    bool is_lost; /* one of them has lost what it was told */
     struct remote_request *request;
     uint32_t token;
     uint32_t waiting;
@@ -540,14 +541,17 @@ void remote_on_answer(struct shard *s, struct port_request *r)
     remote_server_on_answer(ss->server, CONTAINER_OF(r, struct remote_request, request));
 }
 
-void remote_on_fenced(struct shard *s, const struct port_channel_ref *ref)
+void remote_on_fenced(struct shard *s, const struct port_channel_ref *ref, bool is_lost)
 {
     struct remote_session *ss = find(s, ref);
     struct remote_fence *f = ss != NULL ? idmap_get(&ss->fences, ref->incarnation) : NULL;
-    if (f == NULL || --f->waiting != 0)
+    if (f == NULL)
+        return;
+    f->is_lost = f->is_lost || is_lost;
+    if (--f->waiting != 0)
         return;
     idmap_take(&ss->fences, f->token);
-    f->request->request.verdict = PORT_OK;
+    f->request->request.verdict = f->is_lost ? PORT_NODE_DOWN : PORT_OK;
     remote_server_on_answer(ss->server, f->request);
     mem_free(f->request);
     mem_free(f);

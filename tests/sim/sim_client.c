@@ -399,12 +399,12 @@ static void end_fence(struct channel *ch)
     sim_world_say("  %" PRIu64 " waits for %u fences", ch->publisher, (unsigned)ch->fences);
 }
 
-void channel_on_fenced(struct shard *s, const struct port_channel_ref *ref)
+void channel_on_fenced(struct shard *s, const struct port_channel_ref *ref, bool is_lost)
 {
     struct channel *ch = channel_find(s, ref);
     if (ch == NULL)
         return;
-    CHECK(ch->fences != 0 && s == ch->shard);
+    CHECK(ch->fences != 0 && s == ch->shard && !is_lost);
     if (--ch->fences != 0)
         return;
     sim_world_say("  %" PRIu64 " knows that it is settled", ch->publisher);

@@ -174,10 +174,11 @@ void remote_on_answer(struct shard *s, struct port_request *r)
     NEVER;
 }
 
-void remote_on_fenced(struct shard *s, const struct port_channel_ref *ref)
+void remote_on_fenced(struct shard *s, const struct port_channel_ref *ref, bool is_lost)
 {
     (void)s;
     (void)ref;
+    (void)is_lost;
     NEVER;
 }
 

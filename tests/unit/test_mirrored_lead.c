@@ -116,7 +116,7 @@ Test(mirrored_lead, what_waits_is_moved_when_another_node_masters_it)
     house_fini(&h);
 }
 
-static bool is_posted;
+static bool is_posted, is_lost;
 
 static void on_mail(struct mail *mail)
 {
@@ -132,14 +132,36 @@ Test(mirrored_lead, a_fence_waits_for_what_was_settled)
     be_alone(&h);
     cr_assert(eq(int, publish(&h, 1, q->mirrored->lead->epoch), PORT_AWAITED));
     HOUSE_UNTIL(&h, mirror_master_waiting(h.s->mirrored->m) == 0);
-    is_posted = false;
+    is_posted = is_lost = false;
     cr_expect(eq(u64, queue_purge(&q->queue), 1));
     uint64_t lsn = ledger_fence(h.s->ledger);
     cr_assert(ne(u64, lsn, 0));
-    cr_assert(mirrored_lead_fence(h.s, lsn, &mail));
+    cr_assert(mirrored_lead_fence(h.s, lsn, &mail, &is_lost));
     cr_expect(not(is_posted));
     HOUSE_UNTIL(&h, is_posted);
-    cr_expect(not(mirrored_lead_fence(h.s, 0, &mail)), "nothing was settled since");
+    cr_expect(not(is_lost));
+    cr_expect(not(mirrored_lead_fence(h.s, 0, &mail, &is_lost)), "nothing was settled since");
+    house_fini(&h);
+}
+
+/* Its mirrors have not said that they know when one of them becomes the master. */
+Test(mirrored_lead, a_fence_says_what_another_master_may_not_know)
+{
+    struct house h;
+    struct hosted *q = open_led(&h);
+    struct mail mail = { NULL, on_mail };
+    struct queue_put put;
+    struct message *m =
+        message_new(slice_str(""), slice_str("m"), slice_str(""), slice_str("x"), false);
+    shard_message_made(h.s, m);
+    cr_assert(eq(int, queue_publish(&q->queue, &m, 0, &put), QUEUE_KEPT));
+    is_posted = is_lost = false;
+    cr_expect(eq(u64, queue_purge(&q->queue), 1));
+    uint64_t lsn = ledger_fence(h.s->ledger);
+    cr_assert(mirrored_lead_fence(h.s, lsn, &mail, &is_lost));
+    house_decide(&h, node_cmd(META_NODE_DOWN, HOUSE_NODE, store_incarnation(h.s->store)));
+    HOUSE_UNTIL(&h, is_posted);
+    cr_expect(is_lost);
     house_fini(&h);
 }
 
