@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/random.h"
 #include "quarantine/quarantine_inner.h"
 
 #include <stdio.h>
@@ -68,6 +69,7 @@ static bool load_all(struct quarantine *q, struct err *err)
         if (is_good) {
             idmap_put(&q->files, f->qid, f);
             q->bytes += f->end;
+            q->next_id = f->next_id > q->next_id ? f->next_id : q->next_id;
         }
     }
     mem_free(found.qids);
@@ -79,6 +81,7 @@ struct quarantine *quarantine_open(struct disk *disk, uint64_t limit_bytes, stru
     struct quarantine *q = mem_zalloc(sizeof *q);
     q->disk = disk;
     q->limit_bytes = limit_bytes;
+    q->next_id = 1;
     lock_init(&q->lock);
     idmap_init(&q->files);
     if (!disk->ops->make_folder(disk, QUARANTINE_FOLDER, err) || !finish_rewrites(disk, err) ||
@@ -224,6 +227,29 @@ bool quarantine_drop(struct quarantine *q, uint64_t qid, const uint64_t *ids, si
     return is_good;
 }
 
+static bool drop_all(struct quarantine *q, struct quarantine_file *f, uint64_t *count,
+                     struct err *err)
+{
+    uint64_t *ids = mem_array(f->count + 1, sizeof *ids);
+    size_t n = 0;
+    for (size_t i = 0; i < f->count; i++)
+        if (!f->entries[i].is_dropped)
+            ids[n++] = f->entries[i].id;
+    bool is_good = drop(q, f, ids, n, count, err);
+    mem_free(ids);
+    return is_good;
+}
+
+bool quarantine_drop_all(struct quarantine *q, uint64_t qid, uint64_t *count, struct err *err)
+{
+    *count = 0;
+    lock_take(&q->lock);
+    struct quarantine_file *f = idmap_get(&q->files, qid);
+    bool is_good = f == NULL || drop_all(q, f, count, err);
+    lock_give(&q->lock);
+    return is_good;
+}
+
 /* ---- keeping ---- */
 
 /* An empty file, with its head, that does not exist yet. */
@@ -233,6 +259,7 @@ static struct quarantine_file *new_file(struct quarantine *q, uint64_t qid, stru
     char path[QUARANTINE_NAME_ROOM];
     struct quarantine_file *f = mem_zalloc(sizeof *f);
     f->qid = qid;
+    f->number = random_u64();
     f->next_id = 1;
     quarantine_head_make(f, vhost, name);
     quarantine_file_path(qid, "", path);
@@ -262,12 +289,20 @@ static bool write_kept(struct quarantine *q, struct quarantine_file *f, struct d
 {
     size_t room = QUARANTINE_FIXED + 2 * 256 + 4 + m->props.len;
     uint8_t *head = mem_alloc(room);
-    struct quarantine_entry e = { .id = f->next_id, .offset = f->end, .when_ms = m->when_ms };
+    struct quarantine_entry e = { .id = q->next_id,
+                                  .epoch = m->epoch,
+                                  .position = m->position,
+                                  .pid = m->pid,
+                                  .seq = m->seq,
+                                  .offset = f->end,
+                                  .when_ms = m->when_ms };
     struct wire_out w = wire_out_over(head, room);
     wire_put_u64(&w, e.id);
     wire_put_u64(&w, m->when_ms);
     wire_put_u64(&w, m->epoch);
     wire_put_u64(&w, m->position);
+    wire_put_u64(&w, m->pid);
+    wire_put_u64(&w, m->seq);
     wire_put_u8(&w, m->persistent);
     wire_put_shortstr(&w, m->exchange);
     wire_put_shortstr(&w, m->key);
@@ -280,8 +315,36 @@ static bool write_kept(struct quarantine *q, struct quarantine_file *f, struct d
         return false;
     e.bytes = (uint32_t)(f->end - e.offset);
     quarantine_entry_add(f, &e);
+    q->next_id = f->next_id;
     q->bytes += e.bytes;
     return true;
+}
+
+/* Which of these are there? As many pass over the index as there are batches that do not come
+ * behind all of it. */
+static void find_known(const struct quarantine_file *f, const struct quarantine_message *items,
+                       size_t count, bool *is_known)
+{
+    bool are_last = true;
+    for (size_t k = 0; k < count && are_last; k++)
+        are_last = quarantine_is_last(f, items[k].epoch, items[k].position);
+    for (size_t i = 0; i < f->count && !are_last; i++)
+        for (size_t k = 0; k < count; k++)
+            is_known[k] = is_known[k] || (f->entries[i].position == items[k].position &&
+                                          f->entries[i].epoch == items[k].epoch);
+}
+
+static bool write_new(struct quarantine *q, struct quarantine_file *f, struct disk_file *out,
+                      const struct quarantine_message *items, size_t count, struct err *err)
+{
+    bool *is_known = mem_zalloc(count + 1);
+    /* What a try that failed may have left behind the end. */
+    bool is_good = q->disk->ops->truncate(out, f->end, err);
+    find_known(f, items, count, is_known);
+    for (size_t i = 0; i < count && is_good; i++)
+        is_good = is_known[i] || write_kept(q, f, out, &items[i], err);
+    mem_free(is_known);
+    return is_good && q->disk->ops->sync(out, err);
 }
 
 static bool write_all(struct quarantine *q, struct quarantine_file *f,
@@ -292,16 +355,12 @@ static bool write_all(struct quarantine *q, struct quarantine_file *f,
     struct disk_file *out = q->disk->ops->open(q->disk, path, DISK_WRITE, err);
     if (out == NULL)
         return false;
-    uint64_t end = f->end, next_id = f->next_id;
+    uint64_t end = f->end, next_id = q->next_id;
     size_t had = f->count;
-    /* What a try that failed may have left behind the end. */
-    bool is_good = q->disk->ops->truncate(out, f->end, err);
-    for (size_t i = 0; i < count && is_good; i++)
-        is_good = write_kept(q, f, out, &items[i], err);
-    is_good = is_good && q->disk->ops->sync(out, err);
+    bool is_good = write_new(q, f, out, items, count, err);
     if (!is_good) {
         take_back(q, f, end, had);
-        f->next_id = next_id;
+        q->next_id = next_id;
     }
     q->disk->ops->close(&out);
     return is_good;
@@ -326,7 +385,7 @@ static bool make_room(struct quarantine *q, struct quarantine_file *f, size_t ha
 }
 
 static bool add(struct quarantine *q, uint64_t qid, struct slice vhost, struct slice name,
-                const struct quarantine_message *items, size_t count, uint64_t *dropped,
+                const struct quarantine_message *items, size_t count, struct quarantine_added *out,
                 struct err *err)
 {
     struct quarantine_file *f = idmap_get(&q->files, qid);
@@ -335,18 +394,21 @@ static bool add(struct quarantine *q, uint64_t qid, struct slice vhost, struct s
     if (f == NULL)
         return false;
     size_t had = f->count;
-    return write_all(q, f, items, count, err) && make_room(q, f, had, dropped, err);
+    if (!write_all(q, f, items, count, err))
+        return false;
+    out->added = f->count - had;
+    return make_room(q, f, had, &out->dropped, err);
 }
 
 bool quarantine_add(struct quarantine *q, uint64_t qid, struct slice vhost, struct slice name,
-                    const struct quarantine_message *items, size_t count, uint64_t *dropped,
-                    struct err *err)
+                    const struct quarantine_message *items, size_t count,
+                    struct quarantine_added *out, struct err *err)
 {
-    *dropped = 0;
+    *out = (struct quarantine_added){ 0 };
     if (count == 0)
         return true;
     lock_take(&q->lock);
-    bool is_good = add(q, qid, vhost, name, items, count, dropped, err);
+    bool is_good = add(q, qid, vhost, name, items, count, out, err);
     lock_give(&q->lock);
     return is_good || err_context(err, "quarantine of %.*s", SLICE_ARG(name));
 }
@@ -358,7 +420,9 @@ void quarantine_list(struct quarantine *q, quarantine_queue_fn fn, void *arg)
     size_t at = 0;
     lock_take(&q->lock);
     for (struct quarantine_file *f; (f = idmap_next(&q->files, &at)) != NULL;) {
-        struct quarantine_queue out = { .qid = f->qid, .messages = f->live, .bytes = f->end };
+        struct quarantine_queue out = {
+            .qid = f->qid, .number = f->number, .messages = f->live, .bytes = f->end
+        };
         quarantine_file_names(f, &out.vhost, &out.name);
         for (size_t i = 0; i < f->count; i++) {
             if (f->entries[i].is_dropped)
@@ -368,6 +432,18 @@ void quarantine_list(struct quarantine *q, quarantine_queue_fn fn, void *arg)
         }
         if (f->live != 0)
             fn(&out, arg);
+    }
+    lock_give(&q->lock);
+}
+
+void quarantine_index(struct quarantine *q, uint64_t qid, quarantine_known_fn fn, void *arg)
+{
+    lock_take(&q->lock);
+    const struct quarantine_file *f = idmap_get(&q->files, qid);
+    for (size_t i = 0; f != NULL && i < f->count; i++) {
+        const struct quarantine_entry *e = &f->entries[i];
+        if (!e->is_dropped)
+            fn(&(struct quarantine_known){ e->id, e->pid, e->seq }, arg);
     }
     lock_give(&q->lock);
 }

@@ -38,6 +38,7 @@ void quarantine_head_make(struct quarantine_file *f, struct slice vhost, struct 
     wire_put_u64(&w, QUARANTINE_MAGIC);
     wire_put_u32(&w, QUARANTINE_FORMAT);
     wire_put_u64(&w, f->qid);
+    wire_put_u64(&w, f->number);
     wire_put_shortstr(&w, vhost);
     wire_put_shortstr(&w, name);
     wire_put_u64(&w, hash_bytes(wire_out_slice(&w), 0));
@@ -66,6 +67,16 @@ void quarantine_entry_add(struct quarantine_file *f, const struct quarantine_ent
     f->entries[f->count++] = *e;
     f->live++;
     f->next_id = e->id + 1;
+    if (!quarantine_is_last(f, e->epoch, e->position))
+        return;
+    f->top_epoch = e->epoch;
+    f->top_position = e->position;
+}
+
+bool quarantine_is_last(const struct quarantine_file *f, uint64_t epoch, uint64_t position)
+{
+    return f->count == 0 || epoch > f->top_epoch ||
+           (epoch == f->top_epoch && position > f->top_position);
 }
 
 struct quarantine_entry *quarantine_entry_find(struct quarantine_file *f, uint64_t id)
@@ -142,6 +153,8 @@ static bool read_kept(struct slice payload, struct quarantine_message *out)
     out->when_ms = wire_u64(&w);
     out->epoch = wire_u64(&w);
     out->position = wire_u64(&w);
+    out->pid = wire_u64(&w);
+    out->seq = wire_u64(&w);
     out->persistent = wire_u8(&w) != 0;
     out->exchange = wire_shortstr(&w);
     out->key = wire_shortstr(&w);
@@ -176,9 +189,14 @@ static bool take_record(struct quarantine_file *f, const struct found *r)
     } else {
         if (!read_kept(payload, &m) || m.id < f->next_id)
             return false;
-        quarantine_entry_add(
-            f, &(struct quarantine_entry){
-                   .id = m.id, .offset = f->end, .when_ms = m.when_ms, .bytes = bytes });
+        quarantine_entry_add(f, &(struct quarantine_entry){ .id = m.id,
+                                                            .epoch = m.epoch,
+                                                            .position = m.position,
+                                                            .pid = m.pid,
+                                                            .seq = m.seq,
+                                                            .offset = f->end,
+                                                            .when_ms = m.when_ms,
+                                                            .bytes = bytes });
     }
     f->end += bytes;
     return true;
@@ -214,6 +232,7 @@ static bool read_head(struct disk_file *in, struct quarantine_file *f, struct er
     uint64_t magic = wire_u64(&w);
     uint32_t format = wire_u32(&w);
     uint64_t qid = wire_u64(&w);
+    f->number = wire_u64(&w);
     (void)wire_shortstr(&w); /* vhost, queue */
     (void)wire_shortstr(&w);
     size_t summed = got - wire_left(&w);

@@ -20,11 +20,15 @@ static struct quarantine *opened(struct disk *d, uint64_t limit_bytes)
     return q;
 }
 
+/* Each at another position, as messages of one queue are. */
 static struct quarantine_message message(const char *body)
 {
+    static uint64_t position = 99;
     return (struct quarantine_message){ .when_ms = 1700000000000,
                                         .epoch = 7,
-                                        .position = 99,
+                                        .position = position++,
+                                        .pid = 5,
+                                        .seq = 6,
                                         .persistent = true,
                                         .exchange = slice_str("ex"),
                                         .key = slice_str("key"),
@@ -36,10 +40,11 @@ static uint64_t add_to(struct quarantine *q, uint64_t qid, const char *body)
 {
     struct err err = { 0 };
     struct quarantine_message m = message(body);
-    uint64_t dropped;
-    cr_assert(quarantine_add(q, qid, slice_str("/"), slice_str("tasks"), &m, 1, &dropped, &err),
-              "%s", err.text);
-    return dropped;
+    struct quarantine_added done;
+    cr_assert(quarantine_add(q, qid, slice_str("/"), slice_str("tasks"), &m, 1, &done, &err), "%s",
+              err.text);
+    cr_expect(done.added == 1);
+    return done.dropped;
 }
 
 static void drop(struct quarantine *q, uint64_t id, uint64_t expected)
@@ -62,7 +67,8 @@ static bool on_message(const struct quarantine_message *m, void *arg)
     size_t len = strlen(s->text);
     (void)snprintf(s->text + len, sizeof s->text - len, "%llu:%c ", (unsigned long long)m->id,
                    m->body.len != 0 ? m->body.ptr[0] : '-');
-    cr_expect(m->epoch == 7 && m->position == 99 && m->persistent);
+    cr_expect(m->epoch - 6 <= 1 && m->position >= 99 && m->persistent && m->pid == 5 &&
+              m->seq == 6);
     cr_expect(m->when_ms == 1700000000000 && slice_is(m->exchange, "ex"));
     cr_expect(slice_is(m->key, "key") && m->props.len == 3);
     return ++s->count != s->most;
@@ -105,10 +111,10 @@ Test(quarantine, what_is_added_is_there_after_a_start)
     quarantine_free(&q);
     q = opened(d, QUARANTINE_LIMIT_BYTES);
     expect_messages(q, QID, "1:a 2:b 3:- ");
-    expect_messages(q, QID + 1, "1:o ");
+    expect_messages(q, QID + 1, "4:o ");
     cr_expect(messages_of(q) == 4);
     (void)add_to(q, QID, "d");
-    expect_messages(q, QID, "1:a 2:b 3:- 4:d ");
+    expect_messages(q, QID, "1:a 2:b 3:- 5:d ");
     quarantine_free(&q);
     disk_free(&d);
 }
@@ -275,10 +281,10 @@ Test(quarantine, what_could_not_be_written_is_not_there)
             struct quarantine *q = opened(d, QUARANTINE_LIMIT_BYTES);
             (void)add_to(q, QID, "a");
             struct quarantine_message m[] = { message("b"), message("c") };
-            uint64_t dropped;
+            struct quarantine_added done;
             mem_disk_fail(d, (enum mem_disk_op)op, after, ERR_LIMIT, true);
             bool is_kept =
-                quarantine_add(q, QID, slice_str("/"), slice_str("tasks"), m, 2, &dropped, &err);
+                quarantine_add(q, QID, slice_str("/"), slice_str("tasks"), m, 2, &done, &err);
             mem_disk_fail(d, (enum mem_disk_op)op, 0, ERR_NONE, false);
             expect_messages(q, QID, is_kept ? "1:a 2:b 3:c " : "1:a ");
             (void)add_to(q, QID, "d");
@@ -313,5 +319,68 @@ Test(quarantine, a_crash_while_a_file_is_written_anew_loses_nothing)
         quarantine_free(&q);
         disk_free(&both[i]);
     }
+    disk_free(&d);
+}
+
+static uint64_t added(struct quarantine *q, const struct quarantine_message *m, size_t count)
+{
+    struct err err = { 0 };
+    struct quarantine_added done;
+    cr_assert(quarantine_add(q, QID, slice_str("/"), slice_str("tasks"), m, count, &done, &err),
+              "%s", err.text);
+    return done.added;
+}
+
+/* What is cut short is said again from its beginning, also after a start, and wherever it is. */
+Test(quarantine, a_message_is_not_added_twice)
+{
+    struct disk *d = mem_disk_new();
+    struct quarantine *q = opened(d, QUARANTINE_LIMIT_BYTES);
+    struct quarantine_message m[] = { message("a"), message("b"), message("c"), message("d") };
+    cr_expect(added(q, m, 2) == 2);
+    cr_expect(added(q, m, 3) == 1);
+    quarantine_free(&q);
+    q = opened(d, QUARANTINE_LIMIT_BYTES);
+    cr_expect(added(q, m, 4) == 1);
+    cr_expect(added(q, &m[1], 2) == 0);
+    expect_messages(q, QID, "1:a 2:b 3:c 4:d ");
+    drop(q, 2, 1);
+    cr_expect(added(q, m, 4) == 0, "what somebody dropped does not come again");
+    m[0].epoch--;
+    cr_expect(added(q, m, 1) == 1, "the position of another epoch is another message");
+    expect_messages(q, QID, "1:a 3:c 4:d 5:a ");
+    quarantine_free(&q);
+    disk_free(&d);
+}
+
+static void on_number(const struct quarantine_queue *queue, void *arg)
+{
+    uint64_t *out = arg;
+    *out = queue->number;
+}
+
+Test(quarantine, all_of_a_queue_go_and_its_next_file_is_another_one)
+{
+    struct err err = { 0 };
+    struct disk *d = mem_disk_new();
+    struct quarantine *q = opened(d, QUARANTINE_LIMIT_BYTES);
+    uint64_t count = 0, first = 0, again = 0, second = 0;
+    cr_assert(quarantine_drop_all(q, QID, &count, &err) && count == 0, "there is none");
+    (void)add_to(q, QID, "a");
+    (void)add_to(q, QID, "b");
+    (void)add_to(q, QID, "c");
+    drop(q, 2, 1);
+    quarantine_list(q, on_number, &first);
+    quarantine_free(&q);
+    q = opened(d, QUARANTINE_LIMIT_BYTES);
+    quarantine_list(q, on_number, &again);
+    cr_expect(first == again && first != 0);
+    cr_assert(quarantine_drop_all(q, QID, &count, &err), "%s", err.text);
+    cr_expect(count == 2 && messages_of(q) == 0);
+    cr_expect(not(mem_disk_has(d, FILE)));
+    (void)add_to(q, QID, "d");
+    quarantine_list(q, on_number, &second);
+    cr_expect(second != first);
+    quarantine_free(&q);
     disk_free(&d);
 }
