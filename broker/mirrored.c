@@ -1,18 +1,23 @@
 #include "mirrored.h"
 
 #include "base/check.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/sm.h"
+#include "base/text.h"
 #include "broker.h"
 #include "cluster/meta_mirrors.h"
 #include "hosted.h"
 #include "mirror_link/mirror_links.h"
 #include "mirrored_journal.h"
+#include "mirrored_keep.h"
 #include "mirrored_lead.h"
 #include "model/queue_copy.h"
 #include "port.h"
 #include "promise.h"
 #include "store/store.h"
+
+#include <inttypes.h>
 
 #define ENTRIES_A_TURN ((size_t)16 * 1024) /* of queues that are changed, dropped or cut */
 #define QUEUES_A_TURN  1024u
@@ -387,8 +392,26 @@ static void begin_copy(struct hosted *h, const struct wanted *w)
 static void begin_to_cut(struct hosted *h)
 {
     struct mirrored_queue *mq = h->mirrored;
+    mirrored_keep_end(h);
+    mq->before_cut = queue_ready(&h->queue);
     mq->was_cut = !mirror_history_back(&mq->history, &mq->cut);
     sm_move(rows, &mq->state, MIRRORED_CUTTING);
+}
+
+/* What it had got of its last master since it began to be compared with that: others who were in
+ * sync had it all, the node that was the master has it still, and nobody has a confirm for it. */
+static void tell_cut(const struct hosted *h)
+{
+    uint64_t count = h->mirrored->before_cut - queue_ready(&h->queue);
+    const struct meta_queue *q = meta_queue_get(broker_meta(h->shard->broker), h->queue.qid);
+    char room[600];
+    struct text t = text_over(room, sizeof room);
+    text_escaped(&t, q != NULL ? meta_queue_name(q) : slice_str("(gone)"));
+    if (count != 0)
+        log_warn("mirror", broker_name(h->shard->broker),
+                 "a copy that was being compared leads now, without what had come since: nobody "
+                 "was given a confirm for that queue=\"%s\" count=%" PRIu64,
+                 room, count);
 }
 
 /* False: not done yet. */
@@ -397,6 +420,7 @@ static bool cut(struct hosted *h, const struct wanted *w)
     struct mirrored_queue *mq = h->mirrored;
     if (!mq->was_cut && mirrored_cut(h, &mq->cut) != MIRROR_TAKEN)
         return false;
+    tell_cut(h);
     mirror_starts_fini(&mq->cut);
     if (!w->leads) {
         if (!mq->was_cut)
@@ -559,6 +583,7 @@ void mirrored_forget(struct hosted *h)
     if (mq == NULL)
         return;
     not_due(h);
+    mirrored_keep_forget(h);
     if (mq->state == MIRRORED_MASTER)
         end_leading(h);
     else if (mq->state == MIRRORED_COPY)

@@ -36,6 +36,8 @@
 struct hosted;
 struct meta_queue;
 struct mirror_links;
+struct mirrored_keep;
+struct mirrored_recent;
 struct shard;
 
 #define MIRRORED_STATES(X)                                                                         \
@@ -71,7 +73,10 @@ struct mirrored_queue {
                                       have a settlement or a cut of: a message that comes before is
                                       MSG_AGAIN */
     struct mirror_starts cut;      /* CUTTING */
-    struct mirrored_lead *own;     /* MASTER: mirrored_lead.c's */
+    uint64_t before_cut;           /* CUTTING: messages */
+    struct mirrored_keep *keep;    /* COPY: mirrored_keep.c's: what is to be cut and kept */
+    struct mirrored_recent *recent; /* the same: what the journal does not have; may be NULL */
+    struct mirrored_lead *own;      /* MASTER: mirrored_lead.c's */
     TAILQ_ENTRY(hosted) due_entry;
 };
 

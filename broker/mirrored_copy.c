@@ -9,6 +9,7 @@
 #include "marks.h"
 #include "mirror_link/mirror_links.h"
 #include "mirrored_journal.h"
+#include "mirrored_keep.h"
 #include "model/message.h"
 #include "model/queue_copy.h"
 #include "store/store.h"
@@ -25,10 +26,18 @@ static void tell_starts(void *arg, struct mirror_copy *c, struct mirror_starts *
     mirrored_starts(c->owner, out);
 }
 
-static enum mirror_taken cut_off(void *arg, struct mirror_copy *c, const struct mirror_starts *at)
+/* Not before what nobody else may have is safe elsewhere. */
+static enum mirror_taken cut_off(void *arg, struct mirror_copy *c, const struct mirror_starts *at,
+                                 const struct producers *producers)
 {
+    struct hosted *h = c->owner;
     (void)arg;
-    return mirrored_cut(c->owner, at);
+    enum mirror_taken taken = mirrored_keep(h, &c->history, at, producers, h->mirrored->master);
+    if (taken == MIRROR_TAKEN)
+        taken = mirrored_cut(h, at);
+    if (taken == MIRROR_TAKEN)
+        mirrored_keep_end(h);
+    return taken;
 }
 
 static uint64_t write_history(void *arg, struct mirror_copy *c, const struct mirror_starts *next)

@@ -4,6 +4,7 @@
 #include "broker.h"
 #include "io/clock.h"
 #include "mirror_link/mirror_links.h"
+#include "mirrored_keep.h"
 #include "mirrored_lead_inner.h"
 #include "port_lane.h"
 #include "remote/remote.h"
@@ -103,6 +104,8 @@ static void add(struct mirrored_leads *l, struct hosted *h, struct message *m,
         g->producer = (struct msg_producer){ p->origin->pid, p->origin->seq };
         g->flags |= MSG_PRODUCER;
         mirror_history_saw(&lead->history, put->qseq, p->origin->pid, p->origin->seq);
+        if (!ledger_wants(h, m))
+            mirrored_keep_saw(h, put->qseq, p->origin->pid, p->origin->seq);
     }
     struct msg_target *t = &g->targets[g->count];
     *t = (struct msg_target){ .qid = h->queue.qid, .qseq = put->qseq };

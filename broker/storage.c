@@ -10,6 +10,7 @@
 #include "live.h"
 #include "mover.h"
 #include "promise.h"
+#include "quarantined.h"
 #include "shard.h"
 #include "store/store.h"
 
@@ -18,8 +19,9 @@
 struct storage {
     struct broker *broker;
     struct store *store;
-    uint32_t handing_out; /* shards that have not got all yet */
-    bool *handed_out;     /* by shard, its own thread's: has it? Then what was found may be gone */
+    struct quarantined *quarantine; /* NULL until recovery */
+    uint32_t handing_out;           /* shards that have not got all yet */
+    bool *handed_out; /* by shard, its own thread's: has it? Then what was found may be gone */
     bool started;
 };
 
@@ -122,6 +124,9 @@ bool storage_recover(struct storage *st, struct err *err)
 {
     if (!store_recover(st->store, knows_queue, st, err))
         return false;
+    st->quarantine = quarantined_open(store_disk(st->store), err);
+    if (st->quarantine == NULL)
+        return false;
     const struct recovered *found = store_recovered(st->store);
     for (uint32_t i = 0; i < broker_shard_count(st->broker); i++) {
         struct shard *s = broker_shard(st->broker, i);
@@ -203,6 +208,8 @@ void storage_hand_out(struct storage *st)
 
 void storage_stop(struct storage *st)
 {
+    if (st->quarantine != NULL)
+        quarantined_stop(st->quarantine);
     if (!st->started)
         return;
     st->started = false;
@@ -226,6 +233,7 @@ void storage_free(struct storage **storage)
         ledger_stop(broker_shard(st->broker, i)->ledger);
         broker_shard(st->broker, i)->store = NULL;
     }
+    quarantined_free(&st->quarantine);
     store_free(&st->store);
     mem_free(st->handed_out);
     mem_free(st);
@@ -234,4 +242,9 @@ void storage_free(struct storage **storage)
 struct store *storage_store(const struct storage *st)
 {
     return st->store;
+}
+
+struct quarantined *storage_quarantine(const struct storage *st)
+{
+    return st->quarantine;
 }

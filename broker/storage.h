@@ -18,6 +18,7 @@ struct disk;
 struct epoch;
 struct recovered_queue;
 struct shard;
+struct quarantined;
 struct storage;
 struct store;
 
@@ -40,6 +41,9 @@ bool storage_settle(struct storage *st);
 void storage_free(struct storage **st);
 
 struct store *storage_store(const struct storage *st); /* any thread */
+
+/* What queues have cut off. NULL before storage_recover. Any thread from then on. */
+struct quarantined *storage_quarantine(const struct storage *st);
 
 /* What was found of a queue of this shard, or NULL: also from when the shard has had all mail that
  * was posted to it before storage_hand_out, for a queue that comes later is a new one. On the

@@ -112,8 +112,9 @@ static void call(struct mirror_pair *p)
     struct mirror_record r = { .op = MIRROR_JOIN,
                                .flags = q->is_durable ? MIRROR_DURABLE : 0,
                                .starts = &c->end,
-                               .history = &q->history };
-    say(p, &r, mirror_history_size(&q->history, false));
+                               .history = &q->history,
+                               .producers = &q->history.now };
+    say(p, &r, mirror_history_size(&q->history, false) + producers_size(r.producers));
     p->join_pos = r.pos;
 }
 

@@ -211,7 +211,7 @@ static enum mirror_taken follow(struct mirror_copy *c, struct mirror_source *s,
     r->ops->starts(r->arg, c, &next);
     mirror_history_copy(&then, &c->history);
     if (mirror_history_join(&then, j->history, &next, &cut))
-        taken = r->ops->cut(r->arg, c, &cut);
+        taken = r->ops->cut(r->arg, c, &cut, j->producers);
     mirror_starts_fini(&next);
     mirror_starts_fini(&cut);
     if (taken == MIRROR_TAKEN) {
@@ -236,6 +236,12 @@ static enum mirror_taken take_join(struct mirror_source *s, const struct mirror_
     if (c->source != s)
         refuse_source(r, c, MIRROR_REFUSED_FENCED);
     enum mirror_taken taken = follow(c, s, j, lsn);
+    if (taken == MIRROR_TAKEN_NOT) {
+        if (c->source == s)
+            leave(s->replica, c);
+        refuse(r, s, c->qid, c->epoch, MIRROR_REFUSED_LATER);
+        return MIRROR_TAKEN;
+    }
     if (taken != MIRROR_TAKEN)
         return taken;
     c->source = s;

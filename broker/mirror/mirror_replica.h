@@ -35,6 +35,7 @@ enum mirror_taken {
     MIRROR_TAKEN,
     MIRROR_TAKEN_LATER, /* not yet, or not all of it: to be said once more, before what follows */
     MIRROR_TAKEN_BAD,   /* it is not as it must be */
+    MIRROR_TAKEN_NOT,   /* ops.cut alone: it cannot be done now; the master is to join again */
 };
 
 struct mirror_replica_ops {
@@ -45,9 +46,12 @@ struct mirror_replica_ops {
     void (*starts)(void *arg, struct mirror_copy *c, struct mirror_starts *out);
 
     /* What is at or behind `cut` goes, and its next positions are lowered to that. It is written
-     * with the history that follows, in one record: a crash must not come between. TAKEN or LATER:
-     * there is much, or it is being found out. */
-    enum mirror_taken (*cut)(void *arg, struct mirror_copy *c, const struct mirror_starts *cut);
+     * with the history that follows, in one record: a crash must not come between. Of what goes the
+     * master may have some, in other places: what its `producers` say so of. The rest nobody else
+     * may have. TAKEN; LATER: there is much, or it is being found out, or kept elsewhere; or
+     * NOT. */
+    enum mirror_taken (*cut)(void *arg, struct mirror_copy *c, const struct mirror_starts *cut,
+                             const struct producers *producers);
 
     /* The history is another one: to be written. If `next` is not NULL, its next positions are
      * raised to that. Returns the LSN of what was written; 0: nothing was. */

@@ -21,7 +21,7 @@
 
 #include "mirror/mirror_history.h"
 
-#define MIRROR_VERSION 1u
+#define MIRROR_VERSION 2u
 
 /* X(bit, member, kind). The order is that of the wire. */
 #define MIRROR_FIELDS(X)                                                                           \
@@ -43,7 +43,9 @@
 /* X(NAME, octet, fields). */
 #define MIRROR_OPS(X)                                                                              \
     X(HELLO, 1, 0x0002u | 0x0004u) /* kind: MIRROR_VERSION; shards of the node */                  \
-    X(JOIN, 2, 0x0001u | 0x0008u | 0x0010u | 0x0020u | MIRROR_HAS_STARTS | MIRROR_HAS_HISTORY)     \
+    X(JOIN, 2,                                                                                     \
+      0x0001u | 0x0008u | 0x0010u | 0x0020u | MIRROR_HAS_STARTS | MIRROR_HAS_HISTORY |             \
+          MIRROR_HAS_PRODUCERS)                                                                    \
     X(NEED, 3, 0x0008u | 0x0010u | 0x0040u) /* pos: of the JOIN */                                 \
     X(DATA, 4, 0x0008u | MIRROR_HAS_DATA)                                                          \
     X(DONE, 5, 0x0008u | 0x0010u | MIRROR_HAS_PRODUCERS)                                           \

@@ -14,6 +14,7 @@
 #include "io/disk.h"
 #include "io/mailbox.h"
 #include "store/place.h"
+#include "store/record.h"
 #include "store/segs.h"
 
 #define LOAD_COUNT_MAX  ((size_t)256)
@@ -32,8 +33,9 @@ struct load_item {
     struct place place;
     uint64_t expires_ms; /* found: wall clock; 0: never */
     uint32_t returns;
-    bool is_persistent;      /* found by index */
-    struct message *message; /* a reference; NULL: it is lost */
+    struct msg_producer producer; /* found; a pid of 0: none is known */
+    bool is_persistent;           /* found by index */
+    struct message *message;      /* a reference; NULL: it is lost */
 };
 
 struct load {

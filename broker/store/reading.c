@@ -124,6 +124,8 @@ static bool find_target(const struct msg_record *m, uint64_t qid, struct load_it
             continue;
         item->expires_ms = t.expires_ms;
         item->returns = t.returns;
+        if ((m->flags & MSG_PRODUCER) != 0)
+            item->producer = m->producer;
         return true;
     }
     return false;

@@ -335,9 +335,11 @@ static void op_copy_starts(void *arg, struct mirror_copy *c, struct mirror_start
 }
 
 static enum mirror_taken op_cut(void *arg, struct mirror_copy *c,
-                                const struct mirror_starts *at_or_behind)
+                                const struct mirror_starts *at_or_behind,
+                                const struct producers *producers)
 {
     struct smr_node *n = arg;
+    (void)producers;
     if (is_late(n))
         return MIRROR_TAKEN_LATER;
     cut(n, queue_of(c->qid), at_or_behind);

@@ -223,7 +223,8 @@ void house_join(struct house *h, const char *name, uint64_t next, unsigned epoch
                                                 .qid = queue_now(&h->w, name)->qid,
                                                 .epoch = p.epoch,
                                                 .starts = &starts,
-                                                .history = &master });
+                                                .history = &master,
+                                                .producers = &h->producers });
     mirror_history_fini(&master);
     mirror_starts_fini(&starts);
 }

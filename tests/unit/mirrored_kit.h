@@ -26,6 +26,7 @@ struct house {
     struct mirror_replica *own; /* the shard's, while that of the test is in its place */
     struct mirror_replica *r;
     struct mirror_source *source;
+    struct producers producers; /* that the next JOIN says its master knows */
     char folder[64];
     uint64_t pos; /* of the source's last record */
     unsigned said_count;

@@ -16,6 +16,8 @@ struct host {
     bool is_away; /* what is here is not known yet */
     bool is_busy; /* nothing can be taken */
     bool is_late; /* what is taken is written later */
+    bool cannot_cut;
+    uint32_t known_producers; /* of who joined last */
 };
 
 static void on_say(void *arg, struct mirror_source *to, const struct mirror_record *r)
@@ -33,13 +35,17 @@ static void on_starts(void *arg, struct mirror_copy *c, struct mirror_starts *ou
     mirror_starts_raise(out, 5);
 }
 
-static enum mirror_taken on_cut(void *arg, struct mirror_copy *c, const struct mirror_starts *cut)
+static enum mirror_taken on_cut(void *arg, struct mirror_copy *c, const struct mirror_starts *cut,
+                                const struct producers *producers)
 {
     struct host *h = arg;
     (void)c;
     (void)cut;
+    h->known_producers = producers->count;
     if (h->is_busy)
         return MIRROR_TAKEN_LATER;
+    if (h->cannot_cut)
+        return MIRROR_TAKEN_NOT;
     h->cuts++;
     return MIRROR_TAKEN;
 }
@@ -202,6 +208,35 @@ Test(mirror_replica, a_queue_that_it_does_not_know_may_come)
     mirror_history_fini(&history);
     take(h->s, MIRROR_JOIN, 1, 4);
     cr_expect(eq(int, said(h, 0, MIRROR_REFUSED)->kind, MIRROR_REFUSED_LATER));
+    mirror_replica_free(&h->r);
+}
+
+/* The stream goes on with other queues; nothing of this one is taken before it was cut. */
+Test(mirror_replica, what_cannot_be_cut_now_is_to_be_joined_again)
+{
+    struct host *h = host_new(4);
+    struct mirror_history history;
+    take(h->s, MIRROR_JOIN, 1, 3); /* refused: older than the metadata */
+    h->said_count = 0;
+    mirror_replica_end(h->r, &h->c, &history);
+    mirror_history_fini(&history);
+    struct mirror_starts next = { 0 };
+    mirror_starts_raise(&next, 2);
+    mirror_history_begin(&history, 2, &next);
+    mirror_starts_fini(&next);
+    h->c = mirror_replica_begin(h->r, QID, 4, &history, NULL);
+    h->cannot_cut = true;
+    take(h->s, MIRROR_JOIN, 2, 4);
+    cr_expect(eq(int, said(h, 0, MIRROR_REFUSED)->kind, MIRROR_REFUSED_LATER));
+    cr_expect(mirror_replica_takes(h->r, h->s, QID) == NULL);
+    cr_expect(eq(u32, (uint32_t)mirror_history_epoch(&h->c->history), 2), "it is as it was");
+    h->cannot_cut = false;
+    take(h->s, MIRROR_JOIN, 3, 4);
+    cr_expect(mirror_replica_takes(h->r, h->s, QID) == h->c);
+    cr_expect(eq(u32, h->cuts, 1));
+    h->cannot_cut = true;
+    h->c->epoch = 5;
+    take(h->s, MIRROR_JOIN, 4, 5);
     mirror_replica_free(&h->r);
 }
 

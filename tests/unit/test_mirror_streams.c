@@ -175,9 +175,10 @@ static void on_copy_starts(void *arg, struct mirror_copy *c, struct mirror_start
         mirror_starts_raise(out, b.next);
 }
 
-static enum mirror_taken on_cut(void *arg, struct mirror_copy *c, const struct mirror_starts *cut)
+static enum mirror_taken on_cut(void *arg, struct mirror_copy *c, const struct mirror_starts *cut,
+                                const struct producers *producers)
 {
-    (void)arg, (void)c;
+    (void)arg, (void)c, (void)producers;
     b.next = mirror_starts_of(cut, 0);
     return MIRROR_TAKEN;
 }
