@@ -15,6 +15,7 @@
 #include "policy.h"
 #include "port.h"
 #include "port_held.h"
+#include "requeue.h"
 #include "storage.h"
 #include "store/segs.h"
 
@@ -177,7 +178,10 @@ void hosted_settle_letters(struct hosted *h)
 
 void hosted_on_letter_published(struct shard *s, uint64_t number, enum dead_fate fate)
 {
-    dead_letters_on_published(s->hosting->letters, number, fate);
+    if (requeue_is_number(number))
+        requeue_on_published(s, number, fate);
+    else
+        dead_letters_on_published(s->hosting->letters, number, fate);
 }
 
 void hosted_letters_go_on(struct shard *s)

@@ -17,6 +17,7 @@
 #include "port.h"
 #include "promise.h"
 #include "remote/remote.h"
+#include "requeue.h"
 #include "store/large.h"
 #include "store/store.h"
 
@@ -56,6 +57,7 @@ void shard_open_journal(struct shard *s, struct journal *journal, struct segs *s
 
 void shard_close_journal(struct shard *s)
 {
+    requeues_end(s);
     ledger_write_marks(s->ledger);
     ledger_stop(s->ledger);
     mirrored_leads_stop(s);
@@ -82,6 +84,7 @@ void shard_free(struct shard **shard)
     *shard = NULL;
     CHECK(s->connections.count == 0);
     patrol_free(&s->patrol);
+    requeues_free(s);
     returnings_free(&s->returnings);
     hosted_fini(s);
     mirrored_free(&s->mirrored, &s->mirror_links);

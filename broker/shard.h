@@ -32,6 +32,7 @@ struct pager;
 struct patrol;
 struct promises;
 struct remotes;
+struct requeues;
 struct queue;
 struct returnings;
 struct store;
@@ -127,6 +128,7 @@ struct shard {
     struct ledger *ledger;         /* what its queues write into the journal */
     struct promises *promises;     /* what it says when that is durable */
     struct remotes *remotes;       /* other nodes */
+    struct requeues *requeues;     /* from quarantine into queues; NULL: never any */
     unsigned publishing_away;      /* of them, those with a message that is not complete */
     bool publishing_lane;          /* one for mirrored queues is not, see remote_carry.h */
     TAILQ_HEAD(, connection) held; /* publishers that wait for the disk */

@@ -98,6 +98,7 @@ struct ctl *ctl_new(struct broker *b, struct mgmt_http *m, struct err *err)
     c->auth = broker_auth_new(b, c->loop);
     c->started_s = clock_wall_ms() / 1000u;
     LIST_INIT(&c->lists);
+    LIST_INIT(&c->requeues);
     char socket[PATH_MAX];
     if (!open_socket(c, socket, err)) {
         ctl_free(&c);

@@ -14,6 +14,7 @@
 
 struct auth;
 struct ctl_list;
+struct ctl_requeue;
 struct link_hall;
 struct mgmt_http;
 
@@ -26,6 +27,7 @@ struct ctl {
     struct link_hall *hall;      /* of those who come to the cluster port */
     LIST_HEAD(, ctl_list) lists; /* being read, see ctl_list.c */
     unsigned list_count;
+    LIST_HEAD(, ctl_requeue) requeues; /* under way, see ctl_requeue.c */
     uint64_t last_list;
     uint64_t started_s; /* since 1970 */
     char run_file[PATH_MAX];
@@ -61,6 +63,7 @@ typedef void (*ctl_fn)(struct ctl *c, struct http_request *r, json_t *args);
     X(delete_user)                                                                                 \
     X(delete_vhost)                                                                                \
     X(drain)                                                                                       \
+    X(drop_quarantined)                                                                            \
     X(environment)                                                                                 \
     X(force_promote)                                                                               \
     X(force_reset)                                                                                 \
@@ -73,6 +76,7 @@ typedef void (*ctl_fn)(struct ctl *c, struct http_request *r, json_t *args);
     X(list_parameters)                                                                             \
     X(list_permissions)                                                                            \
     X(list_policies)                                                                               \
+    X(list_quarantined)                                                                            \
     X(list_topic_permissions)                                                                      \
     X(list_user_limits)                                                                            \
     X(list_user_permissions)                                                                       \
@@ -85,6 +89,7 @@ typedef void (*ctl_fn)(struct ctl *c, struct http_request *r, json_t *args);
     X(ping)                                                                                        \
     X(purge_queue)                                                                                 \
     X(rebalance)                                                                                   \
+    X(requeue_quarantined)                                                                         \
     X(reset)                                                                                       \
     X(resume_listeners)                                                                            \
     X(revive)                                                                                      \

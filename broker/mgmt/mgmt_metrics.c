@@ -12,7 +12,9 @@
 #include "mgmt/mgmt_inner.h"
 #include "mgmt/mgmt_links.h"
 #include "mgmt/mgmt_store.h"
+#include "quarantined.h"
 #include "stats/stats_text.h"
+#include "storage.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -117,6 +119,16 @@
       "Copies of publishes that were sent again, to the next master of their queue.")              \
     X(EXPIRED, warren_publishes_given_up_total, COUNTER,                                           \
       "Copies of publishes for which no master came in time.")                                     \
+    X(QUARANTINED, warren_quarantine_messages, GAUGE, "Messages in quarantine on this node.")      \
+    X(QUARANTINE_BYTES, warren_quarantine_bytes, GAUGE, "Octets that they take on its disk.")      \
+    X(QUARANTINE_ADDED, warren_quarantine_added_total, COUNTER,                                    \
+      "Messages put into quarantine: taken as a master, and not there at its successor.")          \
+    X(QUARANTINE_REQUEUED, warren_quarantine_requeued_total, COUNTER, "Of them, put back.")        \
+    X(QUARANTINE_DROPPED, warren_quarantine_dropped_total, COUNTER, "Of them, dropped on demand.") \
+    X(QUARANTINE_OVERFLOW, warren_quarantine_overflow_total, COUNTER,                              \
+      "Of them, dropped because the quarantine was full.")                                         \
+    X(QUARANTINE_FAILURES, warren_quarantine_failures_total, COUNTER,                              \
+      "Times that messages could not be put into quarantine: their queue keeps them.")             \
     X(ACCEPTED, warren_sockets_accepted_total, COUNTER, "Sockets accepted for AMQP.")              \
     X(IN_BYTES, warren_ended_connections_received_bytes_total, COUNTER,                            \
       "Octets received on sockets that have ended.")                                               \
@@ -279,6 +291,19 @@ static void add_clients(struct stats_view *v, const struct mgmt_http *m,
     add_logins(v, "http", m->logins, m->logins_refused);
 }
 
+static void add_quarantine(struct stats_view *v, const struct broker *b)
+{
+    struct quarantined_stats q;
+    quarantined_stats(storage_quarantine(broker_storage(b)), &q);
+    add(v, FAMILY_QUARANTINED, q.messages);
+    add(v, FAMILY_QUARANTINE_BYTES, q.bytes);
+    add(v, FAMILY_QUARANTINE_ADDED, q.added);
+    add(v, FAMILY_QUARANTINE_REQUEUED, q.requeued);
+    add(v, FAMILY_QUARANTINE_DROPPED, q.dropped);
+    add(v, FAMILY_QUARANTINE_OVERFLOW, q.overflow);
+    add(v, FAMILY_QUARANTINE_FAILURES, q.failures);
+}
+
 static void add_messages(struct stats_view *v, const struct mgmt_counts *c)
 {
     add_global(v, FAMILY_RECEIVED, false, c->published);
@@ -417,6 +442,7 @@ static void put_all(struct mgmt_http *m, const struct mgmt_totals *totals, bool 
     struct stats_view *v = stats_view_new(s);
     if (has_store)
         add_store(v, &store);
+    add_quarantine(v, m->broker);
     add_identity(v, m);
     add_process(v, m);
     add_threads(v, m);

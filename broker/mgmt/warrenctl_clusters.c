@@ -127,13 +127,6 @@ static int stop_cluster(struct warrenctl *w)
 
 /* ---- queues among nodes ---- */
 
-/* The queue's node, or what to exit with. */
-static int find_queue(struct warrenctl *w)
-{
-    return warrenctl_do(w, "find_queue",
-                        json_pack("{s:s, s:s}", "vhost", w->vhost, "queue", w->args[0]));
-}
-
 static int sync_queue(struct warrenctl *w)
 {
     warrenctl_banner(w, "Synchronising queue '%s' in vhost '%s' ...", w->args[0], w->vhost);
@@ -212,27 +205,6 @@ static int force_promote(struct warrenctl *w)
     return warrenctl_do(w, "force_promote", queue_and_node(w));
 }
 
-static int list_quarantined(struct warrenctl *w)
-{
-    static const char *const columns[] = { "id", "messages", "reason" };
-    int status = w->arg_count != 0 ? find_queue(w) : EX_OK;
-    if (status != EX_OK)
-        return status;
-    struct warrenctl_rows rows;
-    warrenctl_rows_begin(&rows, w, columns, ARRAY_COUNT(columns), false);
-    warrenctl_rows_end(&rows);
-    return EX_OK;
-}
-
-static int quarantined(struct warrenctl *w)
-{
-    int status = find_queue(w);
-    if (status != EX_OK || w->arg_count == 1)
-        return status;
-    return warrenctl_fail(w, EX_DATAERR, "%s: nothing of queue '%s' is in quarantine", w->args[1],
-                          w->args[0]);
-}
-
 static const struct warrenctl_command rows[] = {
     { .name = "cancel_sync_queue",
       .group = WARRENCTL_REPLICATION,
@@ -256,13 +228,6 @@ static const struct warrenctl_command rows[] = {
       .usage = "<node> ...",
       .help = "The old form of join_cluster, which names all nodes",
       .run = cluster },
-    { .name = "drop_quarantined",
-      .group = WARRENCTL_REPLICATION,
-      .least = 1,
-      .most = -1,
-      .usage = "[--vhost <vhost>] <queue> [<id> ...]",
-      .help = "Drops what a queue has in quarantine",
-      .run = quarantined },
     { .name = "force_boot",
       .group = WARRENCTL_CLUSTER,
       .usage = "",
@@ -290,12 +255,6 @@ static const struct warrenctl_command rows[] = {
       .help = "Makes the node a member of the cluster that another node belongs to",
       .options = { "disc", "ram" },
       .run = join_cluster },
-    { .name = "list_quarantined",
-      .group = WARRENCTL_REPLICATION,
-      .most = 1,
-      .usage = "[--vhost <vhost>] [<queue>]",
-      .help = "Lists what queues have in quarantine",
-      .run = list_quarantined },
     { .name = "move_master",
       .group = WARRENCTL_REPLICATION,
       .least = 2,
@@ -316,13 +275,6 @@ static const struct warrenctl_command rows[] = {
       .usage = "<oldnode1> <newnode1> [oldnode2] [newnode2] ...",
       .help = "Changes names of nodes in what the node has stored",
       .run = rename_cluster_node },
-    { .name = "requeue_quarantined",
-      .group = WARRENCTL_REPLICATION,
-      .least = 1,
-      .most = -1,
-      .usage = "[--vhost <vhost>] <queue> [<id> ...]",
-      .help = "Puts back what a queue has in quarantine",
-      .run = quarantined },
     { .name = "stop_cluster",
       .group = WARRENCTL_CLUSTER,
       .usage = "",

@@ -3,17 +3,9 @@
 #include <string.h>
 
 const struct warrenctl_table *const warrenctl_ctl_tables[] = {
-    &warrenctl_checks,
-    &warrenctl_clusters,
-    &warrenctl_definitions,
-    &warrenctl_helps,
-    &warrenctl_lists,
-    &warrenctl_nodes,
-    &warrenctl_operations,
-    &warrenctl_policies,
-    &warrenctl_users,
-    &warrenctl_vhosts,
-    NULL,
+    &warrenctl_checks,     &warrenctl_clusters, &warrenctl_definitions, &warrenctl_helps,
+    &warrenctl_lists,      &warrenctl_nodes,    &warrenctl_operations,  &warrenctl_policies,
+    &warrenctl_quarantine, &warrenctl_users,    &warrenctl_vhosts,      NULL,
 };
 
 const struct warrenctl_table *const warrenctl_plugins_tables[] = {

@@ -69,7 +69,7 @@ struct warrenctl_table {
 /* Each in the file of its name. */
 extern const struct warrenctl_table warrenctl_checks, warrenctl_clusters, warrenctl_definitions,
     warrenctl_helps, warrenctl_lists, warrenctl_nodes, warrenctl_operations, warrenctl_plugins,
-    warrenctl_policies, warrenctl_users, warrenctl_vhosts;
+    warrenctl_policies, warrenctl_quarantine, warrenctl_users, warrenctl_vhosts;
 
 /* What a program has: tables up to a NULL. */
 extern const struct warrenctl_table *const warrenctl_ctl_tables[];

@@ -59,11 +59,14 @@ static enum lane_found find(void *arg, uint64_t qid, struct lane_place *out)
 }
 
 static enum port_published send(void *arg, const struct lane_place *to, uint64_t qid,
-                                struct message *m, uint64_t payer, uint64_t ticket, uint64_t seq)
+                                struct message *m, uint64_t payer, uint64_t ticket,
+                                const struct lane_number *as)
 {
     struct remote_carry *c = arg;
     struct shard *s = c->shard;
-    struct port_origin origin = { .pid = c->pid, .seq = seq, .epoch = to->epoch };
+    struct port_origin origin = { .pid = as->pid != 0 ? as->pid : c->pid,
+                                  .seq = as->seq,
+                                  .epoch = to->epoch };
     const struct meta_queue *q = meta_queue_get(broker_meta(s->broker), qid);
     if (q == NULL)
         return PORT_TAKEN; /* it is gone, and has no need of it */
@@ -203,6 +206,15 @@ void remote_carry_publish(struct shard *s, const struct meta_queue *to, struct m
     struct remote_carry *c = s->remotes->carry;
     remote_lane_publish(need_lane(c), to->qid, m, from, number, now_ms(c));
     s->publishing_lane = true;
+}
+
+void remote_carry_requeue(struct shard *s, const struct meta_queue *to, struct message **m,
+                          uint64_t number, const struct lane_number *as)
+{
+    static const struct port_channel_ref nobody;
+    struct remote_carry *c = s->remotes->carry;
+    remote_lane_publish_as(need_lane(c), to->qid, m, &nobody, number, as, now_ms(c));
+    remote_carry_published(s);
 }
 
 void remote_carry_published(struct shard *s)

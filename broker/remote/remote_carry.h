@@ -30,6 +30,13 @@ void remote_carry_publish(struct shard *s, const struct meta_queue *to, struct m
                           const struct port_channel_ref *from, uint64_t number);
 void remote_carry_published(struct shard *s);
 
+/* A message that a producer had published to this queue under that number, and that was in
+ * quarantine since: once more, whether the queue has mirrors or not. The answer is a letter's of
+ * this number. Takes the reference; it is published when this returns. */
+struct lane_number;
+void remote_carry_requeue(struct shard *s, const struct meta_queue *to, struct message **m,
+                          uint64_t number, const struct lane_number *as);
+
 /* A request of a channel here came back: is it to be asked again? Then that is done. */
 MUST_CHECK bool remote_carry_wants(const struct shard *s, const struct port_request *r);
 void remote_carry_ask(struct shard *s, struct port_request **r);

@@ -13,7 +13,7 @@ TAILQ_HEAD(lane_copies, lane_copy);
 
 /* A message, for one queue that is mirrored or for several. */
 struct lane_item {
-    uint64_t seq;
+    struct lane_number as;
     struct message *message; /* NULL: all copies are answered, a ticket is still out */
     struct port_channel_ref from;
     uint64_t number; /* 0: nobody waits */
@@ -42,7 +42,7 @@ struct lane_queue {
     bool is_turned_away;       /* by that place: nothing more before another epoch */
     uint64_t since_ms;         /* it stands */
     uint64_t octets, count;    /* of copies */
-    struct lane_copies copies; /* by rising seq */
+    struct lane_copies copies; /* in the order in which they were published */
     TAILQ_ENTRY(lane_queue) standing_entry;
 };
 
@@ -292,11 +292,11 @@ static void send_copy(struct remote_lane *l, struct lane_copy *c, struct lane_ti
                       uint64_t payer)
 {
     struct lane_queue *q = c->queue;
-    uint64_t seq = c->item->seq;
+    struct lane_number as = c->item->as;
     if (MUTATION(LANE_NEW_NUMBER) && payer == 0)
-        seq = ++l->last_seq;
+        as.seq = ++l->last_seq;
     c->ticket = t->number;
-    switch (l->ops->send(l->arg, &q->place, q->qid, c->item->message, payer, t->number, seq)) {
+    switch (l->ops->send(l->arg, &q->place, q->qid, c->item->message, payer, t->number, &as)) {
     case PORT_TAKEN:
         break;
     case PORT_REFUSED:
@@ -431,7 +431,7 @@ static struct lane_item *new_item(struct remote_lane *l, struct message **m,
                                   const struct port_channel_ref *from, uint64_t number)
 {
     struct lane_item *item = mem_zalloc(sizeof *item);
-    item->seq = ++l->last_seq;
+    item->as.seq = ++l->last_seq;
     item->message = *m;
     *m = NULL;
     item->octets = message_cost_bytes(item->message);
@@ -463,6 +463,15 @@ void remote_lane_publish(struct remote_lane *l, uint64_t qid, struct message **m
     TAILQ_INSERT_TAIL(&l->item->all, c, item_entry);
     l->item->copies++;
     count_copy(l, c->queue, l->item->octets);
+}
+
+void remote_lane_publish_as(struct remote_lane *l, uint64_t qid, struct message **m,
+                            const struct port_channel_ref *from, uint64_t number,
+                            const struct lane_number *as, uint64_t now_ms)
+{
+    CHECK(l->item == NULL && as->pid != 0);
+    remote_lane_publish(l, qid, m, from, number, now_ms);
+    l->item->as = *as;
 }
 
 static bool is_due(const struct lane_copy *c)

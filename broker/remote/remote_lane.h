@@ -54,13 +54,20 @@ enum lane_found {
     LANE_GONE,    /* it was deleted */
 };
 
+/* What a message is told from others by. */
+struct lane_number {
+    uint64_t pid;
+    uint64_t seq;
+};
+
 struct lane_ops {
     enum lane_found (*find)(void *arg, uint64_t qid, struct lane_place *out);
     /* Hand one copy on, whose message is borrowed; calls for one ticket follow each other, and then
      * comes `sent`. PORT_LATER: remote_lane_on_published or _on_durable tells. `payer`: the
-     * connection that is relieved when it is taken; 0: none. */
+     * connection that is relieved when it is taken; 0: none. A pid of 0: the lane's own. */
     enum port_published (*send)(void *arg, const struct lane_place *to, uint64_t qid,
-                                struct message *m, uint64_t payer, uint64_t ticket, uint64_t seq);
+                                struct message *m, uint64_t payer, uint64_t ticket,
+                                const struct lane_number *as);
     /* True: those that took it at once are to be waited for, together. */
     bool (*sent)(void *arg, uint16_t node, uint64_t ticket);
     /* How much has been said to that node, and: has it read what was said up to there? */
@@ -114,6 +121,11 @@ void remote_lane_free(struct remote_lane **l);
 void remote_lane_publish(struct remote_lane *l, uint64_t qid, struct message **m,
                          const struct port_channel_ref *from, uint64_t number, uint64_t now_ms);
 void remote_lane_published(struct remote_lane *l);
+
+/* The same of one that another producer published before, under this number. */
+void remote_lane_publish_as(struct remote_lane *l, uint64_t qid, struct message **m,
+                            const struct port_channel_ref *from, uint64_t number,
+                            const struct lane_number *as, uint64_t now_ms);
 
 /* A message is being published, and remote_lane_published not called yet. */
 static inline bool remote_lane_is_publishing(const struct remote_lane *l)

@@ -533,8 +533,13 @@ class Operations(CtlCase):
 
     def test_nothing_is_in_quarantine(self):
         self.assertEqual(self.said("-q", "list_quarantined"), "")
-        out = self.ctl("list_quarantined", "nosuch", code=EX_UNAVAILABLE)
+        self.assertEqual(self.said("-q", "list_quarantined", "nosuch"), "")
+        self.assertEqual(self.said("drop_quarantined", "nosuch").splitlines()[-1],
+                         "0 messages were dropped")
+        out = self.ctl("requeue_quarantined", "nosuch", code=EX_UNAVAILABLE)
         self.assertIn("not_found", out.stderr)
+        out = self.ctl("drop_quarantined", "nosuch", "seven", code=65)
+        self.assertIn("NODE-NUMBER", out.stderr)
 
     def test_report_and_environment(self):
         out = self.said("report")

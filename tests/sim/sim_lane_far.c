@@ -403,9 +403,12 @@ static enum lane_found find(void *arg, uint64_t qid, struct lane_place *out)
 }
 
 static enum port_published send(void *arg, const struct lane_place *to, uint64_t qid,
-                                struct message *m, uint64_t payer, uint64_t ticket, uint64_t seq)
+                                struct message *m, uint64_t payer, uint64_t ticket,
+                                const struct lane_number *as)
 {
     struct lane_world *w = arg;
+    uint64_t seq = as->seq;
+    CHECK(as->pid == 0); /* all are the lane's own */
     unsigned q = (unsigned)(qid - LANE_QID), id = sim_lane_id(m);
     struct lane_session *s = need_session(w, to->node);
     w->out->messages++;

@@ -19,6 +19,7 @@ struct lane_world {
     uint64_t tickets[512];
     unsigned ticket_count;
     uint64_t payer;
+    uint64_t pid; /* of what was sent last */
     uint64_t said, read;
     uint64_t relieved;
     uint64_t dropped;
@@ -46,11 +47,14 @@ static enum lane_found find(void *arg, uint64_t qid, struct lane_place *out)
 }
 
 static enum port_published send(void *arg, const struct lane_place *to, uint64_t qid,
-                                struct message *m, uint64_t payer, uint64_t ticket, uint64_t seq)
+                                struct message *m, uint64_t payer, uint64_t ticket,
+                                const struct lane_number *as)
 {
     struct lane_world *w = arg;
+    uint64_t seq = as->seq;
     char line[96];
     (void)m;
+    w->pid = as->pid;
     if (qid == QID)
         snprintf(line, sizeof line, "%u@%u/%u", (unsigned)seq, to->node, (unsigned)to->epoch);
     else
@@ -170,6 +174,25 @@ Test(remote_lane, what_is_confirmed_is_kept_no_longer)
     is(w, "", "y1 y2");
     cr_expect(eq(u64, w->dropped, 2));
     cr_expect(eq(u64, w->lane->shares[LANE_FLOWS].count, 0));
+    close_world(w);
+}
+
+Test(remote_lane, one_that_was_published_before_keeps_its_number)
+{
+    struct lane_world *w = open_world();
+    struct message *m = message(10);
+    publish(w, 1);
+    cr_expect(eq(u64, w->pid, 0));
+    remote_lane_publish_as(w->lane, QID, &m, &me, 2, &(struct lane_number){ 77, 5 }, w->now);
+    remote_lane_published(w->lane);
+    cr_expect(eq(u64, w->pid, 77));
+    publish(w, 3);
+    is(w, "1@2/10 5@2/10 3@2/10", "");
+    cr_expect(eq(u64, w->pid, 0));
+    remote_lane_on_lost(w->lane, 2);
+    w->place[0] = (struct lane_place){ .node = 3, .epoch = 20 };
+    remote_lane_look(w->lane, w->now);
+    is(w, "1@3/20 5@3/20 3@3/20", "");
     close_world(w);
 }
 
