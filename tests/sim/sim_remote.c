@@ -270,6 +270,17 @@ void remote_carry_published(struct shard *s)
     NEVER;
 }
 
+void remote_carry_requeue(struct shard *s, const struct meta_queue *to, struct message **m,
+                          uint64_t number, const struct lane_number *as)
+{
+    (void)s;
+    (void)to;
+    (void)m;
+    (void)number;
+    (void)as;
+    NEVER;
+}
+
 bool remote_carry_wants(const struct shard *s, const struct port_request *r)
 {
     (void)s;
