@@ -376,6 +376,8 @@ static const struct {
     [META_NODE_DOWN] = { false, meta_node_check, meta_node_change },
     [META_NODE_STOPPED] = { false, meta_node_check, meta_node_change },
     [META_NODE_DRAIN] = { false, meta_node_check, meta_node_change },
+    [META_NODE_UNWELL] = { false, meta_node_check, meta_node_change },
+    [META_NODE_WELL] = { false, meta_node_check, meta_node_change },
     [META_NODE_TYPE] = { false, meta_node_check, meta_node_change },
     [META_KEPT_NODE] = { false, meta_kept_check, meta_kept_change },
     [META_KEPT_ORIGIN] = { false, meta_kept_check, meta_kept_change },

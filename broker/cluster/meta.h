@@ -299,6 +299,8 @@ enum meta_op {
     META_NODE_DOWN,
     META_NODE_STOPPED,
     META_NODE_DRAIN,
+    META_NODE_UNWELL,
+    META_NODE_WELL,
     META_NODE_TYPE,
     META_KEPT_NODE, /* these are for meta_replay alone: what a snapshot says of the whole state */
     META_KEPT_ORIGIN,
@@ -375,7 +377,7 @@ struct meta_cmd {
         } parameter;
         struct {
             uint16_t node;            /* but for ADD */
-            uint32_t inc;             /* UP, DOWN, STOPPED, DRAIN */
+            uint32_t inc;             /* UP, DOWN, STOPPED, DRAIN, UNWELL, WELL */
             enum meta_node_type type; /* ADD, TYPE */
             uint64_t place;           /* ADD */
             struct slice cluster_address, amqp_address, management_address; /* ADD, UP; short */

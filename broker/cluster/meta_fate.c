@@ -155,11 +155,40 @@ static uint8_t of_thaw(const struct meta *m, struct meta_record *r)
     return how;
 }
 
-static bool has_heir(const struct meta_version *v, const struct meta_record *r)
+/* Is another one in sync that is there to stay, and well? */
+static bool has_heir(const struct meta_version *v, const struct meta_record *r, uint16_t node)
 {
-    for (unsigned i = 1; i < r->count; i++) {
+    for (unsigned i = 0; i < r->count; i++) {
         const struct meta_node *n = meta_node_get(v, r->replicas[i].node);
-        if (r->replicas[i].inc != 0 && n != NULL && n->state == META_NODE_IS_UP)
+        if (r->replicas[i].node != node && r->replicas[i].inc != 0 && n != NULL &&
+            n->state == META_NODE_IS_UP)
+            return true;
+    }
+    return false;
+}
+
+/* Who is slower than the others is waited for no longer, as long as one of them can go on. */
+static uint8_t of_unwell(const struct meta *m, struct meta_record *r, const struct meta_fate *f)
+{
+    unsigned i;
+    if (!has_node(r, f->node, &i) || r->replicas[i].inc == 0)
+        return 0;
+    if (!has_heir(&m->draft, r, f->node) && !MUTATION(META_UNWELL_ANYHOW))
+        return 0;
+    return is_alone(r) ? 0 : meta_record_leave(&m->draft, r, i, m->draft.index);
+}
+
+bool meta_unwell_is_due(const struct meta_version *v, const struct meta_node *n)
+{
+    struct pmap_iter it;
+    pmap_iter(&it, &v->cohorts);
+    if (n->state != META_NODE_IS_UNWELL)
+        return false;
+    for (const struct meta_cohort *c; (c = pmap_next(&it)) != NULL;) {
+        struct meta_record r;
+        unsigned i;
+        meta_record_of_cohort(c, &r);
+        if (has_node(&r, n->node, &i) && r.replicas[i].inc != 0 && has_heir(v, &r, n->node))
             return true;
     }
     return false;
@@ -172,7 +201,8 @@ bool meta_placed_may_move(const struct meta_version *v, uint16_t node)
     for (const struct meta_cohort *c; (c = pmap_next(&it)) != NULL;) {
         struct meta_record r;
         meta_record_of_cohort(c, &r);
-        if (r.replicas[0].node == node && (r.flags & META_RECORD_DAMAGED) == 0 && has_heir(v, &r))
+        if (r.replicas[0].node == node && (r.flags & META_RECORD_DAMAGED) == 0 &&
+            has_heir(v, &r, node))
             return true;
     }
     return false;
@@ -206,6 +236,8 @@ static uint8_t judge(const struct meta *m, struct meta_record *r, const struct m
         return of_removed(m, r, f);
     case META_FATE_LAGS:
         return of_lagging(m, r, f);
+    case META_FATE_UNWELL:
+        return of_unwell(m, r, f);
     case META_FATE_THAW:
         return of_thaw(m, r);
     }

@@ -157,7 +157,7 @@ static bool is_gone(const struct meta_mirror_view *view, const struct meta_mirro
                     uint16_t node)
 {
     const struct meta_node *n = meta_node_get(view->version, node);
-    return n == NULL || (!meta_node_is_serving(n) && view->is_gone != NULL &&
+    return n == NULL || (!meta_node_is_fit(n) && view->is_gone != NULL &&
                          view->is_gone(view->arg, node, rule->replace_after_ms));
 }
 

@@ -84,6 +84,11 @@ const struct meta_node *meta_node_find(const struct meta_version *v, struct slic
 
 bool meta_node_is_serving(const struct meta_node *n)
 {
+    return meta_node_is_fit(n) || n->state == META_NODE_IS_UNWELL;
+}
+
+bool meta_node_is_fit(const struct meta_node *n)
+{
     return n->state == META_NODE_IS_UP || n->state == META_NODE_IS_DRAINING;
 }
 
@@ -202,9 +207,14 @@ static enum meta_verdict known_check(const struct meta_version *v, const struct 
     if (cmd->op == META_NODE_STOPPED)
         return change_if(same && n->state != META_NODE_IS_STOPPED);
     if (cmd->op == META_NODE_DRAIN)
-        return change_if(same && n->state == META_NODE_IS_UP);
+        return change_if(same && (n->state == META_NODE_IS_UP || n->state == META_NODE_IS_UNWELL));
+    if (cmd->op == META_NODE_UNWELL)
+        return change_if(same && (n->state == META_NODE_IS_UP || meta_unwell_is_due(v, n)));
+    if (cmd->op == META_NODE_WELL)
+        return change_if(same && n->state == META_NODE_IS_UNWELL);
     CHECK(cmd->op == META_NODE_UP);
-    return change_if(is_new || (same && (n->state != META_NODE_IS_UP || says_anew(n, cmd))));
+    bool is_up = n->state == META_NODE_IS_UP || n->state == META_NODE_IS_UNWELL;
+    return change_if(is_new || (same && (!is_up || says_anew(n, cmd))));
 }
 
 enum meta_verdict meta_node_check(const struct meta_version *v, const struct meta_vhost *none,
@@ -429,15 +439,22 @@ static void change_known(struct meta *m, const struct meta_node *before, const s
         n.type = cmd->node.type;
     } else if (cmd->op == META_NODE_DRAIN) {
         n.state = META_NODE_IS_DRAINING;
+    } else if (cmd->op == META_NODE_UNWELL) {
+        n.state = META_NODE_IS_UNWELL;
+        meta_fate(m, &(struct meta_fate){ .kind = META_FATE_UNWELL, .node = n.node }, out);
+    } else if (cmd->op == META_NODE_WELL) {
+        n.state = META_NODE_IS_UP;
     } else if (cmd->op == META_NODE_DOWN) {
         go_down(m, &n, META_NODE_IS_DOWN, out);
     } else if (cmd->op == META_NODE_STOPPED) {
         go_down(m, &n, META_NODE_IS_STOPPED, out);
     } else {
         CHECK(cmd->op == META_NODE_UP);
-        if (cmd->node.inc != n.inc)
+        bool is_new = cmd->node.inc != n.inc;
+        if (is_new)
             start_anew(m, &n, cmd, out);
-        n.state = META_NODE_IS_UP;
+        if (is_new || n.state != META_NODE_IS_UNWELL)
+            n.state = META_NODE_IS_UP; /* who is unwell does not say when that is over */
         n.mirrors = cmd->node.mirrors;
         take_addresses(&n, cmd);
     }

@@ -3,12 +3,17 @@
  *
  *            UP                DRAIN
  *   DOWN ----------->  UP ----------------> DRAINING     From each of them DOWN leads to DOWN, and
- *             STOPPED  ^  <----------------              STOPPED to STOPPED; UP leads to UP from
- *                |     |          UP                     each.
- *                +-----+
- *                   UP
+ *             STOPPED  ^  <----------------    ^         STOPPED to STOPPED; UP leads to UP from
+ *                |     |          UP           | DRAIN   each that is not UNWELL, which only
+ *                +-----+                       |         another incarnation ends otherwise.
+ *                   UP          UNWELL         |
+ *                      UP ------------------> UNWELL
+ *                         <------------------
+ *                                WELL
  *
- * Queues are declared on nodes that are up; those of a node that is draining are still served. What
+ * Queues are declared on nodes that are up; those of a node that is draining are still served, and
+ * so are those of one that is unwell, though it does not keep up: its disk stalls, say. It is in
+ * sync for nothing, and the master of nothing, for which a node that is up is in sync too. What
  * a node alone had that does not last goes when it is DOWN or STOPPED, and at the latest when it
  * comes back with another incarnation. Durable queues of its own stay its own and wait for it: that
  * they are down is told by its state and noted at none of them. What becomes of queues that are
@@ -16,8 +21,8 @@
  *
  * A node comes into being DOWN, by NODE_ADD, and its number is never given again. NODE_UP brings
  * its incarnation: a lower one than the last is ignored; the same one is up again, and nothing else
- * changes; a higher one is a process that has started since. NODE_DOWN, NODE_STOPPED and NODE_DRAIN
- * of another incarnation than the last are ignored.
+ * changes; a higher one is a process that has started since. NODE_DOWN, NODE_STOPPED, NODE_DRAIN,
+ * NODE_UNWELL and NODE_WELL of another incarnation than the last are ignored.
  *
  * Exchanges that are not durable live as long as some node is up: they go when a node comes up with
  * a new incarnation while no other is up. (That one is taken for up which has not been seen down:
@@ -63,7 +68,8 @@ enum meta_node_type {
     X(IS_DOWN, "down")                                                                             \
     X(IS_UP, "up")                                                                                 \
     X(IS_DRAINING, "draining")                                                                     \
-    X(IS_STOPPED, "stopped")
+    X(IS_STOPPED, "stopped")                                                                       \
+    X(IS_UNWELL, "unwell")
 
 enum meta_node_state {
 #define X(name, text) META_NODE_##name,
@@ -71,7 +77,7 @@ enum meta_node_state {
 #undef X
 };
 
-#define META_NODE_STATE_COUNT 4u
+#define META_NODE_STATE_COUNT 5u
 
 const char *meta_node_type_name(enum meta_node_type type);
 const char *meta_node_state_name(enum meta_node_state state);
@@ -103,8 +109,11 @@ const struct meta_node *meta_node_find(const struct meta_version *v, struct slic
 size_t meta_node_count(const struct meta_version *v);
 const struct meta_node *meta_node_at(const struct meta_version *v, size_t index);
 
-/* Up or draining. */
+/* Up, draining or unwell. */
 bool meta_node_is_serving(const struct meta_node *n);
+
+/* The same, and not unwell: it may be in sync. */
+bool meta_node_is_fit(const struct meta_node *n);
 
 /* Queues that it is the master of. */
 uint64_t meta_node_queue_count(const struct meta_version *v, uint16_t node);

@@ -160,6 +160,8 @@ uint16_t meta_place(const struct meta *m, const struct meta_queue *q)
     gather(&m->draft, META_NODE_IS_UP, &c);
     if (c.count == 0)
         gather(&m->draft, META_NODE_IS_DRAINING, &c);
+    if (c.count == 0)
+        gather(&m->draft, META_NODE_IS_UNWELL, &c);
     CHECK(c.count != 0); /* see meta_place_check */
     keep_named(&m->draft, q, &c);
     return choose(m, q, &c)->node;

@@ -25,6 +25,8 @@
  *                  member that is up is, else the eldest. A sole member stays; what does not last
  *                  goes with it. NODE_UP gives a sole member a new epoch: no process acts on in
  *                  an epoch that was given to an earlier one.
+ *   NODE_UNWELL    the node does not keep up with the others: it is out of every in-sync set that
+ * has a member which is up, and gives its masters to one; until it is well it comes into none.
  *   NODE_DAMAGED   the node that is up has found that it lost something it had acknowledged: of
  * some queues, or it cannot tell of which. A queue without a record of its own is as it is there:
  * nobody has more of it. CLUSTER_FREEZE until CLUSTER_THAW nodes that stop in an orderly way stay
@@ -118,6 +120,11 @@ bool meta_placed_may_move(const struct meta_version *v, uint16_t node);
 /* Does a queue count a node as in sync that is not up, while another one is? So it is after nodes
  * have stopped together; CLUSTER_THAW strikes them. Looks at all cohorts. */
 bool meta_thaw_is_due(const struct meta_version *v);
+
+/* Of a node that is unwell: has it become one that others could go on without? NODE_UNWELL takes it
+ * out again. */
+struct meta_node;
+bool meta_unwell_is_due(const struct meta_version *v, const struct meta_node *n);
 
 /* Queues that the node is a mirror of; and those of them that it is in sync for. */
 uint64_t meta_node_mirror_count(const struct meta_version *v, uint16_t node);

@@ -7,6 +7,12 @@
 
 #define CONFLICT 409u
 
+static bool is_fit(const struct meta_version *v, uint16_t node)
+{
+    const struct meta_node *n = meta_node_get(v, node);
+    return n != NULL && meta_node_is_fit(n);
+}
+
 static bool is_serving(const struct meta_version *v, uint16_t node)
 {
     const struct meta_node *n = meta_node_get(v, node);
@@ -101,7 +107,9 @@ static bool may_add(const struct meta_version *v, const struct meta_placement *p
     bool is_it = n != NULL && (n->inc == item->inc || MUTATION(META_ADD_ANY_INC)) && item->inc != 0;
     bool is_led = p->state != META_PLACED_DAMAGED &&
                   (is_serving(v, p->master) || MUTATION(META_ADD_WITHOUT_MASTER));
-    return i >= 0 && r->replicas[i].inc == 0 && is_it && meta_node_is_serving(n) && is_led;
+    bool is_fit =
+        is_it && (meta_node_is_fit(n) || (meta_node_is_serving(n) && MUTATION(META_ADD_UNWELL)));
+    return i >= 0 && r->replicas[i].inc == 0 && is_fit && is_led;
 }
 
 /* What becomes of the record, which is as it was if the item is refused: then only ver rises. */
@@ -148,7 +156,7 @@ static void move_item(struct meta *m, const struct meta_move_item *item, struct 
     int i = meta_record_find(&r, item->node);
     bool is_member = i > 0 && (r.replicas[i].inc != 0 || MUTATION(META_MOVE_TO_OUTSIDER));
     if (!is_member || (p.epoch != item->epoch && !MUTATION(META_MOVE_OLD_EPOCH)) ||
-        !is_serving(&m->draft, item->node) || p.state == META_PLACED_DAMAGED)
+        !is_fit(&m->draft, item->node) || p.state == META_PLACED_DAMAGED)
         return;
     if (r.replicas[i].inc == 0)
         r.replicas[i] = (struct meta_replica){ .inc = 1, .node = item->node };

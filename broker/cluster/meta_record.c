@@ -74,18 +74,26 @@ static bool is_up(const struct meta_version *v, uint16_t node)
     return n != NULL && meta_node_is_serving(n);
 }
 
+static bool is_fit(const struct meta_version *v, uint16_t node)
+{
+    const struct meta_node *n = meta_node_get(v, node);
+    return n != NULL && meta_node_is_fit(n);
+}
+
 int meta_record_heir(const struct meta_version *v, const struct meta_record *r)
 {
-    int eldest = -1;
+    int eldest = -1, unwell = -1;
     for (unsigned i = 0; i < r->count; i++) {
         if (r->replicas[i].inc == 0 && !MUTATION(META_PROMOTES_OUTSIDER))
             continue;
-        if (is_up(v, r->replicas[i].node) && !MUTATION(META_HEIR_ANYHOW))
+        if (is_fit(v, r->replicas[i].node) && !MUTATION(META_HEIR_ANYHOW))
             return (int)i;
+        if (unwell < 0 && is_up(v, r->replicas[i].node) && !MUTATION(META_HEIR_ANYHOW))
+            unwell = (int)i;
         if (eldest < 0)
             eldest = (int)i;
     }
-    return eldest;
+    return unwell >= 0 ? unwell : eldest;
 }
 
 static bool is_nearer(const struct meta_record *r, unsigned i, int best)

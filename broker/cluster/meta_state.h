@@ -224,8 +224,9 @@ enum meta_fate_kind {
     META_FATE_LOST,    /* the same, and it has lost data */
     META_FATE_DAMAGED, /* the process `inc` finds that data are lost */
     META_FATE_REMOVED,
-    META_FATE_LAGS, /* behind `master` */
-    META_FATE_THAW, /* of no node */
+    META_FATE_LAGS,   /* behind `master` */
+    META_FATE_UNWELL, /* it gives way to whoever is up */
+    META_FATE_THAW,   /* of no node */
 };
 
 struct meta_fate {

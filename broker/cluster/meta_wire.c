@@ -158,6 +158,8 @@ static const struct form {
     [META_NODE_DOWN] = { 31, { { NODE, AT(node.node) }, { INC, AT(node.inc) } } },
     [META_NODE_STOPPED] = { 32, { { NODE, AT(node.node) }, { INC, AT(node.inc) } } },
     [META_NODE_DRAIN] = { 33, { { NODE, AT(node.node) }, { INC, AT(node.inc) } } },
+    [META_NODE_UNWELL] = { 51, { { NODE, AT(node.node) }, { INC, AT(node.inc) } } },
+    [META_NODE_WELL] = { 52, { { NODE, AT(node.node) }, { INC, AT(node.inc) } } },
     [META_NODE_TYPE] = { 34, { { NODE, AT(node.node) }, { TYPE, AT(node.type) } } },
     [META_KEPT_NODE] = { 47,
                          { { NODE, AT(node.node) },

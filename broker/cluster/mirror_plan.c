@@ -110,10 +110,10 @@ static bool takes_more(const struct mirror_plan *p, uint16_t node)
     return joining < MIRROR_PLAN_JOINING;
 }
 
-static bool is_serving(const struct mirror_plan *p, uint16_t node)
+static bool is_fit(const struct mirror_plan *p, uint16_t node)
 {
     const struct meta_node *n = meta_node_get(p->version, node);
-    return n != NULL && meta_node_is_serving(n);
+    return n != NULL && meta_node_is_fit(n);
 }
 
 static bool has_been_down(void *arg, uint16_t node, uint32_t for_ms)
@@ -129,7 +129,7 @@ static void watch_nodes(struct mirror_plan *p)
 {
     size_t kept = 0;
     for (size_t i = 0; i < p->down_count; i++)
-        if (!is_serving(p, p->down[i].node) && meta_node_get(p->version, p->down[i].node) != NULL)
+        if (!is_fit(p, p->down[i].node) && meta_node_get(p->version, p->down[i].node) != NULL)
             p->down[kept++] = p->down[i];
     p->down_count = kept;
     for (size_t i = 0; i < meta_node_count(p->version); i++) {
@@ -137,7 +137,7 @@ static void watch_nodes(struct mirror_plan *p)
         size_t k = 0;
         while (k < p->down_count && p->down[k].node != n->node)
             k++;
-        if (!meta_node_is_serving(n) && k == p->down_count)
+        if (!meta_node_is_fit(n) && k == p->down_count)
             p->down[p->down_count++] = (struct seen_down){ n->node, p->now_ms };
     }
 }
@@ -235,7 +235,7 @@ static bool is_joining(const struct mirror_plan *p, const struct look *l, bool a
 {
     for (unsigned i = 1; i < l->placement.count; i++) {
         const struct meta_replica *r = meta_placement_replica(&l->placement, i);
-        if (r->inc == 0 && is_serving(p, r->node) && (!among_wanted || is_wanted(l, r->node)))
+        if (r->inc == 0 && is_fit(p, r->node) && (!among_wanted || is_wanted(l, r->node)))
             return true;
     }
     return false;

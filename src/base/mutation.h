@@ -104,6 +104,8 @@
     X(META_DAMAGED_SERVES, "serves a queue whose only node has lost data")                         \
     X(META_SOLE_STRUCK, "lets a queue go with the only node that has it")                          \
     X(META_LAG_TAKES_MASTER, "strikes a master that does not keep up with itself")                 \
+    X(META_UNWELL_ANYHOW, "takes a node that is unwell out where nobody else goes on")             \
+    X(META_ADD_UNWELL, "takes a node that is unwell into the in-sync set")                         \
     X(META_MOVE_TO_OUTSIDER, "moves a queue to a node that is not in sync")                        \
     X(META_MOVE_OLD_EPOCH, "moves a queue by the word of who knows an older master")               \
     X(META_SET_OLD_VER, "sets replicas by the word of who has seen older ones")                    \

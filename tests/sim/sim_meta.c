@@ -271,9 +271,10 @@ static void forget_node(struct run *r, struct asker *a)
 /* What a leader says may be old: of an incarnation that was. */
 static void say_of_node(struct run *r, const struct asker *a)
 {
-    static const enum meta_op ops[] = { META_NODE_DOWN,  META_NODE_DOWN,    META_NODE_UP,
-                                        META_NODE_UP,    META_NODE_STOPPED, META_NODE_STOPPED,
-                                        META_NODE_DRAIN, META_NODE_TYPE };
+    static const enum meta_op ops[] = { META_NODE_DOWN,   META_NODE_DOWN,    META_NODE_UP,
+                                        META_NODE_UP,     META_NODE_STOPPED, META_NODE_STOPPED,
+                                        META_NODE_DRAIN,  META_NODE_TYPE,    META_NODE_UNWELL,
+                                        META_NODE_UNWELL, META_NODE_UNWELL,  META_NODE_WELL };
     uint32_t inc = a->inc != 0 && below(r, 4) == 0 ? a->inc - 1 : a->inc;
     struct meta_cmd c = node_command(ops[below(r, ARRAY_COUNT(ops))], a->node, inc);
     c.node.mirrors = c.op == META_NODE_UP ? a->mirrors : 0;
@@ -465,8 +466,10 @@ static bool heal(struct run *r)
         if (a->inc == 0)
             start_node(r, a);
         struct meta_cmd up = node_command(META_NODE_UP, a->node, a->inc);
+        struct meta_cmd well = node_command(META_NODE_WELL, a->node, a->inc);
         up.node.mirrors = a->mirrors;
         say_as_leader(r, &up);
+        say_as_leader(r, &well);
         mw_apply(r->w, mw_first(r->w), UINT64_MAX);
         const struct meta_origin *o = meta_origin_get(mw_shown(r->w), a->node);
         for (uint64_t op = o->op + 1; op <= a->op_count && !mw_is_full(r->w); op++)

@@ -91,8 +91,13 @@ static void out_of_sync(struct mq *q, uint16_t node, uint64_t left)
     q->held[q->count++] = h;
 }
 
-/* The first place was the master's: the eldest comes next who is in sync and up, else who is in
- * sync. */
+static bool is_fit(const struct model_node *n)
+{
+    return n->is_up && !n->is_unwell;
+}
+
+/* The first place was the master's: the eldest comes next who is in sync, up and well, else who is
+ * in sync and up, else who is in sync. */
 static void succeed(const struct model *m, struct mq *q)
 {
     int next = -1;
@@ -101,6 +106,9 @@ static void succeed(const struct model *m, struct mq *q)
             next = (int)i;
     for (unsigned i = q->count; i-- != 0;)
         if (q->held[i].in_sync && m->nodes[q->held[i].node].is_up)
+            next = (int)i;
+    for (unsigned i = q->count; i-- != 0;)
+        if (q->held[i].in_sync && is_fit(&m->nodes[q->held[i].node]))
             next = (int)i;
     CHECK(next >= 0);
     put_first(q, take_out(q, next));
@@ -204,6 +212,20 @@ static void thaw(const struct model *m, struct mq *q)
     }
 }
 
+/* It gives way to whoever is up, well, and there to stay. */
+static void unwell(const struct model *m, struct mq *q, uint16_t node)
+{
+    int at = place_of(q, node);
+    bool other = false;
+    for (unsigned i = 0; i < q->count; i++) {
+        const struct model_node *n = &m->nodes[q->held[i].node];
+        other = other ||
+                (q->held[i].node != node && q->held[i].in_sync && is_fit(n) && !n->is_draining);
+    }
+    if (at >= 0 && q->held[at].in_sync && other)
+        leave(m, q, node, m->index);
+}
+
 static void lag(const struct model *m, struct mq *q, const struct meta_cmd *cmd)
 {
     int at = place_of(q, cmd->pair_lag.mirror);
@@ -229,7 +251,7 @@ static void isr_item(struct model *m, const struct meta_isr_item *it)
     int at = place_of(q, it->node);
     const struct model_node *n = it->node < MODEL_NODES ? &m->nodes[it->node] : NULL;
     changed(m, q, false);
-    if (it->adds && at >= 0 && !q->held[at].in_sync && n->is_up && n->inc == it->inc &&
+    if (it->adds && at >= 0 && !q->held[at].in_sync && is_fit(n) && n->inc == it->inc &&
         m->nodes[q->held[0].node].is_up && !q->damaged) {
         q->held[at] = (struct held){ it->node, true, it->inc, 0 };
     } else if (!it->adds && at > 0 && q->held[at].in_sync) {
@@ -242,7 +264,7 @@ static void move_item(struct model *m, const struct meta_move_item *it)
     struct mq *q = find(m, it->qid);
     int at = q != NULL ? place_of(q, it->node) : -1;
     if (at <= 0 || q->epoch != it->epoch || !q->held[at].in_sync || q->damaged ||
-        !m->nodes[it->node].is_up)
+        !is_fit(&m->nodes[it->node]))
         return;
     put_first(q, take_out(q, at));
     changed(m, q, true);
@@ -343,6 +365,11 @@ static bool concerns(const struct model *m, const struct meta_cmd *cmd)
     return same && n->is_up;
 }
 
+static bool falls_ill(const struct model *m, const struct meta_cmd *cmd)
+{
+    return concerns(m, cmd) && !m->nodes[cmd->node.node].is_draining;
+}
+
 /* Did a node find that it lost something of this queue? */
 static bool is_damaged_by(const struct model *m, const struct mq *q, const struct meta_cmd *cmd)
 {
@@ -374,6 +401,8 @@ void model_follow(struct model *m, const struct model_node *nodes, uint64_t inde
             node_gone(m, q, cmd->node.node, cmd->op == META_NODE_STOPPED);
         else if (cmd->op == META_NODE_UP && concerns(m, cmd))
             node_anew(m, q, cmd->node.node, cmd->node.inc, cmd->node.lost_data);
+        else if (cmd->op == META_NODE_UNWELL && falls_ill(m, cmd))
+            unwell(m, q, cmd->node.node);
         else if (cmd->op == META_NODE_DAMAGED && is_damaged_by(m, q, cmd))
             node_anew(m, q, cmd->node_damaged.node, cmd->node_damaged.inc, true);
         else if (cmd->op == META_NODE_REMOVE && concerns(m, cmd))

@@ -13,7 +13,8 @@
 
 /* As it was before the entry. */
 struct model_node {
-    bool is_there, is_up, is_stopped;
+    bool is_there, is_up, is_stopped, is_unwell; /* who is unwell is up, too */
+    bool is_draining;
     uint16_t mirrors;
     uint32_t inc;
 };

@@ -32,7 +32,7 @@ struct replica {
 
 /* What the oracle knows of a node. */
 struct known {
-    bool was_there, is_there, is_up, is_stopped;
+    bool was_there, is_there, is_up, is_stopped, is_unwell, is_draining;
     uint16_t mirrors;
     uint32_t inc;
     uint64_t op;
@@ -192,8 +192,17 @@ static void follow_node(struct mw *w, uint64_t index, const struct meta_envelope
         }
         k->inc = e->cmd.node.inc;
         k->mirrors = e->cmd.node.mirrors;
+        bool stays_unwell = k->is_unwell && k->is_up && same;
         k->is_up = true;
-        k->is_stopped = false;
+        k->is_stopped = k->is_draining = false;
+        k->is_unwell = stays_unwell;
+    } else if (e->cmd.op == META_NODE_DRAIN && same && k->is_up) {
+        k->is_draining = true;
+        k->is_unwell = false;
+    } else if (e->cmd.op == META_NODE_UNWELL && same && k->is_up && !k->is_draining) {
+        k->is_unwell = true;
+    } else if (e->cmd.op == META_NODE_WELL && same) {
+        k->is_unwell = false;
     } else if (e->cmd.op == META_NODE_STOPPED && same) {
         k->is_up = false;
         k->is_stopped = true;
@@ -205,9 +214,13 @@ static void follow_node(struct mw *w, uint64_t index, const struct meta_envelope
 static void nodes_of_model(const struct mw *w, struct model_node *nodes)
 {
     for (unsigned i = 0; i < MW_NODES; i++)
-        nodes[i] =
-            (struct model_node){ w->nodes[i].is_there, w->nodes[i].is_up, w->nodes[i].is_stopped,
-                                 w->nodes[i].mirrors, w->nodes[i].inc };
+        nodes[i] = (struct model_node){ .is_there = w->nodes[i].is_there,
+                                        .is_up = w->nodes[i].is_up,
+                                        .is_stopped = w->nodes[i].is_stopped,
+                                        .is_unwell = w->nodes[i].is_unwell,
+                                        .is_draining = w->nodes[i].is_draining,
+                                        .mirrors = w->nodes[i].mirrors,
+                                        .inc = w->nodes[i].inc };
 }
 
 static void follow_queues(struct mw *w, uint64_t index, const struct meta_envelope *e,

@@ -111,6 +111,35 @@ Test(meta_node, takes_late_words_for_what_they_are)
     world_fini(&w);
 }
 
+Test(meta_node, only_a_leader_says_when_a_node_is_well_again)
+{
+    struct world w;
+    world_init(&w, 1);
+    world_nodes(&w, 2);
+    must(&w, node_cmd(META_NODE_WELL, 2, 1));
+    cr_expect(eq(sz, w.r.effect_count, 0));
+    must(&w, node_cmd(META_NODE_UNWELL, 2, 1));
+    cr_expect(node_now(&w, 2)->state == META_NODE_IS_UNWELL);
+    cr_expect(meta_node_is_serving(node_now(&w, 2)) && !meta_node_is_fit(node_now(&w, 2)));
+    must(&w, node_cmd(META_NODE_UP, 2, 1));
+    must(&w, node_cmd(META_NODE_WELL, 2, 9));
+    cr_expect(node_now(&w, 2)->state == META_NODE_IS_UNWELL);
+    must(&w, q_declare("q"));
+    must(&w, q_declare("q2"));
+    cr_expect(eq(uint, queue_now(&w, "q2")->node, 1)); /* it gets no more */
+    must(&w, node_cmd(META_NODE_WELL, 2, 1));
+    cr_expect(node_now(&w, 2)->state == META_NODE_IS_UP);
+    must(&w, node_cmd(META_NODE_UNWELL, 2, 1));
+    must(&w, node_cmd(META_NODE_UP, 2, 2)); /* another process may be */
+    cr_expect(node_now(&w, 2)->state == META_NODE_IS_UP);
+    must(&w, node_cmd(META_NODE_UNWELL, 2, 2));
+    must(&w, node_cmd(META_NODE_DRAIN, 2, 2));
+    cr_expect(node_now(&w, 2)->state == META_NODE_IS_DRAINING);
+    must(&w, node_cmd(META_NODE_UNWELL, 2, 2)); /* it goes anyway */
+    cr_expect(node_now(&w, 2)->state == META_NODE_IS_DRAINING);
+    world_fini(&w);
+}
+
 /* ---- where queues live ---- */
 
 static unsigned home(const struct world *w, const char *name)

@@ -347,6 +347,56 @@ Test(meta_placement, a_cluster_that_stops_as_a_whole_loses_nobody)
     world_fini(&w);
 }
 
+Test(meta_placement, who_is_unwell_gives_way_to_who_is_not)
+{
+    struct world w;
+    three_nodes(&w);
+    must(&w, lasting(q_declare("own"))); /* node 2 has it alone */
+    uint64_t epoch = placement(&w, "m").epoch;
+    must(&w, node_cmd(META_NODE_UNWELL, 1, 2)); /* another process */
+    HOLDERS(&w, "m", "1+2+3+");
+    must(&w, node_cmd(META_NODE_UNWELL, 1, 1));
+    HOLDERS(&w, "m", "2+3+1-");
+    cr_expect(placement(&w, "m").epoch > epoch);
+    must(&w, change_isr(&w, "m", 1, 1, true)); /* not before it is well */
+    HOLDERS(&w, "m", "2+3+1-");
+    must(&w, node_cmd(META_NODE_UNWELL, 2, 1));
+    HOLDERS(&w, "m", "3+1-2-");
+    cr_expect(meta_queue_is_served(now(&w), queue_now(&w, "own")));
+    must(&w, node_cmd(META_NODE_UNWELL, 3, 1)); /* nobody could go on */
+    HOLDERS(&w, "m", "3+1-2-");
+    must(&w, node_cmd(META_NODE_WELL, 1, 1));
+    HOLDERS(&w, "m", "3+1-2-");
+    must(&w, change_isr(&w, "m", 1, 1, true));
+    HOLDERS(&w, "m", "3+1+2-");
+    must(&w, node_cmd(META_NODE_UNWELL, 3, 1)); /* now somebody can */
+    HOLDERS(&w, "m", "1+2-3-");
+    world_fini(&w);
+}
+
+Test(meta_placement, masters_move_and_succeed_to_who_is_well)
+{
+    struct world w;
+    three_nodes(&w);
+    must(&w, node_cmd(META_NODE_DRAIN, 3, 1));
+    must(&w, node_cmd(META_NODE_DOWN, 1, 1));
+    HOLDERS(&w, "m", "2+3+1-");
+    must(&w, node_cmd(META_NODE_UNWELL, 2, 1)); /* the other one is about to go */
+    HOLDERS(&w, "m", "2+3+1-");
+    must(&w, mirroring_up(3, 1));
+    cr_expect(meta_unwell_is_due(now(&w), node_now(&w, 2)));
+    struct meta_cmd back = move(&w, "m", 3);
+    must(&w, back);
+    HOLDERS(&w, "m", "3+2+1-");
+    back = move(&w, "m", 2);
+    must(&w, back); /* it is unwell */
+    HOLDERS(&w, "m", "3+2+1-");
+    must(&w, node_cmd(META_NODE_UNWELL, 2, 1));
+    HOLDERS(&w, "m", "3+1-2-");
+    cr_expect(not(meta_unwell_is_due(now(&w), node_now(&w, 2))));
+    world_fini(&w);
+}
+
 /* ---- single queues ---- */
 
 Test(meta_placement, whoever_proposes_learns_what_came_of_it)
