@@ -34,6 +34,7 @@
 #include "stats/tally.h"
 #include "storage.h"
 #include "store/store.h"
+#include "vitals.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -232,6 +233,21 @@ struct service *broker_service(const struct broker *b)
     return b->service;
 }
 
+void broker_strain(const struct broker *b, struct cluster_strain *out)
+{
+    /* There is none before it is known what the cluster agreed upon. */
+    struct journal *j = broker_store(b) != NULL ? store_journal(broker_store(b)) : NULL;
+    uint64_t disk_ms = j != NULL ? journal_strain_ms(j) : 0;
+    *out =
+        (struct cluster_strain){ .disk_ms = disk_ms < UINT32_MAX ? (uint32_t)disk_ms : UINT32_MAX,
+                                 .loop_ms = vitals_loop_ms(b->vitals) };
+}
+
+uint64_t broker_hangs(const struct broker *b)
+{
+    return vitals_hangs(b->vitals);
+}
+
 bool broker_is_pressed(const struct broker *b)
 {
     return atomic_load_explicit(&b->pressed, memory_order_relaxed);
@@ -265,6 +281,16 @@ static bool make_shards(struct broker *b, struct err *err)
 static struct loop *loop_of(void *arg, uint32_t shard)
 {
     return broker_shard(arg, shard)->loop;
+}
+
+static void make_vitals(struct broker *b)
+{
+    struct loop **loops = mem_array(b->shard_count + 1, sizeof(struct loop *));
+    for (uint32_t i = 0; i < b->shard_count; i++)
+        loops[i] = b->shards[i]->loop;
+    loops[b->shard_count] = b->loop;
+    b->vitals = vitals_new(b->name, loops, b->shard_count + 1);
+    mem_free(loops);
 }
 
 static const struct meta_version *version_of(void *arg)
@@ -361,6 +387,7 @@ struct broker *broker_new(struct broker_conf **conf, broker_reload_fn reload, vo
     b->doorway = doorway_new(b, err);
     if (b->doorway == NULL || !make_shards(b, err) || !make_placements(b) || !open_storage(b, err))
         goto fail;
+    make_vitals(b);
     return b;
 
 fail:
@@ -402,6 +429,7 @@ static void free_loops(struct broker *b)
     if (b->storage != NULL)
         storage_stop(b->storage);
     settle_loops(b);
+    vitals_free(&b->vitals);
     service_free(&b->service);
     ctl_free(&b->ctl);
     mgmt_http_free(&b->mgmt);
@@ -572,6 +600,7 @@ static void on_reload_signal(void *arg)
 
 static void stop_loops(struct broker *b)
 {
+    vitals_stop(b->vitals);
     for (uint32_t i = 0; i < b->started; i++)
         loop_stop(b->shards[i]->loop);
     for (uint32_t i = 0; i < b->started; i++)
@@ -635,7 +664,8 @@ bool broker_start(struct broker *b, broker_waits_fn waits, void *arg, struct err
 {
     if (!listen_to_signals(b, err) || !open_management(b, err) ||
         !entrance_pass(b->entrance, waits, arg, err) || (!b->stopping && !open_queues(b, err)) ||
-        (!b->stopping && !open_for_clients(b, err))) {
+        (!b->stopping && !open_for_clients(b, err)) ||
+        (!b->stopping && !vitals_start(b->vitals, err))) {
         stop_loops(b);
         return false;
     }

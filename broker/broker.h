@@ -133,6 +133,13 @@ bool broker_app_is_running(const struct broker *b);
 bool broker_is_drained(const struct broker *b);
 
 /* Messages take so much memory that those that can be read back are to leave it. */
+/* Any thread: for how long something that others wait for has not moved here; see cluster/ward.h.
+ */
+struct cluster_strain;
+void broker_strain(const struct broker *b, struct cluster_strain *out);
+/* Times that a thread was seen not to go on. */
+uint64_t broker_hangs(const struct broker *b);
+
 bool broker_is_pressed(const struct broker *b);
 
 /* The store's alarms are others now, see store_alarms. Any thread. */

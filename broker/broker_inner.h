@@ -40,6 +40,7 @@ struct broker {
     struct ctl *ctl;
     struct doorway *doorway;
     struct minority *minority;
+    struct vitals *vitals;
     atomic_uint alarms;                      /* enum broker_alarm */
     atomic_uint alarms_elsewhere;            /* of other nodes, together; each one's: */
     struct shared elsewhere[META_NODES_MAX]; /* alarms.c; 0 ends it */

@@ -104,6 +104,12 @@ static void on_grants(void *arg)
         mirrored_lead_granted(broker_shard(e->broker, i));
 }
 
+static void strain(struct cluster_strain *out, void *arg)
+{
+    const struct entrance *e = arg;
+    broker_strain(e->broker, out);
+}
+
 static void on_failed(const struct err *err, void *arg)
 {
     struct entrance *e = arg;
@@ -311,6 +317,7 @@ struct entrance *entrance_new(struct broker *b, struct epoch *epoch, struct meta
                                                        .on_identity = on_identity,
                                                        .on_ready = on_ready,
                                                        .on_grants = on_grants,
+                                                       .strain = strain,
                                                        .on_waiting = on_waiting,
                                                        .on_failed = on_failed,
                                                        .arg = e },

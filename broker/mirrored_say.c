@@ -2,6 +2,8 @@
  * mirrors are told. */
 #include "base/check.h"
 #include "base/mem.h"
+#include "broker.h"
+#include "cluster/meta_node.h"
 #include "io/clock.h"
 #include "marks.h"
 #include "mirror_link/mirror_links.h"
@@ -234,6 +236,13 @@ static void propose(void *arg, struct mirror_queue *q, uint16_t node, uint32_t i
     mirror_links_propose(arg, q, node, inc, adds);
 }
 
+static bool keeps_up(void *arg, uint16_t node)
+{
+    const struct shard *s = arg;
+    const struct meta_node *n = meta_node_get(broker_meta(s->broker), node);
+    return n == NULL || n->state != META_NODE_IS_UNWELL;
+}
+
 static void propose_lag(void *arg, struct mirror_stream *of)
 {
     mirror_links_propose_lag(arg, of);
@@ -254,6 +263,7 @@ const struct mirror_master_ops mirrored_lead_ops = {
     .say_old = say_old,
     .live = live,
     .starts = starts,
+    .keeps_up = keeps_up,
     .answer = lead_answer,
     .propose = propose,
     .propose_lag = propose_lag,

@@ -215,7 +215,8 @@ static void on_tick(void *arg)
     uint64_t now_ms = clock_mono_ms();
     loop_timer_start(&c->tick, CLUSTER_TICK_MS);
     if (c->raft.core != NULL) {
-        cluster_watch_tick(c, now_ms);
+        cluster_ward_tick(c, now_ms);
+        cluster_watch_tick(c, now_ms); /* tells how this node does */
         cluster_propose_tick(c, now_ms);
         cluster_members_tick(c, now_ms);
         cluster_grants_tick(c);
@@ -264,6 +265,7 @@ struct cluster *cluster_open(const struct cluster_setup *setup, struct err *err)
     cluster_links_init(c);
     cluster_grants_init(c);
     cluster_plan_init(c);
+    cluster_ward_init(c);
     cluster_hall_init(c);
     cluster_seek_init(c);
     cluster_orders_init(c);
@@ -338,6 +340,7 @@ void cluster_free(struct cluster **cluster)
     cluster_links_free(c);
     cluster_grants_fini(c);
     cluster_plan_fini(c);
+    cluster_ward_fini(c);
     cluster_raft_fini(c);
     cluster_apply_fini(c);
     cluster_status_fini(c);

@@ -57,6 +57,12 @@ struct cluster_peer {
     struct link_figure links;         /* the control links to it, together */
 };
 
+/* For how long something that others wait for has not moved at a node: see ward.h. */
+struct cluster_strain {
+    uint32_t disk_ms;
+    uint32_t loop_ms;
+};
+
 /* An immutable snapshot. */
 struct cluster_status {
     enum cluster_phase phase;
@@ -67,6 +73,9 @@ struct cluster_status {
     uint64_t term, committed, applied, all_applied;
     uint64_t moves, moved; /* times that masters went from a node to another, and their queues;
                               since the start, as seen here */
+    uint64_t unwell;       /* nodes that do not keep up now... */
+    uint64_t unwell_times; /* ...and times that one was found so; the same */
+    struct cluster_strain strain; /* of this node */
     uint64_t checksum; /* of the metadata at `applied`: equal on all nodes that have come as far */
     uint64_t leaderless_since_ms;       /* clock_mono_ms; 0: there is one */
     bool is_cut_off;                    /* metadata changes are refused at once */
@@ -180,6 +189,8 @@ struct cluster_setup {
     /* What cluster_may_serve refused may be granted now, and what cluster_begins_us said may be too
      * late. May be NULL. */
     void (*on_grants)(void *arg);
+    /* How this node does now. May be NULL. */
+    void (*strain)(struct cluster_strain *out, void *arg);
     /* It takes a while, because it waits for others; once. */
     void (*on_waiting)(void *arg);
     /* It cannot go on; once. */

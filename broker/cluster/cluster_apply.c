@@ -96,6 +96,7 @@ static void show(struct cluster *c)
     meta_publish(c->meta);
     if (a->carries_out)
         c->setup.after_show(a->effects, a->effect_count, c->setup.arg);
+    cluster_ward_shown(c, a->effects, a->effect_count);
     cluster_plan_shown(c, a->effects, a->effect_count);
     drop_effects(a);
     if (nodes)

@@ -8,6 +8,7 @@
  *   cluster_propose.c    changes that this node asks for, on their way, and their answers
  *   cluster_links.c      control links to the other nodes, and what travels over them
  *   cluster_watch.c      who is alive, and who cannot change anything
+ *   cluster_ward.c       who does not keep up, and what is to become of that
  *   cluster_arrive.c     who comes up, and waits for the others to be heard of; and that all go on
  *                        that were stopped together
  *   cluster_grants.c     the driver of grants: who may serve what has mirrors
@@ -35,6 +36,7 @@
 #include "cluster/mirror_plan.h"
 #include "cluster/rebalance_plan.h"
 #include "cluster/steward.h"
+#include "cluster/ward.h"
 #include "io/epoch.h"
 #include "io/work.h"
 #include "link/link.h"
@@ -198,6 +200,7 @@ struct cluster_node {
     uint64_t said_down_ms;   /* a NODE_DOWN was proposed then */
     uint32_t said_down_inc;  /* ... of this incarnation: another one is another matter */
     uint64_t applied;
+    struct cluster_strain strain;      /* as told by that */
     struct buf *arrival;               /* that it comes up: to be proposed when it may; NULL: no */
     bool is_leaving;                   /* it says so */
     bool is_gone;                      /* its link broke, and its port refuses */
@@ -302,6 +305,23 @@ struct steward cluster_steward(const struct cluster *c, uint64_t now_ms);
 void cluster_watch_look(struct cluster *c, uint64_t now_ms);
 void cluster_watch_leader_changed(struct cluster *c, bool was_leader);
 void cluster_watch_tick(struct cluster *c, uint64_t now_ms);
+
+/* ---- who does not keep up (cluster_ward.c) ---- */
+
+/* Who is, as it was shown last. */
+struct cluster_unwell {
+    uint16_t nodes[META_NODES_MAX];
+    size_t count;
+    uint64_t times; /* that one was found so, since the start */
+};
+
+void cluster_ward_init(struct cluster *c);
+void cluster_ward_fini(struct cluster *c);
+/* This node leads since now. */
+void cluster_ward_begin(struct cluster *c);
+void cluster_ward_tick(struct cluster *c, uint64_t now_ms);
+/* What was just shown: for people. */
+void cluster_ward_shown(struct cluster *c, const struct meta_effect *effects, size_t count);
 
 /* ---- who comes up (cluster_arrive.c) ---- */
 
@@ -471,6 +491,9 @@ struct cluster {
     struct cluster_grants grants;
     struct cluster_plan plan;
     struct cluster_thaw thaw;
+    struct ward *ward; /* of a leader */
+    struct cluster_unwell unwell;
+    struct cluster_strain strain; /* its own, as of the last tick */
     struct cluster_seek seek;
     struct cluster_orders orders;
     struct link_hall *ask_hall;

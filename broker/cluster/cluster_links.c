@@ -16,8 +16,8 @@ enum frame_type {
     FRAME_RAFT = LINK_TYPE_LEAST, /* a message of the core, or its last piece */
     FRAME_RAFT_PART,              /* a piece of one; more follow */
     FRAME_OPS,                    /* envelopes, for the leader to propose */
-    FRAME_KEEPALIVE,              /* u64 applied, u8 flags */
-    FRAME_GRANT_ASK,              /* see grant.h */
+    FRAME_KEEPALIVE, /* u64 applied, u8 flags, u32 disk_ms, u32 loop_ms of its strain */
+    FRAME_GRANT_ASK, /* see grant.h */
     FRAME_GRANT_ANSWER,
 };
 
@@ -220,10 +220,12 @@ static void send_small(struct cluster *c, uint16_t to, enum frame_type type,
 
 void cluster_links_send_keepalive(struct cluster *c, uint16_t to)
 {
-    uint8_t bytes[9];
+    uint8_t bytes[17];
     struct wire_out w = wire_out_over(bytes, sizeof bytes);
     wire_put_u64(&w, c->apply.applied);
     wire_put_u8(&w, c->phase == CLUSTER_LEAVING ? KEEPALIVE_LEAVING : 0);
+    wire_put_u32(&w, c->strain.disk_ms);
+    wire_put_u32(&w, c->strain.loop_ms);
     send_small(c, to, FRAME_KEEPALIVE, &w);
 }
 
@@ -376,9 +378,15 @@ static bool take_keepalive(struct cluster *c, struct cluster_node *n, struct sli
     struct wire w = wire_over(octets);
     uint64_t applied = wire_u64(&w);
     uint8_t flags = wire_u8(&w);
+    struct cluster_strain strain = { 0 };
+    if (!w.ran_out && wire_left(&w) != 0) { /* one of an older make says none */
+        strain.disk_ms = wire_u32(&w);
+        strain.loop_ms = wire_u32(&w);
+    }
     if (w.ran_out)
         return false;
     n->applied = applied;
+    n->strain = strain;
     n->is_leaving = (flags & KEEPALIVE_LEAVING) != 0;
     bool is_first = n->keepalive_ms <= c->leading_ms; /* and somebody may wait for it */
     n->keepalive_ms = clock_mono_ms();

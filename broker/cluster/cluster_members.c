@@ -128,7 +128,7 @@ bool cluster_app_is_told(const struct cluster *c, const struct meta_node *self)
 {
     switch (app_of(c)) {
     case CLUSTER_APP_RUNS:
-        return self->state == META_NODE_IS_UP;
+        return self->state == META_NODE_IS_UP || self->state == META_NODE_IS_UNWELL;
     case CLUSTER_APP_DRAINED:
         return self->state == META_NODE_IS_DRAINING;
     case CLUSTER_APP_STOPPED:
@@ -147,7 +147,8 @@ static void look_at_itself(struct cluster *c, uint64_t now_ms)
         return;
     c->said_ms = now_ms;
     bool stops = app_of(c) == CLUSTER_APP_STOPPED;
-    bool drains = app_of(c) == CLUSTER_APP_DRAINED && m->state == META_NODE_IS_UP;
+    bool is_up = m->state == META_NODE_IS_UP || m->state == META_NODE_IS_UNWELL;
+    bool drains = app_of(c) == CLUSTER_APP_DRAINED && is_up;
     struct meta_cmd cmd = own_cmd(c, stops    ? META_NODE_STOPPED
                                      : drains ? META_NODE_DRAIN
                                               : META_NODE_UP);
@@ -157,20 +158,24 @@ static void look_at_itself(struct cluster *c, uint64_t now_ms)
         cluster_drive_once(c, &cmd); /* a node that is not up has nothing to say for itself */
 }
 
-/* Whoever is to be taken away does not lead, as long as another voter can that stays. */
+/* Whoever is to be taken away, or does not keep up, does not lead, as long as another voter can
+ * that stays. */
 static void look_whether_to_lead(struct cluster *c, uint64_t now_ms)
 {
     const struct meta_version *v = meta_current(c->meta);
     const struct meta_node *self = meta_node_get(v, c->identity.node);
     const struct cluster_node *best = NULL;
     struct steward s = cluster_steward(c, now_ms);
-    if (!leads(c) || self == NULL || self->state != META_NODE_IS_DRAINING)
+    bool strains = c->strain.disk_ms >= WARD_STALLED_MS / 2;
+    if (!leads(c) || self == NULL ||
+        (self->state != META_NODE_IS_DRAINING && self->state != META_NODE_IS_UNWELL && !strains))
         return;
     for (size_t i = 0; i < meta_node_count(v); i++) {
         const struct meta_node *m = meta_node_at(v, i);
         const struct cluster_node *n = cluster_node_find(c, m->node);
         const struct raft_member *member = raft_config_find(raft_config(c->raft.core), m->node);
         if (n != NULL && m->state == META_NODE_IS_UP && steward_is_alive(&s, m) && member != NULL &&
+            (!strains || n->strain.disk_ms <= c->strain.disk_ms / WARD_TIMES) &&
             member->part == RAFT_VOTER && (best == NULL || n->applied > best->applied))
             best = n;
     }

@@ -115,6 +115,9 @@ static struct cluster_status *make(const struct cluster *c)
     s->all_applied = c->apply.all_applied;
     s->moves = c->plan.move_count;
     s->moved = c->plan.moved_count;
+    s->unwell = c->unwell.count;
+    s->unwell_times = c->unwell.times;
+    s->strain = c->strain;
     s->checksum = meta_checksum(c->meta);
     s->leaderless_since_ms = c->leaderless_ms;
     s->is_cut_off = c->is_cut_off;

@@ -144,6 +144,7 @@ void cluster_watch_leader_changed(struct cluster *c, bool was_leader)
         c->leading_ms = clock_mono_ms();
         c->leading_from = raft_last(c->raft.core);
         cluster_plan_look(c);
+        cluster_ward_begin(c);
         log_info("cluster", c->name, "this node leads the cluster term=%" PRIu64, c->term);
     } else if (c->leader != 0) {
         log_info("cluster", c->name, "%s leads the cluster term=%" PRIu64,

@@ -310,6 +310,12 @@ static bool is_running(const struct ctl *c, const struct meta_node *n)
     return meta_node_is_serving(n);
 }
 
+static bool is_unwell(const struct ctl *c, const struct meta_node *n)
+{
+    (void)c;
+    return n->state == META_NODE_IS_UNWELL;
+}
+
 /* Why the metadata cannot be changed now, or null. */
 static json_t *trouble(const struct ctl *c)
 {
@@ -411,6 +417,7 @@ static void on_others(json_t *answers, void *arg)
     mgmt_json_put(o, "ram_nodes", nodes_that(c, is_ram));
     mgmt_json_put(o, "witness_nodes", nodes_that(c, is_witness));
     mgmt_json_put(o, "running_nodes", nodes_that(c, is_running));
+    mgmt_json_put(o, "unwell_nodes", nodes_that(c, is_unwell));
     mgmt_json_put(o, "feature_flags", json_array());
     mgmt_json_put(o, "partitions", json_object());
     mgmt_json_put(o, "proxies", proxies(c));

@@ -53,6 +53,14 @@
     X(warren_cluster_master_moves_total, COUNTER, s->moves,                                        \
       "Times that masters went from one node to another, as seen here.")                           \
     X(warren_cluster_masters_moved_total, COUNTER, s->moved, "Queues that they were of.")          \
+    X(warren_cluster_unwell_nodes, GAUGE, s->unwell,                                               \
+      "Members that do not keep up, so that the others go on without them.")                       \
+    X(warren_cluster_unwell_total, COUNTER, s->unwell_times,                                       \
+      "Times that one was found so, as seen here.")                                                \
+    X(warren_cluster_disk_strain_milliseconds, GAUGE, s->strain.disk_ms,                           \
+      "For how long this node's disk has had the journal wait of late.")                           \
+    X(warren_cluster_loop_strain_milliseconds, GAUGE, s->strain.loop_ms,                           \
+      "For how long a thread of this node has not gone on.")                                       \
     X(warren_cluster_term, GAUGE, s->term, "Rises with each election of a leader.")                \
     X(warren_cluster_committed_index, GAUGE, s->committed, "Metadata index that is agreed upon.")  \
     X(warren_cluster_applied_index, GAUGE, s->applied, "Metadata index that is in force here.")    \

@@ -347,6 +347,15 @@ static void print_proxies(const json_t *proxies)
                                                  text_of(p, "address"), text_of(p, "version"));
 }
 
+/* Nor are there such: they run, and do not keep up. */
+static void print_unwell(const json_t *nodes)
+{
+    if (json_array_size(nodes) == 0)
+        return;
+    heading("Unwell Nodes");
+    print_lines_or_none(nodes);
+}
+
 void warrenctl_print_cluster(const json_t *o, bool old_only)
 {
     if (old_only) {
@@ -362,6 +371,7 @@ void warrenctl_print_cluster(const json_t *o, bool old_only)
     }
     heading("Running Nodes");
     print_lines_or_none(json_object_get(o, "running_nodes"));
+    print_unwell(json_object_get(o, "unwell_nodes"));
     print_versions(json_object_get(o, "versions"));
     print_proxies(json_object_get(o, "proxies"));
     print_maintenance(json_object_get(o, "maintenance_status"));

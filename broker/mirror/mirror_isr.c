@@ -235,9 +235,16 @@ static void hold_back(struct mirror_stream *s)
     s->held_ms = now_ms + s->hold_ms;
 }
 
+static bool keeps_up(const struct mirror_stream *s)
+{
+    const struct mirror_master *m = s->master;
+    return m->ops->keeps_up == NULL || m->ops->keeps_up(m->arg, s->node);
+}
+
 bool mirror_pair_is_held(const struct mirror_pair *p)
 {
-    return !p->is_in_sync && !p->is_added && p->stream->held_ms > p->stream->master->now_ms;
+    const struct mirror_stream *s = p->stream;
+    return !p->is_in_sync && !p->is_added && (s->held_ms > s->master->now_ms || !keeps_up(s));
 }
 
 /* Nobody waits for it any more: it comes back as a new one does. */
@@ -298,6 +305,10 @@ static void drop_unproposed(struct mirror_stream *s, struct mirror_pairs *list)
 static void look_at_lag(struct mirror_stream *s, uint64_t now_ms)
 {
     struct mirror_master *m = s->master;
+    if (s->waited != 0 && !keeps_up(s)) {
+        drop_unproposed(s, &s->told);
+        drop_unproposed(s, &s->whole);
+    }
     if (s->waited == 0 || lag_of(s, now_ms) < m->setup.lag_ms) {
         s->lag_told_ms = 0;
         return;

@@ -89,6 +89,10 @@ struct mirror_master_ops {
     /* Its next positions; *out is empty, and the core's afterwards. */
     void (*starts)(void *arg, struct mirror_queue *q, struct mirror_starts *out);
 
+    /* Does that node keep up with the others, as far as is agreed upon? What it mirrors is not
+     * waited for, or proposed, while it does not. May be NULL: it does. */
+    bool (*keeps_up)(void *arg, uint16_t node);
+
     /* ---- to others. What was awaited is safe, or this node is no longer the one to say so. */
     void (*answer)(void *arg, const struct mirror_confirm *c, bool is_safe);
     /* Have this node added to the in-sync set (as this incarnation), or taken out, if the queue's

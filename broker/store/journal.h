@@ -117,6 +117,12 @@ bool journal_is_behind(const struct journal *j);
 bool journal_is_short(const struct journal *j);
 bool journal_has_failed(const struct journal *j);
 
+/* How long the disk takes of late, in ms: the longest of what is under way, a write (or the wait
+ * for room for it) or a sync; and, where confirms wait for syncs, of those that ended within
+ * JOURNAL_LATE_MS the one that took least: one alone that takes long says nothing. */
+#define JOURNAL_LATE_MS 3000u
+uint64_t journal_strain_ms(struct journal *j);
+
 /* ---- the store's threads ------------------------------------------------------------------------
  */
 

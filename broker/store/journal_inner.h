@@ -25,6 +25,7 @@
 #define LAZY_WRITE_US  UINT64_C(2000)
 #define LAZY_SYNC_MS   100u
 #define SLOW_WINDOW_MS 10000u
+#define SYNCS_KEPT     16u /* how long they took, for journal_strain_ms */
 #define ROOM_RETRY_US  UINT64_C(200000)
 #define UNSYNCED_MAX   ((uint64_t)4 << 20) /* so that no sync takes long */
 
@@ -58,6 +59,11 @@ struct segment {
 
 TAILQ_HEAD(segment_list, segment);
 
+/* One that is over. */
+struct past_sync {
+    uint64_t end_us, took_us;
+};
+
 enum nap { /* of the thread: what wakes it */
            NAP_NONE,
            NAP_IDLE, /* whatever is appended */
@@ -84,12 +90,17 @@ struct journal {
     struct err failure;
     struct journal_stats figures;
 
+    struct past_sync past[SYNCS_KEPT]; /* the latest ones, in any order */
+    unsigned past_at;
+
     atomic_bool has_failed;
     atomic_bool wake; /* the thread naps and there is something for it */
     atomic_uint_least64_t durable_lsn;
     atomic_uint_least64_t synced_lsn;
     atomic_uint_least64_t backlog_bytes;
     atomic_uint ready_count;
+    atomic_uint_least64_t writing_us; /* one is under way since then; 0: none */
+    atomic_uint_least64_t syncing_us;
     atomic_bool is_full; /* of the disk, when a segment was to be made last */
 
     struct lock making;

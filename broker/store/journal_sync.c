@@ -8,7 +8,7 @@
 
 /* ---- one sync ------------------------------------------------------------------------------- */
 
-static void count_sync(struct journal *j, uint64_t us, bool is_slow)
+static void count_sync(struct journal *j, uint64_t end_us, uint64_t us, bool is_slow)
 {
     size_t bucket = 0;
     while (bucket < JOURNAL_LATENCY_BUCKETS - 1 && us > (uint64_t)16 << bucket)
@@ -20,23 +20,58 @@ static void count_sync(struct journal *j, uint64_t us, bool is_slow)
     j->figures.sync_us[bucket]++;
     if (us > j->figures.sync_us_max)
         j->figures.sync_us_max = us;
+    j->past[j->past_at++ % SYNCS_KEPT] = (struct past_sync){ end_us, us };
     lock_give(&j->lock);
 }
 
 static bool sync_segment(struct journal *j, struct segment *s, struct err *err)
 {
     uint64_t start_us = clock_mono_us();
+    atomic_store_explicit(&j->syncing_us, start_us, memory_order_relaxed);
     bool ok =
         MUTATION(NO_SYNC) || j->setup.disk->ops->sync(s->file, err) || MUTATION(IGNORE_FAILED_SYNC);
-    uint64_t us = clock_mono_us() - start_us;
+    uint64_t end_us = clock_mono_us(), us = end_us - start_us;
+    atomic_store_explicit(&j->syncing_us, 0, memory_order_relaxed);
     bool is_slow = us > (uint64_t)j->setup.slow_ms * 1000;
     unsigned left_out = 0;
-    count_sync(j, us, is_slow);
+    count_sync(j, end_us, us, is_slow);
     if (is_slow && log_rate_ok(&j->slow_rate, 1, SLOW_WINDOW_MS, &left_out))
         log_warn("journal", "-",
                  "the disk took long for a sync ms=%" PRIu64 " segment=%" PRIu32 " left_out=%u",
                  us / 1000, s->header.seg, left_out);
     return ok;
+}
+
+/* ---- how the disk does ----------------------------------------------------------------------- */
+
+static uint64_t since(const atomic_uint_least64_t *began_us, uint64_t now_us)
+{
+    uint64_t us = atomic_load_explicit(began_us, memory_order_relaxed);
+    return us != 0 && now_us > us ? now_us - us : 0;
+}
+
+/* 0: there was none of late. */
+static uint64_t least_late(struct journal *j, uint64_t now_us)
+{
+    uint64_t least = UINT64_MAX;
+    lock_take(&j->lock);
+    for (unsigned i = 0; i < SYNCS_KEPT; i++) {
+        const struct past_sync *p = &j->past[i];
+        if (p->end_us != 0 && now_us < p->end_us + JOURNAL_LATE_MS * UINT64_C(1000) &&
+            p->took_us < least)
+            least = p->took_us;
+    }
+    lock_give(&j->lock);
+    return least != UINT64_MAX ? least : 0;
+}
+
+uint64_t journal_strain_ms(struct journal *j)
+{
+    uint64_t now_us = clock_mono_us();
+    uint64_t writes = since(&j->writing_us, now_us), syncs = since(&j->syncing_us, now_us);
+    uint64_t late = j->setup.sync == JOURNAL_SYNC_ALWAYS ? least_late(j, now_us) : 0;
+    uint64_t most = writes > syncs ? writes : syncs;
+    return (most > late ? most : late) / 1000;
 }
 
 /* ---- all that is due ------------------------------------------------------------------------ */

@@ -100,7 +100,9 @@ static bool write_and_settle(struct journal *j, struct group *g, uint64_t now_ms
 {
     struct group written = { .is_wanted = g->is_wanted, .wants_sync = g->wants_sync };
     bool has_records = g->first != NULL;
+    atomic_store_explicit(&j->writing_us, has_records ? clock_mono_us() : 0, memory_order_relaxed);
     bool ok = !has_records || write_group(j, g, err);
+    atomic_store_explicit(&j->writing_us, 0, memory_order_relaxed);
     journal_drop_group(j, g, has_records);
     return ok && journal_settle(j, &written, now_ms, err);
 }

@@ -1,0 +1,137 @@
+#include "vitals.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/shared.h"
+#include "io/clock.h"
+#include "io/lock.h"
+#include "io/loop.h"
+#include "io/mailbox.h"
+
+#include <inttypes.h>
+
+/* A question under way to one loop; it comes back by being marked as answered. */
+struct patient {
+    struct mail mail;
+    struct loop *loop;
+    struct shared asked_ms; /* 0: it has answered */
+    bool is_told;
+};
+
+struct vitals {
+    const char *node;
+    struct thread *thread;
+    struct lock lock;
+    struct bell bell;
+    bool is_stopping;
+    struct shared loop_ms;
+    struct shared hangs;
+    size_t count;
+    struct patient patients[];
+};
+
+static void on_asked(struct mail *mail)
+{
+    struct patient *p = CONTAINER_OF(mail, struct patient, mail);
+    shared_set(&p->asked_ms, 0);
+}
+
+static void ask(struct patient *p, uint64_t now_ms)
+{
+    p->mail.fn = on_asked;
+    shared_set(&p->asked_ms, now_ms);
+    mailbox_post(p->loop, &p->mail);
+}
+
+/* For how long it has not answered. */
+static uint64_t look_at(struct vitals *v, struct patient *p, uint64_t now_ms)
+{
+    uint64_t asked_ms = shared_get(&p->asked_ms);
+    uint64_t for_ms = asked_ms != 0 && now_ms > asked_ms ? now_ms - asked_ms : 0;
+    if (for_ms >= VITALS_HANG_MS && !p->is_told) {
+        p->is_told = true;
+        shared_set(&v->hangs, shared_get(&v->hangs) + 1);
+        log_error("broker", v->node, "a thread does not go on: %s ms=%" PRIu64, loop_name(p->loop),
+                  for_ms);
+    } else if (asked_ms == 0 && p->is_told) {
+        p->is_told = false;
+        log_info("broker", v->node, "a thread goes on again: %s", loop_name(p->loop));
+    }
+    if (asked_ms == 0)
+        ask(p, now_ms);
+    return for_ms;
+}
+
+static void look(struct vitals *v)
+{
+    uint64_t now_ms = clock_mono_ms(), longest = 0;
+    for (size_t i = 0; i < v->count; i++) {
+        uint64_t for_ms = look_at(v, &v->patients[i], now_ms);
+        longest = for_ms > longest ? for_ms : longest;
+    }
+    shared_set(&v->loop_ms, longest);
+}
+
+static void run(void *arg)
+{
+    struct vitals *v = arg;
+    lock_take(&v->lock);
+    while (!v->is_stopping) {
+        lock_give(&v->lock);
+        look(v);
+        lock_take(&v->lock);
+        if (!v->is_stopping)
+            bell_wait(&v->bell, &v->lock, clock_mono_us() + VITALS_ASK_MS * UINT64_C(1000));
+    }
+    lock_give(&v->lock);
+}
+
+struct vitals *vitals_new(const char *node, struct loop *const *loops, size_t count)
+{
+    struct vitals *v = mem_zalloc(sizeof *v + count * sizeof *v->patients);
+    v->node = node;
+    v->count = count;
+    for (size_t i = 0; i < count; i++)
+        v->patients[i].loop = loops[i];
+    lock_init(&v->lock);
+    bell_init(&v->bell);
+    return v;
+}
+
+bool vitals_start(struct vitals *v, struct err *err)
+{
+    v->thread = thread_start("vitals", run, v, err);
+    return v->thread != NULL;
+}
+
+void vitals_stop(struct vitals *v)
+{
+    lock_take(&v->lock);
+    v->is_stopping = true;
+    lock_give(&v->lock);
+    bell_ring(&v->bell);
+    thread_join(&v->thread);
+    shared_set(&v->loop_ms, 0);
+}
+
+void vitals_free(struct vitals **vitals)
+{
+    struct vitals *v = *vitals;
+    *vitals = NULL;
+    if (v == NULL)
+        return;
+    bell_fini(&v->bell);
+    lock_fini(&v->lock);
+    mem_free(v);
+}
+
+uint32_t vitals_loop_ms(const struct vitals *v)
+{
+    uint64_t ms = v != NULL ? shared_get(&v->loop_ms) : 0;
+    return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
+}
+
+uint64_t vitals_hangs(const struct vitals *v)
+{
+    return v != NULL ? shared_get(&v->hangs) : 0;
+}
