@@ -5,6 +5,7 @@ import mmap
 import os
 import struct
 
+from harness.cluster import Node
 from harness.servers import BUILD, Broker
 
 LIBRARY = os.path.join(BUILD, "tests", "store", "faulty_disk.so")
@@ -21,7 +22,7 @@ class Faults:
     def __init__(self, path):
         self.path = path
         with open(path, "wb") as f:
-            f.write(FAULT.pack(-1, 0, 0, 0) * len(FAULTS) + b"\0" * MATCH_BYTES)
+            f.write(FAULT.pack(-1, 0, 0, 0) * len(FAULTS) + b"\0" * MATCH_BYTES * 2)
         with open(path, "r+b") as f:
             self.map = mmap.mmap(f.fileno(), 0)
 
@@ -47,6 +48,11 @@ class Faults:
         at = len(FAULTS) * FAULT.size
         self.map[at:at + MATCH_BYTES] = part.encode().ljust(MATCH_BYTES, b"\0")
 
+    def hang(self, thread):
+        """The thread of this name does not go on; "": each does."""
+        at = len(FAULTS) * FAULT.size + MATCH_BYTES
+        self.map[at:at + MATCH_BYTES] = thread.encode().ljust(MATCH_BYTES, b"\0")
+
     def fail(self, fault, after=0, code=errno.EIO):
         """So many are well yet."""
         self._set(fault, "code", code)
@@ -63,15 +69,27 @@ class Faults:
         for fault in FAULTS:
             self._set(fault, "after", -1)
             self._set(fault, "delay_ms", 0)
+        self.hang("")
 
 
-class FaultyBroker(Broker):
-    """A broker on such a disk."""
+class Faulty:
+    """Of a broker: on such a disk."""
 
-    def __init__(self, folder, name="rabbit1", conf=None):
-        super().__init__(folder, name, conf)
+    def begin_faults(self):
         os.makedirs(self.path("data"), exist_ok=True)
         self.faults = Faults(self.path("faults"))
 
     def env(self):
         return self.faults.env(super().env(), self.path("data"))
+
+
+class FaultyBroker(Faulty, Broker):
+    def __init__(self, folder, name="rabbit1", conf=None):
+        super().__init__(folder, name, conf)
+        self.begin_faults()
+
+
+class FaultyNode(Faulty, Node):
+    def __init__(self, cluster, folder, name, conf):
+        super().__init__(cluster, folder, name, conf)
+        self.begin_faults()

@@ -1,6 +1,6 @@
 /*
  * faulty_disk: a library for LD_PRELOAD under which a program's disk fails, dawdles or takes half
- * of what it is given.
+ * of what it is given, and under which a thread of it does not go on.
  *
  * FAULTY_DISK_FOLDER says which files are concerned: those whose path begins so. What is to happen
  * stands in the file FAULTY_DISK_CONTROL (struct control, little more than a row of numbers), which
@@ -12,11 +12,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -35,6 +37,7 @@ struct control {
     struct fault sync;
     struct fault write;
     char match[MATCH_MAX]; /* only files with this in their path; empty: all in the folder */
+    char stuck[MATCH_MAX]; /* the thread of this name does not come back from waiting for events */
 };
 
 static struct control *control;
@@ -68,10 +71,13 @@ static int is_concerned(int fd)
            (control->match[0] == '\0' || strstr(path, control->match) != NULL);
 }
 
-static void dawdle(int32_t ms)
+#define GRAIN_MS 10
+
+/* Until it has taken so long, or need not any more. */
+static void dawdle(const struct fault *f)
 {
-    if (ms > 0)
-        (void)poll(NULL, 0, ms);
+    for (int32_t ms = 0; ms < atomic_load(&f->delay_ms); ms += GRAIN_MS)
+        (void)poll(NULL, 0, GRAIN_MS);
 }
 
 /* 0: all is well; otherwise fail: with errno `*code`, or by half when that is 0. */
@@ -80,7 +86,7 @@ static int is_faulty(struct fault *f, int fd, int *code)
     if (!is_concerned(fd))
         return 0;
     atomic_fetch_add(&f->calls, 1);
-    dawdle(atomic_load(&f->delay_ms));
+    dawdle(f);
     int32_t after = atomic_load(&f->after);
     while (after > 0 && !atomic_compare_exchange_weak(&f->after, &after, after - 1))
         ;
@@ -208,3 +214,27 @@ PWRITEV(pwritev64, off64_t)
     }
 PWRITEV2(pwritev2, off_t)
 PWRITEV2(pwritev64v2, off64_t)
+
+/* ---- threads ---- */
+
+static int is_stuck(void)
+{
+    char name[16] = "", wanted[MATCH_MAX];
+    if (control == NULL || control->stuck[0] == '\0')
+        return 0;
+    pthread_getname_np(pthread_self(), name, sizeof name);
+    memcpy(wanted, control->stuck, sizeof wanted);
+    wanted[MATCH_MAX - 1] = '\0';
+    return strcmp(name, wanted) == 0;
+}
+
+typedef int (*wait_fn)(int, struct epoll_event *, int, int);
+
+int epoll_wait(int fd, struct epoll_event *events, int count, int timeout)
+{
+    NEXT(wait_fn, "epoll_wait");
+    int n = next(fd, events, count, timeout);
+    while (is_stuck())
+        (void)poll(NULL, 0, GRAIN_MS);
+    return n;
+}

@@ -48,6 +48,8 @@ class Cluster:
     """`count` nodes, rabbit1 and so on. With `seeds` they find each other at their first start;
     without, each is alone and can be told to join."""
 
+    node_class = Node
+
     def __init__(self, folder, count=3, conf=None, seeds=True):
         self.folder = folder
         os.makedirs(self.path("run"), exist_ok=True)
@@ -63,7 +65,7 @@ class Cluster:
 
     def add(self, conf=None, name=None):
         name = name or "rabbit%d" % (len(self.nodes) + 1)
-        node = Node(self, self.path(name), name, merged(self.conf, conf))
+        node = self.node_class(self, self.path(name), name, merged(self.conf, conf))
         self.nodes.append(node)
         return node
 

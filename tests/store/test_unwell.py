@@ -1,0 +1,130 @@
+"""A node that answers to everything and serves nobody, because its disk stalls or is slow, or one of
+its threads does not go on: the others go on without it, and take it back when that is over."""
+
+import json
+import re
+import time
+
+from faulty import FaultyNode
+from harness.api import Api
+from harness.case import Case
+from harness.cluster import Cluster
+from harness.waits import LONG, SCALE, wait_until
+
+TARGETS = ("broker",)
+HERE = {"x-queue-master-locator": "client-local"}
+PERSISTENT = {"delivery_mode": 2}
+FOR_EVER = 10000000
+BOUND = 10 * SCALE  # seconds in which nothing is confirmed, by the failure matrix
+
+
+class FaultyCluster(Cluster):
+    node_class = FaultyNode
+
+
+class Unwell(Case):
+    seconds = 240
+
+    def setUp(self):
+        super().setUp()
+        self.cluster = FaultyCluster(self.folder("cluster"), 3, conf={"node": {"threads": "1"}})
+        for n in self.cluster.nodes:
+            self.own(n)
+        self.cluster.start().wait_voters()
+        self.a, self.b, self.c = self.cluster.nodes
+        self.ctl(self.b, "set_policy", "ha", "^m",
+                 '{"ha-mode":"all","ha-sync-mode":"automatic"}')
+
+    def tearDown(self):
+        for n in self.cluster.nodes:
+            n.faults.heal()
+        super().tearDown()
+
+    def ctl(self, node, *args):
+        out = node.ctl("-n", node.node, "-q", *args, seconds=LONG)
+        self.assertEqual(out.returncode, 0, "%s\n%s%s" % (args, out.stdout, out.stderr))
+        return out.stdout
+
+    def at(self, node):
+        return self.connect(address=node.address).channel()
+
+    def declared(self, node, queue):
+        self.at(node).declare(queue, durable=True, arguments=HERE)
+        wait_until(lambda: len(self.placed(queue)[1]) == 2, "mirrors of " + queue, LONG)
+
+    def placed(self, queue, asked=None):
+        """Its master, and the mirrors that are in sync."""
+        rows = self.ctl(asked or self.b, "list_queues", "name", "pid", "synchronised_slave_pids")
+        for line in rows.splitlines():
+            name, pid, mirrors = (line.split("\t") + ["", ""])[:3]
+            if name == queue:
+                return (re.search(r"rabbit\d", pid).group(0), re.findall(r"rabbit\d", mirrors))
+        return None, []
+
+    def confirming(self, node):
+        ch = self.at(node)
+        ch.call("confirm.select")
+        return ch
+
+    def one_by_one(self, ch, queue, first, last):
+        """Each is published when the one before was confirmed: the longest wait, in seconds."""
+        longest = 0
+        for i in range(first, last):
+            ch.publish("", queue, b"%d" % i, PERSISTENT)
+            began = time.monotonic()
+            ch.expect("basic.ack", LONG)
+            longest = max(longest, time.monotonic() - began)
+        return longest
+
+    def unwell(self, asked):
+        status = json.loads(self.ctl(asked, "cluster_status", "--formatter", "json"))
+        return [name.partition("@")[0] for name in status["unwell_nodes"]]
+
+    def goes_on_without(self, sick):
+        """Masters and mirrors of it are elsewhere."""
+        for queue in ("m1", "m2"):
+            self.assertLess(self.one_by_one(self.channels[queue], queue, 100, 200), BOUND)
+        for queue in ("m1", "m2"):
+            master, mirrors = self.placed(queue)
+            self.assertNotEqual(master, sick.name)
+            self.assertNotIn(sick.name, mirrors)
+        self.assertEqual(self.unwell(self.c), [sick.name])
+
+    def comes_back(self, sick):
+        """With all that it lacks."""
+        sick.faults.heal()
+        for queue in ("m1", "m2"):
+            wait_until(lambda q=queue: len(self.placed(q)[1]) == 2, "mirrors of " + queue, LONG)
+        self.assertEqual(self.unwell(self.c), [])
+        self.ctl(self.b, "move_master", "m1", sick.node)
+
+    def nothing_is_lost(self, asked):
+        for queue in ("m1", "m2"):
+            got = self.at(asked).get_all(queue)
+            self.assertEqual(sorted(got, key=int), [b"%d" % i for i in range(200)])
+
+    def before(self):
+        self.declared(self.a, "m1")
+        self.declared(self.b, "m2")
+        self.channels = {q: self.confirming(self.b) for q in ("m1", "m2")}
+        for queue in ("m1", "m2"):
+            self.one_by_one(self.channels[queue], queue, 0, 100)
+
+    def test_a_disk_that_stalls(self):
+        self.before()
+        self.a.faults.slow("sync", FOR_EVER)
+        self.goes_on_without(self.a)
+        self.comes_back(self.a)
+        self.nothing_is_lost(self.a)
+
+    def test_a_disk_that_is_slow(self):
+        self.before()
+        self.a.faults.slow("sync", 1000)
+        self.goes_on_without(self.a)
+        self.nothing_is_lost(self.c)
+
+    def test_a_thread_that_does_not_go_on(self):
+        self.before()
+        self.a.faults.hang("shard-0")
+        self.goes_on_without(self.a)
+        self.nothing_is_lost(self.c)
