@@ -163,7 +163,8 @@ static void send(struct dead_post *p, struct parcel *parcel, const struct meta_q
         struct message *one = message_ref(parcel->message);
         uint16_t node = meta_queue_master(broker_meta(s->broker), to[i]);
         if (node == broker_node(s->broker)) {
-            away += port_publish(s, to[i], &one, &nobody, number) == PORT_LATER;
+            enum port_published done = port_publish(s, to[i], &one, &nobody, number);
+            away += done == PORT_LATER || done == PORT_AWAITED;
             continue;
         }
         struct part *part = part_for(p, parcel, parts, &part_count, node, count - i);

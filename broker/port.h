@@ -104,9 +104,9 @@ enum port_published {
     PORT_TAKEN,
     PORT_REFUSED, /* the queue is full */
     PORT_LATER,   /* channel_on_published tells, or channel_on_durable */
-    /* only to port_publish_from */
     PORT_AWAITED, /* taken: one answer more comes for this number */
-    PORT_MOVED,   /* not this node's to take, in that epoch: nothing of it is ever taken again */
+    /* only to port_publish_from */
+    PORT_MOVED, /* not this node's to take, in that epoch: nothing of it is ever taken again */
 };
 
 /* Hand a message to a queue; takes the reference. `number` is the publish's number for confirms, 0

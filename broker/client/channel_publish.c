@@ -430,16 +430,17 @@ static void hand_over(struct channel *ch, struct message *m, const struct meta_q
     struct port_channel_ref from = channel_ref(ch);
     uint64_t number = ch->confirms ? ch->confirm.next : 0;
     size_t cost = message_cost_bytes(m);
-    uint32_t away = 0, refused = 0;
+    uint32_t away = 0, awaited = 0, refused = 0;
     for (size_t i = 0; i < count; i++) {
         struct message *one = i + 1 < count ? message_ref(m) : m;
         enum port_published done = port_publish(s, queues[i], &one, &from, number);
         away += done == PORT_LATER;
+        awaited += done == PORT_AWAITED;
         refused += done == PORT_REFUSED;
     }
     bool waits = port_published(s, &from, number);
     if (ch->confirms)
-        confirm_begin(&ch->confirm, away + refused + waits);
+        confirm_begin(&ch->confirm, away + awaited + refused + waits);
     for (; UNLIKELY(refused != 0) && ch->confirms; refused--)
         confirm_answer(&ch->confirm, number, false);
     ch->conn->forwarded_bytes += away * cost;

@@ -168,6 +168,7 @@ static void hand_over(struct channel *ch, const struct tx_publish *p)
         struct message *one = message_ref(p->message);
         enum port_published done = port_publish(s, q, &one, &from, tx->number);
         tx->failed = tx->failed || done == PORT_REFUSED;
+        tx->waiting += done == PORT_AWAITED;
         if (done == PORT_LATER) {
             tx->waiting++;
             ch->conn->forwarded_bytes += cost;

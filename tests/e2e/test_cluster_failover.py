@@ -1,6 +1,7 @@
 """Clients of nodes that stay, when the node that masters their mirrored queue dies: they go on."""
 
 import re
+import threading
 
 from harness.api import Api
 from harness.case import Case
@@ -312,3 +313,53 @@ class Nowhere(Failover):
         got = self.at(self.c).get_all("m")
         self.assertEqual([m for m in got if m != b"t"], numbered(0, 6))
         self.assertEqual(got.count(b"t"), 1)
+
+
+class Policies(Failover):
+    """Mirrors that go and come again while messages are on their way to them."""
+
+    def answered(self, ch, waiting, refused):
+        event = ch.next(LONG)
+        self.assertIn(event.name, ("basic.ack", "basic.nack"))
+        tag = event.delivery_tag
+        tags = {n for n in waiting if n <= tag} if event.multiple else {tag}
+        self.assertTrue(tags <= waiting, "answered twice: %s of %s" % (tags, waiting))
+        waiting -= tags
+        if event.name == "basic.nack":
+            refused |= tags
+
+    def publish_until(self, is_over, chs, waiting, refused):
+        """At each node, and with few under way."""
+        while not is_over():
+            for name, ch in chs.items():
+                first = len(self.sent[name]) + 1
+                numbers = range(first, first + 5)
+                self.publish(ch, "m", [b"%s %d" % (name.encode(), i) for i in numbers])
+                self.sent[name] += numbers
+                waiting[name] |= set(numbers)
+            for name, ch in chs.items():
+                while len(waiting[name]) > 20:
+                    self.answered(ch, waiting[name], refused[name])
+
+    def test_all_is_answered_once_and_what_is_confirmed_is_there(self):
+        self.declared("m")
+        chs = {n.name: self.confirming(n) for n in self.cluster.nodes}
+        self.sent = {name: [] for name in chs}
+        waiting, refused = ({name: set() for name in chs} for _ in range(2))
+        for mirrors in (1, 2, 1, 3) * 2:
+            change = threading.Thread(target=self.ctl, args=(
+                self.b, "set_policy", "ha", "^m",
+                '{"ha-mode":"exactly","ha-params":%d,"ha-sync-mode":"automatic"}' % mirrors))
+            change.start()
+            more = iter(range(20))
+            self.publish_until(lambda: not change.is_alive() and next(more, None) is None,
+                               chs, waiting, refused)
+            change.join()
+        for name, ch in chs.items():
+            while waiting[name]:
+                self.answered(ch, waiting[name], refused[name])
+        got = [m.split() for m in self.at(self.c).get_all("m")]
+        for name in chs:
+            seen = [int(number) for who, number in got if who == name.encode()]
+            self.assertEqual(len(seen), len(set(seen)), "twice at %s" % name)
+            self.assertLessEqual(set(self.sent[name]) - refused[name], set(seen))
