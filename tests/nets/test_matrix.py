@@ -35,11 +35,9 @@ class Matrix(NetCase):
 
     def rows(self, count, *short):
         """Those for a cluster of so many, in some order; in the short form those that are named."""
-        if WANTED:
-            short = WANTED
-        if not IS_LONG or WANTED:
+        if not IS_LONG:
             return [ROWS[name] for name in short]
-        fitting = [r for r in ROWS.values() if r.least <= count]
+        fitting = [ROWS[name] for name in WANTED or ROWS if ROWS[name].least <= count]
         return self.rng.sample(fitting, len(fitting))
 
     def play(self, field, rows):

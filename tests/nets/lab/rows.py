@@ -13,10 +13,10 @@ from harness.waits import wait_until
 ROWS = {}
 
 
-def row(least=3, long_only=False):
-    """Needs so many nodes with queues; `long_only`: it takes longer than the suite has time."""
+def row(least=3):
+    """Needs so many nodes with queues."""
     def mark(function):
-        function.least, function.long_only = least, long_only
+        function.least = least
         ROWS[function.__name__] = function
         return function
     return mark
@@ -261,7 +261,8 @@ def disk_fails(f, what, code):
     victim.faults.heal()
     if victim.is_serving():
         return 1
-    victim.kill()
+    if victim.alive():
+        victim.kill()
     victim.start(ready=False)
     f.await_ready([victim])
     return 1
