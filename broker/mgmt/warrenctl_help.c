@@ -157,14 +157,23 @@ static int version(struct warrenctl *w)
     return EX_OK;
 }
 
-static int autocomplete(struct warrenctl *w)
+/* The first name behind `last` that begins so; NULL: there is none. */
+static const char *next_name(const struct warrenctl *w, const char *prefix, const char *last)
 {
     const struct warrenctl_command *c;
-    size_t len = strlen(w->args[0]);
-    for (size_t i = 0; (c = warrenctl_command_at(w->tables, i)) != NULL; i++) {
-        if (strncmp(c->name, w->args[0], len) == 0)
-            puts(c->name);
-    }
+    const char *next = NULL;
+    for (size_t i = 0; (c = warrenctl_command_at(w->tables, i)) != NULL; i++)
+        if (strncmp(c->name, prefix, strlen(prefix)) == 0 && strcmp(c->name, last) > 0 &&
+            (next == NULL || strcmp(c->name, next) < 0))
+            next = c->name;
+    return next;
+}
+
+/* In their own order, whatever tables they stand in. */
+static int autocomplete(struct warrenctl *w)
+{
+    for (const char *name = ""; (name = next_name(w, w->args[0], name)) != NULL;)
+        puts(name);
     return EX_OK;
 }
 
