@@ -497,22 +497,17 @@ static void step_settle(struct run *r)
         tag = 0;
         multiple = true;
     }
-    switch (chance(r, 4)) {
-    case 0:
+    unsigned how = (unsigned)chance(r, 4);
+    if (how == 0) {
         m.id = AMQP_BASIC_NACK;
         m.basic_nack.delivery_tag = tag;
         m.basic_nack.multiple = multiple;
         m.basic_nack.requeue = chance(r, 2) == 0;
-        break;
-    case 1:
-        if (tag != 0) {
-            m.id = AMQP_BASIC_REJECT;
-            m.basic_reject.delivery_tag = tag;
-            m.basic_reject.requeue = chance(r, 2) == 0;
-            break;
-        }
-        /* fall through */
-    default:
+    } else if (how == 1 && tag != 0) {
+        m.id = AMQP_BASIC_REJECT;
+        m.basic_reject.delivery_tag = tag;
+        m.basic_reject.requeue = chance(r, 2) == 0;
+    } else {
         m.basic_ack.delivery_tag = tag;
         m.basic_ack.multiple = multiple;
     }
