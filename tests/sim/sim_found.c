@@ -187,7 +187,7 @@ static void on_seen(const struct sim_seen *s, void *arg)
 
 static void on_missed(uint64_t qid, const struct recovered_entry *e, void *arg)
 {
-    sim_oracle_miss(arg, qid, e->qseq, e->place);
+    sim_oracle_miss(arg, qid, e->qseq, e->place, e->body_bytes);
 }
 
 static void on_wrong(const char *why, void *arg)

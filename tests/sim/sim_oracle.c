@@ -124,7 +124,7 @@ static void keep_former(struct sim_oracle *o, const struct sim_msg *m)
 {
     if (sim_msg_is_alive(m))
         sim_oracle_fail(o, "position %" PRIx64 " of queue %" PRIu64 " is taken", m->qseq, m->qid);
-    if (m->is_gone || m->is_settled_safe)
+    if ((m->is_gone && !m->may_return) || m->is_settled_safe)
         return;
     if (o->former_count == o->former_room) {
         o->former_room = o->former_room * 2 + 16;
@@ -327,11 +327,30 @@ void sim_oracle_see(struct sim_oracle *o, const struct sim_seen *s)
     m->returns = m->returns_safe = s->returns;
 }
 
-void sim_oracle_miss(struct sim_oracle *o, uint64_t qid, uint64_t qseq, struct place place)
+/* The same, where what was there before cannot be read: it was hurt by then. */
+static void miss_former(struct sim_oracle *o, struct sim_msg *m, struct place place)
+{
+    for (size_t i = 0; i < o->former_count; i++) {
+        const struct sim_msg *f = &o->former[i];
+        if (f->qid == m->qid && f->qseq == m->qseq && (f->is_hurt || f->may_return) &&
+            place_eq(f->place, place)) {
+            *m = *f;
+            m->is_seen = m->is_missed = m->is_told = false;
+            m->is_hurt = true;
+        }
+    }
+}
+
+void sim_oracle_miss(struct sim_oracle *o, uint64_t qid, uint64_t qseq, struct place place,
+                     uint64_t body_bytes)
 {
     struct sim_msg *m = sim_oracle_find(o, qid, qseq);
-    if (m != NULL && m->is_hurt)
-        m->place = place; /* the later one did not get there */
+    if (m != NULL && !m->is_hurt && !m->is_safe)
+        miss_former(o, m, place);
+    if (m != NULL && m->is_hurt) { /* the later one did not get there */
+        m->place = place;
+        m->body_bytes = body_bytes;
+    }
     if (m == NULL || !m->is_hurt)
         sim_oracle_fail(o, "queue %" PRIu64 ": %" PRIx64 " is not at %u/%u", qid, qseq, place.seg,
                         place.offset);
@@ -343,6 +362,8 @@ void sim_oracle_hurt(struct sim_oracle *o, struct place from, uint32_t to)
 {
     o->hurts = mem_realloc(o->hurts, (o->hurt_count + 1) * sizeof *o->hurts);
     o->hurts[o->hurt_count++] = (struct hurt){ from.seg, from.offset, to };
+    for (size_t i = 0; i < o->former_count; i++)
+        o->former[i].is_hurt = o->former[i].is_hurt || place_eq(o->former[i].place, from);
     for (size_t k = 0; k < o->queue_count; k++) {
         struct queue_of *q = &o->queues[k];
         for (size_t i = 0; i < q->count; i++)

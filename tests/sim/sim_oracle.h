@@ -108,7 +108,8 @@ enum sim_end {
 void sim_oracle_begin(struct sim_oracle *o, enum sim_end end);
 void sim_oracle_see(struct sim_oracle *o, const struct sim_seen *s);
 /* It is said to stand there, and cannot be read. */
-void sim_oracle_miss(struct sim_oracle *o, uint64_t qid, uint64_t qseq, struct place place);
+void sim_oracle_miss(struct sim_oracle *o, uint64_t qid, uint64_t qseq, struct place place,
+                     uint64_t body_bytes);
 /* It was said that this is lost. */
 void sim_oracle_damage(struct sim_oracle *o, uint64_t qid, uint64_t first, uint64_t last,
                        struct place from, uint32_t to);
