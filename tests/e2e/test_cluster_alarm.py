@@ -1,8 +1,7 @@
 """A node of a cluster is short of memory or disk: publishers wait at all of them, as RabbitMQ has it."""
 
 from harness.api import Api
-from harness.case import Case
-from harness.cluster import Cluster
+from harness.cluster_case import ClusterCase
 from harness.waits import LONG, wait_until
 
 TARGETS = ("broker",)
@@ -12,15 +11,7 @@ NO_DISK = ("set_disk_free_limit", "900TB")
 DISK = ("set_disk_free_limit", "1MB")
 
 
-class Alarm(Case):
-    def setUp(self):
-        super().setUp()
-        self.cluster = Cluster(self.folder("cluster"), 3)
-        for n in self.cluster.nodes:
-            self.own(n)
-        self.cluster.start().wait_voters()
-        self.here, self.there, self.third = self.cluster.nodes
-
+class Alarm(ClusterCase):
     def ctl(self, node, *args, status=0):
         out = node.ctl("-n", node.node, "-q", *args)
         self.assertEqual(out.returncode, status, "%s\n%s%s" % (args, out.stdout, out.stderr))

@@ -1,8 +1,7 @@
 """Consumers and figures of queues that are used from other nodes: the same from every node."""
 
 from harness.api import Api
-from harness.case import Case
-from harness.cluster import Cluster
+from harness.cluster_case import ClusterCase
 from harness.waits import LONG, wait_until
 
 TARGETS = ("broker",)
@@ -10,14 +9,9 @@ LOCAL = {"x-queue-master-locator": "client-local"}
 QUEUE = "/api/queues/%2f/"
 
 
-class Consumers(Case):
+class Consumers(ClusterCase):
     def setUp(self):
         super().setUp()
-        self.cluster = Cluster(self.folder("cluster"), 3)
-        for n in self.cluster.nodes:
-            self.own(n)
-        self.cluster.start().wait_voters()
-        self.here, self.there, self.third = self.cluster.nodes
         self.far = self.channel(address=self.there.address)
 
     def api(self, node):

@@ -3,9 +3,7 @@
 import re
 import signal
 
-from harness.case import Case
-from harness.cluster import Cluster
-from harness.ports import free_port
+from harness.cluster_case import ClusterCase
 from harness.proxy_view import command, http_get, stats
 from harness.waits import LONG, wait_until
 
@@ -13,19 +11,9 @@ TARGETS = ("broker",)
 LOCAL = {"x-queue-master-locator": "client-local"}
 
 
-class Routing(Case):
-    def setUp(self):
-        super().setUp()
-        self.cluster = Cluster(self.folder("cluster"), 3)
-        for n in self.cluster.nodes:
-            self.own(n)
-        self.cluster.start().wait_voters()
-        self.here, self.there, self.third = self.cluster.nodes
-
+class Routing(ClusterCase):
     def front(self, servers=None, **backend):
-        conf = {"global": {"cookie-file": self.cluster.path("cookie"),
-                           "gossip": "127.0.0.1:%d" % free_port(),
-                           "gossip-seed": "127.0.0.1:%d" % self.here.cluster_port},
+        conf = {"global": self.gossiping(),
                 "backend rabbits": {"balance": "queue-master", **backend}}
         return self.proxy(self.cluster.nodes if servers is None else servers, conf)
 

@@ -5,8 +5,7 @@ import re
 import signal
 
 from harness.api import Api
-from harness.case import Case
-from harness.cluster import Cluster
+from harness.cluster_case import ClusterCase
 from harness.ports import free_port
 from harness.proxy_view import command, http_get
 from harness.servers import ROOT
@@ -16,15 +15,7 @@ TARGETS = ("broker",)
 LOCAL = {"x-queue-master-locator": "client-local"}
 
 
-class Seen(Case):
-    def setUp(self):
-        super().setUp()
-        self.cluster = Cluster(self.folder("cluster"), 3)
-        for n in self.cluster.nodes:
-            self.own(n)
-        self.cluster.start().wait_voters()
-        self.here, self.there, self.third = self.cluster.nodes
-
+class Seen(ClusterCase):
     def ctl(self, node, *args):
         out = node.ctl("-n", node.node, "-q", *args)
         self.assertEqual(out.returncode, 0, "%s\n%s%s" % (args, out.stdout, out.stderr))
@@ -33,10 +24,7 @@ class Seen(Case):
     def observer(self):
         """A proxy that takes part, and the number of its port."""
         port = free_port()
-        conf = {"global": {"cookie-file": self.cluster.path("cookie"),
-                           "gossip": "127.0.0.1:%d" % port,
-                           "gossip-seed": "127.0.0.1:%d" % self.here.cluster_port}}
-        return self.proxy(self.cluster.nodes, conf), port
+        return self.proxy(self.cluster.nodes, {"global": self.gossiping(port)}), port
 
     def figures(self, text, name, **labels):
         """{labels of a series that has these: value}"""

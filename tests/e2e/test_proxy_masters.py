@@ -2,9 +2,7 @@
 
 import re
 
-from harness.case import Case
-from harness.cluster import Cluster
-from harness.ports import free_port
+from harness.cluster_case import ClusterCase
 from harness.proxy_view import command, http_get, wait_status
 from harness.waits import LONG, wait_until
 
@@ -12,19 +10,13 @@ TARGETS = ("proxy",)
 LOCAL = {"x-queue-master-locator": "client-local"}
 
 
-class Masters(Case):
+class Masters(ClusterCase):
     """A proxy before three nodes, each of which masters one queue of its own name."""
 
     def setUp(self):
         super().setUp()
-        self.cluster = Cluster(self.folder("cluster"), 3)
-        for n in self.cluster.nodes:
-            self.own(n)
-        self.cluster.start().wait_voters()
         self.front = self.proxy(self.cluster.nodes, {
-            "global": {"cookie-file": self.cluster.path("cookie"),
-                       "gossip": "127.0.0.1:%d" % free_port(),
-                       "gossip-seed": "127.0.0.1:%d" % self.cluster.nodes[0].cluster_port},
+            "global": self.gossiping(),
             "backend rabbits": {"balance": "queue-master"}})
         for n in self.cluster.nodes:
             wait_status(self.front, n.name, "UP")
