@@ -10,6 +10,7 @@
 #include "observer.h"
 #include "relay.h"
 #include "session.h"
+#include "stat_failovers.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +88,12 @@ static enum admin_verdict show_info(struct run *r)
 static enum admin_verdict show_gossip(struct run *r)
 {
     observer_show(r->view->observer, r->out);
+    return ADMIN_DONE;
+}
+
+static enum admin_verdict show_failovers(struct run *r)
+{
+    stat_failovers_show(r->view, r->out);
     return ADMIN_DONE;
 }
 
@@ -384,6 +391,8 @@ static const struct {
     { "set weight", "<bk>/<srv> <n>[%]", "the same", set_weight_old },
     { "show backend", "", "the names of the backends", show_backend },
     { "show errors", "", "the last errors of clients", show_errors },
+    { "show failovers", "", "the last nodes that went, and how long queues had no master",
+      show_failovers },
     { "show gossip", "", "who is in the cluster, and how complete the table of queues is",
       show_gossip },
     { "show info", "", "the process", show_info },

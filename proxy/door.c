@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define GUESTS_MAX         1024u
+#define KEEP_ALIVE_S       60u
 #define REFUSALS_LOGGED    5u
 #define REFUSALS_WINDOW_MS 10000u
 
@@ -50,6 +51,7 @@ static void rest(struct door *d)
 
 static void let_in(struct door *d, int fd, const struct sock_addr *client)
 {
+    sock_keep_alive(fd, KEEP_ALIVE_S); /* for clients without heartbeats, and for mode tcp */
     bool in = d->frontend->conf->mode == PROXY_MODE_TCP
                   ? relay_new(d->worker, d->snapshot, d->frontend, d->bind, fd, client)
                   : session_new(d->worker, d->snapshot, d->frontend, d->bind, fd, client);

@@ -5,14 +5,17 @@
 #include "base/mem.h"
 #include "bind_addr.h"
 #include "discover.h"
+#include "failovers.h"
 #include "gossip/gossip_book.h"
 #include "gossip/location_sub.h"
+#include "io/clock.h"
 #include "io/host.h"
 #include "link/link_door.h"
 
 #include <string.h>
 
 #define NEWS_MS 100u /* between words about queues that are new; moves are told at once */
+#define LOOK_MS 20u  /* after a move: all queues are counted then, however many moves there were */
 
 struct observer {
     struct loop *loop;
@@ -28,6 +31,10 @@ struct observer {
     struct discover *discover;
     uint64_t moves; /* of the atlas, as they were told */
     struct loop_timer news;
+    struct failovers failovers;
+    struct loop_timer look;
+    uint64_t first_move_ms; /* since the last look */
+    uint64_t last_move_ms;
 };
 
 /* ---- from gossip ------------------------------------------------------------------------------
@@ -124,15 +131,36 @@ static void on_news(void *arg)
     o->calls.moved(o->arg);
 }
 
+static void on_look(void *arg)
+{
+    struct observer *o = arg;
+    struct atlas_master *masters = mem_array(LOCATION_NODES_MAX, sizeof *masters);
+    size_t count = atlas_masters(o->atlas, masters, LOCATION_NODES_MAX);
+    failovers_look(&o->failovers, masters, count, discover_nodes(o->discover), o->first_move_ms,
+                   o->last_move_ms, clock_wall_ms());
+    mem_free(masters);
+}
+
+static void look_soon(struct observer *o)
+{
+    o->last_move_ms = loop_now_ms(o->loop);
+    if (loop_timer_is_running(&o->look))
+        return;
+    o->first_move_ms = o->last_move_ms;
+    loop_timer_start(&o->look, LOOK_MS);
+}
+
 static void on_table(void *arg)
 {
     struct observer *o = arg;
     atlas_follow(o->atlas, location_sub_table(o->sub), location_sub_key(o->sub));
     uint64_t moves = atlas_moves(o->atlas);
-    if (moves != o->moves)
+    if (moves != o->moves) {
         o->calls.moved(o->arg);
-    else if (!loop_timer_is_running(&o->news))
+        look_soon(o);
+    } else if (!loop_timer_is_running(&o->news)) {
         loop_timer_start(&o->news, NEWS_MS);
+    }
     o->moves = moves;
 }
 
@@ -244,6 +272,7 @@ bool observer_open(struct loop *loop, struct epoch *epoch, const struct global_c
     o->discover = discover_new(loop, epoch, o->atlas,
                                &(struct discover_calls){ on_moved, on_found, on_heard }, o);
     loop_timer_init(&o->news, loop, on_news, o);
+    loop_timer_init(&o->look, loop, on_look, o);
     if (!open_node(o, cookie, err) || !listen_at(o, &conf->gossip, &at, err) ||
         !open_net(o, &at, cookie, err)) {
         observer_close(&o);
@@ -263,6 +292,7 @@ void observer_close(struct observer **op)
         return;
     *op = NULL;
     loop_timer_fini(&o->news);
+    loop_timer_fini(&o->look);
     location_sub_free(&o->sub);
     discover_free(&o->discover);
     atlas_retire(&o->atlas);
@@ -305,6 +335,11 @@ void observer_look(struct observer *o)
 
 /* ---- looking ----------------------------------------------------------------------------------
  */
+
+const struct failovers *observer_failovers(const struct observer *o)
+{
+    return o != NULL ? &o->failovers : NULL;
+}
 
 void observer_show(const struct observer *o, struct text *out)
 {

@@ -13,6 +13,7 @@
 #include "io/loop.h"
 #include "snapshot.h"
 
+struct failovers;
 struct observer;
 
 struct observer_calls {
@@ -43,6 +44,9 @@ void observer_follow(struct observer *o, struct snapshot *s);
 
 /* Servers may have other addresses. */
 void observer_look(struct observer *o);
+
+/* The last of them; NULL when there is no gossip. */
+const struct failovers *observer_failovers(const struct observer *o);
 
 void observer_show(const struct observer *o, struct text *out);
 void observer_metrics(const struct observer *o, struct text *out);

@@ -31,6 +31,13 @@ enum proxy_discover {
     PROXY_DISCOVER_GOSSIP, /* the cluster's nodes, by gossip */
 };
 
+/* Which sessions get a line in the log at their end. */
+enum proxy_access {
+    PROXY_ACCESS_ALL,
+    PROXY_ACCESS_TROUBLE, /* those that did not end as their client wished */
+    PROXY_ACCESS_OFF,
+};
+
 enum proxy_verify { PROXY_VERIFY_NONE, PROXY_VERIFY_REQUIRED };
 
 /* bind = ADDRESS [ssl crt FILE ...] [accept-proxy ...] */
@@ -99,7 +106,8 @@ struct frontend_conf {
     struct bind_conf *binds;
     unsigned bind_count;
     uint64_t maxconn; /* 0: as [global] */
-    int backend;      /* index; -1 in mode http */
+    enum proxy_access access;
+    int backend; /* index; -1 in mode http */
     struct proxy_timeouts timeout;
     const char *stats_uri; /* mode http */
     const char *stats_auth;

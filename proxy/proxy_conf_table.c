@@ -185,9 +185,10 @@ static bool set_stats_allow(void *instance, const struct conf_value *value, stru
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
-#define MODE_WORDS "amqp|tcp|http"
-#define LEGS_WORDS "channel|session"
-#define HOUR_MS    (3600u * 1000u)
+#define MODE_WORDS   "amqp|tcp|http"
+#define LEGS_WORDS   "channel|session"
+#define ACCESS_WORDS "on|trouble|off"
+#define HOUR_MS      (3600u * 1000u)
 
 #define TIMEOUT_ROW(kind, type_, word, member, fallback_, shown_, help_)                           \
     {                                                                                              \
@@ -215,7 +216,15 @@ static bool set_stats_allow(void *instance, const struct conf_value *value, stru
           .help = "Clients at a time; further ones wait in the system's backlog." },               \
         TIMEOUT_ROW(kind, struct part, "timeout-handshake", handshake, NULL, "as in [defaults]",   \
                     "From accepting a client to its open connection, the broker's part not "       \
-                    "counted.")
+                    "counted."),                                                                   \
+    {                                                                                              \
+        .section = (kind), .key = "access-log", .type = CONF_CHOICE,                               \
+        .offset = CONF_FIELD(struct part, front.access), .fallback = "on",                         \
+        .choices = ACCESS_WORDS,                                                                   \
+        .help = "on: a line in the log, at level info, for each session at its end, and for "      \
+                "each broker that it loses. trouble: not for those that ended as their client "    \
+                "wished. off: none."                                                               \
+    }
 
 #define BACK_ROWS(kind)                                                                            \
     { .section = (kind),                                                                           \

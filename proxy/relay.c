@@ -49,6 +49,10 @@ static void finish(struct relay *r)
 {
     dequeue(r);
     leave_server(r);
+    if (r->client != NULL)
+        access_client(&r->access, r->client);
+    access_why(&r->access, true, "both sides have ended");
+    access_relay(r);
     stream_finish(&r->client, LINGER_MS);
     stream_finish(&r->upstream, LINGER_MS);
     loop_timer_fini(&r->timer);
@@ -60,6 +64,8 @@ static void finish(struct relay *r)
 
 void relay_end(struct relay *r)
 {
+    access_why(&r->access, false, "closed by the proxy");
+    access_client(&r->access, r->client);
     stream_free(&r->client);
     stream_free(&r->upstream);
     finish(r);
@@ -124,8 +130,9 @@ static void on_end(struct stream *s, void *arg)
 static void on_client_closed(struct stream *s, const struct err *why, void *arg)
 {
     (void)s;
-    (void)why;
-    finish(arg);
+    struct relay *r = arg;
+    access_why(&r->access, false, "client: %s", why != NULL ? why->text : "it closed");
+    finish(r);
 }
 
 static void on_server_open(struct stream *s, void *arg)
@@ -146,6 +153,7 @@ static void on_server_closed(struct stream *s, const struct err *why, void *arg)
     (void)s;
     struct relay *r = arg;
     if (r->is_open) {
+        access_why(&r->access, false, "server: %s", why != NULL ? why->text : "it closed");
         finish(r);
         return;
     }
@@ -184,6 +192,7 @@ static void connect_to(struct relay *r, const struct server *server)
 {
     dequeue(r);
     r->server = server;
+    access_server(&r->access, server);
     r->started_ms = now_ms(r);
     live_traffic_begin(&server->live->traffic);
     shared_set(&server->live->last_session_ms, r->started_ms);
@@ -202,12 +211,14 @@ static void try_next(struct relay *r)
     const struct server *server = backend_pick(backend_of(r), r->skip, now_ms(r), &r->worker->rng);
     /* As in HAProxy: a client whose protocol we do not know is not kept waiting for servers that
      * are down, only for such that are full or just refused. */
-    if (now_ms(r) >= r->deadline_ms || !backend_is_alive(backend_of(r)))
+    if (now_ms(r) >= r->deadline_ms || !backend_is_alive(backend_of(r))) {
+        access_why(&r->access, false, "no server of %s is available", backend_of(r)->conf->name);
         finish(r);
-    else if (server == NULL)
+    } else if (server == NULL) {
         wait_for_server(r);
-    else
+    } else {
         connect_to(r, server);
+    }
 }
 
 void relay_again(struct relay *r)
@@ -238,10 +249,12 @@ static void on_timer(void *arg)
         return;
     }
     uint64_t due = last_move_ms(r) + backend_of(r)->conf->timeout.idle;
-    if (now_ms(r) >= due)
-        finish(r);
-    else
+    if (now_ms(r) < due) {
         loop_timer_start(&r->timer, due - now_ms(r));
+        return;
+    }
+    access_why(&r->access, false, "nothing has moved for timeout-tunnel");
+    finish(r);
 }
 
 bool relay_new(struct worker *w, struct snapshot *snapshot, const struct frontend *frontend,
@@ -256,6 +269,7 @@ bool relay_new(struct worker *w, struct snapshot *snapshot, const struct fronten
     r->snapshot = snapshot_ref(snapshot);
     r->frontend = frontend;
     r->peer = *peer;
+    r->began_ms = loop_now_ms(w->loop);
     r->id = shared_add(&w->process->next_id, 1);
     r->deadline_ms = loop_now_ms(w->loop) + frontend->backend->conf->timeout.failover;
     loop_timer_init(&r->timer, w->loop, on_timer, r);

@@ -8,6 +8,7 @@
 #ifndef WARREN_RELAY_H
 #define WARREN_RELAY_H
 
+#include "access.h"
 #include "io/stream.h"
 #include "worker.h"
 
@@ -25,7 +26,9 @@ struct relay {
     uint64_t id;
     uint64_t skip; /* servers tried in vain, in this round */
     uint64_t deadline_ms;
-    uint64_t started_ms;
+    uint64_t started_ms; /* the connection to the server */
+    uint64_t began_ms;
+    struct access access;
     bool is_open;
     bool client_ended; /* they have said that nothing more comes */
     bool server_ended;

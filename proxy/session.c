@@ -28,6 +28,7 @@ static void bury(struct session *s)
     char id[SESSION_ID_MAX];
     log_debug("session", session_id_text(s, id), "ended");
     CHECK(!s->is_buried && s->channel_count == 0);
+    access_session(s);
     s->is_buried = true;
     TAILQ_REMOVE(&s->worker->all, s, entry);
     loop_timer_fini(&s->timer);
@@ -65,12 +66,14 @@ static void drop_client(struct session *s)
 {
     if (s->client == NULL)
         return;
+    access_client(&s->access, s->client);
     stream_free(&s->client);
     session_client_gone(s);
 }
 
 void session_end(struct session *s)
 {
+    access_why(&s->access, false, "the proxy stopped");
     drop_client(s);
     while (!LIST_EMPTY(&s->upstreams)) /* those that were saying goodbye */
         session_free_upstream(s, LIST_FIRST(&s->upstreams));
@@ -105,6 +108,7 @@ struct channel *session_add_channel(struct session *s, uint16_t number)
     c->opened_ms = loop_now_ms(s->worker->loop);
     s->channels[number] = c;
     s->channel_count++;
+    s->access.channels++;
     shared_bump(&s->worker->counts.channels, 1);
     return c;
 }
@@ -195,6 +199,7 @@ static uint64_t beat(struct session *s, uint64_t now_ms)
         method_out_heartbeat(s->client);
         return next_ms;
     case HEARTBEAT_DEAD:
+        access_why(&s->access, false, "the client was silent for two heartbeats");
         log_info("session", session_id_text(s, id), "client was silent for two heartbeats");
         drop_client(s);
         return UINT64_MAX;
@@ -209,6 +214,8 @@ static void deadline_passed(struct session *s)
     bool closing = s->hs.state == AMQP_HS_SERVER_CLOSED || s->hs.state == AMQP_HS_SERVER_DONE;
     if (!s->was_open && !closing) {
         (void)shared_add(&s->frontend->live->ereq, 1);
+        access_why(&s->access, false, "the handshake took too long, in state %s",
+                   amqp_hs_server_state_name(&s->hs));
         log_info("session", session_id_text(s, id), "handshake took too long state=%s",
                  amqp_hs_server_state_name(&s->hs));
     }

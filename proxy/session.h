@@ -10,6 +10,7 @@
 #ifndef WARREN_SESSION_H
 #define WARREN_SESSION_H
 
+#include "access.h"
 #include "amqp/amqp_hs_server.h"
 #include "channel.h"
 #include "hunt.h"
@@ -52,6 +53,7 @@ struct session {
     uint64_t started_ms;
     uint64_t deadline_ms; /* of the handshake, or until we hang up; 0: none */
     uint64_t listening_ms;
+    struct access access;
 };
 
 /* Takes fd. The frontend is of the snapshot given. False, and the fd is closed, when

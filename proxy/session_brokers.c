@@ -91,6 +91,7 @@ static void lose(struct session *s, struct upstream *u)
     char id[SESSION_ID_MAX];
     describe_loss(u, &t);
     log_debug("session", session_id_text(s, id), "%s", why);
+    access_lost(s, u, u->leg_count, why);
     struct process *p = s->worker->process;
     if (u->end.fate == UPSTREAM_LOST)
         p->suspect(p->control, u->server->live);
@@ -164,6 +165,7 @@ struct upstream *session_open_upstream(struct session *s, const struct server *s
     if (u == NULL)
         return NULL;
     LIST_INSERT_HEAD(&s->upstreams, u, entry);
+    access_server(&s->access, server);
     shared_bump(&s->worker->counts.upstreams, 1);
     return u;
 }

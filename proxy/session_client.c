@@ -13,6 +13,7 @@ static void hang_up(struct session *s)
 {
     if (s->client == NULL)
         return;
+    access_client(&s->access, s->client);
     stream_finish(&s->client, LINGER_MS);
     session_client_gone(s);
 }
@@ -29,6 +30,8 @@ void session_release_if_done(struct session *s)
 static void on_peer_closed(struct session *s, const struct amqp_connection_close *close)
 {
     bool was_running = s->hs.state == AMQP_HS_SERVER_CLOSING;
+    access_why(&s->access, true, "the client closed it: %u %.*s", close->reply_code,
+               (int)close->reply_text.len, (const char *)close->reply_text.ptr);
     hunt_stop(s);
     splice_drop_all(s);
     session_close_upstreams(s, close->reply_code, close->reply_text);
@@ -40,6 +43,8 @@ static void close_with(struct session *s, const struct amqp_hs_event *ev)
 {
     if (s->client == NULL)
         return;
+    access_why(&s->access, false, "closed with %u: %.*s", ev->code, (int)ev->text.len,
+               (const char *)ev->text.ptr);
     hunt_stop(s);
     splice_drop_all(s);
     session_step(s, ev);
@@ -141,6 +146,7 @@ void session_refused(struct session *s, const struct upstream_end *end)
 {
     char id[SESSION_ID_MAX];
     log_debug("session", session_id_text(s, id), "the broker refuses it: %s", end->text);
+    access_why(&s->access, false, "the broker refuses it: %s", end->text);
     bool early = s->hs.state == AMQP_HS_SERVER_SECURING;
     bool understands = (s->hs.capabilities & AMQP_CAP_AUTHENTICATION_FAILURE_CLOSE) != 0;
     if (end->fate == UPSTREAM_REFUSED && (!early || understands))
@@ -154,6 +160,7 @@ static void opened(struct session *s)
     char id[SESSION_ID_MAX];
     s->deadline_ms = 0;
     s->was_open = true;
+    s->access.open_ms = loop_now_ms(s->worker->loop);
     log_debug("session", session_id_text(s, id), "open");
     session_schedule(s);
 }
@@ -165,6 +172,7 @@ static void log_failure(struct session *s, const struct amqp_connection_close *c
     struct text shown = text_over(room, sizeof room);
     text_escaped(&shown, close->reply_text);
     (void)shared_add(&s->frontend->live->ereq, 1);
+    access_why(&s->access, false, "the client broke the protocol: %s", room);
     log_info("session", session_id_text(s, id), "client broke the protocol: %s", room);
     char peer[SOCK_ADDR_TEXT_MAX];
     worker_note_error(s->worker, "session %s frontend %s from %s: %s", session_id_text(s, id),
@@ -251,6 +259,7 @@ static void take_header(struct session *s)
         return;
     case AMQP_CUT_BAD:
         (void)shared_add(&s->frontend->live->ereq, 1);
+        access_why(&s->access, false, "it began with something else than AMQP 0-9-1");
         session_step(s, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_HEADER, .good = false });
         return;
     case AMQP_CUT_FRAME:
@@ -324,6 +333,9 @@ static void on_client_closed(struct stream *client, const struct err *why, void 
               why != NULL ? why->text : "it closed the connection");
     if (session_is_running(s))
         (void)shared_add(&s->backend->live->cli_abrt, 1);
+    access_why(&s->access, false, "the client is gone: %s",
+               why != NULL ? why->text : "it closed the connection");
+    access_client(&s->access, s->client);
     stream_free(&s->client);
     session_client_gone(s);
 }

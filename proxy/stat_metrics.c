@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "observer.h"
+#include "stat_failovers.h"
 #include "stat_masters.h"
 
 #include <string.h>
@@ -249,5 +250,6 @@ void stat_metrics(const struct stat_row *rows, unsigned count, const struct view
     put_warren(out, v);
     put_legs(out, rows, count);
     stat_masters_metrics(v, out);
+    stat_failovers_metrics(v, out);
     observer_metrics(v->observer, out);
 }

@@ -1,5 +1,6 @@
 #include "stats_page.h"
 
+#include "stat_failovers.h"
 #include "stat_masters.h"
 
 #include <string.h>
@@ -199,6 +200,7 @@ void stats_page(const struct stat_row *rows, unsigned count, const struct view *
     }
     text_str(out, "</table></div>");
     stat_masters_page(v, out);
+    stat_failovers_page(v, out);
     put_sessions(out, sessions, left_out);
     text_put(out, "<p class=f><a href=\"?\">now</a></p></body></html>\n");
 }

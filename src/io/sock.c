@@ -362,6 +362,17 @@ const struct sock_addr *listener_addr(const struct listener *l)
     return &l->at;
 }
 
+/* A system that refuses it serves the client all the same. */
+void sock_keep_alive(int fd, unsigned idle_s)
+{
+    int one = 1;
+    int idle = (int)idle_s;
+    int again = idle / 3;
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &again, sizeof again);
+}
+
 void sock_close(int fd)
 {
     close(fd);

@@ -62,6 +62,10 @@ const struct sock_addr *listener_addr(const struct listener *l); /* with the por
 MUST_CHECK struct listener *listener_share(struct listener *l, struct loop *loop, listener_fn fn,
                                            void *arg, struct err *err);
 
+/* Have the system ask the peer now and then whether it is still there: a path between that forgets
+ * idle connections remembers this one, and a peer without a goodbye is noticed. TCP alone. */
+void sock_keep_alive(int fd, unsigned idle_s);
+
 /* Close an accepted fd that nobody wants. */
 void sock_close(int fd);
 

@@ -1,0 +1,115 @@
+#include "failovers.h"
+
+#include "base/check.h"
+#include "base/log.h"
+
+const char *failover_state_word(enum failover_state state)
+{
+    static const char *const words[] = {
+        [FAILOVER_GOES_ON] = "goes on",
+        [FAILOVER_OVER] = "over",
+        [FAILOVER_CAME_BACK] = "came back",
+    };
+    CHECK((unsigned)state < ARRAY_COUNT(words));
+    return words[state];
+}
+
+uint64_t failover_pause_ms(const struct failover *f, uint64_t now_ms)
+{
+    return (f->state == FAILOVER_GOES_ON ? now_ms : f->ended_ms) - f->began_ms;
+}
+
+const struct failover *failovers_at(const struct failovers *f, unsigned index)
+{
+    if (index >= f->count)
+        return NULL;
+    return &f->list[(f->next + FAILOVERS_KEPT - 1 - index) % FAILOVERS_KEPT];
+}
+
+/* The one of this node that goes on. */
+static struct failover *find(struct failovers *f, uint16_t node)
+{
+    for (unsigned i = 0; i < f->count; i++) {
+        if (f->list[i].node == node && f->list[i].state == FAILOVER_GOES_ON)
+            return &f->list[i];
+    }
+    return NULL;
+}
+
+static void name_it(struct failover *one, const struct nodes *nodes)
+{
+    struct text t = text_over(one->name, sizeof one->name);
+    for (size_t i = 0; i < nodes_count(nodes); i++) {
+        if (nodes_at(nodes, i)->number == one->node)
+            text_str(&t, nodes_at(nodes, i)->name);
+    }
+}
+
+static void begin(struct failovers *f, const struct atlas_master *m, const struct nodes *nodes,
+                  uint64_t at_ms, uint64_t wall_ms)
+{
+    struct failover *one = &f->list[f->next];
+    if (f->count == FAILOVERS_KEPT && one->state == FAILOVER_GOES_ON)
+        return; /* there is room for so many at a time */
+    f->next = (f->next + 1) % FAILOVERS_KEPT;
+    f->count += f->count < FAILOVERS_KEPT;
+    f->total++;
+    *one = (struct failover){
+        .wall_ms = wall_ms,
+        .began_ms = at_ms,
+        .queues = m->queues,
+        .left = m->queues,
+        .node = m->node,
+    };
+    name_it(one, nodes);
+    log_warn("failover", one->name[0] != '\0' ? one->name : "-", "is down node=%u queues=%llu",
+             one->node, (unsigned long long)one->queues);
+}
+
+static void end(struct failover *one, enum failover_state state, uint64_t at_ms)
+{
+    one->state = state;
+    one->ended_ms = at_ms;
+    log_info("failover", one->name[0] != '\0' ? one->name : "-",
+             "%s node=%u queues=%llu left=%llu pause=%llums", failover_state_word(state), one->node,
+             (unsigned long long)one->queues, (unsigned long long)one->left,
+             (unsigned long long)failover_pause_ms(one, at_ms));
+}
+
+static const struct atlas_master *master_of(const struct atlas_master *masters, size_t count,
+                                            uint16_t node)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (masters[i].node == node)
+            return &masters[i];
+    }
+    return NULL;
+}
+
+static void follow(struct failovers *f, const struct atlas_master *masters, size_t count,
+                   uint64_t last_ms)
+{
+    for (unsigned i = 0; i < f->count; i++) {
+        struct failover *one = &f->list[i];
+        if (one->state != FAILOVER_GOES_ON)
+            continue;
+        const struct atlas_master *m = master_of(masters, count, one->node);
+        one->left = m != NULL ? m->queues : 0;
+        if (one->left == 0)
+            end(one, FAILOVER_OVER, last_ms);
+        else if (m->is_up)
+            end(one, FAILOVER_CAME_BACK, last_ms);
+    }
+}
+
+void failovers_look(struct failovers *f, const struct atlas_master *masters, size_t count,
+                    const struct nodes *nodes, uint64_t first_ms, uint64_t last_ms,
+                    uint64_t wall_ms)
+{
+    CHECK(first_ms <= last_ms);
+    for (size_t i = 0; i < count; i++) {
+        if (!masters[i].is_up && masters[i].queues != 0 && find(f, masters[i].node) == NULL)
+            begin(f, &masters[i], nodes, first_ms, wall_ms);
+    }
+    follow(f, masters, count, last_ms);
+}
