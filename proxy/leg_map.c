@@ -27,7 +27,8 @@ struct leg_state {
 
 struct leg_map {
     struct leg_state legs[LEG_MAP_LEGS_MAX];
-    unsigned leg_count;
+    unsigned leg_count; /* numbers that are, or were, taken */
+    unsigned present;   /* a bit for each leg that is there */
     bool is_fixed;
     bool is_limited; /* as a whole: no more legs, until the limit is lifted */
     bool has_tx;     /* no more legs */
@@ -45,10 +46,12 @@ struct leg_map {
     bool asked_quietly;  /* the client does not wait for it */
 };
 
-struct leg_map *leg_map_new(void)
+struct leg_map *leg_map_new(unsigned pending)
 {
     struct leg_map *m = mem_zalloc(sizeof *m);
     m->leg_count = 1;
+    m->present = 1u << LEG_MAP_MAIN;
+    m->pending = pending;
     leg_tags_init(&m->tags);
     return m;
 }
@@ -83,11 +86,43 @@ unsigned leg_map_count(const struct leg_map *m)
     return m->leg_count;
 }
 
+static bool is_present(const struct leg_map *m, unsigned leg)
+{
+    return (m->present >> leg & 1) != 0;
+}
+
+/* The lowest number that is free. */
+static unsigned free_number(const struct leg_map *m)
+{
+    unsigned leg = 0;
+    while (leg < LEG_MAP_LEGS_MAX && is_present(m, leg))
+        leg++;
+    return leg;
+}
+
+static unsigned present_count(const struct leg_map *m)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < LEG_MAP_LEGS_MAX; i++)
+        count += is_present(m, i);
+    return count;
+}
+
 unsigned leg_map_add(struct leg_map *m)
 {
-    CHECK(!m->is_fixed && !m->is_limited && !m->has_tx && m->leg_count < LEG_MAP_LEGS_MAX);
-    CHECK(m->asked == 0 && m->pending == 0);
-    return m->leg_count++;
+    unsigned leg = free_number(m);
+    CHECK(leg_map_may_add(m));
+    m->present |= 1u << leg;
+    m->legs[leg] = (struct leg_state){ 0 };
+    if (leg == m->leg_count)
+        m->leg_count++;
+    return leg;
+}
+
+void leg_map_remove(struct leg_map *m, unsigned leg)
+{
+    CHECK(leg != LEG_MAP_MAIN && is_present(m, leg) && leg_map_is_idle(m, leg));
+    m->present &= ~(1u << leg);
 }
 
 bool leg_map_is_idle(const struct leg_map *m, unsigned leg)
@@ -196,16 +231,11 @@ static void ask(struct leg_map *m, uint32_t id, unsigned legs, bool quietly)
     m->asked_quietly = quietly;
 }
 
-static unsigned all_legs(const struct leg_map *m)
-{
-    return (1u << m->leg_count) - 1;
-}
-
 static void ask_all(struct leg_map *m, uint32_t id, struct leg_map_said *out)
 {
     out->verdict = LEG_MAP_ALL;
     out->to = LEG_MAP_TO_ALL;
-    ask(m, id, all_legs(m), false);
+    ask(m, id, m->present, false);
 }
 
 /* basic.ack, nack and reject have the tag first and then bits: one shape for the three. */
@@ -403,7 +433,7 @@ static void qos(struct leg_map *m, struct slice fields, struct leg_map_said *out
     ask_all(m, AMQP_BASIC_QOS, out);
     if (!limits_all)
         return;
-    unsigned share = q->prefetch_count / m->leg_count;
+    unsigned share = q->prefetch_count / present_count(m);
     q->prefetch_count = (uint16_t)(share != 0 ? share : 1);
     say(out, LEG_MAP_TO_ALL, &method);
 }
@@ -492,7 +522,7 @@ static bool must_wait(const struct leg_map *m, uint32_t id, struct slice fields)
 void leg_map_client(struct leg_map *m, struct slice payload, unsigned wish,
                     struct leg_map_said *out)
 {
-    CHECK(wish < m->leg_count);
+    CHECK(wish < m->leg_count && is_present(m, wish));
     uint32_t id = amqp_method_peek(payload);
     struct slice fields = slice_from(payload, 4);
     out->settle_count = 0;
@@ -530,11 +560,14 @@ void leg_map_client(struct leg_map *m, struct slice payload, unsigned wish,
     }
 }
 
-bool leg_map_may_add(const struct leg_map *m, struct slice payload)
+bool leg_map_may_grow(const struct leg_map *m)
 {
-    uint32_t id = amqp_method_peek(payload);
-    return !m->is_fixed && !m->is_limited && !m->has_tx && m->leg_count < LEG_MAP_LEGS_MAX &&
-           m->asked == 0 && m->pending == 0 && (id == AMQP_BASIC_CONSUME || id == AMQP_BASIC_GET);
+    return !m->is_fixed && !m->is_limited && !m->has_tx && free_number(m) < LEG_MAP_LEGS_MAX;
+}
+
+bool leg_map_may_add(const struct leg_map *m)
+{
+    return leg_map_may_grow(m) && m->asked == 0 && m->pending == 0;
 }
 
 /* ---- what a broker says ---------------------------------------------------------------------- */
@@ -605,7 +638,7 @@ static void note_consumer(struct leg_map *m, unsigned leg, uint32_t id, struct s
 enum leg_map_heard leg_map_broker(struct leg_map *m, unsigned leg, struct slice payload,
                                   uint64_t *tag, size_t *tag_at)
 {
-    CHECK(leg < m->leg_count);
+    CHECK(leg < m->leg_count && is_present(m, leg));
     uint32_t id = amqp_method_peek(payload);
     struct slice fields = slice_from(payload, 4);
     if (id == AMQP_BASIC_DELIVER)
@@ -635,7 +668,8 @@ void leg_map_check(const struct leg_map *m)
         consumers[c->leg]++;
     for (unsigned i = 0; i < LEG_MAP_LEGS_MAX; i++) {
         CHECK(consumers[i] == m->legs[i].consumers);
-        CHECK(i < m->leg_count || (consumers[i] == 0 && m->tags.outstanding[i] == 0));
+        CHECK(is_present(m, i) || (consumers[i] == 0 && m->tags.outstanding[i] == 0));
+        CHECK(i < m->leg_count || !is_present(m, i));
     }
-    CHECK((m->asked == 0) == (m->asked_legs == 0) && m->asked_legs >> m->leg_count == 0);
+    CHECK((m->asked == 0) == (m->asked_legs == 0) && (m->asked_legs & ~m->present) == 0);
 }

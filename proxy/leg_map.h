@@ -40,20 +40,28 @@
 
 struct leg_map;
 
-struct leg_map *leg_map_new(void);
+/* Of a channel that has one leg, no consumer and nothing outstanding so far, and whose client waits
+ * for so many answers. */
+struct leg_map *leg_map_new(unsigned pending);
 void leg_map_free(struct leg_map **m); /* NULL is allowed */
 
 /* One leg for ever: the map is of no use any more. */
 bool leg_map_is_fixed(const struct leg_map *m);
 bool leg_map_is_split(const struct leg_map *m);
 
-/* May the client's method, consume or get, go to a leg that is not there yet? */
-bool leg_map_may_add(const struct leg_map *m, struct slice payload);
+/* May there be another leg, now or when the client has its answers? */
+bool leg_map_may_grow(const struct leg_map *m);
+
+/* May a consume or get that the client says now go to a leg that is not there yet? */
+bool leg_map_may_add(const struct leg_map *m);
 
 /* Another leg: its number. It is to hear of the limit by consumer before anything else. Only when
  * may_add. */
 unsigned leg_map_add(struct leg_map *m);
 unsigned leg_map_count(const struct leg_map *m);
+
+/* The leg is gone. It was idle, and not the main leg. Its number may be another's then. */
+void leg_map_remove(struct leg_map *m, unsigned leg);
 
 /* ---- what the client says -------------------------------------------------------------------- */
 

@@ -361,12 +361,12 @@ static void hear(struct world *w, unsigned count)
         w->out_first = w->out_last = 0;
 }
 
-static unsigned wish_of(struct world *w, struct slice payload, int queue)
+static unsigned wish_of(struct world *w, int queue)
 {
     if (queue < 0)
         return LEG_MAP_MAIN;
     unsigned node = w->node_of[queue];
-    if (w->leg_at[node] < 0 && leg_map_may_add(w->map, payload)) {
+    if (w->leg_at[node] < 0 && leg_map_may_add(w->map)) {
         w->leg_at[node] = (int)leg_map_add(w->map);
         w->chans[w->leg_at[node]].prefetch = w->chans[0].prefetch;
     }
@@ -381,10 +381,10 @@ static void tell(struct world *w, const struct amqp_method *m, int queue)
         b_apply(w, 0, view(&b));
         return;
     }
-    leg_map_client(w->map, view(&b), wish_of(w, view(&b), queue), &out);
+    leg_map_client(w->map, view(&b), wish_of(w, queue), &out);
     if (out.verdict == LEG_MAP_WAIT) {
         hear(w, UINT32_MAX);
-        leg_map_client(w->map, view(&b), wish_of(w, view(&b), queue), &out);
+        leg_map_client(w->map, view(&b), wish_of(w, queue), &out);
     }
     leg_map_check(w->map);
     struct bytes other;
@@ -430,7 +430,7 @@ static struct world *world_new(bool spread, const unsigned *node_of)
     for (unsigned i = 0; i < NODES; i++)
         w->leg_at[i] = i == 0 ? 0 : -1;
     if (spread)
-        w->map = leg_map_new();
+        w->map = leg_map_new(0);
     return w;
 }
 
