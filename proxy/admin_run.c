@@ -396,7 +396,7 @@ static const struct {
     { "show gossip", "", "who is in the cluster, and how complete the table of queues is",
       show_gossip },
     { "show info", "", "the process", show_info },
-    { "show legs", "", "each channel and the broker that carries it", show_legs },
+    { "show legs", "", "each channel and the brokers that carry it", show_legs },
     { "show queues", "[<vhost> <queue>]", "which server masters how many queues, or this one",
       show_queues },
     { "show servers state", "[<bk>]", "state, weight and check of each server", show_servers },

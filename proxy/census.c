@@ -5,6 +5,7 @@
 #include "login.h"
 #include "relay.h"
 #include "session.h"
+#include "split.h"
 
 #define LIST_MAX ((size_t)16 * 1024 * 1024)
 
@@ -74,13 +75,14 @@ static void put_session(struct text *out, const struct session *s)
     text_char(out, '\n');
 }
 
-static void put_leg(struct text *out, const struct session *s, const struct channel *c)
+static void put_leg(struct text *out, const struct session *s, const struct channel *c,
+                    const struct leg *leg)
 {
     char id[SESSION_ID_MAX];
     text_put(out, "%s channel=%u be=%s srv=%s state=%s age=%llus", session_id_text(s, id),
              c->number, s->backend->conf->name,
-             c->leg != NULL ? c->leg->upstream->server->conf->name : "<none>",
-             channel_state_name(c), (unsigned long long)age_s(s->worker, c->opened_ms));
+             leg != NULL ? leg->upstream->server->conf->name : "<none>", channel_state_name(c),
+             (unsigned long long)age_s(s->worker, c->opened_ms));
     if (c->asked != 0)
         text_put(out, " asked=%s", amqp_method_name(c->asked));
     if (content_is_open(&c->publish))
@@ -158,8 +160,13 @@ static bool may_add(struct census *c)
 static void add_legs(struct census *c, const struct session *s)
 {
     for (unsigned i = 0; i < s->channels_cap; i++) {
-        if (s->channels[i] != NULL && may_add(c))
-            put_leg(&c->list, s, s->channels[i]);
+        const struct channel *ch = s->channels[i];
+        if (ch != NULL && may_add(c))
+            put_leg(&c->list, s, ch, ch->leg);
+        for (unsigned leg = 1; ch != NULL && leg < LEG_MAP_LEGS_MAX; leg++) {
+            if (split_leg(ch, leg) != NULL && may_add(c))
+                put_leg(&c->list, s, ch, split_leg(ch, leg));
+        }
     }
 }
 

@@ -9,18 +9,23 @@
 #include "leg.h"
 #include "place.h"
 
+struct split;
+
 /*
  *   OPENING -- open-ok --> OPEN
  *   both:  client closes -> CLOSING;  broker closes -> CLOSED
  *          CLOSING and CLOSED, when both sides close at once -> CROSSED -> whichever is left
  *   any:   the leg is gone and the session stays -> LOST: all is discarded until close-ok
+ *   with several legs (split):  one fails -> ENDING, until the others are closed and the client is
+ *          told -> LOST
  */
 #define CHANNEL_STATES(X)                                                                          \
     X(OPENING, TO(OPEN) | TO(CLOSING) | TO(CLOSED) | TO(LOST))                                     \
-    X(OPEN, TO(CLOSING) | TO(CLOSED) | TO(LOST))                                                   \
+    X(OPEN, TO(CLOSING) | TO(CLOSED) | TO(ENDING) | TO(LOST))                                      \
     X(CLOSING, TO(CROSSED) | TO(LOST))                                                             \
     X(CLOSED, TO(CROSSED) | TO(LOST))                                                              \
     X(CROSSED, TO(CLOSING) | TO(CLOSED) | TO(LOST))                                                \
+    X(ENDING, TO(CLOSING) | TO(LOST))                                                              \
     X(LOST, 0)
 
 enum channel_state {
@@ -32,12 +37,20 @@ enum channel_state {
 struct channel {
     enum channel_state state;
     uint16_t number;
-    struct leg *leg;        /* NULL: being looked for, none needed yet, or LOST */
+    struct leg *leg;        /* the main one; NULL: being looked for, none needed yet, or LOST */
+    struct split *split;    /* several legs, or what it takes to have them; NULL: neither */
     struct content publish; /* from the client */
     uint32_t asked;         /* the synchronous method that waits for its answer, or 0 */
+    uint32_t owed;          /* answers that the client waits for */
     uint64_t opened_ms;
     struct place place; /* where its leg is to be */
 };
+
+/* Those on which the client can still do something. */
+static inline bool channel_is_living(const struct channel *c)
+{
+    return c->state == CHANNEL_OPENING || c->state == CHANNEL_OPEN;
+}
 
 void channel_move(struct channel *c, enum channel_state to);
 const char *channel_state_name(const struct channel *c);

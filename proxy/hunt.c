@@ -135,12 +135,19 @@ static void try_server(struct session *s, const struct server *server)
     session_schedule(s);
 }
 
+/* A channel that has a leg already does not wait for another, nor looks for it elsewhere. */
+static struct upstream *first_leg(const struct session *s)
+{
+    const struct channel *c = s->hunt.channel;
+    return c != NULL && c->leg != NULL ? c->leg->upstream : NULL;
+}
+
 static void step(struct session *s)
 {
     CHECK(s->hunt.upstream == NULL);
     const struct server *server = wanted(s);
-    struct upstream *own = server != NULL ? upstream_to(s, server) : NULL;
-    if (server == NULL && s->hunt.channel != NULL)
+    struct upstream *own = server != NULL ? upstream_to(s, server) : first_leg(s);
+    if (server == NULL && own == NULL && s->hunt.channel != NULL)
         own = own_upstream(s);
     if (own != NULL) {
         found(s, own);

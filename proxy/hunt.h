@@ -35,7 +35,7 @@ struct hunt {
 void hunt_start(struct session *s, enum hunt_goal goal, struct channel *channel);
 
 /* The same for a channel's leg that is wanted at this server. Another one will do when that one is
- * not to be had. */
+ * not to be had; for a further leg, where the channel has its first. */
 void hunt_start_at(struct session *s, struct channel *channel, const struct server *server);
 
 /* The upstream that is HELD shall be opened to the end. */
@@ -44,7 +44,7 @@ void hunt_enter(struct session *s, struct upstream *held);
 /* A server may be there now. */
 void hunt_again(struct session *s);
 
-/* Not any more. An upstream that is being opened is let go. */
+/* Not any more; the caller sees to session_flow. An upstream that is being opened is let go. */
 void hunt_stop(struct session *s);
 
 /* Its upstream got as far as it can by itself, or is gone. */

@@ -1,7 +1,7 @@
 /*
  * leg: the broker's half of a client's channel: which upstream carries it, and where the broker
  * stands in what it says. The channel's number is the same on both sides, so that frames pass
- * unchanged.
+ * unchanged. A channel has one at most at an upstream.
  */
 #ifndef WARREN_LEG_H
 #define WARREN_LEG_H
@@ -15,6 +15,8 @@ struct leg {
     struct upstream *upstream;
     struct content deliver; /* to the client: deliveries, returns, answers to basic.get */
     unsigned told;          /* answers that are still to come to what the proxy itself has said */
+    unsigned number;        /* by which the channel's split knows it; 0: the main one */
+    bool is_closing;        /* it was sent channel.close by the split */
 };
 
 /* NULL when the pool is empty. The upstream is READY. */

@@ -59,7 +59,7 @@ void place_open(struct session *s, struct channel *c)
 }
 
 /* One that no broker would refuse: a limit in octets is not implemented by any. */
-static bool prepare_qos(struct session *s, struct channel *c, struct slice fields)
+static bool note_qos(struct channel *c, struct slice fields)
 {
     struct amqp_basic_qos m;
     if (amqp_basic_qos_decode(fields, &m) != AMQP_DECODE_OK || m.prefetch_size != 0)
@@ -68,6 +68,13 @@ static bool prepare_qos(struct session *s, struct channel *c, struct slice field
         c->place.has_qos[1] = false;
     c->place.has_qos[m.global] = true;
     c->place.prefetch[m.global] = m.prefetch_count;
+    return true;
+}
+
+static bool prepare_qos(struct session *s, struct channel *c, struct slice fields)
+{
+    if (!note_qos(c, fields))
+        return false;
     method_out_bare(s->client, c->number, AMQP_BASIC_QOS_OK);
     return true;
 }
@@ -113,16 +120,29 @@ static struct upstream *owner_of(const struct session *s, struct slice queue)
     return NULL;
 }
 
+bool place_find(const struct session *s, struct slice queue, struct upstream **owner,
+                const struct server **master)
+{
+    *owner = NULL;
+    *master = NULL;
+    if (queue.len == 0)
+        return false;
+    struct upstream *u = owner_of(s, queue);
+    if (u != NULL && u->state == UPSTREAM_READY) {
+        *owner = u;
+        return true;
+    }
+    return where_find(s->worker, s->backend, s->login->vhost, queue, master);
+}
+
 void place_hunt(struct session *s, struct channel *c, struct slice payload)
 {
-    struct slice queue = place_queue(payload);
-    struct upstream *owner = queue.len != 0 ? owner_of(s, queue) : NULL;
-    if (owner != NULL && owner->state == UPSTREAM_READY) {
-        splice_attach(s, c, owner);
-        return;
-    }
+    struct upstream *owner;
     const struct server *master;
-    if (queue.len != 0 && where_find(s->worker, s->backend, s->login->vhost, queue, &master))
+    bool known = place_find(s, place_queue(payload), &owner, &master);
+    if (owner != NULL)
+        splice_attach(s, c, owner);
+    else if (known)
         hunt_start_at(s, c, master);
     else
         hunt_start(s, HUNT_READY, c);
@@ -130,32 +150,41 @@ void place_hunt(struct session *s, struct channel *c, struct slice payload)
 
 /* ---- what the broker is told of that --------------------------------------------------------- */
 
+static void tell_qos(const struct channel *c, struct leg *leg, bool global)
+{
+    if (!c->place.has_qos[global])
+        return;
+    struct amqp_method m = { .id = AMQP_BASIC_QOS };
+    m.basic_qos.prefetch_count = c->place.prefetch[global];
+    m.basic_qos.global = global;
+    method_out(leg->upstream->stream, c->number, &m);
+    leg->told++;
+}
+
 void place_tell(struct channel *c)
 {
-    struct stream *to = c->leg->upstream->stream;
     c->leg->told = 1; /* channel.open */
-    for (int global = 0; global < 2; global++) {
-        if (!c->place.has_qos[global])
-            continue;
-        struct amqp_method m = { .id = AMQP_BASIC_QOS };
-        m.basic_qos.prefetch_count = c->place.prefetch[global];
-        m.basic_qos.global = global == 1;
-        method_out(to, c->number, &m);
-        c->leg->told++;
-    }
+    tell_qos(c, c->leg, false);
+    tell_qos(c, c->leg, true);
     if (c->place.confirms) {
         struct amqp_method m = { .id = AMQP_CONFIRM_SELECT };
         m.confirm_select.nowait = true;
-        method_out(to, c->number, &m);
+        method_out(c->leg->upstream->stream, c->number, &m);
     }
 }
 
-bool place_is_told(struct channel *c, uint32_t id)
+void place_tell_further(const struct channel *c, struct leg *leg)
+{
+    leg->told = 1;
+    tell_qos(c, leg, false);
+}
+
+bool place_is_told(struct leg *leg, uint32_t id)
 {
     /* A broker answers in order, and what the client asks of it comes behind. */
-    if (c->leg->told == 0 || (id != AMQP_CHANNEL_OPEN_OK && id != AMQP_BASIC_QOS_OK))
+    if (leg->told == 0 || (id != AMQP_CHANNEL_OPEN_OK && id != AMQP_BASIC_QOS_OK))
         return false;
-    c->leg->told--;
+    leg->told--;
     return true;
 }
 
@@ -193,25 +222,46 @@ static void keep(struct session *s, struct upstream *u, struct slice queue)
     s->owned_count++;
 }
 
-void place_note(struct session *s, struct channel *c, uint32_t id, struct slice fields)
+static void note_delete(struct session *s, struct slice fields)
 {
     struct wire w = wire_over(fields);
-    struct amqp_method m;
-    if (id == AMQP_QUEUE_DELETE) {
-        amqp_queue_delete_read(&w, &m.queue_delete);
-        if (!w.ran_out)
-            forget_name(s, m.queue_delete.queue);
+    struct amqp_queue_delete m;
+    amqp_queue_delete_read(&w, &m);
+    if (!w.ran_out)
+        forget_name(s, m.queue);
+}
+
+static void note_declare(struct session *s, struct channel *c, struct slice fields)
+{
+    struct wire w = wire_over(fields);
+    struct amqp_queue_declare m;
+    amqp_queue_declare_read(&w, &m);
+    if (w.ran_out || !m.exclusive || m.passive)
+        return;
+    c->place.names_exclusive = m.queue.len == 0;
+    /* The first who says so has it: if another upstream owns it, this declare is refused. */
+    if (m.queue.len != 0 && owner_of(s, m.queue) == NULL)
+        keep(s, c->leg->upstream, m.queue);
+}
+
+void place_note(struct session *s, struct channel *c, uint32_t id, struct slice fields)
+{
+    switch (id) {
+    case AMQP_QUEUE_DECLARE:
+        note_declare(s, c, fields);
+        return;
+    case AMQP_QUEUE_DELETE:
+        note_delete(s, fields);
+        return;
+    case AMQP_BASIC_QOS:
+        (void)note_qos(c, fields); /* else the broker refuses it */
+        return;
+    case AMQP_TX_SELECT:
+        c->place.has_tx = true;
+        return;
+    default:
         return;
     }
-    CHECK(id == AMQP_QUEUE_DECLARE);
-    amqp_queue_declare_read(&w, &m.queue_declare);
-    if (w.ran_out || !m.queue_declare.exclusive || m.queue_declare.passive)
-        return;
-    struct slice queue = m.queue_declare.queue;
-    c->place.names_exclusive = queue.len == 0;
-    /* The first who says so has it: if another upstream owns it, this declare is refused. */
-    if (queue.len != 0 && owner_of(s, queue) == NULL)
-        keep(s, c->leg->upstream, queue);
 }
 
 void place_note_named(struct session *s, struct channel *c, struct slice fields)
@@ -243,9 +293,8 @@ void place_forget(struct session *s, const struct upstream *u)
 
 /* ---- counting -------------------------------------------------------------------------------- */
 
-static enum place_way way_of(const struct session *s, const struct channel *c, struct slice queue)
+static enum place_way way_of(const struct session *s, const struct upstream *u, struct slice queue)
 {
-    const struct upstream *u = c->leg->upstream;
     const struct server *master;
     if (queue.len == 0)
         return PLACE_UNKNOWN;
@@ -255,14 +304,16 @@ static enum place_way way_of(const struct session *s, const struct channel *c, s
     return owner_of(s, queue) == u ? PLACE_STRAIGHT : PLACE_UNKNOWN;
 }
 
-void place_count(struct session *s, struct channel *c, struct slice payload)
+void place_count(struct session *s, struct channel *c, const struct upstream *u,
+                 struct slice payload)
 {
     struct place *p = &c->place;
     uint64_t moves = where_moves(s->backend);
-    if (payload.len != p->memo_len || p->moves != moves ||
+    if (payload.len != p->memo_len || p->moves != moves || p->at != u->server ||
         memcmp(payload.ptr, p->memo, payload.len) != 0) {
-        enum place_way way = way_of(s, c, place_queue(payload));
+        enum place_way way = way_of(s, u, place_queue(payload));
         p->way = (uint8_t)way;
+        p->at = u->server;
         p->moves = moves;
         /* What is not known today may be tomorrow, without anything having moved. */
         p->memo_len =

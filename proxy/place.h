@@ -11,6 +11,7 @@
 #ifndef WARREN_PLACE_H
 #define WARREN_PLACE_H
 
+#include "amqp/amqp_spec.h"
 #include "base/attr.h"
 #include "base/slice.h"
 
@@ -20,6 +21,8 @@
 
 struct session;
 struct channel;
+struct leg;
+struct server;
 struct upstream;
 
 /* Exclusive queues that a session remembers. With more than that, all that it opens from then on
@@ -44,13 +47,17 @@ enum place_way {
 
 /* A channel's part of it. */
 struct place {
-    uint64_t moves;               /* masters had moved so often when... */
+    const struct server *at;      /* a method that went there... */
+    uint64_t moves;               /* ... when masters had moved so often... */
     uint8_t memo_len;             /* 0: nothing is kept */
-    uint8_t way;                  /* ... the method that is kept went this way */
+    uint8_t way;                  /* ... went this way */
     uint8_t memo[PLACE_MEMO_MAX]; /* the last publish's, whole */
     bool confirms;                /* confirm.select, for the leg that is to come */
-    bool has_qos[2];              /* and basic.qos: by consumer, global */
+    bool has_qos[2];              /* and basic.qos, also for further legs: by consumer, global */
     bool names_exclusive; /* an exclusive queue is declared whose name the broker makes up */
+    bool has_tx;          /* tx.select: no further legs */
+    bool keeps_one;       /* nor if the client does what cannot be followed */
+    bool has_published;
     uint16_t prefetch[2];
 };
 
@@ -73,25 +80,38 @@ void place_open(struct session *s, struct channel *c);
  * gone. */
 bool place_prepare(struct session *s, struct channel **c, struct slice payload);
 
-/* Look for the leg that this method needs; it may be there at once. An empty payload: any. */
+/* Look for the leg that this method needs, the first or a further one; it may be there at once. An
+ * empty payload: any. */
 void place_hunt(struct session *s, struct channel *c, struct slice payload);
 
-/* The leg is there and the broker was sent channel.open: it hears what was prepared. */
+/* Where a queue is used best: *owner when it belongs to one of the session's upstreams, else
+ * *master. False: neither is known. */
+bool place_find(const struct session *s, struct slice queue, struct upstream **owner,
+                const struct server **master);
+
+/* The first leg is there and the broker was sent channel.open: it hears what was prepared; and a
+ * further leg, which only has consumers and gets. */
 void place_tell(struct channel *c);
+void place_tell_further(const struct channel *c, struct leg *leg);
 
-/* Is this the answer to something that the client was answered long ago? */
-bool place_is_told(struct channel *c, uint32_t id);
+/* Is this the leg's answer to something that the client was answered long ago? */
+bool place_is_told(struct leg *leg, uint32_t id);
 
-/* A client's queue.declare or queue.delete passes; and a broker's queue.declare-ok. */
+/* One of these methods of the client's passes; and a broker's queue.declare-ok. */
+static inline bool place_is_noted(uint32_t id)
+{
+    return id == AMQP_QUEUE_DECLARE || id == AMQP_QUEUE_DELETE || id == AMQP_BASIC_QOS ||
+           id == AMQP_TX_SELECT;
+}
 void place_note(struct session *s, struct channel *c, uint32_t id, struct slice fields);
 void place_note_named(struct session *s, struct channel *c, struct slice fields);
 
 /* The upstream is gone, and its exclusive queues with it; NULL: all are. */
 void place_forget(struct session *s, const struct upstream *u);
 
-/* Count an operation on a queue by its way: the client's publish, consume or get on a channel that
- * has its leg. */
-void place_count(struct session *s, struct channel *c, struct slice payload);
+/* Count an operation on a queue by its way: the client's publish, consume or get goes to u. */
+void place_count(struct session *s, struct channel *c, const struct upstream *u,
+                 struct slice payload);
 
 const char *place_way_word(enum place_way way);
 

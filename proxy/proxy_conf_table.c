@@ -234,7 +234,8 @@ static bool set_stats_allow(void *instance, const struct conf_value *value, stru
       .shown = "as in [defaults]",                                                                 \
       .help =                                                                                      \
           "Who is next: roundrobin, leastconn, first or random. queue-master: the server that "    \
-          "masters the queue, as gossip tells, else as roundrobin." },                             \
+          "masters the queue, as gossip tells, else as roundrobin; a channel that reads queues "   \
+          "of several masters goes to each of them." },                                            \
         { .section = (kind),                                                                       \
           .key = "legs",                                                                           \
           .type = CONF_CHOICE,                                                                     \

@@ -6,6 +6,7 @@
 #include "heartbeat.h"
 #include "method_out.h"
 #include "splice.h"
+#include "split.h"
 
 const char *session_id_text(const struct session *s, char room[SESSION_ID_MAX])
 {
@@ -120,6 +121,8 @@ void session_drop_channel(struct session *s, struct channel **channel)
     s->channels[c->number] = NULL;
     s->channel_count--;
     shared_bump(&s->worker->counts.channels, (uint64_t)-1);
+    session_answered(s, c);
+    split_free(s, c);
     leg_free(&s->worker->legs, &c->leg);
     pool_put(&s->worker->channels, c);
     *channel = NULL;
@@ -152,12 +155,27 @@ void session_hold_client(struct session *s)
     listen_to_client(s, false);
 }
 
+void session_await(struct session *s, const struct channel *c)
+{
+    s->awaits = c->number;
+    session_hold_client(s);
+}
+
+void session_answered(struct session *s, const struct channel *c)
+{
+    if (LIKELY(s->awaits != c->number))
+        return;
+    s->awaits = 0;
+    session_flow(s);
+}
+
 void session_flow(struct session *s)
 {
     if (s->client == NULL)
         return;
     bool running = session_is_running(s);
-    if (s->hunt.goal == HUNT_NONE) /* else it is paused if it says something meanwhile */
+    /* While it hunts the client is paused if it says something. */
+    if (s->hunt.goal == HUNT_NONE && s->awaits == 0)
         listen_to_client(s, !(running && any_upstream_full(s)));
     bool client_full = running && stream_is_full(s->client);
     struct upstream *u;
@@ -166,7 +184,7 @@ void session_flow(struct session *s)
             continue;
         if (client_full)
             upstream_pause(u);
-        else
+        else if (u->held_for == 0)
             upstream_resume(u);
     }
 }

@@ -45,6 +45,7 @@ struct session {
     struct channel **channels; /* by number; NULL: closed */
     unsigned channels_cap;
     unsigned channel_count;
+    uint16_t awaits;        /* nothing is taken until this channel has an answer; 0: none */
     unsigned blocked_count; /* upstreams that are blocked */
     bool was_open;
     bool is_buried;
@@ -100,6 +101,11 @@ void session_flow(struct session *s);
 
 /* Not now: what the client has said stays in its stream until session_flow. */
 void session_hold_client(struct session *s);
+
+/* The same until a broker has said something else than deliveries on the channel, or the channel is
+ * over; the brokers' side of both calls the second one. */
+void session_await(struct session *s, const struct channel *c);
+void session_answered(struct session *s, const struct channel *c);
 
 /* Set the timer anew, after a deadline has changed. */
 void session_schedule(struct session *s);

@@ -2,7 +2,11 @@
  * splice: frames from a client to its brokers and back, by reference.
  *
  * Runs of whole frames that go the same way are passed on as they are: nothing is copied, nothing
- * encoded again. Only heads are read, and methods that open, close or pin channels.
+ * encoded again. Only heads are read, and methods that open, close or pin channels; a channel with
+ * legs at several brokers is split's.
+ *
+ *     splice.c        what comes from either side
+ *     splice_loss.c   a channel's end that its broker did not make
  */
 #ifndef WARREN_SPLICE_H
 #define WARREN_SPLICE_H
@@ -17,8 +21,12 @@ void splice_client(struct session *s);
 /* A broker has. READY or CLOSING. */
 void splice_upstream(struct session *s, struct upstream *u);
 
-/* The upstream is found: the channel gets its leg and the broker its channel.open. */
+/* The upstream is found: the channel gets its leg there, the first or a further one, and the broker
+ * its channel.open. */
 void splice_attach(struct session *s, struct channel *c, struct upstream *u);
+
+/* The channel is over, or wants no leg any more. */
+void splice_end_hunt(struct session *s, const struct channel *c);
 
 /* No broker is to be had for the channel. */
 void splice_give_up(struct session *s, struct channel *c, const char *why);

@@ -83,6 +83,7 @@ struct upstream {
     bool is_blocked;
     bool owes_secret;   /* update-secret is under way */
     unsigned leg_count; /* the owner's */
+    uint16_t held_for;  /* the owner's, see split.h: the channel that it is held for, or 0 */
     uint64_t started_ms;
     uint64_t deadline_ms;  /* of the handshake, or of our close; 0: none */
     uint64_t listening_ms; /* when we began to listen again */

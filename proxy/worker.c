@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "door.h"
 #include "leg.h"
+#include "leg_tags.h"
 #include "relay.h"
 #include "session.h"
 
@@ -20,7 +21,7 @@ void worker_init(struct worker *w, unsigned index, struct loop *loop, struct pro
      * clients are let in. */
     pool_init(&w->sessions, sizeof(struct session), clients + clients / 2);
     pool_init(&w->channels, sizeof(struct channel), CHANNELS_EACH * clients);
-    pool_init(&w->legs, sizeof(struct leg), CHANNELS_EACH * clients);
+    pool_init(&w->legs, sizeof(struct leg), LEG_MAP_LEGS_MAX * CHANNELS_EACH * clients);
     pool_init(&w->upstreams, sizeof(struct upstream), UPSTREAMS_EACH * clients + 64);
     pool_init(&w->relays, sizeof(struct relay), clients + clients / 2);
     TAILQ_INIT(&w->all);

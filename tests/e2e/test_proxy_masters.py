@@ -2,6 +2,7 @@
 
 import re
 
+import wire
 from harness.cluster_case import ClusterCase
 from harness.proxy_view import command, http_get, wait_status
 from harness.waits import LONG, wait_until
@@ -116,3 +117,163 @@ class Places(Masters):
         self.assertNotEqual(self.legs()[7], ["<none>"])
         conn.send_method(7, "channel.open")
         conn.expect_close(504)
+
+
+class Split(Masters):
+    """One channel with a leg at each of several masters."""
+
+    def fill(self, count):
+        """So many messages in each queue."""
+        for n in self.cluster.nodes:
+            ch = self.channel(address=n.address)
+            ch.call("confirm.select")
+            for i in range(count):
+                ch.publish("", self.queues[n.name], b"%d" % i)
+            while ch.expect("basic.ack").delivery_tag < count:
+                pass
+            ch.conn.close()
+
+    def wait_ready(self, conn, want):
+        """Until so many messages are ready in each queue."""
+        ch = conn.channel()
+        wait_until(lambda: [ch.declare(q, passive=True).message_count
+                            for q in self.queues.values()] == want, "%s messages" % want)
+        ch.close()
+
+    def spread(self, conn, **qos):
+        """A channel with a consumer on each queue, named as the server, asked for at once."""
+        ch = conn.channel()
+        if qos:
+            ch.call("basic.qos", **qos)
+        for server, q in self.queues.items():
+            ch.send("basic.consume", queue=q, consumer_tag=server)
+        events = []
+        while len([e for e in events if e.name == "basic.consume_ok"]) < len(self.queues):
+            events.append(ch.next())
+        conn.events.extendleft(e for e in reversed(events) if e.name == "basic.deliver")
+        self.assertEqual([e.consumer_tag for e in events if e.name == "basic.consume_ok"],
+                         self.names)
+        self.assertEqual(sorted(self.legs()[ch.number]), sorted(self.names))
+        return ch
+
+    def test_consumers_at_several_masters_are_one_channel_s(self):
+        self.fill(4)
+        conn = self.connect(address=self.front.address)
+        ch = self.spread(conn, prefetch_count=2)
+        seen = ch.deliveries(6)
+        ch.expect_silence()
+        self.assertEqual([d.delivery_tag for d in seen], list(range(1, 7)))
+        for server in self.names:
+            self.assertEqual([d.body for d in seen if d.consumer_tag == server], [b"0", b"1"])
+        ch.ack(4, multiple=True)
+        seen += ch.deliveries(4)
+        self.assertEqual([d.delivery_tag for d in seen], list(range(1, 11)))
+        ch.send("basic.nack", delivery_tag=5, requeue=True)
+        again = ch.expect("basic.deliver", delivery_tag=11, redelivered=True)
+        self.assertEqual((again.consumer_tag, again.body), (seen[4].consumer_tag, seen[4].body))
+        ch.call("basic.cancel", consumer_tag=self.names[0])
+        ch.ack(0, multiple=True)
+        had = {s: {d.body for d in seen if d.consumer_tag == s} for s in self.names}
+        left = [4 - len(had[s]) for s in self.names]
+        late = ch.deliveries(sum(left[1:]))
+        ch.call("basic.qos", prefetch_count=7)
+        self.wait_ready(conn, [left[0], 0, 0])
+        self.assertEqual({d.consumer_tag for d in late} - set(self.names[1:]), set())
+        ch.close()
+        self.assertEqual(self.legs(), {})
+        self.wait_ready(conn, left)
+        conn.channel(ch.number).barrier()
+
+    def test_gets_and_errors(self):
+        self.fill(3)
+        conn = self.connect(address=self.front.address)
+        ch = conn.channel()
+        got = [ch.get(q, no_ack=False) for _ in range(2) for q in self.queues.values()]
+        self.assertEqual([(m.delivery_tag, m.body) for m in got],
+                         [(n + 1, b"%d" % (n // 3)) for n in range(6)])
+        self.assertEqual(sorted(self.legs()[ch.number]), sorted(self.names))
+        ch.ack(3, multiple=True)
+        ch.send("basic.ack", delivery_tag=99)
+        ch.expect_close(406, "PRECONDITION_FAILED - unknown delivery tag 99", "basic.ack")
+        self.wait_ready(conn, [2, 2, 2])
+
+        last = self.names[2]
+        only = self.channel(address=self.cluster.nodes[2].address)
+        only.consume(self.queues[last], exclusive=True)
+        only.deliveries(2)
+        ch = conn.channel(ch.number)
+        for server in self.names[:2]:
+            self.assertIsNotNone(ch.get(self.queues[server], no_ack=False))
+        ch.send("basic.consume", queue=self.queues[last])
+        ch.expect_close(403, method="basic.consume")
+        self.wait_ready(conn, [2, 2, 0])
+        only.conn.close()
+
+        ch = conn.channel(ch.number)
+        ch.publish("", self.queues[self.names[0]], b"before")
+        for q in self.queues.values():
+            self.assertIsNotNone(ch.get(q))
+        self.assertEqual(self.legs()[ch.number], self.names[:1], "a get stays behind a publish")
+
+        ch = conn.channel()
+        ch.call("basic.qos", prefetch_count=10, **{"global": True})
+        for q in self.queues.values():
+            ch.consume(q)
+        self.assertEqual(self.legs()[ch.number], self.names[:1], "a limit of the whole channel")
+
+    def test_messages_of_several_masters_do_not_mix(self):
+        """Many small ones; then large ones, of which each ack brings one from each at once."""
+        before = self.ways()
+        conn = self.connect(address=self.front.address)
+        ch = self.spread(conn)
+        publishers = {q: conn.channel() for q in self.queues.values()}
+        count, large = 3400, 5
+        for n in range(count):
+            for q, publisher in publishers.items():
+                publisher.publish("", q, b"%d" % n)
+        nexts = dict.fromkeys(self.names, 0)
+        for tag in range(1, 3 * count + 1):
+            d = ch.expect("basic.deliver", delivery_tag=tag)
+            self.assertEqual(int(d.body), nexts[d.consumer_tag])
+            nexts[d.consumer_tag] += 1
+            if tag % 100 == 0:
+                ch.ack(tag, multiple=True)
+        self.assertEqual(set(nexts.values()), {count})
+        ch.close()
+        ways = {way: n - before[way] for way, n in self.ways().items()}
+        self.assertGreater(ways["straight"], 0.99 * sum(ways.values()), ways)
+
+        for n in range(large):
+            for q, publisher in publishers.items():
+                publisher.publish("", q, b"%d" % n * 1000000)
+        self.wait_ready(conn, [large] * 3)
+        ch = self.spread(conn, prefetch_count=1)
+        for n in range(large):
+            got = ch.deliveries(3)
+            self.assertEqual({d.consumer_tag for d in got}, set(self.names))
+            self.assertEqual({d.body for d in got}, {b"%d" % n * 1000000})
+            ch.ack(0, multiple=True)
+        ch.close()
+        self.wait_ready(conn, [0, 0, 0])
+
+    def test_only_channels_that_miss_a_broker_hear_of_its_end(self):
+        conn = self.connect(address=self.front.address)
+        ch = self.spread(conn)
+        idle = conn.channel()
+        for q in self.queues.values():
+            self.assertIsNone(idle.get(q))
+        self.assertEqual(sorted(self.legs()[idle.number]), sorted(self.names))
+        first = self.queues[self.names[0]]
+        conn.send(wire.method_frame(ch.number, "basic.publish", routing_key=first) +
+                  wire.header_frame(ch.number, 8) +
+                  wire.put_frame(wire.FRAME_BODY, ch.number, b"half"))
+        self.cluster.nodes[2].kill()
+        wait_until(lambda: "channel=%d be=rabbits srv=%s state=ENDING" % (ch.number, self.names[0])
+                   in command(self.front, "show legs"), "the end of the message is waited for")
+        conn.send(wire.put_frame(wire.FRAME_BODY, ch.number, b"full"))
+        event = ch.expect("channel.close")
+        self.assertEqual(event.reply_code, 320)
+        self.assertRegex(event.reply_text, "^CONNECTION_FORCED - broker %s " % self.names[2])
+        self.assertEqual(idle.get(first).body, b"halffull")
+        self.assertIsNone(idle.get(self.queues[self.names[1]]))
+        self.assertEqual(sorted(self.legs()[idle.number]), sorted(self.names[:2]))
