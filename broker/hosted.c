@@ -124,6 +124,12 @@ static bool may_show(struct queue *q, uint64_t qseq, void *arg)
     return mirrored_lead_may_show(hosted_of(q), qseq);
 }
 
+static bool may_pass(struct queue *q, void *arg)
+{
+    (void)arg;
+    return mirrored_lead_may_pass(hosted_of(q));
+}
+
 static void on_want(struct queue *q, void *arg)
 {
     (void)arg;
@@ -371,6 +377,7 @@ void hosted_init(struct shard *s)
                                   .want = on_want,
                                   .may_serve = may_serve,
                                   .may_show = may_show,
+                                  .may_pass = may_pass,
                                   .arg = s };
     heap_init(&ho->wakes);
     loop_timer_init(&ho->timer, s->loop, on_timer, s);

@@ -35,6 +35,8 @@ struct ledger_mark {
     uint64_t ahead;      /* how many messages it runs ahead */
     uint64_t asked;      /* of a queue with mirrors: about so far they were asked... */
     uint64_t safe;       /* ...and of so far all who may master it next know */
+    uint64_t asked_end;  /* what stood before this when they were asked... */
+    uint64_t had;        /* ...and what stands before this they all have */
 };
 
 /* What is kept of each queue; zero at first, but for `durable`, and zero again when it is deleted:

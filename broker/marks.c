@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/mutation.h"
 #include "hosted.h"
+#include "model/queue_copy.h"
 
 /* How far marks run ahead at first and at most, and how soon they come for twice as many. A sync
  * may take long. */
@@ -98,9 +99,15 @@ unsigned marks_renew(struct hosted *h, uint64_t now_ms, uint64_t out[LEDGER_MARK
     return n;
 }
 
+static void ask_of(uint64_t next_new, void *arg)
+{
+    mark(arg, (unsigned)(next_new >> 56))->asked_end = next_new;
+}
+
 bool marks_ask(struct hosted *h)
 {
     bool is_more = false;
+    queue_starts(&h->queue, ask_of, h);
     for (unsigned i = 0; i < h->book.mark_count; i++) {
         struct ledger_mark *m = &h->book.marks[i];
         m->asked = m->written;
@@ -114,6 +121,7 @@ void marks_are_known(struct hosted *h)
     for (unsigned i = 0; i < h->book.mark_count; i++) {
         struct ledger_mark *m = &h->book.marks[i];
         m->safe = m->asked > m->safe ? m->asked : m->safe;
+        m->had = m->asked_end > m->had ? m->asked_end : m->had;
     }
 }
 
@@ -124,10 +132,19 @@ bool marks_may_show(const struct hosted *h, uint64_t qseq)
     return qseq < h->book.marks[priority].safe;
 }
 
+bool marks_are_behind(const struct hosted *h, uint64_t qseq)
+{
+    unsigned priority = (unsigned)(qseq >> 56);
+    CHECK(priority < h->book.mark_count);
+    return qseq < h->book.marks[priority].had;
+}
+
 void marks_begin_epoch(struct hosted *h)
 {
-    for (unsigned i = 0; i < h->book.mark_count; i++)
-        h->book.marks[i].asked = h->book.marks[i].safe = 0;
+    for (unsigned i = 0; i < h->book.mark_count; i++) {
+        struct ledger_mark *m = &h->book.marks[i];
+        m->asked = m->safe = m->asked_end = m->had = 0;
+    }
 }
 
 unsigned marks_exact(const struct hosted *h, uint64_t out[LEDGER_MARKS_MAX])

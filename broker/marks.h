@@ -33,6 +33,9 @@ void marks_are_known(struct hosted *h);
 MUST_CHECK bool marks_may_show(const struct hosted *h, uint64_t qseq);
 void marks_begin_epoch(struct hosted *h);
 
+/* Who was asked when it was there, and knows the marks, has the message at this position, too. */
+MUST_CHECK bool marks_are_behind(const struct hosted *h, uint64_t qseq);
+
 /* Those to write when a segment with older ones goes: one for each priority that has any. *ahead:
  * they run ahead. */
 unsigned marks_all(const struct hosted *h, bool *ahead, uint64_t out[LEDGER_MARKS_MAX]);

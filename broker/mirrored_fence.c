@@ -1,6 +1,8 @@
-/* Who waits until mirrors know what was settled, or what may have been shown. */
+/* Who waits until mirrors know what was settled, or have what is to be shown. */
 #include "base/mem.h"
+#include "broker.h"
 #include "io/mailbox.h"
+#include "live.h"
 #include "marks.h"
 #include "mirror_link/mirror_links.h"
 #include "mirrored_lead_inner.h"
@@ -74,41 +76,104 @@ bool mirrored_lead_fence(struct shard *s, uint64_t lsn, struct mail *mail, bool 
     return true;
 }
 
-/* ---- marks ------------------------------------------------------------------------------------
+/* ---- being shown ------------------------------------------------------------------------------
+ *
+ * One answer at a time is awaited for a queue, about all of its priorities: how far its mirrors
+ * know that it may have been shown, and what of it they have. What comes meanwhile is in the next.
  */
+
+static bool shows_late(const struct hosted *h)
+{
+    return broker_live(h->shard->broker)->conf->cluster.deliver_after_replication;
+}
+
+/* What was said of the queue so far is to be known. What nobody waits for need not be on disk
+ * anywhere: it is not sent again. */
+static void ask(struct mirrored_lead *own, bool has_marks)
+{
+    struct hosted *h = own->hosted;
+    bool is_durable = h->book.durable && (has_marks || own->owes_durable);
+    own->asks = true;
+    own->owes_durable = false;
+    mirror_master_await(
+        h->shard->mirrored->m, h->mirrored->lead, h->mirrored->lead->last_pos, is_durable,
+        &(struct mirror_token){ .b = (uint64_t)LEAD_TOKEN_SHOW << LEAD_TOKEN_SHIFT }, 0);
+    mirror_links_soon(h->shard);
+}
 
 /* What comes to a queue that is empty stands behind the marks: whoever has it knows them. */
 void mirrored_lead_marks_said(struct hosted *h)
 {
     struct mirrored_lead *own = h->mirrored->own;
-    if (own == NULL || own->asks_marks || !marks_ask(h))
+    if (own == NULL || own->asks || !marks_ask(h))
         return;
-    if (queue_is_empty(&h->queue)) {
+    if (queue_is_empty(&h->queue))
         marks_are_known(h);
-        return;
-    }
-    own->asks_marks = true;
-    mirror_master_await(
-        h->shard->mirrored->m, h->mirrored->lead, h->mirrored->lead->last_pos, h->book.durable,
-        &(struct mirror_token){ .b = (uint64_t)LEAD_TOKEN_MARKS << LEAD_TOKEN_SHIFT }, 0);
-    mirror_links_soon(h->shard);
+    else
+        ask(own, true);
 }
 
-void lead_marks_answered(struct mirrored_leads *l, const struct mirror_confirm *c, bool is_safe)
+/* The turn's end: what was put into queues in this turn was said by now. */
+void lead_ask(void *arg)
+{
+    struct mirrored_leads *l = arg;
+    struct mirrored_lead *own;
+    while ((own = TAILQ_FIRST(&l->asking)) != NULL) {
+        TAILQ_REMOVE(&l->asking, own, ask_entry);
+        own->is_asking = false;
+        if (!own->asks)
+            ask(own, marks_ask(own->hosted));
+    }
+}
+
+static void ask_soon(struct mirrored_leads *l, struct mirrored_lead *own)
+{
+    if (own->asks || own->is_asking)
+        return;
+    own->is_asking = true;
+    TAILQ_INSERT_TAIL(&l->asking, own, ask_entry);
+    loop_first_at_turn_end(l->shard->loop, &l->ask_task); /* before what was said leaves */
+}
+
+void lead_show_answered(struct mirrored_leads *l, const struct mirror_confirm *c, bool is_safe)
 {
     struct hosted *h = is_safe ? shard_hosted(l->shard, c->qid) : NULL;
     if (h == NULL || h->mirrored == NULL || h->mirrored->own == NULL)
         return; /* of a role that is over */
-    h->mirrored->own->asks_marks = false;
+    h->mirrored->own->asks = false;
     marks_are_known(h);
     if (h->mirrored->serves) /* else it begins later, and that goes on then */
         lead_open_soon(l, h->mirrored->own);
 }
 
-/* Nobody is expected by who only looks, and settles what it looked at in the same turn. */
-bool mirrored_lead_may_show(const struct hosted *h, uint64_t qseq)
+/* If nobody else may master it next, nobody else needs to have it. */
+static bool is_had(const struct hosted *h, uint64_t qseq)
 {
-    return !h->book.expects_out || leads_of(h->shard)->is_stopped || marks_may_show(h, qseq);
+    return marks_are_behind(h, qseq) || !shows_late(h) ||
+           !mirror_queue_is_waited(h->mirrored->lead);
+}
+
+/* Nobody is expected by who only looks, and settles what it looked at in the same turn. */
+bool mirrored_lead_may_show(struct hosted *h, uint64_t qseq)
+{
+    struct mirrored_leads *l = leads_of(h->shard);
+    struct mirrored_lead *own = h->mirrored->own;
+    if (!h->book.expects_out || l->is_stopped)
+        return true;
+    if (own == NULL) /* it begins anew, and that goes on then */
+        return false;
+    if (marks_may_show(h, qseq) && is_had(h, qseq))
+        return true;
+    ask_soon(l, own);
+    return false;
+}
+
+/* What passes by is not asked for, where that may be: whoever has it has heard before how far it
+ * may have been seen. */
+bool mirrored_lead_may_pass(const struct hosted *h)
+{
+    return leads_of(h->shard)->is_stopped || !shows_late(h) ||
+           !mirror_queue_is_waited(h->mirrored->lead);
 }
 
 void mirrored_leads_stop(struct shard *s)

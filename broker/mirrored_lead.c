@@ -32,9 +32,11 @@ struct mirrored_leads *mirrored_leads_new(struct shard *s)
     TAILQ_INIT(&l->paused);
     TAILQ_INIT(&l->noted);
     TAILQ_INIT(&l->few);
+    TAILQ_INIT(&l->asking);
     TAILQ_INIT(&l->waves);
     loop_task_init(&l->open_task, on_open, l);
     loop_task_init(&l->tell_task, lead_tell, l);
+    loop_task_init(&l->ask_task, lead_ask, l);
     loop_timer_init(&l->few_timer, s->loop, on_too_few, l);
     return l;
 }
@@ -59,6 +61,7 @@ void mirrored_leads_free(struct mirrored_leads **leads)
     idmap_fini(&l->starts);
     loop_task_cancel(l->shard->loop, &l->open_task);
     loop_task_cancel(l->shard->loop, &l->tell_task);
+    loop_task_cancel(l->shard->loop, &l->ask_task);
     loop_timer_fini(&l->few_timer);
     for (uint32_t i = 0; i < broker_shard_count(l->shard->broker); i++)
         mem_free(l->confirms[i]);
@@ -331,6 +334,7 @@ void mirrored_lead_began(struct shard *s, struct hosted *h)
     mq->own = own;
     own->hosted = h;
     own->is_stale = true;
+    own->owes_durable = true; /* what is here may have been published to an earlier master */
     h->queue.is_mirrored = true;
     marks_begin_epoch(h);
     mirrored_lead_judge(h);
@@ -377,6 +381,8 @@ void mirrored_lead_ends(struct shard *s, struct hosted *h)
         TAILQ_REMOVE(&l->paused, own, paused_entry);
     if (own->is_noted)
         TAILQ_REMOVE(&l->noted, own, noted_entry);
+    if (own->is_asking)
+        TAILQ_REMOVE(&l->asking, own, ask_entry);
     if (own->is_starting)
         TAILQ_REMOVE(&l->starting, own, open_entry);
     hosted_loaded(h); /* who waits asks elsewhere, or again */

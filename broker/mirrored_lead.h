@@ -6,7 +6,7 @@
  *   mirrored_lead.c      when a queue begins to be served, pauses, and ends
  *   mirrored_publish.c   what is published to it, and the answers
  *   mirrored_say.c       what its mirrors are told
- *   mirrored_fence.c     who waits for what was settled, or for marks
+ *   mirrored_fence.c     who waits for what was settled, or for what is to be shown
  *
  * The ledger says what is to be told, since that is what it writes down; the port asks before it
  * takes something in. See mirrored.h for how a queue comes to be mastered here. All on the shard's
@@ -114,9 +114,13 @@ MUST_CHECK bool mirrored_lead_fence(struct shard *s, uint64_t lsn, struct mail *
  * waited for. */
 void mirrored_lead_marks_said(struct hosted *h);
 
-/* May the message at this position, which waits, be shown? If not queue_run and hosted_loaded are
- * called when it may. */
-MUST_CHECK bool mirrored_lead_may_show(const struct hosted *h, uint64_t qseq);
+/* May the message at this position, which waits, be shown: is it known to all who may master the
+ * queue next that it may have been and, with deliver-after-replication, do they have it? If not
+ * queue_run and hosted_loaded are called when it may. */
+MUST_CHECK bool mirrored_lead_may_show(struct hosted *h, uint64_t qseq);
+
+/* May one that comes be handed out at once, or is it to wait for that, too? */
+MUST_CHECK bool mirrored_lead_may_pass(const struct hosted *h);
 
 /* ---- an operator's word -------------------------------------------------------------------------
  */

@@ -27,18 +27,21 @@ struct mirrored_lead {
     struct lead_start *start; /* it waits for that */
     uint16_t *members;        /* whose grants it needs */
     uint16_t member_count;
-    bool is_stale;    /* they may be others */
-    bool is_paused;   /* to be told when it may be served again */
-    bool is_starting; /* it may be served: who waits is to be told in this turn or the next */
-    bool is_noted;    /* something was settled that no fence has asked for: up to noted_pos */
-    bool has_too_few; /* in sync: publishes wait */
-    bool wants_marks; /* a mirror has not heard of them */
-    bool asks_marks;  /* mirrors are to know of them: the answer is awaited */
+    bool is_stale;     /* they may be others */
+    bool is_paused;    /* to be told when it may be served again */
+    bool is_starting;  /* it may be served: who waits is to be told in this turn or the next */
+    bool is_noted;     /* something was settled that no fence has asked for: up to noted_pos */
+    bool has_too_few;  /* in sync: publishes wait */
+    bool wants_marks;  /* a mirror has not heard of them */
+    bool asks;         /* mirrors are to have what may be shown: the answer is awaited */
+    bool is_asking;    /* that is to be asked at the turn's end */
+    bool owes_durable; /* somebody waits for what was not asked for yet to be on disk */
     uint64_t noted_pos;
     TAILQ_ENTRY(mirrored_lead) start_entry;
     TAILQ_ENTRY(mirrored_lead) open_entry;
     TAILQ_ENTRY(mirrored_lead) paused_entry;
     TAILQ_ENTRY(mirrored_lead) noted_entry;
+    TAILQ_ENTRY(mirrored_lead) ask_entry;
     TAILQ_ENTRY(mirrored_lead) few_entry;
 };
 
@@ -92,9 +95,10 @@ struct mirrored_leads {
     bool is_opening; /* what waited is being published */
     struct lead_gather gather;
     struct idmap starts; /* struct lead_start */
-    struct lead_list starting, paused, noted, few;
+    struct lead_list starting, paused, noted, few, asking;
     struct loop_task open_task; /* for those that are starting */
     struct loop_task tell_task; /* confirms */
+    struct loop_task ask_task;  /* for those that are asking */
     struct loop_timer few_timer;
     struct lead_confirms **confirms; /* for each shard */
     TAILQ_HEAD(, lead_wave) waves;
@@ -113,7 +117,7 @@ enum lead_token {
     LEAD_TOKEN_PUBLISH, /* a: connection, b: incarnation and number of the channel */
     LEAD_TOKEN_LETTER,  /* a: the shard that sent it */
     LEAD_TOKEN_FENCE,   /* a: struct lead_wave */
-    LEAD_TOKEN_MARKS,
+    LEAD_TOKEN_SHOW,
 };
 
 #define LEAD_TOKEN_SHIFT 48u
@@ -124,7 +128,8 @@ void lead_written_late(struct shard *s, uint64_t lsn);
 void lead_noted(struct mirrored_leads *l, struct mirrored_lead *own, uint64_t pos);
 void lead_fence_answered(struct mirrored_leads *l, struct lead_wave *w, uint32_t count,
                          bool is_safe);
-void lead_marks_answered(struct mirrored_leads *l, const struct mirror_confirm *c, bool is_safe);
+void lead_show_answered(struct mirrored_leads *l, const struct mirror_confirm *c, bool is_safe);
+void lead_ask(void *arg);
 /* mirrored_lead.c */
 MUST_CHECK bool lead_accepts(struct hosted *h);
 /* The metadata says that this node is to master it, though it does not yet. */

@@ -113,6 +113,8 @@ static void add(struct mirrored_leads *l, struct hosted *h, struct message *m,
         t->expires_ms = wall_of(l->shard, put->expires_ms);
         g->flags |= MSG_EXPIRES;
     }
+    if (p->number != 0 && ledger_wants(h, m))
+        h->mirrored->own->owes_durable = true;
     g->queues[g->count] = lead;
     g->waiters[g->count++] = (struct lead_waiter){ .number = p->number,
                                                    .token = token_of(p),
@@ -349,8 +351,8 @@ void lead_answer(void *arg, const struct mirror_confirm *c, bool is_safe)
     case LEAD_TOKEN_FENCE:
         lead_fence_answered(l, (struct lead_wave *)(uintptr_t)c->to.a, c->count, is_safe);
         return;
-    case LEAD_TOKEN_MARKS:
-        lead_marks_answered(l, c, is_safe);
+    case LEAD_TOKEN_SHOW:
+        lead_show_answered(l, c, is_safe);
         return;
     }
     UNREACHABLE("token");

@@ -90,6 +90,14 @@ unsigned mirror_queue_members(const struct mirror_queue *q, uint16_t *out)
     return n;
 }
 
+bool mirror_queue_is_waited(const struct mirror_queue *q)
+{
+    for (unsigned i = 0; i < q->pair_count; i++)
+        if (q->pairs[i]->is_waited)
+            return true;
+    return false;
+}
+
 static bool is_behind(const struct mirror_master *m)
 {
     const struct mirror_stream *s;

@@ -192,6 +192,9 @@ void mirror_master_loaded(struct mirror_master *m, struct mirror_queue *q, uint6
  * and whenever ops.propose is called. `out` has room for MIRROR_SET_MAX; returns how many. */
 unsigned mirror_queue_members(const struct mirror_queue *q, uint16_t *out);
 
+/* Does what is awaited of it wait for any mirror? */
+MUST_CHECK bool mirror_queue_is_waited(const struct mirror_queue *q);
+
 /* Of a pair, for who lists them: its node, whether it has all, and up to where it was compared. */
 struct mirror_progress {
     uint16_t node;

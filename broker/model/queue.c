@@ -236,8 +236,6 @@ static bool head_is_here(struct queue *q)
     return false;
 }
 
-/* What passes by without waiting needs no leave: whoever has it has heard before how far it may
- * have been seen. */
 static bool head_may_be_shown(struct queue *q)
 {
     uint64_t qseq;
@@ -275,10 +273,11 @@ static bool is_too_long(const struct queue *q)
            is_above(ready->bytes, q->settings->max_length_bytes);
 }
 
-/* Drop what is too much, up to `most`. False when there is more; what is away is waited for. */
+/* Drop what is too much, up to `most`. False when there is more; what is away is waited for. What a
+ * consumer has room for would be gone if it might be shown already: it is not too much. */
 static bool shorten(struct queue *q, unsigned most)
 {
-    if (LIKELY(q->is_plain) || q->settings->overflow != QUEUE_DROP_HEAD)
+    if (LIKELY(q->is_plain) || q->settings->overflow != QUEUE_DROP_HEAD || q->is_held)
         return true;
     for (unsigned n = 0; is_too_long(q); n++) {
         if (n == most)
@@ -293,7 +292,7 @@ static bool shorten(struct queue *q, unsigned most)
 static bool refuses(const struct queue *q, const struct message *m)
 {
     const struct qcount *ready = &q->store.counts.ready;
-    return q->settings->overflow != QUEUE_DROP_HEAD &&
+    return q->settings->overflow != QUEUE_DROP_HEAD && !q->is_held &&
            (is_above(ready->count + 1, q->settings->max_length) ||
             is_above(ready->bytes + m->body_bytes, q->settings->max_length_bytes));
 }
@@ -357,6 +356,7 @@ static bool hand_out_some(struct queue *q, uint64_t now_ms, unsigned most)
 {
     unsigned n = 0;
     q->running = true;
+    q->is_held = false;
     for (; n < most && !queue_is_empty(q); n++) {
         bool is_handed_out = MUTATION(EXPIRED_HANDED_OUT) && next_consumer(q) != NULL;
         if (UNLIKELY(q->has_timed) && head_expires_ms(q) <= now_ms && !is_handed_out) {
@@ -365,8 +365,12 @@ static bool hand_out_some(struct queue *q, uint64_t now_ms, unsigned most)
             continue;
         }
         struct consumer *c = next_consumer(q);
-        if (c == NULL || !head_is_here(q) || !queue_may_serve(q) || !head_may_be_shown(q))
+        if (c == NULL || !head_is_here(q) || !queue_may_serve(q))
             break;
+        if (!head_may_be_shown(q)) {
+            q->is_held = true;
+            break;
+        }
         hand_out(q, c);
         end_of_turn(q, c);
     }
@@ -378,12 +382,19 @@ static bool hand_out_some(struct queue *q, uint64_t now_ms, unsigned most)
     return n < most || queue_is_empty(q);
 }
 
+/* False when there is more. What was held is too much when nobody has room for it any more. */
+static bool run_some(struct queue *q, uint64_t now_ms, unsigned most)
+{
+    bool was_held = q->is_held;
+    return shorten(q, most) && hand_out_some(q, now_ms, most) && (!was_held || shorten(q, most));
+}
+
 void queue_run(struct queue *q, uint64_t now_ms)
 {
     if (q->running || q->goes_on || q->is_copy || !queue_may_serve(q))
         return;
     q->waits = false;
-    if (!shorten(q, RUN_MAX) || !hand_out_some(q, now_ms, RUN_MAX))
+    if (!run_some(q, now_ms, RUN_MAX))
         ask_to_go_on(q);
     note_time(q);
 }
@@ -482,8 +493,7 @@ static void keep(struct queue *q, struct message **m, struct arrival a, uint64_t
     put->qseq = qstore_push(&q->store, m, a.priority, a.expires_ms);
     put->expires_ms = a.expires_ms;
     if (q->goes_on && !q->running) {
-        (void)shorten(q, RUN_FOR_ONE);
-        (void)hand_out_some(q, now_ms, RUN_FOR_ONE);
+        (void)run_some(q, now_ms, RUN_FOR_ONE);
     } else {
         queue_run(q, now_ms);
     }
@@ -497,6 +507,13 @@ static void refuse(struct queue *q, struct message **m)
         q->ops->dead(q, refused, QUEUE_MAXLEN, 0, NULL, q->ops->arg);
     else
         release(q, refused);
+}
+
+/* One that is not to wait at all cannot wait for mirrors either. */
+static bool may_pass(struct queue *q, struct arrival a, uint64_t now_ms)
+{
+    return LIKELY(!q->is_mirrored) || q->ops->may_pass == NULL ||
+           (a.expires_ms != 0 && a.expires_ms <= now_ms) || q->ops->may_pass(q, q->ops->arg);
 }
 
 enum queue_publish_verdict queue_publish(struct queue *q, struct message **m, uint64_t now_ms,
@@ -513,8 +530,9 @@ enum queue_publish_verdict queue_publish(struct queue *q, struct message **m, ui
     q->published++;
     struct consumer *c =
         queue_is_empty(q) && !q->running && queue_may_serve(q) ? next_consumer(q) : NULL;
-    if (c != NULL)
+    if (c != NULL && may_pass(q, a, now_ms))
         return pass_on(q, c, m, a, put);
+    q->is_held = q->is_held || c != NULL;
     if (UNLIKELY(q->settings->message_ttl_ms == 0 && !q->settings->has_dlx)) {
         q->ops->dead(q, *m, QUEUE_EXPIRED, 0, NULL, q->ops->arg);
         *m = NULL;

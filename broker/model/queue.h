@@ -101,6 +101,9 @@ struct queue_ops {
      * that masters the queue next not know that somebody may have seen it? If not it waits, and
      * what is behind it, until queue_run is called. May be NULL: always. */
     bool (*may_show)(struct queue *q, uint64_t qseq, void *arg);
+    /* The same of one that comes: may it go by at once if a consumer has room and nothing waits, or
+     * is it to wait until may_show says yes? May be NULL: it may. */
+    bool (*may_pass)(struct queue *q, void *arg);
     void *arg;
 };
 
@@ -157,6 +160,7 @@ struct queue {
     bool has_buried;  /* what was purged is not all freed */
     bool is_copy;     /* see queue_copy.h */
     bool is_mirrored; /* copies of it are to know of all that leaves: see queue_ops */
+    bool is_held;     /* somebody has room for its head, which may not be shown yet */
     uint32_t slices;  /* turns that freeing took so far */
     uint64_t used_at_ms;
     uint64_t wake_at_ms; /* the earliest moment asked for; UINT64_MAX: none */

@@ -62,10 +62,18 @@ class Lead(MirrorCase):
         few = self.declared(self.a, "mfew")
         ch.call("confirm.select")
         few.call("confirm.select")
+        taker, look = ch.conn.channel(), ch.conn.channel()
+        taker.consume("m", no_ack=True)
         self.c.proc.signal(signal.SIGSTOP)
         ch.publish("", "m", b"x", PERSISTENT)
+        # Nobody sees it before: what is handed out comes before an answer that is later.
+        look.declare("m", passive=True)
+        early = [e for e in ch.conn.events if e.name == "basic.deliver"]
+        self.assertTrue(not early or self.c.node not in self.holders(self.a, "m"))
         ch.expect("basic.ack", LONG)
         self.assertNotIn(self.c.node, self.holders(self.a, "m"))
+        self.assertEqual([(d.body, d.redelivered) for d in taker.deliveries(1, LONG)],
+                         [(b"x", False)])
         # Where so few are too few, what is published waits for a while, and is not taken.
         self.wait_in_sync(self.a, "mfew", 2)
         few.publish("", "mfew", b"1", PERSISTENT)

@@ -2,7 +2,8 @@
 #include "mirrored_kit.h"
 
 #include "io/clock.h"
-#include "mirrored_lead.h"
+#include "live.h"
+#include "mirrored_lead_inner.h"
 #include "port.h"
 
 TestSuite(mirrored_lead, .timeout = 120);
@@ -187,6 +188,56 @@ Test(mirrored_lead, what_waits_is_shown_when_mirrors_know_that_it_may_have_been)
     uint64_t safe = q->book.marks[0].safe;
     cr_expect(eq(u64, safe, q->book.marks[0].written));
     cr_expect(not(mirrored_lead_may_show(q, safe)), "not farther than the mark");
+    house_fini(&h);
+}
+
+static struct message *some_message(struct house *h)
+{
+    struct message *m =
+        message_new(slice_str(""), slice_str("m"), slice_str(""), slice_str("x"), false);
+    shard_message_made(h->s, m);
+    return m;
+}
+
+/* Its marks are safe, and it has been asked for nothing since. */
+static struct hosted *open_marked(struct house *h)
+{
+    struct hosted *q = open_led(h);
+    HOUSE_UNTIL(h, ledger_expect_out(h->s->ledger, q) == 0 && !q->mirrored->own->asks);
+    cr_assert(ne(u64, q->book.marks[0].safe, 0), "it is empty: whoever has more has heard");
+    return q;
+}
+
+Test(mirrored_lead, what_comes_is_shown_when_mirrors_have_it)
+{
+    struct house h;
+    struct hosted *q = open_marked(&h);
+    struct queue_put put;
+    struct message *m = some_message(&h);
+    cr_expect(not(mirrored_lead_may_pass(q)));
+    cr_assert(eq(int, queue_publish(&q->queue, &m, 0, &put), QUEUE_KEPT));
+    cr_expect(not(mirrored_lead_may_show(q, put.qseq)));
+    HOUSE_UNTIL(&h, mirror_master_waiting(h.s->mirrored->m) == 1);
+    m = some_message(&h);
+    cr_assert(eq(int, queue_publish(&q->queue, &m, 0, &put), QUEUE_KEPT));
+    cr_expect(not(mirrored_lead_may_show(q, put.qseq)));
+    house_turn(&h);
+    cr_expect(eq(u64, mirror_master_waiting(h.s->mirrored->m), 1), "one answer at a time");
+    be_alone(&h);
+    cr_expect(mirrored_lead_may_show(q, put.qseq), "nobody is waited for");
+    cr_expect(mirrored_lead_may_pass(q));
+    HOUSE_UNTIL(&h, mirror_master_waiting(h.s->mirrored->m) == 0);
+    cr_expect(eq(u64, q->book.marks[0].had, 1), "they were asked for one");
+    house_fini(&h);
+}
+
+Test(mirrored_lead, what_comes_is_shown_at_once_if_the_operator_says_so)
+{
+    struct house h;
+    struct hosted *q = open_marked(&h);
+    broker_live(h.b)->conf->cluster.deliver_after_replication = false;
+    cr_expect(mirrored_lead_may_pass(q));
+    cr_expect(mirrored_lead_may_show(q, 0));
     house_fini(&h);
 }
 

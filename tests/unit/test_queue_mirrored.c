@@ -11,7 +11,7 @@ static struct {
     unsigned outs[POSITIONS], gones[POSITIONS];
     unsigned released, given;
     uint64_t given_qseq;
-    bool may_serve, has_room;
+    bool may_serve, has_room, may_pass;
     uint64_t shown_end; /* what stands before may be shown */
 } w;
 
@@ -76,6 +76,13 @@ static bool may_show(struct queue *of, uint64_t qseq, void *arg)
     return qseq < w.shown_end;
 }
 
+static bool may_pass(struct queue *of, void *arg)
+{
+    (void)arg;
+    cr_assert(of->is_mirrored);
+    return w.may_pass;
+}
+
 static const struct queue_ops ops = { .release = release,
                                       .dead = on_dead,
                                       .wake_at = on_wake_at,
@@ -83,7 +90,8 @@ static const struct queue_ops ops = { .release = release,
                                       .gone = on_gone,
                                       .out = on_out,
                                       .may_serve = may_serve,
-                                      .may_show = may_show };
+                                      .may_show = may_show,
+                                      .may_pass = may_pass };
 
 static bool has_room(struct consumer *c)
 {
@@ -109,7 +117,7 @@ static void setup(void)
 {
     static const struct queue_settings none = QUEUE_SETTINGS_NONE;
     memset(&w, 0, sizeof w);
-    w.may_serve = w.has_room = true;
+    w.may_serve = w.has_room = w.may_pass = true;
     w.shown_end = POSITIONS;
     queue_init(&q, 1, &ops, &none, 0);
     q.is_mirrored = true;
@@ -191,6 +199,109 @@ Test(queue_mirrored, nothing_is_shown_that_mirrors_would_not_flag)
     cr_assert(eq(uint, w.given, 3));
     cr_assert(eq(u64, publish(4, 0).qseq, 3));
     cr_assert(eq(uint, w.given, 4));
+}
+
+/* Mirrors are to have what comes before anybody sees it: from now on. */
+static void be_late(const struct queue_settings *settings)
+{
+    static struct queue_settings kept; /* the queue outlives the test */
+    if (settings != NULL) {
+        kept = *settings;
+        queue_set(&q, &kept, 0);
+    }
+    w.may_pass = false;
+    w.shown_end = 0;
+    consume(false);
+}
+
+Test(queue_mirrored, what_comes_waits_until_mirrors_have_it)
+{
+    struct queue_got got;
+    be_late(NULL);
+    for (unsigned i = 0; i < 3; i++)
+        cr_assert(eq(u64, publish(i, 0).qseq, i));
+    cr_assert(eq(uint, w.given, 0));
+    cr_assert(eq(u64, queue_ready(&q), 3));
+    cr_assert(eq(int, queue_get(&q, false, 0, &got), QUEUE_GET_AWAY));
+    w.shown_end = 2;
+    queue_run(&q, 0);
+    cr_assert(eq(uint, w.given, 2));
+    cr_assert(eq(uint, w.outs[1], 1));
+    cr_assert(queue_return(&q, 0, &taker));
+    w.has_room = false;
+    queue_run(&q, 0);
+    cr_assert(eq(int, queue_get(&q, false, 0, &got), QUEUE_GOT), "they have what comes back");
+    cr_assert(eq(u64, got.qseq, 0));
+    message_unref(&got.message);
+    cr_assert(eq(int, queue_get(&q, false, 0, &got), QUEUE_GET_AWAY));
+}
+
+Test(queue_mirrored, who_acknowledges_nothing_waits_too)
+{
+    w.may_pass = false;
+    w.shown_end = 0;
+    consume(true);
+    publish(1, 0);
+    cr_assert(eq(uint, w.given, 0));
+    w.shown_end = 1;
+    queue_run(&q, 0);
+    cr_assert(eq(uint, w.given, 1));
+    cr_assert(eq(uint, w.gones[0], 1));
+}
+
+/* Else it would be gone before anybody could have it. */
+Test(queue_mirrored, what_may_not_wait_does_not_wait_for_mirrors)
+{
+    struct queue_settings at_once = QUEUE_SETTINGS_NONE;
+    at_once.message_ttl_ms = 0;
+    be_late(&at_once);
+    publish(1, 1000);
+    cr_assert(eq(uint, w.given, 1));
+}
+
+/* A consumer has room for it. */
+Test(queue_mirrored, what_waits_for_mirrors_is_not_too_much)
+{
+    struct queue_settings brief = QUEUE_SETTINGS_NONE;
+    brief.max_length = 1;
+    be_late(&brief);
+    for (unsigned i = 0; i < 4; i++)
+        publish(i, 0);
+    cr_assert(eq(u64, queue_ready(&q), 4));
+    taker.prefetch = 2;
+    w.shown_end = 4;
+    queue_run(&q, 0);
+    cr_assert(eq(uint, w.given, 2));
+    cr_assert(eq(uint, w.gones[2], 1), "nobody has room for two");
+    cr_assert(eq(u64, queue_ready(&q), 1));
+}
+
+Test(queue_mirrored, the_first_that_waits_for_mirrors_is_not_too_much)
+{
+    struct queue_settings none = QUEUE_SETTINGS_NONE;
+    none.max_length = 0;
+    be_late(&none);
+    publish(1, 0);
+    cr_assert(eq(uint, w.gones[0], 0));
+    w.shown_end = 1;
+    queue_run(&q, 0);
+    cr_assert(eq(uint, w.given, 1));
+}
+
+Test(queue_mirrored, nothing_is_refused_for_what_waits_for_mirrors)
+{
+    struct queue_put put;
+    struct queue_settings brief = QUEUE_SETTINGS_NONE;
+    brief.max_length = 1;
+    brief.overflow = QUEUE_REJECT_PUBLISH;
+    be_late(&brief);
+    publish(1, 0);
+    publish(2, 0);
+    w.has_room = false;
+    w.shown_end = 2;
+    queue_run(&q, 0);
+    struct message *m = kit_message(3);
+    cr_assert(eq(int, queue_publish(&q, &m, 0, &put), QUEUE_REFUSED), "nobody has room");
 }
 
 Test(queue_mirrored, nothing_expires_while_it_may_not_be_served)
