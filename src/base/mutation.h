@@ -159,6 +159,7 @@
     X(MIRROR_ACKED_UNWRITTEN, "acknowledges what its disk may not have")                           \
     X(MIRROR_NO_PATHS, "takes publishes behind one that is missing")                               \
     X(MIRROR_TAKEN_AGAIN, "takes a publish that it has")                                           \
+    X(MIRROR_SHOWN_EARLY, "hands out what mirrors may not have")                                   \
     X(MIRROR_EPOCH_KEPT, "lets a node that was started anew lead on")                              \
     X(MIRROR_SETTLEMENT_COUNTS, "lets an old settlement count for a message that came again")
 

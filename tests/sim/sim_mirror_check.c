@@ -20,15 +20,11 @@ static bool has_in_memory(const struct smr_copy *c, unsigned priority, struct sm
     return false;
 }
 
-/* I3: what is confirmed is durable on all that are in sync. */
-void smr_check_confirmed(struct smr_node *n, unsigned queue, unsigned pid, unsigned seq)
+static void check_has(struct smr *w, unsigned queue, unsigned pid, unsigned seq, const char *how)
 {
-    struct smr *w = n->world;
-    struct smr_publish *p = &w->producers[pid].publishes[seq];
+    const struct smr_publish *p = &w->producers[pid].publishes[seq];
     struct smr_msg m = { (uint8_t)pid, w->producers[pid].is_persistent, (uint16_t)seq };
     const struct smr_placement *now = &smr_head(w)->queues[queue];
-    p->confirmed |= (uint8_t)(1u << queue);
-    smr_say(w, "node %u confirms %u of producer %u in queue %u", n->number, seq, pid, queue);
     for (unsigned i = 0; i < w->node_count; i++) {
         const struct smr_node *other = &w->nodes[i];
         if (!now->is_in_sync[i] || (p->settled & 1u << queue) != 0)
@@ -38,9 +34,40 @@ void smr_check_confirmed(struct smr_node *n, unsigned queue, unsigned pid, unsig
                        ? smr_disk_has(&other->disk, queue, m)
                        : w->has_crashed || has_in_memory(&other->queues[queue], p->priority, m);
         if (!has)
-            smr_fail(w, "%u of producer %u is confirmed, and node %u, in sync, does not have it",
-                     seq, pid, i);
+            smr_fail(w, "%u of producer %u is %s, and node %u, in sync, does not have it", seq, pid,
+                     how, i);
     }
+}
+
+/* I3: what is confirmed is durable on all that are in sync. */
+void smr_check_confirmed(struct smr_node *n, unsigned queue, unsigned pid, unsigned seq)
+{
+    n->world->producers[pid].publishes[seq].confirmed |= (uint8_t)(1u << queue);
+    smr_say(n->world, "node %u confirms %u of producer %u in queue %u", n->number, seq, pid, queue);
+    check_has(n->world, queue, pid, seq, "confirmed");
+}
+
+/* So is what is shown; and what was seen before is known by its position, which marks are about: at
+ * another one it would come as if nobody had seen it. */
+static void check_shown(struct smr *w, unsigned queue, struct smr_msg m, uint64_t position)
+{
+    const struct smr_producer *from = &w->producers[m.pid];
+    struct smr_publish *p = &w->producers[m.pid].publishes[m.seq];
+    bool is_sure = from->is_persistent || !w->has_crashed;
+    if ((p->shown & 1u << queue) != 0 && p->shown_at[queue] != position && is_sure)
+        smr_fail(w, "%u of producer %u is shown at two places of queue %u", m.seq, m.pid, queue);
+    p->shown |= (uint8_t)(1u << queue);
+    p->shown_at[queue] = position;
+    check_has(w, queue, m.pid, m.seq, "shown");
+}
+
+void smr_check_shown(struct smr_node *n, unsigned queue)
+{
+    const struct smr_copy *c = &n->queues[queue];
+    for (unsigned p = 0; p < SMR_PRIORITIES; p++)
+        for (uint32_t i = 0; i < c->asked[p]; i++)
+            if (c->at[p][i].pid != 0)
+                check_shown(n->world, queue, c->at[p][i], smr_base(p) + i);
 }
 
 /* ---- at the end ---- */

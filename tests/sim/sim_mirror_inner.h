@@ -112,7 +112,9 @@ struct smr_copy { /* what is in memory of one queue */
     struct smr_msg at[SMR_PRIORITIES][SMR_POSITIONS];
     bool was_settled[SMR_PRIORITIES][SMR_POSITIONS]; /* the journal says so, or may */
     uint32_t next[SMR_PRIORITIES];
-    struct mirror_queue *master; /* one of these, or neither */
+    uint32_t asked[SMR_PRIORITIES]; /* as a master: what stands before is to be shown... */
+    bool asks;                      /* ...when all have it */
+    struct mirror_queue *master;    /* one of these, or neither */
     struct mirror_copy *copy;
     struct mirror_history history;         /* while neither */
     struct mirror_run cut[SMR_PRIORITIES]; /* to be written with the history that follows */
@@ -173,8 +175,10 @@ struct smr_publish {
     uint8_t priority;
     uint8_t confirmed; /* bits, at the node that says so */
     uint8_t heard;     /* bits, at the producer */
+    uint8_t shown;     /* bits: somebody may have seen it */
     uint8_t settled;   /* bits: somebody has */
     uint8_t final;     /* bits: for good */
+    uint64_t shown_at[SMR_QUEUES];
 };
 
 struct smr_order { /* on its way to a node */
@@ -320,6 +324,7 @@ void smr_producer_lose(struct smr *w, unsigned pid, unsigned node);
 /* sim_mirror_check.c */
 void smr_check_master(struct smr_node *n, unsigned queue);
 void smr_check_confirmed(struct smr_node *n, unsigned queue, unsigned pid, unsigned seq);
+void smr_check_shown(struct smr_node *n, unsigned queue);
 bool smr_check_is_quiet(const struct smr *w);
 void smr_check_end(struct smr *w);
 

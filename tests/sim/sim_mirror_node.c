@@ -14,7 +14,7 @@ struct smr_sent {
     uint64_t positions[SMR_QUEUES];
 };
 
-enum { SMR_TOKEN_PUBLISH = 1, SMR_TOKEN_SETTLE };
+enum { SMR_TOKEN_PUBLISH = 1, SMR_TOKEN_SETTLE, SMR_TOKEN_SHOW };
 
 static struct smr_msg *at(struct smr_copy *c, uint64_t position)
 {
@@ -277,8 +277,21 @@ static void confirm(struct smr_node *n, const struct mirror_confirm *c, unsigned
                                      .path = c->to.b });
 }
 
+/* If not it is of a role that is over. */
+static void show(struct smr_node *n, unsigned queue, bool is_safe)
+{
+    if (!is_safe)
+        return;
+    n->queues[queue].asks = false;
+    smr_check_shown(n, queue);
+}
+
 static void op_answer(void *arg, const struct mirror_confirm *c, bool is_safe)
 {
+    if (c->to.a >> 8 == SMR_TOKEN_SHOW) {
+        show(arg, queue_of(c->qid), is_safe);
+        return;
+    }
     for (uint32_t i = 0; i < c->count; i++)
         confirm(arg, c, (unsigned)(c->first + i), is_safe);
 }
@@ -449,6 +462,7 @@ static void lead(struct smr_node *n, unsigned queue, const struct smr_placement 
     if (mirror_history_back(&c->history, &at_or_behind))
         cut(n, queue, &at_or_behind);
     mirror_starts_fini(&at_or_behind);
+    c->asks = false;
     c->master = mirror_master_begin(n->master, queue + 1u, p->epoch, &c->history, true, c, placed);
     uint64_t lsn = put_history(n, queue, &c->master->history);
     raise_next(c, mirror_history_starts(&c->master->history));
@@ -642,11 +656,29 @@ bool smr_node_publish(struct smr_node *n, unsigned pid, unsigned seq, unsigned q
     return true;
 }
 
+/* Somebody would like to see what is there. */
+static void ask_to_show(struct smr_node *n, unsigned queue)
+{
+    struct smr_copy *c = &n->queues[queue];
+    if (c->asks)
+        return;
+    c->asks = true;
+    memcpy(c->asked, c->next, sizeof c->asked);
+    if (MUTATION(MIRROR_SHOWN_EARLY))
+        show(n, queue, true);
+    else
+        mirror_master_await(n->master, c->master, c->master->last_pos, true,
+                            &(struct mirror_token){ SMR_TOKEN_SHOW << 8, 0 }, 0);
+}
+
 void smr_node_settle(struct smr_node *n, unsigned queue)
 {
     struct smr_copy *c = &n->queues[queue];
     unsigned priority = (unsigned)smr_below(n->world, SMR_PRIORITIES);
-    if (c->master == NULL || !c->master->is_active || c->next[priority] == 0)
+    if (c->master == NULL || !c->master->is_active)
+        return;
+    ask_to_show(n, queue);
+    if (c->next[priority] == 0)
         return;
     uint64_t position = smr_base(priority) + smr_below(n->world, c->next[priority]);
     struct smr_msg m = *at(c, position);
