@@ -489,9 +489,12 @@ static enum queue_publish_verdict pass_on(struct queue *q, struct consumer *c, s
 static void keep(struct queue *q, struct message **m, struct arrival a, uint64_t now_ms,
                  struct queue_put *put)
 {
+    bool is_more = q->is_held && !queue_is_empty(q); /* it was asked already if that may be shown */
     q->has_timed |= a.expires_ms != 0;
     put->qseq = qstore_push(&q->store, m, a.priority, a.expires_ms);
     put->expires_ms = a.expires_ms;
+    if (is_more && q->is_plain && !q->has_timed)
+        return;
     if (q->goes_on && !q->running) {
         (void)run_some(q, now_ms, RUN_FOR_ONE);
     } else {

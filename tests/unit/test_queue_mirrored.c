@@ -9,7 +9,7 @@
 
 static struct {
     unsigned outs[POSITIONS], gones[POSITIONS];
-    unsigned released, given;
+    unsigned released, given, asked;
     uint64_t given_qseq;
     bool may_serve, has_room, may_pass;
     uint64_t shown_end; /* what stands before may be shown */
@@ -73,6 +73,7 @@ static bool may_show(struct queue *of, uint64_t qseq, void *arg)
 {
     (void)arg;
     cr_assert(of->is_mirrored);
+    w.asked++;
     return qseq < w.shown_end;
 }
 
@@ -234,6 +235,18 @@ Test(queue_mirrored, what_comes_waits_until_mirrors_have_it)
     cr_assert(eq(u64, got.qseq, 0));
     message_unref(&got.message);
     cr_assert(eq(int, queue_get(&q, false, 0, &got), QUEUE_GET_AWAY));
+}
+
+/* It is asked once of a head, however much comes behind it; and of another one again. */
+Test(queue_mirrored, what_comes_behind_what_waits_for_mirrors_asks_for_nothing)
+{
+    be_late(NULL);
+    for (unsigned i = 0; i < 3; i++)
+        publish(i, 0);
+    cr_assert(eq(uint, w.asked, 1));
+    (void)queue_purge(&q);
+    publish(3, 0);
+    cr_assert(eq(uint, w.asked, 2));
 }
 
 Test(queue_mirrored, who_acknowledges_nothing_waits_too)
