@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "census.h"
 #include "observer.h"
+#include "rabbits.h"
 #include "relay.h"
 #include "session.h"
 #include "stat_failovers.h"
@@ -94,6 +95,12 @@ static enum admin_verdict show_gossip(struct run *r)
 static enum admin_verdict show_failovers(struct run *r)
 {
     stat_failovers_show(r->view, r->out);
+    return ADMIN_DONE;
+}
+
+static enum admin_verdict show_discover(struct run *r)
+{
+    rabbits_show(r->view->rabbits, r->out);
     return ADMIN_DONE;
 }
 
@@ -395,6 +402,8 @@ static const struct {
       show_failovers },
     { "show gossip", "", "who is in the cluster, and how complete the table of queues is",
       show_gossip },
+    { "show discover", "", "how RabbitMQ's management answers, for discover = rabbitmq",
+      show_discover },
     { "show info", "", "the process", show_info },
     { "show legs", "", "each channel and the brokers that carry it", show_legs },
     { "show queues", "[<vhost> <queue>]", "which server masters how many queues, or this one",

@@ -14,6 +14,7 @@
 
 struct discover {
     struct loop *loop;
+    const char *backend; /* whose nodes these are; NULL: of all that go by gossip */
     struct epoch *epoch;
     const struct atlas *atlas;
     struct discover_calls calls;
@@ -26,6 +27,16 @@ struct discover {
     bool is_other;         /* while it looks: what is usable has changed */
     struct loop_task look; /* once a turn */
 };
+
+/* Do we say where its queues are, or which servers it has? */
+static bool is_ours(const struct discover *d, const struct backend *b)
+{
+    const struct backend_conf *c = b->conf;
+    if (d->backend != NULL)
+        return c->discover == PROXY_DISCOVER_RABBIT && strcmp(c->name, d->backend) == 0;
+    return c->discover == PROXY_DISCOVER_GOSSIP ||
+           (c->discover == PROXY_DISCOVER_NONE && c->by_master);
+}
 
 /* ---- which server is which node ---------------------------------------------------------------
  */
@@ -120,10 +131,10 @@ static void name_server(const struct node *n, char *room, size_t size)
         text_char(&t, isalnum((unsigned char)*c) || strchr("-_.:@", *c) != NULL ? *c : '_');
 }
 
-static int backend_index(const struct snapshot *s, const char *name)
+static int backend_index(const struct discover *d, const struct snapshot *s, const char *name)
 {
     const struct backend *b = snapshot_backend(s, name);
-    if (b == NULL || b->conf->discover != PROXY_DISCOVER_GOSSIP)
+    if (b == NULL || !is_ours(d, b) || b->conf->discover == PROXY_DISCOVER_NONE)
         return -1;
     return (int)(b - s->backends);
 }
@@ -156,7 +167,7 @@ static struct server_live *record_of(const struct discover *d, const char *backe
                                      const char *name, const char *place)
 {
     for (unsigned i = d->old_count; i > 0; i--) {
-        int at = backend_index(d->olds[i - 1], backend);
+        int at = backend_index(d, d->olds[i - 1], backend);
         const struct server *s =
             at >= 0 ? found_at(&d->olds[i - 1]->backends[at], name, place) : NULL;
         if (s != NULL)
@@ -178,7 +189,7 @@ static void appear(struct discover *d, const struct backend *b, const struct nod
         return;
     log_info("server", name, "is found backend=%s address=%s", b->conf->name, room);
     for (unsigned i = 0; i < d->old_count; i++) {
-        int old = backend_index(d->olds[i], b->conf->name);
+        int old = backend_index(d, d->olds[i], b->conf->name);
         if (old >= 0 && found_at(&d->olds[i]->backends[old], name, room) == NULL)
             (void)add(d, d->olds[i], (unsigned)old, name, room, s->live);
     }
@@ -203,17 +214,12 @@ static bool look_at(struct discover *d, const struct backend *b)
     struct match m = { .backend = b };
     match_by(&m, d->nodes, is_at);
     match_by(&m, d->nodes, is_named_after);
-    if (b->conf->discover == PROXY_DISCOVER_GOSSIP)
+    if (b->conf->discover != PROXY_DISCOVER_NONE)
         look_for_servers(d, &m);
     for (unsigned i = 0; i < backend_server_count(b); i++)
         tell_hearsay(d, &b->servers[i], m.nodes[i]);
     where_set_atlas(b->live, b->conf->by_master ? d->atlas : NULL);
     return where_set_crew(b->live, d->epoch, m.members, m.count);
-}
-
-static bool is_ours(const struct backend *b)
-{
-    return b->conf->by_master || b->conf->discover == PROXY_DISCOVER_GOSSIP;
 }
 
 static void let_go(struct discover *d, unsigned at)
@@ -239,7 +245,7 @@ static void on_look(void *arg)
     bool moved = false;
     d->is_other = false;
     for (unsigned i = 0; d->snapshot != NULL && i < d->snapshot->backend_count; i++) {
-        if (is_ours(&d->snapshot->backends[i]))
+        if (is_ours(d, &d->snapshot->backends[i]))
             moved |= look_at(d, &d->snapshot->backends[i]);
     }
     if (moved || d->is_other)
@@ -262,7 +268,7 @@ static void forget(struct discover *d, const struct snapshot *now)
     for (unsigned i = 0; d->snapshot != NULL && i < d->snapshot->backend_count; i++) {
         const struct backend *was = &d->snapshot->backends[i];
         const struct backend *is = snapshot_backend(now, was->conf->name);
-        if (is != NULL && is->live == was->live && is_ours(is))
+        if (!is_ours(d, was) || (is != NULL && is->live == was->live && is_ours(d, is)))
             continue;
         where_set_atlas(was->live, NULL);
         (void)where_set_crew(was->live, d->epoch, NULL, 0);
@@ -293,11 +299,13 @@ struct nodes *discover_nodes(struct discover *d)
     return d->nodes;
 }
 
-struct discover *discover_new(struct loop *loop, struct epoch *epoch, const struct atlas *atlas,
-                              const struct discover_calls *calls, void *arg)
+struct discover *discover_new(struct loop *loop, const char *backend, struct epoch *epoch,
+                              const struct atlas *atlas, const struct discover_calls *calls,
+                              void *arg)
 {
     struct discover *d = mem_zalloc(sizeof *d);
     d->loop = loop;
+    d->backend = backend;
     d->epoch = epoch;
     d->atlas = atlas;
     d->calls = *calls;

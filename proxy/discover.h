@@ -1,8 +1,10 @@
 /*
  * discover: which server of each backend is which node of the cluster, told to those backends that
- * route by master (where.h); and servers that are not listed: with discover = gossip a node that is
- * alive and is no server becomes one, and goes when its cluster has forgotten it or has it
- * elsewhere. Sessions of older configurations get them, too. Control loop.
+ * route by master (where.h); and servers that are not listed: with discover = gossip or rabbitmq a
+ * node that is alive and is no server becomes one, and goes when its cluster has forgotten it or
+ * has it elsewhere. Sessions of older configurations get them, too. Control loop.
+ *
+ * There is one for gossip, and one for each backend that asks a RabbitMQ cluster of its own.
  *
  * A server is a node when it is at the node's AMQP address, as the node says it in gossip or as
  * that is looked up; or else, since a node may know itself by another address than we do, when it
@@ -22,12 +24,14 @@ struct discover_calls {
     void (*moved)(void *arg);
     /* A server of the snapshot in force was found: it is to be checked. */
     void (*found)(const struct server *server, void *arg);
-    /* Gossip says something else of this server's node. */
+    /* Something else is said of this server's node. */
     void (*heard)(const struct server_live *server, void *arg);
 };
 
-struct discover *discover_new(struct loop *loop, struct epoch *epoch, const struct atlas *atlas,
-                              const struct discover_calls *calls, void *arg);
+/* `backend` is borrowed: of the one that it is for; NULL: all that go by gossip. */
+struct discover *discover_new(struct loop *loop, const char *backend, struct epoch *epoch,
+                              const struct atlas *atlas, const struct discover_calls *calls,
+                              void *arg);
 /* Backends know nothing of masters from now on. */
 void discover_free(struct discover **d);
 

@@ -269,7 +269,7 @@ bool observer_open(struct loop *loop, struct epoch *epoch, const struct global_c
     o->calls = *calls;
     o->arg = arg;
     o->atlas = atlas_new(epoch);
-    o->discover = discover_new(loop, epoch, o->atlas,
+    o->discover = discover_new(loop, NULL, epoch, o->atlas,
                                &(struct discover_calls){ on_moved, on_found, on_heard }, o);
     loop_timer_init(&o->news, loop, on_news, o);
     loop_timer_init(&o->look, loop, on_look, o);

@@ -12,6 +12,7 @@
 #include "observer.h"
 #include "order.h"
 #include "pages.h"
+#include "rabbits.h"
 #include "sizing.h"
 #include "view.h"
 
@@ -47,6 +48,7 @@ struct proxy {
     struct process process;
     struct cookie cookie;      /* empty: none */
     struct observer *observer; /* NULL: no gossip */
+    struct rabbits *rabbits;
     struct snapshot *snapshot;
     struct view view;
     struct pages *pages;
@@ -120,6 +122,7 @@ static void on_suspect(struct mail *mail)
     struct proxy *p = CONTAINER_OF(mail, struct proxy, suspect_mail);
     shared_set(&p->suspect_posted, 0);
     checkers_poke_suspected(&p->checkers);
+    rabbits_poke(p->rabbits);
 }
 
 static void suspect(void *control, struct server_live *server)
@@ -153,6 +156,8 @@ static void on_server_change(void *arg)
 {
     const struct proxy *p = arg;
     observer_look(p->observer); /* it may have another address */
+    rabbits_look(p->rabbits);
+    rabbits_poke(p->rabbits);
     wake_all(arg);
 }
 
@@ -163,6 +168,7 @@ static void on_found(const struct server *server, void *arg)
 }
 
 static const struct observer_calls observer_calls = { on_moved, on_found, on_heard };
+static const struct discover_calls rabbit_calls = { on_moved, on_found, on_heard };
 
 /* ---- reload ---------------------------------------------------------------------------------- */
 
@@ -230,6 +236,7 @@ static void on_committed(struct order *o)
     p->snapshot = snapshot_ref(c->snapshot);
     p->view.snapshot = p->snapshot;
     observer_follow(p->observer, p->snapshot);
+    rabbits_follow(p->rabbits, p->snapshot);
     checkers_start(&p->checkers, p->snapshot);
     wake_all(p);
     log_info("proxy", "-", "reloaded file=%s", p->snapshot->conf->path);
@@ -481,6 +488,7 @@ static bool open_view(struct proxy *p, struct err *err)
         .snapshot = p->snapshot,
         .process = &p->process,
         .observer = p->observer,
+        .rabbits = p->rabbits,
         .workers = p->workers,
         .worker_count = p->worker_count,
         .started_ms = clock_mono_ms(),
@@ -578,6 +586,7 @@ struct proxy *proxy_new(struct proxy_conf **conf, struct err *err)
     if (!observer_open(p->loop, p->epoch, &p->snapshot->conf->global, p->process.cookie,
                        &observer_calls, p, &p->observer, err))
         goto fail;
+    p->rabbits = rabbits_new(p->loop, p->epoch, &rabbit_calls, p);
     loop_timer_init(&p->tick, p->loop, on_tick, p);
     loop_timer_init(&p->drain, p->loop, on_drain_timer, p);
     if (start(p, err))
@@ -591,6 +600,7 @@ static void on_first_turn(void *arg)
 {
     struct proxy *p = arg;
     observer_follow(p->observer, p->snapshot);
+    rabbits_follow(p->rabbits, p->snapshot);
     checkers_start(&p->checkers, p->snapshot);
     loop_timer_start(&p->tick, TICK_MS);
     log_info("proxy", "-", "warren-proxy %s runs threads=%u maxconn=%llu", WARREN_VERSION,
@@ -649,6 +659,7 @@ void proxy_free(struct proxy **proxy)
     pages_free(&p->pages);
     admin_close(&p->admin);
     observer_close(&p->observer);
+    rabbits_free(&p->rabbits);
     if (p->loop != NULL) {
         loop_timer_fini(&p->tick);
         loop_timer_fini(&p->drain);

@@ -59,6 +59,8 @@ static bool judge(struct finish *f, const struct part *p)
         return refuse(f, p, "has discover = gossip, which finds servers of mode = amqp");
     if (p->discover == PROXY_DISCOVER_GOSSIP && f->conf->global.gossip.kind == CONF_ADDRESS_NONE)
         return refuse(f, p, "has discover = gossip, which needs [global] gossip, such as :25672");
+    if (p->discover == PROXY_DISCOVER_RABBIT && p->mode != PROXY_MODE_AMQP)
+        return refuse(f, p, "has discover = rabbitmq, which finds servers of mode = amqp");
     if (has_pages(p) && (p->back.server_count != 0 || p->default_backend != NULL))
         return refuse(f, p,
                       "is mode http, which is for the proxy's own pages: no server here; "
@@ -93,6 +95,7 @@ static void add_backend(struct finish *f, struct part *p)
     b->mode = p->mode;
     b->timeout = p->timeout;
     b->discover = p->discover;
+    b->rabbit = p->rabbit;
     proxy_words_found(&p->default_server, &b->default_server);
     b->by_master = p->by_master && p->mode == PROXY_MODE_AMQP;
     if (b->timeout.check == 0)
@@ -102,10 +105,11 @@ static void add_backend(struct finish *f, struct part *p)
     b->amqp_check = p->check == CHECK_INHERITED ? inherited : p->check == CHECK_AMQP;
     f->conf->backends[f->conf->backend_count++] = b;
 
-    if (p->by_master && f->conf->global.gossip.kind == CONF_ADDRESS_NONE)
+    if (p->by_master && p->discover != PROXY_DISCOVER_RABBIT &&
+        f->conf->global.gossip.kind == CONF_ADDRESS_NONE)
         warn(f,
              "%s: %s: balance = queue-master is taken as roundrobin: masters are known by gossip, "
-             "and [global] gossip names no port",
+             "and [global] gossip names no port, or by discover = rabbitmq",
              p->where, p->name);
 }
 

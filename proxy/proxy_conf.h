@@ -29,6 +29,7 @@ enum proxy_legs {
 enum proxy_discover {
     PROXY_DISCOVER_NONE,
     PROXY_DISCOVER_GOSSIP, /* the cluster's nodes, by gossip */
+    PROXY_DISCOVER_RABBIT, /* a RabbitMQ cluster's, by its management API */
 };
 
 /* Which sessions get a line in the log at their end. */
@@ -78,6 +79,31 @@ struct server_conf {
     struct health_conf health;
 };
 
+/* Where a RabbitMQ cluster's management answers. */
+struct rabbit_url {
+    const char *shown; /* without user and password */
+    const char *host;
+    uint16_t port;
+    bool is_tls;
+    const char *path; /* in front of /api; "" or as "/rabbit" */
+    const char *user;
+    const char *fields; /* lines of a request's head: who asks */
+};
+
+#define RABBIT_URLS_MAX 8u
+
+/* discover = rabbitmq URL... [inter 1s] [timeout 10s] [ca-file FILE] [verify none] */
+struct rabbit_conf {
+    const char *text; /* as written: it has passwords in it */
+    const char *where;
+    struct rabbit_url urls[RABBIT_URLS_MAX]; /* tried in turn */
+    unsigned url_count;
+    uint64_t inter_ms;
+    uint64_t timeout_ms;
+    enum proxy_verify verify;
+    const char *ca_file;
+};
+
 struct proxy_timeouts { /* ms; 0: not set here */
     uint64_t connect;
     uint64_t handshake;
@@ -97,6 +123,7 @@ struct backend_conf {
     struct server_conf *servers;
     unsigned server_count;
     enum proxy_discover discover;
+    const struct rabbit_conf *rabbit;  /* NULL unless discover = rabbitmq */
     struct server_conf default_server; /* of those that are found */
 };
 

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "io/nets.h"
 #include "proxy_words.h"
+#include "rabbit_conf.h"
 
 #include <string.h>
 
@@ -112,10 +113,14 @@ static bool set_balance(void *instance, const struct conf_value *value, struct e
 static bool set_discover(void *instance, const struct conf_value *value, struct err *err)
 {
     struct part *p = instance;
-    if (strcmp(value->text, "gossip") != 0)
-        return err_set(err, ERR_CONFIG, "is gossip, or left out");
-    p->discover = PROXY_DISCOVER_GOSSIP;
-    return true;
+    const char *how = value->words.count != 0 ? value->words.items[0] : "";
+    bool is_gossip = strcmp(how, "gossip") == 0;
+    if (!is_gossip && strcmp(how, "rabbitmq") != 0)
+        return err_set(err, ERR_CONFIG, "is gossip, or rabbitmq and a URL, or left out");
+    p->discover = is_gossip ? PROXY_DISCOVER_GOSSIP : PROXY_DISCOVER_RABBIT;
+    if (!is_gossip)
+        return rabbit_conf_of(value, &p->rabbit, err);
+    return value->words.count == 1 || err_set(err, ERR_CONFIG, "gossip stands alone");
 }
 
 static bool set_bind(void *instance, const struct conf_value *value, struct err *err)
@@ -234,7 +239,7 @@ static bool set_stats_allow(void *instance, const struct conf_value *value, stru
       .shown = "as in [defaults]",                                                                 \
       .help =                                                                                      \
           "Who is next: roundrobin, leastconn, first or random. queue-master: the server that "    \
-          "masters the queue, as gossip tells, else as roundrobin; a channel that reads queues "   \
+          "masters the queue, if it is known, else as roundrobin; a channel that reads queues "    \
           "of several masters goes to each of them." },                                            \
         { .section = (kind),                                                                       \
           .key = "legs",                                                                           \
@@ -247,12 +252,17 @@ static bool set_stats_allow(void *instance, const struct conf_value *value, stru
                   "several channels." },                                                           \
         { .section = (kind),                                                                       \
           .key = "discover",                                                                       \
-          .type = CONF_STRING,                                                                     \
+          .type = CONF_WORDS,                                                                      \
+          .flags = CONF_SECRET,                                                                    \
           .set = set_discover,                                                                     \
           .shown = "off",                                                                          \
           .help =                                                                                  \
               "gossip: the cluster's nodes, too, are servers, with the words of default-server; "  \
-              "they appear and go by themselves. Needs [global] gossip." },                        \
+              "they appear and go by themselves. Needs [global] gossip. rabbitmq URL [URL...] "    \
+              "[inter 1s] [timeout 10s] [ca-file FILE] [verify none]: the same for a RabbitMQ "    \
+              "cluster, as its management API tells at http://USER:PASSWORD@HOST:15672, or "       \
+              "https; the URLs are tried in turn. The user needs the tag monitoring, and "         \
+              "permissions in the vhosts whose queues are to be known." },                         \
         { .section = (kind),                                                                       \
           .key = "default-server",                                                                 \
           .type = CONF_WORDS,                                                                      \

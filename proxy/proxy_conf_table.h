@@ -27,6 +27,7 @@ struct part {
     uint64_t maxconn;
     bool by_master; /* balance = queue-master */
     enum proxy_discover discover;
+    struct rabbit_conf *rabbit;
 };
 
 struct defaults {

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/text.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -196,18 +197,49 @@ enum rabbit_news rabbit_list_nodes(struct rabbit_list *l, struct slice body, str
         return refuse(j, "the nodes are no list of names", err);
     l->ver++;
     for (size_t i = 0; i < l->node_count; i++)
-        l->nodes[i].is_running = false;
+        l->nodes[i].is_listed = l->nodes[i].is_running = l->nodes[i].is_draining = false;
     for (size_t i = 0; i < json_array_size(j); i++) {
         const json_t *one = json_array_get(j, i);
         uint16_t number = number_of(l, text_of(one, "name"));
-        if (number != 0)
-            l->nodes[number - 1].is_running = json_is_true(json_object_get(one, "running"));
+        if (number == 0)
+            continue;
+        struct rabbit_node *n = &l->nodes[number - 1];
+        n->is_listed = true;
+        n->is_running = json_is_true(json_object_get(one, "running"));
+        n->is_draining = json_is_true(json_object_get(one, "being_drained"));
     }
     for (size_t i = 0; i < l->node_count; i++)
         show_node(l, (uint16_t)(i + 1));
     note(l, ANSWER_NODES, body);
     json_decref(j);
     return RABBIT_OTHER;
+}
+
+/* One that is bound to an address of its own is met there alone. */
+static void note_ip(struct rabbit_node *n, const char *ip)
+{
+    struct text t = text_over(n->ip, sizeof n->ip);
+    if (ip != NULL && strcmp(ip, "::") != 0 && strcmp(ip, "0.0.0.0") != 0)
+        text_str(&t, ip);
+    if (t.cut)
+        n->ip[0] = '\0';
+}
+
+/* Whose it is, if it is one for AMQP. */
+static void note_listener(struct rabbit_list *l, const json_t *one)
+{
+    const char *protocol = text_of(one, "protocol");
+    json_int_t port = json_integer_value(json_object_get(one, "port"));
+    bool is_tls = protocol != NULL && strcmp(protocol, "amqp/ssl") == 0;
+    if (protocol == NULL || (!is_tls && strcmp(protocol, "amqp") != 0) || port < 1 ||
+        port > UINT16_MAX)
+        return;
+    uint16_t number = number_of(l, text_of(one, "node"));
+    if (number == 0)
+        return;
+    struct rabbit_node *n = &l->nodes[number - 1];
+    *(is_tls ? &n->port_tls : &n->port) = (uint16_t)port;
+    note_ip(n, text_of(one, "ip_address"));
 }
 
 enum rabbit_news rabbit_list_listeners(struct rabbit_list *l, struct slice body, struct err *err)
@@ -220,16 +252,8 @@ enum rabbit_news rabbit_list_listeners(struct rabbit_list *l, struct slice body,
     const json_t *list = json_object_get(j, "listeners");
     if (!is_list_of_named(list, "node"))
         return refuse(j, "the listeners are no list with nodes", err);
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *one = json_array_get(list, i);
-        const char *protocol = text_of(one, "protocol");
-        json_int_t port = json_integer_value(json_object_get(one, "port"));
-        if (protocol == NULL || strcmp(protocol, "amqp") != 0 || port < 1 || port > UINT16_MAX)
-            continue;
-        uint16_t number = number_of(l, text_of(one, "node"));
-        if (number != 0)
-            l->nodes[number - 1].port = (uint16_t)port;
-    }
+    for (size_t i = 0; i < json_array_size(list); i++)
+        note_listener(l, json_array_get(list, i));
     note(l, ANSWER_LISTENERS, body);
     json_decref(j);
     return RABBIT_OTHER;

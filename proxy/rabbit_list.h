@@ -2,11 +2,12 @@
  * rabbit_list: what RabbitMQ's management API says of its queues and nodes, as a table of locations
  * (pure, but for memory).
  *
- *     GET /api/queues?columns=vhost,name,node,leader
+ *     GET /api/queues?disable_stats=true&columns=vhost,name,node,leader
  *                                                 where classic and mirrored queues have their
  *                                                 master (node), quorum queues their leader
  *     GET /api/overview?columns=listeners         at which port a node takes AMQP
- *     GET /api/nodes?columns=name,running         which nodes there are, and run
+ *     GET /api/nodes?columns=name,running,being_drained
+ *                                                 which nodes there are, and run
  *
  * RabbitMQ's nodes have names; here they get numbers, in the order in which they are first heard
  * of, and keep them. It has no versions either: each list is a whole, and counts as the next one.
@@ -21,11 +22,16 @@
 
 #define RABBIT_NODES_MAX 512u
 #define RABBIT_NAME_MAX  256u
+#define RABBIT_IP_MAX    64u
 
 struct rabbit_node {
     char name[RABBIT_NAME_MAX]; /* rabbit@host */
-    uint16_t port;              /* of AMQP; 0: not heard */
+    char ip[RABBIT_IP_MAX];     /* where alone it takes AMQP; empty: everywhere */
+    uint16_t port;              /* of AMQP; 0: it has none, or it was not heard */
+    uint16_t port_tls;          /* the same over TLS */
+    bool is_listed;             /* its cluster has not forgotten it */
     bool is_running;
+    bool is_draining; /* in maintenance mode, or on its way there */
 };
 
 struct rabbit_list;

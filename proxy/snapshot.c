@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "rabbit_conf.h"
 
 #include <string.h>
 
@@ -141,6 +142,19 @@ static void keep_found(struct snapshot *s, unsigned backend, const struct backen
     }
 }
 
+static bool add_rabbit_tls(struct backend *b, struct err *err)
+{
+    const struct rabbit_conf *conf = b->conf->rabbit;
+    if (conf == NULL || !rabbit_conf_has_tls(conf))
+        return true;
+    struct tls_options o = {
+        .ca_file = conf->ca_file,
+        .verify_peer = conf->verify == PROXY_VERIFY_REQUIRED,
+    };
+    b->rabbit_tls = tls_client_ctx_new(&o, err);
+    return b->rabbit_tls != NULL || err_context(err, "%s: discover", conf->where);
+}
+
 static bool add_backend(struct snapshot *s, const struct backend_conf *conf,
                         const struct snapshot *before, uint64_t now_ms, struct err *err)
 {
@@ -155,7 +169,7 @@ static bool add_backend(struct snapshot *s, const struct backend_conf *conf,
             return false;
     }
     keep_found(s, s->backend_count - 1, old, now_ms);
-    return true;
+    return add_rabbit_tls(b, err);
 }
 
 static bool add_tls(struct frontend *f, unsigned bind, struct err *err)
@@ -229,6 +243,7 @@ static void free_backend(struct backend *b)
         server_live_unref(&b->servers[i].live);
     }
     backend_live_unref(&b->live);
+    tls_ctx_unref(&b->rabbit_tls);
     mem_free(b->servers);
 }
 

@@ -26,6 +26,7 @@ struct backend {
     struct backend_live *live;
     struct server *servers;     /* room for all there may ever be */
     struct shared server_count; /* rises while sessions run: servers appear; they never move */
+    struct tls_ctx *rabbit_tls; /* for a RabbitMQ's management; NULL: plain, or not asked */
 };
 
 struct frontend {

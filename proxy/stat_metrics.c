@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "observer.h"
+#include "rabbits.h"
 #include "stat_failovers.h"
 #include "stat_masters.h"
 
@@ -252,4 +253,5 @@ void stat_metrics(const struct stat_row *rows, unsigned count, const struct view
     stat_masters_metrics(v, out);
     stat_failovers_metrics(v, out);
     observer_metrics(v->observer, out);
+    rabbits_metrics(v->rabbits, out);
 }

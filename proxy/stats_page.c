@@ -1,5 +1,6 @@
 #include "stats_page.h"
 
+#include "rabbits.h"
 #include "stat_failovers.h"
 #include "stat_masters.h"
 
@@ -200,6 +201,7 @@ void stats_page(const struct stat_row *rows, unsigned count, const struct view *
     }
     text_str(out, "</table></div>");
     stat_masters_page(v, out);
+    rabbits_page(v->rabbits, out);
     stat_failovers_page(v, out);
     put_sessions(out, sessions, left_out);
     text_put(out, "<p class=f><a href=\"?\">now</a></p></body></html>\n");

@@ -9,12 +9,14 @@
 #include "worker.h"
 
 struct observer;
+struct rabbits;
 
 struct view {
     struct loop *loop;
     struct snapshot *snapshot; /* the one in force; changes with a reload */
     struct process *process;
     const struct observer *observer; /* NULL: no gossip */
+    const struct rabbits *rabbits;
     struct worker *workers;
     unsigned worker_count;
     uint64_t started_ms;

@@ -241,3 +241,83 @@ Test(proxy_conf, the_sample_has_every_directive)
         cr_expect(strstr(t.ptr, *w) != NULL, "%s", *w);
     text_fini(&t);
 }
+
+/* ---- discover = rabbitmq ---- */
+
+#define RABBIT "[listen a]\nbind = :1\nbalance = queue-master\ndiscover = rabbitmq "
+
+Test(proxy_conf, a_rabbitmq_is_asked_at_its_urls)
+{
+    struct proxy_conf *c =
+        load(RABBIT "http://mon:s%40cret:2@rabbit1 https://m:p@[::1]:99/deep/er/ inter 5s "
+                    "timeout 2s ca-file ca.pem\n");
+    const struct backend_conf *b = c->backends[0];
+    cr_assert(b->by_master && b->rabbit != NULL && b->server_count == 0);
+    cr_expect(eq(sz, c->warnings.count, 0));
+    const struct rabbit_conf *r = b->rabbit;
+    cr_assert(eq(u32, r->url_count, 2));
+    expect_text(r->urls[0].host, "rabbit1");
+    cr_expect(eq(u16, r->urls[0].port, 15672));
+    expect_text(r->urls[0].shown, "http://rabbit1:15672");
+    expect_text(r->urls[0].user, "mon");
+    expect_text(r->urls[0].path, "");
+    /* mon:s@cret:2 */
+    cr_expect(strstr(r->urls[0].fields, "Authorization: Basic bW9uOnNAY3JldDoy\r\n") != NULL, "%s",
+              r->urls[0].fields);
+    cr_expect(r->urls[1].is_tls && !r->urls[0].is_tls);
+    expect_text(r->urls[1].host, "::1");
+    expect_text(r->urls[1].shown, "https://[::1]:99/deep/er");
+    expect_text(r->urls[1].path, "/deep/er");
+    cr_expect(eq(u64, r->inter_ms, 5000));
+    cr_expect(eq(u64, r->timeout_ms, 2000));
+    expect_text(r->ca_file, "ca.pem");
+    proxy_conf_free(&c);
+
+    c = load(RABBIT "https://m:p@rabbit1 verify none\n");
+    cr_expect(eq(u16, c->backends[0]->rabbit->urls[0].port, 15671));
+    cr_expect(c->backends[0]->rabbit->verify == PROXY_VERIFY_NONE);
+    proxy_conf_free(&c);
+}
+
+Test(proxy_conf, a_rabbitmq_url_that_is_none_is_refused)
+{
+    static const char *const rows[][2] = {
+        { "", "where the management answers" },
+        { "rabbit1:15672", "where the management answers" },
+        { "amqp://a:hunter2@rabbit1", "http://monitor:secret@rabbit1:15672" },
+        { "http://rabbit1:15672", "a user and a password" },
+        { "http://hunter2@rabbit1", "a user and a password" },
+        { "http://a:@rabbit1", "a user and a password" },
+        { "http://a:hunt@er2@rabbit1", "written as %40" },
+        { "http://a:hunter2%4@rabbit1", "well-formed" },
+        { "http://a%3Ab:hunter2@rabbit1", "well-formed" },
+        { "http://a:hunter2@", "place" },
+        { "http://a:hunter2@:15672", "has a host" },
+        { "http://a:hunter2@rabbit1:0", "has a host" },
+        { "http://a:hunter2@rabbit1:x", "place" },
+        { "http://a:hunter2@rabbit1/x?y", "path" },
+        { "http://a:hunter2@rabbit1 often", "often" },
+        { "http://a:hunter2@rabbit1 inter 1ms", "inter" },
+        { "http://a:hunter2@rabbit1 ca-file x", "https" },
+        { "http://a:hunter2@rabbit1 verify none", "https" },
+        { "http://a:b@c http://a:b@c http://a:b@c http://a:b@c http://a:b@c http://a:b@c "
+          "http://a:b@c http://a:b@c http://a:b@c",
+          "at most 8" },
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        struct err err = { .text = "" };
+        struct text t;
+        text_init(&t, 4096);
+        text_put(&t, RABBIT "%s\n", rows[i][0]);
+        struct proxy_conf *c = proxy_conf_load_text("x", text_view(&t), &err);
+        cr_expect(c == NULL && strstr(err.text, "x:4: discover: ") != NULL &&
+                      strstr(err.text, rows[i][1]) != NULL,
+                  "%s: %s", rows[i][0], err.text);
+        cr_expect(strstr(err.text, "hunter2") == NULL, "%s", err.text);
+        text_fini(&t);
+    }
+    refused("[listen a]\nbind = :1\nmode = tcp\ndiscover = rabbitmq http://a:b@c\n", "test.conf:1",
+            "mode = amqp");
+    refused("[listen a]\nbind = :1\ndiscover = gossip http://a:b@c\n", "test.conf:3", "alone");
+    refused("[listen a]\nbind = :1\ndiscover = dns\n", "test.conf:3", "rabbitmq and a URL");
+}

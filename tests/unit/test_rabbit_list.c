@@ -135,6 +135,34 @@ Test(rabbit_list, ports_are_those_of_amqp)
     cr_expect(eq(u16, rabbit_list_node(l, 1)->port, 5672));
 }
 
+/* One that is bound to an address of its own is met there; TLS has a port of its own. */
+Test(rabbit_list, a_node_is_where_it_listens)
+{
+    const char *body =
+        "{\"listeners\":["
+        "{\"node\":\"rabbit@a\",\"protocol\":\"amqp\",\"ip_address\":\"10.0.0.1\",\"port\":5672},"
+        "{\"node\":\"rabbit@a\",\"protocol\":\"amqp/ssl\",\"ip_address\":\"::\",\"port\":5671},"
+        "{\"node\":\"rabbit@b\",\"protocol\":\"amqp/ssl\",\"ip_address\":\"fe80::1\","
+        "\"port\":5671}]}";
+    cr_assert(rabbit_list_listeners(l, slice_str(body), &err) == RABBIT_OTHER, "%s", err.text);
+    const struct rabbit_node *a = rabbit_list_node(l, 1), *b = rabbit_list_node(l, 2);
+    cr_expect(eq(u16, a->port, 5672));
+    cr_expect(eq(u16, a->port_tls, 5671));
+    cr_expect(eq(u16, b->port, 0));
+    cr_expect(eq(u16, b->port_tls, 5671));
+    cr_expect(strcmp(a->ip, "") == 0 && strcmp(b->ip, "fe80::1") == 0, "%s %s", a->ip, b->ip);
+}
+
+Test(rabbit_list, a_node_that_is_forgotten_is_not_listed)
+{
+    cr_assert(rabbit_list_nodes(l, slice_str(both_run), &err) == RABBIT_OTHER);
+    cr_expect(rabbit_list_node(l, 2)->is_listed && !rabbit_list_node(l, 2)->is_draining);
+    const char *one = "[{\"name\":\"rabbit@a\",\"running\":true,\"being_drained\":true}]";
+    cr_assert(rabbit_list_nodes(l, slice_str(one), &err) == RABBIT_OTHER);
+    cr_expect(rabbit_list_node(l, 1)->is_listed && rabbit_list_node(l, 1)->is_draining);
+    cr_expect(not(rabbit_list_node(l, 2)->is_listed || rabbit_list_node(l, 2)->is_running));
+}
+
 Test(rabbit_list, what_makes_no_sense_changes_nothing)
 {
     static const char *const bad[] = {

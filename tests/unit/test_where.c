@@ -78,7 +78,7 @@ static void set_up(void)
     loop_join_epoch(loop, epoch);
     table = location_new();
     atlas = atlas_new(epoch);
-    discover = discover_new(loop, epoch, atlas,
+    discover = discover_new(loop, NULL, epoch, atlas,
                             &(struct discover_calls){ on_moved, on_found, on_heard }, NULL);
     snapshot = load(conf_text, NULL);
     worker = (struct worker){ .loop = loop };
