@@ -92,6 +92,12 @@ static enum admin_verdict show_gossip(struct run *r)
     return ADMIN_DONE;
 }
 
+static enum admin_verdict show_limits(struct run *r)
+{
+    admin_show_limits(r->view, r->out);
+    return ADMIN_DONE;
+}
+
 static enum admin_verdict show_failovers(struct run *r)
 {
     stat_failovers_show(r->view, r->out);
@@ -406,6 +412,8 @@ static const struct {
       show_discover },
     { "show info", "", "the process", show_info },
     { "show legs", "", "each channel and the brokers that carry it", show_legs },
+    { "show limits", "", "what each source, user and vhost has, where there are limits",
+      show_limits },
     { "show queues", "[<vhost> <queue>]", "which server masters how many queues, or this one",
       show_queues },
     { "show servers state", "[<bk>]", "state, weight and check of each server", show_servers },

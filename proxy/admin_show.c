@@ -38,6 +38,19 @@ static unsigned door_count(const struct view *v)
     return count;
 }
 
+#define LIMITS_SHOWN 10000u
+
+void admin_show_limits(const struct view *v, struct text *out)
+{
+    unsigned left_out = 0;
+    for (unsigned i = 0; i < v->snapshot->frontend_count; i++) {
+        const struct frontend *f = &v->snapshot->frontends[i];
+        left_out += quota_show(f->live->quota, f->conf->name, LIMITS_SHOWN, out);
+    }
+    if (left_out != 0)
+        text_put(out, "and %u more\n", left_out);
+}
+
 void admin_show_info(const struct view *v, struct text *out)
 {
     uint64_t up = (loop_now_ms(v->loop) - v->started_ms) / 1000;

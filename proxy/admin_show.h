@@ -7,6 +7,9 @@
 #include "stat_table.h"
 #include "view.h"
 
+/* What sources, users and vhosts have, where there are limits. */
+void admin_show_limits(const struct view *v, struct text *out);
+
 void admin_show_info(const struct view *v, struct text *out);
 void admin_show_stat(const struct view *v, const struct stat_filter *filter, struct text *out);
 

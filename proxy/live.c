@@ -3,11 +3,13 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "crew.h"
+#include "io/random.h"
 
 struct frontend_live *frontend_live_new(void)
 {
     struct frontend_live *l = mem_zalloc(sizeof *l);
     shared_set(&l->refs, 1);
+    l->quota = quota_new(random_u64());
     return l;
 }
 
@@ -19,8 +21,10 @@ struct frontend_live *frontend_live_ref(struct frontend_live *l)
 
 void frontend_live_unref(struct frontend_live **l)
 {
-    if (*l != NULL && shared_sub(&(*l)->refs, 1) == 0)
+    if (*l != NULL && shared_sub(&(*l)->refs, 1) == 0) {
+        quota_free(&(*l)->quota);
         mem_free(*l);
+    }
     *l = NULL;
 }
 

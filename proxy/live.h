@@ -7,10 +7,12 @@
 #ifndef WARREN_LIVE_H
 #define WARREN_LIVE_H
 
+#include "base/log.h"
 #include "base/shared.h"
 #include "base/shown.h"
 #include "health.h"
 #include "io/sock.h"
+#include "quota.h"
 
 /* One number a second, for the columns rate and rate_max. Control. */
 struct live_rate {
@@ -32,6 +34,8 @@ struct frontend_live {
     struct shared dreq;   /* refused at the door */
     struct shared ereq;   /* broke the protocol before they were in */
     struct shared paused; /* loops that rest because of maxconn */
+    struct quota *quota;  /* what its sources, users and vhosts have */
+    struct log_rate limit_lines;
 };
 
 struct backend_live {

@@ -71,6 +71,10 @@ static bool judge(struct finish *f, const struct part *p)
     }
     if (p->kind == PART_FRONTEND && !has_pages(p) && p->default_backend == NULL)
         return refuse(f, p, "has no default_backend");
+    if (front && p->mode != PROXY_MODE_AMQP &&
+        (p->front.has_limit[QUOTA_USER] || p->front.has_limit[QUOTA_VHOST] ||
+         (has_pages(p) && p->front.has_limit[QUOTA_SOURCE])))
+        return refuse(f, p, "has a limit that needs mode = amqp; mode tcp knows sources alone");
     if (!has_pages(p) && (p->front.stats_auth != NULL || p->front.stats_allow.count != 0))
         return refuse(f, p, "has stats-auth or stats-allow, which need mode = http");
     return true;

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "conf/conf.h"
 #include "health.h"
+#include "quota.h"
 
 #define PROXY_CONF_PROXIES_MAX 64u /* frontends; and as many backends */
 #define PROXY_CONF_BINDS_MAX   16u /* of one frontend */
@@ -134,6 +135,8 @@ struct frontend_conf {
     unsigned bind_count;
     uint64_t maxconn; /* 0: as [global] */
     enum proxy_access access;
+    struct quota_limits limits[QUOTA_KIND_COUNT];
+    bool has_limit[QUOTA_KIND_COUNT];
     int backend; /* index; -1 in mode http */
     struct proxy_timeouts timeout;
     const char *stats_uri; /* mode http */

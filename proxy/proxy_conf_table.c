@@ -136,6 +136,11 @@ static bool set_bind(void *instance, const struct conf_value *value, struct err 
     return true;
 }
 
+static bool set_limit(void *instance, const struct conf_value *value, struct err *err)
+{
+    return proxy_words_limit(value, &((struct part *)instance)->front, err);
+}
+
 static bool set_default_server(void *instance, const struct conf_value *value, struct err *err)
 {
     return proxy_words_default_server(value, &((struct part *)instance)->default_server, err);
@@ -222,6 +227,16 @@ static bool set_stats_allow(void *instance, const struct conf_value *value, stru
         TIMEOUT_ROW(kind, struct part, "timeout-handshake", handshake, NULL, "as in [defaults]",   \
                     "From accepting a client to its open connection, the broker's part not "       \
                     "counted."),                                                                   \
+        { .section = (kind),                                                                       \
+          .key = "limit",                                                                          \
+          .type = CONF_WORDS,                                                                      \
+          .flags = CONF_MANY,                                                                      \
+          .set = set_limit,                                                                        \
+          .shown = "none",                                                                         \
+          .help = "source|user|vhost [connections N] [channels N] [rate N/TIME] [alarm]: what "    \
+                  "each address, user or vhost may have here, and how many connections it may "    \
+                  "make in that time. alarm: nobody is refused, but it is logged and counted; a "  \
+                  "second line of the same kind may say so." },                                    \
     {                                                                                              \
         .section = (kind), .key = "access-log", .type = CONF_CHOICE,                               \
         .offset = CONF_FIELD(struct part, front.access), .fallback = "on",                         \

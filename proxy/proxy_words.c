@@ -81,6 +81,71 @@ bool proxy_words_bind(const struct conf_value *value, struct bind_conf *out, str
            judge_bind(out, err);
 }
 
+/* ---- limit ----------------------------------------------------------------------------------- */
+
+struct limit_words {
+    struct quota_bounds bounds;
+    bool alarm;
+};
+
+/* "20/1s", or "20" for a second. */
+static bool set_rate(void *instance, const struct conf_value *value, struct err *err)
+{
+    struct quota_bounds *b = &((struct limit_words *)instance)->bounds;
+    const char *slash = strchr(value->text, '/');
+    struct slice number = slash != NULL ? slice_of(value->text, (size_t)(slash - value->text))
+                                        : slice_str(value->text);
+    b->rate_ms = 1000;
+    if (!units_u64(number, &b->rate) || b->rate == 0 || b->rate > 1000000 ||
+        (slash != NULL && !units_duration_ms(slice_str(slash + 1), 0, &b->rate_ms)) ||
+        b->rate_ms == 0 || b->rate_ms > 24u * 3600 * 1000)
+        return err_set(err, ERR_CONFIG, "is a number of connections and a time, such as 20/1s");
+    return true;
+}
+
+#define LIMIT_NUMBER(word)                                                                         \
+    {                                                                                              \
+        .key = #word, .type = CONF_U64, .offset = CONF_FIELD(struct limit_words, bounds.word),     \
+        .min = 1, .max = UINT32_MAX                                                                \
+    }
+
+static const struct conf_directive limit_rows[] = {
+    LIMIT_NUMBER(connections),
+    LIMIT_NUMBER(channels),
+    { .key = "rate", .type = CONF_STRING, .set = set_rate },
+    { .key = "alarm", .type = CONF_FLAG, .offset = CONF_FIELD(struct limit_words, alarm) },
+};
+
+static bool kind_of(const char *word, enum quota_kind *out)
+{
+    for (unsigned i = 0; i < QUOTA_KIND_COUNT; i++) {
+        *out = (enum quota_kind)i;
+        if (strcmp(word, quota_kind_word(*out)) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool proxy_words_limit(const struct conf_value *value, struct frontend_conf *io, struct err *err)
+{
+    struct limit_words w = { .alarm = false };
+    enum quota_kind kind;
+    if (value->words.count < 2 || !kind_of(value->words.items[0], &kind))
+        return err_set(err, ERR_CONFIG,
+                       "begins with source, user or vhost: limit = user connections 50");
+    if (!conf_options(limit_rows, ARRAY_COUNT(limit_rows), &value->words, 1, &w, value->store, err))
+        return false;
+    struct quota_bounds *to = w.alarm ? &io->limits[kind].alarm : &io->limits[kind].refuse;
+    if (w.bounds.connections == 0 && w.bounds.channels == 0 && w.bounds.rate == 0)
+        return err_set(err, ERR_CONFIG, "says of what: connections, channels or rate");
+    if (to->connections != 0 || to->channels != 0 || to->rate != 0)
+        return err_set(err, ERR_CONFIG, "of %s%s is there already; put all bounds on one line",
+                       quota_kind_word(kind), w.alarm ? " for alarm" : "");
+    *to = w.bounds;
+    io->has_limit[kind] = true;
+    return true;
+}
+
 /* ---- server, default-server ------------------------------------------------------------------ */
 
 #define SERVER_FLAG(word, member)                                                                  \

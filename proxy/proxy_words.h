@@ -12,6 +12,10 @@
 MUST_CHECK bool proxy_words_bind(const struct conf_value *value, struct bind_conf *out,
                                  struct err *err);
 
+/* limit = source|user|vhost [connections N] [channels N] [rate N/T] [alarm] */
+MUST_CHECK bool proxy_words_limit(const struct conf_value *value, struct frontend_conf *io,
+                                  struct err *err);
+
 /* What a server has that no line says anything about. */
 struct server_conf proxy_words_server_defaults(void);
 

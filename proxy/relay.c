@@ -1,5 +1,6 @@
 #include "relay.h"
 
+#include "admission.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "dial.h"
@@ -57,6 +58,7 @@ static void finish(struct relay *r)
     stream_finish(&r->upstream, LINGER_MS);
     loop_timer_fini(&r->timer);
     TAILQ_REMOVE(&r->worker->all_relays, r, entry);
+    admission_leave(r->frontend, &r->quota);
     worker_client_out(r->worker, r->frontend);
     snapshot_unref(&r->snapshot);
     loop_bury(r->worker->loop, r, free_memory);
@@ -260,11 +262,16 @@ static void on_timer(void *arg)
 bool relay_new(struct worker *w, struct snapshot *snapshot, const struct frontend *frontend,
                unsigned bind, int fd, const struct sock_addr *peer)
 {
-    struct relay *r = pool_get(&w->relays);
+    struct quota_entry *source;
+    struct relay *r = NULL;
+    if (admission_source(frontend, peer, loop_now_ms(w->loop), &source))
+        r = pool_get(&w->relays);
     if (r == NULL) {
+        admission_leave(frontend, &source);
         sock_close(fd);
         return false;
     }
+    r->quota = source;
     r->worker = w;
     r->snapshot = snapshot_ref(snapshot);
     r->frontend = frontend;

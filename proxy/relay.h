@@ -29,6 +29,7 @@ struct relay {
     uint64_t started_ms; /* the connection to the server */
     uint64_t began_ms;
     struct access access;
+    struct quota_entry *quota; /* of its source; NULL where no limit is */
     bool is_open;
     bool client_ended; /* they have said that nothing more comes */
     bool server_ended;

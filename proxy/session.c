@@ -1,5 +1,6 @@
 #include "session_inner.h"
 
+#include "admission.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -35,6 +36,7 @@ static void bury(struct session *s)
     loop_timer_fini(&s->timer);
     mem_free(s->channels);
     place_forget(s, NULL);
+    admission_gone(s);
     login_free(&s->login);
     worker_client_out(s->worker, s->frontend);
     snapshot_unref(&s->snapshot);
@@ -123,6 +125,7 @@ void session_drop_channel(struct session *s, struct channel **channel)
     shared_bump(&s->worker->counts.channels, (uint64_t)-1);
     session_answered(s, c);
     split_free(s, c);
+    admission_close(s);
     leg_free(&s->worker->legs, &c->leg);
     pool_put(&s->worker->channels, c);
     *channel = NULL;
@@ -312,11 +315,16 @@ bool session_new(struct worker *w, struct snapshot *snapshot, const struct front
                  unsigned bind, int fd, const struct sock_addr *peer)
 {
     CHECK(loop_is_current(w->loop) && frontend->backend != NULL);
-    struct session *s = pool_get(&w->sessions);
+    struct quota_entry *source;
+    struct session *s = NULL;
+    if (admission_source(frontend, peer, loop_now_ms(w->loop), &source))
+        s = pool_get(&w->sessions);
     if (s == NULL) {
+        admission_leave(frontend, &source);
         sock_close(fd);
         return false;
     }
+    s->quota[QUOTA_SOURCE] = source;
     s->worker = w;
     s->snapshot = snapshot_ref(snapshot);
     s->frontend = frontend;

@@ -55,6 +55,7 @@ struct session {
     uint64_t deadline_ms; /* of the handshake, or until we hang up; 0: none */
     uint64_t listening_ms;
     struct access access;
+    struct quota_entry *quota[QUOTA_KIND_COUNT]; /* NULL where no limit is */
 };
 
 /* Takes fd. The frontend is of the snapshot given. False, and the fd is closed, when

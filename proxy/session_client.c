@@ -1,5 +1,6 @@
 #include "session_inner.h"
 
+#include "admission.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "method_out.h"
@@ -108,8 +109,14 @@ static void authenticate(struct session *s, const struct amqp_hs_login *login)
 
 static void enter(struct session *s, struct slice vhost)
 {
+    char room[AMQP_REPLY_TEXT_MAX + 1];
+    struct text why = text_over(room, sizeof room);
     login_complete(s->login, &s->hs.limits, vhost);
     s->deadline_ms = 0;
+    if (!admission_enter(s, &why)) {
+        session_close_at(s, AMQP_NOT_ALLOWED, AMQP_CONNECTION_OPEN, room);
+        return;
+    }
     struct upstream *held = LIST_FIRST(&s->upstreams);
     if (held != NULL)
         hunt_enter(s, held);

@@ -1,5 +1,6 @@
 #include "splice.h"
 
+#include "admission.h"
 #include "base/check.h"
 #include "method_out.h"
 #include "question.h"
@@ -19,6 +20,12 @@ static void open_channel(struct session *s, uint16_t number)
     struct channel *c = session_add_channel(s, number);
     if (c == NULL) {
         session_close(s, AMQP_RESOURCE_ERROR, "the proxy has no room for more channels");
+        return;
+    }
+    char room[AMQP_REPLY_TEXT_MAX + 1];
+    struct text why = text_over(room, sizeof room);
+    if (!admission_open(s, &why)) {
+        session_close_at(s, AMQP_NOT_ALLOWED, AMQP_CHANNEL_OPEN, room);
         return;
     }
     if (s->backend->conf->by_master)

@@ -235,6 +235,36 @@ static void put_legs(struct text *out, const struct stat_row *rows, unsigned cou
     }
 }
 
+static void put_limit(struct text *out, const struct frontend *f, enum quota_kind kind,
+                      enum quota_matter matter, const char *action, uint64_t n)
+{
+    text_put(out,
+             "warren_proxy_limits_total{proxy=\"%s\",of=\"%s\",what=\"%s\",action=\"%s\"} %llu\n",
+             f->conf->name, quota_kind_word(kind), quota_matter_word(matter), action,
+             (unsigned long long)n);
+}
+
+static void put_limits_of(struct text *out, const struct frontend *f, enum quota_kind kind)
+{
+    const struct quota *q = f->live->quota;
+    for (unsigned i = 0; i < QUOTA_MATTER_COUNT && f->conf->has_limit[kind]; i++) {
+        enum quota_matter m = (enum quota_matter)i;
+        put_limit(out, f, kind, m, "refused", quota_refused(q, kind, m));
+        put_limit(out, f, kind, m, "alarm", quota_alarmed(q, kind, m));
+    }
+}
+
+static void put_limits(struct text *out, const struct view *v)
+{
+    text_str(out, "# HELP warren_proxy_limits_total How often a limit of a frontend was met, and "
+                  "what came of it.\n"
+                  "# TYPE warren_proxy_limits_total counter\n");
+    for (unsigned i = 0; i < v->snapshot->frontend_count; i++) {
+        for (unsigned kind = 0; kind < QUOTA_KIND_COUNT; kind++)
+            put_limits_of(out, &v->snapshot->frontends[i], (enum quota_kind)kind);
+    }
+}
+
 void stat_metrics(const struct stat_row *rows, unsigned count, const struct view *v,
                   struct text *out)
 {
@@ -250,6 +280,7 @@ void stat_metrics(const struct stat_row *rows, unsigned count, const struct view
     put_check_status(out, rows, count);
     put_warren(out, v);
     put_legs(out, rows, count);
+    put_limits(out, v);
     stat_masters_metrics(v, out);
     stat_failovers_metrics(v, out);
     observer_metrics(v->observer, out);

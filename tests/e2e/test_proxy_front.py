@@ -2,7 +2,10 @@
 
 import re
 
+from harness import procs
 from harness.case import Case
+from harness.proxy_view import command, http_get, wait_status
+from harness.servers import write
 from harness.waits import wait_until
 
 TARGETS = ("proxy",)
@@ -57,3 +60,60 @@ class AccessLog(Case):
         loud.sock.close()
         self.assertIn("gone", line_about(p, ports[1]))
         self.assertNotIn(b"from=127.0.0.1:%d " % ports[0], p.proc.log_bytes())
+
+
+class Limits(Case):
+    def test_users_vhosts_and_sources_are_bounded_each_by_itself(self):
+        p = self.proxy([self.broker()], {"frontend amqp": {"limit": [
+            "user connections 2 channels 2", "source connections 4", "source rate 1/1h alarm",
+            "vhost connections 1 alarm"]}}, start=False)
+        p.start(ready=False)
+        wait_status(p, "rabbit1", "UP")
+        first, second = self.connect(address=p.address), self.connect(address=p.address)
+        third = self.raw(address=p.address)
+        third.hello()
+        third.login()
+        third.tune_ok()
+        third.send_method(0, "connection.open", virtual_host="/")
+        end = third.next()
+        self.assertEqual((end.reply_code, end.class_id, end.method_id), (530, 10, 40))
+        self.assertIn("user 'guest': user connection limit (2) is reached", end.reply_text)
+        first.channel().queue()
+        second.channel().queue()
+        shown = command(p, "show limits")
+        for line in ("user=guest connections=2 channels=2", "source=127.0.0.1 connections=",
+                     "vhost=/ connections=2 channels=2"):
+            self.assertIn(line, shown)
+        first.send_method(2, "channel.open")
+        first.expect_close(530)
+        wait_until(lambda: "user=guest connections=1 channels=1" in command(p, "show limits"),
+                   "what the first had is given back")
+        self.connect(address=p.address).channel().queue()
+        # Those that say nothing count for their address.
+        held = [self.raw(address=p.address) for _ in range(2)]
+        for conn in held:
+            conn.send(b"AMQP")
+        wait_until(lambda: "source=127.0.0.1 connections=4" in command(p, "show limits"), "four")
+        self.raw(address=p.address).expect_eof()
+        other = self.raw(address=p.address, source=("127.0.0.9", 0))
+        other.hello()
+        metrics = http_get(p.stats_port, "/metrics")[1]
+        for of, what, action in (("user", "connections", "refused"), ("user", "channels", "refused"),
+                                 ("source", "connections", "refused"), ("source", "rate", "alarm"),
+                                 ("vhost", "connections", "alarm")):
+            self.assertRegex(metrics, r'(?m)^warren_proxy_limits_total\{proxy="amqp",of="%s",'
+                             r'what="%s",action="%s"\} [1-9]' % (of, what, action))
+        p.proc.wait_log(rb'limit amqp refuses user="guest" connections=2')
+
+    def test_what_makes_no_sense_is_refused(self):
+        p = self.proxy([], start=False)
+        for line, complaint in (
+                ("limit = everybody connections 5", "begins with source, user or vhost"),
+                ("limit = user alarm", "says of what"),
+                ("limit = user rate fast", "such as 20/1s"),
+                ("limit = user connections 0", "connections")):
+            write(p.conf_path, "[listen amqp]\nbind = :5672\nserver = a 127.0.0.1:1\n%s\n" % line)
+            out = procs.run(p.argv("-c"))
+            self.assertEqual(out.returncode, 1)
+            self.assertIn("conf:4: ", out.stderr)
+            self.assertIn(complaint, out.stderr)

@@ -1,0 +1,117 @@
+/* proxy/quota: what each name has, and the bounds to that. */
+#include "quota.h"
+
+#include "expect.h"
+
+#include <stdio.h>
+
+static struct quota *q;
+
+static void set_up(void)
+{
+    q = quota_new(1);
+}
+
+static void tear_down(void)
+{
+    quota_free(&q);
+}
+
+TestSuite(quota, .init = set_up, .fini = tear_down, .timeout = 60);
+
+static struct quota_verdict enter(const char *name, const struct quota_limits *l, uint64_t now_ms,
+                                  struct quota_entry **e)
+{
+    return quota_enter(q, QUOTA_USER, slice_str(name), l, now_ms, e);
+}
+
+/* Each name has its own count, up to the bound and not past it; who leaves makes room. */
+Test(quota, bounds_the_connections_of_each_name)
+{
+    const struct quota_limits l = { .refuse.connections = 2 };
+    struct quota_entry *a[3], *b;
+    cr_expect(enter("a", &l, 0, &a[0]).ok);
+    cr_expect(enter("a", &l, 0, &a[1]).ok);
+    struct quota_verdict v = enter("a", &l, 0, &a[2]);
+    cr_expect(eq(int, v.ok, false));
+    cr_expect(eq(int, v.matter, QUOTA_CONNECTIONS));
+    cr_expect(eq(u64, v.bound, 2));
+    cr_expect(a[2] == NULL);
+    cr_expect(enter("b", &l, 0, &b).ok);
+    cr_expect(quota_enter(q, QUOTA_VHOST, slice_str("a"), &l, 0, &a[2]).ok, "another kind");
+    quota_leave(q, &a[2]);
+    quota_leave(q, &a[0]);
+    cr_expect(enter("a", &l, 0, &a[0]).ok);
+    cr_expect(eq(u64, quota_refused(q, QUOTA_USER, QUOTA_CONNECTIONS), 1));
+    quota_leave(q, &a[0]);
+    quota_leave(q, &a[1]);
+    quota_leave(q, &b);
+}
+
+/* As many at once as the rate says, then one each time its share has passed. */
+Test(quota, bounds_the_rate)
+{
+    const struct quota_limits l = { .refuse = { .rate = 4, .rate_ms = 1000 } };
+    struct quota_entry *e;
+    for (unsigned i = 0; i < 4; i++) {
+        cr_expect(enter("a", &l, 5000, &e).ok);
+        quota_leave(q, &e);
+    }
+    cr_expect(not(enter("a", &l, 5000, &e).ok));
+    cr_expect(not(enter("a", &l, 5249, &e).ok));
+    cr_expect(enter("a", &l, 5250, &e).ok);
+    quota_leave(q, &e);
+    cr_expect(eq(int, enter("a", &l, 5250, &e).matter, QUOTA_RATE));
+    for (unsigned i = 0; i < 4; i++) {
+        cr_expect(enter("a", &l, 60000, &e).ok);
+        quota_leave(q, &e);
+    }
+}
+
+/* Alarm alone lets everybody in, says so, and stands beside a bound that refuses. */
+Test(quota, alarms_without_refusing)
+{
+    const struct quota_limits l = { .refuse.channels = 3,
+                                    .alarm = { .connections = 1, .channels = 1 } };
+    struct quota_entry *a, *b;
+    struct quota_verdict v = enter("a", &l, 0, &a);
+    cr_expect(v.ok);
+    cr_expect(not(v.alarm));
+    v = enter("a", &l, 0, &b);
+    cr_expect(v.ok);
+    cr_expect(v.alarm);
+    cr_expect(not(quota_open(q, a, &l).alarm));
+    v = quota_open(q, b, &l);
+    cr_expect(v.ok);
+    cr_expect(v.alarm);
+    cr_expect(quota_open(q, a, &l).ok);
+    cr_expect(not(quota_open(q, a, &l).ok), "counted all the same");
+    for (unsigned i = 0; i < 4; i++)
+        quota_close(q, a);
+    cr_expect(quota_open(q, a, &l).ok);
+    quota_close(q, a);
+    cr_expect(eq(u64, quota_alarmed(q, QUOTA_USER, QUOTA_CHANNELS), 2));
+    quota_leave(q, &a);
+    quota_leave(q, &b);
+}
+
+/* A million names that come and go leave no million behind. */
+Test(quota, forgets_names_that_rest)
+{
+    const struct quota_limits l = { .refuse = { .rate = 1, .rate_ms = 86400000 } };
+    struct quota_entry *e;
+    for (unsigned i = 0; i < 100000; i++) {
+        char room[32];
+        snprintf(room, sizeof room, "user %u", i);
+        cr_assert(enter(room, &l, 1, &e).ok);
+        quota_leave(q, &e);
+    }
+    cr_expect(not(enter("user 99999", &l, 1, &e).ok), "the last are remembered");
+    cr_expect(enter("user 1", &l, 1, &e).ok, "the first are not");
+    quota_leave(q, &e);
+    struct text t;
+    text_init(&t, 1000);
+    cr_expect(eq(uint, quota_show(q, "amqp", 10, &t), 0));
+    cr_expect(eq(sz, t.len, 0));
+    text_fini(&t);
+}
