@@ -40,13 +40,18 @@ enum proxy_access {
     PROXY_ACCESS_OFF,
 };
 
-enum proxy_verify { PROXY_VERIFY_NONE, PROXY_VERIFY_REQUIRED };
+enum proxy_verify {
+    PROXY_VERIFY_NONE,
+    PROXY_VERIFY_REQUIRED,
+    PROXY_VERIFY_OPTIONAL, /* of a bind alone: one who shows no certificate comes in, too */
+};
 
 /* bind = ADDRESS [ssl crt FILE ...] [accept-proxy ...] */
 struct bind_conf {
     struct conf_address at;
     bool ssl;
-    const char *crt;
+    struct conf_list crt; /* files and folders; empty: plain */
+    bool strict_sni;
     const char *ca_file;
     const char *alpn;
     const char *min_version; /* "1.2", "1.3" or NULL */
@@ -65,7 +70,8 @@ struct server_conf {
     bool disabled; /* starts in maintenance */
     bool found;    /* not listed: it appeared by itself, and may go */
     bool ssl;
-    bool send_proxy;
+    bool send_proxy;    /* a PROXY header, version 2 */
+    bool send_proxy_v1; /* ... version 1 */
     uint64_t weight;
     uint64_t maxconn; /* 0: none */
     uint64_t check_port;

@@ -213,9 +213,12 @@ static bool set_stats_allow(void *instance, const struct conf_value *value, stru
       .type = CONF_WORDS,                                                                          \
       .flags = CONF_MANY,                                                                          \
       .set = set_bind,                                                                             \
-      .help = "Where to accept: ADDRESS [ssl crt FILE [alpn NAME] [verify required ca-file FILE] " \
-              "[ssl-min-ver TLSv1.3]] [accept-proxy [trust NETWORKS]]. FILE holds certificate "    \
-              "and key." },                                                                        \
+      .help =                                                                                      \
+          "Where to accept: ADDRESS [ssl crt FILES [strict-sni] [alpn NAME] "                      \
+          "[verify required|optional ca-file FILE] [ssl-min-ver TLSv1.3]] "                        \
+          "[accept-proxy [trust NETWORKS]]. Each of FILES, with commas between, holds a "          \
+          "certificate and its key, or is a folder of such files *.pem; a client is shown the "    \
+          "one for the name that it asks for, else the first, or none with strict-sni." },         \
         { .section = (kind),                                                                       \
           .key = "maxconn",                                                                        \
           .type = CONF_U64,                                                                        \
@@ -291,7 +294,8 @@ static bool set_stats_allow(void *instance, const struct conf_value *value, stru
           .set = set_server,                                                                       \
           .help = "NAME HOST:PORT [check] [inter 2s] [fastinter T] [downinter T] [fall 3] "        \
                   "[rise 2] [port CHECKPORT] [weight 1] [maxconn N] [slowstart T] [backup] "       \
-                  "[disabled] [send-proxy-v2] [ssl [verify none] [ca-file FILE] [crt FILE] "       \
+                  "[disabled] [send-proxy|send-proxy-v2] [ssl [verify none] [ca-file FILE] [crt "  \
+                  "FILE] "                                                                         \
                   "[sni NAME]]" },                                                                 \
         { .section = (kind),                                                                       \
           .key = "option",                                                                         \

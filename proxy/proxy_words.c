@@ -6,7 +6,8 @@
 
 #include <string.h>
 
-#define VERIFY_WORDS "none|required"
+#define VERIFY_WORDS      "none|required"
+#define BIND_VERIFY_WORDS VERIFY_WORDS "|optional"
 
 bool proxy_words_name(const char *name, struct err *err)
 {
@@ -42,14 +43,15 @@ static bool set_min_version(void *instance, const struct conf_value *value, stru
 
 static const struct conf_directive bind_rows[] = {
     { .key = "ssl", .type = CONF_FLAG, .offset = CONF_FIELD(struct bind_conf, ssl) },
-    { .key = "crt", .type = CONF_STRING, .offset = CONF_FIELD(struct bind_conf, crt) },
+    { .key = "crt", .type = CONF_LIST, .offset = CONF_FIELD(struct bind_conf, crt) },
+    { .key = "strict-sni", .type = CONF_FLAG, .offset = CONF_FIELD(struct bind_conf, strict_sni) },
     { .key = "ca-file", .type = CONF_STRING, .offset = CONF_FIELD(struct bind_conf, ca_file) },
     { .key = "alpn", .type = CONF_STRING, .offset = CONF_FIELD(struct bind_conf, alpn) },
     { .key = "ssl-min-ver", .type = CONF_STRING, .set = set_min_version },
     { .key = "verify",
       .type = CONF_CHOICE,
       .offset = CONF_FIELD(struct bind_conf, verify),
-      .choices = VERIFY_WORDS },
+      .choices = BIND_VERIFY_WORDS },
     { .key = "accept-proxy",
       .type = CONF_FLAG,
       .offset = CONF_FIELD(struct bind_conf, accept_proxy) },
@@ -58,13 +60,15 @@ static const struct conf_directive bind_rows[] = {
 
 static bool judge_bind(const struct bind_conf *b, struct err *err)
 {
-    if (b->ssl && b->crt == NULL)
+    if (b->ssl && b->crt.count == 0)
         return err_set(err, ERR_CONFIG, "ssl needs a certificate: ssl crt FILE");
-    if (!b->ssl && (b->crt != NULL || b->ca_file != NULL || b->alpn != NULL ||
+    if (!b->ssl && (b->crt.count != 0 || b->strict_sni || b->ca_file != NULL || b->alpn != NULL ||
                     b->min_version != NULL || b->verify != PROXY_VERIFY_NONE))
-        return err_set(err, ERR_CONFIG, "crt, ca-file, alpn, verify and ssl-min-ver need ssl");
-    if (b->verify == PROXY_VERIFY_REQUIRED && b->ca_file == NULL)
-        return err_set(err, ERR_CONFIG, "verify required needs ca-file FILE");
+        return err_set(err, ERR_CONFIG,
+                       "crt, strict-sni, ca-file, alpn, verify and ssl-min-ver need ssl");
+    if (b->verify != PROXY_VERIFY_NONE && b->ca_file == NULL)
+        return err_set(err, ERR_CONFIG, "verify %s needs ca-file FILE",
+                       b->verify == PROXY_VERIFY_REQUIRED ? "required" : "optional");
     if (b->trust.count != 0 && !b->accept_proxy)
         return err_set(err, ERR_CONFIG, "trust needs accept-proxy");
     return true;
@@ -173,6 +177,7 @@ static const struct conf_directive server_rows[] = {
     SERVER_FLAG("disabled", disabled),
     SERVER_FLAG("ssl", ssl),
     SERVER_FLAG("send-proxy-v2", send_proxy),
+    SERVER_FLAG("send-proxy", send_proxy_v1),
     SERVER_TIME("inter", inter_ms),
     SERVER_TIME("fastinter", fastinter_ms),
     SERVER_TIME("downinter", downinter_ms),
@@ -241,6 +246,8 @@ bool proxy_words_server(const struct conf_value *value, struct server_conf *out,
         !conf_address_of(value->words.items[1], -1, value->store, &out->at, err) ||
         !server_options(value, 2, out, err))
         return false;
+    if (out->send_proxy && out->send_proxy_v1)
+        return err_set(err, ERR_CONFIG, "one of send-proxy and send-proxy-v2, not both");
     if (out->at.kind == CONF_ADDRESS_TCP && (out->at.host[0] == '\0' || out->at.port == 0))
         return err_set(err, ERR_CONFIG, "the address of a server has a host and a port");
     fill_health(out);

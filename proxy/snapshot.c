@@ -176,9 +176,13 @@ static bool add_tls(struct frontend *f, unsigned bind, struct err *err)
 {
     const struct bind_conf *conf = &f->conf->binds[bind];
     struct tls_options o = {
-        .cert_file = conf->crt,
+        .cert_file = conf->crt.items[0],
+        .more_certs = conf->crt.items + 1,
+        .more_cert_count = conf->crt.count - 1,
+        .strict_sni = conf->strict_sni,
         .ca_file = conf->ca_file,
-        .verify_peer = conf->verify == PROXY_VERIFY_REQUIRED,
+        .verify_peer = conf->verify != PROXY_VERIFY_NONE,
+        .nobody_may_come = conf->verify == PROXY_VERIFY_OPTIONAL,
         .min_version = conf->min_version,
         .alpn = conf->alpn,
     };

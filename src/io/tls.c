@@ -290,14 +290,46 @@ fail:
     return NULL;
 }
 
+/* One context a certificate; the first is the server's. */
+static struct tls_ctx *server_of(const struct tls_options *o, const struct tls_files *files,
+                                 struct err *err)
+{
+    struct tls_options one = *o;
+    one.cert_file = files->count != 0 ? files->paths[0] : NULL;
+    struct tls_ctx *ctx = ctx_new(&one, true, err);
+    if (ctx == NULL)
+        return NULL;
+    ctx->strict_sni = o->strict_sni;
+    if (files->count > 1)
+        ctx->others = mem_array(files->count - 1, sizeof(struct tls_ctx *));
+    for (unsigned i = 1; i < files->count; i++) {
+        one.cert_file = files->paths[i];
+        one.key_file = NULL;
+        struct tls_ctx *other = ctx_new(&one, true, err);
+        if (other == NULL) {
+            tls_ctx_unref(&ctx);
+            return NULL;
+        }
+        ctx->others[ctx->other_count++] = other;
+    }
+    if (ctx->other_count != 0 || ctx->strict_sni)
+        tls_choose_by_name(ctx);
+    return ctx;
+}
+
 struct tls_ctx *tls_server_ctx_new(const struct tls_options *o, struct err *err)
 {
     CHECK(o != NULL);
+    struct tls_files files;
+    struct tls_ctx *ctx = NULL;
     if (o->cert_file == NULL && !o->own_key) {
         (void)err_set(err, ERR_CONFIG, "a TLS server needs a certificate file");
         return NULL;
     }
-    return ctx_new(o, true, err);
+    if (tls_files_find(&files, o, err))
+        ctx = server_of(o, &files, err);
+    tls_files_free(&files);
+    return ctx;
 }
 
 struct tls_ctx *tls_client_ctx_new(const struct tls_options *o, struct err *err)
@@ -374,6 +406,8 @@ void tls_ctx_terms(const struct tls_ctx *ctx, enum tls_whose whose, tls_term_fn 
         tell_term(SSL_CTX_get0_certificate(ctx->ssl), fn, arg);
     if (SSL_CTX_get0_chain_certs(ctx->ssl, &chain) == 1)
         tell_terms(chain, fn, arg);
+    for (unsigned i = 0; i < ctx->other_count; i++)
+        tls_ctx_terms(ctx->others[i], TLS_OWN, fn, arg);
 }
 
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx)
@@ -393,6 +427,9 @@ void tls_ctx_unref(struct tls_ctx **ctx)
         mem_free(c->known[i].server_name);
         SSL_SESSION_free(c->known[i].session);
     }
+    for (unsigned i = 0; i < c->other_count; i++)
+        tls_ctx_unref(&c->others[i]);
+    mem_free(c->others);
     SSL_CTX_free(c->ssl);
     BIO_meth_free(c->bio);
     pthread_mutex_destroy(&c->lock);

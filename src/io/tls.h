@@ -17,7 +17,12 @@
 struct tls_ctx;
 
 struct tls_options {
-    const char *cert_file; /* PEM, the chain; with the key too when key_file is NULL. NULL: none */
+    /* PEM, the chain; with the key too when key_file is NULL. NULL: none. Of a server it may be a
+     * folder: each file *.pem in it, the first by name for clients that name nobody. */
+    const char *cert_file;
+    const char *const *more_certs; /* of a server, with their keys: files and folders */
+    size_t more_cert_count;
+    bool strict_sni; /* who asks for no name that a certificate is for is refused */
     const char *key_file;
     const char *ca_file;     /* whom to trust; NULL: the system's */
     bool verify_peer;        /* require and verify the other side's certificate */

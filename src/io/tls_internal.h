@@ -20,6 +20,9 @@ struct tls_known {
     SSL_SESSION *session;
 };
 
+/* Certificates of one server, at most. */
+#define TLS_CERTS_MAX 256u
+
 struct tls_ctx {
     atomic_uint refs;
     SSL_CTX *ssl;
@@ -30,6 +33,9 @@ struct tls_ctx {
     bool nobody_may_come;
     uint8_t alpn[1 + UINT8_MAX]; /* length and name, as it travels (RFC 7301, 3.1) */
     unsigned alpn_len;           /* 0: none */
+    struct tls_ctx **others;     /* of a server: one for each further certificate; NULL: none */
+    unsigned other_count;
+    bool strict_sni;
 
     /* Everything above is immutable. Connections of several loops share what is below. */
     pthread_mutex_t lock;
@@ -41,6 +47,17 @@ struct tls_ctx {
 /* Put the cause that OpenSSL's queue of errors holds behind the message; empties the queue. Always
  * false. */
 bool tls_err_set(struct err *err, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* The files of a server's certificates: those that are named, and what lies in folders. */
+struct tls_files {
+    char *paths[TLS_CERTS_MAX];
+    unsigned count;
+};
+MUST_CHECK bool tls_files_find(struct tls_files *f, const struct tls_options *o, struct err *err);
+void tls_files_free(struct tls_files *f);
+
+/* Show the certificate that is for the name which a client asks for. */
+void tls_choose_by_name(struct tls_ctx *ctx);
 
 /* Make a key and a certificate for it, and have the context show them. */
 MUST_CHECK bool tls_use_own(SSL_CTX *ssl, struct err *err);

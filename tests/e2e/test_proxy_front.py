@@ -1,12 +1,18 @@
 """What stands at a proxy's door, and what it writes down about those who came through."""
 
+import os
 import re
+import signal
+import socket
+import ssl
 
-from harness import procs
+import wire
+
+from harness import ports, procs
 from harness.case import Case
 from harness.proxy_view import command, http_get, wait_status
 from harness.servers import write
-from harness.waits import wait_until
+from harness.waits import SOON, wait_until
 
 TARGETS = ("proxy",)
 
@@ -117,3 +123,91 @@ class Limits(Case):
             self.assertEqual(out.returncode, 1)
             self.assertIn("conf:4: ", out.stderr)
             self.assertIn(complaint, out.stderr)
+
+
+class Certificates(Case):
+    """Which one is shown, whose is asked for, and new ones without a restart."""
+
+    def setUp(self):
+        super().setUp()
+        self.place = self.folder("tls")
+
+    def make(self, leaf, name, issuer=None):
+        """A certificate and its key in one file, and the paths of (both, certificate, key)."""
+        base = os.path.join(self.place, leaf)
+        argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                "-nodes", "-days", "2", "-subj", "/CN=" + name, "-addext",
+                "subjectAltName=DNS:" + name, "-keyout", base + ".key", "-out", base + ".crt"]
+        self.run_ok(argv + (["-CA", issuer[1], "-CAkey", issuer[2]] if issuer else []))
+        text = "".join(open(base + end).read() for end in (".crt", ".key"))
+        return write(base + ".pem", text), base + ".crt", base + ".key"
+
+    def shown(self, port, name, **certificate):
+        """The common name of what a client is shown that asks for `name`, and its stream."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        if certificate:
+            context.load_cert_chain(**certificate)
+        stream = context.wrap_socket(socket.create_connection(("127.0.0.1", port), SOON),
+                                     server_hostname=name)
+        self.addCleanup(stream.close)
+        pem = ssl.DER_cert_to_PEM_cert(stream.getpeercert(True))
+        subject = procs.run(["openssl", "x509", "-noout", "-subject", "-in",
+                             write(os.path.join(self.place, "shown"), pem)]).stdout
+        return subject.rsplit("=", 1)[1].strip(), stream
+
+    def test_names_reload_and_clients_with_certificates(self):
+        one, two = self.make("one", "one.example"), self.make("two", "two.example")
+        ca = self.make("ca", "clients")
+        client = self.make("client", "shop", ca)
+        port, inner = ports.free_port(), ports.free_port()
+        p = self.proxy([self.broker()], start=False)
+        p.conf["frontend amqp"]["bind"] = [
+            p.conf["frontend amqp"]["bind"],
+            "127.0.0.1:%d ssl crt %s,%s" % (port, one[0], two[0]),
+            "127.0.0.1:%d ssl crt %s verify required ca-file %s" % (inner, one[0], ca[1])]
+        p.start()
+        for asked, name in (("one.example", "one.example"), ("two.example", "two.example"),
+                            ("other.example", "one.example"), (None, "one.example")):
+            self.assertEqual(self.shown(port, asked)[0], name, asked)
+
+        before = self.shown(port, "two.example")[1]
+        self.make("two", "new.example")
+        p.proc.signal(signal.SIGHUP)
+        p.proc.wait_log(b"reloaded file=")
+        self.assertEqual(self.shown(port, "new.example")[0], "new.example")
+        before.sendall(wire.PROTOCOL_HEADER)
+        self.assertEqual(before.recv(1), b"\x01", "who was there stays")
+
+        known = self.shown(inner, "one.example", certfile=client[1], keyfile=client[2])[1]
+        known.sendall(wire.PROTOCOL_HEADER)
+        self.assertEqual(known.recv(1), b"\x01")
+        with self.assertRaises((ssl.SSLError, ConnectionResetError)):
+            unknown = self.shown(inner, "one.example")[1]
+            unknown.sendall(wire.PROTOCOL_HEADER)
+            unknown.recv(1)
+
+    def test_a_bad_certificate_leaves_the_old_ones(self):
+        pem = self.make("one", "one.example")[0]
+        port = ports.free_port()
+        p = self.proxy([self.broker()], start=False)
+        p.conf["frontend amqp"]["bind"] = [
+            p.conf["frontend amqp"]["bind"], "127.0.0.1:%d ssl crt %s" % (port, pem)]
+        p.start()
+        write(pem, "no certificate")
+        p.proc.signal(signal.SIGHUP)
+        p.proc.wait_log(b"not reloaded, the old configuration stays: .*one.pem")
+        self.assertEqual(self.shown(port, "one.example")[0], "one.example")
+
+
+class HeaderToServers(Case):
+    def test_version_1_too(self):
+        """HAProxy's send-proxy: the broker names the client's own address."""
+        back = self.broker(conf={"listen": {"proxy-protocol": "127.0.0.0/8"}})
+        front = self.proxy([back], server_opts="send-proxy")
+        client = self.raw(address=front.address, source=("127.0.0.9", 0))
+        port = at(client)
+        client.hello()
+        client.start_ok(password="wrong")
+        client.expect_close(403)
+        back.proc.wait_log(b"127\\.0\\.0\\.9:%d" % port)
