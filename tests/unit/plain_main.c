@@ -27,8 +27,8 @@
 
 #define EXIT_FAILED_ASSERTION 99
 #define JOBS_MAX              16
-#define TIMEOUT_DEFAULT_S     120.0 /* a test that hangs must end, even if it names no timeout */
-#define SLOWDOWN              5.0   /* what a sanitizer may cost a test that names one */
+#define TIMEOUT_DEFAULT_S     400.0 /* a test that hangs must end, even if it names no timeout */
+#define SLOWDOWN              2.0   /* what a sanitizer may cost a test that names one */
 
 /* The linker makes these names from the sections into which Test() and TestSuite() put pointers.
  * Weak, because a folder without tests or without suites has no such section. */
@@ -211,10 +211,12 @@ static void judge(const struct child *c, int status)
     }
 }
 
-static void print_what_was_said(FILE *said)
+/* Under the test's name, by which tests/failures finds where it begins. */
+static void print_what_was_said(const struct criterion_test *test, FILE *said)
 {
     char block[4096];
     size_t n;
+    printf("[RUN ] %s::%s\n", test->category, test->name);
     rewind(said);
     while ((n = fread(block, 1, sizeof block, said)) > 0)
         fwrite(block, 1, n, stdout);
@@ -235,7 +237,7 @@ static bool has_ended(struct child *c)
         status = -1;
     }
     kill(-c->pid, SIGKILL); /* a test leaves nothing behind */
-    print_what_was_said(c->said);
+    print_what_was_said(c->test, c->said);
     judge(c, status);
     c->pid = 0;
     return true;
