@@ -8,6 +8,8 @@
 #include "io_kit.h"
 #include "store/journal.h"
 
+#define GUARD_MS 200000u /* what comes at once comes before that on any machine */
+
 struct journal_kit {
     char folder[KIT_PATH_MAX];
     struct kit_disk *disk;

@@ -348,7 +348,7 @@ static void teardown(void)
     kit_turns(loop, 3);
     loop_free(&loop);
 }
-TestSuite(amqp_client, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(amqp_client, .init = setup, .fini = teardown, .timeout = 300);
 
 static void do_connect(void)
 {

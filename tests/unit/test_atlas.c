@@ -27,7 +27,7 @@ static void tear_down(void)
     location_free(&table);
 }
 
-TestSuite(atlas, .init = set_up, .fini = tear_down, .timeout = 60);
+TestSuite(atlas, .init = set_up, .fini = tear_down, .timeout = 300);
 
 static struct slice name_of(unsigned i, char room[32])
 {

@@ -54,7 +54,7 @@ static void end(void)
     world_fini(&w);
 }
 
-TestSuite(auth, .init = begin, .fini = end, .timeout = 60);
+TestSuite(auth, .init = begin, .fini = end, .timeout = 300);
 
 struct login {
     struct auth_wait wait;

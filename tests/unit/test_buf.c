@@ -56,7 +56,7 @@ static void *drop_all(void *arg)
     return NULL;
 }
 
-Test(buf, is_dropped_on_any_thread, .timeout = 60)
+Test(buf, is_dropped_on_any_thread, .timeout = 300)
 {
     static struct buf *given[THREADS][ROUNDS];
     for (int i = 0; i < ROUNDS; i++) {

@@ -202,7 +202,7 @@ static void open_stopped(struct house *h)
     kit_until_count(h->loop, &h->stopped, 1);
 }
 
-TestSuite(cluster_orders, .timeout = 60);
+TestSuite(cluster_orders, .timeout = 300);
 
 Test(cluster_orders, a_reset_is_answered_when_the_node_is_new)
 {

@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-TestSuite(daemon, .timeout = 60);
+TestSuite(daemon, .timeout = 300);
 
 /* What a command that detaches leaves behind: its exit status, what it printed, and what the
  * process that went on wrote into `told` until it ended. */

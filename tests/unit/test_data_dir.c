@@ -30,7 +30,7 @@ static void tear_down(void)
     kit_folder_remove(folder);
 }
 
-TestSuite(data_dir, .init = set_up, .fini = tear_down, .timeout = 60);
+TestSuite(data_dir, .init = set_up, .fini = tear_down, .timeout = 300);
 
 static void expect_refused(const char *part)
 {

@@ -26,7 +26,7 @@ static void tear_down(void)
     kit_folder_remove(folder);
 }
 
-TestSuite(disk, .init = set_up, .fini = tear_down, .timeout = 60);
+TestSuite(disk, .init = set_up, .fini = tear_down, .timeout = 300);
 
 static struct disk_file *open_file(const char *name, enum disk_open how)
 {

@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-TestSuite(evacuate, .timeout = 60);
+TestSuite(evacuate, .timeout = 300);
 
 #define SEG_BYTES ((uint64_t)1000)
 

@@ -31,8 +31,8 @@ static void tear_down(void)
     kit_folder_remove(folder);
 }
 
-TestSuite(file, .init = set_up, .fini = tear_down, .timeout = 60);
-TestSuite(cookie, .init = set_up, .fini = tear_down, .timeout = 60);
+TestSuite(file, .init = set_up, .fini = tear_down, .timeout = 300);
+TestSuite(cookie, .init = set_up, .fini = tear_down, .timeout = 300);
 
 static void expect_error(const char *part)
 {

@@ -62,7 +62,7 @@ static void on_loop(void (*fn)(void *))
     loop_run(loop);
 }
 
-TestSuite(first_octets, .init = set_up, .fini = tear_down, .timeout = 30);
+TestSuite(first_octets, .init = set_up, .fini = tear_down, .timeout = 300);
 
 Test(first_octets, they_are_taken_and_the_rest_is_left)
 {

@@ -136,7 +136,7 @@ static bool is_so(void *arg)
     return true;
 }
 
-TestSuite(gossip_net, .init = set_up, .fini = tear_down, .timeout = 30);
+TestSuite(gossip_net, .init = set_up, .fini = tear_down, .timeout = 300);
 
 static void open_three(void)
 {

@@ -176,7 +176,7 @@ static void stop(void)
     loop_free(&loop);
 }
 
-TestSuite(http, .timeout = 60);
+TestSuite(http, .timeout = 300);
 
 /* ---- the client ----------------------------------------------------------------------------- */
 
@@ -570,7 +570,7 @@ Test(http, asks_for_the_body_when_the_client_waits, .init = start, .fini = stop)
 
 static void start_impatient(void)
 {
-    start_with((struct http_options){ .body_max_bytes = BODY_MAX, .timeout_ms = 50 });
+    start_with((struct http_options){ .body_max_bytes = BODY_MAX, .timeout_ms = 1000 });
 }
 
 Test(http, gives_up_on_who_is_slow, .init = start_impatient, .fini = stop)

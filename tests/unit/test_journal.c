@@ -18,7 +18,7 @@ static void tear_down(void)
     journal_kit_fini(&kit);
 }
 
-TestSuite(journal, .init = set_up, .fini = tear_down, .timeout = 60);
+TestSuite(journal, .init = set_up, .fini = tear_down, .timeout = 300);
 
 static struct place append(uint64_t qseq, size_t body_bytes, uint64_t *lsn)
 {
@@ -385,7 +385,7 @@ Test(journal, closes_a_segment_that_is_empty_or_nearly_full)
 
 static void wait_durable(uint64_t lsn)
 {
-    uint64_t until = clock_mono_ms() + 20000;
+    uint64_t until = clock_mono_ms() + GUARD_MS;
     while (journal_durable(kit.journal) < lsn)
         cr_assert(lt(u64, clock_mono_ms(), until));
 }
@@ -414,7 +414,7 @@ Test(journal, has_a_thread_that_syncs_in_time)
     cr_assert(journal_start(kit.journal, &kit.err), "%s", kit.err.text);
     append(0, 10, &lsn);
     journal_kick(kit.journal);
-    uint64_t until = clock_mono_ms() + 20000;
+    uint64_t until = clock_mono_ms() + GUARD_MS;
     while (journal_synced(kit.journal) < lsn)
         cr_assert(lt(u64, clock_mono_ms(), until));
     journal_stop(kit.journal);
@@ -431,7 +431,7 @@ Test(journal, has_a_thread_that_syncs_when_asked)
         journal_kick(kit.journal);
         wait_durable(lsn);
         journal_want_sync(kit.journal);
-        uint64_t until = clock_mono_ms() + 20000;
+        uint64_t until = clock_mono_ms() + GUARD_MS;
         while (journal_synced(kit.journal) < lsn)
             cr_assert(lt(u64, clock_mono_ms(), until));
     }

@@ -16,7 +16,7 @@ static void tear_down(void)
     journal_kit_fini(&kit);
 }
 
-TestSuite(journal_fails, .init = set_up, .fini = tear_down, .timeout = 60);
+TestSuite(journal_fails, .init = set_up, .fini = tear_down, .timeout = 300);
 
 static struct place append(uint64_t qseq, size_t body_bytes, uint64_t *lsn)
 {
@@ -260,7 +260,7 @@ Test(journal_fails, to_recycle_and_leaves_nothing_that_misleads)
 
 static void wait_failed(void)
 {
-    uint64_t until = clock_mono_ms() + 20000;
+    uint64_t until = clock_mono_ms() + GUARD_MS;
     while (kit.failed_calls == 0)
         cr_assert(lt(u64, clock_mono_ms(), until));
 }
@@ -283,7 +283,7 @@ Test(journal_fails, on_its_thread_and_ends)
 static void wait_waits(void)
 {
     struct journal_stats s = { 0 };
-    uint64_t until = clock_mono_ms() + 20000;
+    uint64_t until = clock_mono_ms() + GUARD_MS;
     while (s.waits == 0) {
         cr_assert(lt(u64, clock_mono_ms(), until));
         journal_stats(kit.journal, &s);
@@ -308,7 +308,7 @@ Test(journal_fails, not_on_its_thread_when_it_waits_for_room)
     uint64_t lsn = fill_the_disk();
     wait_waits();
     unsigned tries = kit.disk->counts[KIT_CREATE];
-    uint64_t until = clock_mono_ms() + 20000;
+    uint64_t until = clock_mono_ms() + GUARD_MS;
     while (kit.disk->counts[KIT_CREATE] < tries + 4)
         cr_assert(lt(u64, clock_mono_ms(), until));
     cr_expect(not(journal_has_failed(kit.journal)));

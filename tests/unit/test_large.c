@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-TestSuite(large, .timeout = 60);
+TestSuite(large, .timeout = 300);
 
 #define ID   UINT64_C(0x0000000300000007)
 #define NAME "large/0000000300000007"

@@ -682,7 +682,7 @@ static unsigned run_seed(uint64_t seed)
     return legs;
 }
 
-Test(leg_map_model, a_spread_channel_answers_as_one_broker_s, .timeout = 60)
+Test(leg_map_model, a_spread_channel_answers_as_one_broker_s, .timeout = 300)
 {
     const char *chosen = getenv("SIM_SEED");
     uint64_t first = chosen != NULL ? strtoull(chosen, NULL, 10) : 1;

@@ -78,7 +78,7 @@ static void set_up(void)
     for (size_t i = 0; i < HALLS; i++) {
         far[i] = loop_of("far");
         halls[i] = link_hall_new(
-            far[i], node_b, &(struct link_hall_options){ .class = LINK_BULK, .resume_ms = 10000 },
+            far[i], node_b, &(struct link_hall_options){ .class = LINK_BULK, .resume_ms = 60000 },
             &hall_handlers, &halls[i]);
     }
     door = link_door_new(door_loop);
@@ -126,7 +126,7 @@ static void tear_down(void)
     link_node_free(&node_b);
 }
 
-TestSuite(link_loops, .init = set_up, .fini = tear_down, .timeout = 30);
+TestSuite(link_loops, .init = set_up, .fini = tear_down, .timeout = 300);
 
 /* ---- the near side ---- */
 
@@ -158,7 +158,7 @@ static void dial_all(void)
 {
     for (uint16_t i = 0; i < LINKS; i++) {
         const struct link_options o = {
-            .class = LINK_BULK, .shard = i, .host = "localhost", .port = port, .resume_ms = 10000
+            .class = LINK_BULK, .shard = i, .host = "localhost", .port = port, .resume_ms = 60000
         };
         ends[i].l = link_dial(near, node_a, &o, &link_end_handlers, &ends[i]);
         for (size_t k = 0; k < 2000; k++)

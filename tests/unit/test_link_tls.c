@@ -64,7 +64,7 @@ static void tear_down(void)
     kit_folder_remove(folder);
 }
 
-TestSuite(link_tls, .init = set_up, .fini = tear_down, .timeout = 60);
+TestSuite(link_tls, .init = set_up, .fini = tear_down, .timeout = 300);
 
 /* NULL: the ephemeral one. */
 static void give(struct link_node *n, const char *base, bool demanded)

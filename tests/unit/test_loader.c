@@ -10,7 +10,7 @@
 
 #include <stdio.h>
 
-TestSuite(loader, .timeout = 60);
+TestSuite(loader, .timeout = 300);
 
 #define QID 3u
 #define SEG 9u

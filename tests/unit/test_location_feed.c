@@ -153,7 +153,7 @@ static void tear_down(void)
     loop_free(&loop);
 }
 
-TestSuite(location_feed, .init = set_up, .fini = tear_down, .timeout = 60);
+TestSuite(location_feed, .init = set_up, .fini = tear_down, .timeout = 300);
 
 static struct slice name_of(uint64_t i)
 {

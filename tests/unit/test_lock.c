@@ -2,7 +2,7 @@
 #include "io/clock.h"
 #include "io/lock.h"
 
-TestSuite(lock, .timeout = 60);
+TestSuite(lock, .timeout = 300);
 
 struct shared {
     struct lock lock;

@@ -234,7 +234,7 @@ static void *chatter(void *arg)
     return NULL;
 }
 
-Test(log, keeps_lines_of_threads_apart, .timeout = 60)
+Test(log, keeps_lines_of_threads_apart, .timeout = 300)
 {
     static char names[THREADS][2] = { "a", "b", "c", "d" };
     start(LOG_LEVEL_INFO);

@@ -15,9 +15,9 @@
 #include <stdatomic.h>
 #include <string.h>
 
-TestSuite(loop, .timeout = 60);
-TestSuite(mailbox, .timeout = 120);
-TestSuite(epoch, .timeout = 120);
+TestSuite(loop, .timeout = 300);
+TestSuite(mailbox, .timeout = 300);
+TestSuite(epoch, .timeout = 300);
 
 /* ---- turns ---------------------------------------------------------------------------------- */
 

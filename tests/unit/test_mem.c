@@ -127,7 +127,7 @@ static void *ask_too_much(void *arg)
     return NULL;
 }
 
-Test(mem, budget_is_exact_across_threads, .timeout = 60)
+Test(mem, budget_is_exact_across_threads, .timeout = 300)
 {
     mem_budget_init(&shared_budget, "shared", THREADS * SMALL);
     pthread_t threads[THREADS + 1];

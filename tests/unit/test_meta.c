@@ -431,7 +431,7 @@ Test(meta, deletes_auto_delete_exchanges_after_their_last_binding)
 }
 
 /* x0 -> x1 -> ... -> q: with the queue the whole chain goes, however long. */
-Test(meta, deletes_a_long_chain_of_auto_delete_exchanges, .timeout = 60)
+Test(meta, deletes_a_long_chain_of_auto_delete_exchanges, .timeout = 300)
 {
     enum { LENGTH = 20000 };
     struct world w;

@@ -474,7 +474,7 @@ static void run(uint64_t seed, size_t steps)
     mem_free(p);
 }
 
-Test(meta_model, agrees_with_the_model_and_with_itself, .timeout = 60)
+Test(meta_model, agrees_with_the_model_and_with_itself, .timeout = 300)
 {
     for (uint64_t seed = 1; seed <= 20; seed++)
         run(seed, 3000);
@@ -656,7 +656,7 @@ static void write_once(struct shared *s, struct rng *r, struct meta_result *res)
     meta_apply(s->meta, &c, res);
 }
 
-Test(meta_model, is_read_while_it_changes, .timeout = 60)
+Test(meta_model, is_read_while_it_changes, .timeout = 300)
 {
     struct shared s = { .epoch = epoch_new() };
     struct meta_setup setup = {

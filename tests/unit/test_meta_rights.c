@@ -342,7 +342,7 @@ static void run(uint64_t seed, size_t steps)
     mem_free(p);
 }
 
-Test(meta_rights, agree_with_the_model_and_with_themselves, .timeout = 60)
+Test(meta_rights, agree_with_the_model_and_with_themselves, .timeout = 300)
 {
     for (uint64_t seed = 1; seed <= 20; seed++)
         run(seed, 1000);
@@ -484,7 +484,7 @@ static void write_once(struct shared *s, struct rng *r, struct meta_result *res)
     meta_apply(s->meta, &c, res);
 }
 
-Test(meta_rights, are_read_while_they_change, .timeout = 60)
+Test(meta_rights, are_read_while_they_change, .timeout = 300)
 {
     struct shared s = { .epoch = epoch_new() };
     struct meta_setup setup = {

@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
-TestSuite(mgmt_rates, .timeout = 10);
+TestSuite(mgmt_rates, .timeout = 300);
 
 static double look(struct mgmt_rates *r, uint64_t id, uint64_t at_ms, uint64_t counter)
 {

@@ -79,7 +79,7 @@ static void tear_down(void)
     loop_free(&h.loop);
 }
 
-TestSuite(mirror_proposals, .init = set_up, .fini = tear_down, .timeout = 30);
+TestSuite(mirror_proposals, .init = set_up, .fini = tear_down, .timeout = 300);
 
 static void add(uint64_t first, size_t count)
 {

@@ -384,7 +384,7 @@ static void tear_down(void)
     link_node_free(&node_b);
 }
 
-TestSuite(mirror_streams, .init = set_up, .fini = tear_down, .timeout = 30);
+TestSuite(mirror_streams, .init = set_up, .fini = tear_down, .timeout = 300);
 
 /* ---- what a master does ---- */
 

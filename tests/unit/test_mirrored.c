@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "io/clock.h"
 
-TestSuite(mirrored, .timeout = 120);
+TestSuite(mirrored, .timeout = 300);
 
 #define PID 77u
 

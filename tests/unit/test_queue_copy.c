@@ -406,7 +406,7 @@ static void lead_for_a_while(struct rng *r, unsigned max_priority)
     follow(1 + rng_below(r, 500));
 }
 
-Test(queue_copy, agrees_with_a_list_through_random_histories, .timeout = 120)
+Test(queue_copy, agrees_with_a_list_through_random_histories, .timeout = 300)
 {
     for (uint64_t seed = 1; seed <= 150; seed++) {
         struct rng r;

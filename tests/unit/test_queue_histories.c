@@ -293,7 +293,7 @@ static void step(struct rng *r, unsigned persistent_permille, bool has_levels)
     }
 }
 
-Test(queue_histories, agrees_with_a_list_through_random_histories, .timeout = 60)
+Test(queue_histories, agrees_with_a_list_through_random_histories, .timeout = 300)
 {
     static const uint32_t lengths[] = { 40, 200, 1000 };
     static const unsigned shares[] = { 1000, 1000, 950, 500 };

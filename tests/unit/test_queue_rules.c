@@ -634,7 +634,7 @@ static void step_settle(struct rng *r, uint64_t now_ms)
     }
 }
 
-Test(queue_rules, agree_with_a_plain_list_through_random_histories, .init = start, .timeout = 60)
+Test(queue_rules, agree_with_a_plain_list_through_random_histories, .init = start, .timeout = 300)
 {
     for (uint64_t seed = 1; seed <= 60; seed++) {
         struct rng r;

@@ -72,7 +72,7 @@ static void tear_down(void)
     disk_free(&disk);
 }
 
-TestSuite(raft_keeper, .init = set_up, .fini = tear_down, .timeout = 20);
+TestSuite(raft_keeper, .init = set_up, .fini = tear_down, .timeout = 300);
 
 static void begin(void)
 {

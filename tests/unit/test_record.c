@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-TestSuite(record, .timeout = 60);
+TestSuite(record, .timeout = 300);
 
 #define SEG_BYTES 4096u
 

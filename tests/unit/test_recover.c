@@ -338,7 +338,7 @@ Test(recover, wants_a_proof_and_a_file_for_a_large_message)
 
 /* Cut at each octet of the last group, which nobody was promised: what is whole stays, the rest is
  * gone, and nothing of it is called lost. */
-Test(recover, cuts_off_a_tail_torn_at_any_octet, .timeout = 60)
+Test(recover, cuts_off_a_tail_torn_at_any_octet, .timeout = 300)
 {
     struct seg_kit s;
     seg_kit_init(&s, 1, 4096);
@@ -590,7 +590,7 @@ Test(recover, tells_what_is_lost_by_the_index)
 
 /* Any flipped bit anywhere costs at most the one record it is in; of the header it costs nothing.
  */
-Test(recover, loses_no_more_than_the_record_of_a_flipped_bit, .timeout = 120)
+Test(recover, loses_no_more_than_the_record_of_a_flipped_bit, .timeout = 300)
 {
     struct seg_kit s[2];
     struct place at[11];
@@ -617,7 +617,7 @@ Test(recover, loses_no_more_than_the_record_of_a_flipped_bit, .timeout = 120)
 }
 
 /* The file ends too early, anywhere: what was behind was safe, and is lost. */
-Test(recover, tells_of_a_file_cut_short, .timeout = 60)
+Test(recover, tells_of_a_file_cut_short, .timeout = 300)
 {
     struct seg_kit s[2];
     struct place at[11];

@@ -405,7 +405,7 @@ Test(recover_again, takes_an_epoch_that_makes_no_sense_for_damage)
 }
 
 /* Who is forgotten when there are too many is who was silent for longest, over all segments. */
-Test(recover_again, forgets_the_producer_that_was_silent_for_longest, .timeout = 60)
+Test(recover_again, forgets_the_producer_that_was_silent_for_longest, .timeout = 300)
 {
     struct seg_kit s[2];
     struct recover_kit k;

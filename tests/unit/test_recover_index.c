@@ -10,7 +10,7 @@
 /* ---- index files ------------------------------------------------------------------------------
  */
 
-Test(recover_index, makes_an_index_again_that_is_missing_or_damaged, .timeout = 60)
+Test(recover_index, makes_an_index_again_that_is_missing_or_damaged, .timeout = 300)
 {
     struct seg_kit s[2];
     struct place at[11];

@@ -583,7 +583,7 @@ Test(remote, promises_that_were_kept_are_forgotten)
 
 /* Channels publish and the queue hands out at random, with large ones among them and the link full
  * now and then: all is answered once and in order. */
-Test(remote, keeps_count_of_everything, .timeout = 60)
+Test(remote, keeps_count_of_everything, .timeout = 300)
 {
     for (uint64_t seed = 1; seed <= 30; seed++) {
         struct world *w = open_world();

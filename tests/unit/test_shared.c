@@ -31,7 +31,7 @@ static void *add(void *arg)
     return NULL;
 }
 
-Test(shared, counts_on_several_threads, .timeout = 60)
+Test(shared, counts_on_several_threads, .timeout = 300)
 {
     pthread_t threads[THREADS];
     for (size_t i = 0; i < THREADS; i++)
@@ -60,7 +60,7 @@ static void *show(void *arg)
     return NULL;
 }
 
-Test(shared, shows_whole_versions, .timeout = 60)
+Test(shared, shows_whole_versions, .timeout = 300)
 {
     pthread_t writer;
     shown_init(&current, NULL);

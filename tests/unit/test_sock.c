@@ -16,8 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-TestSuite(sock, .timeout = 60);
-TestSuite(listener, .timeout = 60);
+TestSuite(sock, .timeout = 300);
+TestSuite(listener, .timeout = 300);
 
 static struct err err;
 

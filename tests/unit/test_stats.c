@@ -235,7 +235,7 @@ static void *count(void *arg)
     return NULL;
 }
 
-Test(stats, is_read_while_threads_count, .timeout = 60)
+Test(stats, is_read_while_threads_count, .timeout = 300)
 {
     struct stats_set *sets[THREADS];
     pthread_t threads[THREADS];

@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-TestSuite(stream, .timeout = 60);
+TestSuite(stream, .timeout = 300);
 
 /* ---- both ways ------------------------------------------------------------------------------ */
 

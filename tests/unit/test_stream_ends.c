@@ -7,8 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-TestSuite(stream_ends, .timeout = 60);
-TestSuite(proxy_accept, .timeout = 60);
+TestSuite(stream_ends, .timeout = 300);
+TestSuite(proxy_accept, .timeout = 300);
 
 /* ---- one side's end -------------------------------------------------------------------------- */
 

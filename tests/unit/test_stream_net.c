@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-TestSuite(stream_net, .timeout = 60);
+TestSuite(stream_net, .timeout = 300);
 
 /* ---- connecting ----------------------------------------------------------------------------- */
 

@@ -4,7 +4,7 @@
 #include <criterion/new/assert.h>
 #include <pthread.h>
 
-TestSuite(tally, .timeout = 60);
+TestSuite(tally, .timeout = 300);
 
 Test(tally, counts_each_id_up_to_its_limit)
 {

@@ -27,7 +27,7 @@ static void tear_down(void)
     kit_folder_remove(folder);
 }
 
-TestSuite(tls, .init = set_up, .fini = tear_down, .timeout = 60);
+TestSuite(tls, .init = set_up, .fini = tear_down, .timeout = 300);
 
 static struct tls_ctx *server_with(const char *cert, const char *key, struct err *err)
 {

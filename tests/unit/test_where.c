@@ -98,7 +98,7 @@ static void tear_down(void)
     location_free(&table);
 }
 
-TestSuite(where, .init = set_up, .fini = tear_down, .timeout = 60);
+TestSuite(where, .init = set_up, .fini = tear_down, .timeout = 300);
 
 static void hear(uint16_t number, const char *name, const char *host, uint16_t port,
                  enum live_hearsay hearsay)

@@ -11,8 +11,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
-TestSuite(work, .timeout = 60);
-TestSuite(resolve, .timeout = 60);
+TestSuite(work, .timeout = 300);
+TestSuite(resolve, .timeout = 300);
 
 /* A job that says when it began and then waits until it is let go. */
 struct job {
