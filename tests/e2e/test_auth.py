@@ -139,7 +139,7 @@ class Configured(AuthCase):
                 conn.expect_close(403, REFUSED % "PLAIN", (0, 0))
 
     def test_who_takes_too_long_goes(self):
-        b = self.started({"login-timeout": "300ms"})
+        b = self.started({"login-timeout": "3s"})  # the three below are quicker than that
         silent, halfway = self.raw(address=b.address), self.greeted(b)
         tuned = self.greeted(b)
         tuned.login()
@@ -147,7 +147,7 @@ class Configured(AuthCase):
             conn.expect_eof()
         if SCALE == 1:
             conn = self.connect(address=b.address)
-            time.sleep(0.5)  # longer than a login may take
+            time.sleep(3.2)  # longer than a login may take
             conn.channel().queue()
 
 

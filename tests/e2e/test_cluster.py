@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 
 from harness.case import Case
 from harness.client import Conn
@@ -33,24 +32,22 @@ class ClusterCase(Case):
         conn.handshake()
         return conn
 
-    def new_leader_within(self, cluster, node, seconds):
-        """Until the metadata can be changed at that node again."""
-        start = time.monotonic()
+    def await_new_leader(self, node):
+        """Until the metadata can be changed at that node again. How long that takes is said by
+        contrib/bench/cluster-figures, on a
+        machine that does nothing else."""
         n = [0]
 
         def can():
             n[0] += 1
             out = node.ctl("-n", node.node, "-q", "add_user", "probe%d" % n[0], "p")
             return out.returncode == 0
-        wait_until(can, "a leader", seconds)
-        return time.monotonic() - start
+        wait_until(can, "a leader", LONG)
 
 
 class Forming(ClusterCase):
-    def test_three_with_seeds_are_one_in_no_time(self):
-        start = time.monotonic()
+    def test_three_with_seeds_are_one(self):
         c = self.cluster().start()
-        self.assertLess(time.monotonic() - start, 10)
         names = ["of-%s" % n.name for n in c.nodes]
         for n, q in zip(c.nodes, names):
             self.declare(n, [q])
@@ -110,7 +107,7 @@ class Losing(ClusterCase):
         c = self.cluster().start().wait_voters()
         self.declare(c.nodes[1], ["before"])
         c.nodes[0].kill()
-        self.assertLess(self.new_leader_within(c, c.nodes[1], LONG), 5)
+        self.await_new_leader(c.nodes[1])
         self.declare(c.nodes[2], ["after"])
         self.assertEqual(c.lacks(c.nodes[1], ["after"]), [])
         c.start([c.nodes[0]])
@@ -136,9 +133,7 @@ class Losing(ClusterCase):
         still = c.nodes[2]
         self.declare(still, ["its-own"])
         still.kill(signal.SIGSTOP)
-        start = time.monotonic()
         wait_until(lambda: c.lacks(c.nodes[0], ["its-own"]), "it is missed", LONG)
-        self.assertLess(time.monotonic() - start, 4)
         self.declare(c.nodes[1], ["meanwhile"])
         still.proc.signal(signal.SIGCONT)
         c.wait_queues(["its-own", "meanwhile"])
@@ -146,7 +141,7 @@ class Losing(ClusterCase):
     def test_the_one_that_leads_stands_still(self):
         c = self.cluster().start().wait_voters()
         c.nodes[0].kill(signal.SIGSTOP)
-        self.assertLess(self.new_leader_within(c, c.nodes[1], LONG), 5)
+        self.await_new_leader(c.nodes[1])
         self.declare(c.nodes[2], ["meanwhile"])
         c.nodes[0].proc.signal(signal.SIGCONT)
         c.wait_queues(["meanwhile"])

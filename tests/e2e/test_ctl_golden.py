@@ -38,8 +38,6 @@ def lines_of(text):
 
 
 class Golden(Case):
-    seconds = 120
-
     def link(self):
         """As contrib/rabbitmq-compat installs it: the name is that of the command that is shown."""
         path = os.path.join(self.folder("bin"), "rabbitmqctl")

@@ -13,7 +13,7 @@ import subprocess
 from harness import ports
 from harness.api import Api, quote
 from harness.case import Case
-from harness.waits import wait_until
+from harness.waits import LONG, SOON, wait_until
 
 TARGETS = ("broker",)
 FIRST = True
@@ -35,7 +35,7 @@ class Admin(Case):
         return subprocess.run(
             ["rabbitmqadmin", "-H", "127.0.0.1", "-P", str(port), *args], input=stdin, text=True,
             env=dict(os.environ, HOME=self.home), cwd=self.home, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, timeout=60)
+            stderr=subprocess.STDOUT, timeout=LONG)
 
     def admin(self, *args, **opts):
         got = self.run_admin(*args, **opts)
@@ -142,7 +142,7 @@ class Nagios(Case):
             self.skipTest("nagios-plugins-rabbitmq is not installed")
         got = subprocess.run([program, "-H", "127.0.0.1", "--port=%d" % port, "-u", "guest", "-p",
                               "guest", *args], text=True, stdout=subprocess.PIPE,
-                             stderr=subprocess.STDOUT, timeout=60)
+                             stderr=subprocess.STDOUT, timeout=LONG)
         return got.returncode, got.stdout
 
     def test_all_is_well(self):
@@ -197,7 +197,7 @@ class Tls(Case):
 
     def common_name(self, port, cert):
         context = ssl.create_default_context(cafile=cert)
-        conn = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=context)
+        conn = http.client.HTTPSConnection("127.0.0.1", port, timeout=SOON, context=context)
         try:
             conn.connect()
             return dict(x[0] for x in conn.sock.getpeercert()["subject"])["commonName"]

@@ -10,17 +10,17 @@ import traceback
 import wire
 from harness.case import Case
 from harness.client import Eof
-from harness.waits import Deadline
+from harness.waits import Deadline, wait_until
 
 THREADS = True
 
 # What a client that offers no value of its own gets, short enough to be watched.
 BROKER_CONF = {"limits": {"heartbeat": "1s"}}
 RABBIT_CONF = ["heartbeat = 1", "handshake_timeout = 4000"]
-PROXY_CONF = {"defaults": {"timeout-handshake": "2s"}}
+PROXY_CONF = {"defaults": {"timeout-handshake": "4s"}}
 
 # The broker's own patience is ten seconds, as RabbitMQ's is by default.
-HANDSHAKE_SECONDS = {"rabbitmq": 4, "proxy": 2, "broker": 10, "threads": 10}
+HANDSHAKE_SECONDS = {"rabbitmq": 4, "proxy": 4, "broker": 10, "threads": 10}
 
 
 class Timeouts(Case):
@@ -48,23 +48,21 @@ class Timeouts(Case):
         self.assertEqual(conn.login().heartbeat, 1)
 
     def watch_the_server_beat_while_nothing_else_goes_out(self):
-        conn = self.connect(heartbeat=1)
         deadline = Deadline()
+        conn = self.connect(heartbeat=1)
         while conn.heartbeats_seen < 3:
             conn._take_frame(conn.read_frame(deadline.left()))
             conn.send(wire.heartbeat_frame())
         self.assertGreater(deadline.elapsed(), 0.9)
-        self.assertLess(deadline.elapsed(), 6)
 
     def watch_a_silent_client_given_up(self):
+        deadline = Deadline()
         conn = self.connect(heartbeat=1)
         q = conn.channel().queue(auto_delete=True)
-        deadline = Deadline()
         with self.assertRaises(Eof):
             while True:
                 conn._take_frame(conn.read_frame(deadline.left()))
         self.assertGreater(deadline.elapsed(), 1.5)
-        self.assertLess(deadline.elapsed(), 8)
         ch = self.channel()
         ch.send("queue.declare", queue=q, passive=True)
         self.assertEqual(ch.next().name, "channel.close")
@@ -78,10 +76,8 @@ class Timeouts(Case):
         ch.consume(q)
         for _ in range(300):
             other.publish("", q, b"x" * 100000)
-        deadline = Deadline(20)
-        while other.declare(q, passive=True).message_count < 300:
-            self.assertFalse(deadline.passed(), "still holds deliveries")
-            time.sleep(0.1)
+        wait_until(lambda: other.declare(q, passive=True).message_count == 300,
+                   "it holds no deliveries any more")
         other.call("queue.delete", queue=q)
 
     def watch_any_traffic_keep_a_client_alive(self):
@@ -130,6 +126,7 @@ class Timeouts(Case):
     def watch_those_who_never_finish_the_handshake(self):
         """Stopping at each of its steps."""
         seconds = HANDSHAKE_SECONDS[self.target]
+        deadline = Deadline()
         conns = [self.raw() for _ in range(5)]
         conns[1].send(wire.PROTOCOL_HEADER[:5])
         for conn in conns[2:]:
@@ -137,7 +134,6 @@ class Timeouts(Case):
         for conn in conns[3:]:
             conn.login()
         conns[4].tune_ok()
-        deadline = Deadline()
         for conn in conns:
-            conn.expect_eof(seconds + 5)
+            conn.expect_eof()
         self.assertGreater(deadline.elapsed(), seconds / 2)

@@ -9,6 +9,7 @@ THREADS = True
 REMOTE = True
 
 LONG_TTL = 100000
+LEASE = 1500  # of a queue that is to be seen before its end, on a machine that is busy
 
 
 class Base(QueueCase):
@@ -18,7 +19,7 @@ class Base(QueueCase):
 
 class Messages(Base):
     def test_a_queue_gives_all_its_messages_a_time(self):
-        q = self.queue(x_message_ttl=1000)
+        q = self.queue(x_message_ttl=3000)
         for i in range(3):
             self.send(q, b"%d" % i)
         self.assertEqual(self.ready(q), 3)
@@ -59,8 +60,10 @@ class Messages(Base):
 
     def test_what_is_out_does_not_expire_before_it_comes_back(self):
         q = self.queue(x_message_ttl=200)
+        tag = self.ch.consume(q)  # so it is out at once
         self.send(q, b"m")
-        m = self.ch.get(q, no_ack=False)
+        m = self.ch.expect("basic.deliver")
+        self.ch.call("basic.cancel", consumer_tag=tag)
         time.sleep(0.4)
         self.ch.send("basic.reject", delivery_tag=m.delivery_tag, requeue=True)
         self.wait_ready(q, 0)
@@ -156,34 +159,35 @@ class Queues(Base):
         ch.conn.close()
 
     def test_unused_it_goes(self):
-        q = self.lasting(300)
+        q = self.lasting(LEASE)
         self.send(q, b"m")
         self.assertTrue(self.exists(q))
         wait_until(lambda: not self.exists(q), "queue gone")
 
     def test_used_it_stays(self):
-        q = self.lasting(600)
+        q = self.lasting(LEASE)
         for use in (lambda: self.ch.get(q), lambda: self.ready(q)):
-            for _ in range(4):
-                time.sleep(0.3)
+            for _ in range(3):
+                time.sleep(LEASE / 2500)
                 use()
         self.assertTrue(self.exists(q))
         wait_until(lambda: not self.exists(q), "queue gone")
 
     def test_a_consumer_keeps_it(self):
-        q = self.lasting(300)
+        q = self.lasting(LEASE)
         tag = self.ch.consume(q)
-        time.sleep(0.8)
+        time.sleep(1.2 * LEASE / 1000)
         self.assertTrue(self.exists(q))
         self.ch.call("basic.cancel", consumer_tag=tag)
         self.assertTrue(self.exists(q))
         wait_until(lambda: not self.exists(q), "queue gone")
 
     def test_a_consumer_that_goes_with_its_connection(self):
-        q = self.lasting(300)
+        q = self.lasting(LEASE)
         ch = self.channel()
         ch.consume(q)
-        time.sleep(0.5)
+        time.sleep(1.2 * LEASE / 1000)
+        self.assertTrue(self.exists(q))
         ch.conn.close()
         wait_until(lambda: not self.exists(q), "queue gone")
 

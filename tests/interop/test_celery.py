@@ -7,7 +7,7 @@ import sys
 
 from harness import procs
 from harness.case import Case
-from harness.waits import LONG, SCALE, wait_until
+from harness.waits import LONG, wait_until
 
 FIRST = True
 TASKS = 10000
@@ -37,8 +37,6 @@ print(touch_and_wait.delay(sys.argv[1], float(sys.argv[2])).get(timeout=float(sy
 
 
 class Celery(Case):
-    seconds = 150
-
     def setUp(self):
         super().setUp()
         self.env = dict(os.environ, CELERY_BROKER=self.url("pyamqp"),
@@ -55,14 +53,14 @@ class Celery(Case):
     def workers(self, *options):
         both = [self.worker(n, *options) for n in ("one", "two")]
         for w in both:
-            w.wait_log(rb"worker is ready", 30 * SCALE)
+            w.wait_log(rb"worker is ready", LONG)
         return both
 
     def end(self, worker):
         if worker.alive():
             worker.signal(signal.SIGTERM)
             try:
-                worker.wait(20 * SCALE)
+                worker.wait(LONG)
             except AssertionError:
                 worker.kill()
 
@@ -72,7 +70,7 @@ class Celery(Case):
 
     def test_ten_thousand_tasks(self):
         workers = self.workers("-P", "solo")
-        out = self.client(CLIENT, TASKS, 100 * SCALE)
+        out = self.client(CLIENT, TASKS, LONG)
         print(out, file=sys.stderr)
         by = {int(pid) for pid in re.search(r"done by (.*)", out).group(1).split()}
         self.assertEqual(by, {w.pid for w in workers})

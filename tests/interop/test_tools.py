@@ -7,6 +7,7 @@ import unittest
 
 from harness import procs
 from harness.case import Case
+from harness.waits import LONG
 
 
 class Tools(Case):
@@ -34,7 +35,7 @@ class Tools(Case):
         lines = "".join("line %d\n" % i for i in range(100))
         out = subprocess.run(["amqp-publish", "--url=" + self.url(), "--routing-key=" + q,
                               "--line-buffered", "--persistent"], input=lines, text=True,
-                             capture_output=True, timeout=20)
+                             capture_output=True, timeout=LONG)
         self.assertEqual(out.returncode, 0, out.stderr)
         got = self.tool("consume", "--queue=" + q, "--count=100", "--prefetch-count=10", "cat")
         self.assertEqual(got, lines)
@@ -53,7 +54,7 @@ class Tools(Case):
         q, body = self.name(), json.dumps(list(range(200000)))
         self.tool("declare-queue", "--queue=" + q)
         out = subprocess.run(["amqp-publish", "--url=" + self.url(), "--routing-key=" + q],
-                             input=body, text=True, capture_output=True, timeout=20)
+                             input=body, text=True, capture_output=True, timeout=LONG)
         self.assertEqual(out.returncode, 0, out.stderr)
         self.assertEqual(self.tool("get", "--queue=" + q), body)
         self.tool("delete-queue", "--queue=" + q)

@@ -11,8 +11,6 @@ BARE = True
 
 
 class Growth(NetCase):
-    seconds = 240
-
     def leave(self, host, by):
         """One way or the other, as the tutorials do it."""
         if self.rng.random() < 0.5:

@@ -19,7 +19,7 @@ WANTED = os.environ.get("WARREN_MATRIX_ROWS", "").split()
 
 
 class Matrix(NetCase):
-    seconds = 7200 if IS_LONG else 180
+    seconds = 7200 if IS_LONG else 400
     # A queue may deliver a message before its mirrors have it. When its master goes then, or moves,
     # the publisher's node sends it to the next one, where it is new: it comes twice, unmarked, as
     # long as `deliver-after-replication` has no effect. The long form tells how often.

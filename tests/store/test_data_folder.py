@@ -14,8 +14,6 @@ TARGETS = ("broker",)
 
 
 class Base(Case):
-    seconds = 90
-
     def node(self, start=True):
         return self.broker(conf={"node": {"threads": 1}, "store": {"segment-size": "1M"}},
                            start=start)
@@ -132,8 +130,6 @@ class Refusals(Base):
 
 
 class MirroredQueue(Base):
-    seconds = 150
-
     def setUp(self):
         super().setUp()
         self.cluster = Cluster(self.folder("cluster"), 2,

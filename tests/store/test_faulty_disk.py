@@ -9,8 +9,7 @@ from faulty import FaultyBroker
 from harness.api import Api
 from harness.case import Case
 from harness.client import Eof
-from harness.servers import is_instrumented
-from harness.waits import LONG, SCALE, wait_until
+from harness.waits import LONG, Deadline, wait_until
 from kit import Publisher, drain
 
 TARGETS = ("broker",)
@@ -19,8 +18,6 @@ LEFT = 70  # how a node ends that cannot trust its disk any more
 
 
 class Base(Case):
-    seconds = 90
-
     def faulty(self, **store):
         b = FaultyBroker(self.folder("faulty"), conf={
             "node": {"threads": 1}, "store": dict({"segment-size": "1M"}, **store)})
@@ -157,23 +154,24 @@ class SlowSyncs(Base):
         p.publish()
         p.wait_confirmed()
         b.faults.slow("sync", 400)
-        p.publish()
         begin = time.monotonic()
+        p.publish()
 
-        # Transient messages pass meanwhile as if nothing were.
+        # Transient messages pass while a sync takes its time. Each that comes and goes before the
+        # confirm of a durable one that was published earlier has passed it.
         ch = self.channel_to(b)
         q = ch.queue()
         ch.consume(q, no_ack=True)
-        times = []
-        while time.monotonic() - begin < 1.5 or len(times) < 50:
-            at = time.monotonic()
+        passed = 0
+        deadline = Deadline(LONG)
+        while passed < 50:
+            self.assertFalse(deadline.passed(), "transient messages wait for the disk")
+            if not p.open:
+                p.publish()
             ch.publish("", q, b"quick")
             ch.expect("basic.deliver")
-            times.append(time.monotonic() - at)
-            if len(times) % 20 == 0:
-                p.publish()
-        if not is_instrumented():
-            self.assertLess(sorted(times)[len(times) * 9 // 10], 0.1 * SCALE)
+            p.listen()
+            passed += bool(p.open)
         p.wait_confirmed()
         self.assertGreater(time.monotonic() - begin, 0.4)
 
@@ -197,7 +195,7 @@ class SlowSyncs(Base):
         b = self.faulty()
         b.faults.only("/journal/")
         q = self.durable(b)
-        b.faults.slow("sync", 100)
+        b.faults.slow("sync", 400)  # longer than it takes to publish them
         before = b.faults.calls("sync")
         many = [Publisher(b.address, q) for _ in range(20)]
         for _ in range(3):
@@ -205,17 +203,17 @@ class SlowSyncs(Base):
                 p.publish()
             for p in many:
                 p.wait_confirmed()
-        self.assertLess(b.faults.calls("sync") - before, 20)
+        self.assertLess(b.faults.calls("sync") - before, 30)
         for p in many:
             p.close()
 
 
 class SyncModes(Base):
-    def confirm_time(self, **store):
+    def confirm_time(self, sync_ms, **store):
         b = self.faulty(**store)
         b.faults.only("/journal/")
         p = Publisher(b.address, self.durable(b))
-        b.faults.slow("sync", 300)
+        b.faults.slow("sync", sync_ms)
         begin = time.monotonic()
         p.publish(10)
         p.wait_confirmed()
@@ -229,13 +227,13 @@ class SyncModes(Base):
         return took, b
 
     def test_always(self):
-        took, _ = self.confirm_time(sync="always")
+        took, _ = self.confirm_time(300, sync="always")
         self.assertGreaterEqual(took, 0.3)
 
     def test_interval(self):
-        took, _ = self.confirm_time(sync="interval", **{"sync-interval": "100ms"})
-        self.assertLess(took, 0.3)
+        took, _ = self.confirm_time(20000, sync="interval", **{"sync-interval": "100ms"})
+        self.assertLess(took, 20)
 
     def test_none(self):
-        took, _ = self.confirm_time(sync="none")
-        self.assertLess(took, 0.3)
+        took, _ = self.confirm_time(20000, sync="none")
+        self.assertLess(took, 20)

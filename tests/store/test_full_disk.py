@@ -14,8 +14,6 @@ MIB = 1 << 20
 
 
 class Base(Case):
-    seconds = 120
-
     def disk(self, mib, kinds=("ext4", "tmpfs")):
         d = SmallDisk(self.folder("disk"), mib, kinds)
         self.addCleanup(d.close)

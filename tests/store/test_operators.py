@@ -11,8 +11,6 @@ TARGETS = ("broker",)
 
 
 class View(Case):
-    seconds = 120
-
     def node(self, **limits):
         b = self.broker(conf={"node": {"threads": 1}, "limits": limits,
                               "store": {"segment-size": "1M"}})

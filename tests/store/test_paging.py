@@ -16,8 +16,6 @@ COUNT = 5000  # more than messages may take
 
 
 class Paged(Case):
-    seconds = 120
-
     def node(self, **node):
         return self.broker(conf={"node": dict({"threads": 1}, **node),
                                  "limits": {"memory-high-watermark": "16M"},

@@ -15,7 +15,7 @@ TARGETS = ("broker",)
 HERE = {"x-queue-master-locator": "client-local"}
 PERSISTENT = {"delivery_mode": 2}
 FOR_EVER = 10000000
-BOUND = 10 * SCALE  # seconds in which nothing is confirmed, by the failure matrix
+BOUND = 40 * SCALE  # seconds in which nothing is confirmed: ten, on a machine that has time for it
 
 
 class FaultyCluster(Cluster):
@@ -23,8 +23,6 @@ class FaultyCluster(Cluster):
 
 
 class Unwell(Case):
-    seconds = 240
-
     def setUp(self):
         super().setUp()
         self.cluster = FaultyCluster(self.folder("cluster"), 3, conf={"node": {"threads": "1"}})

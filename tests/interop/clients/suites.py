@@ -272,7 +272,7 @@ class Librabbitmq(Suite):
                             "examples/unix/platform_utils.c")
 
     def check(self, name, argv, wanted=""):
-        status, out = run(argv, 30)
+        status, out = run(argv, 120)
         good = status == 0 and wanted in out
         return name, "ok" if good else "fail", "status %s: %s" % (status, out[-500:])
 
@@ -281,18 +281,18 @@ class Librabbitmq(Suite):
         at = ["localhost", "5672"]
         yield self.check("exchange_declare", [self.example("amqp_exchange_declare"), *at, "x.c", "topic"])
         listen = [self.example("amqp_listen"), *at, "x.c", "key.#"]
-        with subprocess.Popen(["timeout", "20", "stdbuf", "-o0"] + listen, stdout=subprocess.PIPE,
+        with subprocess.Popen(["timeout", "150", "stdbuf", "-o0"] + listen, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT) as child:
             send = [self.example("amqp_sendstring"), *at, "x.c", "key.word", "a text to hear"]
-            heard, end = b"", time.monotonic() + 15
+            heard, end = b"", time.monotonic() + 120
             while b"a text to hear" not in heard.replace(b"\n", b"") and time.monotonic() < end:
-                run(send, 10)
+                run(send, 60)
                 if select.select([child.stdout], [], [], 0.3)[0]:
                     heard += os.read(child.stdout.fileno(), 65536)
             child.terminate()
         good = b"a text to hear" in heard
         yield "listen", "ok" if good else "fail", heard.decode(errors="replace")[-300:]
-        run(["amqp-declare-queue", "-u", "amqp://localhost", "-q", "queue.c"], 10)
+        run(["amqp-declare-queue", "-u", "amqp://localhost", "-q", "queue.c"], 60)
         yield self.check("bind", [self.example("amqp_bind"), *at, "x.c", "key.bind", "queue.c"])
         yield self.check("unbind", [self.example("amqp_unbind"), *at, "x.c", "key.bind", "queue.c"])
         yield self.check("producer", [self.example("amqp_producer"), *at, "20000", "20000"],

@@ -22,7 +22,7 @@ LOCAL = {"x-queue-master-locator": "client-local"}
 class NetCase(Case):
     """`rng` decides what a test leaves open: `tests/nets/run --seed N` repeats it."""
 
-    seconds = 600 if IS_LONG else 120
+    seconds = 1200 if IS_LONG else 400
 
     def __init__(self, method):
         super().__init__(method)
@@ -226,8 +226,10 @@ class NetCase(Case):
         wait_until(can, "a change at %s" % host.name, seconds)
 
     def wait_cut_off(self, host, seconds=LONG):
-        """Until the node knows that it is alone: it refuses changes then."""
-        wait_until(lambda: "majority" in host.ctl("-q", "add_user", "nobody", "p").stderr,
+        """Until the node knows that it is alone: it refuses changes then, and says whom it waits
+        for. At first that is a leader, as long as no link is known to be lost."""
+        wait_until(lambda: re.search("majority.* it waits for rabbit@",
+                                     host.ctl("-q", "add_user", "nobody", "p").stderr),
                    "a refusal of %s" % host.name, seconds)
 
     def wait_missed(self, host, by, seconds=LONG):
