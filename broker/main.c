@@ -190,6 +190,7 @@ static int run(struct broker_conf **conf, struct arguments *a)
     struct daemon d;
     int status = EX_OK;
     daemon_init(&d);
+    mem_keep_some();
     daemon_ignore_sigpipe();
     daemon_raise_file_limit();
     if (a->detached && !daemon_detach(&d, &err)) {

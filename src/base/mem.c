@@ -52,6 +52,19 @@ char *mem_strdup(const char *text)
     return mem_dup(text, strlen(text) + 1);
 }
 
+void mem_keep_some(void)
+{
+#ifdef __GLIBC__
+    enum { MAPPED_LEAST = 1024 * 1024, MORE = 1024 * 1024 };
+    /* Blocks of input and output stay in the heap, large tables do not: they go back when freed. */
+    bool ok = mallopt(M_MMAP_THRESHOLD, MAPPED_LEAST) == 1 &&
+              mallopt(M_TRIM_THRESHOLD, (int)MEM_KEPT_BYTES) == 1 &&
+              /* A heap that just got a second part does not lose it at once. */
+              mallopt(M_TOP_PAD, MORE) == 1;
+    CHECK(ok);
+#endif
+}
+
 void mem_gather(void)
 {
     enum { LARGE = 4096 }; /* no bin of small ones has that */

@@ -21,6 +21,13 @@ void *mem_dup(const void *from, size_t bytes) __attribute__((returns_nonnull));
 char *mem_strdup(const char *text) __attribute__((returns_nonnull));
 void mem_free(void *ptr);
 
+/* For main, before any thread is started: each heap keeps some of what is freed at its end, as much
+ * as comes and goes while messages pass through. glibc would give it back to the system and take it
+ * anew, zeroed page by page, many times a second. What is not needed any more goes back with
+ * mem_give_back. */
+#define MEM_KEPT_BYTES ((size_t)16 * 1024 * 1024)
+void mem_keep_some(void);
+
 /* While millions of small things are freed, after every thousand or so: glibc puts them together to
  * large ones only when somebody asks for a large one, all at once, and whoever asks then waits for
  * half a second. */

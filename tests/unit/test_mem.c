@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
+#include <sys/resource.h>
 
 Test(mem, gives_zeroed_memory)
 {
@@ -54,6 +55,44 @@ Test(mem, aborts_when_memory_ends, .signal = SIGABRT)
 {
     volatile size_t too_much = SIZE_MAX / 4;
     mem_free(mem_alloc(too_much));
+}
+
+/* Pages that this thread got from the system since it began. */
+static long pages_got(void)
+{
+    struct rusage u;
+    cr_assert(getrusage(RUSAGE_THREAD, &u) == 0);
+    return u.ru_minflt;
+}
+
+/* As messages come and go, and a block of input among them. */
+static void *fill_and_empty(void *arg)
+{
+    enum { COUNT = 8 * 1024, ROUNDS = 10 };
+    static void *all[COUNT];
+    long *pages = arg, before = 0;
+    for (int round = 0; round <= ROUNDS; round++) {
+        before = round == 1 ? pages_got() : before; /* the heap has grown to its size */
+        void *block = mem_zalloc((size_t)256 * 1024);
+        for (size_t i = 0; i < COUNT; i++)
+            all[i] = mem_zalloc(1024);
+        for (size_t i = 0; i < COUNT; i++)
+            mem_free(all[i]);
+        mem_free(block);
+    }
+    *pages = pages_got() - before;
+    return NULL;
+}
+
+/* 8 MiB are two thousand pages, ten times; a second heap's first ones may come once more. */
+Test(mem, keeps_what_comes_and_goes)
+{
+    mem_keep_some();
+    pthread_t thread;
+    long pages = -1;
+    cr_assert(pthread_create(&thread, NULL, fill_and_empty, &pages) == 0);
+    cr_assert(pthread_join(thread, NULL) == 0);
+    cr_expect(pages >= 0 && pages < 100, "%ld pages", pages);
 }
 #endif
 
