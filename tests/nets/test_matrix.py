@@ -1,5 +1,4 @@
-"""The failure matrix under load: nothing that was confirmed is lost, order is kept, what comes twice
-says so.
+"""The failure matrix under load: nothing that was confirmed is lost, order is kept, what comes twice says so.
 
 In the suite each cluster sees a few rows; `make check-matrix` plays them all, many times, and shows figures
 of each.
@@ -20,10 +19,6 @@ WANTED = os.environ.get("WARREN_MATRIX_ROWS", "").split()
 
 class Matrix(NetCase):
     seconds = 7200 if IS_LONG else 400
-    # A queue may deliver a message before its mirrors have it. When its master goes then, or moves,
-    # the publisher's node sends it to the next one, where it is new: it comes twice, unmarked, as
-    # long as `deliver-after-replication` has no effect. The long form tells how often.
-    unjudged = () if IS_LONG else ("duplicated",)
 
     def grown(self, count, witness=False):
         """A cluster; in the long form with disks that fail when they are told to."""

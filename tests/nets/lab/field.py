@@ -171,7 +171,7 @@ class Field:
         return self.end(hits)
 
     def end(self, hits):
-        verdict = self.bench.judge(self.case.unjudged)
+        verdict = self.bench.judge()
         verdict.hits, verdict.left_there = hits, self.told_of_messages()
         if self.spared:  # nothing has happened to those that they talk to
             verdict.is_good &= verdict.reconnects == 0 and verdict.duplicated_resent == 0
