@@ -220,12 +220,26 @@ static void become_mirrored(struct shard *s, const struct hosted *h)
         mirrored_reconcile(s, q);
 }
 
+/* It is not gone, but mastered by another node since. */
+static bool is_elsewhere(const struct shard *s, uint64_t qid)
+{
+    return meta_queue_get(broker_meta(s->broker), qid) != NULL;
+}
+
+/* Who keeps what it publishes, as lanes and dead letters are, sends it there; who does not is to
+ * hear that it is not taken. */
+static enum port_published not_here(const struct publish_item *it)
+{
+    bool is_kept = it->origin.pid != 0 || it->from.connection == 0;
+    return is_kept ? PORT_MOVED : PORT_REFUSED;
+}
+
 static enum port_published publish_one(struct shard *s, struct shard *asker, struct hosted *h,
                                        struct publish_item *it)
 {
-    if (UNLIKELY(h == NULL || h->deleting)) {
-        shard_message_drop(s, &it->message); /* the queue went while it was on its way */
-        return PORT_TAKEN;
+    if (UNLIKELY(h == NULL || h->deleting)) { /* the queue went while it was on its way */
+        shard_message_drop(s, &it->message);
+        return h == NULL && is_elsewhere(s, it->qid) ? not_here(it) : PORT_TAKEN;
     }
     if (it->origin.pid != 0)
         become_mirrored(s, h);
@@ -273,13 +287,14 @@ enum port_published port_publish(struct shard *s, const struct meta_queue *to, s
         enum port_published done = publish_here(s, h, m, is_awaited(from, number));
         return MUTATION(REFUSED_CONFIRMED) ? PORT_TAKEN : done;
     }
+    uint16_t master = meta_queue_master(broker_meta(s->broker), to);
+    if (master != broker_node(s->broker)) { /* what is here of it is that of a former mirror */
+        remote_publish(s, master, to->qid, m, from, number);
+        return PORT_LATER;
+    }
     if (h != NULL) {
         enum port_published done = publish_led(s, h, m, from, number, &none);
         return done != PORT_MOVED ? done : PORT_REFUSED;
-    }
-    if (to->node != broker_node(s->broker)) {
-        remote_publish(s, to, m, from, number);
-        return PORT_LATER;
     }
     publish_there(s, to, m, from, number, &none);
     return PORT_LATER;
@@ -385,7 +400,7 @@ static void on_publishes_back(struct mail *mail)
         if (it->is_late || it->is_awaited) /* another batch tells, or its queue does */
             (void)0;
         else if (it->number != 0 && it->from.connection == 0)
-            hosted_on_letter_published(s, it->number, DEAD_TAKEN);
+            hosted_on_letter_published(s, it->number, it->moved ? DEAD_LOST : DEAD_TAKEN);
         else if (it->number != 0 && it->lsn != 0)
             promise_publish(s->promises, b->to->index, it->lsn, &it->from, it->number);
         else if (it->number != 0)

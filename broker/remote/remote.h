@@ -49,7 +49,8 @@ void remote_placed(struct shard *s);
 /* As port_where: of a queue of this node. */
 uint32_t remote_where(struct shard *s, uint16_t node);
 
-void remote_publish(struct shard *s, const struct meta_queue *to, struct message **m,
+/* `node` masters it, and nobody else has it. */
+void remote_publish(struct shard *s, uint16_t node, uint64_t qid, struct message **m,
                     const struct port_channel_ref *from, uint64_t number);
 void remote_published(struct shard *s);
 void remote_ask(struct shard *s, struct port_request **r);

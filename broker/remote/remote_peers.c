@@ -345,14 +345,14 @@ uint32_t remote_where(struct shard *s, uint16_t node)
     return (uint32_t)node << 16 | p->client->life;
 }
 
-void remote_publish(struct shard *s, const struct meta_queue *to, struct message **m,
+void remote_publish(struct shard *s, uint16_t node, uint64_t qid, struct message **m,
                     const struct port_channel_ref *from, uint64_t number)
 {
-    struct remote_peer *p = need(s, to->node);
-    late_answer_note(s, from, to->node);
+    struct remote_peer *p = need(s, node);
+    late_answer_note(s, from, node);
     s->publishing_away += !p->is_publishing;
     p->is_publishing = true;
-    remote_client_publish(p->client, to->qid, m, from, number);
+    remote_client_publish(p->client, qid, m, from, number);
 }
 
 void remote_published(struct shard *s)

@@ -122,6 +122,20 @@ static enum port_published publish_from(struct remote_session *ss, uint64_t qid,
     return meta_queue_get(broker_meta(s->broker), qid) != NULL ? PORT_MOVED : PORT_TAKEN;
 }
 
+/* One that is gone has no need of it. Another node masters it since it was sent, if it is there:
+ * then it is taken on, as what is published here is, or refused. */
+static enum port_published publish_past(struct remote_session *ss, uint64_t qid, struct message **m,
+                                        uint64_t number)
+{
+    struct shard *s = shard_of(ss);
+    const struct meta_queue *q = meta_queue_get(broker_meta(s->broker), qid);
+    struct port_channel_ref ref = ref_of(ss, 0);
+    if (q != NULL && remote_carries(s, q))
+        return port_publish(s, q, m, &ref, number);
+    shard_message_drop(s, m);
+    return q != NULL ? PORT_REFUSED : PORT_TAKEN;
+}
+
 static enum port_published publish(void *arg, uint64_t qid, struct message **m, uint64_t number,
                                    const struct port_origin *origin)
 {
@@ -130,11 +144,9 @@ static enum port_published publish(void *arg, uint64_t qid, struct message **m, 
 
     struct remote_session *ss = arg;
     const struct meta_queue *q = find_queue(ss, qid);
-    if (UNLIKELY(q == NULL)) { /* it is gone, and has no need of it */
-        shard_message_drop(shard_of(ss), m);
-        return PORT_TAKEN;
-    }
     struct port_channel_ref ref = ref_of(ss, 0);
+    if (UNLIKELY(q == NULL))
+        return publish_past(ss, qid, m, number);
     return port_publish(shard_of(ss), q, m, &ref, number);
 }
 

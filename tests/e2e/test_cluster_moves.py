@@ -48,3 +48,17 @@ class Moves(Failover):
             self.consume_all(consuming, set(numbered(0, sent)), seen)
         self.await_confirms(publisher, sent)
         self.assertEqual(self.at(self.c).get_all("m"), [])
+
+    def test_it_may_stay_there_without_mirrors(self):
+        """Then it lives where its policy left it, and not where it was declared."""
+        self.declared("m")
+        self.move("m", self.b)
+        self.ctl(self.b, "clear_policy", "ha")
+        wait_until(lambda: self.in_sync(self.b, "m") == 0, "no mirrors", LONG)
+        self.assertEqual(self.master("m"), self.b.node)
+        for n in self.cluster.nodes:
+            ch = self.confirming(n)
+            self.publish(ch, "m", [n.name.encode()])
+            self.await_confirms(ch, 1)
+        self.assertEqual(self.at(self.c).get_all("m"),
+                         [n.name.encode() for n in self.cluster.nodes])

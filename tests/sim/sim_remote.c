@@ -36,11 +36,12 @@ uint32_t remote_where(struct shard *s, uint16_t node)
     NEVER;
 }
 
-void remote_publish(struct shard *s, const struct meta_queue *to, struct message **m,
+void remote_publish(struct shard *s, uint16_t node, uint64_t qid, struct message **m,
                     const struct port_channel_ref *from, uint64_t number)
 {
     (void)s;
-    (void)to;
+    (void)node;
+    (void)qid;
     (void)m;
     (void)from;
     (void)number;
