@@ -44,9 +44,13 @@ static enum lane_found place_of(const struct shard *s, uint64_t qid, struct lane
     return LANE_HERE_IS;
 }
 
+/* One whose mirrors were taken away, too, as long as something that was published before is not
+ * answered: what comes now goes behind it. */
 bool remote_carries(const struct shard *s, const struct meta_queue *q)
 {
-    return meta_queue_is_mirrored(broker_meta(s->broker), q);
+    const struct remote_lane *l = s->remotes != NULL ? s->remotes->carry->lane : NULL;
+    return meta_queue_is_mirrored(broker_meta(s->broker), q) ||
+           (UNLIKELY(l != NULL) && remote_lane_has(l, q->qid));
 }
 
 /* ---- the lane's way to queues -----------------------------------------------------------------

@@ -21,7 +21,8 @@ struct remote_lane;
 struct remote_carry *remote_carry_new(struct shard *s);
 void remote_carry_free(struct remote_carry **c);
 
-/* Does it concern this queue: has it mirrors? */
+/* Does it concern this queue: has it mirrors, or had it some when something was published that is
+ * not answered? */
 bool remote_carries(const struct shard *s, const struct meta_queue *q);
 
 /* As port_publish, for those; channel_on_published tells. And once the message is with all its

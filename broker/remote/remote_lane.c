@@ -125,6 +125,11 @@ static void change_side(struct remote_lane *l, struct lane_queue *q, enum lane_s
     }
 }
 
+bool remote_lane_has(const struct remote_lane *l, uint64_t qid)
+{
+    return idmap_get(&l->queues, qid) != NULL;
+}
+
 static void drop_queue(struct remote_lane *l, struct lane_queue *q)
 {
     CHECK(q->count == 0);

@@ -127,6 +127,9 @@ void remote_lane_publish_as(struct remote_lane *l, uint64_t qid, struct message 
                             const struct port_channel_ref *from, uint64_t number,
                             const struct lane_number *as, uint64_t now_ms);
 
+/* Is anything of this queue not answered yet? */
+MUST_CHECK bool remote_lane_has(const struct remote_lane *l, uint64_t qid);
+
 /* A message is being published, and remote_lane_published not called yet. */
 static inline bool remote_lane_is_publishing(const struct remote_lane *l)
 {

@@ -361,5 +361,5 @@ class Policies(Failover):
         got = [m.split() for m in self.at(self.c).get_all("m")]
         for name in chs:
             seen = [int(number) for who, number in got if who == name.encode()]
-            self.assertEqual(len(seen), len(set(seen)), "twice at %s" % name)
+            self.assertEqual(seen, sorted(set(seen)), "twice, or not in order, at %s" % name)
             self.assertLessEqual(set(self.sent[name]) - refused[name], set(seen))

@@ -166,12 +166,15 @@ static void is(struct lane_world *w, const char *sent_so, const char *told_so)
 Test(remote_lane, what_is_confirmed_is_kept_no_longer)
 {
     struct lane_world *w = open_world();
+    cr_expect(not(remote_lane_has(w->lane, QID)));
     publish(w, 1);
+    cr_expect(remote_lane_has(w->lane, QID));
     publish(w, 2);
     is(w, "1@2/10 2@2/10", "");
     cr_expect(eq(u64, w->payer, me.connection));
     remote_lane_on_answers(w->lane, w->tickets[0], 2, 1, true);
     is(w, "", "y1 y2");
+    cr_expect(not(remote_lane_has(w->lane, QID)), "what comes now need not wait behind it");
     cr_expect(eq(u64, w->dropped, 2));
     cr_expect(eq(u64, w->lane->shares[LANE_FLOWS].count, 0));
     close_world(w);
