@@ -122,11 +122,14 @@ static void add(struct mirrored_leads *l, struct hosted *h, struct message *m,
 }
 
 /* It is there, under this number: whoever sent it again hears when it is safe. A queue that refuses
- * when it is full may have refused it: then nobody knows. */
+ * when it is full may have refused it, and taken a later one: then nobody knows. The last that it
+ * knows of it has taken. */
 static enum port_published again(struct mirrored_leads *l, struct hosted *h, struct message **m,
                                  const struct lead_publish *p)
 {
-    bool may_be_refused = h->settings.overflow != QUEUE_DROP_HEAD;
+    bool may_be_refused =
+        h->settings.overflow != QUEUE_DROP_HEAD &&
+        producers_last(&h->mirrored->lead->history.now, p->origin->pid) != p->origin->seq;
     const struct lead_waiter w = { .number = p->number,
                                    .token = token_of(p),
                                    .is_durable = ledger_wants(h, *m) };

@@ -93,6 +93,23 @@ Test(mirrored_lead, what_is_known_is_not_taken_again)
     house_fini(&h);
 }
 
+/* It may have refused an earlier one, but not the last that it knows. */
+Test(mirrored_lead, what_a_queue_that_refuses_took_last_is_known_to_be_there)
+{
+    struct house h;
+    struct hosted *q = open_led(&h);
+    uint64_t epoch = q->mirrored->lead->epoch;
+    be_alone(&h);
+    q->settings.overflow = QUEUE_REJECT_PUBLISH;
+    for (uint64_t seq = 1; seq <= 3; seq++)
+        cr_assert(eq(int, publish(&h, seq, epoch), PORT_AWAITED));
+    cr_expect(eq(int, publish(&h, 3, epoch), PORT_AWAITED));
+    cr_expect(eq(int, publish(&h, 2, epoch), PORT_REFUSED), "nobody knows");
+    check_order(q, 3);
+    HOUSE_UNTIL(&h, mirror_master_waiting(h.s->mirrored->m) == 0);
+    house_fini(&h);
+}
+
 Test(mirrored_lead, what_was_for_an_earlier_master_is_not_taken)
 {
     struct house h;
