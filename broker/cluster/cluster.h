@@ -51,6 +51,7 @@ struct cluster_peer {
     bool is_leader;
     bool is_voter;     /* of the consensus, by the last configuration known here */
     bool is_linked;    /* a control link stands, both ways */
+    bool is_gone;      /* its link broke, and its port refuses: there is no such process */
     uint64_t applied;  /* metadata index it was last heard to have applied; 0: never heard of */
     uint64_t heard_ms; /* clock_mono_ms of its last word */
     char address[CLUSTER_NAME_BYTES]; /* host:port of its cluster port */

@@ -505,6 +505,7 @@ static void on_trouble(struct link *link, enum link_trouble what, enum link_refu
     (void)link;
     if (what == LINK_TROUBLE_NOBODY && !n->is_gone && n->in.link == NULL) {
         n->is_gone = true;
+        cluster_status_changed(c);
         struct raft_event ev = { .kind = RAFT_EV_PEER_GONE, .node = n->id };
         cluster_raft_step(c, &ev);
         cluster_members_look(c);

@@ -22,6 +22,7 @@ static void fill_peer(const struct cluster *c, const struct meta_node *m, struct
     p->is_leader = m->node == c->leader;
     p->is_voter = c->raft.core != NULL && raft_config_is_voter(raft_config(c->raft.core), m->node);
     p->is_linked = cluster_links_is_linked(c, m->node);
+    p->is_gone = n != NULL && n->is_gone;
     p->applied = p->is_self ? c->apply.applied : n != NULL ? n->applied : 0;
     p->links = cluster_links_figure(c, m->node);
     p->heard_ms = n != NULL ? n->heard_ms : 0;

@@ -214,6 +214,37 @@ void ctl_serve_move_master(struct ctl *c, struct http_request *r, json_t *args)
     send(c, r, q, n->node, &cmd);
 }
 
+/* A node that is only cut off goes on serving what it has alone: nobody else's leave is needed for
+ * that. So it is to be known that its process is gone, or that it has stopped, or that it will hear
+ * of this. */
+static bool may_serve_on(const struct ctl *c, uint16_t node)
+{
+    const struct meta_node *n = meta_node_get(broker_meta(c->broker), node);
+    const struct cluster_status *s = cluster_status(broker_cluster(c->broker));
+    if (n == NULL || n->state != META_NODE_IS_DOWN)
+        return false;
+    for (size_t i = 0; i < s->count; i++)
+        if (s->peers[i].id == node)
+            return !s->peers[i].is_gone;
+    return true;
+}
+
+static void refuse_second(const struct ctl *c, struct http_request *r, const struct meta_queue *q,
+                          uint16_t master)
+{
+    char room[META_TEXT_MAX * 2];
+    struct text t = text_over(room, sizeof room);
+    text_str(&t, "queue '");
+    text_utf8(&t, meta_queue_name(q));
+    text_put(
+        &t,
+        "' may still be served by %.*s, which is down, but not known to be dead: if it is only "
+        "cut off, what its clients are confirmed from now on would be lost; stop it, and say "
+        "--master-is-dead",
+        SLICE_ARG(mgmt_node_name(c->mgmt, master)));
+    ctl_refuse(r, "refused", room);
+}
+
 void ctl_serve_force_promote(struct ctl *c, struct http_request *r, json_t *args)
 {
     const struct meta_queue *q;
@@ -222,6 +253,11 @@ void ctl_serve_force_promote(struct ctl *c, struct http_request *r, json_t *args
     if (!both_of(c, r, args, &q, &n))
         return;
     meta_placement_of(broker_meta(c->broker), q, &p);
+    if (p.master != n->node && p.state == META_PLACED_DOWN && may_serve_on(c, p.master) &&
+        !json_is_true(json_object_get(args, "master_is_dead"))) {
+        refuse_second(c, r, q, p.master);
+        return;
+    }
     struct meta_cmd cmd = { .op = META_FORCE_PROMOTE, .qid = q->qid };
     cmd.force_promote.node = n->node;
     cmd.force_promote.epoch = p.epoch;

@@ -202,7 +202,10 @@ static int force_promote(struct warrenctl *w)
 {
     warrenctl_banner(w, "Giving queue '%s' in vhost '%s' to %s, whatever is lost by it ...",
                      w->args[0], w->vhost, w->args[1]);
-    return warrenctl_do(w, "force_promote", queue_and_node(w));
+    json_t *args = queue_and_node(w);
+    json_object_set_new(args, "master_is_dead",
+                        json_boolean(warrenctl_option(w, "master-is-dead") != NULL));
+    return warrenctl_do(w, "force_promote", args);
 }
 
 static const struct warrenctl_command rows[] = {
@@ -237,8 +240,12 @@ static const struct warrenctl_command rows[] = {
       .group = WARRENCTL_REPLICATION,
       .least = 2,
       .most = 2,
-      .usage = "[--vhost <vhost>] <queue> <node>",
+      .usage = "[--vhost <vhost>] [--master-is-dead] <queue> <node>",
       .help = "Makes a node the master of a queue, whatever is lost by it",
+      .details = "--master-is-dead  The present master cannot be asked, and does not run any more. "
+                 "Without it that has to be known to the cluster: a master that is only cut off "
+                 "would serve its clients on, and what these are confirmed would be lost.",
+      .options = { "master-is-dead" },
       .run = force_promote },
     { .name = "forget_cluster_node",
       .group = WARRENCTL_CLUSTER,

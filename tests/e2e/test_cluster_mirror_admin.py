@@ -4,6 +4,7 @@ it has them."""
 import json
 import os
 import re
+import signal
 import urllib.parse
 
 from harness.api import Api
@@ -209,6 +210,12 @@ class Moved(Admin):
 class Promoted(Admin):
     CONF = {"cluster": {"start-grace": "2s"}}
 
+    def promoted(self, asked, queue, node):
+        out = asked.ctl("-n", asked.node, "-q", "force_promote", queue, node.node, seconds=LONG)
+        if out.returncode != 0:
+            self.assertIn("not known to be dead", out.stdout + out.stderr)
+        return out.returncode == 0
+
     def test_nobody_takes_over_who_lacks_something_until_an_operator_says_so(self):
         self.ctl(self.first, "set_policy", "--priority", "1", "manual", "^m",
                  '{"ha-mode":"all","ha-sync-mode":"manual"}')
@@ -218,7 +225,7 @@ class Promoted(Admin):
             n.stop()
         self.publish(self.first, "m", 1)
         self.cluster.start([self.second, self.third]).wait_voters()
-        self.first.kill()
+        self.first.kill(signal.SIGSTOP)
         wait_until(lambda: "waits" in self.ctl(self.second, "why_queue", "m"), "it is missed", LONG)
         why = self.ctl(self.second, "why_queue", "m")
         self.assertIn("waits for %s, the only node that was in sync" % self.first.node, why)
@@ -227,7 +234,10 @@ class Promoted(Admin):
         ch.send("queue.declare", queue="m", passive=True)
         ch.expect_close(404)
         self.assertEqual(self.columns(self.second, "m", "state"), ["down"])
-        self.ctl(self.second, "force_promote", "m", self.third.node)
+        self.assertIn("may still be served by " + self.first.node, self.ctl(
+            self.second, "force_promote", "m", self.third.node, status=EX_UNAVAILABLE))
+        self.first.kill()  # and that is known when its port refuses
+        wait_until(lambda: self.promoted(self.second, "m", self.third), "it is known to be dead", LONG)
         self.wait_master(self.second, "m", self.third)
         wait_until(lambda: self.depth(self.second, "m") == 2, "what the third had is served", LONG)
 

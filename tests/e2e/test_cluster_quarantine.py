@@ -37,7 +37,7 @@ class Quarantine(MirrorCase):
         def is_served():
             why = self.ctl(node, "why_queue", queue)
             if "force_promote" in why:
-                self.ctl(node, "force_promote", queue, node.node)
+                self.ctl(node, "force_promote", "--master-is-dead", queue, node.node)
             return "is served by" in why and "is served by " + old.node not in why
         wait_until(is_served, "another node to serve it", LONG)
 
