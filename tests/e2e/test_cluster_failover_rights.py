@@ -12,7 +12,7 @@ class Rights(Failover):
         ch.send("queue.declare", queue=queue, passive=True)
         event = ch.next(LONG)
         ch.conn.close()
-        return event.name == "queue.declare-ok"
+        return event.name == "queue.declare_ok"
 
     def consuming(self, node, queue, tag, prefetch=0):
         ch = self.at(node)
