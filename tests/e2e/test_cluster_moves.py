@@ -1,7 +1,7 @@
 """Clients of a mirrored queue whose master is moved, with all nodes up: nobody notices."""
 
 from harness.waits import LONG, wait_until
-from test_cluster_failover import Failover, numbered
+from test_cluster_failover import HERE, Failover, numbered
 
 TARGETS = ("broker",)
 
@@ -17,6 +17,18 @@ class Moves(Failover):
     def move(self, queue, node):
         self.ctl(self.b, "move_master", queue, node.node)
         wait_until(lambda: self.master(queue) == node.node, "another master", LONG)
+
+    def running(self, node):
+        return self.ctl(node, "cluster_status", "--formatter", "erlang") \
+            .split("running_nodes")[1].split("]")[0]
+
+    def depth(self, node, queue):
+        """None: it is not to be had."""
+        ch = self.at(node)
+        ch.send("queue.declare", queue=queue, passive=True)
+        event = ch.next(LONG)
+        ch.conn.close()
+        return event.args["message_count"] if event.name == "queue.declare_ok" else None
 
     def test_publishers_follow_it(self):
         self.declared("m")
@@ -52,7 +64,10 @@ class Moves(Failover):
     def test_it_may_stay_there_without_mirrors(self):
         """Then it lives where its policy left it, and not where it was declared."""
         self.declared("m")
+        self.at(self.a).declare("m-brief", arguments=HERE)
+        wait_until(lambda: self.in_sync(self.b, "m-brief") == 2, "mirrors", LONG)
         self.move("m", self.b)
+        self.move("m-brief", self.b)
         self.ctl(self.b, "clear_policy", "ha")
         wait_until(lambda: self.in_sync(self.b, "m") == 0, "no mirrors", LONG)
         self.assertEqual(self.master("m"), self.b.node)
@@ -60,5 +75,16 @@ class Moves(Failover):
             ch = self.confirming(n)
             self.publish(ch, "m", [n.name.encode()])
             self.await_confirms(ch, 1)
-        self.assertEqual(self.at(self.c).get_all("m"),
+        self.a.kill()
+        wait_until(lambda: self.a.name not in self.running(self.c), "it is missed", LONG)
+        self.assertEqual(self.depth(self.c, "m"), 3)
+        self.assertEqual(self.depth(self.c, "m-brief"), 0)
+        self.cluster.start([self.a]).wait_voters()
+        self.b.kill()
+        wait_until(lambda: self.depth(self.c, "m") is None, "it is down", LONG)
+        wait_until(lambda: self.depth(self.c, "m-brief") is None, "it is gone", LONG)
+        self.cluster.start([self.b]).wait_voters()
+        wait_until(lambda: self.depth(self.c, "m") == 3, "it is back", LONG)
+        self.at(self.a).declare("m-brief", durable=True)
+        self.assertEqual(self.at(self.a).get_all("m"),
                          [n.name.encode() for n in self.cluster.nodes])
