@@ -144,6 +144,17 @@ def policy_changed(f):
     return 3
 
 
+@row(least=2)
+def moved_and_left_alone(f):
+    """Masters are moved, their mirrors taken away then, and given back."""
+    count = masters_moved(f)
+    f.set_policy('{"ha-mode":"exactly","ha-params":1}')
+    f.last(0, 0.5)
+    f.set_policies()
+    f.last(0, 0.5)
+    return count + 2
+
+
 # -- nets ------------------------------------------------------------------------------------------
 
 @row()
