@@ -49,10 +49,11 @@ class Admin(Case):
         ch.call("confirm.select")
         for i in range(count):
             ch.publish(key=queue, body=b"%d" % i, props=PERSISTENT)
-        done = 0
-        while done < count:
+        waiting = set(range(1, count + 1))
+        while waiting:  # in whatever order
             ack = ch.expect("basic.ack", LONG)
-            done = ack.delivery_tag if ack.multiple else done + 1
+            tag = ack.delivery_tag
+            waiting -= {t for t in waiting if t <= tag} if ack.multiple else {tag}
 
     def columns(self, asked, queue, *columns):
         rows = self.ctl(asked, "--no-table-headers", "list_queues", "name", *columns).splitlines()
