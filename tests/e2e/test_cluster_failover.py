@@ -133,6 +133,34 @@ class Publishers(Failover):
         self.await_confirms(ch, len(sizes))
         self.assertEqual([len(m) for m in self.at(self.c).get_all("m")], sizes)
 
+    def test_a_full_queue_refuses_before_and_after(self):
+        """Each is answered once. What is confirmed is there; no more is than fits."""
+        args = {**HERE, "x-max-length": 50, "x-overflow": "reject-publish"}
+        self.at(self.a).declare("m", durable=True, arguments=args)
+        wait_until(lambda: self.in_sync(self.b, "m") == 2, "mirrors of m", LONG)
+        ch = self.confirming(self.b)
+        self.publish(ch, "m", numbered(0, 40))
+        self.await_confirms(ch, 40)
+        self.publish(ch, "m", numbered(40, 100))
+        self.a.kill()
+        self.publish(ch, "m", numbered(100, 120))
+        waiting, confirmed = set(range(41, 121)), set()
+        while waiting:
+            event = ch.next(LONG)
+            self.assertIn(event.name, ("basic.ack", "basic.nack"))
+            tag = event.delivery_tag
+            tags = {n for n in waiting if n <= tag} if event.multiple else {tag}
+            self.assertTrue(tags <= waiting, "answered twice: %s of %s" % (tags, waiting))
+            waiting -= tags
+            confirmed |= tags if event.name == "basic.ack" else set()
+        got = self.at(self.c).get_all("m")
+        self.assertEqual(len(got), 50)
+        self.assertEqual(got[:40], numbered(0, 40))
+        self.assertLessEqual({b"%d" % (n - 1) for n in confirmed}, set(got))
+        self.assertEqual(got, sorted(set(got), key=int))
+        self.publish(ch, "m", [b"last"])
+        self.await_confirms(ch, 121, 120)
+
     def test_a_transaction_is_committed_by_the_next_master(self):
         self.declared("m")
         ch = self.at(self.b)
