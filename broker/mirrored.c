@@ -93,9 +93,10 @@ static void on_turn_end(void *arg)
 {
     struct mirrored_work *w = arg;
     w->budget = ENTRIES_A_TURN;
-    if (w->lsn == 0 || w->shard->store == NULL)
+    if (w->shard->store == NULL)
         return;
-    promises_follow(w->shard->promises, w->lsn);
+    if (w->lsn != 0)
+        promises_follow(w->shard->promises, w->lsn);
     journal_kick(store_journal(w->shard->store));
 }
 
@@ -103,6 +104,14 @@ void mirrored_appended(struct shard *s, uint64_t lsn)
 {
     struct mirrored_work *w = s->mirrored->work;
     w->lsn = lsn > w->lsn ? lsn : w->lsn;
+    loop_at_turn_end(s->loop, &s->mirrored->work->turn_end);
+}
+
+void mirrored_hurry(struct shard *s)
+{
+    if (s->store == NULL)
+        return;
+    journal_want(store_journal(s->store));
     loop_at_turn_end(s->loop, &s->mirrored->work->turn_end);
 }
 

@@ -164,6 +164,9 @@ size_t *mirrored_budget(struct shard *s);
  * the turn's end, and mirrored_durable told. */
 void mirrored_appended(struct shard *s, uint64_t lsn);
 
+/* Somebody waits for what was appended so far. */
+void mirrored_hurry(struct shard *s);
+
 void mirrored_starts(const struct hosted *h, struct mirror_starts *out);
 void mirrored_raise(struct hosted *h, const struct mirror_starts *least);
 

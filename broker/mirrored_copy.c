@@ -50,6 +50,11 @@ static uint64_t write_history(void *arg, struct mirror_copy *c, const struct mir
     return lsn;
 }
 
+static void hurry(void *arg)
+{
+    mirrored_hurry(arg);
+}
+
 /* ---- what comes -------------------------------------------------------------------------------
  */
 
@@ -332,6 +337,7 @@ const struct mirror_replica_ops mirrored_copy_ops = {
     .starts = tell_starts,
     .cut = cut_off,
     .history = write_history,
+    .hurry = hurry,
     .data = take_data,
     .held = list_held,
 };

@@ -13,9 +13,10 @@ static struct store *store_of(const struct hosted *h)
     return h->book.durable ? h->shard->store : NULL;
 }
 
-static struct place append(struct shard *s, const struct slice *parts, size_t count, uint64_t *lsn)
+static struct place append(struct shard *s, const struct slice *parts, size_t count,
+                           enum journal_need need, uint64_t *lsn)
 {
-    struct place p = journal_append(store_journal(s->store), parts, count, JOURNAL_SOON, lsn);
+    struct place p = journal_append(store_journal(s->store), parts, count, need, lsn);
     if (!place_is_none(p))
         mirrored_appended(s, *lsn);
     return p;
@@ -76,7 +77,7 @@ static struct place append_message(const struct writing *w, const struct msg_pro
         parts[2] = slice_of(id, sizeof id);
         parts[3] = slice_of(NULL, 0);
     }
-    struct place p = append(w->shard, parts, ARRAY_COUNT(parts), lsn);
+    struct place p = append(w->shard, parts, ARRAY_COUNT(parts), JOURNAL_LAZY, lsn);
     mem_free(head);
     return p;
 }
@@ -135,10 +136,11 @@ uint64_t copies_write(struct hosted *const *queues, const struct msg_target *tar
 /* ---- what was done with them ------------------------------------------------------------------
  */
 
-static uint64_t append_state(struct hosted *h, const struct slice *parts, size_t count)
+static uint64_t append_state(struct hosted *h, const struct slice *parts, size_t count,
+                             enum journal_need need)
 {
     uint64_t lsn = 0;
-    struct place p = append(h->shard, parts, count, &lsn);
+    struct place p = append(h->shard, parts, count, need, &lsn);
     if (!place_is_none(p))
         hosted_note_state(h, p.seg);
     return lsn;
@@ -159,7 +161,7 @@ uint64_t copy_write_settle(struct hosted *h, const struct settle_record *said)
     struct slice record =
         slice_of(room, record_put_settle(room, said->flags & SETTLE_AHEAD, h->queue.qid, ranges,
                                          said->range_count, marks, said->mark_count));
-    uint64_t lsn = append_state(h, &record, 1);
+    uint64_t lsn = append_state(h, &record, 1, JOURNAL_LAZY);
     mem_free(room);
     mem_free(ranges);
     return lsn;
@@ -175,7 +177,7 @@ uint64_t copy_write_returns(struct hosted *h, struct slice items, unsigned count
         returns[i] = returns_item(items, i);
     uint8_t *room = mem_alloc(RECORD_RETURNS_ROOM(count));
     struct slice record = slice_of(room, record_put_returns(room, h->queue.qid, returns, count));
-    uint64_t lsn = append_state(h, &record, 1);
+    uint64_t lsn = append_state(h, &record, 1, JOURNAL_LAZY);
     mem_free(room);
     mem_free(returns);
     return lsn;
@@ -218,7 +220,7 @@ static uint64_t append_epoch(struct hosted *h, const struct settle_range *cuts, 
     mirror_history_put(&out, history, true);
     CHECK(!out.overflow);
     struct slice parts[] = { slice_of(room, head), wire_out_slice(&out) };
-    uint64_t lsn = append_state(h, parts, ARRAY_COUNT(parts));
+    uint64_t lsn = append_state(h, parts, ARRAY_COUNT(parts), JOURNAL_SOON);
     mem_free(room);
     return lsn;
 }

@@ -2,9 +2,10 @@
  * mirrored_journal: what the journal is told of a queue by another than its master's ledger: of
  * what a copy was told, at the positions it was told, and of what its history is.
  *
- * Everything is appended at once, and durable as soon as may be, for somebody waits for it: the
- * LSN is returned; 0: there is nothing to wait for. A queue that does not last writes nothing. On
- * the shard's thread.
+ * Everything is appended at once, and its LSN is returned; 0: there is nothing to wait for. A
+ * history is durable as soon as may be, the rest when the master says that somebody waits for it
+ * (mirrored_hurry), or when it suits the journal. A queue that does not last writes nothing. On the
+ * shard's thread.
  */
 #ifndef WARREN_MIRRORED_JOURNAL_H
 #define WARREN_MIRRORED_JOURNAL_H

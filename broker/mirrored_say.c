@@ -29,12 +29,12 @@ static struct mirror_data data_of(const uint8_t *record)
                                  .count = (uint16_t)(record[10] | record[11] << 8) };
 }
 
-static void say_record(struct mirror_stream *to, uint64_t pos, const uint8_t *record, size_t len)
+static void say_record(struct mirror_out *to, uint64_t pos, const uint8_t *record, size_t len)
 {
     const struct mirror_data d = data_of(record);
     const struct mirror_part part = { .bytes = slice_of(record + RECORD_HEAD_BYTES,
                                                         len - RECORD_HEAD_BYTES) };
-    mirror_out_data(mirror_links_out(to), pos, &d, &part, 1);
+    mirror_out_data(to, pos, &d, &part, 1);
 }
 
 /* The body is not copied where it lies in blocks. */
@@ -113,13 +113,14 @@ static void say_message(void *arg, struct mirror_stream *to, uint64_t pos, const
     say_msg(l, to, pos, &some, count);
 }
 
+/* Whoever waits for it has that said next. */
 static void say_state(void *arg, struct mirror_stream *to, uint64_t pos, struct mirror_queue *q,
                       const void *what)
 {
     const struct slice *record = what;
     (void)arg;
     (void)q;
-    say_record(to, pos, record->ptr, record->len);
+    say_record(mirror_links_out_late(to), pos, record->ptr, record->len);
 }
 
 static void say_settled(void *arg, struct mirror_stream *to, uint64_t pos, struct mirror_queue *q,
@@ -132,7 +133,7 @@ static void say_settled(void *arg, struct mirror_stream *to, uint64_t pos, struc
         ranges[i] = (struct settle_range){ runs[i].first, runs[i].last };
     CHECK(RECORD_SETTLE_ROOM(count, 0) <= sizeof l->room);
     size_t len = record_put_settle(l->room, 0, q->qid, ranges, count, NULL, 0);
-    say_record(to, pos, l->room, len);
+    say_record(mirror_links_out(to), pos, l->room, len);
     mem_free(ranges);
 }
 

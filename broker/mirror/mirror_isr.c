@@ -63,6 +63,13 @@ static uint32_t mark_for(const struct mirror_pair *p, uint64_t pos, bool is_dura
     return is_durable ? s->mark_durable : s->mark_received;
 }
 
+/* Nothing is asked for that was acknowledged already. */
+static void note_awaited(struct mirror_stream *s, uint64_t pos, bool is_durable)
+{
+    if (pos > (is_durable ? s->durable : s->received))
+        s->awaits |= is_durable ? MIRROR_AWAITED_DURABLE : MIRROR_AWAITED_RECEIVED;
+}
+
 void mirror_master_await(struct mirror_master *m, struct mirror_queue *q, uint64_t pos,
                          bool is_durable, const struct mirror_token *to, uint64_t number)
 {
@@ -72,8 +79,10 @@ void mirror_master_await(struct mirror_master *m, struct mirror_queue *q, uint64
         marks[count++] = m->mark_own;
     for (unsigned i = 0; i < q->pair_count; i++) {
         const struct mirror_pair *p = q->pairs[i];
-        if (p->is_waited)
-            marks[count++] = mark_for(p, pos, is_durable);
+        if (!p->is_waited)
+            continue;
+        marks[count++] = mark_for(p, pos, is_durable);
+        note_awaited(p->stream, pos, is_durable);
     }
     mirror_waits_add(
         &m->waits, marks, count,

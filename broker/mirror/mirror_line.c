@@ -42,6 +42,7 @@ void mirror_line_add(struct mirror_line *l, uint64_t pos, uint64_t lsn)
 
 static void drop_first(struct mirror_line *l)
 {
+    l->done = item(l, 0)->pos;
     l->head = (l->head + 1) & (l->cap - 1);
     if (--l->count != 0 || l->cap <= KEPT_CAP)
         return;
@@ -75,4 +76,9 @@ uint64_t mirror_line_durable(struct mirror_line *l, uint64_t lsn)
 uint64_t mirror_line_mark(const struct mirror_line *l)
 {
     return l->count != 0 ? item(l, 0)->pos - 1 : l->seen;
+}
+
+uint64_t mirror_line_reached(const struct mirror_line *l)
+{
+    return l->count != 0 ? l->done : l->seen;
 }

@@ -23,6 +23,7 @@ struct mirror_line {
     size_t head;
     size_t count;
     uint64_t seen; /* the last position */
+    uint64_t done; /* the last that was waited for and is durable */
 };
 
 void mirror_line_fini(struct mirror_line *l);
@@ -37,5 +38,8 @@ void mirror_line_set(struct mirror_line *l, uint64_t pos, uint64_t lsn);
 /* The journal is durable up to here. Returns up to which position all is. */
 uint64_t mirror_line_durable(struct mirror_line *l, uint64_t lsn);
 uint64_t mirror_line_mark(const struct mirror_line *l);
+
+/* The last position that came and is known to be durable: the mark may be beyond. */
+uint64_t mirror_line_reached(const struct mirror_line *l);
 
 #endif

@@ -119,6 +119,7 @@ void mirror_stream_down(struct mirror_stream *s, uint64_t now_ms)
     m->now_ms = now_ms;
     s->is_up = false;
     s->down_ms = now_ms;
+    s->awaits = 0; /* what joins anew is durable at once */
     mirror_flow_reset(&s->flow);
     begin_anew(&s->busy);
     begin_anew(&s->hollow);
@@ -231,6 +232,7 @@ bool mirror_stream_take(struct mirror_stream *s, const struct mirror_record *r, 
     case MIRROR_DATA:
     case MIRROR_DONE:
     case MIRROR_LEAVE:
+    case MIRROR_AWAITED:
         return false;
     }
     UNREACHABLE("record of a stream");
@@ -504,6 +506,17 @@ uint64_t mirror_master_waiting(const struct mirror_master *m)
     return m->waits.waiting;
 }
 
+/* Once for all that was said in this turn: the mirror need not ask its disk for each of it. */
+static void say_awaited(struct mirror_stream *s)
+{
+    struct mirror_master *m = s->master;
+    struct mirror_record r = { .op = MIRROR_AWAITED, .flags = s->awaits };
+    if (s->awaits == 0 || !s->is_up)
+        return;
+    s->awaits = 0;
+    m->ops->say(m->arg, s, &r);
+}
+
 bool mirror_master_flush(struct mirror_master *m, uint64_t now_ms)
 {
     struct mirror_stream *s;
@@ -514,8 +527,10 @@ bool mirror_master_flush(struct mirror_master *m, uint64_t now_ms)
     TAILQ_FOREACH (s, &m->streams, entry)
         if (s->is_due)
             has_more = mirror_stream_fill(s) || has_more;
-    TAILQ_FOREACH (s, &m->streams, entry)
+    TAILQ_FOREACH (s, &m->streams, entry) {
+        say_awaited(s);
         raise_marks(s);
+    }
     own_moved(m);
     mirror_master_answer_due(m);
     mirror_master_look_for_room(m);

@@ -87,6 +87,7 @@ struct mirror_stream {
     bool is_up;
     bool is_listed; /* among those that a message goes to */
     bool is_due;    /* something may be done at the turn's end */
+    uint8_t awaits; /* enum mirror_awaited_flags, of what was said so far; to be told */
     uint32_t inc;
     uint64_t begun;    /* positions of this session lie behind */
     uint64_t received; /* acknowledged */

@@ -7,6 +7,9 @@
 
 #include <sys/queue.h>
 
+#define SMALL_BYTES 64u           /* about what a record is beside its payload */
+#define TOLD_BYTES  (64u * 1024u) /* more is not received without a word */
+
 struct mirror_source {
     struct mirror_replica *replica;
     void *owner;
@@ -14,6 +17,8 @@ struct mirror_source {
     struct mirror_line line;
     uint64_t told_received;
     uint64_t told_durable;
+    uint64_t untold_bytes; /* about so many came since */
+    bool is_receipt_awaited;
     TAILQ_ENTRY(mirror_source) entry;
 };
 
@@ -274,6 +279,14 @@ static void take_need(struct mirror_source *s, const struct mirror_record *n)
         offer(s->replica, c, n->from);
 }
 
+static void take_awaited(struct mirror_source *s, const struct mirror_record *r)
+{
+    if ((r->flags & MIRROR_AWAITED_RECEIVED) != 0)
+        s->is_receipt_awaited = true;
+    if ((r->flags & MIRROR_AWAITED_DURABLE) != 0)
+        s->replica->ops->hurry(s->replica->arg);
+}
+
 /* Those that have a position, which rises. */
 static enum mirror_taken take_positioned(struct mirror_source *s, const struct mirror_record *r)
 {
@@ -290,8 +303,10 @@ static enum mirror_taken take_positioned(struct mirror_source *s, const struct m
         take_done(s, r, &lsn);
     else
         take_leave(s, r);
-    if (taken == MIRROR_TAKEN)
+    if (taken == MIRROR_TAKEN) {
         mirror_line_add(&s->line, r->pos, lsn);
+        s->untold_bytes += r->data.payload.len + SMALL_BYTES;
+    }
     return taken;
 }
 
@@ -306,6 +321,9 @@ enum mirror_taken mirror_source_take(struct mirror_source *s, const struct mirro
         return r->kind == MIRROR_VERSION ? MIRROR_TAKEN : MIRROR_TAKEN_BAD;
     case MIRROR_NEED:
         take_need(s, r);
+        return MIRROR_TAKEN;
+    case MIRROR_AWAITED:
+        take_awaited(s, r);
         return MIRROR_TAKEN;
     case MIRROR_JOIN:
     case MIRROR_DATA:
@@ -382,16 +400,27 @@ void mirror_replica_durable(struct mirror_replica *r, uint64_t lsn)
         (void)mirror_line_durable(&s->line, lsn);
 }
 
+/* That something came is told with what is durable, which is soon; before that to who waits for no
+ * more, and so that the master sees room on the stream. */
+static bool is_worth_telling(const struct mirror_source *s, uint64_t received)
+{
+    if (mirror_line_reached(&s->line) > s->told_durable || MUTATION(MIRROR_ACKED_UNWRITTEN))
+        return true;
+    return received != s->told_received && (s->is_receipt_awaited || s->untold_bytes >= TOLD_BYTES);
+}
+
 void mirror_replica_flush(struct mirror_replica *r)
 {
     struct mirror_source *s;
     TAILQ_FOREACH (s, &r->sources, entry) {
         uint64_t received = s->line.seen;
         uint64_t durable = MUTATION(MIRROR_ACKED_UNWRITTEN) ? received : mirror_line_mark(&s->line);
-        if (received == s->told_received && durable == s->told_durable)
+        if (!is_worth_telling(s, received))
             continue;
         s->told_received = received;
         s->told_durable = durable;
+        s->untold_bytes = 0;
+        s->is_receipt_awaited = false;
         r->ops->say(r->arg, s,
                     &(struct mirror_record){ .op = MIRROR_ACK, .from = received, .to = durable });
     }

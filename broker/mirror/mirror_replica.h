@@ -57,6 +57,10 @@ struct mirror_replica_ops {
      * raised to that. Returns the LSN of what was written; 0: nothing was. */
     uint64_t (*history)(void *arg, struct mirror_copy *c, const struct mirror_starts *next);
 
+    /* What was written is to be durable as soon as may be: somebody waits. Else it is when it suits
+     * the journal. */
+    void (*hurry)(void *arg);
+
     /* A record of the journal: what it says of queues of which mirror_replica_takes says so is
      * done; what was done when it was said before is not done again. *lsn, which is 0, as above;
      * or MIRROR_LSN_LATER, and mirror_replica_written tells. */

@@ -12,6 +12,7 @@
  *     DATA   a record of the journal            ACK      received, durable up to here
  *     DONE   of a queue, that was all
  *     LEAVE  of a queue, no more of it
+ *     AWAITED  somebody waits for all so far
  *
  * DATA carries a record as the journal has it (store/record.h), without length and check: its type,
  * flags and count, then its payload; a message is never MSG_LARGE.
@@ -21,7 +22,7 @@
 
 #include "mirror/mirror_history.h"
 
-#define MIRROR_VERSION 2u
+#define MIRROR_VERSION 3u
 
 /* X(bit, member, kind). The order is that of the wire. */
 #define MIRROR_FIELDS(X)                                                                           \
@@ -50,6 +51,7 @@
     X(DATA, 4, 0x0008u | MIRROR_HAS_DATA)                                                          \
     X(DONE, 5, 0x0008u | 0x0010u | MIRROR_HAS_PRODUCERS)                                           \
     X(LEAVE, 6, 0x0008u | 0x0010u)                                                                 \
+    X(AWAITED, 7, 0x0001u)                                                                         \
     X(STATE, 32, 0x0002u | 0x0004u)                                                                \
     X(OFFER, 33, 0x0008u | 0x0010u | 0x0040u | 0x0080u | MIRROR_HAS_RUNS) /* pos: as in NEED */    \
     X(REFUSED, 34, 0x0002u | 0x0010u | 0x0020u)                                                    \
@@ -64,6 +66,12 @@ enum mirror_op {
 /* JOIN: */
 enum mirror_join_flags {
     MIRROR_DURABLE = 1, /* the queue outlives its nodes */
+};
+
+/* AWAITED: what for. Without it a mirror writes, and tells, when it suits it. */
+enum mirror_awaited_flags {
+    MIRROR_AWAITED_RECEIVED = 1,
+    MIRROR_AWAITED_DURABLE = 2,
 };
 
 /* REFUSED: */

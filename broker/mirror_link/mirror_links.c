@@ -117,6 +117,11 @@ struct mirror_out *mirror_links_out(struct mirror_stream *to)
     return mirror_streams_out(to);
 }
 
+struct mirror_out *mirror_links_out_late(struct mirror_stream *to)
+{
+    return mirror_streams_out_late(to);
+}
+
 struct mirror_out *mirror_links_back(struct mirror_source *to)
 {
     return mirror_streams_back(to);

@@ -30,6 +30,7 @@ struct mirror_stream *mirror_links_stream(struct shard *s, uint16_t node, uint64
 
 /* What mirror_master_ops.say and its like write to, and mirror_replica_ops.say. */
 struct mirror_out *mirror_links_out(struct mirror_stream *to);
+struct mirror_out *mirror_links_out_late(struct mirror_stream *to); /* nobody waits for it */
 struct mirror_out *mirror_links_back(struct mirror_source *to);
 
 /* For the log. */

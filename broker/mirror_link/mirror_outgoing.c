@@ -151,6 +151,12 @@ struct mirror_out *mirror_streams_out(struct mirror_stream *to)
     return mirror_pen_take(&o->pen);
 }
 
+struct mirror_out *mirror_streams_out_late(struct mirror_stream *to)
+{
+    struct mirror_outgoing *o = mirror_stream_owner(to);
+    return mirror_pen_take_late(&o->pen);
+}
+
 static void end(struct mirror_outgoing *o)
 {
     struct mirror_streams *s = o->all;

@@ -30,17 +30,40 @@ struct mirror_out *mirror_pen_take(struct mirror_pen *p)
 {
     if (p->is_due)
         return &p->out;
+    if (p->is_held)
+        TAILQ_REMOVE(&p->all->held, p, entry);
+    p->is_held = false;
     p->is_due = true;
     TAILQ_INSERT_TAIL(&p->all->due, p, entry);
     mirror_streams_soon(p->all);
     return &p->out;
 }
 
+struct mirror_out *mirror_pen_take_late(struct mirror_pen *p)
+{
+    if (p->is_due || p->is_held)
+        return &p->out;
+    p->is_held = true;
+    TAILQ_INSERT_TAIL(&p->all->held, p, entry);
+    if (!loop_timer_is_running(&p->all->held_timer))
+        loop_timer_start(&p->all->held_timer, MIRROR_HELD_MS);
+    return &p->out;
+}
+
+static void on_held(void *arg)
+{
+    struct mirror_streams *s = arg;
+    for (struct mirror_pen *p; (p = TAILQ_FIRST(&s->held)) != NULL;)
+        (void)mirror_pen_take(p);
+}
+
 void mirror_pen_reset(struct mirror_pen *p)
 {
     if (p->is_due)
         TAILQ_REMOVE(&p->all->due, p, entry);
-    p->is_due = false;
+    if (p->is_held)
+        TAILQ_REMOVE(&p->all->held, p, entry);
+    p->is_due = p->is_held = false;
     mirror_out_reset(&p->out);
 }
 
@@ -161,10 +184,12 @@ struct mirror_streams *mirror_streams_new(const struct mirror_streams_setup *set
     idmap_init(&s->incoming);
     idmap_init(&s->past);
     TAILQ_INIT(&s->due);
+    TAILQ_INIT(&s->held);
     loop_task_init(&s->flush_task, on_flush, s);
     loop_task_init(&s->more_task, on_more, s);
     loop_task_init(&s->go_on_task, on_go_on, s);
     loop_timer_init(&s->tick, setup->loop, on_tick, s);
+    loop_timer_init(&s->held_timer, setup->loop, on_held, s);
     return s;
 }
 
@@ -174,6 +199,7 @@ void mirror_streams_close(struct mirror_streams *s)
     loop_task_cancel(s->setup.loop, &s->more_task);
     loop_task_cancel(s->setup.loop, &s->go_on_task);
     loop_timer_stop(&s->tick);
+    loop_timer_stop(&s->held_timer);
     mirror_incoming_close(s);
     mirror_outgoing_close(s);
     if (s->hall != NULL)
@@ -195,5 +221,6 @@ void mirror_streams_free(struct mirror_streams **streams)
     idmap_fini(&s->incoming);
     idmap_fini(&s->outgoing);
     loop_timer_fini(&s->tick);
+    loop_timer_fini(&s->held_timer);
     mem_free(s);
 }

@@ -30,6 +30,7 @@ struct mirror_streams;
 #define MIRROR_STREAM_WINDOW  ((uint64_t)32 * 1024 * 1024) /* of what a mirror has not taken */
 #define MIRROR_STREAM_IDLE_MS 30000u /* without a queue that is mirrored there, then it ends */
 #define MIRROR_TICK_MS        100u   /* between two looks at the time */
+#define MIRROR_HELD_MS        2u     /* as long is held what nobody waits for */
 
 /* Where a node is, and how many of its shards hold mirrors. */
 struct mirror_place {
@@ -77,6 +78,9 @@ struct mirror_stream *mirror_streams_get(struct mirror_streams *s, uint16_t node
 
 /* To be written to in the course of ops.say and the like; leaves at the turn's end. */
 struct mirror_out *mirror_streams_out(struct mirror_stream *to);
+/* The same for what nobody waits for: it leaves with what is written otherwise, or after
+ * MIRROR_HELD_MS. */
+struct mirror_out *mirror_streams_out_late(struct mirror_stream *to);
 struct mirror_out *mirror_streams_back(struct mirror_source *to);
 
 uint16_t mirror_streams_source_node(const struct mirror_source *of);

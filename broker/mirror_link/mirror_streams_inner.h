@@ -28,7 +28,8 @@ struct mirror_pen {
     struct mirror_out out;
     struct mirror_streams *all;
     struct link **link; /* of the owner; *link NULL: there is none */
-    bool is_due;
+    bool is_due;        /* leaves at the turn's end */
+    bool is_held;       /* nobody waits for what is in it */
     TAILQ_ENTRY(mirror_pen) entry;
 };
 
@@ -75,7 +76,9 @@ struct mirror_streams {
     struct idmap past;     /* struct mirror_past by node */
     uint64_t last_id;
     struct log_rate comings, goings, complaints;
-    TAILQ_HEAD(, mirror_pen) due;
+    TAILQ_HEAD(mirror_pens, mirror_pen) due;
+    struct mirror_pens held;
+    struct loop_timer held_timer;
     struct loop_task flush_task;
     struct loop_task more_task;
     struct loop_task go_on_task;
@@ -97,6 +100,7 @@ void mirror_streams_watch(struct mirror_streams *s);
 
 void mirror_pen_init(struct mirror_pen *p, struct mirror_streams *all, struct link **link);
 struct mirror_out *mirror_pen_take(struct mirror_pen *p);
+struct mirror_out *mirror_pen_take_late(struct mirror_pen *p);
 /* What was written goes nowhere. */
 void mirror_pen_reset(struct mirror_pen *p);
 

@@ -228,6 +228,21 @@ void journal_kick(struct journal *j)
         bell_ring(&j->bell);
 }
 
+/* What was written before, when nobody waited for it, is not synced yet; where that is not waited
+ * for, it is safe by then. */
+void journal_want(struct journal *j)
+{
+    lock_take(&j->lock);
+    bool has_records = j->gathering.first != NULL;
+    bool is_unsynced =
+        j->setup.sync == JOURNAL_SYNC_ALWAYS && journal_synced(j) < place_lsn(j->next);
+    j->gathering.is_wanted = j->gathering.is_wanted || has_records;
+    j->gathering.wants_sync = j->gathering.wants_sync || (!has_records && is_unsynced);
+    if (j->nap != NAP_NONE && (has_records || is_unsynced))
+        atomic_store_explicit(&j->wake, true, memory_order_relaxed);
+    lock_give(&j->lock);
+}
+
 void journal_want_sync(struct journal *j)
 {
     lock_take(&j->lock);

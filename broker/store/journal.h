@@ -90,6 +90,9 @@ size_t journal_record_max(const struct journal *j);
  * something was appended. */
 void journal_kick(struct journal *j);
 
+/* Somebody waits for what was appended so far, with whatever need that was. To be kicked. */
+void journal_want(struct journal *j);
+
 /* Everything that ends at or below this is as safe as `sync` says. */
 uint64_t journal_durable(const struct journal *j);
 

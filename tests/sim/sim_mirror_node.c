@@ -369,6 +369,12 @@ static uint64_t op_history(void *arg, struct mirror_copy *c, const struct mirror
     return lsn;
 }
 
+/* Its disk has its own time, anyway. */
+static void op_hurry(void *arg)
+{
+    (void)arg;
+}
+
 static uint64_t take_message(struct smr_node *n, struct mirror_source *from, struct wire *in,
                              unsigned count)
 {
@@ -448,6 +454,7 @@ static const struct mirror_replica_ops replica_ops = {
     .starts = op_copy_starts,
     .cut = op_cut,
     .history = op_history,
+    .hurry = op_hurry,
     .data = op_data,
     .held = op_held,
 };

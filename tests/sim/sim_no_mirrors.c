@@ -30,6 +30,12 @@ struct mirror_out *mirror_links_out(struct mirror_stream *to)
     return NULL;
 }
 
+struct mirror_out *mirror_links_out_late(struct mirror_stream *to)
+{
+    CHECK(to == NULL);
+    return NULL;
+}
+
 struct mirror_out *mirror_links_back(struct mirror_source *to)
 {
     CHECK(to == NULL);

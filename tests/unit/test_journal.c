@@ -106,6 +106,41 @@ Test(journal, syncs_what_nobody_waits_for_with_the_next_or_after_a_while)
     cr_expect(not(journal_pump(kit.journal, 3000)), "the deadline went with it");
 }
 
+/* Before it is written, and when it was. */
+Test(journal, syncs_at_once_what_somebody_waits_for_later)
+{
+    uint64_t lsn;
+    journal_kit_open(&kit);
+    journal_kit_append(&kit, 0, 10, JOURNAL_LAZY, &lsn);
+    journal_want(kit.journal);
+    cr_expect(journal_pump(kit.journal, 1000));
+    cr_expect(eq(u64, journal_durable(kit.journal), lsn));
+    journal_kit_append(&kit, 1, 10, JOURNAL_LAZY, &lsn);
+    cr_expect(journal_pump(kit.journal, 2000));
+    cr_expect(lt(u64, journal_durable(kit.journal), lsn));
+    journal_want(kit.journal);
+    cr_expect(journal_pump(kit.journal, 2001));
+    cr_expect(eq(u64, journal_durable(kit.journal), lsn));
+    journal_want(kit.journal);
+    cr_expect(not(journal_pump(kit.journal, 2001)), "all is there");
+}
+
+/* It was safe when it was written. */
+Test(journal, syncs_nothing_more_for_who_waits_where_that_is_not_awaited)
+{
+    uint64_t lsn;
+    kit.setup.sync = JOURNAL_SYNC_INTERVAL;
+    journal_kit_open(&kit);
+    journal_kit_append(&kit, 0, 10, JOURNAL_LAZY, &lsn);
+    journal_want(kit.journal);
+    unsigned syncs = kit.disk->counts[KIT_SYNC];
+    cr_expect(journal_pump(kit.journal, 1000));
+    cr_expect(eq(u64, journal_durable(kit.journal), lsn));
+    journal_want(kit.journal);
+    cr_expect(not(journal_pump(kit.journal, 1001)));
+    cr_expect(eq(uint, kit.disk->counts[KIT_SYNC], syncs));
+}
+
 Test(journal, promises_less_where_it_is_told_to)
 {
     uint64_t lsn, before;

@@ -18,6 +18,8 @@ struct host {
     uint64_t said_pos;
     uint64_t join_pos;
     unsigned safe, lost;
+    uint8_t awaited[4];
+    unsigned awaited_count;
     unsigned proposals, lags, rooms;
     bool added;
 };
@@ -34,6 +36,10 @@ static void on_say(void *arg, struct mirror_stream *to, const struct mirror_reco
 {
     struct host *h = arg;
     (void)to;
+    if (r->op == MIRROR_AWAITED) {
+        h->awaited[h->awaited_count++ % 4] = r->flags;
+        return;
+    }
     h->said = r->op;
     h->said_pos = r->pos;
     h->join_pos = r->op == MIRROR_JOIN ? r->pos : h->join_pos;
@@ -274,6 +280,40 @@ Test(mirror_master, confirms_what_both_disks_have)
     ack(h, h->said_pos, h->said_pos);
     cr_expect(eq(u32, h->safe, 3));
     cr_expect(eq(u64, mirror_master_waiting(h->m), 0));
+    mirror_master_free(&h->m);
+}
+
+/* A mirror asks its disk when somebody waits, and not before. */
+Test(mirror_master, says_once_a_turn_that_somebody_waits)
+{
+    struct host *h = host_new(100000, true, false);
+    offer(h, HERE);
+    ack(h, h->said_pos, h->said_pos);
+    cr_expect(eq(u32, h->awaited_count, 0));
+    uint64_t pos = mirror_master_note(h->m, h->q, h, 20, 0);
+    mirror_master_written(h->m, pos, 2);
+    flush(h, 0);
+    cr_expect(eq(u32, h->awaited_count, 0), "nobody does");
+    for (unsigned i = 0; i < 3; i++)
+        mirror_master_await(h->m, h->q, pos, true, &(struct mirror_token){ 1, 1 }, i);
+    flush(h, 0);
+    cr_assert(eq(u32, h->awaited_count, 1));
+    cr_expect(eq(u8, h->awaited[0], MIRROR_AWAITED_DURABLE));
+    flush(h, 0);
+    cr_expect(eq(u32, h->awaited_count, 1), "that was said");
+    pos = mirror_master_message(h->m, &h->q, 1, h, 100, 0);
+    mirror_master_written(h->m, pos, 3);
+    mirror_master_await(h->m, h->q, pos, false, &(struct mirror_token){ 1, 1 }, 3);
+    flush(h, 0);
+    cr_assert(eq(u32, h->awaited_count, 2));
+    cr_expect(eq(u8, h->awaited[1], MIRROR_AWAITED_RECEIVED));
+    ack(h, pos, pos);
+    mirror_master_durable(h->m, 3);
+    mirror_master_await(h->m, h->q, pos, true, &(struct mirror_token){ 1, 1 }, 4);
+    flush(h, 0);
+    cr_expect(eq(u32, h->awaited_count, 2), "it was acknowledged");
+    cr_expect(eq(u32, h->safe, 5));
+    mirror_stream_down(h->stream, 0);
     mirror_master_free(&h->m);
 }
 

@@ -13,6 +13,7 @@ struct host {
     unsigned said_count;
     uint64_t lsn; /* given last */
     unsigned cuts;
+    unsigned hurries;
     bool is_away; /* what is here is not known yet */
     bool is_busy; /* nothing can be taken */
     bool is_late; /* what is taken is written later */
@@ -58,6 +59,12 @@ static uint64_t on_history(void *arg, struct mirror_copy *c, const struct mirror
     return ++h->lsn;
 }
 
+static void on_hurry(void *arg)
+{
+    struct host *h = arg;
+    h->hurries++;
+}
+
 static enum mirror_taken on_data(void *arg, struct mirror_source *from, uint64_t pos,
                                  const struct mirror_data *d, uint64_t *lsn)
 {
@@ -88,6 +95,7 @@ static const struct mirror_replica_ops ops = { .say = on_say,
                                                .starts = on_starts,
                                                .cut = on_cut,
                                                .history = on_history,
+                                               .hurry = on_hurry,
                                                .data = on_data,
                                                .held = on_held };
 
@@ -131,6 +139,12 @@ static void take(struct mirror_source *s, enum mirror_op op, uint64_t pos, uint6
 }
 
 /* The next that it said. */
+static void awaited(struct mirror_source *s, uint8_t what)
+{
+    const struct mirror_record r = { .op = MIRROR_AWAITED, .flags = what };
+    cr_expect(eq(int, mirror_source_take(s, &r), MIRROR_TAKEN));
+}
+
 static const struct mirror_record *said(struct host *h, unsigned index, enum mirror_op op)
 {
     cr_assert(lt(u32, index, h->said_count));
@@ -155,6 +169,7 @@ Test(mirror_replica, acknowledges_what_its_disk_has)
     cr_expect(eq(u64, o->pos, 10));
     cr_expect(eq(u64, o->to, 4));
     take(h->s, MIRROR_DATA, 12, 0);
+    awaited(h->s, MIRROR_AWAITED_RECEIVED);
     mirror_replica_flush(h->r);
     const struct mirror_record *a = said(h, 1, MIRROR_ACK);
     cr_expect(eq(u64, a->from, 12));
@@ -172,12 +187,43 @@ Test(mirror_replica, acknowledges_what_its_disk_has)
     mirror_replica_free(&h->r);
 }
 
+/* Its positions have gaps: what was said to others lies in between. */
+Test(mirror_replica, acknowledges_when_something_is_durable_or_somebody_waits)
+{
+    struct host *h = host_new(4);
+    take(h->s, MIRROR_JOIN, 10, 4);
+    mirror_replica_durable(h->r, 1);
+    mirror_replica_flush(h->r);
+    cr_expect(eq(u64, said(h, 1, MIRROR_ACK)->to, 10));
+    take(h->s, MIRROR_DATA, 14, 0);
+    mirror_replica_flush(h->r);
+    cr_expect(eq(u32, h->said_count, 2), "nothing of it is durable, and nobody has asked");
+    awaited(h->s, MIRROR_AWAITED_DURABLE);
+    mirror_replica_flush(h->r);
+    cr_expect(eq(u32, h->hurries, 1));
+    cr_expect(eq(u32, h->said_count, 2), "whoever waits for the disk need not hear before");
+    awaited(h->s, MIRROR_AWAITED_RECEIVED);
+    mirror_replica_flush(h->r);
+    cr_expect(eq(u64, said(h, 2, MIRROR_ACK)->from, 14));
+    cr_expect(eq(u32, h->hurries, 1));
+    mirror_replica_durable(h->r, 2);
+    mirror_replica_flush(h->r);
+    cr_expect(eq(u64, said(h, 3, MIRROR_ACK)->to, 14));
+    for (uint64_t pos = 15; h->said_count == 4 && pos < 4096; pos++) {
+        take(h->s, MIRROR_DATA, pos, 0);
+        mirror_replica_flush(h->r);
+    }
+    cr_expect(eq(u64, said(h, 4, MIRROR_ACK)->to, 14), "so that there is room on the stream");
+    mirror_replica_free(&h->r);
+}
+
 Test(mirror_replica, says_that_it_takes_no_more_before_it_acknowledges)
 {
     struct host *h = host_new(4);
     take(h->s, MIRROR_JOIN, 10, 4);
     mirror_replica_fence(h->r, h->c, 8);
     take(h->s, MIRROR_DATA, 11, 0);
+    awaited(h->s, MIRROR_AWAITED_RECEIVED);
     mirror_replica_flush(h->r);
     const struct mirror_record *r = said(h, 1, MIRROR_REFUSED);
     cr_expect(eq(int, r->kind, MIRROR_REFUSED_FENCED));
@@ -307,10 +353,12 @@ Test(mirror_replica, what_cannot_be_taken_yet_is_said_again)
     (void)said(h, 0, MIRROR_OFFER);
     h->is_busy = true;
     cr_expect(eq(int, try(h->s, MIRROR_DATA, 11, 0), MIRROR_TAKEN_LATER));
+    awaited(h->s, MIRROR_AWAITED_RECEIVED);
     mirror_replica_flush(h->r);
     cr_expect(eq(u64, said(h, 1, MIRROR_ACK)->from, 10));
     h->is_busy = false;
     take(h->s, MIRROR_DATA, 11, 0);
+    awaited(h->s, MIRROR_AWAITED_RECEIVED);
     mirror_replica_flush(h->r);
     cr_expect(eq(u64, said(h, 2, MIRROR_ACK)->from, 11));
     mirror_replica_free(&h->r);
@@ -326,6 +374,7 @@ Test(mirror_replica, what_is_written_late_is_acknowledged_late)
     h->is_late = false;
     take(h->s, MIRROR_DATA, 13, 0);
     mirror_replica_durable(h->r, 100);
+    awaited(h->s, MIRROR_AWAITED_RECEIVED);
     mirror_replica_flush(h->r);
     cr_expect(eq(u64, said(h, 1, MIRROR_ACK)->to, 10));
     mirror_replica_written(h->r, mirror_source_number(h->s), 12, 0);

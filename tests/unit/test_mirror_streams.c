@@ -202,6 +202,11 @@ static uint64_t on_history(void *arg, struct mirror_copy *c, const struct mirror
     return written();
 }
 
+static void on_hurry(void *arg)
+{
+    (void)arg;
+}
+
 static enum mirror_taken on_data(void *arg, struct mirror_source *from, uint64_t pos,
                                  const struct mirror_data *d, uint64_t *lsn)
 {
@@ -237,6 +242,7 @@ static const struct mirror_replica_ops replica_ops = { .say = on_say_back,
                                                        .starts = on_copy_starts,
                                                        .cut = on_cut,
                                                        .history = on_history,
+                                                       .hurry = on_hurry,
                                                        .data = on_data,
                                                        .held = on_held };
 
