@@ -193,7 +193,7 @@ static enum step send_one(struct mirror_pair *p, uint64_t position)
 {
     struct mirror_stream *s = p->stream;
     struct mirror_master *m = s->master;
-    if (!mirror_flow_has_old_room(&s->flow))
+    if (!mirror_flow_has_old_room(&s->flow) || !mirror_pace_has_room(&s->pace))
         return STEP_FULL;
     uint64_t bytes = 0;
     uint64_t pos = ++m->pos;
@@ -203,6 +203,7 @@ static enum step send_one(struct mirror_pair *p, uint64_t position)
         return STEP_LATER;
     case MIRROR_OLD_SAID:
         mirror_flow_sent(&s->flow, pos, bytes, true, m->now_ms);
+        mirror_pace_said(&s->pace, pos, bytes);
         p->said_old++;
         break;
     case MIRROR_OLD_GONE:

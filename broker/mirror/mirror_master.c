@@ -44,6 +44,7 @@ struct mirror_stream *mirror_stream_new(struct mirror_master *m, uint16_t node, 
     m->now_ms = now_ms; /* it may not have been said for long */
     s->down_ms = now_ms;
     mirror_flow_init(&s->flow, m->setup.window_bytes);
+    mirror_pace_init(&s->pace, m->setup.window_bytes / 2);
     TAILQ_INIT(&s->urgent);
     TAILQ_INIT(&s->line);
     TAILQ_INIT(&s->busy);
@@ -121,6 +122,7 @@ void mirror_stream_down(struct mirror_stream *s, uint64_t now_ms)
     s->down_ms = now_ms;
     s->awaits = 0; /* what joins anew is durable at once */
     mirror_flow_reset(&s->flow);
+    mirror_pace_reset(&s->pace);
     begin_anew(&s->busy);
     begin_anew(&s->hollow);
     begin_anew(&s->told);
@@ -168,6 +170,7 @@ static bool take_ack(struct mirror_stream *s, const struct mirror_record *r)
     s->received = r->from;
     s->durable = r->to;
     mirror_flow_acked(&s->flow, s->received, s->durable, s->master->now_ms);
+    mirror_pace_received(&s->pace, s->received, s->master->now_us);
     while ((p = TAILQ_FIRST(&s->told)) != NULL && p->done_pos <= s->durable) {
         mirror_pair_move(p, MIRROR_PAIR_WHOLE);
         mirror_pair_consider(p);
@@ -510,11 +513,18 @@ uint64_t mirror_master_waiting(const struct mirror_master *m)
 static void say_awaited(struct mirror_stream *s)
 {
     struct mirror_master *m = s->master;
-    struct mirror_record r = { .op = MIRROR_AWAITED, .flags = s->awaits };
+    if (mirror_pace_leaves(&s->pace, m->now_us))
+        s->awaits |= MIRROR_AWAITED_RECEIVED;
     if (s->awaits == 0 || !s->is_up)
         return;
+    struct mirror_record r = { .op = MIRROR_AWAITED, .flags = s->awaits };
     s->awaits = 0;
     m->ops->say(m->arg, s, &r);
+}
+
+void mirror_master_clock(struct mirror_master *m, uint64_t now_us)
+{
+    m->now_us = now_us;
 }
 
 bool mirror_master_flush(struct mirror_master *m, uint64_t now_ms)

@@ -237,6 +237,10 @@ MUST_CHECK bool mirror_master_is_behind(struct mirror_master *m);
 /* The turn's end. True: there is more to do, in another turn. */
 MUST_CHECK bool mirror_master_flush(struct mirror_master *m, uint64_t now_ms);
 
+/* For the pace of what is old: a moment in microseconds, before a record is taken and before the
+ * turn's end. */
+void mirror_master_clock(struct mirror_master *m, uint64_t now_us);
+
 /* Now and then (each 100 ms or so). */
 void mirror_master_tick(struct mirror_master *m, uint64_t now_ms);
 

@@ -10,6 +10,7 @@
 #include "mirror/mirror_flow.h"
 #include "mirror/mirror_line.h"
 #include "mirror/mirror_master.h"
+#include "mirror/mirror_pace.h"
 
 #include <sys/queue.h>
 
@@ -105,6 +106,7 @@ struct mirror_stream {
     unsigned *picked;
     uint32_t mark_received, mark_durable, mark_rejoined;
     struct mirror_flow flow;
+    struct mirror_pace pace;
     struct mirror_pairs urgent; /* WAITING, and waited for */
     struct mirror_pairs line;   /* the others that are WAITING */
     struct mirror_pairs busy;   /* CALLED, SYNCING */
@@ -121,6 +123,7 @@ struct mirror_master {
     struct mirror_setup setup;
     uint64_t pos;    /* the last */
     uint64_t now_ms; /* as was said last */
+    uint64_t now_us; /* the same; 0: nobody says so */
     uint64_t roles;
     bool is_refit_due; /* what confirms wait for has changed */
     bool is_behind;    /* as was told: ops.room is to follow */

@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/clock.h"
 #include "mirror_link/mirror_streams_inner.h"
 
 #define LOOK_MS 1000u /* between two looks at where a node is that is not reached */
@@ -55,6 +56,7 @@ static void on_frame(struct link *l, const struct link_frame *f, void *arg)
     enum mirror_next next = f->type == MIRROR_FRAME_TYPE ? MIRROR_NEXT_RECORD : MIRROR_NEXT_BAD;
     (void)l;
     mirror_streams_begin(o->all);
+    mirror_master_clock(o->all->setup.master, clock_mono_us());
     while (next == MIRROR_NEXT_RECORD && !o->is_over) {
         next = mirror_in_next(&o->in, &w, &r);
         if (next != MIRROR_NEXT_RECORD)

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "io/clock.h"
 #include "mirror_link/mirror_streams_inner.h"
 
 uint64_t mirror_streams_now(const struct mirror_streams *s)
@@ -74,6 +75,7 @@ static void on_flush(void *arg)
 {
     struct mirror_streams *s = arg;
     struct mirror_pen *p;
+    mirror_master_clock(s->setup.master, clock_mono_us());
     if (mirror_master_flush(s->setup.master, mirror_streams_now(s)))
         loop_again(s->setup.loop, &s->more_task);
     mirror_replica_flush(s->setup.replica);

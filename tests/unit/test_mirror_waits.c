@@ -3,6 +3,7 @@
 #include "expect.h"
 #include "mirror/mirror_flow.h"
 #include "mirror/mirror_line.h"
+#include "mirror/mirror_pace.h"
 
 static struct mirror_confirm confirm(uint64_t pos, uint64_t qid, uint64_t number)
 {
@@ -190,4 +191,66 @@ Test(mirror_flow, lags_as_long_as_the_eldest_is_not_durable)
     mirror_flow_sent(&f, 3, 1, false, 9000);
     mirror_flow_reset(&f);
     cr_expect(eq(u64, mirror_flow_lag_ms(&f, 9999), 0));
+}
+
+/* A slice after the other, each `trip_us` on its way. */
+static void go_slices(struct mirror_pace *p, unsigned count, uint64_t trip_us, uint64_t *now_us)
+{
+    for (unsigned i = 0; i < count; i++) {
+        while (mirror_pace_has_room(p))
+            mirror_pace_said(p, p->last + 1, 1000);
+        cr_assert(mirror_pace_leaves(p, *now_us));
+        cr_expect(not(mirror_pace_has_room(p)), "it is under way");
+        cr_expect(not(mirror_pace_leaves(p, *now_us)), "once");
+        mirror_pace_received(p, p->last - 1, *now_us + 1);
+        cr_expect(not(mirror_pace_has_room(p)), "not all of it was received");
+        *now_us += trip_us;
+        mirror_pace_received(p, p->last, *now_us);
+        cr_expect(mirror_pace_has_room(p));
+    }
+}
+
+Test(mirror_pace, slices_grow_while_their_round_trip_stays_short)
+{
+    struct mirror_pace p;
+    uint64_t now_us = 1;
+    mirror_pace_init(&p, 1000000);
+    cr_expect(not(mirror_pace_leaves(&p, now_us)), "there is nothing");
+    go_slices(&p, 100, 200, &now_us);
+    cr_expect(eq(u64, p.slice, 1000000), "all that may be");
+    go_slices(&p, 5, 200 + MIRROR_PACE_SLACK_US + 1, &now_us);
+    cr_expect(lt(u64, p.slice, 600000));
+    go_slices(&p, 100, 200 + MIRROR_PACE_SLACK_US + 1, &now_us);
+    cr_expect(eq(u64, p.slice, MIRROR_PACE_LEAST), "it goes on, whatever happens");
+    mirror_pace_reset(&p);
+    cr_expect(eq(u64, p.most, 1000000));
+    cr_expect(mirror_pace_has_room(&p));
+}
+
+/* What is short is found out anew: the way may have become longer for good. */
+Test(mirror_pace, slices_grow_again_on_a_way_that_has_become_long)
+{
+    struct mirror_pace p;
+    uint64_t now_us = 1;
+    mirror_pace_init(&p, 1000000);
+    go_slices(&p, 3, 200, &now_us);
+    go_slices(&p, 200, 100000, &now_us);
+    cr_expect(eq(u64, p.slice, 1000000));
+}
+
+/* One that is not full says nothing of one that is, and where nobody tells the time it stays. */
+Test(mirror_pace, slices_stay_where_nothing_is_known)
+{
+    struct mirror_pace p;
+    mirror_pace_init(&p, 1000000);
+    mirror_pace_said(&p, 5, 10);
+    cr_expect(mirror_pace_leaves(&p, 100));
+    mirror_pace_received(&p, 5, 300);
+    cr_expect(eq(u64, p.slice, MIRROR_PACE_LEAST));
+    uint64_t now_us = 0;
+    go_slices(&p, 10, 0, &now_us);
+    cr_expect(eq(u64, p.slice, MIRROR_PACE_LEAST));
+    mirror_pace_init(&p, 1000);
+    go_slices(&p, 1, 0, &now_us);
+    cr_expect(eq(u64, p.slice, 1000), "on a narrow stream");
 }
