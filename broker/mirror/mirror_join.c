@@ -220,6 +220,20 @@ static bool is_sent(const struct mirror_pair *p, uint64_t position)
            !mirror_starts_has(&h->epochs[h->count - 1].starts, position);
 }
 
+/* To find a row takes longer than to say what is in it. */
+static enum step send_row(struct mirror_pair *p, const struct mirror_run *row)
+{
+    struct mirror_cursor *c = p->cursor;
+    while (is_sent(p, c->at)) {
+        enum step step = send_one(p, c->at);
+        if (step != STEP_ON || c->at > row->last || c->steps == 0)
+            return step;
+        c->steps--;
+    }
+    c->at++;
+    return STEP_ON;
+}
+
 /* Messages that the mirror has not: sent, or noted where that is not wanted. */
 static enum step lacking(struct mirror_pair *p, struct mirror_run *run)
 {
@@ -229,10 +243,8 @@ static enum step lacking(struct mirror_pair *p, struct mirror_run *run)
         c->at = run->last + 1;
         return STEP_ON;
     }
-    if (is_sent(p, run->first))
-        return send_one(p, run->first);
-    c->at = run->first + 1;
-    return STEP_ON;
+    c->at = run->first;
+    return send_row(p, run);
 }
 
 static enum step compare(struct mirror_pair *p)
@@ -307,7 +319,8 @@ static bool go_on(struct mirror_pair *p)
     struct mirror_cursor *c = p->cursor;
     if (p->state != MIRROR_PAIR_SYNCING || !c->has_offer || c->is_reading)
         return false;
-    for (unsigned n = 0; n < STEPS_A_TURN; n++) {
+    for (c->steps = STEPS_A_TURN; c->steps != 0;) {
+        c->steps--;
         switch (compare(p)) {
         case STEP_ON:
             break;

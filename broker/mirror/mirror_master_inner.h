@@ -43,6 +43,7 @@ struct mirror_cursor {
     uint64_t until;  /* of the offer at hand; included */
     bool has_offer;  /* else it was asked for */
     bool is_reading; /* mirror_master_loaded goes on */
+    unsigned steps;  /* that are left in this turn */
     uint32_t run;    /* the first that is not behind `at` */
     uint32_t run_count;
     unsigned drop_count;

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define MIRROR_PACE_LEAST    ((uint64_t)16 * 1024) /* octets of a slice, on any stream */
-#define MIRROR_PACE_SLACK_US 300u                  /* so much longer may the round trip take */
+#define MIRROR_PACE_SLACK_US 200u                  /* so much longer may the round trip take */
 
 struct mirror_pace {
     uint64_t slice; /* octets of the next one */
