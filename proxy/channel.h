@@ -8,6 +8,7 @@
 #include "content.h"
 #include "leg.h"
 #include "place.h"
+#include "publishes.h"
 
 struct split;
 
@@ -39,9 +40,11 @@ struct channel {
     uint16_t number;
     struct leg *leg;        /* the main one; NULL: being looked for, none needed yet, or LOST */
     struct split *split;    /* several legs, or what it takes to have them; NULL: neither */
+    bool is_spread;         /* there are several legs, or were: split numbers what passes */
     struct content publish; /* from the client */
-    uint32_t asked;         /* the synchronous method that waits for its answer, or 0 */
-    uint32_t owed;          /* answers that the client waits for */
+    struct publishes publishes;
+    uint32_t asked; /* the synchronous method that waits for its answer, or 0 */
+    uint32_t owed;  /* answers that the client waits for */
     uint64_t opened_ms;
     struct place place; /* where its leg is to be */
 };

@@ -11,17 +11,7 @@
 
 #define GETS_MAX 64u
 
-struct consumer {
-    struct consumer *next; /* in the order of their consumes */
-    uint8_t leg;
-    bool no_ack;
-    bool is_named; /* else the broker is about to make up its name */
-    uint8_t tag_len;
-    uint8_t tag[UINT8_MAX];
-};
-
 struct leg_state {
-    unsigned consumers;
     unsigned recovers; /* recover-ok that are to come: what it delivers before that is not ours */
 };
 
@@ -34,9 +24,8 @@ struct leg_map {
     bool has_tx;     /* no more legs */
     struct leg_tags tags;
 
-    struct consumer *consumers;
-    unsigned consumer_count;
-    bool had_ack, had_no_ack; /* consumers of this kind there were ever */
+    struct leg_consumers consumers;
+    uint16_t prefetch; /* by consumer, for those that come */
 
     unsigned pending; /* answers that the client waits for, with one leg */
     uint64_t gets;    /* gets among them: 1 for those with acks, the oldest in the lowest bit */
@@ -46,13 +35,15 @@ struct leg_map {
     bool asked_quietly;  /* the client does not wait for it */
 };
 
-struct leg_map *leg_map_new(unsigned pending)
+struct leg_map *leg_map_new(unsigned pending, uint16_t prefetch)
 {
     struct leg_map *m = mem_zalloc(sizeof *m);
     m->leg_count = 1;
     m->present = 1u << LEG_MAP_MAIN;
     m->pending = pending;
+    m->prefetch = prefetch;
     leg_tags_init(&m->tags);
+    leg_consumers_init(&m->consumers);
     return m;
 }
 
@@ -62,11 +53,7 @@ void leg_map_free(struct leg_map **map)
     *map = NULL;
     if (m == NULL)
         return;
-    while (m->consumers != NULL) {
-        struct consumer *c = m->consumers;
-        m->consumers = c->next;
-        mem_free(c);
-    }
+    leg_consumers_fini(&m->consumers);
     leg_tags_fini(&m->tags);
     mem_free(m);
 }
@@ -119,83 +106,55 @@ unsigned leg_map_add(struct leg_map *m)
     return leg;
 }
 
-void leg_map_remove(struct leg_map *m, unsigned leg)
+bool leg_map_can_lose(const struct leg_map *m, unsigned leg)
 {
-    CHECK(leg != LEG_MAP_MAIN && is_present(m, leg) && leg_map_is_idle(m, leg));
+    return !m->is_fixed && !m->has_tx && m->pending == 0 && m->tags.outstanding[leg] == 0 &&
+           (m->asked_legs >> leg & 1) == 0 && leg_consumers_can_leave(&m->consumers, leg);
+}
+
+void leg_map_lose(struct leg_map *m, unsigned leg)
+{
+    CHECK(is_present(m, leg) && leg_map_can_lose(m, leg));
     m->present &= ~(1u << leg);
+    leg_consumers_leave(&m->consumers, leg);
+    if (m->leg_count == 1)
+        m->leg_count++; /* another main leg will count from 1, and the client goes on */
 }
 
-bool leg_map_is_idle(const struct leg_map *m, unsigned leg)
+void leg_map_promote(struct leg_map *m, unsigned leg)
 {
-    const struct leg_state *l = &m->legs[leg];
-    return l->consumers == 0 && m->tags.outstanding[leg] == 0 && (m->asked_legs >> leg & 1) == 0;
+    CHECK(leg != LEG_MAP_MAIN && is_present(m, leg) && !is_present(m, LEG_MAP_MAIN));
+    m->legs[LEG_MAP_MAIN] = m->legs[leg];
+    m->present = (m->present & ~(1u << leg)) | 1u << LEG_MAP_MAIN;
+    m->asked_legs = (m->asked_legs & ~(1u << leg)) | (m->asked_legs >> leg & 1) << LEG_MAP_MAIN;
+    leg_tags_rename_leg(&m->tags, leg, LEG_MAP_MAIN);
+    leg_consumers_rename_leg(&m->consumers, leg, LEG_MAP_MAIN);
 }
 
-/* ---- consumers ------------------------------------------------------------------------------- */
-
-static struct consumer **find(struct leg_map *m, struct slice tag)
+void leg_map_restore(struct leg_map *m)
 {
-    struct consumer **c = &m->consumers;
-    while (*c != NULL && !((*c)->is_named && slice_eq(slice_of((*c)->tag, (*c)->tag_len), tag)))
-        c = &(*c)->next;
+    CHECK(m->leg_count > 1 && m->present == 0);
+    m->legs[LEG_MAP_MAIN] = (struct leg_state){ 0 };
+    m->present = 1u << LEG_MAP_MAIN;
+}
+
+unsigned leg_map_astray_count(const struct leg_map *m)
+{
+    return m->consumers.astray;
+}
+
+struct leg_consumer *leg_map_astray(const struct leg_map *m, const struct leg_consumer *after)
+{
+    struct leg_consumer *c = after != NULL ? after->next : m->consumers.first;
+    while (c != NULL && c->leg != LEG_CONSUMERS_ASTRAY)
+        c = c->next;
     return c;
 }
 
-static void name(struct consumer *c, struct slice tag)
+void leg_map_say_again(struct leg_map *m, struct leg_consumer *c, unsigned leg)
 {
-    CHECK(tag.len <= sizeof c->tag);
-    c->is_named = true;
-    c->tag_len = (uint8_t)tag.len;
-    memcpy(c->tag, tag.ptr, tag.len);
-}
-
-static void add_consumer(struct leg_map *m, unsigned leg, const struct amqp_basic_consume *q)
-{
-    struct consumer **end = &m->consumers;
-    while (*end != NULL)
-        end = &(*end)->next;
-    struct consumer *c = mem_zalloc(sizeof *c);
-    c->leg = (uint8_t)leg;
-    c->no_ack = q->no_ack;
-    if (q->consumer_tag.len != 0)
-        name(c, q->consumer_tag);
-    *end = c;
-    m->legs[leg].consumers++;
-    m->consumer_count++;
-    m->had_ack |= !q->no_ack;
-    m->had_no_ack |= q->no_ack;
-}
-
-static void drop_consumer(struct leg_map *m, struct consumer **at_)
-{
-    struct consumer *c = *at_;
-    if (c == NULL)
-        return;
-    *at_ = c->next;
-    m->legs[c->leg].consumers--;
-    m->consumer_count--;
-    mem_free(c);
-}
-
-/* A name that nobody has is one that the broker made up for the oldest that has none there. */
-static void learn_name(struct leg_map *m, unsigned leg, struct slice tag)
-{
-    if (*find(m, tag) != NULL)
-        return;
-    for (struct consumer *c = m->consumers; c != NULL; c = c->next) {
-        if (!c->is_named && c->leg == leg) {
-            name(c, tag);
-            return;
-        }
-    }
-}
-
-static bool delivers_with_acks(struct leg_map *m, struct slice tag)
-{
-    if (!m->had_no_ack || !m->had_ack)
-        return m->had_ack;
-    const struct consumer *c = *find(m, tag);
-    return c == NULL || !c->no_ack;
+    CHECK(is_present(m, leg) && m->leg_count > 1);
+    leg_consumers_settle(&m->consumers, c, leg);
 }
 
 /* ---- what the client says -------------------------------------------------------------------- */
@@ -324,9 +283,22 @@ static void settle(struct leg_map *m, struct slice payload, struct leg_map_said 
         settle_many(m, &s, all ? m->tags.last : s.tag, out);
     else
         add_settle(out, &s, leg_tags_settle(&m->tags, s.tag));
-    /* With one leg the broker judges, and its numbers are the client's. */
-    if (m->leg_count == 1)
-        pass(out, LEG_MAP_MAIN);
+}
+
+/* With one leg the broker judges, and its numbers are the client's. */
+static void follow_settlement(struct leg_map *m, struct slice payload)
+{
+    struct settlement s;
+    uint64_t last[LEG_MAP_LEGS_MAX];
+    if (!read_settlement(payload, &s))
+        return;
+    bool all = s.multiple && s.tag == 0;
+    if (!all && !leg_tags_has(&m->tags, s.tag))
+        return;
+    if (s.multiple)
+        leg_tags_settle_upto(&m->tags, all ? m->tags.last : s.tag, last);
+    else
+        (void)leg_tags_settle(&m->tags, s.tag);
 }
 
 /* Which leg a consume goes to. A tag that is taken goes to who has it, to be refused there. */
@@ -338,10 +310,11 @@ static void consume(struct leg_map *m, struct slice fields, unsigned wish, struc
         pass(out, LEG_MAP_MAIN);
         return;
     }
-    const struct consumer *same = q->consumer_tag.len != 0 ? *find(m, q->consumer_tag) : NULL;
-    unsigned to = same != NULL ? same->leg : wish;
+    const struct leg_consumer *same =
+        q->consumer_tag.len != 0 ? leg_consumers_find(&m->consumers, q->consumer_tag) : NULL;
+    unsigned to = same != NULL && same->leg != LEG_CONSUMERS_ASTRAY ? same->leg : wish;
     bool split = m->leg_count > 1;
-    if (m->consumer_count == LEG_MAP_CONSUMERS_MAX) {
+    if (m->consumers.count == LEG_MAP_CONSUMERS_MAX) {
         m->is_fixed = !split;
         pass(out, to);
         if (split)
@@ -351,7 +324,7 @@ static void consume(struct leg_map *m, struct slice fields, unsigned wish, struc
     }
     bool blind = q->nowait && q->consumer_tag.len == 0; /* its name would never be known */
     if (same == NULL)
-        add_consumer(m, to, q);
+        leg_consumers_add(&m->consumers, to, q, m->prefetch);
     pass(out, to);
     if (!split) {
         m->is_fixed |= blind;
@@ -376,15 +349,21 @@ static void cancel(struct leg_map *m, struct slice fields, struct leg_map_said *
         pass(out, LEG_MAP_MAIN);
         return;
     }
-    struct consumer **c = find(m, q->consumer_tag);
-    unsigned to = *c != NULL ? (*c)->leg : LEG_MAP_MAIN;
+    struct leg_consumer *c = leg_consumers_find(&m->consumers, q->consumer_tag);
     bool quietly = q->nowait;
+    if (c != NULL && c->leg == LEG_CONSUMERS_ASTRAY) {
+        leg_consumers_drop(&m->consumers, c);
+        out->verdict = quietly ? LEG_MAP_NOTHING : LEG_MAP_CANCELLED;
+        out->method = method;
+        return;
+    }
+    unsigned to = c != NULL ? c->leg : LEG_MAP_MAIN;
     pass(out, to);
     if (m->leg_count == 1) {
         m->pending += !quietly;
         if (quietly) {
-            drop_consumer(m, c);
-            m->is_fixed |= m->had_ack && m->had_no_ack;
+            leg_consumers_drop(&m->consumers, c);
+            m->is_fixed |= m->consumers.had_ack && m->consumers.had_no_ack;
         }
         return;
     }
@@ -424,6 +403,8 @@ static void qos(struct leg_map *m, struct slice fields, struct leg_map_said *out
         return;
     }
     bool limits_all = q->global && q->prefetch_count != 0;
+    if (!q->global)
+        m->prefetch = q->prefetch_count;
     m->is_limited = limits_all; /* what is said for consumers lifts it (see the broker's) */
     if (!split) {
         pass(out, LEG_MAP_MAIN);
@@ -478,8 +459,9 @@ static void credit(struct leg_map *m, struct slice fields, struct leg_map_said *
     struct wire w = wire_over(fields);
     struct amqp_basic_credit q;
     amqp_basic_credit_read(&w, &q);
-    const struct consumer *c = w.ran_out ? NULL : *find(m, q.consumer_tag);
-    unsigned to = c != NULL ? c->leg : LEG_MAP_MAIN;
+    const struct leg_consumer *c =
+        w.ran_out ? NULL : leg_consumers_find(&m->consumers, q.consumer_tag);
+    unsigned to = c != NULL && c->leg != LEG_CONSUMERS_ASTRAY ? c->leg : LEG_MAP_MAIN;
     pass(out, to);
     if (m->leg_count == 1)
         m->pending++;
@@ -527,7 +509,12 @@ void leg_map_client(struct leg_map *m, struct slice payload, unsigned wish,
     struct slice fields = slice_from(payload, 4);
     out->settle_count = 0;
     if (id == AMQP_BASIC_ACK || id == AMQP_BASIC_NACK || id == AMQP_BASIC_REJECT) {
-        settle(m, payload, out);
+        if (m->leg_count > 1) {
+            settle(m, payload, out);
+            return;
+        }
+        follow_settlement(m, payload);
+        pass(out, LEG_MAP_MAIN);
         return;
     }
     if (must_wait(m, id, fields)) {
@@ -558,6 +545,18 @@ void leg_map_client(struct leg_map *m, struct slice payload, unsigned wish,
         other(m, id, fields, out);
         return;
     }
+}
+
+void leg_map_follow(struct leg_map *m, struct slice payload)
+{
+    CHECK(m->leg_count == 1);
+    uint32_t id = amqp_method_peek(payload);
+    if (id == AMQP_BASIC_ACK || id == AMQP_BASIC_NACK || id == AMQP_BASIC_REJECT) {
+        follow_settlement(m, payload);
+        return;
+    }
+    struct leg_map_said said;
+    leg_map_client(m, payload, LEG_MAP_MAIN, &said);
 }
 
 bool leg_map_may_grow(const struct leg_map *m)
@@ -594,7 +593,7 @@ static enum leg_map_heard deliver(struct leg_map *m, unsigned leg, struct slice 
     if (w.ran_out)
         return LEG_MAP_HEAR; /* broken: the client is to judge it */
     *tag_at = 4 + 1 + consumer.len;
-    return number(m, leg, leg_tag, delivers_with_acks(m, consumer), tag);
+    return number(m, leg, leg_tag, leg_consumers_has_acks(&m->consumers, consumer), tag);
 }
 
 static bool take_get(struct leg_map *m)
@@ -630,9 +629,23 @@ static void note_consumer(struct leg_map *m, unsigned leg, uint32_t id, struct s
     if (w.ran_out)
         return;
     if (id == AMQP_BASIC_CONSUME_OK)
-        learn_name(m, leg, tag);
+        leg_consumers_learn_name(&m->consumers, leg, tag);
     else
-        drop_consumer(m, find(m, tag));
+        leg_consumers_drop(&m->consumers, leg_consumers_find(&m->consumers, tag));
+}
+
+/* Is it the answer to a consume that the client has said long ago, elsewhere? */
+static bool is_told(struct leg_map *m, uint32_t id, struct slice fields)
+{
+    if (LIKELY(id != AMQP_BASIC_CONSUME_OK))
+        return false;
+    struct wire w = wire_over(fields);
+    struct slice tag = wire_shortstr(&w);
+    struct leg_consumer *c = w.ran_out ? NULL : leg_consumers_find(&m->consumers, tag);
+    if (c == NULL || !c->is_told)
+        return false;
+    c->is_told = false;
+    return true;
 }
 
 enum leg_map_heard leg_map_broker(struct leg_map *m, unsigned leg, struct slice payload,
@@ -643,6 +656,8 @@ enum leg_map_heard leg_map_broker(struct leg_map *m, unsigned leg, struct slice 
     struct slice fields = slice_from(payload, 4);
     if (id == AMQP_BASIC_DELIVER)
         return deliver(m, leg, payload, tag, tag_at);
+    if (is_told(m, id, fields))
+        return LEG_MAP_SILENCE;
     if (id == AMQP_BASIC_CONSUME_OK || id == AMQP_BASIC_CANCEL_OK || id == AMQP_BASIC_CANCEL)
         note_consumer(m, leg, id, fields);
     if (id == AMQP_BASIC_RECOVER_OK && m->legs[leg].recovers != 0)
@@ -662,13 +677,10 @@ enum leg_map_heard leg_map_broker(struct leg_map *m, unsigned leg, struct slice 
 
 void leg_map_check(const struct leg_map *m)
 {
-    unsigned consumers[LEG_MAP_LEGS_MAX] = { 0 };
     leg_tags_check(&m->tags);
-    for (const struct consumer *c = m->consumers; c != NULL; c = c->next)
-        consumers[c->leg]++;
+    leg_consumers_check(&m->consumers);
     for (unsigned i = 0; i < LEG_MAP_LEGS_MAX; i++) {
-        CHECK(consumers[i] == m->legs[i].consumers);
-        CHECK(is_present(m, i) || (consumers[i] == 0 && m->tags.outstanding[i] == 0));
+        CHECK(is_present(m, i) || (m->consumers.at[i] == 0 && m->tags.outstanding[i] == 0));
         CHECK(i < m->leg_count || !is_present(m, i));
     }
     CHECK((m->asked == 0) == (m->asked_legs == 0) && (m->asked_legs & ~m->present) == 0);

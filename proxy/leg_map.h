@@ -28,6 +28,7 @@
 #include "amqp/amqp_method.h"
 #include "base/attr.h"
 #include "base/slice.h"
+#include "leg_consumers.h"
 #include "leg_tags.h"
 
 #include <stdbool.h>
@@ -41,8 +42,8 @@
 struct leg_map;
 
 /* Of a channel that has one leg, no consumer and nothing outstanding so far, and whose client waits
- * for so many answers. */
-struct leg_map *leg_map_new(unsigned pending);
+ * for so many answers and has set this limit by consumer. */
+struct leg_map *leg_map_new(unsigned pending, uint16_t prefetch);
 void leg_map_free(struct leg_map **m); /* NULL is allowed */
 
 /* One leg for ever: the map is of no use any more. */
@@ -60,18 +61,39 @@ bool leg_map_may_add(const struct leg_map *m);
 unsigned leg_map_add(struct leg_map *m);
 unsigned leg_map_count(const struct leg_map *m);
 
-/* The leg is gone. It was idle, and not the main leg. Its number may be another's then. */
-void leg_map_remove(struct leg_map *m, unsigned leg);
+/* ---- legs that go ---------------------------------------------------------------------------- */
+
+/* Nothing is in flight on the leg: no delivery is outstanding there, no answer is awaited, and its
+ * consumers could be said again. What is published is not known here. */
+bool leg_map_can_lose(const struct leg_map *m, unsigned leg);
+
+/* The leg is gone, which could be lost: its consumers are astray. From now on the map is used as
+ * with several legs. The number may be another's then, but for the main leg's: the caller promotes
+ * another, or, when none is left, sees to it that there is one before the client says anything but
+ * channel.close. */
+void leg_map_lose(struct leg_map *m, unsigned leg);
+void leg_map_promote(struct leg_map *m, unsigned leg);
+void leg_map_restore(struct leg_map *m);
+
+/* Consumers that are astray: the first one, or the next one. */
+unsigned leg_map_astray_count(const struct leg_map *m);
+struct leg_consumer *leg_map_astray(const struct leg_map *m, const struct leg_consumer *after);
+
+/* The caller says its consume (leg_consumer_method) at the leg, with the limit that it began with;
+ * the answer is SILENCE. */
+void leg_map_say_again(struct leg_map *m, struct leg_consumer *c, unsigned leg);
 
 /* ---- what the client says -------------------------------------------------------------------- */
 
 enum leg_map_verdict {
-    LEG_MAP_PASS,   /* as it is, to the leg `to` */
-    LEG_MAP_ALL,    /* as it is, to all legs */
-    LEG_MAP_SAY,    /* not as it is: `method` to the leg `to`, or to all if that is TO_ALL */
-    LEG_MAP_SETTLE, /* `settle` instead: none for legs that have nothing of it */
-    LEG_MAP_WAIT,   /* not now: an answer is to come first. Nothing has changed */
-    LEG_MAP_REFUSE, /* close the channel: code, text */
+    LEG_MAP_PASS,      /* as it is, to the leg `to` */
+    LEG_MAP_ALL,       /* as it is, to all legs */
+    LEG_MAP_SAY,       /* not as it is: `method` to the leg `to`, or to all if that is TO_ALL */
+    LEG_MAP_SETTLE,    /* `settle` instead: none for legs that have nothing of it */
+    LEG_MAP_WAIT,      /* not now: an answer is to come first. Nothing has changed */
+    LEG_MAP_REFUSE,    /* close the channel: code, text */
+    LEG_MAP_CANCELLED, /* answer the cancel `method`: its consumer was astray */
+    LEG_MAP_NOTHING,   /* the same, and it waits for no answer */
 };
 
 #define LEG_MAP_TO_ALL LEG_MAP_LEGS_MAX
@@ -97,6 +119,9 @@ struct leg_map_said {
 void leg_map_client(struct leg_map *m, struct slice payload, unsigned wish,
                     struct leg_map_said *out);
 
+/* The same with one leg, to which all passes. */
+void leg_map_follow(struct leg_map *m, struct slice payload);
+
 /* ---- what a broker says ---------------------------------------------------------------------- */
 
 enum leg_map_heard {
@@ -110,9 +135,6 @@ enum leg_map_heard {
  */
 enum leg_map_heard leg_map_broker(struct leg_map *m, unsigned leg, struct slice payload,
                                   uint64_t *tag, size_t *tag_at);
-
-/* Nothing is outstanding on the leg, has no consumer and owes no answer: it could go. */
-bool leg_map_is_idle(const struct leg_map *m, unsigned leg);
 
 /* What must hold; for tests. */
 void leg_map_check(const struct leg_map *m);

@@ -149,6 +149,18 @@ void leg_tags_forget(struct leg_tags *t)
     trim(t);
 }
 
+void leg_tags_rename_leg(struct leg_tags *t, unsigned from, unsigned to)
+{
+    CHECK(from < LEG_MAP_LEGS_MAX && to < LEG_MAP_LEGS_MAX && t->outstanding[to] == 0);
+    for (uint64_t tag = t->first; tag <= t->last; tag++) {
+        uint64_t *entry = at(t, tag);
+        if (*entry != 0 && leg_of(*entry) == from)
+            *entry = (*entry & (((uint64_t)1 << LEG_SHIFT) - 1)) | (uint64_t)to << LEG_SHIFT;
+    }
+    t->outstanding[to] = t->outstanding[from];
+    t->outstanding[from] = 0;
+}
+
 void leg_tags_check(const struct leg_tags *t)
 {
     uint64_t outstanding[LEG_MAP_LEGS_MAX] = { 0 };

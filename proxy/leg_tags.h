@@ -55,6 +55,9 @@ void leg_tags_end_tx(struct leg_tags *t, bool commit);
 /* Nothing that the client could settle is outstanding any more. */
 void leg_tags_forget(struct leg_tags *t);
 
+/* The leg has another number, which nothing was of. */
+void leg_tags_rename_leg(struct leg_tags *t, unsigned from, unsigned to);
+
 /* What must hold; for tests. */
 void leg_tags_check(const struct leg_tags *t);
 

@@ -15,6 +15,8 @@ static size_t fields_max(const struct amqp_method *m)
                m->connection_start.locales.len;
     if (m->id == AMQP_CONNECTION_UPDATE_SECRET)
         return m->connection_update_secret.new_secret.len + m->connection_update_secret.reason.len;
+    if (m->id == AMQP_BASIC_CONSUME)
+        return (size_t)2 * UINT8_MAX + m->basic_consume.arguments.len;
     return (size_t)2 * UINT8_MAX;
 }
 

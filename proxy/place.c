@@ -85,6 +85,7 @@ static bool prepare_confirms(struct session *s, struct channel *c, struct slice 
     if (amqp_confirm_select_decode(fields, &m) != AMQP_DECODE_OK)
         return false;
     c->place.confirms = true;
+    publishes_select(&c->publishes);
     if (!m.nowait)
         method_out_bare(s->client, c->number, AMQP_CONFIRM_SELECT_OK);
     return true;
@@ -150,15 +151,30 @@ void place_hunt(struct session *s, struct channel *c, struct slice payload)
 
 /* ---- what the broker is told of that --------------------------------------------------------- */
 
-static void tell_qos(const struct channel *c, struct leg *leg, bool global)
+static void say_qos(const struct channel *c, struct leg *leg, bool global, uint16_t prefetch)
 {
-    if (!c->place.has_qos[global])
-        return;
     struct amqp_method m = { .id = AMQP_BASIC_QOS };
-    m.basic_qos.prefetch_count = c->place.prefetch[global];
+    m.basic_qos.prefetch_count = prefetch;
     m.basic_qos.global = global;
     method_out(leg->upstream->stream, c->number, &m);
     leg->told++;
+}
+
+static void tell_qos(const struct channel *c, struct leg *leg, bool global)
+{
+    if (c->place.has_qos[global])
+        say_qos(c, leg, global, c->place.prefetch[global]);
+}
+
+void place_tell_consume(const struct channel *c, struct leg *leg, const struct amqp_method *consume,
+                        uint16_t prefetch)
+{
+    uint16_t now = c->place.has_qos[0] ? c->place.prefetch[0] : 0;
+    if (prefetch != now)
+        say_qos(c, leg, false, prefetch);
+    method_out(leg->upstream->stream, c->number, consume);
+    if (prefetch != now)
+        say_qos(c, leg, false, now);
 }
 
 void place_tell(struct channel *c)
@@ -166,11 +182,16 @@ void place_tell(struct channel *c)
     c->leg->told = 1; /* channel.open */
     tell_qos(c, c->leg, false);
     tell_qos(c, c->leg, true);
-    if (c->place.confirms) {
-        struct amqp_method m = { .id = AMQP_CONFIRM_SELECT };
-        m.confirm_select.nowait = true;
-        method_out(c->leg->upstream->stream, c->number, &m);
-    }
+    place_tell_confirms(c);
+}
+
+void place_tell_confirms(const struct channel *c)
+{
+    if (!c->place.confirms)
+        return;
+    struct amqp_method m = { .id = AMQP_CONFIRM_SELECT };
+    m.confirm_select.nowait = true;
+    method_out(c->leg->upstream->stream, c->number, &m);
 }
 
 void place_tell_further(const struct channel *c, struct leg *leg)
@@ -244,6 +265,13 @@ static void note_declare(struct session *s, struct channel *c, struct slice fiel
         keep(s, c->leg->upstream, m.queue);
 }
 
+static void note_flow(struct channel *c, struct slice fields)
+{
+    struct amqp_channel_flow m;
+    if (amqp_channel_flow_decode(fields, &m) == AMQP_DECODE_OK)
+        c->place.is_stopped = !m.active;
+}
+
 void place_note(struct session *s, struct channel *c, uint32_t id, struct slice fields)
 {
     switch (id) {
@@ -258,6 +286,13 @@ void place_note(struct session *s, struct channel *c, uint32_t id, struct slice 
         return;
     case AMQP_TX_SELECT:
         c->place.has_tx = true;
+        return;
+    case AMQP_CONFIRM_SELECT: /* the broker refuses it with a transaction, and the channel ends */
+        c->place.confirms = true;
+        publishes_select(&c->publishes);
+        return;
+    case AMQP_CHANNEL_FLOW:
+        note_flow(c, fields);
         return;
     default:
         return;

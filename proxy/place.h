@@ -19,6 +19,7 @@
 #include <stdint.h>
 #include <string.h>
 
+struct amqp_method;
 struct session;
 struct channel;
 struct leg;
@@ -56,6 +57,7 @@ struct place {
     bool has_qos[2];              /* and basic.qos, also for further legs: by consumer, global */
     bool names_exclusive; /* an exclusive queue is declared whose name the broker makes up */
     bool has_tx;          /* tx.select: no further legs */
+    bool is_stopped;      /* by channel.flow, which a new leg would not know */
     bool keeps_one;       /* nor if the client does what cannot be followed */
     bool has_published;
     uint16_t prefetch[2];
@@ -92,7 +94,12 @@ bool place_find(const struct session *s, struct slice queue, struct upstream **o
 /* The first leg is there and the broker was sent channel.open: it hears what was prepared; and a
  * further leg, which only has consumers and gets. */
 void place_tell(struct channel *c);
+void place_tell_confirms(const struct channel *c); /* one that becomes the first leg */
 void place_tell_further(const struct channel *c, struct leg *leg);
+
+/* A consume of the client's, once more; it had another limit by consumer then, maybe. */
+void place_tell_consume(const struct channel *c, struct leg *leg, const struct amqp_method *consume,
+                        uint16_t prefetch);
 
 /* Is this the leg's answer to something that the client was answered long ago? */
 bool place_is_told(struct leg *leg, uint32_t id);
@@ -101,7 +108,7 @@ bool place_is_told(struct leg *leg, uint32_t id);
 static inline bool place_is_noted(uint32_t id)
 {
     return id == AMQP_QUEUE_DECLARE || id == AMQP_QUEUE_DELETE || id == AMQP_BASIC_QOS ||
-           id == AMQP_TX_SELECT;
+           id == AMQP_TX_SELECT || id == AMQP_CONFIRM_SELECT || id == AMQP_CHANNEL_FLOW;
 }
 void place_note(struct session *s, struct channel *c, uint32_t id, struct slice fields);
 void place_note_named(struct session *s, struct channel *c, struct slice fields);

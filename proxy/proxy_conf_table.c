@@ -307,8 +307,9 @@ static bool set_stats_allow(void *instance, const struct conf_value *value, stru
                   "when it accepts." },                                                            \
         TIMEOUT_ROW(kind, struct part, "timeout-connect", connect, NULL, "as in [defaults]",       \
                     "For a connection to a server to be made."),                                   \
-        TIMEOUT_ROW(kind, struct part, "timeout-failover", failover, NULL, "as in [defaults]",     \
-                    "How long a client waits while no server is there."),                          \
+        TIMEOUT_ROW(                                                                               \
+            kind, struct part, "timeout-failover", failover, NULL, "as in [defaults]",             \
+            "How long a client waits while no server is there, or its queue has no master."),      \
         TIMEOUT_ROW(kind, struct part, "timeout-check", check, NULL, "as in [defaults]",           \
                     "For a check, from connecting to its end."),                                   \
         TIMEOUT_ROW(kind, struct part, "timeout-tunnel", idle, NULL, "as in [defaults]",           \
@@ -454,7 +455,7 @@ static const struct conf_directive directives[] = {
     TIMEOUT_ROW("defaults", struct defaults, "timeout-handshake", handshake, "10s", NULL,
                 "From accepting a client to its open connection, the broker's part not counted."),
     TIMEOUT_ROW("defaults", struct defaults, "timeout-failover", failover, "30s", NULL,
-                "How long a client waits while no server is there."),
+                "How long a client waits while no server is there, or its queue has no master."),
     TIMEOUT_ROW("defaults", struct defaults, "timeout-check", check, NULL, "timeout-connect",
                 "For a check, from connecting to its end."),
     TIMEOUT_ROW("defaults", struct defaults, "timeout-tunnel", idle, NULL, "none",

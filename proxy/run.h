@@ -60,7 +60,8 @@ enum run_pass {
     RUN_PASS,     /* it goes on */
     RUN_LAST,     /* it goes on, and then the channel's leg is closed, which waited for it */
     RUN_NUMBER,   /* it goes on with another delivery tag */
-    RUN_DROP,     /* nobody waits for it, or it has been seen to */
+    RUN_DROP,     /* nobody waits for it, or it has been said in other words */
+    RUN_SEEN_TO,  /* it is answered, without a broker */
     RUN_OURS,     /* we answer; what came before it goes on first */
     RUN_SPLIT,    /* its channel has several legs: what came before it goes on first */
     RUN_HOMELESS, /* its channel needs a leg first */

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "heartbeat.h"
 #include "method_out.h"
+#include "recover.h"
 #include "splice.h"
 #include "split.h"
 
@@ -126,6 +127,7 @@ void session_drop_channel(struct session *s, struct channel **channel)
     session_answered(s, c);
     split_free(s, c);
     admission_close(s);
+    publishes_fini(&c->publishes);
     leg_free(&s->worker->legs, &c->leg);
     pool_put(&s->worker->channels, c);
     *channel = NULL;
@@ -285,6 +287,7 @@ static void on_timer(void *arg)
     uint64_t next = until(s, s->deadline_ms);
     next = sooner(next, hunt_tick(s));
     next = sooner(next, tick_upstreams(s));
+    next = sooner(next, recover_tick(s));
     if (s->client != NULL)
         next = sooner(next, beat(s, loop_now_ms(s->worker->loop)));
     arm(s, next);
@@ -298,6 +301,8 @@ void session_schedule(struct session *s)
         next = sooner(next, until(s, s->hunt.deadline_ms));
         next = sooner(next, until(s, s->hunt.retry_ms));
     }
+    if (s->is_astray)
+        next = sooner(next, RECOVER_RETRY_MS);
     if (session_is_running(s) && s->hs.limits.heartbeat_s != 0)
         next = sooner(next, s->hs.limits.heartbeat_s * 500u);
     const struct upstream *u;

@@ -47,6 +47,9 @@ struct session {
     unsigned channel_count;
     uint16_t awaits;        /* nothing is taken until this channel has an answer; 0: none */
     unsigned blocked_count; /* upstreams that are blocked */
+    bool is_astray;         /* consumers are at no broker (recover.h)... */
+    bool is_tended;         /* ... and are being seen to */
+    uint64_t astray_ms;     /* ... since then */
     bool was_open;
     bool is_buried;
     struct loop_timer timer;

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "method_out.h"
+#include "recover.h"
 #include "splice.h"
 
 /* ---- what they tell
@@ -140,6 +141,7 @@ static void on_gone(struct upstream *u)
         session_flow(s);
     else
         session_reap(s);
+    recover_tend(s);
 }
 
 static const struct upstream_handlers upstream_handlers = {

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "method_out.h"
 #include "question.h"
+#include "recover.h"
 #include "run.h"
 #include "session.h"
 #include "split.h"
@@ -38,8 +39,9 @@ void splice_attach(struct session *s, struct channel *c, struct upstream *u)
 {
     CHECK(channel_is_living(c));
     if (c->leg != NULL) {
-        split_attach(s, c, u);
+        struct leg *leg = split_attach(s, c, u);
         session_flow(s);
+        recover_attached(s, c, leg);
         return;
     }
     c->leg = leg_new(&s->worker->legs, u);
@@ -54,7 +56,9 @@ void splice_attach(struct session *s, struct channel *c, struct upstream *u)
     } else {
         place_tell(c);
     }
+    recover_restore(c);
     session_flow(s);
+    recover_attached(s, c, c->leg);
 }
 
 /* ---- from the client ------------------------------------------------------------------------- */
@@ -76,6 +80,7 @@ static void note_method(struct session *s, struct channel *c, uint32_t id, struc
     if (question_waits(id, fields)) {
         c->asked = id;
         c->owed++;
+        publishes_ask(&c->publishes);
     }
     if (s->backend->conf->by_master && place_is_noted(id))
         place_note(s, c, id, fields);
@@ -87,6 +92,7 @@ static void note_publish(struct session *s, struct channel *c, struct slice payl
 {
     shared_bump(&s->worker->counts.published, 1);
     c->place.has_published = true;
+    publishes_add(&c->publishes);
     if (s->backend->conf->by_master)
         place_count(s, c, c->leg->upstream, payload);
 }
@@ -148,6 +154,8 @@ static enum run_pass on_split(struct session *s, struct channel *c, const struct
 {
     if (split_is_ending(c))
         return split_ending(c, f, to);
+    if (c->leg == NULL)
+        return run_is_method(f, AMQP_CHANNEL_CLOSE) ? RUN_SPLIT : RUN_HOMELESS;
     *to = c->leg->upstream;
     if (f->head.type != AMQP_FRAME_METHOD) {
         content_frame(&c->publish, f->head.type, f->payload);
@@ -197,7 +205,7 @@ static enum run_pass by_client(struct session *s, const struct run_frame *f, str
     struct channel *c = session_channel(s, f->head.channel);
     if (UNLIKELY(c == NULL))
         return RUN_OURS;
-    if (UNLIKELY(c->split != NULL) && split_has_several(c))
+    if (UNLIKELY(c->is_spread))
         return on_split(s, c, f, to);
     if (UNLIKELY(c->leg == NULL))
         return c->state == CHANNEL_OPEN ? on_homeless(s, c, f) : on_lost(s, c, f);
@@ -270,7 +278,7 @@ static enum after one_from_client(struct session *s, const struct run_frame *f, 
         return AFTER_NEXT;
     }
     run_turn(r, at, NULL, NULL);
-    if (pass == RUN_DROP)
+    if (pass == RUN_DROP || pass == RUN_SEEN_TO)
         return AFTER_NEXT;
     if (pass == RUN_HELD)
         return AFTER_HELD;
@@ -307,6 +315,7 @@ void splice_client(struct session *s)
     buf_unref(&block);
     if (r.filled)
         session_flow(s);
+    recover_tend(s);
 }
 
 /* ---- from a broker --------------------------------------------------------------------------- */
@@ -330,6 +339,24 @@ static enum run_pass close_ok_by_broker(struct session *s, struct channel *c)
     return RUN_PASS;
 }
 
+/* Numbered through, also when the broker is not the first that the client publishes to. */
+static enum run_pass confirm_by_broker(struct channel *c, struct slice payload,
+                                       struct split_patch *patch)
+{
+    struct wire w = wire_over(slice_from(payload, 4));
+    uint64_t tag = wire_u64(&w);
+    bool multiple = (wire_u8(&w) & 1) != 0; /* the first bit of both */
+    if (w.ran_out || !c->publishes.confirms)
+        return RUN_PASS;
+    uint64_t number = publishes_settle(&c->publishes, tag, multiple);
+    if (LIKELY(number == tag))
+        return RUN_PASS;
+    struct wire_out out = wire_out_over(patch->octets, sizeof patch->octets);
+    wire_put_u64(&out, number);
+    patch->at = 4;
+    return RUN_NUMBER;
+}
+
 static enum run_pass method_by_broker(struct session *s, struct channel *c, struct leg *leg,
                                       struct slice payload, struct split_patch *patch)
 {
@@ -344,15 +371,17 @@ static enum run_pass method_by_broker(struct session *s, struct channel *c, stru
         return pass;
     if (id == AMQP_BASIC_DELIVER || id == AMQP_BASIC_GET_OK)
         shared_bump(&s->worker->counts.delivered, 1);
-    if (id == AMQP_BASIC_DELIVER || id == AMQP_BASIC_ACK)
+    if (id == AMQP_BASIC_ACK || id == AMQP_BASIC_NACK)
+        return confirm_by_broker(c, payload, patch);
+    if (id == AMQP_BASIC_DELIVER)
         return pass;
     if (id == AMQP_QUEUE_DECLARE_OK)
         place_note_named(s, c, slice_from(payload, 4));
     if (c->asked != 0 &&
         amqp_method_answers((enum amqp_method_id)id, (enum amqp_method_id)c->asked))
         c->asked = 0;
-    if (c->owed != 0 && question_is_answer(id))
-        c->owed--;
+    if (c->owed != 0 && question_is_answer(id) && --c->owed == 0 && leg->number == LEG_MAP_MAIN)
+        publishes_answer(&c->publishes);
     session_answered(s, c);
     if (id == AMQP_CHANNEL_OPEN_OK && c->state == CHANNEL_OPENING)
         channel_move(c, CHANNEL_OPEN);
@@ -369,16 +398,16 @@ static enum run_pass by_broker(struct session *s, struct upstream *u, const stru
     struct channel *c = session_channel(s, f->head.channel);
     if (UNLIKELY(c == NULL))
         return RUN_DROP; /* late word on a channel that is over */
-    struct leg *leg = LIKELY(c->split == NULL) ? c->leg : split_leg_at(c, u);
+    struct leg *leg = LIKELY(!c->is_spread) ? c->leg : split_leg_at(c, u);
     if (UNLIKELY(leg == NULL || leg->upstream != u))
         return RUN_DROP;
-    enum run_pass turn = LIKELY(c->split == NULL) ? RUN_PASS : split_turn(s, c, leg);
+    enum run_pass turn = LIKELY(!c->is_spread) ? RUN_PASS : split_turn(s, c, leg);
     if (turn != RUN_PASS)
         return turn;
     if (f->head.type == AMQP_FRAME_METHOD)
         return method_by_broker(s, c, leg, f->payload, patch);
     content_frame(&leg->deliver, f->head.type, f->payload);
-    return LIKELY(c->split == NULL) ? RUN_PASS : split_content(s, c, leg);
+    return LIKELY(!c->is_spread) ? RUN_PASS : split_content(s, c, leg);
 }
 
 static enum after one_from_broker(struct session *s, struct upstream *u, const struct run_frame *f,
@@ -434,4 +463,5 @@ void splice_upstream(struct session *s, struct upstream *u)
     buf_unref(&block);
     if (r.filled)
         session_flow(s);
+    recover_tend(s);
 }

@@ -2,7 +2,9 @@
 #include "splice.h"
 
 #include "base/check.h"
+#include "base/log.h"
 #include "method_out.h"
+#include "recover.h"
 #include "session.h"
 #include "split.h"
 
@@ -11,7 +13,8 @@ static unsigned living_count(const struct session *s, const struct upstream *at)
     unsigned count = 0;
     for (unsigned i = 0; i < s->channels_cap; i++) {
         const struct channel *c = s->channels[i];
-        if (c != NULL && channel_is_living(c) && (at == NULL || split_lives_at(c, at)))
+        if (c != NULL && channel_is_living(c) &&
+            (at == NULL || (c->leg != NULL && c->leg->upstream == at)))
             count++;
     }
     return count;
@@ -64,13 +67,53 @@ void splice_give_up(struct session *s, struct channel *c, const char *why)
     session_flow(s);
 }
 
+static struct leg *leg_at(const struct channel *c, const struct upstream *u)
+{
+    if (c->is_spread)
+        return split_leg_at(c, u);
+    return c->leg != NULL && c->leg->upstream == u ? c->leg : NULL;
+}
+
+/* Each channel by itself: those that miss nothing go on elsewhere. */
+static void lose_by_channels(struct session *s, struct upstream *u, const char *why)
+{
+    unsigned kept = 0, ended = 0;
+    for (unsigned i = 0; i < s->channels_cap; i++) {
+        struct channel *c = s->channels[i];
+        struct leg *leg = c != NULL ? leg_at(c, u) : NULL;
+        if (leg == NULL)
+            continue;
+        if (channel_is_living(c) && recover_can(c, leg)) {
+            recover_leave(s, c, leg);
+            kept++;
+            continue;
+        }
+        ended += channel_is_living(c);
+        if (c->is_spread)
+            split_lose(s, c, leg, why);
+        else
+            end_channel(s, c, why);
+    }
+    char id[SESSION_ID_MAX];
+    shared_bump(&s->worker->counts.channels_kept, kept);
+    shared_bump(&s->worker->counts.channels_ended, ended);
+    if (kept + ended != 0)
+        log_info("session", session_id_text(s, id),
+                 "failover: %s channels_kept=%u channels_ended=%u", why, kept, ended);
+}
+
 /*
  * AMQP has no way to say "this channel's broker is gone" on a channel; 320 is meant for whole
  * connections. So a client whose channels all lived there, as is usual, loses its connection, as it
- * would without a proxy. Others lose only the channels, with the same code and text.
+ * would without a proxy. Others lose only the channels, with the same code and text. Where channels
+ * are routed by master only those end that had something in flight, and the connection stays.
  */
 void splice_lose(struct session *s, struct upstream *u, const char *why)
 {
+    if (s->backend->conf->by_master) {
+        lose_by_channels(s, u, why);
+        return;
+    }
     unsigned here = living_count(s, u);
     if (here != 0 && here == living_count(s, NULL)) {
         session_close(s, AMQP_CONNECTION_FORCED, "%s", why);
@@ -78,9 +121,7 @@ void splice_lose(struct session *s, struct upstream *u, const char *why)
     }
     for (unsigned i = 0; i < s->channels_cap; i++) {
         struct channel *c = s->channels[i];
-        if (c != NULL && c->split != NULL && split_has_several(c))
-            split_lose(s, c, u, why);
-        else if (c != NULL && c->leg != NULL && c->leg->upstream == u)
+        if (c != NULL && leg_at(c, u) != NULL)
             end_channel(s, c, why);
     }
 }

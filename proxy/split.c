@@ -1,4 +1,4 @@
-#include "split.h"
+#include "split_inner.h"
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -6,34 +6,11 @@
 #include "session.h"
 #include "splice.h"
 
-#define NONE LEG_MAP_LEGS_MAX
-
-/* Why the channel ends: what the client is told when all legs are closed. */
-struct why {
-    uint16_t code;
-    uint32_t cause;
-    size_t len;
-    uint8_t text[UINT8_MAX];
-};
-
-struct split {
-    struct leg_map *map;
-    struct leg *legs[LEG_MAP_LEGS_MAX]; /* by the map's numbers; the first is the channel's own */
-    unsigned speaker; /* whose message the client is in the middle of, with several legs; or NONE */
-    unsigned wish;    /* where the consume or get goes that a leg was hunted for, or NONE */
-    struct why why;
-};
-
 /* ---- legs ------------------------------------------------------------------------------------ */
-
-bool split_has_several(const struct channel *c)
-{
-    return c->split != NULL && leg_map_is_split(c->split->map);
-}
 
 bool split_is_ending(const struct channel *c)
 {
-    return split_has_several(c) && (c->state == CHANNEL_ENDING || c->state == CHANNEL_CLOSING);
+    return c->is_spread && (c->state == CHANNEL_ENDING || c->state == CHANNEL_CLOSING);
 }
 
 struct leg *split_leg(const struct channel *c, unsigned number)
@@ -64,10 +41,10 @@ static bool has_legs(const struct channel *c)
 static void new_split(struct channel *c)
 {
     struct split *sp = mem_zalloc(sizeof *sp);
-    sp->map = leg_map_new(c->owed);
+    sp->map = leg_map_new(c->owed, c->place.has_qos[0] ? c->place.prefetch[0] : 0);
     sp->legs[LEG_MAP_MAIN] = c->leg;
-    sp->speaker = NONE;
-    sp->wish = NONE;
+    sp->speaker = SPLIT_NONE;
+    sp->wish = SPLIT_NONE;
     c->split = sp;
 }
 
@@ -89,11 +66,11 @@ static void release(struct session *s, const struct channel *c)
 static void set_speaker(struct session *s, struct channel *c, unsigned number)
 {
     c->split->speaker = number;
-    if (number == NONE)
+    if (number == SPLIT_NONE)
         release(s, c);
 }
 
-static void drop_leg(struct session *s, struct channel *c, struct leg *leg)
+void split_drop_leg(struct session *s, struct channel *c, struct leg *leg)
 {
     unsigned number = leg->number;
     c->split->legs[number] = NULL;
@@ -101,7 +78,7 @@ static void drop_leg(struct session *s, struct channel *c, struct leg *leg)
         c->leg = NULL;
     leg_free(&s->worker->legs, &leg);
     if (c->split->speaker == number)
-        set_speaker(s, c, NONE);
+        set_speaker(s, c, SPLIT_NONE);
 }
 
 void split_free(struct session *s, struct channel *c)
@@ -110,6 +87,7 @@ void split_free(struct session *s, struct channel *c)
     if (sp == NULL)
         return;
     c->split = NULL;
+    c->is_spread = false;
     for (unsigned i = LEG_MAP_MAIN + 1; i < LEG_MAP_LEGS_MAX; i++)
         leg_free(&s->worker->legs, &sp->legs[i]);
     leg_map_free(&sp->map);
@@ -154,7 +132,7 @@ static void end_if_over(struct session *s, struct channel *c)
         session_drop_channel(s, &c);
         return;
     }
-    const struct why *why = &c->split->why;
+    const struct split_why *why = &c->split->why;
     channel_move(c, CHANNEL_LOST);
     c->publish = (struct content){ .next = CONTENT_NONE };
     method_out_close(s->client, c->number, why->code, slice_of(why->text, why->len), why->cause);
@@ -165,7 +143,7 @@ static void end_if_over(struct session *s, struct channel *c)
 static void end(struct session *s, struct channel *c, uint16_t code, struct slice text,
                 uint32_t cause)
 {
-    struct why *why = &c->split->why;
+    struct split_why *why = &c->split->why;
     text = slice_head(text, sizeof why->text);
     why->code = code;
     why->cause = cause;
@@ -183,13 +161,18 @@ static enum run_pass close_by_client(struct session *s, struct channel *c, struc
                                      struct upstream **to)
 {
     struct amqp_channel_close m;
-    *to = c->leg->upstream;
-    if (amqp_channel_close_decode(fields, &m) != AMQP_DECODE_OK)
+    if (amqp_channel_close_decode(fields, &m) != AMQP_DECODE_OK) {
+        if (c->leg == NULL)
+            return RUN_HOMELESS;
+        *to = c->leg->upstream;
         return RUN_PASS; /* which ends the connection */
+    }
+    splice_end_hunt(s, c);
     channel_move(c, CHANNEL_CLOSING);
     release(s, c);
     close_legs(c, m.reply_code, m.reply_text, (uint32_t)m.class_id << 16 | m.method_id);
-    return RUN_DROP;
+    end_if_over(s, c);
+    return RUN_SEEN_TO;
 }
 
 enum run_pass split_ending(struct channel *c, const struct run_frame *f, struct upstream **to)
@@ -218,18 +201,18 @@ static enum run_pass method_while_ending(struct channel *c, uint32_t id)
 
 /* ---- where a consume or get goes ------------------------------------------------------------- */
 
-static const struct leg *leg_to(const struct channel *c, const struct upstream *owner,
-                                const struct server *master)
+struct leg *split_leg_to(const struct channel *c, const struct upstream *owner,
+                         const struct server *master)
 {
     for (unsigned i = 0; i < LEG_MAP_LEGS_MAX; i++) {
-        const struct leg *leg = split_leg(c, i);
+        struct leg *leg = split_leg(c, i);
         if (leg != NULL && (leg->upstream == owner || leg->upstream->server == master))
             return leg;
     }
     return NULL;
 }
 
-static bool is_limited(const struct channel *c)
+bool split_is_limited(const struct channel *c)
 {
     return c->place.has_qos[1] && c->place.prefetch[1] != 0;
 }
@@ -242,17 +225,18 @@ static enum run_pass choose(struct session *s, struct channel *c, struct slice p
     const struct split *sp = c->split;
     struct upstream *owner;
     const struct server *master;
-    *wish = sp->wish != NONE ? sp->wish : LEG_MAP_MAIN;
+    *wish = sp->wish != SPLIT_NONE ? sp->wish : LEG_MAP_MAIN;
     bool behind = amqp_method_peek(payload) == AMQP_BASIC_GET && c->place.has_published;
-    if (sp->wish != NONE || behind || s->pinned != NULL ||
+    if (sp->wish != SPLIT_NONE || behind || s->pinned != NULL ||
         !place_find(s, place_queue(payload), &owner, &master))
         return RUN_PASS;
-    const struct leg *leg = leg_to(c, owner, master);
+    const struct leg *leg = split_leg_to(c, owner, master);
     if (leg != NULL) {
         *wish = leg->number;
         return RUN_PASS;
     }
-    if (!leg_map_may_grow(sp->map) || is_limited(c) || (owner == NULL && !server_has_room(master)))
+    if (!leg_map_may_grow(sp->map) || split_is_limited(c) ||
+        (owner == NULL && !server_has_room(master)))
         return RUN_PASS;
     if (leg_map_may_add(sp->map))
         return RUN_HOMELESS;
@@ -279,9 +263,8 @@ static void forget(struct session *s, struct channel *c)
 
 void split_follow(struct session *s, struct channel *c, struct slice payload)
 {
-    struct leg_map_said said;
-    leg_map_client(c->split->map, payload, LEG_MAP_MAIN, &said);
-    c->split->wish = NONE;
+    leg_map_follow(c->split->map, payload);
+    c->split->wish = SPLIT_NONE;
     if (leg_map_is_fixed(c->split->map))
         forget(s, c);
 }
@@ -298,20 +281,24 @@ static struct leg *add_leg(struct session *s, struct channel *c, struct upstream
     if (!leg_map_is_split(sp->map) && content_is_open(&c->leg->deliver))
         sp->speaker = LEG_MAP_MAIN;
     leg->number = leg_map_add(sp->map);
+    c->is_spread = true;
     sp->legs[leg->number] = leg;
     method_out_bare(u->stream, c->number, AMQP_CHANNEL_OPEN);
     place_tell_further(c, leg);
     return leg;
 }
 
-void split_attach(struct session *s, struct channel *c, struct upstream *u)
+struct leg *split_attach(struct session *s, struct channel *c, struct upstream *u)
 {
     if (c->split == NULL)
-        return; /* it came to keep its one leg meanwhile */
-    const struct leg *leg = split_leg_at(c, u);
+        return c->leg; /* it came to keep its one leg meanwhile */
+    struct leg *leg = split_leg_at(c, u);
     if (leg == NULL)
         leg = add_leg(s, c, u);
-    c->split->wish = leg != NULL ? leg->number : LEG_MAP_MAIN;
+    if (leg == NULL)
+        leg = c->leg;
+    c->split->wish = leg->number;
+    return leg;
 }
 
 /* ---- what the client says -------------------------------------------------------------------- */
@@ -362,6 +349,7 @@ static void refuse(struct session *s, struct channel *c, const struct leg_map_sa
 static enum run_pass carry_out(struct session *s, struct channel *c, const struct run_frame *f,
                                const struct leg_map_said *said, struct upstream **to)
 {
+    struct amqp_method answer;
     switch (said->verdict) {
     case LEG_MAP_PASS:
         *to = split_leg(c, said->to)->upstream;
@@ -381,6 +369,13 @@ static enum run_pass carry_out(struct session *s, struct channel *c, const struc
         for (unsigned i = 0; i < said->settle_count; i++)
             say(s, c, said->settle[i].leg, f, &said->settle[i].method);
         return RUN_DROP;
+    case LEG_MAP_CANCELLED:
+        answer = (struct amqp_method){ .id = AMQP_BASIC_CANCEL_OK };
+        answer.basic_cancel_ok.consumer_tag = said->method.basic_cancel.consumer_tag;
+        method_out(s->client, c->number, &answer);
+        return RUN_SEEN_TO;
+    case LEG_MAP_NOTHING:
+        return RUN_SEEN_TO;
     case LEG_MAP_WAIT:
         session_await(s, c);
         return RUN_HELD;
@@ -399,6 +394,8 @@ enum run_pass split_client(struct session *s, struct channel *c, const struct ru
         return method_while_ending(c, id);
     if (id == AMQP_CHANNEL_CLOSE)
         return close_by_client(s, c, slice_from(f->payload, 4), to);
+    if (c->leg == NULL)
+        return RUN_HOMELESS;
     if (id == AMQP_CHANNEL_CLOSE_OK) { /* out of place: the broker is to judge it */
         *to = c->leg->upstream;
         return RUN_PASS;
@@ -411,7 +408,7 @@ enum run_pass split_client(struct session *s, struct channel *c, const struct ru
     struct leg_map_said said;
     leg_map_client(c->split->map, f->payload, wish, &said);
     if (said.verdict != LEG_MAP_WAIT)
-        c->split->wish = NONE;
+        c->split->wish = SPLIT_NONE;
     if (is_placed && (said.verdict == LEG_MAP_PASS || said.verdict == LEG_MAP_SAY))
         place_count(s, c, split_leg(c, said.to)->upstream, f->payload);
     return carry_out(s, c, f, &said, to);
@@ -423,7 +420,7 @@ enum run_pass split_client(struct session *s, struct channel *c, const struct ru
  * bring that about. */
 static bool is_circle(const struct session *s, const struct channel *c, const struct upstream *u)
 {
-    while (split_has_several(c) && c->split->speaker != NONE) {
+    while (c->is_spread && c->split->speaker != SPLIT_NONE) {
         const struct upstream *v = split_leg(c, c->split->speaker)->upstream;
         if (v == u)
             return true;
@@ -437,7 +434,7 @@ enum run_pass split_turn(struct session *s, struct channel *c, const struct leg 
 {
     struct upstream *u = leg->upstream;
     unsigned speaker = c->split->speaker;
-    if (LIKELY(speaker == NONE || speaker == leg->number || split_is_ending(c)))
+    if (LIKELY(speaker == SPLIT_NONE || speaker == leg->number || split_is_ending(c)))
         return RUN_PASS;
     if (is_circle(s, c, u))
         return RUN_SPLIT;
@@ -453,7 +450,7 @@ static void fail(struct session *s, struct channel *c, struct leg *leg, struct s
     if (leg->is_closing)
         return; /* both at once: its close-ok is still to come */
     bool was_ending = split_is_ending(c);
-    drop_leg(s, c, leg);
+    split_drop_leg(s, c, leg);
     if (was_ending) {
         end_if_over(s, c);
         return;
@@ -472,7 +469,7 @@ static void note_speaker(struct session *s, struct channel *c, const struct leg 
     if (content_is_open(&leg->deliver))
         c->split->speaker = leg->number;
     else if (c->split->speaker == leg->number)
-        set_speaker(s, c, NONE);
+        set_speaker(s, c, SPLIT_NONE);
 }
 
 static void burst(struct session *s, struct channel *c)
@@ -523,7 +520,7 @@ enum run_pass split_broker(struct session *s, struct channel *c, struct leg *leg
 {
     uint32_t id = amqp_method_peek(payload);
     bool is_end = id == AMQP_CHANNEL_CLOSE || id == AMQP_CHANNEL_CLOSE_OK;
-    if (!split_has_several(c)) {
+    if (!c->is_spread) {
         if (!is_end)
             by_one(s, c, payload);
         return RUN_PASS;
@@ -543,7 +540,7 @@ void split_judge(struct session *s, struct upstream *u, const struct run_frame *
         session_close(s, AMQP_INTERNAL_ERROR, "broker %s mixes messages of several channels",
                       u->server->conf->name);
     } else if (leg->is_closing) {
-        drop_leg(s, c, leg);
+        split_drop_leg(s, c, leg);
         end_if_over(s, c);
     }
 }
@@ -551,8 +548,6 @@ void split_judge(struct session *s, struct upstream *u, const struct run_frame *
 /* What has begun is taken to its end, also when all is ending. */
 enum run_pass split_content(struct session *s, struct channel *c, const struct leg *leg)
 {
-    if (!split_has_several(c))
-        return RUN_PASS;
     if (c->split->speaker != leg->number)
         return RUN_DROP;
     note_speaker(s, c, leg);
@@ -561,38 +556,14 @@ enum run_pass split_content(struct session *s, struct channel *c, const struct l
 
 /* ---- an upstream's end ----------------------------------------------------------------------- */
 
-static bool is_missed(const struct channel *c, const struct leg *leg)
-{
-    return leg->number == LEG_MAP_MAIN || leg->number == c->split->speaker ||
-           !leg_map_is_idle(c->split->map, leg->number);
-}
-
-bool split_lives_at(const struct channel *c, const struct upstream *u)
-{
-    if (!split_has_several(c))
-        return c->leg != NULL && c->leg->upstream == u;
-    const struct leg *leg = split_leg_at(c, u);
-    return leg != NULL && is_missed(c, leg);
-}
-
-void split_lose(struct session *s, struct channel *c, const struct upstream *u, const char *why)
+void split_lose(struct session *s, struct channel *c, struct leg *leg, const char *why)
 {
     char room[AMQP_REPLY_TEXT_MAX + 1];
-    struct leg *leg = split_leg_at(c, u);
-    if (leg == NULL)
-        return;
-    unsigned number = leg->number;
     bool is_ending = split_is_ending(c);
-    bool missed = !is_ending && is_missed(c, leg);
-    drop_leg(s, c, leg);
-    if (is_ending) {
+    split_drop_leg(s, c, leg);
+    if (is_ending)
         end_if_over(s, c);
-    } else if (missed) {
+    else
         end(s, c, AMQP_CONNECTION_FORCED, amqp_reply_text(room, AMQP_CONNECTION_FORCED, "%s", why),
             c->asked);
-    } else {
-        leg_map_remove(c->split->map, number);
-        if (c->split->wish == number)
-            c->split->wish = NONE;
-    }
 }

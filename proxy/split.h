@@ -36,8 +36,6 @@ void split_free(struct session *s, struct channel *c);
 struct leg *split_leg(const struct channel *c, unsigned number);
 struct leg *split_leg_at(const struct channel *c, const struct upstream *u);
 
-bool split_has_several(const struct channel *c);
-
 /* Several, which are being closed. */
 bool split_is_ending(const struct channel *c);
 
@@ -49,7 +47,7 @@ enum run_pass split_wish(struct session *s, struct channel *c, struct slice payl
 /* One leg, and any method but publish, channel.close and close-ok passes. */
 void split_follow(struct session *s, struct channel *c, struct slice payload);
 
-/* Several, and any method but publish: PASS (to *to), DROP, HOMELESS or HELD. */
+/* Several, and any method but publish: PASS (to *to), DROP, SEEN_TO, HOMELESS or HELD. */
 enum run_pass split_client(struct session *s, struct channel *c, const struct run_frame *f,
                            struct upstream **to);
 
@@ -81,13 +79,10 @@ enum run_pass split_content(struct session *s, struct channel *c, const struct l
 
 /* ---- legs that come and go ------------------------------------------------------------------- */
 
-/* What was hunted for is found, or what there is instead. */
-void split_attach(struct session *s, struct channel *c, struct upstream *u);
+/* What was hunted for is found, or what there is instead: the leg there, or the main one. */
+struct leg *split_attach(struct session *s, struct channel *c, struct upstream *u);
 
-/* Would the channel miss the upstream? With one leg, too. */
-bool split_lives_at(const struct channel *c, const struct upstream *u);
-
-/* The upstream is gone. */
-void split_lose(struct session *s, struct channel *c, const struct upstream *u, const char *why);
+/* The leg is gone, and its end cannot be hidden (recover.h). The channel may be over then. */
+void split_lose(struct session *s, struct channel *c, struct leg *leg, const char *why);
 
 #endif

@@ -212,6 +212,13 @@ static void put_warren(struct text *out, const struct view *v)
     for (unsigned way = 0; way < PLACE_WAY_COUNT; way++)
         text_put(out, "warren_proxy_operations_total{way=\"%s\"} %llu\n",
                  place_way_word((enum place_way)way), (unsigned long long)t.ways[way]);
+    text_put(out,
+             "# HELP warren_proxy_failovers_total Channels whose broker went: those that went on "
+             "at another one, and those that ended.\n"
+             "# TYPE warren_proxy_failovers_total counter\n"
+             "warren_proxy_failovers_total{channels=\"kept\"} %llu\n"
+             "warren_proxy_failovers_total{channels=\"ended\"} %llu\n",
+             (unsigned long long)t.channels_kept, (unsigned long long)t.channels_ended);
 }
 
 static void put_legs(struct text *out, const struct stat_row *rows, unsigned count)

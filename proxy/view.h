@@ -27,6 +27,7 @@ struct view {
 struct view_totals {
     uint64_t clients, channels, upstreams, published, delivered;
     uint64_t ways[PLACE_WAY_COUNT];
+    uint64_t channels_kept, channels_ended;
 };
 
 /* The sums over all workers. */
@@ -42,6 +43,8 @@ static inline struct view_totals view_totals(const struct view *v)
         t.delivered += shared_get(&c->delivered);
         for (unsigned way = 0; way < PLACE_WAY_COUNT; way++)
             t.ways[way] += shared_get(&c->ways[way]);
+        t.channels_kept += shared_get(&c->channels_kept);
+        t.channels_ended += shared_get(&c->channels_ended);
     }
     return t;
 }

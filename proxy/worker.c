@@ -5,6 +5,7 @@
 #include "door.h"
 #include "leg.h"
 #include "leg_tags.h"
+#include "recover.h"
 #include "relay.h"
 #include "session.h"
 
@@ -74,10 +75,22 @@ static void hunt_all_again(struct worker *w)
     }
 }
 
+/* Consumers whose broker is gone may have a new one. */
+static void tend_all(struct worker *w)
+{
+    struct session *s = TAILQ_FIRST(&w->all);
+    while (s != NULL) {
+        struct session *next = TAILQ_NEXT(s, entry);
+        recover_tend(s);
+        s = next;
+    }
+}
+
 void worker_moved(struct worker *w)
 {
     CHECK(loop_is_current(w->loop));
     hunt_all_again(w);
+    tend_all(w);
 }
 
 void worker_wake(struct worker *w)

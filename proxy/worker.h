@@ -45,8 +45,10 @@ struct process {
 struct worker_counts {
     struct shared clients, channels, upstreams;
     struct shared published, delivered; /* messages that passed */
-    struct shared
-        ways[PLACE_WAY_COUNT]; /* operations on queues, in backends that route by master */
+
+    /* In backends that route by master: operations on queues, and channels whose broker went. */
+    struct shared ways[PLACE_WAY_COUNT];
+    struct shared channels_kept, channels_ended;
 };
 
 /* What a client did wrong, for `show errors`. */

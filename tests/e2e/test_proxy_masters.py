@@ -1,50 +1,11 @@
 """Channels go to the masters of the queues that they use: balance = queue-master."""
 
-import re
-
 import wire
-from harness.cluster_case import ClusterCase
-from harness.proxy_view import command, http_get, wait_status
-from harness.waits import LONG, wait_until
+from harness.masters_case import Masters
+from harness.proxy_view import command
+from harness.waits import wait_until
 
 TARGETS = ("proxy",)
-LOCAL = {"x-queue-master-locator": "client-local"}
-
-
-class Masters(ClusterCase):
-    """A proxy before three nodes, each of which masters one queue of its own name."""
-
-    def setUp(self):
-        super().setUp()
-        self.front = self.proxy(self.cluster.nodes, {
-            "global": self.gossiping(),
-            "backend rabbits": {"balance": "queue-master"}})
-        for n in self.cluster.nodes:
-            wait_status(self.front, n.name, "UP")
-        self.names = [n.name for n in self.cluster.nodes]
-        self.queues = {n.name: n.name + ".q" for n in self.cluster.nodes}
-        for n in self.cluster.nodes:
-            self.channel(address=n.address).declare(self.queues[n.name], arguments=LOCAL)
-        self.wait_known()
-
-    def wait_known(self):
-        """Until the workers know the way to each queue."""
-        for server, q in self.queues.items():
-            wait_until(lambda server=server, q=q: "server=%s usable=yes" % server in command(
-                self.front, "show queues / " + q), "the proxy knows " + q, LONG)
-
-    def legs(self):
-        """{channel: [server...]} of the one client that is there."""
-        found = {}
-        for channel, server in re.findall(r"(?m)^\S+ channel=(\d+) be=\S+ srv=(\S+)",
-                                          command(self.front, "show legs")):
-            found.setdefault(int(channel), []).append(server)
-        return found
-
-    def ways(self):
-        text = http_get(self.front.stats_port, "/metrics")[1]
-        return {way: int(n) for way, n in re.findall(
-            r'(?m)^warren_proxy_operations_total\{way="(\w+)"\} (\d+)$', text)}
 
 
 class Places(Masters):
@@ -259,6 +220,8 @@ class Split(Masters):
     def test_only_channels_that_miss_a_broker_hear_of_its_end(self):
         conn = self.connect(address=self.front.address)
         ch = self.spread(conn)
+        conn.channel().publish("", self.queues[self.names[2]], b"not acknowledged")
+        ch.deliveries(1)
         idle = conn.channel()
         for q in self.queues.values():
             self.assertIsNone(idle.get(q))

@@ -54,6 +54,22 @@ static uint64_t deliver(struct leg_map *m, unsigned leg, const char *consumer, u
     return tag;
 }
 
+/* So many deliveries of the first leg's to "a", which are checked at the end: a check walks over
+ * all that is kept. */
+static void flood(struct leg_map *m, uint64_t count)
+{
+    struct amqp_method d = { .id = AMQP_BASIC_DELIVER };
+    d.basic_deliver.consumer_tag = slice_str("a");
+    for (uint64_t n = 1; n <= count; n++) {
+        uint64_t tag;
+        size_t tag_at;
+        d.basic_deliver.delivery_tag = n;
+        struct bytes b = encode(&d);
+        cr_assert(eq(int, leg_map_broker(m, 0, view(&b), &tag, &tag_at), LEG_MAP_HEAR));
+    }
+    leg_map_check(m);
+}
+
 static struct leg_map_said ack(struct leg_map *m, uint64_t tag, bool multiple)
 {
     struct amqp_method a = { .id = AMQP_BASIC_ACK };
@@ -70,7 +86,7 @@ static struct leg_map_said bare(struct leg_map *m, enum amqp_method_id id)
 /* A channel with a consumer on each of two legs. */
 static struct leg_map *two_legs(void)
 {
-    struct leg_map *m = leg_map_new(0);
+    struct leg_map *m = leg_map_new(0, 0);
     cr_assert(eq(int, consume(m, "a", false, 0).verdict, LEG_MAP_PASS));
     cr_assert(eq(u32, leg_map_add(m), 1));
     cr_assert(eq(u32, consume(m, "b", false, 1).to, 1));
@@ -79,14 +95,14 @@ static struct leg_map *two_legs(void)
 
 Test(leg_map, one_leg_changes_nothing)
 {
-    struct leg_map *m = leg_map_new(0);
+    struct leg_map *m = leg_map_new(0, 0);
     consume(m, "a", false, 0);
     for (uint64_t tag = 1; tag <= 100; tag++)
         cr_expect(eq(u64, deliver(m, 0, "a", tag), tag));
     cr_expect(eq(int, ack(m, 7, false).verdict, LEG_MAP_PASS));
     cr_expect(eq(int, ack(m, 50, true).verdict, LEG_MAP_PASS));
     cr_expect(eq(int, ack(m, 7, false).verdict, LEG_MAP_PASS), "the broker says what is wrong");
-    cr_expect(not(leg_map_is_idle(m, 0)));
+    cr_expect(not(leg_map_can_lose(m, 0)));
     leg_map_free(&m);
 }
 
@@ -117,8 +133,8 @@ Test(leg_map, multiple_is_split_over_legs)
     cr_expect(eq(u64, out.settle[0].method.basic_ack.delivery_tag, 3));
     cr_expect(eq(u64, out.settle[1].method.basic_ack.delivery_tag, 2));
     cr_expect(out.settle[1].method.basic_ack.multiple);
-    cr_expect(not(leg_map_is_idle(m, 0)));
-    cr_expect(not(leg_map_is_idle(m, 1)));
+    cr_expect(leg_map_can_lose(m, 0));
+    cr_expect(not(leg_map_can_lose(m, 1)));
     out = ack(m, 0, true);
     cr_assert(eq(u32, out.settle_count, 1), "nothing of the other leg's is left");
     cr_expect(eq(u64, out.settle[0].method.basic_ack.delivery_tag, 3));
@@ -167,7 +183,7 @@ Test(leg_map, a_limit_of_the_channel_is_shared_out_and_keeps_its_legs)
     qos.basic_qos.global = true;
     qos.basic_qos.prefetch_count = 7;
 
-    struct leg_map *m = leg_map_new(0);
+    struct leg_map *m = leg_map_new(0, 0);
     uint64_t tag;
     cr_expect(leg_map_may_add(m));
     cr_expect(eq(int, said(m, qos, 0).verdict, LEG_MAP_PASS));
@@ -200,14 +216,14 @@ Test(leg_map, a_tag_that_is_taken_goes_to_who_has_it)
     uint64_t tag;
     ok.basic_cancel_ok.consumer_tag = slice_str("b");
     cr_expect(eq(int, heard(m, 1, ok, &tag), LEG_MAP_HEAR));
-    cr_expect(leg_map_is_idle(m, 1));
+    cr_expect(leg_map_can_lose(m, 1));
     cr_expect(eq(u32, consume(m, "b", false, 0).to, 0));
     leg_map_free(&m);
 }
 
 Test(leg_map, what_was_asked_before_is_answered_first)
 {
-    struct leg_map *m = leg_map_new(2);
+    struct leg_map *m = leg_map_new(2, 0);
     uint64_t tag;
     heard(m, 0, (struct amqp_method){ .id = AMQP_QUEUE_DECLARE_OK }, &tag);
     cr_expect(not(leg_map_may_add(m)));
@@ -223,8 +239,8 @@ Test(leg_map, a_leg_that_is_gone_is_not_asked_and_leaves_its_number)
     deliver(m, 0, "a", 1);
     deliver(m, 1, "b", 1);
     cr_assert(eq(u32, leg_map_add(m), 2));
-    cr_expect(leg_map_is_idle(m, 2));
-    leg_map_remove(m, 2);
+    cr_expect(leg_map_can_lose(m, 2));
+    leg_map_lose(m, 2);
     uint64_t tag;
     struct amqp_method ok = { .id = AMQP_BASIC_QOS_OK };
     cr_expect(eq(int, bare(m, AMQP_BASIC_QOS).verdict, LEG_MAP_ALL));
@@ -237,19 +253,96 @@ Test(leg_map, a_leg_that_is_gone_is_not_asked_and_leaves_its_number)
     leg_map_free(&m);
 }
 
+static struct leg_map_said cancel(struct leg_map *m, const char *tag, bool nowait)
+{
+    struct amqp_method c = { .id = AMQP_BASIC_CANCEL };
+    c.basic_cancel.consumer_tag = slice_str(tag);
+    c.basic_cancel.nowait = nowait;
+    return said(m, c, 0);
+}
+
+Test(leg_map, consumers_of_a_leg_that_is_gone_are_astray_until_they_are_said_again)
+{
+    struct leg_map *m = two_legs();
+    uint64_t tag;
+    consume(m, "c", false, 0);
+    consume(m, "d", true, 0);
+    deliver(m, 0, "a", 1);
+    cr_expect(not(leg_map_can_lose(m, 0)), "a delivery is outstanding");
+    ack(m, 1, false);
+    leg_map_lose(m, 0);
+    leg_map_promote(m, 1);
+    leg_map_check(m);
+    cr_expect(eq(u32, leg_map_astray_count(m), 3));
+    cr_expect(eq(u64, deliver(m, 0, "b", 1), 2), "that was leg 1");
+
+    struct leg_map_said out = cancel(m, "c", false);
+    cr_expect(eq(int, out.verdict, LEG_MAP_CANCELLED));
+    cr_expect(slice_is(out.method.basic_cancel.consumer_tag, "c"));
+    cr_expect(eq(int, cancel(m, "d", true).verdict, LEG_MAP_NOTHING));
+
+    struct leg_consumer *a = leg_map_astray(m, NULL);
+    cr_assert(slice_is(leg_consumer_method(a).consumer_tag, "a"));
+    cr_expect(slice_is(leg_consumer_method(a).queue, "q"));
+    cr_expect(leg_map_astray(m, a) == NULL);
+    cr_assert(eq(u32, leg_map_add(m), 1));
+    leg_map_say_again(m, a, 1);
+    struct amqp_method ok = { .id = AMQP_BASIC_CONSUME_OK };
+    ok.basic_consume_ok.consumer_tag = slice_str("a");
+    cr_expect(eq(int, heard(m, 1, ok, &tag), LEG_MAP_SILENCE));
+    cr_expect(eq(u64, deliver(m, 1, "a", 1), 3));
+    cr_expect(eq(u32, ack(m, 3, true).settle_count, 2));
+    cr_expect(eq(u32, cancel(m, "a", false).to, 1));
+    leg_map_free(&m);
+}
+
+Test(leg_map, the_last_leg_can_be_lost_and_another_counts_on)
+{
+    struct leg_map *m = leg_map_new(0, 0);
+    consume(m, "a", true, 0);
+    for (uint64_t tag = 1; tag <= 3; tag++)
+        deliver(m, 0, "a", tag);
+    leg_map_lose(m, 0);
+    cr_expect(leg_map_is_split(m));
+    leg_map_restore(m);
+    leg_map_say_again(m, leg_map_astray(m, NULL), 0);
+    leg_map_check(m);
+    cr_expect(eq(u64, deliver(m, 0, "a", 1), 4));
+    leg_map_free(&m);
+}
+
+Test(leg_map, what_cannot_be_said_again_cannot_be_lost)
+{
+    static uint8_t table[LEG_CONSUMERS_KEPT_MAX];
+    struct amqp_basic_consume q = { .queue = slice_str("q"), .consumer_tag = slice_str("a") };
+    struct leg_consumers l;
+    for (unsigned i = 0; i < 4; i++) {
+        struct amqp_basic_consume with = q;
+        if (i == 1)
+            with.queue = slice_str(""); /* the last one that was declared there */
+        if (i == 2)
+            with.consumer_tag = slice_str(""); /* and its answer is not there yet */
+        if (i == 3)
+            with.arguments = slice_of(table, sizeof table);
+        leg_consumers_init(&l);
+        leg_consumers_add(&l, 0, &with, 0);
+        cr_expect(eq(int, leg_consumers_can_leave(&l, 0), i == 0), "%u", i);
+        leg_consumers_fini(&l);
+    }
+}
+
 Test(leg_map, what_cannot_be_followed_keeps_one_leg)
 {
     const enum amqp_method_id odd[] = { AMQP_TX_SELECT, AMQP_BASIC_RECOVER_ASYNC };
     for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
-        struct leg_map *m = leg_map_new(0);
+        struct leg_map *m = leg_map_new(0, 0);
         cr_expect(eq(int, bare(m, odd[i]).verdict, LEG_MAP_PASS));
         cr_expect(leg_map_is_fixed(m));
         leg_map_free(&m);
     }
-    struct leg_map *m = leg_map_new(0);
+    struct leg_map *m = leg_map_new(0, 0);
     consume(m, "a", false, 0);
-    for (uint64_t tag = 1; tag <= LEG_MAP_KEPT_MAX; tag++)
-        deliver(m, 0, "a", tag);
+    flood(m, LEG_MAP_KEPT_MAX);
     cr_expect(not(leg_map_is_fixed(m)));
     deliver(m, 0, "a", LEG_MAP_KEPT_MAX + 1);
     cr_expect(leg_map_is_fixed(m), "too much is outstanding");
@@ -258,10 +351,9 @@ Test(leg_map, what_cannot_be_followed_keeps_one_leg)
 
 Test(leg_map, without_acks_nothing_is_kept)
 {
-    struct leg_map *m = leg_map_new(0);
+    struct leg_map *m = leg_map_new(0, 0);
     consume(m, "a", true, 0);
-    for (uint64_t tag = 1; tag <= 2 * LEG_MAP_KEPT_MAX; tag++)
-        deliver(m, 0, "a", tag);
+    flood(m, 2 * LEG_MAP_KEPT_MAX);
     cr_expect(not(leg_map_is_fixed(m)));
     cr_expect(eq(u32, leg_map_add(m), 1));
     consume(m, "b", false, 1);

@@ -1,0 +1,55 @@
+"""Tests that want a proxy which routes by master, before a cluster of three."""
+
+import re
+
+from harness.cluster_case import ClusterCase
+from harness.proxy_view import command, http_get, wait_status
+from harness.waits import LONG, wait_until
+
+LOCAL = {"x-queue-master-locator": "client-local"}
+
+
+class Masters(ClusterCase):
+    """A proxy before three nodes, each of which masters one queue of its own name."""
+
+    policies = ()
+
+    def setUp(self):
+        super().setUp()
+        for args in self.policies:
+            out = self.here.ctl("-n", self.here.node, "-q", "set_policy", *args, seconds=LONG)
+            self.assertEqual(out.returncode, 0, out.stderr)
+        self.front = self.proxy(self.cluster.nodes, {
+            "global": self.gossiping(),
+            "backend rabbits": {"balance": "queue-master"}})
+        for n in self.cluster.nodes:
+            wait_status(self.front, n.name, "UP")
+        self.names = [n.name for n in self.cluster.nodes]
+        self.queues = {n.name: n.name + ".q" for n in self.cluster.nodes}
+        for n in self.cluster.nodes:
+            self.channel(address=n.address).declare(self.queues[n.name], durable=True,
+                                                    arguments=LOCAL)
+        self.wait_known()
+
+    def wait_known(self):
+        """Until the workers know the way to each queue."""
+        for server, q in self.queues.items():
+            wait_until(lambda server=server, q=q: "server=%s usable=yes" % server in command(
+                self.front, "show queues / " + q), "the proxy knows " + q, LONG)
+
+    def legs(self):
+        """{channel: [server...]} of the one client that is there."""
+        found = {}
+        for channel, server in re.findall(r"(?m)^\S+ channel=(\d+) be=\S+ srv=(\S+)",
+                                          command(self.front, "show legs")):
+            found.setdefault(int(channel), []).append(server)
+        return found
+
+    def counts(self, name, label):
+        """A metric by the values of its one label."""
+        text = http_get(self.front.stats_port, "/metrics")[1]
+        return {word: int(n) for word, n in re.findall(
+            r'(?m)^%s\{%s="(\w+)"\} (\d+)$' % (name, label), text)}
+
+    def ways(self):
+        return self.counts("warren_proxy_operations_total", "way")

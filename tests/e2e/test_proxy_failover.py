@@ -1,0 +1,89 @@
+"""Masters that die behind a proxy: clients that miss nothing notice a pause and no more."""
+
+from harness.masters_case import LOCAL, Masters
+from harness.waits import LONG, wait_until
+
+TARGETS = ("proxy",)
+PERSISTENT = {"delivery_mode": 2}
+
+
+class Failover(Masters):
+    policies = (("all", "[.]q$", '{"ha-mode":"all"}'),)
+
+    def setUp(self):
+        super().setUp()
+        for q in self.queues.values():
+            wait_until(lambda q=q: self.mirrors(q) == 2, "mirrors of " + q, LONG)
+
+    def mirrors(self, queue):
+        out = self.here.ctl("-n", self.here.node, "-q", "list_queues", "name",
+                            "synchronised_slave_pids", seconds=LONG).stdout
+        lists = dict(line.split("\t") for line in out.splitlines() if "\t" in line)
+        return len([p for p in lists.get(queue, "").strip("[]").split(", ") if p])
+
+    def failovers(self):
+        return self.counts("warren_proxy_failovers_total", "channels")
+
+    def confirming(self, conn):
+        ch = conn.channel()
+        ch.call("confirm.select")
+        return ch
+
+    def publish(self, ch, queue, body, number):
+        """It is confirmed, with this number."""
+        ch.publish("", queue, body, props=PERSISTENT)
+        event = ch.expect("basic.ack", LONG)
+        self.assertEqual(event.delivery_tag, number)
+
+    def test_channels_that_miss_nothing_go_on(self):
+        conn = self.connect(address=self.front.address)
+        ch, unacked, pub, bare = conn.channel(), conn.channel(), self.confirming(conn), conn.channel()
+        first, second, third = self.queues.values()
+        ch.call("basic.qos", prefetch_count=1)
+        ch.consume(first, "a")
+        ch.call("basic.qos", prefetch_count=3)
+        for q, tag in ((second, "b"), (third, "c")):
+            ch.consume(q, tag)
+        ch.consume(first, "quiet", no_ack=True, arguments={"x-priority": -1})
+        self.assertEqual(self.legs()[ch.number], self.names)
+        self.publish(pub, first, b"1", 1)
+        self.publish(pub, first, b"2", 2)
+        got = ch.deliveries(2)
+        self.assertEqual([(d.consumer_tag, d.delivery_tag) for d in got], [("a", 1), ("quiet", 2)])
+        ch.ack(1)
+        ch.barrier()
+        self.publish(pub, second, b"3", 3)
+        self.assertEqual(ch.deliveries(1)[0].delivery_tag, 3)
+        self.publish(pub, first, b"4", 4)
+        self.assertEqual(ch.deliveries(1)[0].delivery_tag, 4)
+        ch.ack(4)
+        ch.barrier()
+        other = self.name() + ".q"
+        self.channel(address=self.here.address).declare(other, durable=True, arguments=LOCAL)
+        wait_until(lambda: self.mirrors(other) == 2, "mirrors of " + other, LONG)
+        self.publish(pub, other, b"kept", 5)
+        self.assertEqual(unacked.get(other, no_ack=False).body, b"kept")
+        bare.declare(other, passive=True)
+        bare.publish("", other, b"nobody knows")
+
+        self.here.kill()
+        for lost in (unacked, bare):
+            event = lost.expect("channel.close", LONG)
+            self.assertEqual(event.reply_code, 320)
+            self.assertRegex(event.reply_text, "^CONNECTION_FORCED - broker %s " % self.names[0])
+        self.publish(pub, first, b"5", 6)
+        self.publish(pub, first, b"6", 7)
+        got = {d.consumer_tag: d for d in ch.deliveries(2, LONG)}
+        self.assertEqual({tag: d.body for tag, d in got.items()}, {"a": b"5", "quiet": b"6"})
+        self.assertEqual({d.delivery_tag for d in got.values()}, {5, 6})
+        self.publish(pub, second, b"7", 8)
+        self.assertEqual(ch.deliveries(1)[0].delivery_tag, 7)
+        ch.ack(0, multiple=True)
+        ch.ack(got["a"].delivery_tag)
+        ch.expect_close(406)
+        self.assertEqual(self.failovers(), {"kept": 2, "ended": 2})
+        left = conn.channel()
+        self.assertEqual([left.get(q) for q in (first, second, third)], [None] * 3)
+        log = self.front.proc.log_tail(200)
+        self.assertRegex(log, "failover: broker rabbit1 .* channels_kept=2 channels_ended=2")
+        self.assertRegex(log, "consumers are subscribed again after_ms=")
