@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "relay.h"
 #include "session.h"
+#include "splice.h"
 
 #define LINE_MAX_BYTES 1024u
 
@@ -129,14 +130,16 @@ void access_relay(const struct relay *r)
     write_line(a, r->id, room);
 }
 
-void access_lost(struct session *s, const struct upstream *u, unsigned legs, const char *why)
+void access_lost(struct session *s, const struct upstream *u, const struct splice_loss *loss,
+                 const char *why)
 {
     char id[SESSION_ID_MAX];
     char room[SOCK_ADDR_TEXT_MAX];
     s->access.lost++;
     if (s->frontend->conf->access != PROXY_ACCESS_OFF)
         log_info("access", session_id_text(s, id),
-                 "failover from=%s frontend=%s backend=%s server=%s legs=%u channels=%u why=\"%s\"",
+                 "failover from=%s frontend=%s backend=%s server=%s kept=%u ended=%u channels=%u "
+                 "why=\"%s\"",
                  sock_addr_text(&s->peer, room), s->frontend->conf->name, s->backend->conf->name,
-                 u->server->conf->name, legs, s->channel_count, why);
+                 u->server->conf->name, loss->kept, loss->ended, s->channel_count, why);
 }

@@ -21,6 +21,7 @@
 struct session;
 struct relay;
 struct server;
+struct splice_loss;
 struct stream;
 struct upstream;
 
@@ -45,8 +46,9 @@ void access_server(struct access *a, const struct server *server);
 /* The client's stream is about to go. */
 void access_client(struct access *a, const struct stream *client);
 
-/* The session has lost a broker: its line. `legs` were carried there. */
-void access_lost(struct session *s, const struct upstream *u, unsigned legs, const char *why);
+/* The session has lost a broker: its line. */
+void access_lost(struct session *s, const struct upstream *u, const struct splice_loss *loss,
+                 const char *why);
 
 /* It is over: its line. Whatever it names is still there. */
 void access_session(const struct session *s);

@@ -106,10 +106,15 @@ unsigned leg_map_add(struct leg_map *m)
     return leg;
 }
 
+bool leg_map_owes(const struct leg_map *m, unsigned leg)
+{
+    return m->pending != 0 || (m->asked_legs >> leg & 1) != 0;
+}
+
 bool leg_map_can_lose(const struct leg_map *m, unsigned leg)
 {
-    return !m->is_fixed && !m->has_tx && m->pending == 0 && m->tags.outstanding[leg] == 0 &&
-           (m->asked_legs >> leg & 1) == 0 && leg_consumers_can_leave(&m->consumers, leg);
+    return !m->is_fixed && !m->has_tx && !leg_map_owes(m, leg) && m->tags.outstanding[leg] == 0 &&
+           leg_consumers_can_leave(&m->consumers, leg);
 }
 
 void leg_map_lose(struct leg_map *m, unsigned leg)

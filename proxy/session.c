@@ -164,6 +164,7 @@ void session_await(struct session *s, const struct channel *c)
 {
     s->awaits = c->number;
     session_hold_client(s);
+    session_flow(s); /* brokers may have been paused */
 }
 
 void session_answered(struct session *s, const struct channel *c)
@@ -172,6 +173,17 @@ void session_answered(struct session *s, const struct channel *c)
         return;
     s->awaits = 0;
     session_flow(s);
+}
+
+/* Is an answer of this broker awaited before more of the client is taken? It is looked for behind
+ * some of what the client does not read: one that only writes for now, as it may, would stand still
+ * for ever. */
+static bool is_awaited(const struct session *s, const struct upstream *u)
+{
+    if (s->awaits == 0 || stream_pending(s->client) >= SESSION_AWAIT_OCTETS_MAX)
+        return false;
+    const struct channel *c = session_channel(s, s->awaits);
+    return c != NULL && split_owes(c, u);
 }
 
 void session_flow(struct session *s)
@@ -187,7 +199,7 @@ void session_flow(struct session *s)
     LIST_FOREACH (u, &s->upstreams, entry) {
         if (u->state != UPSTREAM_READY)
             continue;
-        if (client_full)
+        if (client_full && !is_awaited(s, u))
             upstream_pause(u);
         else if (u->held_for == 0)
             upstream_resume(u);

@@ -22,6 +22,9 @@
 #define SESSION_FRAME_MAX   131072u
 #define SESSION_ID_MAX      24u
 
+/* What a client is sent at most beyond what it reads, while an answer is looked for. */
+#define SESSION_AWAIT_OCTETS_MAX ((size_t)4 * 1024 * 1024)
+
 LIST_HEAD(upstream_list, upstream);
 
 struct session {

@@ -92,11 +92,11 @@ static void lose(struct session *s, struct upstream *u)
     char id[SESSION_ID_MAX];
     describe_loss(u, &t);
     log_debug("session", session_id_text(s, id), "%s", why);
-    access_lost(s, u, u->leg_count, why);
     struct process *p = s->worker->process;
     if (u->end.fate == UPSTREAM_LOST)
         p->suspect(p->control, u->server->live);
-    splice_lose(s, u, why);
+    struct splice_loss loss = splice_lose(s, u, why);
+    access_lost(s, u, &loss, why);
 }
 
 /* Any other code than 320 says what the client did wrong. With 320 a broker that goes says so; else

@@ -31,8 +31,14 @@ void splice_end_hunt(struct session *s, const struct channel *c);
 /* No broker is to be had for the channel. */
 void splice_give_up(struct session *s, struct channel *c, const char *why);
 
-/* The upstream is gone: what lives on it ends. `why` is for the client. */
-void splice_lose(struct session *s, struct upstream *u, const char *why);
+/* The channels that lived at a broker. */
+struct splice_loss {
+    unsigned kept;  /* had nothing in flight there, and go on (recover.h) */
+    unsigned ended; /* and those that did, or lived in a backend that does not route by master */
+};
+
+/* The upstream is gone. `why` is for the client. */
+struct splice_loss splice_lose(struct session *s, struct upstream *u, const char *why);
 
 /* Forget all channels. */
 void splice_drop_all(struct session *s);

@@ -2,7 +2,6 @@
 #include "splice.h"
 
 #include "base/check.h"
-#include "base/log.h"
 #include "method_out.h"
 #include "recover.h"
 #include "session.h"
@@ -74,32 +73,21 @@ static struct leg *leg_at(const struct channel *c, const struct upstream *u)
     return c->leg != NULL && c->leg->upstream == u ? c->leg : NULL;
 }
 
-/* Each channel by itself: those that miss nothing go on elsewhere. */
-static void lose_by_channels(struct session *s, struct upstream *u, const char *why)
+/* Those that miss nothing go on elsewhere. */
+static void lose_one(struct session *s, struct channel *c, struct leg *leg, const char *why,
+                     struct splice_loss *loss)
 {
-    unsigned kept = 0, ended = 0;
-    for (unsigned i = 0; i < s->channels_cap; i++) {
-        struct channel *c = s->channels[i];
-        struct leg *leg = c != NULL ? leg_at(c, u) : NULL;
-        if (leg == NULL)
-            continue;
-        if (channel_is_living(c) && recover_can(c, leg)) {
-            recover_leave(s, c, leg);
-            kept++;
-            continue;
-        }
-        ended += channel_is_living(c);
-        if (c->is_spread)
-            split_lose(s, c, leg, why);
-        else
-            end_channel(s, c, why);
+    bool is_living = channel_is_living(c);
+    if (s->backend->conf->by_master && is_living && recover_can(c, leg)) {
+        recover_leave(s, c, leg);
+        loss->kept++;
+        return;
     }
-    char id[SESSION_ID_MAX];
-    shared_bump(&s->worker->counts.channels_kept, kept);
-    shared_bump(&s->worker->counts.channels_ended, ended);
-    if (kept + ended != 0)
-        log_info("session", session_id_text(s, id),
-                 "failover: %s channels_kept=%u channels_ended=%u", why, kept, ended);
+    loss->ended += is_living;
+    if (c->is_spread)
+        split_lose(s, c, leg, why);
+    else
+        end_channel(s, c, why);
 }
 
 /*
@@ -108,22 +96,24 @@ static void lose_by_channels(struct session *s, struct upstream *u, const char *
  * would without a proxy. Others lose only the channels, with the same code and text. Where channels
  * are routed by master only those end that had something in flight, and the connection stays.
  */
-void splice_lose(struct session *s, struct upstream *u, const char *why)
+struct splice_loss splice_lose(struct session *s, struct upstream *u, const char *why)
 {
-    if (s->backend->conf->by_master) {
-        lose_by_channels(s, u, why);
-        return;
-    }
+    struct splice_loss loss = { 0, 0 };
     unsigned here = living_count(s, u);
-    if (here != 0 && here == living_count(s, NULL)) {
+    if (!s->backend->conf->by_master && here != 0 && here == living_count(s, NULL)) {
+        loss.ended = here;
         session_close(s, AMQP_CONNECTION_FORCED, "%s", why);
-        return;
+        return loss;
     }
     for (unsigned i = 0; i < s->channels_cap; i++) {
         struct channel *c = s->channels[i];
-        if (c != NULL && leg_at(c, u) != NULL)
-            end_channel(s, c, why);
+        struct leg *leg = c != NULL ? leg_at(c, u) : NULL;
+        if (leg != NULL)
+            lose_one(s, c, leg, why, &loss);
     }
+    shared_bump(&s->worker->counts.channels_kept, loss.kept);
+    shared_bump(&s->worker->counts.channels_ended, loss.ended);
+    return loss;
 }
 
 void splice_drop_all(struct session *s)

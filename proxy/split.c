@@ -29,6 +29,13 @@ struct leg *split_leg_at(const struct channel *c, const struct upstream *u)
     return NULL;
 }
 
+bool split_owes(const struct channel *c, const struct upstream *u)
+{
+    const struct leg *leg = split_leg_at(c, u);
+    return leg != NULL &&
+           (leg_map_owes(c->split->map, leg->number) || c->split->speaker == leg->number);
+}
+
 static bool has_legs(const struct channel *c)
 {
     for (unsigned i = 0; i < LEG_MAP_LEGS_MAX; i++) {
@@ -63,11 +70,23 @@ static void release(struct session *s, const struct channel *c)
         session_flow(s);
 }
 
-static void set_speaker(struct session *s, struct channel *c, unsigned number)
+/* The next of those that wait speaks: what is held there is for this channel. Else one that has
+ * much to say would begin its next message before anybody else came to speak. */
+static void end_speech(struct session *s, struct channel *c)
 {
-    c->split->speaker = number;
-    if (number == SPLIT_NONE)
-        release(s, c);
+    struct split *sp = c->split;
+    unsigned before = sp->speaker;
+    sp->speaker = SPLIT_NONE;
+    for (unsigned i = 1; i <= LEG_MAP_LEGS_MAX; i++) {
+        unsigned number = (before + i) % LEG_MAP_LEGS_MAX;
+        const struct leg *leg = sp->legs[number];
+        if (leg == NULL || leg->upstream->held_for != c->number)
+            continue;
+        leg->upstream->held_for = 0;
+        sp->speaker = number;
+        session_flow(s);
+        return;
+    }
 }
 
 void split_drop_leg(struct session *s, struct channel *c, struct leg *leg)
@@ -78,7 +97,7 @@ void split_drop_leg(struct session *s, struct channel *c, struct leg *leg)
         c->leg = NULL;
     leg_free(&s->worker->legs, &leg);
     if (c->split->speaker == number)
-        set_speaker(s, c, SPLIT_NONE);
+        end_speech(s, c);
 }
 
 void split_free(struct session *s, struct channel *c)
@@ -469,7 +488,7 @@ static void note_speaker(struct session *s, struct channel *c, const struct leg 
     if (content_is_open(&leg->deliver))
         c->split->speaker = leg->number;
     else if (c->split->speaker == leg->number)
-        set_speaker(s, c, SPLIT_NONE);
+        end_speech(s, c);
 }
 
 static void burst(struct session *s, struct channel *c)

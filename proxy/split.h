@@ -12,7 +12,7 @@
  *  - With several legs the client's methods are judged one by one. Deliveries get other numbers, in
  *    a copy of the method's frame; bodies pass by reference.
  *  - Messages of several brokers must not mix on the client's channel: an upstream whose next frame
- *    is for it is held while another leg is in the middle of a message.
+ *    is for it is held while another leg is in the middle of a message, and speaks next.
  *  - When one leg fails, its broker is answered, the others are closed, and the client is told when
  *    they have answered: what it had of them is back in the queues then. Its own channel.close goes
  *    to all legs and is answered when all have answered.
@@ -35,6 +35,9 @@ void split_free(struct session *s, struct channel *c);
 /* NULL: there is none of this number. */
 struct leg *split_leg(const struct channel *c, unsigned number);
 struct leg *split_leg_at(const struct channel *c, const struct upstream *u);
+
+/* Is the client to have an answer from there, or the end of a message before that? */
+bool split_owes(const struct channel *c, const struct upstream *u);
 
 /* Several, which are being closed. */
 bool split_is_ending(const struct channel *c);

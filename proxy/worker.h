@@ -46,9 +46,8 @@ struct worker_counts {
     struct shared clients, channels, upstreams;
     struct shared published, delivered; /* messages that passed */
 
-    /* In backends that route by master: operations on queues, and channels whose broker went. */
-    struct shared ways[PLACE_WAY_COUNT];
-    struct shared channels_kept, channels_ended;
+    struct shared ways[PLACE_WAY_COUNT];         /* operations, in backends that route by master */
+    struct shared channels_kept, channels_ended; /* of those whose broker went */
 };
 
 /* What a client did wrong, for `show errors`. */

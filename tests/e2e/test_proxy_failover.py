@@ -1,6 +1,12 @@
 """Masters that die behind a proxy: clients that miss nothing notice a pause and no more."""
 
+import json
+import os
+import signal
+
+from harness import procs
 from harness.masters_case import LOCAL, Masters
+from harness.servers import BUILD
 from harness.waits import LONG, wait_until
 
 TARGETS = ("proxy",)
@@ -8,7 +14,7 @@ PERSISTENT = {"delivery_mode": 2}
 
 
 class Failover(Masters):
-    policies = (("all", "[.]q$", '{"ha-mode":"all"}'),)
+    policies = (("all", "[.]q$|^load-", '{"ha-mode":"all"}'),)
 
     def setUp(self):
         super().setUp()
@@ -16,10 +22,14 @@ class Failover(Masters):
             wait_until(lambda q=q: self.mirrors(q) == 2, "mirrors of " + q, LONG)
 
     def mirrors(self, queue):
-        out = self.here.ctl("-n", self.here.node, "-q", "list_queues", "name",
-                            "synchronised_slave_pids", seconds=LONG).stdout
+        out = self.ctl("list_queues", "name", "synchronised_slave_pids")
         lists = dict(line.split("\t") for line in out.splitlines() if "\t" in line)
         return len([p for p in lists.get(queue, "").strip("[]").split(", ") if p])
+
+    def ctl(self, *args):
+        out = self.there.ctl("-n", self.there.node, "-q", *args, seconds=LONG)
+        self.assertEqual(out.returncode, 0, "%s\n%s%s" % (args, out.stdout, out.stderr))
+        return out.stdout
 
     def failovers(self):
         return self.counts("warren_proxy_failovers_total", "channels")
@@ -85,5 +95,60 @@ class Failover(Masters):
         left = conn.channel()
         self.assertEqual([left.get(q) for q in (first, second, third)], [None] * 3)
         log = self.front.proc.log_tail(200)
-        self.assertRegex(log, "failover: broker rabbit1 .* channels_kept=2 channels_ended=2")
+        self.assertRegex(log, "failover .* server=rabbit1 kept=2 ended=2 channels=4 why=\"broker rabbit1 ")
         self.assertRegex(log, "consumers are subscribed again after_ms=")
+
+
+class UnderLoad(Failover):
+    """warren-bench reconnects, resends what was not confirmed, and says what was lost."""
+
+    LOADS = ["load-%d" % n for n in range(3)]
+
+    def start_load(self):
+        out = os.path.join(self.folder("bench"), "out")
+        self.bench = procs.Proc(
+            [os.path.join(BUILD, "contrib", "bench", "warren-bench"), "verify", "--queue-name",
+             "load", "--queues", "3", "--publishers", "3", "--consumers", "3", "--durable",
+             "--persistent", "--confirm", "100", "--ack", "each", "--prefetch", "50", "--reconnect",
+             "--backoff-max", "500ms", "--verify", "--size", "100", "--rate", "300", "--warm-up",
+             "0", "--drain", "15s", "--duration", "1h", "--json", "--interval", "0", "--host",
+             "%s:%d" % self.front.address], out)
+        for q in self.LOADS:
+            wait_until(lambda q=q: self.mirrors(q) == 2, "mirrors of " + q, LONG)
+
+    def passed(self, more):
+        """Until so many more messages have been delivered through the proxy."""
+        def delivered():
+            return self.figure("warren_proxy_delivered_total")
+        until = delivered() + more
+        wait_until(lambda: delivered() >= until, "%d deliveries" % more, LONG)
+
+    def verdict(self):
+        self.bench.signal(signal.SIGTERM)
+        self.bench.wait(LONG)
+        text = self.bench.log_bytes().decode(errors="replace")
+        return text, json.loads(text[text.index("{"):])
+
+    def move_all(self, node):
+        for q in self.LOADS:
+            self.ctl("move_master", q, node.node)
+
+    def test_masters_move_and_die_and_nothing_is_lost(self):
+        self.start_load()
+        self.passed(200)
+        for node in (self.there, self.third, self.here):
+            self.move_all(node)
+            self.passed(300)
+        self.assertEqual(self.failovers(), {"kept": 0, "ended": 0})
+        for node in (self.here, self.third):
+            node.kill()
+            self.passed(300)
+            node.start()
+            node.wait_ready()
+            for q in self.LOADS:
+                wait_until(lambda q=q: self.mirrors(q) == 2, "mirrors of " + q, LONG)
+        text, out = self.verdict()
+        print(text)
+        total = out["total"]
+        self.assertEqual((total["lost"], total["corrupt"], total["misrouted"]), (0, 0, 0), text)
+        self.assertGreater(total["unique"], 1500)

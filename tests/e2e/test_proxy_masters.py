@@ -240,3 +240,29 @@ class Split(Masters):
         self.assertEqual(idle.get(first).body, b"halffull")
         self.assertIsNone(idle.get(self.queues[self.names[1]]))
         self.assertEqual(sorted(self.legs()[idle.number]), sorted(self.names[:2]))
+
+    def test_a_client_that_asks_on_without_reading_is_served(self):
+        """What it does not read fills its stream, and the answer that is awaited is behind that."""
+        filler = self.channel(address=self.here.address)
+        count, size = 24, 1000000
+        filler.call("confirm.select")
+        for _ in range(count):
+            filler.publish("", self.queues[self.names[0]], b"x" * size)
+        while filler.expect("basic.ack").delivery_tag < count:
+            pass
+        view = self.connect(address=self.front.address).channel()
+        conn = self.connect(address=self.front.address, rcvbuf=8192)
+        ch = conn.channel()
+        for server, q in self.queues.items():
+            ch.send("basic.consume", queue=q, consumer_tag=server)
+            wait_until(lambda q=q: view.declare(q, passive=True).consumer_count == 1,
+                       "a consumer of " + q)
+        for q in self.queues.values():
+            ch.publish("", q, b"unread")
+        got = []
+        while len(got) < count + 3:
+            event = ch.next()
+            if event.name == "basic.deliver":
+                got.append(event)
+        self.assertEqual([d.delivery_tag for d in got], list(range(1, count + 4)))
+        self.assertEqual({d.consumer_tag for d in got if d.body == b"unread"}, set(self.names))

@@ -51,5 +51,9 @@ class Masters(ClusterCase):
         return {word: int(n) for word, n in re.findall(
             r'(?m)^%s\{%s="(\w+)"\} (\d+)$' % (name, label), text)}
 
+    def figure(self, name):
+        text = http_get(self.front.stats_port, "/metrics")[1]
+        return int(re.search(r"(?m)^%s (\d+)$" % name, text).group(1))
+
     def ways(self):
         return self.counts("warren_proxy_operations_total", "way")
