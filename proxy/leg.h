@@ -16,7 +16,7 @@ struct leg {
     struct content deliver; /* to the client: deliveries, returns, answers to basic.get */
     unsigned told;          /* answers that are still to come to what the proxy itself has said */
     unsigned number;        /* by which the channel's split knows it; 0: the main one */
-    bool is_closing;        /* it was sent channel.close by the split */
+    bool is_closing;        /* it was sent channel.close by the split, or by follow */
 };
 
 /* NULL when the pool is empty. The upstream is READY. */

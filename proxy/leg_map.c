@@ -111,6 +111,11 @@ bool leg_map_owes(const struct leg_map *m, unsigned leg)
     return m->pending != 0 || (m->asked_legs >> leg & 1) != 0;
 }
 
+bool leg_map_has_consumers(const struct leg_map *m)
+{
+    return m->consumers.count != 0;
+}
+
 bool leg_map_can_lose(const struct leg_map *m, unsigned leg)
 {
     return !m->is_fixed && !m->has_tx && !leg_map_owes(m, leg) && m->tags.outstanding[leg] == 0 &&

@@ -66,6 +66,8 @@ unsigned leg_map_count(const struct leg_map *m);
 /* Is an answer to come from the leg? */
 bool leg_map_owes(const struct leg_map *m, unsigned leg);
 
+bool leg_map_has_consumers(const struct leg_map *m);
+
 /* Nothing is in flight on the leg: no delivery is outstanding there, no answer is awaited, and its
  * consumers could be said again. What is published is not known here. */
 bool leg_map_can_lose(const struct leg_map *m, unsigned leg);

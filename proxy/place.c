@@ -257,7 +257,10 @@ static void note_declare(struct session *s, struct channel *c, struct slice fiel
     struct wire w = wire_over(fields);
     struct amqp_queue_declare m;
     amqp_queue_declare_read(&w, &m);
-    if (w.ran_out || !m.exclusive || m.passive)
+    if (w.ran_out)
+        return;
+    c->place.has_nameless |= m.queue.len == 0;
+    if (!m.exclusive || m.passive)
         return;
     c->place.names_exclusive = m.queue.len == 0;
     /* The first who says so has it: if another upstream owns it, this declare is refused. */
@@ -339,6 +342,24 @@ static enum place_way way_of(const struct session *s, const struct upstream *u, 
     return owner_of(s, queue) == u ? PLACE_STRAIGHT : PLACE_UNKNOWN;
 }
 
+/* One publish like the one before it. Where the master is, a leg is to be had? */
+static void note_hop(const struct session *s, struct channel *c)
+{
+    struct place *p = &c->place;
+    const struct server *master;
+    struct slice memo = slice_of(p->memo, p->memo_len);
+    if (p->in_turn < PLACE_IN_TURN) {
+        p->in_turn++;
+        return;
+    }
+    if (p->tried == p->moves || amqp_method_peek(memo) != AMQP_BASIC_PUBLISH)
+        return;
+    if (where_look(s->worker, s->backend, s->login->vhost, place_queue(memo), &master) != WHERE_AT)
+        return;
+    p->tried = p->moves;
+    p->wants_move = server_has_room(master);
+}
+
 void place_count(struct session *s, struct channel *c, const struct upstream *u,
                  struct slice payload)
 {
@@ -354,6 +375,9 @@ void place_count(struct session *s, struct channel *c, const struct upstream *u,
         p->memo_len =
             payload.len <= PLACE_MEMO_MAX && way != PLACE_UNKNOWN ? (uint8_t)payload.len : 0;
         memcpy(p->memo, payload.ptr, p->memo_len);
+        p->in_turn = 0;
+    } else if (UNLIKELY(p->way == PLACE_HOP)) {
+        note_hop(s, c);
     }
     shared_bump(&s->worker->counts.ways[p->way], 1);
 }

@@ -46,6 +46,9 @@ enum place_way {
 /* Longer methods than this are looked up each time. */
 #define PLACE_MEMO_MAX 60u
 
+/* A channel that publishes the same way so often goes after its queue's master. */
+#define PLACE_IN_TURN 8u
+
 /* A channel's part of it. */
 struct place {
     const struct server *at;      /* a method that went there... */
@@ -60,6 +63,10 @@ struct place {
     bool is_stopped;      /* by channel.flow, which a new leg would not know */
     bool keeps_one;       /* nor if the client does what cannot be followed */
     bool has_published;
+    bool has_nameless; /* a queue whose name the broker makes up, which can be meant without it */
+    bool wants_move;   /* its publishes take a hop (follow.h)... */
+    uint8_t in_turn;   /* ... so many like the last one before it, or more */
+    uint64_t tried;    /* when masters had moved so often it was last to follow them */
     uint16_t prefetch[2];
 };
 

@@ -56,6 +56,7 @@ void recover_leave(struct session *s, struct channel *c, struct leg *leg)
     CHECK(recover_can(c, leg));
     if (number == LEG_MAP_MAIN)
         publishes_move(&c->publishes);
+    session_answered(s, c); /* follow may have held the client */
     if (sp == NULL) {
         leg_free(&s->worker->legs, &c->leg);
         return;

@@ -183,7 +183,9 @@ static bool is_awaited(const struct session *s, const struct upstream *u)
     if (s->awaits == 0 || stream_pending(s->client) >= SESSION_AWAIT_OCTETS_MAX)
         return false;
     const struct channel *c = session_channel(s, s->awaits);
-    return c != NULL && split_owes(c, u);
+    if (c == NULL)
+        return false;
+    return c->is_spread ? split_owes(c, u) : c->leg != NULL && c->leg->upstream == u;
 }
 
 void session_flow(struct session *s)

@@ -2,6 +2,7 @@
 
 #include "admission.h"
 #include "base/check.h"
+#include "follow.h"
 #include "method_out.h"
 #include "question.h"
 #include "recover.h"
@@ -210,6 +211,9 @@ static enum run_pass by_client(struct session *s, const struct run_frame *f, str
     if (UNLIKELY(c->leg == NULL))
         return c->state == CHANNEL_OPEN ? on_homeless(s, c, f) : on_lost(s, c, f);
     *to = c->leg->upstream;
+    if (UNLIKELY(c->place.wants_move) && run_is_method(f, AMQP_BASIC_PUBLISH) &&
+        follow_publish(s, c) == RUN_HELD)
+        return RUN_HELD;
     if (f->head.type == AMQP_FRAME_METHOD)
         return method_by_client(s, c, f->payload);
     content_frame(&c->publish, f->head.type, f->payload);
@@ -340,7 +344,7 @@ static enum run_pass close_ok_by_broker(struct session *s, struct channel *c)
 }
 
 /* Numbered through, also when the broker is not the first that the client publishes to. */
-static enum run_pass confirm_by_broker(struct channel *c, struct slice payload,
+static enum run_pass confirm_by_broker(struct session *s, struct channel *c, struct slice payload,
                                        struct split_patch *patch)
 {
     struct wire w = wire_over(slice_from(payload, 4));
@@ -349,6 +353,8 @@ static enum run_pass confirm_by_broker(struct channel *c, struct slice payload,
     if (w.ran_out || !c->publishes.confirms)
         return RUN_PASS;
     uint64_t number = publishes_settle(&c->publishes, tag, multiple);
+    if (UNLIKELY(c->place.wants_move) && publishes_are_settled(&c->publishes))
+        session_answered(s, c);
     if (LIKELY(number == tag))
         return RUN_PASS;
     struct wire_out out = wire_out_over(patch->octets, sizeof patch->octets);
@@ -365,6 +371,10 @@ static enum run_pass method_by_broker(struct session *s, struct channel *c, stru
     content_method(&leg->deliver, id);
     if (place_is_told(leg, id))
         return RUN_DROP;
+    if (UNLIKELY(leg->is_closing) && !c->is_spread && id == AMQP_CHANNEL_CLOSE_OK) {
+        follow_closed(s, c);
+        return RUN_DROP;
+    }
     if (c->split != NULL)
         pass = split_broker(s, c, leg, payload, patch);
     if (pass == RUN_DROP || pass == RUN_SPLIT)
@@ -372,7 +382,7 @@ static enum run_pass method_by_broker(struct session *s, struct channel *c, stru
     if (id == AMQP_BASIC_DELIVER || id == AMQP_BASIC_GET_OK)
         shared_bump(&s->worker->counts.delivered, 1);
     if (id == AMQP_BASIC_ACK || id == AMQP_BASIC_NACK)
-        return confirm_by_broker(c, payload, patch);
+        return confirm_by_broker(s, c, payload, patch);
     if (id == AMQP_BASIC_DELIVER)
         return pass;
     if (id == AMQP_QUEUE_DECLARE_OK)

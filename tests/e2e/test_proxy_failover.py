@@ -5,7 +5,8 @@ import os
 import signal
 
 from harness import procs
-from harness.masters_case import LOCAL, Masters
+from harness.masters_case import Masters
+from harness.proxy_view import command
 from harness.servers import BUILD
 from harness.waits import LONG, wait_until
 
@@ -69,7 +70,7 @@ class Failover(Masters):
         ch.ack(4)
         ch.barrier()
         other = self.name() + ".q"
-        self.channel(address=self.here.address).declare(other, durable=True, arguments=LOCAL)
+        self.declare_at(self.here, other)
         wait_until(lambda: self.mirrors(other) == 2, "mirrors of " + other, LONG)
         self.publish(pub, other, b"kept", 5)
         self.assertEqual(unacked.get(other, no_ack=False).body, b"kept")
@@ -97,6 +98,39 @@ class Failover(Masters):
         log = self.front.proc.log_tail(200)
         self.assertRegex(log, "failover .* server=rabbit1 kept=2 ended=2 channels=4 why=\"broker rabbit1 ")
         self.assertRegex(log, "consumers are subscribed again after_ms=")
+
+    def test_publishers_follow_a_master_that_was_moved(self):
+        conn = self.connect(address=self.front.address)
+        first, second = self.names[:2]
+        q = self.queues[first]
+        confirmed, plain, got = self.confirming(conn), conn.channel(), conn.channel()
+        for n in range(1, 4):
+            self.publish(confirmed, q, b"confirmed", n)
+            plain.publish("", q, b"plain")
+        self.assertIsNotNone(got.get(q))
+        before = self.legs()
+        self.assertEqual({before[ch.number][0] for ch in (confirmed, plain, got)}, {first})
+        self.ctl("move_master", q, self.there.node)
+        wait_until(lambda: "server=%s " % second in command(self.front, "show queues / " + q),
+                   "the proxy knows of it", LONG)
+        for n in range(4, 24):
+            confirmed.publish("", q, b"confirmed", props=PERSISTENT)
+            plain.publish("", q, b"plain", props=PERSISTENT)
+            got.publish("", q, b"got", props=PERSISTENT)
+        seen = set()
+        while 23 not in seen:
+            event = confirmed.expect("basic.ack", LONG)
+            tag = event.delivery_tag
+            seen |= set(range(4, tag + 1)) if event.multiple else {tag}
+        self.assertEqual({n for n in seen if n > 3}, set(range(4, 24)))
+        for ch in (plain, got):
+            ch.barrier()
+        after = self.legs()
+        self.assertEqual([after[ch.number] for ch in (confirmed, plain, got)], [[second]] * 3)
+        reader = conn.channel()
+        self.assertEqual(reader.declare(q, passive=True).message_count, 6 - 1 + 3 * 20)
+        self.assertEqual(got.get(q, no_ack=False).delivery_tag, 2)
+        self.assertEqual(self.failovers(), {"kept": 0, "ended": 0})
 
 
 class UnderLoad(Failover):

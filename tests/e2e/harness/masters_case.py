@@ -27,9 +27,20 @@ class Masters(ClusterCase):
         self.names = [n.name for n in self.cluster.nodes]
         self.queues = {n.name: n.name + ".q" for n in self.cluster.nodes}
         for n in self.cluster.nodes:
-            self.channel(address=n.address).declare(self.queues[n.name], durable=True,
-                                                    arguments=LOCAL)
+            self.declare_at(n, self.queues[n.name])
         self.wait_known()
+
+    def declare_at(self, node, queue):
+        """A busy machine may be in the midst of an election: then it is refused."""
+        def declared():
+            try:
+                ch = self.channel(address=node.address)
+                ch.declare(queue, durable=True, arguments=LOCAL)
+            except AssertionError:
+                return False
+            ch.conn.close()
+            return True
+        wait_until(declared, queue + " is declared", LONG)
 
     def wait_known(self):
         """Until the workers know the way to each queue."""

@@ -1,0 +1,56 @@
+#include "follow.h"
+
+#include "method_out.h"
+#include "recover.h"
+#include "session.h"
+#include "split_inner.h"
+
+/* Nothing is lost with the leg but messages that are on their way. */
+static bool can_leave(const struct session *s, const struct channel *c)
+{
+    const struct place *p = &c->place;
+    if (c->state != CHANNEL_OPEN || c->is_spread || c->owed != 0 || p->keeps_one || p->has_tx ||
+        p->is_stopped || p->has_nameless || s->pinned != NULL ||
+        content_is_open(&c->leg->deliver) || content_is_open(&c->publish) || c->publishes.is_lost)
+        return false;
+    return c->split == NULL ||
+           (leg_map_can_lose(c->split->map, LEG_MAP_MAIN) && !leg_map_has_consumers(c->split->map));
+}
+
+enum run_pass follow_publish(struct session *s, struct channel *c)
+{
+    if (!c->leg->is_closing && !can_leave(s, c)) {
+        c->place.wants_move = false; /* until it is seen to take a hop again */
+        return RUN_PASS;
+    }
+    bool is_ready = !c->publishes.confirms || publishes_are_settled(&c->publishes);
+    if (is_ready && !c->leg->is_closing) {
+        c->leg->is_closing = true;
+        method_out_close(c->leg->upstream->stream, c->number, AMQP_REPLY_SUCCESS,
+                         slice_str("Goodbye"), 0);
+    }
+    session_await(s, c);
+    return RUN_HELD;
+}
+
+static void leave(struct session *s, struct channel *c)
+{
+    if (recover_can(c, c->leg))
+        recover_leave(s, c, c->leg);
+    else
+        session_close(s, AMQP_INTERNAL_ERROR, "broker %s sends what nobody has asked for",
+                      c->leg->upstream->server->conf->name);
+}
+
+void follow_closed(struct session *s, struct channel *c)
+{
+    c->leg->is_closing = false;
+    if (c->state == CHANNEL_OPEN) {
+        c->place.wants_move = false;
+        publishes_ask(&c->publishes);
+        publishes_answer(&c->publishes);
+        leave(s, c);
+        return;
+    }
+    session_answered(s, c);
+}

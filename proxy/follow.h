@@ -1,0 +1,26 @@
+/*
+ * follow: a channel that publishes goes after the master of its queue, when that was moved.
+ *
+ * Its leg would take a hop for every message from then on. So the client is held for a moment, the
+ * leg's confirms are waited for, and its broker's channel is closed: the answer says that all that
+ * was published there has been dealt with. The next leg is found as the first one was, and the
+ * client hears nothing of it. Channels with consumers, with several legs or in the midst of
+ * anything keep what they have.
+ */
+#ifndef WARREN_FOLLOW_H
+#define WARREN_FOLLOW_H
+
+#include "run.h"
+
+struct session;
+struct channel;
+struct leg;
+
+/* The client publishes, and the channel's place wants another leg: PASS, as before; or HELD, while
+ * the leg is being left. The channel has one. */
+enum run_pass follow_publish(struct session *s, struct channel *c);
+
+/* The broker has closed a channel that was left. */
+void follow_closed(struct session *s, struct channel *c);
+
+#endif
