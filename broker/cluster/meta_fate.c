@@ -69,7 +69,7 @@ static bool has_kept_its_place(const struct meta *m, uint16_t node)
 static uint8_t of_anew(const struct meta *m, struct meta_record *r, const struct meta_fate *f)
 {
     unsigned i;
-    bool lost = f->kind != META_FATE_ANEW;
+    bool lost = f->kind != META_FATE_ANEW && !MUTATION(CLUSTER_LOST_IS_WHOLE);
     bool lasts = (r->flags & META_RECORD_LASTS) != 0;
     if (!has_node(r, f->node, &i) || (f->kind == META_FATE_DAMAGED && !lasts))
         return 0; /* what does not last was never on a disk */

@@ -117,6 +117,7 @@
 /* Of grants, by histories of grants. */
 #define MUTATIONS_CLUSTER(X)                                                                       \
     X(CLUSTER_UP_AT_ONCE, "lets nodes come up before those that count as up are heard of")         \
+    X(CLUSTER_LOST_IS_WHOLE, "takes a node that has lost data for one that has all")               \
     X(CLUSTER_STAYS_FROZEN, "waits for all nodes that were stopped together, whatever happens")
 
 #define MUTATIONS_GRANT(X)                                                                         \

@@ -3,68 +3,16 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/mutation.h"
-#include "cluster/grant.h"
-#include "cluster/grant_board.h"
-#include "cluster/meta_items.h"
-#include "sim_cluster_gossip.h"
-#include "sim_cluster_lead.h"
+#include "sim_cluster_inner.h"
 #include "sim_group.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #define LOOK_US     20000
 #define LOOKS_TOLD  5u /* from one keepalive to the next */
-#define LOCALS_MAX  32u
-#define SERVED_MAX  1024u /* a power of two */
 #define FRAME_BYTES 32u
-/* Without a way to a member: a grant, by the slowest clock, and no more. */
-#define ALONE_US (GRANT_LENGTH_US * 10 / 9 + 1000)
 
 enum { FRAME_ASK, FRAME_ANSWER, FRAME_KEEPALIVE };
-
-/* A queue, as a node has it. */
-struct local {
-    uint64_t qid;
-    uint16_t master; /* the last that it has seen */
-    uint64_t epoch;  /* it is the master in this one; 0: it is not */
-    uint16_t earlier;
-    bool has_begun;
-    uint64_t proposed_ver;
-    uint16_t proposed[SIM_NODES];
-    size_t proposed_count;
-};
-
-struct cnode {
-    struct grant *core; /* NULL: it is down */
-    struct grant_board *board;
-    uint32_t incs[SIM_NODES + 1]; /* as it has told its core */
-    struct local locals[LOCALS_MAX];
-    size_t local_count;
-    unsigned looks;
-};
-
-/* The last process that was about to serve a queue. */
-struct served {
-    uint64_t qid; /* 0: free */
-    uint64_t epoch;
-    uint64_t step;
-    unsigned node;
-    uint32_t boot;
-};
-
-struct sim_cluster {
-    struct cnode nodes[SIM_NODES + 1];
-    struct served served[SERVED_MAX];
-    size_t served_count;
-    uint64_t step;
-    int64_t cut_us[SIM_NODES + 1][SIM_NODES + 1]; /* seen to be cut since then; 0: it is not */
-    struct grant_effects fx;
-    struct sim_cluster_gossip *gossip;
-    struct sim_cluster_lead *lead;
-    uint64_t rest[LOCALS_MAX]; /* queues that others than who is away have */
-    size_t rest_count;
-};
 
 struct sim_cluster *sim_cluster_new(void)
 {
@@ -74,7 +22,7 @@ struct sim_cluster *sim_cluster_new(void)
     return c;
 }
 
-static void forget(struct cnode *n)
+static void forget(struct sim_cluster_node *n)
 {
     grant_free(&n->core);
     grant_board_free(&n->board);
@@ -94,7 +42,7 @@ void sim_cluster_free(struct sim_cluster **cluster)
     mem_free(c);
 }
 
-static const struct meta_version *version_of(const struct sim_raft *w, unsigned node)
+const struct meta_version *sim_cluster_version(const struct sim_raft *w, unsigned node)
 {
     return meta_current(sim_group_meta(w, node));
 }
@@ -149,7 +97,7 @@ static void send_keepalive(struct sim_raft *w, unsigned from, uint16_t to)
 static void step(struct sim_raft *w, unsigned node, const struct grant_event *ev)
 {
     struct sim_cluster *c = w->cluster;
-    struct cnode *n = &c->nodes[node];
+    struct sim_cluster_node *n = &c->nodes[node];
     struct grant_event timed = *ev;
     timed.now_us = sim_raft_node_clock(w, node);
     grant_step(n->core, &timed, &c->fx);
@@ -171,13 +119,14 @@ static void step(struct sim_raft *w, unsigned node, const struct grant_event *ev
 
 static void tell_nodes(struct sim_raft *w, unsigned node)
 {
-    struct cnode *n = &w->cluster->nodes[node];
+    struct sim_cluster_node *n = &w->cluster->nodes[node];
     for (unsigned i = 1; i <= SIM_NODES; i++) {
-        const struct meta_node *m = meta_node_get(version_of(w, node), (uint16_t)i);
+        const struct meta_node *m = meta_node_get(sim_cluster_version(w, node), (uint16_t)i);
         uint32_t inc = m != NULL ? m->inc : 0;
         if (i == node || inc == n->incs[i])
             continue;
         n->incs[i] = inc;
+        n->has_lost[i] = inc != 0 && inc == w->cluster->lost[i];
         grant_board_know(n->board, (uint16_t)i);
         step(
             w, node,
@@ -187,7 +136,7 @@ static void tell_nodes(struct sim_raft *w, unsigned node)
 
 /* ---- queues at a node ---- */
 
-static struct local *local_of(struct cnode *n, uint64_t qid)
+struct sim_local *sim_cluster_local(struct sim_cluster_node *n, uint64_t qid)
 {
     for (size_t i = 0; i < n->local_count; i++)
         if (n->locals[i].qid == qid)
@@ -195,9 +144,9 @@ static struct local *local_of(struct cnode *n, uint64_t qid)
     return NULL;
 }
 
-static bool may_serve(struct sim_raft *w, unsigned node, const struct local *l)
+bool sim_cluster_may_serve(struct sim_raft *w, unsigned node, const struct sim_local *l)
 {
-    const struct meta_version *v = version_of(w, node);
+    const struct meta_version *v = sim_cluster_version(w, node);
     const struct meta_queue *q = meta_queue_get(v, l->qid);
     struct meta_placement p;
     uint16_t members[2 * SIM_NODES];
@@ -217,15 +166,15 @@ static bool may_serve(struct sim_raft *w, unsigned node, const struct local *l)
 /* What the placement says, this node is: only in an epoch that was given to this very process. */
 static void reconcile(struct sim_raft *w, unsigned node, const struct meta_queue *q)
 {
-    struct cnode *n = &w->cluster->nodes[node];
-    struct local *l = local_of(n, q->qid);
+    struct sim_cluster_node *n = &w->cluster->nodes[node];
+    struct sim_local *l = sim_cluster_local(n, q->qid);
     struct meta_placement p;
-    meta_placement_of(version_of(w, node), q, &p);
+    meta_placement_of(sim_cluster_version(w, node), q, &p);
     bool is_new = l == NULL;
     if (is_new) {
-        CHECK(n->local_count < LOCALS_MAX);
+        CHECK(n->local_count < SIM_LOCALS_MAX);
         l = &n->locals[n->local_count++];
-        *l = (struct local){ .qid = q->qid };
+        *l = (struct sim_local){ .qid = q->qid };
     }
     bool is_master =
         p.master == node && p.master_inc == w->nodes[node].boot && p.state != META_PLACED_DAMAGED;
@@ -245,8 +194,8 @@ static void reconcile(struct sim_raft *w, unsigned node, const struct meta_queue
 
 static void look_at_queues(struct sim_raft *w, unsigned node)
 {
-    struct cnode *n = &w->cluster->nodes[node];
-    const struct meta_version *v = version_of(w, node);
+    struct sim_cluster_node *n = &w->cluster->nodes[node];
+    const struct meta_version *v = sim_cluster_version(w, node);
     struct pmap_iter it;
     for (size_t i = n->local_count; i-- > 0;)
         if (meta_queue_get(v, n->locals[i].qid) == NULL)
@@ -257,9 +206,9 @@ static void look_at_queues(struct sim_raft *w, unsigned node)
 }
 
 /* A queue that never had another master, nor another member, does not ask. */
-static void begin(struct sim_raft *w, unsigned node, struct local *l)
+static void begin(struct sim_raft *w, unsigned node, struct sim_local *l)
 {
-    const struct meta_version *v = version_of(w, node);
+    const struct meta_version *v = sim_cluster_version(w, node);
     struct meta_placement p;
     meta_placement_of(v, meta_queue_get(v, l->qid), &p);
     int64_t at_us = p.cohort == NULL ? INT64_MIN
@@ -269,98 +218,6 @@ static void begin(struct sim_raft *w, unsigned node, struct local *l)
         return;
     l->has_begun = true;
     sim_raft_say(w, "%u begins with %d, epoch %d", node, (int)l->qid, (int)l->epoch);
-}
-
-/* ---- what must hold ---- */
-
-static struct served *served_of(struct sim_cluster *c, uint64_t qid)
-{
-    size_t at = (size_t)qid & (SERVED_MAX - 1);
-    while (c->served[at].qid != 0 && c->served[at].qid != qid)
-        at = (at + 1) & (SERVED_MAX - 1);
-    if (c->served[at].qid == 0) {
-        CHECK(++c->served_count < SERVED_MAX);
-        c->served[at].qid = qid;
-    }
-    return &c->served[at];
-}
-
-static void check_server(struct sim_raft *w, unsigned node, const struct local *l)
-{
-    struct served *s = served_of(w->cluster, l->qid);
-    uint32_t boot = w->nodes[node].boot;
-    if (s->step == w->cluster->step)
-        sim_raft_fail(w, "%u and %u may serve queue %" PRIu64, s->node, node, l->qid);
-    if (l->epoch < s->epoch)
-        sim_raft_fail(w, "%u may serve queue %" PRIu64 " in epoch %" PRIu64 " after %" PRIu64, node,
-                      l->qid, l->epoch, s->epoch);
-    if (l->epoch == s->epoch && (s->node != node || s->boot != boot))
-        sim_raft_fail(w, "two processes serve queue %" PRIu64 " in epoch %" PRIu64, l->qid,
-                      l->epoch);
-    *s = (struct served){ l->qid, l->epoch, w->cluster->step, node, boot };
-}
-
-static void look_at_ways(struct sim_raft *w)
-{
-    for (unsigned a = 1; a <= SIM_NODES; a++)
-        for (unsigned b = a + 1; b <= SIM_NODES; b++) {
-            int64_t *since = &w->cluster->cut_us[a][b];
-            if (!w->is_cut[a][b] && !w->is_cut[b][a])
-                *since = 0;
-            else if (*since == 0)
-                *since = w->now_us;
-        }
-}
-
-/* The cut was seen late, if anything. */
-static void check_ways(struct sim_raft *w, unsigned node, const struct local *l)
-{
-    const struct meta_version *v = version_of(w, node);
-    struct meta_placement p;
-    meta_placement_of(v, meta_queue_get(v, l->qid), &p);
-    for (unsigned i = 0; i < p.count; i++) {
-        const struct meta_replica *r = meta_placement_replica(&p, i);
-        if (r->inc == 0 || r->node == node)
-            continue;
-        int64_t since =
-            r->node < node ? w->cluster->cut_us[r->node][node] : w->cluster->cut_us[node][r->node];
-        if (since != 0 && w->now_us - since > ALONE_US)
-            sim_raft_fail(w, "%u serves queue %" PRIu64 " without a way to %u", node, l->qid,
-                          r->node);
-    }
-}
-
-static void check(struct sim_raft *w)
-{
-    w->cluster->step++;
-    look_at_ways(w);
-    for (unsigned i = 1; i <= SIM_NODES; i++) {
-        const struct cnode *n = &w->cluster->nodes[i];
-        for (size_t k = 0; n->core != NULL && k < n->local_count; k++) {
-            if (!may_serve(w, i, &n->locals[k]))
-                continue;
-            check_server(w, i, &n->locals[k]);
-            check_ways(w, i, &n->locals[k]);
-        }
-    }
-}
-
-/* What a process had that is gone is not what its successor has. */
-static void check_members(struct sim_raft *w, unsigned node)
-{
-    const struct meta_version *v = version_of(w, node);
-    struct pmap_iter it;
-    pmap_iter(&it, &v->queues);
-    for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;) {
-        struct meta_placement p;
-        meta_placement_of(v, q, &p);
-        for (unsigned i = 0; p.cohort != NULL && i < p.count; i++) {
-            const struct meta_replica *r = meta_placement_replica(&p, i);
-            const struct meta_node *m = meta_node_get(v, r->node);
-            if (r->inc != 0 && (m == NULL || m->inc != r->inc))
-                sim_raft_fail(w, "%u has restarted, and is in sync with %" PRIu64, r->node, q->qid);
-        }
-    }
 }
 
 /* ---- what it applies ---- */
@@ -380,112 +237,20 @@ void sim_cluster_moved(struct sim_raft *w, unsigned node, uint64_t index,
 
 void sim_cluster_applied(struct sim_raft *w, unsigned node, uint64_t index, bool has_skipped)
 {
-    const struct meta_node *self = meta_node_get(version_of(w, node), (uint16_t)node);
+    const struct meta_node *self = meta_node_get(sim_cluster_version(w, node), (uint16_t)node);
+    memset(w->cluster->nodes[node].has_lost, 0, sizeof w->cluster->nodes[node].has_lost);
     tell_nodes(w, node);
     step(w, node,
          &(struct grant_event){
              .kind = has_skipped ? GRANT_EV_JUMPED : GRANT_EV_APPLIED,
              .applied = { .index = index,
                           .is_up = self != NULL && self->inc == w->nodes[node].boot } });
+    sim_cluster_check_applied(w, node, index, has_skipped);
     look_at_queues(w, node);
-    check_members(w, node);
     sim_cluster_gossip_applied(w, w->cluster->gossip, node, index,
                                meta_checksum(sim_group_meta(w, node)));
     if (!w->has_failed)
-        check(w);
-}
-
-/* ---- what masters and operators want ---- */
-
-static void want_isr(struct sim_raft *w, unsigned node, struct local *l, bool adds)
-{
-    const struct meta_version *v = version_of(w, node);
-    struct meta_placement p;
-    uint8_t room[META_ISR_ITEM_BYTES];
-    struct wire_out out = wire_out_over(room, sizeof room);
-    meta_placement_of(v, meta_queue_get(v, l->qid), &p);
-    const struct meta_replica *r =
-        meta_placement_replica(&p, (unsigned)rng_below(&w->rng, p.count));
-    const struct meta_node *m = meta_node_get(v, r->node);
-    if (m == NULL || r->node == node || (r->inc == 0) != adds || l->proposed_count == SIM_NODES ||
-        (adds && !l->has_begun && !MUTATION(GRANT_ADDED_BEFORE_BEGUN)))
-        return;
-    meta_isr_item_put(&out, &(struct meta_isr_item){ .qid = l->qid,
-                                                     .epoch = p.epoch,
-                                                     .ver = p.ver,
-                                                     .inc = m->inc,
-                                                     .node = r->node,
-                                                     .adds = adds });
-    struct meta_cmd cmd = { .op = META_ISR_CHANGE,
-                            .isr_change = { .items = wire_out_slice(&out) } };
-    if (!sim_group_want(w, node, &cmd) || !adds)
-        return;
-    l->proposed_ver = p.ver;
-    l->proposed[l->proposed_count++] = r->node;
-}
-
-static void want_move(struct sim_raft *w, unsigned node, const struct local *l)
-{
-    const struct meta_version *v = version_of(w, node);
-    struct meta_placement p;
-    uint8_t room[META_MOVE_ITEM_BYTES];
-    struct wire_out out = wire_out_over(room, sizeof room);
-    meta_placement_of(v, meta_queue_get(v, l->qid), &p);
-    const struct meta_replica *r =
-        meta_placement_replica(&p, (unsigned)rng_below(&w->rng, p.count));
-    meta_move_item_put(
-        &out, &(struct meta_move_item){ .qid = l->qid, .epoch = p.epoch, .node = r->node });
-    (void)sim_group_want(w, node,
-                         &(struct meta_cmd){ .op = META_MASTER_MOVE,
-                                             .master_move = { .items = wire_out_slice(&out) } });
-}
-
-static void want_replicas(struct sim_raft *w, unsigned node, const struct local *l)
-{
-    const struct meta_version *v = version_of(w, node);
-    struct meta_placement p;
-    uint8_t nodes[SIM_NODES * META_NODE_ITEM_BYTES], item[META_SET_ITEM_BYTES];
-    struct wire_out out = wire_out_over(nodes, sizeof nodes);
-    struct wire_out items = wire_out_over(item, sizeof item);
-    meta_placement_of(v, meta_queue_get(v, l->qid), &p);
-    for (unsigned i = 1; i <= SIM_NODES; i++)
-        if (i == p.master || rng_below(&w->rng, 2) == 0)
-            wire_put_u16(&out, (uint16_t)i);
-    meta_set_item_put(&items, &(struct meta_set_item){ .qid = l->qid, .ver = p.ver });
-    (void)sim_group_want(w, node,
-                         &(struct meta_cmd){ .op = META_REPLICAS_SET,
-                                             .replicas_set = { .nodes = wire_out_slice(&out),
-                                                               .items = wire_out_slice(&items) } });
-}
-
-/* One that it masters, if there is any. */
-static struct local *some_local(struct sim_raft *w, struct cnode *n)
-{
-    size_t from = (size_t)rng_below(&w->rng, n->local_count);
-    for (size_t i = 0; i < n->local_count; i++) {
-        struct local *l = &n->locals[(from + i) % n->local_count];
-        if (l->epoch != 0)
-            return l;
-    }
-    return &n->locals[from];
-}
-
-void sim_cluster_want(struct sim_raft *w, unsigned node)
-{
-    struct cnode *n = &w->cluster->nodes[node];
-    struct meta_placement p;
-    if (n->local_count == 0)
-        return;
-    struct local *l = some_local(w, n);
-    const struct meta_version *v = version_of(w, node);
-    meta_placement_of(v, meta_queue_get(v, l->qid), &p);
-    unsigned what = (unsigned)rng_below(&w->rng, 8);
-    if (p.count < 3 || what == 0)
-        want_replicas(w, node, l);
-    else if (what == 1)
-        want_move(w, node, l);
-    else if (l->epoch != 0)
-        want_isr(w, node, l, what != 2);
+        sim_cluster_check(w);
 }
 
 /* ---- a node looks after itself ---- */
@@ -511,18 +276,18 @@ static void look_later(struct sim_raft *w, unsigned node)
 
 void sim_cluster_look(struct sim_raft *w, unsigned node)
 {
-    struct cnode *n = &w->cluster->nodes[node];
+    struct sim_cluster_node *n = &w->cluster->nodes[node];
     struct needing x = { w, node };
     look_later(w, node);
     sim_cluster_gossip_look(w, w->cluster->gossip, node);
     grant_board_each_needed(n->board, on_needed, &x);
     step(w, node, &(struct grant_event){ .kind = GRANT_EV_TIME });
     for (size_t i = 0; i < n->local_count; i++) {
-        struct local *l = &n->locals[i];
+        struct sim_local *l = &n->locals[i];
         if (l->epoch != 0 && !l->has_begun)
             begin(w, node, l);
     }
-    check(w);
+    sim_cluster_check(w);
     uint16_t leader = raft_leader(w->nodes[node].raft);
     if (n->looks++ % LOOKS_TOLD != 0 || w->has_failed)
         return;
@@ -545,7 +310,7 @@ void sim_cluster_on_frame(struct sim_raft *w, unsigned node, const struct buf *f
         kind == FRAME_ASK ? grant_take_ask(rest, &ev.ask) : grant_take_answer(rest, &ev.answer);
     CHECK(is_taken);
     step(w, node, &ev);
-    check(w);
+    sim_cluster_check(w);
 }
 
 void sim_cluster_on_gossip(struct sim_raft *w, unsigned node, const struct buf *frame)
@@ -560,15 +325,26 @@ void sim_cluster_on_gone(struct sim_raft *w, unsigned node, const struct buf *fr
     ev.member.inc = wire_u32(&in);
     sim_cluster_lead_gone(w->cluster->lead, node, ev.node);
     step(w, node, &ev);
-    check(w);
+    sim_cluster_check(w);
 }
 
 /* ---- lives ---- */
 
+bool sim_cluster_has_lost(struct sim_raft *w, unsigned node)
+{
+    uint32_t boot = w->nodes[node].boot;
+    bool may = !w->is_healed || w->cluster->absent == node;
+    if (boot == 1 || !may || rng_below(&w->rng, 5) != 0)
+        return false;
+    w->cluster->lost[node] = boot;
+    sim_raft_say(w, "%u has lost data", node);
+    return true;
+}
+
 void sim_cluster_start(struct sim_raft *w, unsigned node)
 {
-    struct cnode *n = &w->cluster->nodes[node];
-    *n = (struct cnode){ .board = grant_board_new() };
+    struct sim_cluster_node *n = &w->cluster->nodes[node];
+    *n = (struct sim_cluster_node){ .board = grant_board_new() };
     n->core = grant_new((uint16_t)node, w->nodes[node].boot, w->nodes[node].machine.index,
                         w->nodes[node].boot == 1, sim_raft_node_clock(w, node));
     sim_cluster_gossip_start(w, w->cluster->gossip, node);
@@ -621,13 +397,14 @@ static bool is_elsewhere(const struct meta_version *v, const struct meta_queue *
 
 void sim_cluster_cut_off(struct sim_raft *w, unsigned by, unsigned absent)
 {
-    const struct meta_version *v = version_of(w, by);
+    const struct meta_version *v = sim_cluster_version(w, by);
     struct sim_cluster *c = w->cluster;
     struct pmap_iter it;
     pmap_iter(&it, &v->queues);
     c->rest_count = 0;
+    c->absent = absent;
     for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;)
-        if (is_elsewhere(v, q, absent) && c->rest_count < LOCALS_MAX)
+        if (is_elsewhere(v, q, absent) && c->rest_count < SIM_LOCALS_MAX)
             c->rest[c->rest_count++] = q->qid;
 }
 
@@ -647,7 +424,7 @@ void sim_cluster_want_to_stop(struct sim_raft *w, bool is_first)
 bool sim_cluster_serves_the_rest(struct sim_raft *w, unsigned by)
 {
     const struct sim_cluster *c = w->cluster;
-    const struct meta_version *v = version_of(w, by);
+    const struct meta_version *v = sim_cluster_version(w, by);
     for (size_t i = 0; i < c->rest_count; i++) {
         struct meta_placement p;
         const struct meta_queue *q = meta_queue_get(v, c->rest[i]);
@@ -662,7 +439,7 @@ bool sim_cluster_serves_the_rest(struct sim_raft *w, unsigned by)
 
 bool sim_cluster_is_served(struct sim_raft *w, unsigned by)
 {
-    const struct meta_version *v = version_of(w, by);
+    const struct meta_version *v = sim_cluster_version(w, by);
     struct pmap_iter it;
     pmap_iter(&it, &v->queues);
     for (const struct meta_queue *q; (q = pmap_next(&it)) != NULL;) {
@@ -670,8 +447,8 @@ bool sim_cluster_is_served(struct sim_raft *w, unsigned by)
         meta_placement_of(v, q, &p);
         if (p.state != META_PLACED_RUNNING)
             continue;
-        const struct local *l = local_of(&w->cluster->nodes[p.master], q->qid);
-        if (l == NULL || !may_serve(w, p.master, l))
+        const struct sim_local *l = sim_cluster_local(&w->cluster->nodes[p.master], q->qid);
+        if (l == NULL || !sim_cluster_may_serve(w, p.master, l))
             return false;
     }
     return sim_cluster_gossip_is_well(w, w->cluster->gossip);

@@ -8,9 +8,10 @@
  * same net, clocks and disks as consensus. After each step nobody but one process may be about to
  * serve a queue, in an epoch that no other has served in and that is not below any that was served
  * (I1, I2, I11), nobody does for long without a way to all members (I17), and no process counts as
- * in sync for what an earlier one had (I16). In the end each queue must be served; then all nodes
- * end at once, or are stopped together, all but one come back, and each queue must be served that
- * others were in sync for.
+ * in sync for what an earlier one had, nor one that has lost data for what is served (I16).
+ * Operators promote by force who has less of a queue whose master is dead. In the end each queue
+ * must be served; then all nodes end at once, or are stopped together, all but one come back, and
+ * each queue must be served that others were in sync for.
  */
 #ifndef WARREN_SIM_CLUSTER_H
 #define WARREN_SIM_CLUSTER_H
@@ -20,6 +21,9 @@
 
 struct sim_cluster *sim_cluster_new(void);
 void sim_cluster_free(struct sim_cluster **c);
+
+/* Its next process: has its store lost what it had acknowledged? Once, before it starts. */
+bool sim_cluster_has_lost(struct sim_raft *w, unsigned node);
 
 void sim_cluster_start(struct sim_raft *w, unsigned node);
 void sim_cluster_crash(struct sim_raft *w, unsigned node);

@@ -440,6 +440,7 @@ void sim_group_start(struct sim_raft *w, unsigned node)
     else
         a->meta = new_meta(node);
     struct meta_cmd up = node_cmd(w, META_NODE_UP, node, w->nodes[node].boot);
+    up.node.lost_data = w->cluster != NULL && sim_cluster_has_lost(w, node);
     (void)sim_group_want(w, node, &up);
     if (w->cluster != NULL)
         sim_cluster_start(w, node);
