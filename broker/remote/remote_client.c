@@ -181,7 +181,7 @@ static uint64_t await(struct remote_client *c)
 static bool may_come_back(const struct remote_client *c)
 {
     if (LIKELY(c->consumed.count == 0) || c->qid_count != 1 ||
-        remote_outbox_holds(&c->out, key_of_publish(c)))
+        (remote_outbox_holds(&c->out, key_of_publish(c)) && !MUTATION(REMOTE_KEPT_OUT_OF_ORDER)))
         return false;
     struct wire w = wire_over(slice_of(c->qids, sizeof(uint64_t)));
     return idmap_get(&c->consumed, wire_u64(&w)) != NULL && remote_kept_wants(&c->kept, c->message);

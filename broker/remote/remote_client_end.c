@@ -92,7 +92,8 @@ void remote_client_lost(struct remote_client *c)
     struct idmap asks = c->asks;
     struct idmap consumers = c->consumers;
     remote_client_free_all(&c->consumed);
-    remote_kept_reset(&c->kept, c->out.pipe.drop, c->out.pipe.arg);
+    if (!MUTATION(REMOTE_KEPT_OUTLIVES))
+        remote_kept_reset(&c->kept, c->out.pipe.drop, c->out.pipe.arg);
     c->life = c->life == UINT16_MAX ? 1 : (uint16_t)(c->life + 1);
     if (!MUTATION(REMOTE_OLD_LIFE_SPEAKS))
         remote_outbox_reset(&c->out);

@@ -1,5 +1,6 @@
 #include "remote/remote_kept.h"
 
+#include "base/mutation.h"
 #include "remote/remote_wire.h"
 
 void remote_kept_init(struct remote_kept *k)
@@ -41,7 +42,8 @@ static void drop_useless(struct remote_kept *k, remote_drop_fn drop, void *arg)
 {
     while (k->items.count != 0) {
         struct remote_kept_item *first = at(k, 0);
-        if (first->message != NULL && first->end + REMOTE_KEPT_BYTES >= k->read)
+        uint64_t behind = MUTATION(REMOTE_KEPT_TOO_SHORT) ? 0 : REMOTE_KEPT_BYTES;
+        if (first->message != NULL && first->end + behind >= k->read)
             return;
         if (first->message != NULL)
             drop(arg, &first->message);

@@ -87,7 +87,8 @@ static bool is_named(struct remote_server *s, const struct remote_subscription *
     if (LIKELY(!message_is_kept(m, s->id, as)) || s->kept_read - *as > REMOTE_KEPT_BYTES ||
         remote_outbox_holds(&s->out, c->channel))
         return false;
-    message_set_kept_by(m, 0);
+    if (!MUTATION(REMOTE_KEPT_NAMED_AGAIN))
+        message_set_kept_by(m, 0);
     struct remote_under_way *last = remote_ring_at(&s->under_way, s->under_way.count - 1);
     last->named = message_ref(m);
     return true;

@@ -189,6 +189,10 @@
     X(REMOTE_TURNED_AWAY_FORGOTTEN, "does not wake those that it turned away")                     \
     X(REMOTE_REFUSAL_KEPT, "takes a channel that was resumed for one that refuses")                \
     X(REMOTE_UNKNOWN_IS_GONE, "takes a queue that it does not know yet for one that is gone")      \
+    X(REMOTE_KEPT_TOO_SHORT, "keeps a content no longer than until the other side has read it")    \
+    X(REMOTE_KEPT_OUT_OF_ORDER, "keeps a content that others overtake on its way")                 \
+    X(REMOTE_KEPT_OUTLIVES, "counts what it keeps on when the session ended")                      \
+    X(REMOTE_KEPT_NAMED_AGAIN, "names a content once more that was taken")                         \
     X(REMOTE_LATE_OVERTAKEN, "goes on with what comes behind what waits for its queue")
 
 /* Those of what is sent again to the next master of a mirrored queue. */

@@ -57,6 +57,12 @@ uint32_t far_message_id(const struct far_world *w, const struct message *m)
     return ok ? (uint32_t)content : 0;
 }
 
+void far_drop_here(struct far_world *w, struct message **m)
+{
+    w->counted -= message_is_sole(*m) ? (int64_t)message_cost_bytes(*m) : 0;
+    (void)message_unref(m);
+}
+
 void far_drop_there(struct far_world *w, struct message **m)
 {
     w->counted_there -= message_is_sole(*m) ? (int64_t)message_cost_bytes(*m) : 0;
@@ -101,8 +107,7 @@ static void forget_frames(struct far_way *way)
 
 static void drop(void *arg, struct message **m)
 {
-    (void)arg;
-    (void)message_unref(m);
+    far_drop_here(arg, m);
 }
 
 static void send_there(void *arg, struct buf *block, struct slice bytes, bool more)
@@ -253,6 +258,9 @@ static void check_bounds(struct far_world *w)
         if (remote_outbox_waiting(&s->out) > (size_t)16 * 1024 * 1024)
             (void)far_fail(w, "session %u: more waits than may", i);
     }
+    const struct remote_kept *k = &w->client->kept;
+    if (k->sent - k->read > REMOTE_KEPT_UNREAD + REMOTE_INLINE_BYTES)
+        (void)far_fail(w, "more is kept than may");
 }
 
 static void end_some_session(struct far_world *w)
@@ -375,10 +383,24 @@ static void settle(struct far_world *w)
     }
 }
 
+/* When there is no session any more, and no queue. */
+static void check_memory(struct far_world *w)
+{
+    far_lose(w);
+    for (unsigned i = 0; i < w->session_count; i++)
+        end_session(w->sessions[i]);
+    far_messages_free(w);
+    if (w->counted != 0)
+        (void)far_fail(w, "%" PRId64 " octets are counted for ever", w->counted);
+    if (w->counted_there != 0)
+        (void)far_fail(w, "%" PRId64 " octets are counted for ever there", w->counted_there);
+}
+
 static void begin(struct far_world *w, uint64_t seed)
 {
     rng_init(&w->rng, seed ^ 0xFA4);
     w->is_heavy = far_one_in(w, 8);
+    w->is_homely = !w->is_heavy && far_one_in(w, 2);
     far_queues_begin(w);
     far_channels_begin(w);
     struct remote_pipe pipe = far_pipe_there(w);
@@ -389,6 +411,7 @@ static void end(struct far_world *w)
 {
     for (unsigned i = 0; i < w->session_count; i++)
         end_session(w->sessions[i]);
+    far_messages_free(w);
     far_mails_free(w);
     for (unsigned i = 0; i < w->session_count; i++) {
         remote_server_free(&w->sessions[i]->server);
@@ -419,6 +442,7 @@ bool sim_far_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_report *
     if (!w->has_failed) {
         far_check_asker(w);
         far_check_holder(w);
+        check_memory(w);
     }
     end(w);
     bool ok = !w->has_failed;

@@ -26,7 +26,7 @@ static bool enqueue(struct far_session *s, struct far_queue *q, uint32_t id)
         return far_fail(w, "message %u comes behind message %" PRIu64, id, *last);
     *last = id;
     if (far_one_in(w, 20)) {
-        copy->state = FAR_REFUSED;
+        far_end_copy(w, copy, FAR_REFUSED);
         return false;
     }
     copy->state = FAR_READY;
@@ -38,8 +38,23 @@ static void gone(struct far_world *w, uint32_t id, uint64_t qid)
 {
     for (unsigned q = 0; q < FAR_QUEUES; q++) {
         if (w->messages[id].copy[q].qid == qid)
-            w->messages[id].copy[q].state = FAR_GONE;
+            far_end_copy(w, &w->messages[id].copy[q], FAR_GONE);
     }
+}
+
+/* The queue has it in memory, mostly; but where much is to be under way, what comes back by name
+ * would be too little. */
+static void take_content(struct far_world *w, uint32_t id, uint64_t qid, struct message **m)
+{
+    unsigned q = far_place(w, qid);
+    struct far_copy *c = q < FAR_QUEUES ? &w->messages[id].copy[q] : NULL;
+    bool stays = far_one_in(w, 4) == w->is_heavy;
+    if (c == NULL || c->qid != qid || c->message != NULL || !stays) {
+        far_drop_there(w, m);
+        return;
+    }
+    c->message = *m;
+    *m = NULL;
 }
 
 static enum port_published publish(void *arg, uint64_t qid, struct message **m, uint64_t number,
@@ -49,11 +64,12 @@ static enum port_published publish(void *arg, uint64_t qid, struct message **m, 
     struct far_session *s = of(arg);
     struct far_world *w = s->w;
     uint32_t id = far_message_id(w, *m);
-    far_drop_there(w, m);
     if (id == 0) {
+        far_drop_there(w, m);
         (void)far_fail(w, "what comes is not what was published");
         return PORT_TAKEN;
     }
+    take_content(w, id, qid, m);
     s->message_now = id;
     if (qid > w->known)
         (void)far_fail(w, "message %u is published to a queue that is not known yet", id);
@@ -176,21 +192,23 @@ static void get(struct far_world *w, struct far_queue *q, unsigned session, stru
     if (qseq == 0)
         return;
     struct far_copy *copy = far_copy_at(w, q, qseq);
-    copy->state = r->no_ack ? FAR_DONE : FAR_OUT;
+    r->message = far_content(w, q->ids[qseq - 1], far_index(w, q));
+    if (r->no_ack)
+        far_end_copy(w, copy, FAR_DONE);
+    else
+        copy->state = FAR_OUT;
     copy->session = session;
     copy->consumer = 0;
     copy->turned_by = 0;
     copy->is_settled = false; /* by whom it was lost with, perhaps, and that was lost, too */
     r->qseq = qseq;
     r->redelivered = copy->may_be_seen;
-    r->message = far_message(w, q->ids[qseq - 1]);
-    w->counted_there += (int64_t)message_cost_bytes(r->message);
 }
 
 static void purge(struct far_world *w, struct far_queue *q)
 {
     for (uint64_t qseq; (qseq = far_first_ready(w, q)) != 0;)
-        far_copy_at(w, q, qseq)->state = FAR_DONE;
+        far_end_copy(w, far_copy_at(w, q, qseq), FAR_DONE);
 }
 
 static void serve(struct far_world *w, unsigned session, struct port_request *r)

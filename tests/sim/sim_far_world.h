@@ -38,6 +38,7 @@ enum far_copy_state {
 struct far_copy {
     uint64_t qid;
     enum far_copy_state state;
+    struct message *message; /* as it came; NULL: it is read from the disk when it is wanted */
     bool is_durable;
     bool was_shown;   /* a channel has had it */
     bool may_be_seen; /* the queue says redelivered, when it hands it out again */
@@ -226,6 +227,7 @@ struct far_world {
     bool is_short;
     int64_t counted_there;
     bool is_heavy;
+    bool is_homely; /* much of what is published may come back to where it came from */
     bool is_ending;
     sim_say_fn trace;
     void *trace_arg;
@@ -266,7 +268,8 @@ struct remote_pipe far_pipe_back(struct far_session *s);
 struct message *far_message(const struct far_world *w, uint32_t id);
 /* The number of one that came; 0: it is not what was sent. */
 uint32_t far_message_id(const struct far_world *w, const struct message *m);
-/* A reference on the answering side: its memory was counted. */
+/* A reference on the asking or the answering side: its memory was counted. */
+void far_drop_here(struct far_world *w, struct message **m);
 void far_drop_there(struct far_world *w, struct message **m);
 
 /* ---- sim_far_asker.c ---- */
@@ -291,6 +294,12 @@ struct far_mail *far_post(struct far_mails *to, const struct far_mail *m);
 struct far_queue *far_find(struct far_world *w, uint64_t qid);
 unsigned far_index(const struct far_world *w, const struct far_queue *q);
 struct far_copy *far_copy_at(struct far_world *w, struct far_queue *q, uint64_t qseq);
+/* A reference to a message: as it came to the queue, or as its disk has it, or what was on its way
+ * when the queue went (`q` is FAR_QUEUES). */
+struct message *far_content(struct far_world *w, uint32_t id, unsigned q);
+/* It has come to this with the queue: its message is not needed there any more. */
+void far_end_copy(struct far_world *w, struct far_copy *c, enum far_copy_state how);
+void far_messages_free(struct far_world *w);
 bool far_deliver(struct far_world *w, unsigned session, const struct remote_delivery *d,
                  uint32_t id);
 void far_run(struct far_world *w, struct far_queue *q);

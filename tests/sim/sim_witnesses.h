@@ -16,6 +16,8 @@
     X(RAFT_LEARNER_COUNTS, raft, 296) \
     X(RAFT_CONFIG_KEPT, raft, 70) \
     X(RAFT_RECOVERING_TO_COMMIT, raft, 72) \
+    X(REMOTE_TURNED_AWAY_OVERTAKEN, remote, 1680) \
+    X(REMOTE_REFUSAL_KEPT, remote, 2905) \
     X(BATCH_SAYS_WRITTEN, log, 55) \
     X(RECOVERY_NOT_SYNCED, log, 168) \
     X(RECOVERY_NOT_REWRITTEN, log, 519) \
@@ -34,6 +36,8 @@
     X(LETTER_NOT_AWAITED, store, 25) \
     X(REFUSED_CONFIRMED, store, 23) \
     X(CONFIRMED_EARLY, store, 111) \
+    X(FENCE_EARLY, store, 649) \
+    X(MARK_COUNTS_VOIDS, store, 998) \
     X(READERS_NOT_AWAITED, store, 2211) \
 
 #endif
