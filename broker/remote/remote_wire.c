@@ -4,19 +4,11 @@
 
 #define CONTENT_HEAD_BYTES 10u /* three lengths */
 
-/* All that a record may have; 0: there is no such operation. */
-static unsigned fields_of(unsigned op)
-{
-    switch (op) {
-#define X(name, octet, fields)                                                                     \
-    case octet:                                                                                    \
-        return fields;
-        REMOTE_OPS(X)
-#undef X
-    default:
-        return 0;
-    }
-}
+#define HAS_FLAGS          0x0001u
+
+/* Each operation has code of its own, in which the fields that it has not are not asked for: a
+ * record is written and read for every message. */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 
 /* ---- writing ----------------------------------------------------------------------------------
  */
@@ -59,7 +51,7 @@ static void put_content(struct wire_out *w, const struct message *m, bool in_par
     put_body(w, m);
 }
 
-static uint8_t flags_of(const struct remote_record *r, unsigned fields)
+static inline uint8_t flags_of(const struct remote_record *r, unsigned fields)
 {
     if ((fields & REMOTE_HAS_CONTENT) == 0)
         return r->flags;
@@ -76,29 +68,44 @@ static void put_list(struct wire_out *w, struct slice list, size_t item_bytes)
     wire_put_bytes(w, list);
 }
 
-void remote_put(struct wire_out *w, const struct remote_record *given)
+/* What stands behind its octet. */
+static ALWAYS_INLINE void put_fields(struct wire_out *w, const struct remote_record *r,
+                                     unsigned fields)
 {
-    unsigned fields = fields_of((unsigned)given->op);
-    struct remote_record r = *given;
-    r.flags = flags_of(given, fields);
-    wire_put_u8(w, (uint8_t)r.op);
+    uint8_t flags = flags_of(r, fields);
+    if ((fields & HAS_FLAGS) != 0)
+        wire_put_u8(w, flags);
 #define X(bit, member, size)                                                                       \
-    if ((fields & (bit)) != 0)                                                                     \
-        wire_put_##size(w, r.member);
+    if ((fields & (bit) & ~HAS_FLAGS) != 0)                                                        \
+        wire_put_##size(w, r->member);
     REMOTE_FIELDS(X)
 #undef X
     if ((fields & REMOTE_HAS_CHANNEL) != 0)
-        put_channel(w, &r.channel);
+        put_channel(w, &r->channel);
     if ((fields & REMOTE_HAS_SECRET) != 0)
-        wire_put_bytes(w, slice_of(r.secret, sizeof r.secret));
+        wire_put_bytes(w, slice_of(r->secret, sizeof r->secret));
     if ((fields & REMOTE_HAS_QIDS) != 0)
-        put_list(w, r.list, sizeof(uint64_t));
+        put_list(w, r->list, sizeof(uint64_t));
     if ((fields & REMOTE_HAS_RANGES) != 0)
-        put_list(w, r.list, REMOTE_RANGE_BYTES);
+        put_list(w, r->list, REMOTE_RANGE_BYTES);
     if ((fields & REMOTE_HAS_BYTES) != 0)
-        wire_put_longstr(w, r.bytes);
-    if ((fields & REMOTE_HAS_CONTENT) != 0 && r.message != NULL)
-        put_content(w, r.message, (r.flags & REMOTE_IN_PARTS) != 0);
+        wire_put_longstr(w, r->bytes);
+    if ((fields & REMOTE_HAS_CONTENT) != 0 && r->message != NULL)
+        put_content(w, r->message, (flags & REMOTE_IN_PARTS) != 0);
+}
+
+void remote_put(struct wire_out *w, const struct remote_record *r)
+{
+    wire_put_u8(w, (uint8_t)r->op);
+    switch (r->op) {
+#define X(name, octet, fields)                                                                     \
+    case REMOTE_##name:                                                                            \
+        put_fields(w, r, fields);                                                                  \
+        return;
+        REMOTE_OPS(X)
+#undef X
+    }
+    UNREACHABLE("remote op");
 }
 
 /* ---- reading ----------------------------------------------------------------------------------
@@ -135,13 +142,9 @@ static bool take_content(struct wire *w, struct remote_record *r)
     return c->props_bytes >= 2 && remote_names(c->names, &exchange, &key);
 }
 
-bool remote_take(struct wire *w, struct remote_record *r)
+/* What stands behind its octet. */
+static ALWAYS_INLINE bool take_fields(struct wire *w, struct remote_record *r, unsigned fields)
 {
-    unsigned octet = wire_u8(w);
-    unsigned fields = fields_of(octet);
-    if (UNLIKELY(fields == 0))
-        return false;
-    *r = (struct remote_record){ .op = (enum remote_op)octet };
 #define X(bit, member, size)                                                                       \
     if ((fields & (bit)) != 0)                                                                     \
         r->member = wire_##size(w);
@@ -164,6 +167,21 @@ bool remote_take(struct wire *w, struct remote_record *r)
     if (r->has_content && !take_content(w, r))
         return false;
     return !w->ran_out;
+}
+
+bool remote_take(struct wire *w, struct remote_record *r)
+{
+    unsigned octet = wire_u8(w);
+    *r = (struct remote_record){ .op = (enum remote_op)octet };
+    switch (octet) {
+#define X(name, number, fields)                                                                    \
+    case number:                                                                                   \
+        return take_fields(w, r, fields);
+        REMOTE_OPS(X)
+#undef X
+    default:
+        return false; /* there is no such operation */
+    }
 }
 
 struct message *remote_message(struct remote_record *r)
