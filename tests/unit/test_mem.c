@@ -50,6 +50,13 @@ Test(mem, aborts_when_a_product_overflows, .signal = SIGABRT)
     mem_free(mem_array(many, 2));
 }
 
+/* A sanitizer's knows nothing of it. */
+Test(mem, asks_any_allocator_to_keep_some)
+{
+    mem_keep_some();
+    mem_free(mem_alloc(1));
+}
+
 #ifndef EXPECT_SANITIZER
 Test(mem, aborts_when_memory_ends, .signal = SIGABRT)
 {
