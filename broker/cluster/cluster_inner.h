@@ -47,7 +47,7 @@
 #include <sys/queue.h>
 
 #define CLUSTER_TICK_MS      100u  /* keepalives, and looking after everything */
-#define CLUSTER_CUT_OFF_MS   1200u /* without a leader: two election timeouts */
+#define CLUSTER_CUT_OFF_MS   1200u /* no leader, no majority: two election timeouts */
 #define CLUSTER_UNKNOWN_MS   5000u /* then whoever waits is told that nobody knows */
 #define CLUSTER_RESEND_MS    1000u /* nothing of ours was applied: it may have been lost */
 #define CLUSTER_POKE_MS      5u    /* between two looks at which grants are needed */

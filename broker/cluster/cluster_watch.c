@@ -163,10 +163,31 @@ void cluster_watch_leader_changed(struct cluster *c, bool was_leader)
         cluster_links_send_keepalive(c, c->leader);
 }
 
+/* Links to a majority of the voters, itself among them: they can elect a leader. */
+static bool sees_majority(const struct cluster *c)
+{
+    if (c->raft.core == NULL)
+        return false;
+    const struct raft_config *config = raft_config(c->raft.core);
+    unsigned voters = 0, linked = 0;
+    for (uint32_t i = 0; i < config->count; i++) {
+        if (config->members[i].part == RAFT_LEARNER)
+            continue;
+        voters++;
+        linked += cluster_links_is_linked(c, config->members[i].node);
+    }
+    return 2 * linked > voters;
+}
+
+/* An election takes longer than two of its timeouts where the machines are busy, and what is asked
+ * for meanwhile waits, as long as anybody waits for the cluster at all. */
 static void look_at_itself(struct cluster *c, uint64_t now_ms)
 {
     char room[CLUSTER_TEXT_BYTES];
-    if (c->is_cut_off || c->leaderless_ms == 0 || now_ms - c->leaderless_ms < CLUSTER_CUT_OFF_MS)
+    if (c->is_cut_off || c->leaderless_ms == 0)
+        return;
+    uint64_t least_ms = sees_majority(c) ? CLUSTER_UNKNOWN_MS : CLUSTER_CUT_OFF_MS;
+    if (now_ms - c->leaderless_ms < least_ms)
         return;
     c->is_cut_off = true;
     struct text t = text_over(room, sizeof room);
