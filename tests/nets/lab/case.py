@@ -228,7 +228,7 @@ class NetCase(Case):
     def wait_cut_off(self, host, seconds=LONG):
         """Until the node knows that it is alone: it refuses changes then, and says whom it waits
         for. At first that is a leader, as long as no link is known to be lost."""
-        wait_until(lambda: re.search("majority.* it waits for rabbit@",
+        wait_until(lambda: re.search("majority.*(missing:|it waits for) rabbit@",
                                      host.ctl("-q", "add_user", "nobody", "p").stderr),
                    "a refusal of %s" % host.name, seconds)
 
