@@ -21,10 +21,11 @@ class Seen(ClusterCase):
         self.assertEqual(out.returncode, 0, "%s\n%s%s" % (args, out.stdout, out.stderr))
         return out.stdout
 
-    def observer(self):
+    def observer(self, conf=None):
         """A proxy that takes part, and the number of its port."""
         port = free_port()
-        return self.proxy(self.cluster.nodes, {"global": self.gossiping(port)}), port
+        return self.proxy(self.cluster.nodes,
+                          dict(conf or {}, **{"global": self.gossiping(port)})), port
 
     def figures(self, text, name, **labels):
         """{labels of a series that has these: value}"""
@@ -48,7 +49,10 @@ class Seen(ClusterCase):
 
 class Watched(Seen):
     def test_alerts_and_dashboard_name_what_there_is(self):
-        proxy, _ = self.observer()
+        # One with all there is: what it says of RabbitMQ, too, though nobody is there.
+        proxy, _ = self.observer({"backend elsewhere": {
+            "balance": "queue-master",
+            "discover": "rabbitmq http://guest:guest@127.0.0.1:%d/" % free_port()}})
         there = {"up"}
         for text in (self.metrics(self.here), http_get(proxy.stats_port, "/metrics")[1]):
             there |= set(re.findall(r"(?m)^([a-z_]+)[ {]", text))

@@ -44,8 +44,6 @@ def discovering(*urls, **more):
 class RealRabbits(Case):
     """Three nodes of RabbitMQ, before them a proxy that is told of no server at all."""
 
-    seconds = 150
-
     def setUp(self):
         super().setUp()
         try:
