@@ -27,8 +27,8 @@
 
 #define EXIT_FAILED_ASSERTION 99
 #define JOBS_MAX              16
-#define TIMEOUT_DEFAULT_S     400.0 /* a test that hangs must end, even if it names no timeout */
-#define SLOWDOWN              2.0   /* what a sanitizer may cost a test that names one */
+#define TIMEOUT_LEAST_S       400.0 /* a test that hangs must end; the machine may be busy, too */
+#define SLOWDOWN              2.0   /* what a sanitizer may cost a test that names more */
 
 /* The linker makes these names from the sections into which Test() and TestSuite() put pointers.
  * Weak, because a folder without tests or without suites has no such section. */
@@ -153,11 +153,10 @@ static const struct criterion_suite *suite_of(const struct criterion_test *test)
 
 static double timeout_s(const struct child *c)
 {
-    if (c->test->data->timeout > 0)
-        return c->test->data->timeout * SLOWDOWN;
-    if (c->suite && c->suite->data->timeout > 0)
-        return c->suite->data->timeout * SLOWDOWN;
-    return TIMEOUT_DEFAULT_S;
+    double named = c->test->data->timeout;
+    if (named <= 0 && c->suite)
+        named = c->suite->data->timeout;
+    return named * SLOWDOWN > TIMEOUT_LEAST_S ? named * SLOWDOWN : TIMEOUT_LEAST_S;
 }
 
 CR_NORETURN static void be_the_test(const struct child *c, const sigset_t *mask)
