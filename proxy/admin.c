@@ -209,7 +209,7 @@ static void on_accept(int fd, const struct sock_addr *peer, void *arg)
 struct admin *admin_open(const struct view *v, const char *path, unsigned mode, struct err *err)
 {
     struct sock_addr at;
-    struct listener_options o = { .unix_mode = mode };
+    struct listener_options o = { .unix_mode = mode, .inherited = v->process->inherited };
     if (!sock_addr_unix(path, &at)) {
         err_set(err, ERR_CONFIG, "stats-socket: the path %s is too long", path);
         return NULL;
@@ -238,6 +238,11 @@ void admin_close(struct admin **admin)
     listener_free(&a->listener);
     mem_free(a->path);
     mem_free(a);
+}
+
+struct listener *admin_listener(struct admin *a)
+{
+    return a->listener;
 }
 
 const char *admin_path(const struct admin *a)

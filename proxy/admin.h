@@ -15,6 +15,7 @@ MUST_CHECK struct admin *admin_open(const struct view *v, const char *path, unsi
 void admin_close(struct admin **a);
 
 /* The path it listens at. */
+struct listener *admin_listener(struct admin *a);
 const char *admin_path(const struct admin *a);
 
 #endif

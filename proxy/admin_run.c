@@ -12,6 +12,7 @@
 #include "relay.h"
 #include "session.h"
 #include "stat_failovers.h"
+#include "upgrade.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -375,6 +376,15 @@ static enum admin_verdict shutdown_server(struct run *r)
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
+/* Another process is to take our place: said by it alone, so it is in no list. */
+static enum admin_verdict hand_over(struct run *r)
+{
+    if (r->command->count != 2)
+        return say(r, "Usage: " HANDOVER_COMMAND " <path>.");
+    upgrade_start(r->view, word(r, 1), r->done, r->arg);
+    return ADMIN_LATER;
+}
+
 static enum admin_verdict prompt(struct run *r)
 {
     (void)r;
@@ -453,6 +463,8 @@ enum admin_verdict admin_run(const struct view *v, const struct admin_command *c
     struct run r = { .view = v, .command = c, .out = out, .done = done, .arg = arg };
     if (c->count == 0)
         return ADMIN_DONE;
+    if (admin_command_is(c, HANDOVER_COMMAND))
+        return hand_over(&r);
     for (unsigned i = 0; i < ARRAY_COUNT(commands); i++) {
         if (admin_command_is(c, commands[i].words))
             return commands[i].fn(&r);

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "bind_addr.h"
+#include "io/handover.h"
 #include "io/nets.h"
 #include "io/proxy_accept.h"
 #include "relay.h"
@@ -145,7 +146,7 @@ static struct door *find(const struct worker *w, const char *at)
 static bool nobody_there(struct worker *w, const struct sock_addr *at, struct err *err)
 {
     struct listener_options alone = { .reuse_port = false };
-    if (sock_addr_port(at) == 0 || sock_addr_is_unix(at))
+    if (sock_addr_port(at) == 0 || sock_addr_is_unix(at) || handover_has(w->process->inherited, at))
         return true;
     struct listener *l = listener_new(w->loop, at, &alone, on_accept, NULL, err);
     bool is_free = l != NULL;
@@ -157,7 +158,7 @@ static struct listener *listen_at(struct door *d, const struct door *twin, bool 
                                   struct err *err)
 {
     struct worker *w = d->worker;
-    struct listener_options o = { .reuse_port = share_port };
+    struct listener_options o = { .reuse_port = share_port, .inherited = w->process->inherited };
     struct sock_addr at;
     if (!bind_addr(conf_of(d), &at, err))
         return NULL;

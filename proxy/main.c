@@ -4,6 +4,7 @@
 #include "io/clock.h"
 #include "io/daemon.h"
 #include "io/file.h"
+#include "io/handover.h"
 #include "proxy.h"
 #include "proxy_conf.h"
 
@@ -17,21 +18,24 @@ enum { EXIT_DONE = 0, EXIT_TROUBLE = 1 };
 struct args {
     const char *file;
     const char *pid_file;
+    const char *takes_over; /* the runtime socket of the process whose place we take */
     bool check;
     bool daemon;
 };
 
-static const char usage[] = "usage: warren-proxy -f FILE [-c] [-D] [-p PIDFILE]\n"
-                            "       warren-proxy -v | -h\n"
-                            "\n"
-                            "  -f FILE     the configuration\n"
-                            "  -c          check it and exit: 0 when it is valid\n"
-                            "  -D          run in the background; returns when it listens\n"
-                            "  -p PIDFILE  write the process id there\n"
-                            "  -v, -V      print the version\n"
-                            "  -h          print this\n"
-                            "\n"
-                            "HUP or USR2 reloads, TERM drains, a second TERM stops at once.\n";
+static const char usage[] =
+    "usage: warren-proxy -f FILE [-c] [-D] [-p PIDFILE] [-x SOCKET]\n"
+    "       warren-proxy -v | -h\n"
+    "\n"
+    "  -f FILE     the configuration\n"
+    "  -c          check it and exit: 0 when it is valid\n"
+    "  -D          run in the background; returns when it listens\n"
+    "  -p PIDFILE  write the process id there\n"
+    "  -x SOCKET   take the place of the proxy with this runtime socket\n"
+    "  -v, -V      print the version\n"
+    "  -h          print this\n"
+    "\n"
+    "HUP or USR2 reloads, TERM drains, a second TERM stops at once, USR1 drains without end.\n";
 
 static void complain(const char *what)
 {
@@ -48,7 +52,7 @@ static bool read_args(int argc, char **argv, struct args *a, int *code)
     };
     int c;
     *code = EXIT_TROUBLE;
-    while ((c = getopt_long(argc, argv, "f:cDp:vVh", words, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, "f:cDp:x:vVh", words, NULL)) != -1) {
         switch (c) {
         case 'f':
             a->file = optarg;
@@ -61,6 +65,9 @@ static bool read_args(int argc, char **argv, struct args *a, int *code)
             break;
         case 'p':
             a->pid_file = optarg;
+            break;
+        case 'x':
+            a->takes_over = optarg;
             break;
         case 'v':
         case 'V':
@@ -116,10 +123,14 @@ static struct proxy *bring_up(struct proxy_conf **conf, const struct args *a,
     const char *target = (*conf)->global.log_target;
     if (!open_log(*conf, a->daemon && strcmp(target, "stderr") == 0 ? "syslog" : target, err))
         return NULL;
-    struct proxy *p = proxy_new(conf, err);
+    struct handover *inherited = NULL;
+    if (a->takes_over != NULL && (inherited = handover_receive(a->takes_over, err)) == NULL)
+        return NULL;
+    struct proxy *p = proxy_new(conf, &inherited, err);
     if (p == NULL || a->pid_file == NULL)
         return p;
-    *pid_file = pid_file_take(a->pid_file, err);
+    *pid_file = a->takes_over != NULL ? pid_file_replace(a->pid_file, err)
+                                      : pid_file_take(a->pid_file, err);
     if (*pid_file == NULL)
         proxy_free(&p);
     return p;

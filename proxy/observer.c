@@ -208,8 +208,8 @@ static bool open_node(struct observer *o, struct slice cookie, struct err *err)
 
 /* Talks by TCP and packets by UDP, on one number; told to others without a host unless one is
  * named, since where we are seen from is what they can reach. */
-static bool listen_at(struct observer *o, const struct conf_address *where, struct sock_addr *at,
-                      struct err *err)
+static bool listen_at(struct observer *o, const struct conf_address *where, bool takes_over,
+                      struct sock_addr *at, struct err *err)
 {
     const struct bind_conf b = { .at = *where, .where = "[global] gossip" };
     struct text told = text_over(o->at, sizeof o->at);
@@ -217,6 +217,11 @@ static bool listen_at(struct observer *o, const struct conf_address *where, stru
         return false;
     o->door = link_door_new(o->loop);
     uint16_t port = link_door_listen(o->door, at, err);
+    if (port == 0 && takes_over) { /* the old process has it until its last client has gone */
+        log_info("gossip", o->name, "at another port for now: %s", err->text);
+        sock_addr_set_port(at, 0);
+        port = link_door_listen(o->door, at, err);
+    }
     if (port == 0)
         return err_context(err, "[global] gossip");
     sock_addr_set_port(at, port);
@@ -256,8 +261,8 @@ static bool open_net(struct observer *o, const struct sock_addr *at, struct slic
 }
 
 bool observer_open(struct loop *loop, struct epoch *epoch, const struct global_conf *conf,
-                   struct slice cookie, const struct observer_calls *calls, void *arg,
-                   struct observer **out, struct err *err)
+                   bool takes_over, struct slice cookie, const struct observer_calls *calls,
+                   void *arg, struct observer **out, struct err *err)
 {
     struct sock_addr at;
     char where[SOCK_ADDR_TEXT_MAX];
@@ -273,7 +278,7 @@ bool observer_open(struct loop *loop, struct epoch *epoch, const struct global_c
                                &(struct discover_calls){ on_moved, on_found, on_heard }, o);
     loop_timer_init(&o->news, loop, on_news, o);
     loop_timer_init(&o->look, loop, on_look, o);
-    if (!open_node(o, cookie, err) || !listen_at(o, &conf->gossip, &at, err) ||
+    if (!open_node(o, cookie, err) || !listen_at(o, &conf->gossip, takes_over, &at, err) ||
         !open_net(o, &at, cookie, err)) {
         observer_close(&o);
         return false;

@@ -26,9 +26,10 @@ struct observer_calls {
     void (*heard)(const struct server_live *server, void *arg);
 };
 
-/* *out stays NULL when the configuration names no gossip. Binds now, begins when the loop runs. */
+/* *out stays NULL when the configuration names no gossip. Binds now, begins when the loop runs. One
+ * that takes another process's place may find its port in use: then any other will do. */
 MUST_CHECK bool observer_open(struct loop *loop, struct epoch *epoch,
-                              const struct global_conf *conf, struct slice cookie,
+                              const struct global_conf *conf, bool takes_over, struct slice cookie,
                               const struct observer_calls *calls, void *arg, struct observer **out,
                               struct err *err);
 

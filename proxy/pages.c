@@ -234,10 +234,11 @@ static void add_routes(struct page_server *s)
 
 static bool listen_at(struct page_server *s, const struct bind_conf *b, struct err *err)
 {
-    static const struct http_options options = {
+    struct http_options options = {
         .body_max_bytes = 0,
         .timeout_ms = REQUEST_TIMEOUT_MS,
         .server_name = "warren-proxy",
+        .inherited = s->view->process->inherited,
     };
     struct sock_addr at;
     if (!bind_addr(b, &at, err))
@@ -369,6 +370,12 @@ void pages_commit(struct pages *fresh, struct pages **before)
         return;
     snapshot_unref(&old->snapshot);
     mem_free(old);
+}
+
+void pages_hand_over(const struct pages *p, struct handover_out *out)
+{
+    for (unsigned i = 0; p != NULL && i < p->count; i++)
+        handover_add(out, http_server_listener(p->servers[i]->http));
 }
 
 void pages_free(struct pages **pages)

@@ -7,6 +7,7 @@
 #ifndef WARREN_PAGES_H
 #define WARREN_PAGES_H
 
+#include "io/handover.h"
 #include "view.h"
 
 struct pages;
@@ -21,6 +22,9 @@ void pages_commit(struct pages *fresh, struct pages **before);
 
 /* They are not: what was opened for them goes, and the old ones stay. */
 void pages_cancel(struct pages **fresh);
+
+/* Copies of what they listen at. */
+void pages_hand_over(const struct pages *p, struct handover_out *out);
 
 void pages_free(struct pages **p);
 

@@ -4,6 +4,7 @@
 #ifndef WARREN_VIEW_H
 #define WARREN_VIEW_H
 
+#include "io/handover.h"
 #include "io/loop.h"
 #include "snapshot.h"
 #include "worker.h"
@@ -21,7 +22,8 @@ struct view {
     unsigned worker_count;
     uint64_t started_ms;
     uint64_t started_wall_ms;
-    void (*poke)(void *control, const struct server *s); /* check this server soon */
+    void (*hand_over)(void *control, struct handover_out *out); /* what this loop listens at */
+    void (*poke)(void *control, const struct server *s);        /* check this server soon */
 };
 
 struct view_totals {

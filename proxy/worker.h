@@ -28,6 +28,7 @@ struct process {
     struct shared next_id;
     struct shared draining; /* 1: nothing new */
     uint64_t conns_limit;
+    struct handover *inherited;          /* while it starts in the place of another; else NULL */
     struct amqp_hs_server_conf greeting; /* the offer is each session's own */
     struct slice cookie;
 

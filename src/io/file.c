@@ -268,6 +268,12 @@ struct pid_file *pid_file_take(const char *path, struct err *err)
     return p;
 }
 
+struct pid_file *pid_file_replace(const char *path, struct err *err)
+{
+    (void)unlink(path); /* its holder sees that it is not its own any more */
+    return pid_file_take(path, err);
+}
+
 struct pid_file *pid_file_borrow(const char *path, struct err *err)
 {
     bool was_there = access(path, F_OK) == 0;
@@ -291,7 +297,7 @@ void pid_file_free(struct pid_file **pid_file)
     if (p == NULL)
         return;
     /* First the name, then the lock: whoever comes between makes a new file. */
-    if (p->fd >= 0 && !p->stays)
+    if (p->fd >= 0 && !p->stays && is_still_there(p->fd, p->path))
         (void)unlink(p->path);
     if (p->fd >= 0)
         close(p->fd);

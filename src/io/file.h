@@ -36,6 +36,9 @@ struct pid_file;
 /* Write our pid there and hold the file locked until pid_file_free or the process's end. When
  * another process holds it: ERR_REFUSED, with its pid in the text. A file that a dead process left
  * is taken over. After daemon_detach, not before. */
+/* In the place of whoever holds it now. */
+MUST_CHECK struct pid_file *pid_file_replace(const char *path, struct err *err);
+
 MUST_CHECK struct pid_file *pid_file_take(const char *path, struct err *err);
 
 /* The same for who only looks, and leaves no trace: a file that a dead process left stays as it is,

@@ -575,7 +575,8 @@ struct http_server *http_server_new(struct loop *loop, const struct sock_addr *a
     TAILQ_INIT(&s->connections);
     if (s->o.tls != NULL)
         s->o.tls = tls_ctx_ref(s->o.tls);
-    s->listener = listener_new(loop, at, &(struct listener_options){ 0 }, on_accept, s, err);
+    s->listener = listener_new(loop, at, &(struct listener_options){ .inherited = o->inherited },
+                               on_accept, s, err);
     if (s->listener == NULL) {
         free_server(s);
         return NULL;
@@ -601,6 +602,11 @@ void http_server_free(struct http_server **server)
         drop(r);
     listener_free(&s->listener);
     loop_bury(s->loop, s, free_server);
+}
+
+struct listener *http_server_listener(struct http_server *s)
+{
+    return s->listener;
 }
 
 const struct sock_addr *http_server_addr(const struct http_server *s)

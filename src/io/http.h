@@ -30,13 +30,14 @@ struct tls_ctx;
 typedef void (*http_handler)(struct http_request *r, void *arg);
 
 struct http_options {
-    size_t body_max_bytes;    /* a longer one is answered 413 */
-    size_t bodies_max_bytes;  /* of all requests together: beyond it 503; 0: no such bound */
-    uint64_t timeout_ms;      /* for a request to arrive, for an idle connection, for a client to
-                                 take something of an answer */
-    unsigned connections_max; /* 0: 256; at that many, accepting rests */
-    const char *server_name;  /* for the Server: header; borrowed, NULL: none */
-    struct tls_ctx *tls;      /* NULL: plain. The server holds a reference */
+    size_t body_max_bytes;      /* a longer one is answered 413 */
+    size_t bodies_max_bytes;    /* of all requests together: beyond it 503; 0: no such bound */
+    uint64_t timeout_ms;        /* for a request to arrive, for an idle connection, for a client to
+                                   take something of an answer */
+    unsigned connections_max;   /* 0: 256; at that many, accepting rests */
+    const char *server_name;    /* for the Server: header; borrowed, NULL: none */
+    struct tls_ctx *tls;        /* NULL: plain. The server holds a reference */
+    struct handover *inherited; /* as of a listener */
 };
 
 MUST_CHECK struct http_server *http_server_new(struct loop *loop, const struct sock_addr *at,
@@ -45,6 +46,7 @@ MUST_CHECK struct http_server *http_server_new(struct loop *loop, const struct s
 void http_server_set_tls(struct http_server *s, struct tls_ctx *tls);
 /* Closes everything, at once; may be called from a handler. */
 void http_server_free(struct http_server **s);
+struct listener *http_server_listener(struct http_server *s);
 const struct sock_addr *http_server_addr(const struct http_server *s);
 unsigned http_server_connections(const struct http_server *s);
 

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/handover.h"
 #include "io/host.h"
 #include "io/loop_event.h"
 
@@ -296,6 +297,12 @@ struct listener *listener_new(struct loop *loop, const struct sock_addr *at,
     char where[SOCK_ADDR_TEXT_MAX];
     sock_addr_text(at, where);
     bool is_unix = sock_addr_is_unix(at);
+    int inherited = handover_take(o->inherited, at);
+    if (inherited >= 0) {
+        struct listener *taken = over_fd(loop, inherited, fn, arg);
+        taken->owns_path = is_unix;
+        return taken;
+    }
     if (is_unix && !clear_stale_path(at, err))
         return NULL;
     int fd = socket(family_of(at), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -322,6 +329,12 @@ struct listener *listener_share(struct listener *l, struct loop *loop, listener_
         return NULL;
     }
     return over_fd(loop, fd, fn, arg);
+}
+
+int listener_give(struct listener *l)
+{
+    l->owns_path = false;
+    return fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
 }
 
 static void free_listener(void *ptr)

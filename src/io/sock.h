@@ -35,6 +35,7 @@ const char *sock_addr_text(const struct sock_addr *a, char room[SOCK_ADDR_TEXT_M
 const char *sock_addr_host(const struct sock_addr *a, char room[SOCK_ADDR_TEXT_MAX]);
 
 struct listener;
+struct handover;
 
 /* On the listener's loop. Takes fd. */
 typedef void (*listener_fn)(int fd, const struct sock_addr *peer, void *arg);
@@ -43,6 +44,8 @@ struct listener_options {
     int backlog;        /* 0: the system's largest */
     bool reuse_port;    /* several listeners on one address, one a loop */
     unsigned unix_mode; /* permissions of a unix socket, 0: 0600 */
+    /* Of a process whose place we take: what listens there already is taken from it. NULL: none. */
+    struct handover *inherited;
 };
 
 /* Bind and listen now; accepting starts when the loop runs. Out of file descriptors, but for a
@@ -61,6 +64,10 @@ const struct sock_addr *listener_addr(const struct listener *l); /* with the por
  * number that the system chose). */
 MUST_CHECK struct listener *listener_share(struct listener *l, struct loop *loop, listener_fn fn,
                                            void *arg, struct err *err);
+
+/* A copy of its socket for another process, which owns the path of a unix socket from now on; -1
+ * when there are no more descriptors. Any thread while its loop waits for the caller. */
+MUST_CHECK int listener_give(struct listener *l);
 
 /* Have the system ask the peer now and then whether it is still there: a path between that forgets
  * idle connections remembers this one, and a peer without a goodbye is noticed. TCP alone. */

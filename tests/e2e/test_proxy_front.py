@@ -5,14 +5,16 @@ import re
 import signal
 import socket
 import ssl
+import threading
 
 import wire
 
 from harness import ports, procs
 from harness.case import Case
+from harness.client import Conn
 from harness.proxy_view import command, http_get, wait_status
 from harness.servers import write
-from harness.waits import SOON, wait_until
+from harness.waits import LONG, SOON, wait_until
 
 TARGETS = ("proxy",)
 
@@ -211,3 +213,75 @@ class HeaderToServers(Case):
         client.start_ok(password="wrong")
         client.expect_close(403)
         back.proc.wait_log(b"127\\.0\\.0\\.9:%d" % port)
+
+
+class Upgrade(Case):
+    """Another process takes the place of the one that runs, under traffic."""
+
+    def takes_over(self, old, leaf):
+        new = procs.Proc(old.argv("-x", old.socket_path), old.path(leaf))
+        self.addCleanup(new.stop)
+        return new
+
+    def test_nobody_is_refused_and_nobody_is_cut_off(self):
+        p = self.proxy([self.broker()], {"global": {"nbthread": 2}})
+        stays = self.connect(address=p.address).channel()
+        q = stays.queue()
+        stopping, failures, count = threading.Event(), [], [0]
+
+        def come_and_go():
+            while not stopping.is_set():
+                try:
+                    conn = Conn(p.address)
+                    conn.close()
+                    conn.sock.close()
+                    count[0] += 1
+                except BaseException as e:
+                    failures.append(repr(e))
+                    return
+
+        guests = [threading.Thread(target=come_and_go) for _ in range(2)]
+        for g in guests:
+            g.start()
+        try:
+            wait_until(lambda: count[0] > 20 or failures, "guests")
+            new = self.takes_over(p, "new.log")
+            new.wait_log(b"warren-proxy [0-9.]+ runs threads=2")
+            p.proc.wait_log(b"draining sessions=.* timeout=none")
+            seen = count[0]
+            wait_until(lambda: count[0] > seen + 20 or failures, "more guests")
+        finally:
+            stopping.set()
+            for g in guests:
+                g.join()
+        self.assertEqual(failures, [])
+        new.wait_log(rb"access .* user=guest")
+        # Who was there is still with the old one, and pages and commands are the new one's.
+        stays.publish("", q, b"still here")
+        self.assertEqual(stays.get(q).body, b"still here")
+        self.assertIn("Pid: %d\n" % new.pid, command(p, "show info"))
+        self.assertEqual(http_get(p.stats_port, "/health")[0], 200)
+        self.assertTrue(p.proc.alive())
+        stays.conn.close()
+        self.assertEqual(p.proc.wait(), 0)
+        # The new one outlives it with all that it has, and its place can be taken in turn.
+        self.connect(address=p.address).channel().queue()
+        third = self.takes_over(p, "third.log")
+        third.wait_log(b"runs threads=2")
+        wait_until(lambda: "Pid: %d\n" % third.pid in command(p, "show info"), "the third answers")
+
+    def test_one_that_cannot_start_changes_nothing(self):
+        p = self.proxy([self.broker()])
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            good = p.conf["frontend amqp"]["bind"]
+            p.conf["frontend amqp"]["bind"] = [good, "127.0.0.1:%d" % taken.getsockname()[1]]
+            p.write_conf()
+            out = procs.run(p.argv("-x", p.socket_path), LONG)
+            self.assertEqual(out.returncode, 1)
+            self.assertIn("cannot listen", out.stderr)
+        self.connect(address=p.address).channel().queue()
+        self.assertIn("Pid: %d\n" % p.proc.pid, command(p, "show info"))
+        out = procs.run(p.argv("-x", p.path("nowhere.sock")), LONG)
+        self.assertIn("nowhere.sock: No such file", out.stderr)
