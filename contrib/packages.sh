@@ -42,12 +42,14 @@ xz-utils         cmd:xz
 git              cmd:git
 '
 # What the tests can do without: RabbitMQ itself, to compare with, whose recorded answers are there,
-# and, in a release of the system that has no such packages, the Nagios checks and Go's client.
+# and, in a release of the system that has no such packages, the Nagios checks, a browser and Go's
+# client.
 yardstick='
 rabbitmq-server  file:/usr/sbin/rabbitmq-server
 '
 extras='
 nagios-plugins-rabbitmq cmd:check_rabbitmq_overview
+chromium         cmd:chromium
 golang-go        cmd:go
 golang-github-rabbitmq-amqp091-go-dev file:/usr/share/gocode/src/github.com/rabbitmq/amqp091-go
 '

@@ -90,13 +90,19 @@ void live_traffic_end(struct live_traffic *t)
     CHECK(left != UINT64_MAX);
 }
 
+void live_rate_tick(struct live_rate *r, uint64_t total)
+{
+    r->now = total - r->seen;
+    r->seen = total;
+    if (r->now > r->max)
+        r->max = r->now;
+}
+
 void live_traffic_tick(struct live_traffic *t)
 {
-    uint64_t total = shared_get(&t->stot);
-    t->rate.now = total - t->rate.seen;
-    t->rate.seen = total;
-    if (t->rate.now > t->rate.max)
-        t->rate.max = t->rate.now;
+    live_rate_tick(&t->rate, shared_get(&t->stot));
+    live_rate_tick(&t->in_rate, shared_get(&t->bin));
+    live_rate_tick(&t->out_rate, shared_get(&t->bout));
 }
 
 const char *live_hearsay_word(enum live_hearsay hearsay)

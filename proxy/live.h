@@ -25,7 +25,9 @@ struct live_rate {
 struct live_traffic {
     struct shared scur, smax, stot; /* sessions now, at most, in all */
     struct shared bin, bout;        /* octets from and to the client's side */
-    struct live_rate rate;          /* control */
+    /* control */
+    struct live_rate rate;              /* of sessions */
+    struct live_rate in_rate, out_rate; /* of octets */
 };
 
 struct frontend_live {
@@ -150,6 +152,7 @@ void live_traffic_begin(struct live_traffic *t);
 void live_traffic_end(struct live_traffic *t);
 
 /* Once a second. Control. */
+void live_rate_tick(struct live_rate *r, uint64_t total);
 void live_traffic_tick(struct live_traffic *t);
 
 const char *live_hearsay_word(enum live_hearsay hearsay);

@@ -152,6 +152,9 @@ static void on_tick(void *arg)
         live_traffic_tick(&p->snapshot->frontends[i].live->traffic);
     for (unsigned i = 0; i < p->snapshot->backend_count; i++)
         tick_backend(p, &p->snapshot->backends[i]);
+    struct view_totals totals = view_totals(&p->view);
+    live_rate_tick(&p->view.published, totals.published);
+    live_rate_tick(&p->view.delivered, totals.delivered);
     epoch_reclaim(p->epoch);
     if (somebody_waits(p)) /* should a word to them have been missed, this is when they get it */
         proxy_wake_all(p);

@@ -3,6 +3,7 @@
 #include "rabbits.h"
 #include "stat_failovers.h"
 #include "stat_masters.h"
+#include "stat_rates.h"
 
 #include <string.h>
 
@@ -200,6 +201,7 @@ void stats_page(const struct stat_row *rows, unsigned count, const struct view *
         put_row(out, &rows[i]);
     }
     text_str(out, "</table></div>");
+    stat_rates_page(rows, count, v, out);
     stat_masters_page(v, out);
     rabbits_page(v->rabbits, out);
     stat_failovers_page(v, out);

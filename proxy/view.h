@@ -20,6 +20,7 @@ struct view {
     const struct rabbits *rabbits;
     struct worker *workers;
     unsigned worker_count;
+    struct live_rate published, delivered; /* of all workers, messages */
     uint64_t started_ms;
     uint64_t started_wall_ms;
     void (*hand_over)(void *control, struct handover_out *out); /* what this loop listens at */

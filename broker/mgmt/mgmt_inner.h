@@ -117,6 +117,7 @@ void mgmt_reply_bindings_from(struct mgmt_call *c, const struct meta_exchange *x
 
 #define MGMT_HANDLERS(X)                                                                           \
     X(page)                                                                                        \
+    X(index)                                                                                       \
     X(metrics)                                                                                     \
     X(metrics_per_object)                                                                          \
     X(metrics_detailed)                                                                            \

@@ -2,12 +2,25 @@
 #include "cluster/meta_node.h"
 #include "mgmt/mgmt_export.h"
 #include "mgmt/mgmt_inner.h"
+#include "mgmt/mgmt_page.h"
 
 static const char *const methods[] = {
     [HTTP_GET] = "GET", [HTTP_POST] = "POST", [HTTP_PUT] = "PUT", [HTTP_DELETE] = "DELETE"
 };
 
+/* The page logs in by itself and asks this node alone; what names of queues hold stays text. */
 void mgmt_serve_page(struct mgmt_call *c)
+{
+    http_reply_header(c->r, "Cache-Control", "no-cache");
+    http_reply_header(c->r, "Content-Security-Policy",
+                      "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+                      "connect-src 'self'; base-uri 'none'; form-action 'none'; "
+                      "frame-ancestors 'none'");
+    mgmt_reply_octets(c, 200, "text/html; charset=utf-8",
+                      slice_of(mgmt_page_html, mgmt_page_html_len));
+}
+
+void mgmt_serve_index(struct mgmt_call *c)
 {
     struct text t;
     text_init(&t, (size_t)64 * 1024);

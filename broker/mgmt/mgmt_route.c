@@ -17,7 +17,9 @@
 /* Everything that is served, for the requests and for the page. Of two paths that fit, the first
  * one counts; lines of one path stand together. */
 static const struct mgmt_route routes[] = {
-    { "/", GET, mgmt_serve_page, MGMT_OPEN, "this page" },
+    { "/", GET, mgmt_serve_page, MGMT_OPEN, "a page for people" },
+    { "/api", GET, mgmt_serve_index, MGMT_OPEN, "this list" },
+    { "/api/index.html", GET, mgmt_serve_index, MGMT_OPEN, NULL },
     { "/metrics", GET, mgmt_serve_metrics, MGMT_OPEN, "figures for Prometheus" },
     { "/metrics/per-object", GET, mgmt_serve_metrics_per_object, MGMT_OPEN, "for each queue" },
     { "/metrics/detailed", GET, mgmt_serve_metrics_detailed, MGMT_OPEN,

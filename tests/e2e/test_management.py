@@ -119,6 +119,11 @@ class Entrance(ManagementCase):
     def test_the_page(self):
         status, headers, body = call(self.port, "/", user=None)
         self.assertEqual(status, 200)
+        self.assertIn("text/html", headers["Content-Type"])
+        self.assertIn("connect-src 'self'", headers["Content-Security-Policy"])
+        self.assertNotRegex(body, r"(src|href)=.?(https?:)?//")
+        status, headers, body = call(self.port, "/api", user=None)
+        self.assertEqual(status, 200)
         self.assertIn("text/plain", headers["Content-Type"])
         self.assertIn("rabbit1@localhost", body)
         self.assertRegex(body, r"Warren \d+\.\d+")

@@ -1,0 +1,75 @@
+"""The pages for people, looked at in a real browser: of a cluster's node, and of the proxy."""
+
+import os
+
+from harness import browser
+from harness.cluster_case import ClusterCase
+from harness.proxy_view import command, wait_status
+from harness.waits import LONG, wait_until
+
+TARGETS = ("proxy",)
+NASTY = "<img src=x onerror=alert(1)>"
+
+
+class Pages(ClusterCase):
+    def setUp(self):
+        if not browser.is_there():
+            self.skipTest("chromium is not installed")
+        super().setUp()
+        self.b = browser.Browser()
+        self.addCleanup(self.b.close)
+
+    def look(self, name):
+        """On a desk and on a phone: nothing is cut off, and there is something to see."""
+        for width, height, phone in ((1280, 900, False), (390, 844, True)):
+            self.b.size(width, height, phone)
+            wait_until(self.b.fits, "%s fits %d" % (name, width))
+            shot = os.path.join(self.folder("shots"), "%s-%d.png" % (name, width))
+            self.assertGreater(self.b.screenshot(shot), 20, shot)
+
+    def judge(self, *addresses):
+        """It asked nobody else for anything, and its scripts had no trouble."""
+        strangers = [r for r in self.b.requests
+                     if not r.startswith(tuple(addresses) + ("about:", "data:"))]
+        self.assertEqual(strangers, [])
+        self.assertEqual(self.b.complaints, [])
+
+    def test_of_a_node_and_of_the_proxy(self):
+        node = self.cluster.nodes[0]
+        p = self.proxy(self.cluster.nodes, {"global": self.gossiping(),
+                                            "backend rabbits": {"balance": "queue-master"}})
+        for n in self.cluster.nodes:
+            wait_status(p, n.name, "UP")
+        ch = self.connect(address=p.address).channel()
+        q = "page.q"
+        ch.declare(q)
+        ch.declare(NASTY)
+        for i in range(3):
+            ch.publish("", q, b"%d" % i)
+        ch.barrier()
+
+        at = "http://%s/" % node.conf["listen"]["management"]
+        self.b.open(at)
+        wait_until(lambda: self.b.value("!document.getElementById('login').hidden"), "a login", LONG)
+        self.b.open(at + "#/login/guest/wrong")
+        self.b.call("Page.reload")
+        self.b.wait_text("may not look")
+        self.b.value("location.hash = '#/login/guest/guest'")
+        self.b.call("Page.reload")
+        shown = self.b.wait_text("page.q", NASTY, "ready", *(n.name for n in self.cluster.nodes))
+        self.assertIn("guest", shown)
+        self.assertEqual(self.b.value("document.images.length"), 0)
+        self.assertEqual(self.b.value("location.hash"), "", "the password stays in no history")
+        wait_until(lambda: "3" in self.b.value("document.getElementById('tiles').innerText"),
+                   "the three messages", LONG)
+        self.look("node")
+
+        pages = "http://127.0.0.1:%d/" % p.stats_port
+        wait_until(lambda: "queues=" in command(p, "show queues"), "the table of queues", LONG)
+        self.b.open(pages + "stats")
+        shown = self.b.wait_text("warren-proxy", "Masters", "Last failovers", "Sessions", "Rates",
+                                 "guest @ /")
+        for n in self.cluster.nodes:
+            self.assertIn(n.name, shown)
+        self.look("proxy")
+        self.judge(at, pages)
