@@ -33,8 +33,9 @@ class Traffic:
         try:
             while not self.stopping.is_set():
                 self.ch.publish("", self.q, b"%d" % self.count)
-                names = {self.ch.next().name, self.ch.next().name}
-                assert names == {"basic.ack", "basic.deliver"}, names
+                came = {e.name: e for e in (self.ch.next(), self.ch.next())}
+                assert set(came) == {"basic.ack", "basic.deliver"}, came
+                assert came["basic.deliver"].body == b"%d" % self.count, came
                 self.count += 1
         except BaseException as e:
             self.failure = e
@@ -85,12 +86,14 @@ class Reload(Case):
     def test_many_reloads_under_traffic(self):
         p = self.proxy([self.broker()])
         clients = self.traffic(p, 2)
-        for i in range(5):
-            p.conf["defaults"]["timeout-connect"] = "%ds" % (3 + i)
+        reloaded = lambda: p.proc.log_bytes().count(b"reloaded file=")
+        for i in range(int(os.environ.get("WARREN_RELOADS", "5"))):
+            p.conf["defaults"]["timeout-connect"] = "%ds" % (3 + i % 5)
             p.write_conf()
             p.proc.signal(signal.SIGHUP)
+            wait_until(lambda i=i: reloaded() > i, "reload %d" % i)
             for c in clients:
-                c.wait_more()
+                c.wait_more(5)
         self.expect_unharmed(clients)
         self.connect(address=p.address).channel().queue()
 
