@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "leg_settle.h"
 #include "question.h"
 
 #include <string.h>
@@ -161,6 +162,12 @@ struct leg_consumer *leg_map_astray(const struct leg_map *m, const struct leg_co
     return c;
 }
 
+void leg_map_drop_astray(struct leg_map *m, struct leg_consumer *c)
+{
+    CHECK(c->leg == LEG_CONSUMERS_ASTRAY);
+    leg_consumers_drop(&m->consumers, c);
+}
+
 void leg_map_say_again(struct leg_map *m, struct leg_consumer *c, unsigned leg)
 {
     CHECK(is_present(m, leg) && m->leg_count > 1);
@@ -207,67 +214,16 @@ static void ask_all(struct leg_map *m, uint32_t id, struct leg_map_said *out)
     ask(m, id, m->present, false);
 }
 
-/* basic.ack, nack and reject have the tag first and then bits: one shape for the three. */
-struct settlement {
-    uint32_t id;
-    uint64_t tag;
-    bool multiple;
-    bool requeue;
-};
-
-static bool read_settlement(struct slice payload, struct settlement *out)
-{
-    struct slice fields = slice_from(payload, 4);
-    struct amqp_method m;
-    *out = (struct settlement){ .id = amqp_method_peek(payload) };
-    switch (out->id) {
-    case AMQP_BASIC_ACK:
-        if (amqp_basic_ack_decode(fields, &m.basic_ack) != AMQP_DECODE_OK)
-            return false;
-        out->tag = m.basic_ack.delivery_tag;
-        out->multiple = m.basic_ack.multiple;
-        return true;
-    case AMQP_BASIC_NACK:
-        if (amqp_basic_nack_decode(fields, &m.basic_nack) != AMQP_DECODE_OK)
-            return false;
-        out->tag = m.basic_nack.delivery_tag;
-        out->multiple = m.basic_nack.multiple;
-        out->requeue = m.basic_nack.requeue;
-        return true;
-    default:
-        if (amqp_basic_reject_decode(fields, &m.basic_reject) != AMQP_DECODE_OK)
-            return false;
-        out->tag = m.basic_reject.delivery_tag;
-        out->requeue = m.basic_reject.requeue;
-        return true;
-    }
-}
-
-static void add_settle(struct leg_map_said *out, const struct settlement *s, struct leg_tag of)
+static void add_settle(struct leg_map_said *out, const struct leg_settle *s, struct leg_tag of)
 {
     struct leg_map_settle *to = &out->settle[out->settle_count++];
     to->leg = of.leg;
-    to->method = (struct amqp_method){ .id = (enum amqp_method_id)s->id };
-    switch (s->id) {
-    case AMQP_BASIC_ACK:
-        to->method.basic_ack.delivery_tag = of.tag;
-        to->method.basic_ack.multiple = s->multiple;
-        return;
-    case AMQP_BASIC_NACK:
-        to->method.basic_nack.delivery_tag = of.tag;
-        to->method.basic_nack.multiple = s->multiple;
-        to->method.basic_nack.requeue = s->requeue;
-        return;
-    default:
-        to->method.basic_reject.delivery_tag = of.tag;
-        to->method.basic_reject.requeue = s->requeue;
-        return;
-    }
+    to->method = leg_settle_method(s, of.tag);
 }
 
 /* All up to the client's `upto`: for each leg up to the last that the client means, since it may
  * not have seen what the leg has sent behind that. */
-static void settle_many(struct leg_map *m, const struct settlement *s, uint64_t upto,
+static void settle_many(struct leg_map *m, const struct leg_settle *s, uint64_t upto,
                         struct leg_map_said *out)
 {
     uint64_t last[LEG_MAP_LEGS_MAX];
@@ -280,8 +236,8 @@ static void settle_many(struct leg_map *m, const struct settlement *s, uint64_t 
 
 static void settle(struct leg_map *m, struct slice payload, struct leg_map_said *out)
 {
-    struct settlement s;
-    if (!read_settlement(payload, &s)) {
+    struct leg_settle s;
+    if (!leg_settle_read(payload, &s)) {
         pass(out, LEG_MAP_MAIN);
         return;
     }
@@ -298,9 +254,9 @@ static void settle(struct leg_map *m, struct slice payload, struct leg_map_said 
 /* With one leg the broker judges, and its numbers are the client's. */
 static void follow_settlement(struct leg_map *m, struct slice payload)
 {
-    struct settlement s;
+    struct leg_settle s;
     uint64_t last[LEG_MAP_LEGS_MAX];
-    if (!read_settlement(payload, &s))
+    if (!leg_settle_read(payload, &s))
         return;
     bool all = s.multiple && s.tag == 0;
     if (!all && !leg_tags_has(&m->tags, s.tag))
@@ -518,7 +474,7 @@ void leg_map_client(struct leg_map *m, struct slice payload, unsigned wish,
     uint32_t id = amqp_method_peek(payload);
     struct slice fields = slice_from(payload, 4);
     out->settle_count = 0;
-    if (id == AMQP_BASIC_ACK || id == AMQP_BASIC_NACK || id == AMQP_BASIC_REJECT) {
+    if (leg_settle_is(id)) {
         if (m->leg_count > 1) {
             settle(m, payload, out);
             return;
@@ -561,7 +517,7 @@ void leg_map_follow(struct leg_map *m, struct slice payload)
 {
     CHECK(m->leg_count == 1);
     uint32_t id = amqp_method_peek(payload);
-    if (id == AMQP_BASIC_ACK || id == AMQP_BASIC_NACK || id == AMQP_BASIC_REJECT) {
+    if (leg_settle_is(id)) {
         follow_settlement(m, payload);
         return;
     }

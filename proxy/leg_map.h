@@ -84,6 +84,9 @@ void leg_map_restore(struct leg_map *m);
 unsigned leg_map_astray_count(const struct leg_map *m);
 struct leg_consumer *leg_map_astray(const struct leg_map *m, const struct leg_consumer *after);
 
+/* The client was told that it is cancelled. */
+void leg_map_drop_astray(struct leg_map *m, struct leg_consumer *c);
+
 /* The caller says its consume (leg_consumer_method) at the leg, with the limit that it began with;
  * the answer is SILENCE. */
 void leg_map_say_again(struct leg_map *m, struct leg_consumer *c, unsigned leg);

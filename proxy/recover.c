@@ -1,7 +1,9 @@
 #include "recover.h"
 
+#include "amqp/amqp_table.h"
 #include "base/check.h"
 #include "base/log.h"
+#include "method_out.h"
 #include "session.h"
 #include "split_inner.h"
 #include "where.h"
@@ -49,6 +51,35 @@ static void promote(struct channel *c)
     place_tell_confirms(c);
 }
 
+static bool wants_cancel(const struct leg_consumer *consumer)
+{
+    struct amqp_field f;
+    bool wants = false;
+    struct amqp_basic_consume q = leg_consumer_method(consumer);
+    return amqp_table_find(q.arguments, "x-cancel-on-ha-failover", &f) &&
+           amqp_field_as_bool(&f, &wants) && wants;
+}
+
+/* Consumers that asked to hear of a failover. */
+static void cancel_by_wish(struct session *s, const struct channel *c)
+{
+    struct leg_map *map = c->split->map;
+    struct leg_consumer *consumer = leg_map_astray(map, NULL);
+    if ((s->hs.capabilities & AMQP_CAP_CONSUMER_CANCEL_NOTIFY) == 0)
+        return;
+    while (consumer != NULL) {
+        struct leg_consumer *next = leg_map_astray(map, consumer);
+        if (wants_cancel(consumer)) {
+            struct amqp_method m = { .id = AMQP_BASIC_CANCEL };
+            m.basic_cancel.consumer_tag = leg_consumer_tag(consumer);
+            m.basic_cancel.nowait = true;
+            method_out(s->client, c->number, &m);
+            leg_map_drop_astray(map, consumer);
+        }
+        consumer = next;
+    }
+}
+
 void recover_leave(struct session *s, struct channel *c, struct leg *leg)
 {
     struct split *sp = c->split;
@@ -71,6 +102,7 @@ void recover_leave(struct session *s, struct channel *c, struct leg *leg)
         sp->wish = SPLIT_NONE;
     if (number == LEG_MAP_MAIN)
         promote(c);
+    cancel_by_wish(s, c);
     if (leg_map_astray_count(sp->map) != 0 && !s->is_astray) {
         s->is_astray = true;
         s->astray_ms = now_ms(s);

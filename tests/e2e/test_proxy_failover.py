@@ -5,7 +5,7 @@ import os
 import signal
 
 from harness import procs
-from harness.masters_case import Masters
+from harness.masters_case import Mirrored
 from harness.proxy_view import command
 from harness.servers import BUILD
 from harness.waits import LONG, wait_until
@@ -14,27 +14,7 @@ TARGETS = ("proxy",)
 PERSISTENT = {"delivery_mode": 2}
 
 
-class Failover(Masters):
-    policies = (("all", "[.]q$|^load-", '{"ha-mode":"all"}'),)
-
-    def setUp(self):
-        super().setUp()
-        for q in self.queues.values():
-            wait_until(lambda q=q: self.mirrors(q) == 2, "mirrors of " + q, LONG)
-
-    def mirrors(self, queue):
-        out = self.ctl("list_queues", "name", "synchronised_slave_pids")
-        lists = dict(line.split("\t") for line in out.splitlines() if "\t" in line)
-        return len([p for p in lists.get(queue, "").strip("[]").split(", ") if p])
-
-    def ctl(self, *args):
-        out = self.there.ctl("-n", self.there.node, "-q", *args, seconds=LONG)
-        self.assertEqual(out.returncode, 0, "%s\n%s%s" % (args, out.stdout, out.stderr))
-        return out.stdout
-
-    def failovers(self):
-        return self.counts("warren_proxy_failovers_total", "channels")
-
+class Failover(Mirrored):
     def confirming(self, conn):
         ch = conn.channel()
         ch.call("confirm.select")
@@ -56,6 +36,7 @@ class Failover(Masters):
         for q, tag in ((second, "b"), (third, "c")):
             ch.consume(q, tag)
         ch.consume(first, "quiet", no_ack=True, arguments={"x-priority": -1})
+        ch.consume(first, "told", arguments={"x-priority": -2, "x-cancel-on-ha-failover": True})
         self.assertEqual(self.legs()[ch.number], self.names)
         self.publish(pub, first, b"1", 1)
         self.publish(pub, first, b"2", 2)
@@ -82,6 +63,7 @@ class Failover(Masters):
             event = lost.expect("channel.close", LONG)
             self.assertEqual(event.reply_code, 320)
             self.assertRegex(event.reply_text, "^CONNECTION_FORCED - broker %s " % self.names[0])
+        self.assertEqual(ch.expect("basic.cancel", LONG).consumer_tag, "told")
         self.publish(pub, first, b"5", 6)
         self.publish(pub, first, b"6", 7)
         got = {d.consumer_tag: d for d in ch.deliveries(2, LONG)}

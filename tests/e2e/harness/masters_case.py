@@ -68,3 +68,27 @@ class Masters(ClusterCase):
 
     def ways(self):
         return self.counts("warren_proxy_operations_total", "way")
+
+
+class Mirrored(Masters):
+    """... whose queues all three hold."""
+
+    policies = (("all", "[.]q$|^load-", '{"ha-mode":"all"}'),)
+
+    def setUp(self):
+        super().setUp()
+        for q in self.queues.values():
+            wait_until(lambda q=q: self.mirrors(q) == 2, "mirrors of " + q, LONG)
+
+    def mirrors(self, queue):
+        out = self.ctl("list_queues", "name", "synchronised_slave_pids")
+        lists = dict(line.split("\t") for line in out.splitlines() if "\t" in line)
+        return len([p for p in lists.get(queue, "").strip("[]").split(", ") if p])
+
+    def ctl(self, *args):
+        out = self.there.ctl("-n", self.there.node, "-q", *args, seconds=LONG)
+        self.assertEqual(out.returncode, 0, "%s\n%s%s" % (args, out.stdout, out.stderr))
+        return out.stdout
+
+    def failovers(self):
+        return self.counts("warren_proxy_failovers_total", "channels")
