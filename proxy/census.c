@@ -87,6 +87,8 @@ static void put_leg(struct text *out, const struct session *s, const struct chan
         text_put(out, " asked=%s", amqp_method_name(c->asked));
     if (content_is_open(&c->publish))
         text_str(out, " publishing");
+    if ((leg == NULL || leg->number == LEG_MAP_MAIN) && split_astray_count(c) != 0)
+        text_put(out, " astray=%u", split_astray_count(c));
     text_char(out, '\n');
 }
 

@@ -36,6 +36,11 @@ bool split_owes(const struct channel *c, const struct upstream *u)
            (leg_map_owes(c->split->map, leg->number) || c->split->speaker == leg->number);
 }
 
+unsigned split_astray_count(const struct channel *c)
+{
+    return c->split != NULL ? leg_map_astray_count(c->split->map) : 0;
+}
+
 static bool has_legs(const struct channel *c)
 {
     for (unsigned i = 0; i < LEG_MAP_LEGS_MAX; i++) {

@@ -39,6 +39,9 @@ struct leg *split_leg_at(const struct channel *c, const struct upstream *u);
 /* Is the client to have an answer from there, or the end of a message before that? */
 bool split_owes(const struct channel *c, const struct upstream *u);
 
+/* Consumers that wait to be subscribed again. */
+unsigned split_astray_count(const struct channel *c);
+
 /* Several, which are being closed. */
 bool split_is_ending(const struct channel *c);
 

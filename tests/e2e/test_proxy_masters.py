@@ -3,7 +3,7 @@
 import wire
 from harness.masters_case import Masters
 from harness.proxy_view import command
-from harness.waits import wait_until
+from harness.waits import LONG, wait_until
 
 TARGETS = ("proxy",)
 
@@ -240,6 +240,28 @@ class Split(Masters):
         self.assertEqual(idle.get(first).body, b"halffull")
         self.assertIsNone(idle.get(self.queues[self.names[1]]))
         self.assertEqual(sorted(self.legs()[idle.number]), sorted(self.names[:2]))
+
+    def test_a_consumer_waits_for_its_node(self):
+        """Its queue is nowhere else; all else goes on meanwhile, and it can be cancelled."""
+        first, last = (self.queues[self.names[n]] for n in (0, 2))
+        third = self.cluster.nodes[2]
+        conn = self.connect(address=self.front.address)
+        ch, one, pub = self.spread(conn), conn.channel(), conn.channel()
+        one.consume(last, "one")
+        third.kill()
+        wait_until(lambda: command(self.front, "show legs").count(" astray=1") == 2,
+                   "two consumers wait")
+        one.call("basic.cancel", consumer_tag="one")
+        self.assertEqual(command(self.front, "show legs").count(" astray=1"), 1)
+        pub.publish("", first, b"meanwhile")
+        self.assertEqual(ch.deliveries(1)[0].body, b"meanwhile")
+        third.start()
+        third.wait_ready()
+        wait_until(lambda: "astray" not in command(self.front, "show legs"),
+                   "none of them waits", LONG)
+        pub.publish("", last, b"again")
+        d = ch.deliveries(1, LONG)[0]
+        self.assertEqual((d.body, d.consumer_tag, d.delivery_tag), (b"again", self.names[2], 2))
 
     def test_a_client_that_asks_on_without_reading_is_served(self):
         """What it does not read fills its stream, and the answer that is awaited is behind that."""
