@@ -544,7 +544,7 @@ static enum leg_map_heard number(struct leg_map *m, unsigned leg, uint64_t leg_t
     bool is_kept = outstanding && m->legs[leg].recovers == 0;
     if (!leg_tags_push(&m->tags, leg, leg_tag, is_kept, kept_max)) {
         m->is_fixed = m->leg_count == 1;
-        return m->is_fixed ? LEG_MAP_HEAR : LEG_MAP_BURST;
+        return LEG_MAP_BURST;
     }
     *tag = m->tags.last;
     return *tag == leg_tag ? LEG_MAP_HEAR : LEG_MAP_NUMBER;

@@ -136,7 +136,7 @@ enum leg_map_heard {
     LEG_MAP_HEAR,    /* the client hears it as it is */
     LEG_MAP_NUMBER,  /* with the delivery tag `tag`, which stands at `tag_at` in the payload */
     LEG_MAP_SILENCE, /* it does not */
-    LEG_MAP_BURST,   /* more is outstanding than can be kept: close the channel, 506 */
+    LEG_MAP_BURST, /* more is outstanding than can be kept: with several, close the channel, 506 */
 };
 
 /* Of all methods but channel.close and close-ok, and of answers to what the proxy itself has said.

@@ -254,10 +254,43 @@ static bool give_home(struct session *s, const struct run_frame *f)
 
 /* How it goes on behind a frame. */
 enum after {
-    AFTER_NEXT, /* with the next one */
-    AFTER_STOP, /* not now */
-    AFTER_HELD, /* not now, and then with the same frame */
+    AFTER_NEXT,  /* with the next one */
+    AFTER_AGAIN, /* with the same one */
+    AFTER_STOP,  /* not now */
+    AFTER_HELD,  /* not now, and then with the same frame */
 };
+
+/* One that does not just go on, which is rare: apart, so that the others are quick. */
+static enum after rare_from_client(struct session *s, const struct run_frame *f, struct run *r,
+                                   const uint8_t *at, enum run_pass pass)
+{
+    struct upstream *to = NULL;
+    run_turn(r, at, NULL, NULL);
+    if (pass == RUN_SPLIT)
+        pass = method_on_split(s, f, &to);
+    switch (pass) {
+    case RUN_PASS:
+        run_turn(r, at, to, to->stream);
+        return AFTER_NEXT;
+    case RUN_DROP:
+    case RUN_SEEN_TO:
+        return AFTER_NEXT;
+    case RUN_HELD:
+        return AFTER_HELD;
+    case RUN_HOMELESS: /* with a leg, or LOST, it is judged anew */
+        return give_home(s, f) ? AFTER_AGAIN : AFTER_HELD;
+    case RUN_OURS: {
+        take_from_client(s, f);
+        bool go_on = s->client != NULL && session_is_running(s) && s->hunt.goal == HUNT_NONE;
+        return go_on ? AFTER_NEXT : AFTER_STOP;
+    }
+    case RUN_LAST:
+    case RUN_NUMBER:
+    case RUN_SPLIT:
+        break;
+    }
+    UNREACHABLE("what becomes of a client's frame");
+}
 
 static enum after one_from_client(struct session *s, const struct run_frame *f, struct run *r,
                                   const uint8_t *at)
@@ -269,28 +302,14 @@ static enum after one_from_client(struct session *s, const struct run_frame *f, 
     else if (!is_beat(f))
         pass = RUN_OURS;
 
-    if (UNLIKELY(pass == RUN_SPLIT)) {
-        run_turn(r, at, NULL, NULL);
-        pass = method_on_split(s, f, &to);
+    if (UNLIKELY(pass != RUN_PASS && pass != RUN_LAST))
+        return rare_from_client(s, f, r, at, pass);
+    run_turn(r, at, to, to->stream);
+    if (UNLIKELY(pass == RUN_LAST)) {
+        run_flush(r, at + f->len);
+        split_close_main(session_channel(s, f->head.channel));
     }
-    if (LIKELY(pass == RUN_PASS || pass == RUN_LAST)) {
-        run_turn(r, at, to, to->stream);
-        if (UNLIKELY(pass == RUN_LAST)) {
-            run_flush(r, at + f->len);
-            split_close_main(session_channel(s, f->head.channel));
-        }
-        return AFTER_NEXT;
-    }
-    run_turn(r, at, NULL, NULL);
-    if (pass == RUN_DROP || pass == RUN_SEEN_TO)
-        return AFTER_NEXT;
-    if (pass == RUN_HELD)
-        return AFTER_HELD;
-    if (pass == RUN_HOMELESS) /* with a leg, or LOST, it is judged anew */
-        return give_home(s, f) ? one_from_client(s, f, r, at) : AFTER_HELD;
-    take_from_client(s, f);
-    bool go_on = s->client != NULL && session_is_running(s) && s->hunt.goal == HUNT_NONE;
-    return go_on ? AFTER_NEXT : AFTER_STOP;
+    return AFTER_NEXT;
 }
 
 void splice_client(struct session *s)
@@ -305,10 +324,10 @@ void splice_client(struct session *s)
     struct run_frame f;
     size_t at = 0;
     enum after after = AFTER_NEXT;
-    while (after == AFTER_NEXT &&
+    while (after <= AFTER_AGAIN &&
            (verdict = run_cut(slice_from(in, at), frame_max, &f)) == AMQP_CUT_FRAME) {
         after = one_from_client(s, &f, &r, in.ptr + at);
-        if (after != AFTER_HELD)
+        if (LIKELY(after == AFTER_NEXT || after == AFTER_STOP))
             at += f.len;
     }
     run_flush(&r, in.ptr + at);
@@ -369,14 +388,16 @@ static enum run_pass method_by_broker(struct session *s, struct channel *c, stru
     uint32_t id = amqp_method_peek(payload);
     enum run_pass pass = RUN_PASS;
     content_method(&leg->deliver, id);
-    if (place_is_told(leg, id))
+    if (UNLIKELY(leg->told != 0) && place_is_told(leg, id))
         return RUN_DROP;
     if (UNLIKELY(leg->is_closing) && !c->is_spread && id == AMQP_CHANNEL_CLOSE_OK) {
         follow_closed(s, c);
         return RUN_DROP;
     }
-    if (c->split != NULL)
+    if (c->is_spread)
         pass = split_broker(s, c, leg, payload, patch);
+    else if (c->split != NULL)
+        split_count(s, c, payload);
     if (pass == RUN_DROP || pass == RUN_SPLIT)
         return pass;
     if (id == AMQP_BASIC_DELIVER || id == AMQP_BASIC_GET_OK)

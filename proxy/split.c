@@ -530,12 +530,14 @@ static enum run_pass by_several(struct session *s, struct channel *c, struct leg
 }
 
 /* The client's numbers are the broker's. */
-static void by_one(struct session *s, struct channel *c, struct slice payload)
+void split_count(struct session *s, struct channel *c, struct slice payload)
 {
     uint64_t tag;
     size_t tag_at;
-    enum leg_map_heard heard = leg_map_broker(c->split->map, LEG_MAP_MAIN, payload, &tag, &tag_at);
-    if (heard != LEG_MAP_HEAR || leg_map_is_fixed(c->split->map))
+    uint32_t id = amqp_method_peek(payload);
+    if (id == AMQP_CHANNEL_CLOSE || id == AMQP_CHANNEL_CLOSE_OK)
+        return;
+    if (leg_map_broker(c->split->map, LEG_MAP_MAIN, payload, &tag, &tag_at) != LEG_MAP_HEAR)
         forget(s, c);
 }
 
@@ -543,13 +545,7 @@ enum run_pass split_broker(struct session *s, struct channel *c, struct leg *leg
                            struct slice payload, struct split_patch *patch)
 {
     uint32_t id = amqp_method_peek(payload);
-    bool is_end = id == AMQP_CHANNEL_CLOSE || id == AMQP_CHANNEL_CLOSE_OK;
-    if (!c->is_spread) {
-        if (!is_end)
-            by_one(s, c, payload);
-        return RUN_PASS;
-    }
-    if (is_end)
+    if (id == AMQP_CHANNEL_CLOSE || id == AMQP_CHANNEL_CLOSE_OK)
         return RUN_SPLIT;
     return split_is_ending(c) ? RUN_DROP : by_several(s, c, leg, payload, patch);
 }

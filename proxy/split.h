@@ -72,7 +72,10 @@ struct split_patch {
 /* May the leg speak now? PASS; HELD: its upstream is paused; SPLIT: it never may. */
 enum run_pass split_turn(struct session *s, struct channel *c, const struct leg *leg);
 
-/* A method of the leg's: PASS, NUMBER, DROP or SPLIT. */
+/* One leg, and any method of its broker's passes. */
+void split_count(struct session *s, struct channel *c, struct slice payload);
+
+/* Several, and a method of the leg's: PASS, NUMBER, DROP or SPLIT. */
 enum run_pass split_broker(struct session *s, struct channel *c, struct leg *leg,
                            struct slice payload, struct split_patch *patch);
 

@@ -344,7 +344,11 @@ Test(leg_map, what_cannot_be_followed_keeps_one_leg)
     consume(m, "a", false, 0);
     flood(m, LEG_MAP_KEPT_MAX);
     cr_expect(not(leg_map_is_fixed(m)));
-    deliver(m, 0, "a", LEG_MAP_KEPT_MAX + 1);
+    struct amqp_method d = { .id = AMQP_BASIC_DELIVER };
+    uint64_t tag;
+    d.basic_deliver.consumer_tag = slice_str("a");
+    d.basic_deliver.delivery_tag = LEG_MAP_KEPT_MAX + 1;
+    cr_expect(eq(int, heard(m, 0, d, &tag), LEG_MAP_BURST));
     cr_expect(leg_map_is_fixed(m), "too much is outstanding");
     leg_map_free(&m);
 }
