@@ -5,6 +5,7 @@
  *   sim_mirror_meta.c    the register
  *   sim_mirror_net.c     links between nodes, and their ends
  *   sim_mirror_node.c    a node: its roles, and what the cores ask of it
+ *   sim_mirror_copy.c    what a node has of a queue, in memory and in its journal
  *   sim_mirror_journal.c its journal, on a disk that may break, and what a start finds there
  *   sim_mirror_disk.c    all that was appended, and what that says: the reference for it
  *   sim_mirror_work.c    producers and consumers
@@ -278,6 +279,17 @@ bool smr_link_deliver(struct smr_link *l);
 void smr_link_say_forth(struct smr_link *l, const struct mirror_record *r);
 void smr_link_say_back(struct smr_link *l, const struct mirror_record *r);
 
+/* sim_mirror_copy.c. What answers with a number answers with its last record's, or 0. */
+struct smr_msg *smr_copy_at(struct smr_copy *c, uint64_t position);
+bool *smr_copy_settled_at(struct smr_copy *c, uint64_t position);
+uint64_t smr_copy_put(struct smr_node *n, unsigned queue, uint64_t position, struct smr_msg m);
+bool smr_copy_take_out(struct smr_node *n, unsigned queue, struct mirror_run run);
+uint64_t smr_copy_settle(struct smr_node *n, unsigned queue, uint64_t position);
+void smr_copy_cut(struct smr_node *n, unsigned queue, const struct mirror_starts *at_or_behind);
+uint64_t smr_copy_put_history(struct smr_node *n, unsigned queue, const struct mirror_history *h);
+void smr_copy_raise(struct smr_copy *c, const struct mirror_starts *least);
+void smr_copy_starts(const struct smr_copy *c, struct mirror_starts *out);
+bool smr_copy_row(struct smr_copy *c, uint64_t from, struct mirror_run *out);
 /* sim_mirror_node.c */
 void smr_node_init(struct smr *w, unsigned number);
 void smr_node_start(struct smr *w, unsigned number);

@@ -16,137 +16,10 @@ struct smr_sent {
 
 enum { SMR_TOKEN_PUBLISH = 1, SMR_TOKEN_SETTLE, SMR_TOKEN_SHOW };
 
-static struct smr_msg *at(struct smr_copy *c, uint64_t position)
-{
-    unsigned priority = (unsigned)(position >> MIRROR_PRIORITY_SHIFT);
-    uint64_t index = position - smr_base(priority);
-    CHECK(priority < SMR_PRIORITIES && index < SMR_POSITIONS);
-    return &c->at[priority][index];
-}
-
-static bool *settled_at(struct smr_copy *c, uint64_t position)
-{
-    unsigned priority = (unsigned)(position >> MIRROR_PRIORITY_SHIFT);
-    return &c->was_settled[priority][position - smr_base(priority)];
-}
-
 static unsigned queue_of(uint64_t qid)
 {
     return (unsigned)qid - 1;
 }
-
-/* ---- what is in memory, and in the journal ---- */
-
-static uint64_t put_message(struct smr_node *n, unsigned queue, uint64_t position, struct smr_msg m)
-{
-    struct smr_copy *c = &n->queues[queue];
-    unsigned priority = (unsigned)(position >> MIRROR_PRIORITY_SHIFT);
-    struct smr_msg *to = at(c, position);
-    if (to->pid != 0 && (to->pid != m.pid || to->seq != m.seq))
-        smr_fail(n->world, "node %u has two messages at one position of queue %u", n->number,
-                 queue);
-    if (to->pid != 0)
-        return 0;
-    *to = m;
-    uint32_t index = (uint32_t)(position - smr_base(priority));
-    smr_say(n->world, "node %u has %u of producer %u at %u:%u of queue %u", n->number, m.seq, m.pid,
-            priority, index, queue);
-    if (c->next[priority] <= index)
-        c->next[priority] = index + 1;
-    if (!m.is_persistent)
-        return 0;
-    return smr_journal_put(n,
-                           &(struct smr_record){ .type = SMR_MSG,
-                                                 .queue = (uint8_t)queue,
-                                                 .msg = m,
-                                                 .first = position,
-                                                 .is_again = *settled_at(c, position) &&
-                                                             !MUTATION(MIRROR_SETTLEMENT_COUNTS) });
-}
-
-/* True: something of it is in the journal. */
-static bool take_out(struct smr_node *n, unsigned queue, struct mirror_run run)
-{
-    struct smr_copy *c = &n->queues[queue];
-    bool is_written = false;
-    smr_say(n->world, "node %u settles %u to %u of queue %u", n->number, (unsigned)run.first,
-            (unsigned)run.last, queue);
-    for (uint64_t p = run.first; p <= run.last; p++) {
-        is_written = is_written || at(c, p)->is_persistent;
-        *at(c, p) = (struct smr_msg){ 0 };
-    }
-    for (uint64_t p = run.first; is_written && p <= run.last; p++)
-        *settled_at(c, p) = true;
-    return is_written;
-}
-
-static uint64_t settle_one(struct smr_node *n, unsigned queue, uint64_t position)
-{
-    if (!take_out(n, queue, (struct mirror_run){ position, position }))
-        return 0;
-    return smr_journal_put(
-        n, &(struct smr_record){
-               .type = SMR_SETTLE, .queue = (uint8_t)queue, .first = position, .last = position });
-}
-
-/* What is written of it goes into one record with the history that says so. */
-static void cut(struct smr_node *n, unsigned queue, const struct mirror_starts *at_or_behind)
-{
-    struct smr_copy *c = &n->queues[queue];
-    for (unsigned p = 0; p < SMR_PRIORITIES; p++) {
-        uint64_t from = mirror_starts_of(at_or_behind, smr_base(p));
-        uint64_t end = smr_base(p) + c->next[p];
-        if (from >= end)
-            continue;
-        c->next[p] = (uint32_t)(from - smr_base(p));
-        if (take_out(n, queue, (struct mirror_run){ from, end - 1 }))
-            c->cut[c->cut_count++] = (struct mirror_run){ from, end - 1 };
-    }
-}
-
-static uint64_t put_history(struct smr_node *n, unsigned queue, const struct mirror_history *h)
-{
-    struct smr_copy *c = &n->queues[queue];
-    uint64_t lsn = smr_journal_put_history(n, queue, h, c->cut, c->cut_count);
-    c->cut_count = 0;
-    return lsn;
-}
-
-static void raise_next(struct smr_copy *c, const struct mirror_starts *least)
-{
-    for (unsigned p = 0; p < SMR_PRIORITIES; p++) {
-        uint32_t next = (uint32_t)(mirror_starts_of(least, smr_base(p)) - smr_base(p));
-        if (c->next[p] < next)
-            c->next[p] = next;
-    }
-}
-
-static void starts_of(const struct smr_copy *c, struct mirror_starts *out)
-{
-    for (unsigned p = 0; p < SMR_PRIORITIES; p++)
-        if (c->next[p] != 0)
-            mirror_starts_raise(out, smr_base(p) + c->next[p]);
-}
-
-/* The first row of positions from `from` on. */
-static bool row_from(struct smr_copy *c, uint64_t from, struct mirror_run *out)
-{
-    unsigned first = (unsigned)(from >> MIRROR_PRIORITY_SHIFT);
-    for (unsigned p = first; p < SMR_PRIORITIES; p++) {
-        uint32_t i = p == first ? (uint32_t)(from - smr_base(p)) : 0;
-        while (i < c->next[p] && c->at[p][i].pid == 0)
-            i++;
-        if (i >= c->next[p])
-            continue;
-        out->first = smr_base(p) + i;
-        while (i < c->next[p] && c->at[p][i].pid != 0)
-            i++;
-        out->last = smr_base(p) + i - 1;
-        return true;
-    }
-    return false;
-}
-
 /* ---- the master's core asks ---- */
 
 static struct mirror_stream *op_stream(void *arg, uint16_t node, uint64_t qid)
@@ -226,7 +99,7 @@ static enum mirror_old op_say_old(void *arg, struct mirror_stream *to, uint64_t 
 {
     struct smr_node *n = arg;
     unsigned queue = queue_of(q->qid);
-    const struct smr_msg *m = at(&n->queues[queue], position);
+    const struct smr_msg *m = smr_copy_at(&n->queues[queue], position);
     if (is_late(n)) {
         n->is_reading[queue] = true;
         return MIRROR_OLD_LATER;
@@ -250,13 +123,13 @@ static enum mirror_look op_live(void *arg, struct mirror_queue *q, uint64_t from
         n->is_reading[queue] = true;
         return MIRROR_LOOK_LATER;
     }
-    return row_from(&n->queues[queue], from, out) ? MIRROR_LOOK_HERE : MIRROR_LOOK_NONE;
+    return smr_copy_row(&n->queues[queue], from, out) ? MIRROR_LOOK_HERE : MIRROR_LOOK_NONE;
 }
 
 static void op_starts(void *arg, struct mirror_queue *q, struct mirror_starts *out)
 {
     struct smr_node *n = arg;
-    starts_of(&n->queues[queue_of(q->qid)], out);
+    smr_copy_starts(&n->queues[queue_of(q->qid)], out);
 }
 
 static void confirm(struct smr_node *n, const struct mirror_confirm *c, unsigned seq, bool is_safe)
@@ -344,7 +217,7 @@ static void op_say_back(void *arg, struct mirror_source *to, const struct mirror
 static void op_copy_starts(void *arg, struct mirror_copy *c, struct mirror_starts *out)
 {
     struct smr_node *n = arg;
-    starts_of(&n->queues[queue_of(c->qid)], out);
+    smr_copy_starts(&n->queues[queue_of(c->qid)], out);
 }
 
 static enum mirror_taken op_cut(void *arg, struct mirror_copy *c,
@@ -355,7 +228,7 @@ static enum mirror_taken op_cut(void *arg, struct mirror_copy *c,
     (void)producers;
     if (is_late(n))
         return MIRROR_TAKEN_LATER;
-    cut(n, queue_of(c->qid), at_or_behind);
+    smr_copy_cut(n, queue_of(c->qid), at_or_behind);
     return MIRROR_TAKEN;
 }
 
@@ -363,9 +236,9 @@ static uint64_t op_history(void *arg, struct mirror_copy *c, const struct mirror
 {
     struct smr_node *n = arg;
     unsigned queue = queue_of(c->qid);
-    uint64_t lsn = put_history(n, queue, &c->history);
+    uint64_t lsn = smr_copy_put_history(n, queue, &c->history);
     if (next != NULL)
-        raise_next(&n->queues[queue], next);
+        smr_copy_raise(&n->queues[queue], next);
     return lsn;
 }
 
@@ -391,7 +264,7 @@ static uint64_t take_message(struct smr_node *n, struct mirror_source *from, str
         struct mirror_copy *c = mirror_replica_takes(n->replica, from, s.queues[i] + 1u);
         if (c == NULL)
             continue;
-        uint64_t lsn = put_message(n, s.queues[i], s.positions[i], s.msg);
+        uint64_t lsn = smr_copy_put(n, s.queues[i], s.positions[i], s.msg);
         mirror_history_saw(&c->history, s.positions[i], s.msg.pid, s.msg.seq);
         last = lsn != 0 ? lsn : last;
     }
@@ -408,9 +281,9 @@ static uint64_t take_settle(struct smr_node *n, struct mirror_source *from, stru
     for (unsigned i = 0; i < count; i++) {
         uint64_t first = wire_u64(in), end = wire_u64(in);
         for (uint64_t p = first; takes && p <= end; p++) {
-            if (at(c, p)->pid == 0)
+            if (smr_copy_at(c, p)->pid == 0)
                 continue;
-            uint64_t lsn = settle_one(n, queue, p);
+            uint64_t lsn = smr_copy_settle(n, queue, p);
             last = lsn != 0 ? lsn : last;
         }
     }
@@ -440,7 +313,7 @@ static bool op_held(void *arg, struct mirror_copy *c, uint64_t from, struct mirr
         return false;
     }
     *to = MIRROR_TO_END;
-    for (*count = 0; row_from(&n->queues[queue], from, &out[*count]); from = *to + 1) {
+    for (*count = 0; smr_copy_row(&n->queues[queue], from, &out[*count]); from = *to + 1) {
         *to = out[*count].last;
         if (++*count == RUNS_MAX)
             return true;
@@ -467,12 +340,12 @@ static void lead(struct smr_node *n, unsigned queue, const struct smr_placement 
     struct smr_copy *c = &n->queues[queue];
     struct mirror_starts at_or_behind;
     if (mirror_history_back(&c->history, &at_or_behind))
-        cut(n, queue, &at_or_behind);
+        smr_copy_cut(n, queue, &at_or_behind);
     mirror_starts_fini(&at_or_behind);
     c->asks = false;
     c->master = mirror_master_begin(n->master, queue + 1u, p->epoch, &c->history, true, c, placed);
-    uint64_t lsn = put_history(n, queue, &c->master->history);
-    raise_next(c, mirror_history_starts(&c->master->history));
+    uint64_t lsn = smr_copy_put_history(n, queue, &c->master->history);
+    smr_copy_raise(c, mirror_history_starts(&c->master->history));
     mirror_master_written(n->master, c->master->last_pos, lsn);
     smr_say(n->world, "node %u leads queue %u in epoch %u", n->number, queue, (unsigned)p->epoch);
     smr_check_master(n, queue);
@@ -650,7 +523,7 @@ bool smr_node_publish(struct smr_node *n, unsigned pid, unsigned seq, unsigned q
         s.positions[s.count] = smr_base(priority) + c->next[priority];
         mirror_history_saw(&c->master->history, s.positions[s.count], pid, seq);
         taken[s.count] = c->master;
-        uint64_t one = put_message(n, q, s.positions[s.count++], s.msg);
+        uint64_t one = smr_copy_put(n, q, s.positions[s.count++], s.msg);
         lsn = one != 0 ? one : lsn;
     }
     if (s.count == 0)
@@ -688,12 +561,12 @@ void smr_node_settle(struct smr_node *n, unsigned queue)
     if (c->next[priority] == 0)
         return;
     uint64_t position = smr_base(priority) + smr_below(n->world, c->next[priority]);
-    struct smr_msg m = *at(c, position);
+    struct smr_msg m = *smr_copy_at(c, position);
     if (m.pid == 0)
         return;
     n->world->producers[m.pid].publishes[m.seq].settled |= (uint8_t)(1u << queue);
     struct mirror_run run = { position, position };
-    uint64_t lsn = settle_one(n, queue, position);
+    uint64_t lsn = smr_copy_settle(n, queue, position);
     uint64_t pos = mirror_master_note(n->master, c->master, &run, 30, n->world->now_ms);
     if (lsn != 0)
         mirror_master_written(n->master, pos, lsn);
