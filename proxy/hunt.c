@@ -2,11 +2,16 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "session.h"
 #include "splice.h"
+#include "where.h"
 
 #define ROUND_MS                                                                                   \
     1000u /* between rounds, when nobody tells us of a change: servers without checks */
+
+/* A node that is back for its cluster will be seen by our check as well. */
+#define STRAIGHT_MS 1000u
 
 static uint64_t now_ms(const struct session *s)
 {
@@ -95,11 +100,49 @@ static const struct server *wanted(const struct session *s)
     return w != NULL && !is_skipped(s, w) && server_has_room(w) ? w : NULL;
 }
 
+/* ---- a master that is down ------------------------------------------------------------------- */
+
+static void forget_queue(struct session *s)
+{
+    mem_free(s->hunt.queue);
+    s->hunt.queue = NULL;
+    s->hunt.queue_len = 0;
+}
+
+static void keep_queue(struct session *s, struct slice queue)
+{
+    CHECK(queue.len != 0 && queue.len <= UINT8_MAX);
+    s->hunt.queue = mem_dup(queue.ptr, queue.len);
+    s->hunt.queue_len = (uint8_t)queue.len;
+}
+
+/* Worth waiting for: its node is down for its cluster and for us, and it is nowhere else. */
+static bool is_out_of_reach(const struct session *s, struct slice queue, const struct server **out)
+{
+    return where_look(s->worker, s->backend, s->login->vhost, queue, out) == WHERE_DOWN &&
+           !server_is_usable(*out) && !has_legs(s);
+}
+
+/* The master that was waited for is there, or there is none any more: the leg is wanted there. */
+static bool look_again(struct session *s)
+{
+    struct hunt *h = &s->hunt;
+    if (is_out_of_reach(s, slice_of(h->queue, h->queue_len), &h->wanted))
+        return false;
+    if (h->straight_ms == 0)
+        h->straight_ms = now_ms(s) + STRAIGHT_MS;
+    if (h->wanted != NULL && !server_is_usable(h->wanted) && now_ms(s) < h->straight_ms)
+        return false;
+    forget_queue(s);
+    return true;
+}
+
 /* ---- the hunt -------------------------------------------------------------------------------- */
 
 static void over(struct session *s)
 {
     dequeue(s);
+    forget_queue(s);
     s->hunt = (struct hunt){ .goal = HUNT_NONE };
 }
 
@@ -145,6 +188,10 @@ static struct upstream *first_leg(const struct session *s)
 static void step(struct session *s)
 {
     CHECK(s->hunt.upstream == NULL);
+    if (s->hunt.queue != NULL && !look_again(s)) {
+        wait_for_server(s);
+        return;
+    }
     const struct server *server = wanted(s);
     struct upstream *own = server != NULL ? upstream_to(s, server) : first_leg(s);
     if (server == NULL && own == NULL && s->hunt.channel != NULL)
@@ -166,8 +213,8 @@ static void step(struct session *s)
         try_server(s, server);
 }
 
-static void start(struct session *s, enum hunt_goal goal, struct channel *channel,
-                  const struct server *server)
+static void prepare(struct session *s, enum hunt_goal goal, struct channel *channel,
+                    const struct server *server)
 {
     CHECK(s->hunt.goal == HUNT_NONE && goal != HUNT_NONE);
     s->hunt = (struct hunt){
@@ -176,18 +223,29 @@ static void start(struct session *s, enum hunt_goal goal, struct channel *channe
         .wanted = server,
         .deadline_ms = now_ms(s) + s->backend->conf->timeout.failover,
     };
-    step(s);
 }
 
 void hunt_start(struct session *s, enum hunt_goal goal, struct channel *channel)
 {
-    start(s, goal, channel, NULL);
+    prepare(s, goal, channel, NULL);
+    step(s);
+}
+
+void hunt_start_for(struct session *s, struct channel *channel, struct slice queue)
+{
+    const struct server *master;
+    bool waits = is_out_of_reach(s, queue, &master);
+    prepare(s, HUNT_READY, channel, master);
+    if (waits)
+        keep_queue(s, queue);
+    step(s);
 }
 
 void hunt_start_at(struct session *s, struct channel *channel, const struct server *server)
 {
     CHECK(channel != NULL && server != NULL);
-    start(s, HUNT_READY, channel, server);
+    prepare(s, HUNT_READY, channel, server);
+    step(s);
 }
 
 void hunt_enter(struct session *s, struct upstream *held)
@@ -263,6 +321,13 @@ uint64_t hunt_tick(struct session *s)
     if (s->hunt.goal == HUNT_NONE)
         return UINT64_MAX;
     uint64_t now = now_ms(s);
+    if (now >= s->hunt.deadline_ms && s->hunt.queue != NULL) {
+        forget_queue(s);
+        s->hunt.wanted = NULL;
+        s->hunt.deadline_ms = now + s->backend->conf->timeout.connect;
+        step(s);
+        return s->hunt.goal == HUNT_NONE ? UINT64_MAX : 1;
+    }
     if (now >= s->hunt.deadline_ms) {
         char why[128];
         struct text t = text_over(why, sizeof why);

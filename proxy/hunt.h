@@ -2,10 +2,14 @@
  * hunt: finding a broker for a session: picking a server, opening an upstream, trying the next one
  * when that fails, and waiting, up to timeout-failover, while there is none.
  *
- * A session hunts for one thing at a time, and nothing that its client says is taken meanwhile.
+ * A session hunts for one thing at a time, and nothing that its client says is taken meanwhile. So
+ * a leg for a queue whose master is down is waited for only by a client that has no other legs:
+ * channels that are well do not stand still for one that is not.
  */
 #ifndef WARREN_HUNT_H
 #define WARREN_HUNT_H
+
+#include "base/slice.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -27,12 +31,20 @@ struct hunt {
     struct upstream *upstream;   /* being opened; NULL: waiting for a server */
     uint64_t skip;               /* servers tried in vain, in this round */
     uint64_t deadline_ms;
-    uint64_t retry_ms; /* the next round, when all were tried */
-    bool is_queued;    /* among the worker's waiting */
+    uint64_t retry_ms;    /* the next round, when all were tried */
+    bool is_queued;       /* among the worker's waiting */
+    uint64_t straight_ms; /* its node is up, and is reached by then; 0: it is not up yet */
+    uint8_t queue_len;
+    uint8_t *queue; /* its master is down and waited for; NULL: not that */
 };
 
 /* session_found, session_not_found or session_refused follows, maybe from inside the call. */
 void hunt_start(struct session *s, enum hunt_goal goal, struct channel *channel);
+
+/* The same for a channel's leg that is wanted at the master of this queue, which is known. One that
+ * is down is waited for, up to timeout-failover: then any other server has the word, which knows
+ * what to answer. */
+void hunt_start_for(struct session *s, struct channel *channel, struct slice queue);
 
 /* The same for a channel's leg that is wanted at this server. Another one will do when that one is
  * not to be had; for a further leg, where the channel has its first. */

@@ -140,11 +140,12 @@ void place_hunt(struct session *s, struct channel *c, struct slice payload)
 {
     struct upstream *owner;
     const struct server *master;
-    bool known = place_find(s, place_queue(payload), &owner, &master);
+    struct slice queue = place_queue(payload);
+    bool known = place_find(s, queue, &owner, &master);
     if (owner != NULL)
         splice_attach(s, c, owner);
     else if (known)
-        hunt_start_at(s, c, master);
+        hunt_start_for(s, c, queue);
     else
         hunt_start(s, HUNT_READY, c);
 }

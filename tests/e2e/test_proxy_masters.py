@@ -1,8 +1,8 @@
 """Channels go to the masters of the queues that they use: balance = queue-master."""
 
 import wire
-from harness.masters_case import Masters
-from harness.proxy_view import command
+from harness.masters_case import LOCAL, Masters
+from harness.proxy_view import command, stats
 from harness.waits import LONG, wait_until
 
 TARGETS = ("proxy",)
@@ -288,3 +288,37 @@ class Split(Masters):
                 got.append(event)
         self.assertEqual([d.delivery_tag for d in got], list(range(1, count + 4)))
         self.assertEqual({d.consumer_tag for d in got if d.body == b"unread"}, set(self.names))
+
+
+class Waits(Masters):
+    def test_a_master_that_is_down_is_waited_for_by_those_who_want_nothing_else(self):
+        third = self.third
+        hasty = self.proxy(self.cluster.nodes, {
+            "global": self.gossiping(), "defaults": {"timeout-failover": "300ms"},
+            "backend rabbits": {"balance": "queue-master"}})
+        self.channel(address=third.address).declare("kept", durable=True, arguments=LOCAL)
+        for front in (self.front, hasty):
+            wait_until(lambda front=front: "server=rabbit3 usable=yes" in command(
+                front, "show queues / kept"), "the proxy knows it", LONG)
+        busy = self.connect(address=self.front.address)
+        busy.channel().consume(self.queues["rabbit1"])
+        third.proc.kill()
+        for front in (self.front, hasty):
+            wait_until(lambda front=front: "down server=rabbit3 usable=no" in command(
+                front, "show queues / kept"), "the proxy knows that it is down", LONG)
+
+        patient = self.connect(address=self.front.address).channel()
+        patient.publish("", "kept", b"late", {"delivery_mode": 2})
+        patient.send("basic.get", queue="kept")
+        wait_until(lambda: stats(self.front)[("rabbits", "BACKEND")]["qcur"] == "1", "it waits")
+
+        # Whose other channels would wait with it has the brokers' word at once; so has who has
+        # waited for as long as is configured.
+        for ch in (busy.channel(), self.channel(address=hasty.address)):
+            ch.send("queue.declare", queue="kept", passive=True)
+            ch.expect_close(404)
+        self.assertEqual(stats(self.front)[("rabbits", "BACKEND")]["qcur"], "1")
+
+        third.restart()
+        self.assertEqual(patient.expect("basic.get_ok", LONG).body, b"late")
+        self.assertIn("srv=rabbit3", command(self.front, "show legs"))
