@@ -93,11 +93,37 @@ static struct upstream *upstream_to(struct session *s, const struct server *serv
     return NULL;
 }
 
-/* The server that the leg is wanted at, if it can take one now. */
+static bool is_rushed(const struct server *server)
+{
+    return shared_get(&server->live->opening) >= HUNT_OPENING_MAX;
+}
+
+/* A channel that has a leg already does not wait for another, nor looks for it elsewhere. */
+static struct upstream *first_leg(const struct session *s)
+{
+    const struct channel *c = s->hunt.channel;
+    return c != NULL && c->leg != NULL ? c->leg->upstream : NULL;
+}
+
+/* The server that the leg is wanted at, if it can take one now, or soon. */
 static const struct server *wanted(const struct session *s)
 {
     const struct server *w = s->hunt.wanted;
-    return w != NULL && !is_skipped(s, w) && server_has_room(w) ? w : NULL;
+    if (w == NULL || is_skipped(s, w) || !server_has_room(w))
+        return NULL;
+    return is_rushed(w) && first_leg(s) != NULL ? NULL : w;
+}
+
+/* Who is next for one that may go anywhere: one that is not in a rush. */
+static const struct server *pick(const struct session *s)
+{
+    uint64_t skip = s->hunt.skip;
+    const struct server *one = backend_pick(s->backend, skip, now_ms(s), &s->worker->rng);
+    while (one != NULL && is_rushed(one)) {
+        skip |= (uint64_t)1 << one->index;
+        one = backend_pick(s->backend, skip, now_ms(s), &s->worker->rng);
+    }
+    return one;
 }
 
 /* ---- a master that is down ------------------------------------------------------------------- */
@@ -139,8 +165,23 @@ static bool look_again(struct session *s)
 
 /* ---- the hunt -------------------------------------------------------------------------------- */
 
+/* Its connection is made, or has failed, or is not wanted any more. */
+static void opening_over(struct session *s)
+{
+    struct hunt *h = &s->hunt;
+    if (!h->is_counted)
+        return;
+    h->is_counted = false;
+    /* At half of it the next ones are called, rather than all of them each time. */
+    struct process *p = s->worker->process;
+    if (shared_sub(&h->upstream->server->live->opening, 1) == HUNT_OPENING_MAX / 2 &&
+        shared_get(&s->backend->live->qcur) != 0)
+        p->wake(p->control);
+}
+
 static void over(struct session *s)
 {
+    opening_over(s);
     dequeue(s);
     forget_queue(s);
     s->hunt = (struct hunt){ .goal = HUNT_NONE };
@@ -175,14 +216,9 @@ static void try_server(struct session *s, const struct server *server)
         return;
     }
     s->hunt.upstream = u;
+    s->hunt.is_counted = true;
+    (void)shared_add(&server->live->opening, 1);
     session_schedule(s);
-}
-
-/* A channel that has a leg already does not wait for another, nor looks for it elsewhere. */
-static struct upstream *first_leg(const struct session *s)
-{
-    const struct channel *c = s->hunt.channel;
-    return c != NULL && c->leg != NULL ? c->leg->upstream : NULL;
 }
 
 static void step(struct session *s)
@@ -201,16 +237,14 @@ static void step(struct session *s)
         return;
     }
     if (server == NULL)
-        server = backend_pick(s->backend, s->hunt.skip, now_ms(s), &s->worker->rng);
-    if (server == NULL) {
-        wait_for_server(s);
-        return;
-    }
-    own = upstream_to(s, server);
+        server = pick(s);
+    own = server != NULL ? upstream_to(s, server) : NULL;
     if (own != NULL)
         found(s, own);
-    else
+    else if (server != NULL && !is_rushed(server))
         try_server(s, server);
+    else
+        wait_for_server(s);
 }
 
 static void prepare(struct session *s, enum hunt_goal goal, struct channel *channel,
@@ -299,6 +333,7 @@ static bool is_final(const struct upstream_end *end)
 void hunt_gone(struct session *s, struct upstream *u)
 {
     CHECK(s->hunt.upstream == u);
+    opening_over(s);
     s->hunt.upstream = NULL;
     struct upstream_end end = u->end;
     const struct server *server = u->server;

@@ -2,6 +2,10 @@
  * hunt: finding a broker for a session: picking a server, opening an upstream, trying the next one
  * when that fails, and waiting, up to timeout-failover, while there is none.
  *
+ * Connections to a server are opened so many at a time (HUNT_OPENING_MAX): when a node is back, or
+ * takes over from another, all who want it at once would only keep each other waiting for their
+ * logins, which are slow on purpose. The others wait in the order in which they came.
+ *
  * A session hunts for one thing at a time, and nothing that its client says is taken meanwhile. So
  * a leg for a queue whose master is down is waited for only by a client that has no other legs:
  * channels that are well do not stand still for one that is not.
@@ -18,6 +22,8 @@ struct session;
 struct channel;
 struct upstream;
 
+#define HUNT_OPENING_MAX 100u
+
 enum hunt_goal {
     HUNT_NONE,
     HUNT_TUNED, /* an upstream that has accepted the login */
@@ -33,6 +39,7 @@ struct hunt {
     uint64_t deadline_ms;
     uint64_t retry_ms;    /* the next round, when all were tried */
     bool is_queued;       /* among the worker's waiting */
+    bool is_counted;      /* `upstream` is among those that its server is opening */
     uint64_t straight_ms; /* its node is up, and is reached by then; 0: it is not up yet */
     uint8_t queue_len;
     uint8_t *queue; /* its master is down and waited for; NULL: not that */

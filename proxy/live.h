@@ -121,6 +121,7 @@ struct server_live {
     struct shared gone;          /* 1: it was found, and is no server any more */
     struct shared econ, eresp, wretr, wredis, cli_abrt, srv_abrt, lbtot;
     struct shared legs, legs_total;
+    struct shared opening; /* connections that are being made, logins included */
     struct shared last_session_ms;
     struct shared connect_ms; /* of the last connection made */
 

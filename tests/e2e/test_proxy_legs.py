@@ -11,10 +11,11 @@ from harness import ports
 from harness.case import Case
 from harness.client import Eof
 from harness.proxy_view import command, stats, wait_status
-from harness.waits import SCALE, Deadline, wait_until
+from harness.waits import LONG, SCALE, Deadline, wait_until
 
 TARGETS = ("proxy",)
 FIRST = True
+RUSH = 100  # HUNT_OPENING_MAX
 
 
 def legs(proxy):
@@ -188,6 +189,26 @@ class Waiting(Case):
         conn.start_ok()
         event = conn.expect_close(320)
         self.assertIn("rabbits", event.reply_text)
+
+    def test_a_rush_is_let_in_piece_by_piece(self):
+        """A broker that takes its time gets so many logins at once, and the next ones then."""
+        b = self.broker()
+        p = self.proxy([b], {
+            "defaults": {"timeout-connect": "60s", "timeout-handshake": "60s",
+                         "timeout-failover": "60s"},
+            "backend rabbits": {"default-server": "inter 1h",
+                                "server": ["rabbit1 127.0.0.1:%d" % b.port]}})
+        b.proc.signal(signal.SIGSTOP)
+        conns = [self.raw(address=p.address) for _ in range(RUSH + 50)]
+        for conn in conns:
+            conn.hello()
+            conn.start_ok()
+        wait_until(lambda: stats(p)[("rabbits", "BACKEND")]["qcur"] == "50", "fifty wait")
+        self.assertEqual(stats(p)[("rabbits", "rabbit1")]["scur"], str(RUSH))
+        b.proc.signal(signal.SIGCONT)
+        for conn in conns:
+            self.assertEqual(conn.next(0, LONG).name, "connection.tune")
+        self.assertEqual(stats(p)[("rabbits", "BACKEND")]["qcur"], "0")
 
     def test_the_next_server_is_tried(self):
         """One that accepts and says nothing costs a timeout, not the client."""
