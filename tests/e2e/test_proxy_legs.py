@@ -198,6 +198,7 @@ class Waiting(Case):
                          "timeout-failover": "60s"},
             "backend rabbits": {"default-server": "inter 1h",
                                 "server": ["rabbit1 127.0.0.1:%d" % b.port]}})
+        self.addCleanup(b.proc.signal, signal.SIGCONT)
         b.proc.signal(signal.SIGSTOP)
         conns = [self.raw(address=p.address) for _ in range(RUSH + 50)]
         for conn in conns:
