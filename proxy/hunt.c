@@ -11,7 +11,7 @@
     1000u /* between rounds, when nobody tells us of a change: servers without checks */
 
 /* A node that is back for its cluster will be seen by our check as well. */
-#define STRAIGHT_MS 1000u
+#define STRAIGHT_MS 3000u
 
 static uint64_t now_ms(const struct session *s)
 {

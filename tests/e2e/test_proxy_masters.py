@@ -321,4 +321,3 @@ class Waits(Masters):
 
         third.restart()
         self.assertEqual(patient.expect("basic.get_ok", LONG).body, b"late")
-        self.assertIn("srv=rabbit3", command(self.front, "show legs"))
