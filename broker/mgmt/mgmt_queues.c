@@ -78,7 +78,7 @@ static void put_idle_since(json_t *o, const struct mgmt_http *m, uint64_t at_ms)
 }
 
 /* RabbitMQ's queue of messages has four parts, ours one. */
-static json_t *backing_status(const struct mgmt_queue *f, bool is_mirrored)
+static json_t *backing_status(const struct mgmt_queue *f)
 {
     json_t *o = json_object();
     static const char *const rates[] = { "avg_ack_egress_rate", "avg_ack_ingress_rate",
@@ -96,10 +96,6 @@ static json_t *backing_status(const struct mgmt_queue *f, bool is_mirrored)
     mgmt_json_put_u64(o, "q4", f->ready);
     mgmt_json_put_str(o, "target_ram_count", "infinity");
     mgmt_json_put_u64(o, "version", 1);
-    if (is_mirrored) {
-        mgmt_json_put_u64(o, "mirror_seen", 0);
-        mgmt_json_put_u64(o, "mirror_senders", 0);
-    }
     return o;
 }
 
@@ -234,7 +230,7 @@ static json_t *queue(const struct mgmt_http *m, const struct meta_version *v,
         mgmt_json_put_u64(o, "head_message_timestamp", f->head_timestamp);
     mgmt_json_put(o, "recoverable_slaves", json_null());
     mgmt_json_put_u64(o, "memory", f->memory_bytes);
-    mgmt_json_put(o, "backing_queue_status", backing_status(f, mgmt_is_mirrored(v, q)));
+    mgmt_json_put(o, "backing_queue_status", backing_status(f));
     put_idle_since(o, m, f->used_ms);
     put_replicas(o, m, v, q);
     put_messages(o, m, q, f);

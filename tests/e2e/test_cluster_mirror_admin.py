@@ -109,7 +109,6 @@ class Seen(Admin):
             self.assertEqual([m["node"], m["policy"], m["effective_policy_definition"]],
                              [self.first.node, "ha",
                               {"ha-mode": "all", "ha-sync-mode": "automatic"}])
-            self.assertEqual(m["backing_queue_status"]["mirror_seen"], 0)
             plain = self.queue(asked, "plain")
             self.assertNotIn("slave_nodes", plain)
             self.assertIsNone(plain["recoverable_slaves"])
