@@ -51,6 +51,22 @@ static unsigned put_nodes(const struct ctl *c, struct text *t, const struct meta
     return count;
 }
 
+/* Others do without these while that lasts, so a queue that is on them may wait or have fewer
+ * mirrors. */
+static void put_unwell(const struct ctl *c, struct text *t, const struct meta_version *v,
+                       const struct meta_placement *p)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < p->count; i++) {
+        const struct meta_replica *r = meta_placement_replica(p, i);
+        const struct meta_node *n = meta_node_get(v, r->node);
+        if (n == NULL || n->state != META_NODE_IS_UNWELL)
+            continue;
+        text_str(t, count++ == 0 ? "; unwell, since it does not keep up: " : ", ");
+        text_slice(t, mgmt_node_name(c->mgmt, r->node));
+    }
+}
+
 static void put_waits(const struct ctl *c, struct text *t, const struct meta_placement *p)
 {
     struct slice master = mgmt_node_name(c->mgmt, p->master);
@@ -77,12 +93,13 @@ static void put_why(const struct ctl *c, struct text *t, const struct meta_versi
     struct slice master = mgmt_node_name(c->mgmt, p->master);
     if (!meta_queue_is_served(v, q)) {
         put_waits(c, t, p);
-        return;
+    } else {
+        text_put(t, "is served by %.*s", SLICE_ARG(master));
+        if (p->isr_count > 1)
+            (void)put_nodes(c, t, p, IN_SYNC, "; in sync: ");
+        (void)put_nodes(c, t, p, BEHIND, "; not in sync: ");
     }
-    text_put(t, "is served by %.*s", SLICE_ARG(master));
-    if (p->isr_count > 1)
-        (void)put_nodes(c, t, p, IN_SYNC, "; in sync: ");
-    (void)put_nodes(c, t, p, BEHIND, "; not in sync: ");
+    put_unwell(c, t, v, p);
 }
 
 void ctl_serve_find_queue(struct ctl *c, struct http_request *r, json_t *args)
