@@ -36,13 +36,28 @@ static struct failover *find(struct failovers *f, uint16_t node)
     return NULL;
 }
 
+static const struct node *node_of(const struct nodes *nodes, uint16_t number)
+{
+    for (size_t i = 0; i < nodes_count(nodes); i++) {
+        if (nodes_at(nodes, i)->number == number)
+            return nodes_at(nodes, i);
+    }
+    return NULL;
+}
+
+/* By the table, or by gossip: the metadata need not say of each node that went that it did. */
+static bool is_down(const struct atlas_master *m, const struct nodes *nodes)
+{
+    const struct node *n = node_of(nodes, m->node);
+    return !m->is_up ||
+           (n != NULL && (n->hearsay == LIVE_HEARSAY_DEAD || n->hearsay == LIVE_HEARSAY_LEFT));
+}
+
 static void name_it(struct failover *one, const struct nodes *nodes)
 {
     struct text t = text_over(one->name, sizeof one->name);
-    for (size_t i = 0; i < nodes_count(nodes); i++) {
-        if (nodes_at(nodes, i)->number == one->node)
-            text_str(&t, nodes_at(nodes, i)->name);
-    }
+    const struct node *n = node_of(nodes, one->node);
+    text_str(&t, n != NULL ? n->name : "");
 }
 
 static void begin(struct failovers *f, const struct atlas_master *m, const struct nodes *nodes,
@@ -87,7 +102,7 @@ static const struct atlas_master *master_of(const struct atlas_master *masters, 
 }
 
 static void follow(struct failovers *f, const struct atlas_master *masters, size_t count,
-                   uint64_t last_ms)
+                   const struct nodes *nodes, uint64_t last_ms)
 {
     for (unsigned i = 0; i < f->count; i++) {
         struct failover *one = &f->list[i];
@@ -97,7 +112,7 @@ static void follow(struct failovers *f, const struct atlas_master *masters, size
         one->left = m != NULL ? m->queues : 0;
         if (one->left == 0)
             end(one, FAILOVER_OVER, last_ms);
-        else if (m->is_up)
+        else if (!is_down(m, nodes))
             end(one, FAILOVER_CAME_BACK, last_ms);
     }
 }
@@ -108,8 +123,9 @@ void failovers_look(struct failovers *f, const struct atlas_master *masters, siz
 {
     CHECK(first_ms <= last_ms);
     for (size_t i = 0; i < count; i++) {
-        if (!masters[i].is_up && masters[i].queues != 0 && find(f, masters[i].node) == NULL)
+        if (is_down(&masters[i], nodes) && masters[i].queues != 0 &&
+            find(f, masters[i].node) == NULL)
             begin(f, &masters[i], nodes, first_ms, wall_ms);
     }
-    follow(f, masters, count, last_ms);
+    follow(f, masters, count, nodes, last_ms);
 }

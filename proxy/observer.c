@@ -96,10 +96,21 @@ static void hear(const struct observer *o, uint64_t id, const struct gossip_memb
     nodes_put(discover_nodes(o->discover), &n);
 }
 
+/* Masters may have gone, or have moved. */
+static void look_soon(struct observer *o)
+{
+    o->last_move_ms = loop_now_ms(o->loop);
+    if (loop_timer_is_running(&o->look))
+        return;
+    o->first_move_ms = o->last_move_ms;
+    loop_timer_start(&o->look, LOOK_MS);
+}
+
 static void on_member(uint64_t id, const struct gossip_member *m, void *arg)
 {
-    const struct observer *o = arg;
+    struct observer *o = arg;
     hear(o, id, m);
+    look_soon(o);
     if (o->sub != NULL)
         location_sub_member(o->sub, id, m);
 }
@@ -139,15 +150,6 @@ static void on_look(void *arg)
     failovers_look(&o->failovers, masters, count, discover_nodes(o->discover), o->first_move_ms,
                    o->last_move_ms, clock_wall_ms());
     mem_free(masters);
-}
-
-static void look_soon(struct observer *o)
-{
-    o->last_move_ms = loop_now_ms(o->loop);
-    if (loop_timer_is_running(&o->look))
-        return;
-    o->first_move_ms = o->last_move_ms;
-    loop_timer_start(&o->look, LOOK_MS);
 }
 
 static void on_table(void *arg)

@@ -1,6 +1,7 @@
 """The pages for people, looked at in a real browser: of a cluster's node, and of the proxy."""
 
 import os
+import re
 
 from harness import browser
 from harness.cluster_case import ClusterCase
@@ -43,7 +44,7 @@ class Pages(ClusterCase):
         ch = self.connect(address=p.address).channel()
         q = "page.q"
         ch.declare(q)
-        ch.declare(NASTY)
+        ch.declare(NASTY, durable=True)
         for i in range(3):
             ch.publish("", q, b"%d" % i)
         ch.barrier()
@@ -51,11 +52,9 @@ class Pages(ClusterCase):
         at = "http://%s/" % node.conf["listen"]["management"]
         self.b.open(at)
         wait_until(lambda: self.b.value("!document.getElementById('login').hidden"), "a login", LONG)
-        self.b.open(at + "#/login/guest/wrong")
-        self.b.call("Page.reload")
+        self.b.value("location.hash = '#/login/guest/wrong'; location.reload()")
         self.b.wait_text("may not look")
-        self.b.value("location.hash = '#/login/guest/guest'")
-        self.b.call("Page.reload")
+        self.b.value("location.hash = '#/login/guest/guest'; location.reload()")
         shown = self.b.wait_text("page.q", NASTY, "ready", *(n.name for n in self.cluster.nodes))
         self.assertIn("guest", shown)
         self.assertEqual(self.b.value("document.images.length"), 0)
@@ -73,3 +72,15 @@ class Pages(ClusterCase):
             self.assertIn(n.name, shown)
         self.look("proxy")
         self.judge(at, pages)
+
+        # A node goes with a queue that nobody else has, and comes back with it.
+        lost = next(n for n in self.cluster.nodes if n.name != node.name and re.search(
+            r"queues=[1-9]\d* server=%s " % n.name, command(p, "show queues")))
+        ch.conn.close()
+        lost.proc.tolerated = True
+        lost.proc.kill()
+        wait_until(lambda: re.search(r'name=%s@\S+ .*queues=1 left=1 .*state="goes on"' % lost.name,
+                                     command(p, "show failovers")), "the failover", LONG)
+        self.b.wait_text("goes on")
+        lost.restart()
+        wait_until(lambda: 'state="came back"' in command(p, "show failovers"), "its end", LONG)

@@ -98,7 +98,13 @@ class Browser:
         self.call("Page.navigate", url=url)
 
     def value(self, script):
-        result = self.call("Runtime.evaluate", expression=script, returnByValue=True)
+        """None while one page goes and the next comes, too."""
+        try:
+            result = self.call("Runtime.evaluate", expression=script, returnByValue=True)
+        except AssertionError as e:
+            if "ontext" not in str(e) and "navigated" not in str(e):
+                raise
+            return None
         return result["result"].get("value")
 
     def text(self):
