@@ -67,9 +67,10 @@ class Promote(Admin):
             api = self.api(self.first)
             for action in ("sync", "cancel_sync"):
                 self.assertEqual(api.post(actions, {"action": action}).status, 204)
+            wait_until(lambda: self.ctl(self.third, "cancel_sync_queue", "m") == "not_syncing\n",
+                       "the end of it")
             if self.nodes_of(self.columns(self.first, "m", "synchronised_slave_pids")[0]) == []:
                 break  # else there was too little to send
-        self.assertEqual(self.ctl(self.third, "cancel_sync_queue", "m"), "not_syncing\n")
         self.ctl(self.third, "sync_queue", "m")
         self.wait_in_sync(self.first, "m", self.second, self.third)
         self.first.kill()

@@ -56,7 +56,7 @@ class AccessLog(Case):
         back.proc.tolerated = True
         back.proc.kill()
         self.assertRegex(line_about(p, ports[lost]),
-                         r'failover .* server=rabbit1 legs=1 channels=1 why="broker ')
+                         r'failover .* server=rabbit1 kept=0 ended=1 channels=0 why="broker ')
         lost.expect_close(320)
         p.proc.wait_log(rb'from=127\.0\.0\.1:%d .*lost=1.*why="closed with 320' % ports[lost])
 
