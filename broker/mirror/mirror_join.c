@@ -193,7 +193,8 @@ static enum step send_one(struct mirror_pair *p, uint64_t position)
 {
     struct mirror_stream *s = p->stream;
     struct mirror_master *m = s->master;
-    if (!mirror_flow_has_old_room(&s->flow) || !mirror_pace_has_room(&s->pace))
+    bool is_paced = !p->is_waited; /* else what is published waits for it, not beside it */
+    if (!mirror_flow_has_old_room(&s->flow) || (is_paced && !mirror_pace_has_room(&s->pace)))
         return STEP_FULL;
     uint64_t bytes = 0;
     uint64_t pos = ++m->pos;
@@ -203,7 +204,8 @@ static enum step send_one(struct mirror_pair *p, uint64_t position)
         return STEP_LATER;
     case MIRROR_OLD_SAID:
         mirror_flow_sent(&s->flow, pos, bytes, true, m->now_ms);
-        mirror_pace_said(&s->pace, pos, bytes);
+        if (is_paced)
+            mirror_pace_said(&s->pace, pos, bytes);
         p->said_old++;
         break;
     case MIRROR_OLD_GONE:
@@ -355,6 +357,11 @@ bool mirror_stream_fill(struct mirror_stream *s)
     for (p = TAILQ_FIRST(&s->busy); p != NULL; p = next) {
         next = TAILQ_NEXT(p, entry);
         has_more = go_on(p) || has_more;
+    }
+    p = TAILQ_FIRST(&s->busy);
+    if (p != NULL && !mirror_pace_has_room(&s->pace)) { /* the next slice is another's */
+        TAILQ_REMOVE(&s->busy, p, entry);
+        TAILQ_INSERT_TAIL(&s->busy, p, entry);
     }
     s->is_due = has_more;
     return has_more;

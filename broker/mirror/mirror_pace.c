@@ -47,7 +47,9 @@ static uint64_t least_with(struct mirror_pace *p, uint64_t took_us, uint64_t now
 
 static void adapt(struct mirror_pace *p, uint64_t took_us, uint64_t now_us)
 {
-    bool is_quick = took_us <= least_with(p, took_us, now_us) + MIRROR_PACE_SLACK_US;
+    uint64_t least_us = least_with(p, took_us, now_us);
+    uint64_t slack_us = least_us / 4 > MIRROR_PACE_SLACK_US ? least_us / 4 : MIRROR_PACE_SLACK_US;
+    bool is_quick = took_us <= least_us + slack_us;
     uint64_t least = MIRROR_PACE_LEAST < p->most ? MIRROR_PACE_LEAST : p->most;
     if (!is_quick)
         p->slice -= p->slice / 8;

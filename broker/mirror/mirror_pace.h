@@ -15,7 +15,8 @@
 #include <stdint.h>
 
 #define MIRROR_PACE_LEAST    ((uint64_t)16 * 1024) /* octets of a slice, on any stream */
-#define MIRROR_PACE_SLACK_US 200u                  /* so much longer may the round trip take */
+/* So much longer may the round trip take, or by a quarter: long ways vary by more. */
+#define MIRROR_PACE_SLACK_US 200u
 
 struct mirror_pace {
     uint64_t slice; /* octets of the next one */

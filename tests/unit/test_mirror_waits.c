@@ -238,6 +238,20 @@ Test(mirror_pace, slices_grow_again_on_a_way_that_has_become_long)
     cr_expect(eq(u64, p.slice, 1000000));
 }
 
+/* Long ways vary by more than short ones. */
+Test(mirror_pace, a_long_way_may_vary_by_a_part_of_it)
+{
+    struct mirror_pace p;
+    uint64_t now_us = 1;
+    mirror_pace_init(&p, 1000000);
+    go_slices(&p, 1, 10000, &now_us);
+    for (int i = 0; i < 60; i++)
+        go_slices(&p, 1, i % 2 ? 10000 : 12400, &now_us);
+    cr_expect(eq(u64, p.slice, 1000000));
+    go_slices(&p, 60, 12600, &now_us);
+    cr_expect(eq(u64, p.slice, MIRROR_PACE_LEAST));
+}
+
 /* One that is not full says nothing of one that is, and where nobody tells the time it stays. */
 Test(mirror_pace, slices_stay_where_nothing_is_known)
 {
