@@ -5,6 +5,7 @@
 #include "live.h"
 #include "marks.h"
 #include "mirror_link/mirror_links.h"
+#include "mirrored.h"
 #include "mirrored_lead_inner.h"
 #include "promise.h"
 
@@ -99,6 +100,8 @@ static void ask(struct mirrored_lead *own, bool has_marks)
         h->shard->mirrored->m, h->mirrored->lead, h->mirrored->lead->last_pos, is_durable,
         &(struct mirror_token){ .b = (uint64_t)LEAD_TOKEN_SHOW << LEAD_TOKEN_SHIFT }, 0);
     mirror_links_soon(h->shard);
+    if (is_durable)
+        mirrored_hurry(h->shard); /* it may stand behind settlements that nobody else waits for */
 }
 
 /* What comes to a queue that is empty stands behind the marks: whoever has it knows them. */
