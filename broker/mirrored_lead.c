@@ -11,6 +11,7 @@
 #include "mirror_link/mirror_links.h"
 #include "mirrored_lead_inner.h"
 #include "port_held.h"
+#include "promise.h"
 
 #define OPENED_A_TURN 256u  /* queues */
 #define HELD_A_TURN   4096u /* publishes that waited for them */
@@ -337,6 +338,8 @@ void mirrored_lead_began(struct shard *s, struct hosted *h)
     own->owes_durable = true; /* what is here may have been published to an earlier master */
     h->queue.is_mirrored = true;
     marks_begin_epoch(h);
+    if (h->queue.consumer_count != 0) /* of before it had mirrors: what comes is shown to them */
+        promises_follow(s->promises, ledger_expect_out(s->ledger, h));
     mirrored_lead_judge(h);
     hosted_loaded(h); /* who waited for it to be decided waits for it to begin */
     if (mq->earlier == 0) {

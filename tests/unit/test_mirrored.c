@@ -396,6 +396,33 @@ Test(mirrored, a_queue_gets_mirrors_while_it_is_used)
     house_fini(&h);
 }
 
+static bool has_no_room(struct consumer *c)
+{
+    (void)c;
+    return false;
+}
+
+/* Consumers of before it had mirrors are shown what comes, too. */
+Test(mirrored, what_had_consumers_before_it_had_mirrors_expects_to_be_seen)
+{
+    struct house h;
+    static const struct consumer_ops ops = { .has_room = has_no_room };
+    struct consumer c = { .ops = &ops };
+    house_init(&h);
+    house_decide(&h, lasting(q_declare("other")));
+    house_decide(&h, q_declare("single"));
+    struct hosted *q = house_queue(&h, "single");
+    cr_assert(eq(int, queue_consume(&q->queue, &c), QUEUE_CONSUME_OK));
+    cr_expect(not(q->book.expects_out));
+    house_decide(&h, policy_put("more", "^single", "{\"ha-mode\":\"all\"}", 0));
+    const uint16_t nodes[] = { 2, 1 };
+    house_decide(&h, replicas_of(&h.w, "single", 2, nodes));
+    cr_assert(eq(int, q->mirrored->state, MIRRORED_MASTER));
+    cr_expect(q->book.expects_out);
+    queue_cancel(&c, 0);
+    house_fini(&h);
+}
+
 /* ---- going, and coming again ---- */
 
 static size_t alive(const struct house *h)
