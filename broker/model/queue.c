@@ -12,6 +12,9 @@
  * queue longer whose consumers have room. */
 #define RUN_FOR_ONE 2u
 
+/* So many may wait to be shown, however short the queue is to be. */
+#define HELD_MOST 1024u
+
 /* While fewer are in memory at the head and others are away, these are wanted. */
 #define STOCK_LOW 512u
 
@@ -273,11 +276,16 @@ static bool is_too_long(const struct queue *q)
            is_above(ready->bytes, q->settings->max_length_bytes);
 }
 
-/* Drop what is too much, up to `most`. False when there is more; what is away is waited for. What a
- * consumer has room for would be gone if it might be shown already: it is not too much. */
+/* What a consumer has room for would be gone if it might be shown already: it is not too much. */
+static bool is_excused(const struct queue *q)
+{
+    return q->is_held && q->store.counts.ready.count < HELD_MOST;
+}
+
+/* Drop what is too much, up to `most`. False when there is more; what is away is waited for. */
 static bool shorten(struct queue *q, unsigned most)
 {
-    if (LIKELY(q->is_plain) || q->settings->overflow != QUEUE_DROP_HEAD || q->is_held)
+    if (LIKELY(q->is_plain) || q->settings->overflow != QUEUE_DROP_HEAD || is_excused(q))
         return true;
     for (unsigned n = 0; is_too_long(q); n++) {
         if (n == most)
@@ -292,7 +300,7 @@ static bool shorten(struct queue *q, unsigned most)
 static bool refuses(const struct queue *q, const struct message *m)
 {
     const struct qcount *ready = &q->store.counts.ready;
-    return q->settings->overflow != QUEUE_DROP_HEAD && !q->is_held &&
+    return q->settings->overflow != QUEUE_DROP_HEAD && !is_excused(q) &&
            (is_above(ready->count + 1, q->settings->max_length) ||
             is_above(ready->bytes + m->body_bytes, q->settings->max_length_bytes));
 }

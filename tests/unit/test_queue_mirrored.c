@@ -5,7 +5,7 @@
 #include "expect.h"
 #include "queue_kit.h"
 
-#define POSITIONS 16u
+#define POSITIONS 2048u
 
 static struct {
     unsigned outs[POSITIONS], gones[POSITIONS];
@@ -310,6 +310,10 @@ Test(queue_mirrored, nothing_is_refused_for_what_waits_for_mirrors)
     be_late(&brief);
     publish(1, 0);
     publish(2, 0);
+    while (queue_ready(&q) < 1024)
+        publish(3, 0);
+    struct message *more = kit_message(3);
+    cr_assert(eq(int, queue_publish(&q, &more, 0, &put), QUEUE_REFUSED), "not for ever");
     w.has_room = false;
     w.shown_end = 2;
     queue_run(&q, 0);
