@@ -51,23 +51,30 @@ static void on_tested(struct mail *mail)
     end_test(t);
 }
 
+/* Of the tests' own messages, so many may wait for mirrors before a test fails. */
+#define WAIT_MOST 8u
+
 /* On the queue's shard. What is fetched may be an older message of the same kind; what may not be
  * shown yet, because mirrors are to have it first, is there for the next test. */
 static bool pass_through(struct shard *s, struct queue *q)
 {
     static const uint8_t no_props[2] = { 0, 0 };
-    struct message *m = message_new(slice_str(""), slice_str(QUEUE_NAME),
-                                    slice_of(no_props, sizeof no_props), slice_str(BODY), false);
-    shard_message_made(s, m);
     uint64_t now_ms = loop_now_ms(s->loop);
     struct queue_got got;
     struct queue_put put;
-    if (queue_publish(q, &m, now_ms, &put) == QUEUE_REFUSED)
-        return false;
+    bool is_full = q->store.counts.ready.count >= WAIT_MOST;
+    if (!is_full) {
+        struct message *m =
+            message_new(slice_str(""), slice_str(QUEUE_NAME), slice_of(no_props, sizeof no_props),
+                        slice_str(BODY), false);
+        shard_message_made(s, m);
+        if (queue_publish(q, &m, now_ms, &put) == QUEUE_REFUSED)
+            return false;
+    }
     enum queue_get_verdict verdict = queue_get(q, true, now_ms, &got);
     if (verdict == QUEUE_GOT)
         shard_message_drop(s, &got.message);
-    return verdict == QUEUE_GOT || verdict == QUEUE_GET_AWAY;
+    return verdict == QUEUE_GOT || (verdict == QUEUE_GET_AWAY && !is_full);
 }
 
 static void on_shard(struct mail *mail)
