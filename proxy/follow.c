@@ -17,12 +17,16 @@ static bool can_leave(const struct session *s, const struct channel *c)
            (leg_map_can_lose(c->split->map, LEG_MAP_MAIN) && !leg_map_has_consumers(c->split->map));
 }
 
-enum run_pass follow_publish(struct session *s, struct channel *c)
+enum run_pass follow_publish(const struct session *s, struct channel *c)
 {
-    if (!c->leg->is_closing && !can_leave(s, c)) {
-        c->place.wants_move = false; /* until it is seen to take a hop again */
-        return RUN_PASS;
-    }
+    if (c->leg->is_closing || can_leave(s, c))
+        return RUN_LEAVE;
+    c->place.wants_move = false; /* until it is seen to take a hop again */
+    return RUN_PASS;
+}
+
+void follow_leave(struct session *s, struct channel *c)
+{
     bool is_ready = !c->publishes.confirms || publishes_are_settled(&c->publishes);
     if (is_ready && !c->leg->is_closing) {
         c->leg->is_closing = true;
@@ -30,7 +34,6 @@ enum run_pass follow_publish(struct session *s, struct channel *c)
                          slice_str("Goodbye"), 0);
     }
     session_await(s, c);
-    return RUN_HELD;
 }
 
 static void leave(struct session *s, struct channel *c)

@@ -16,9 +16,12 @@ struct session;
 struct channel;
 struct leg;
 
-/* The client publishes, and the channel's place wants another leg: PASS, as before; or HELD, while
- * the leg is being left. The channel has one. */
-enum run_pass follow_publish(struct session *s, struct channel *c);
+/* The client publishes, and the channel's place wants another leg: PASS, as before; or LEAVE, and
+ * follow_leave is next. The channel has a leg. */
+enum run_pass follow_publish(const struct session *s, struct channel *c);
+
+/* What the client said before that has gone on: no more is taken while the leg is being left. */
+void follow_leave(struct session *s, struct channel *c);
 
 /* The broker has closed a channel that was left. */
 void follow_closed(struct session *s, struct channel *c);

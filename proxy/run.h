@@ -65,6 +65,7 @@ enum run_pass {
     RUN_OURS,     /* we answer; what came before it goes on first */
     RUN_SPLIT,    /* its channel has several legs: what came before it goes on first */
     RUN_HOMELESS, /* its channel needs a leg first */
+    RUN_LEAVE,    /* its channel leaves its leg first, behind what came before it */
     RUN_HELD,     /* not now */
 };
 

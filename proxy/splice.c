@@ -212,8 +212,8 @@ static enum run_pass by_client(struct session *s, const struct run_frame *f, str
         return c->state == CHANNEL_OPEN ? on_homeless(s, c, f) : on_lost(s, c, f);
     *to = c->leg->upstream;
     if (UNLIKELY(c->place.wants_move) && run_is_method(f, AMQP_BASIC_PUBLISH) &&
-        follow_publish(s, c) == RUN_HELD)
-        return RUN_HELD;
+        follow_publish(s, c) == RUN_LEAVE)
+        return RUN_LEAVE;
     if (f->head.type == AMQP_FRAME_METHOD)
         return method_by_client(s, c, f->payload);
     content_frame(&c->publish, f->head.type, f->payload);
@@ -275,6 +275,9 @@ static enum after rare_from_client(struct session *s, const struct run_frame *f,
     case RUN_DROP:
     case RUN_SEEN_TO:
         return AFTER_NEXT;
+    case RUN_LEAVE:
+        follow_leave(s, session_channel(s, f->head.channel));
+        return AFTER_HELD;
     case RUN_HELD:
         return AFTER_HELD;
     case RUN_HOMELESS: /* with a leg, or LOST, it is judged anew */

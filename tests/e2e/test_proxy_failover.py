@@ -4,6 +4,7 @@ import json
 import os
 import signal
 
+import wire
 from harness import procs
 from harness.masters_case import Mirrored
 from harness.proxy_view import command
@@ -81,20 +82,30 @@ class Failover(Mirrored):
         self.assertRegex(log, "failover .* server=rabbit1 kept=2 ended=2 channels=4 why=\"broker rabbit1 ")
         self.assertRegex(log, "consumers are subscribed again after_ms=")
 
+    def publish_in_one_breath(self, ch, queue, count):
+        """They are in the proxy's hands all at once."""
+        one = wire.method_frame(ch.number, "basic.publish", routing_key=queue) + \
+            wire.content_frames(ch.number, b"rush", PERSISTENT, ch.conn.frame_max)
+        ch.conn.send(count * one)
+
     def test_publishers_follow_a_master_that_was_moved(self):
         conn = self.connect(address=self.front.address)
         first, second = self.names[:2]
         q = self.queues[first]
         confirmed, plain, got = self.confirming(conn), conn.channel(), conn.channel()
+        rush = conn.channel()
         for n in range(1, 4):
             self.publish(confirmed, q, b"confirmed", n)
             plain.publish("", q, b"plain")
+        rush.publish("", q, b"rush")
+        rush.barrier()
         self.assertIsNotNone(got.get(q))
         before = self.legs()
-        self.assertEqual({before[ch.number][0] for ch in (confirmed, plain, got)}, {first})
+        self.assertEqual({before[ch.number][0] for ch in (confirmed, plain, rush, got)}, {first})
         self.ctl("move_master", q, self.there.node)
         wait_until(lambda: "server=%s " % second in command(self.front, "show queues / " + q),
                    "the proxy knows of it", LONG)
+        self.publish_in_one_breath(rush, q, 30)
         for n in range(4, 24):
             confirmed.publish("", q, b"confirmed", props=PERSISTENT)
             plain.publish("", q, b"plain", props=PERSISTENT)
@@ -105,12 +116,14 @@ class Failover(Mirrored):
             tag = event.delivery_tag
             seen |= set(range(4, tag + 1)) if event.multiple else {tag}
         self.assertEqual({n for n in seen if n > 3}, set(range(4, 24)))
-        for ch in (plain, got):
+        for ch in (plain, rush, got):
             ch.barrier()
         after = self.legs()
-        self.assertEqual([after[ch.number] for ch in (confirmed, plain, got)], [[second]] * 3)
+        self.assertEqual([after[ch.number] for ch in (confirmed, plain, rush, got)],
+                         [[second]] * 4)
         reader = conn.channel()
-        self.assertEqual(reader.declare(q, passive=True).message_count, 6 - 1 + 3 * 20)
+        self.assertEqual(reader.declare(q, passive=True).message_count,
+                         6 + 1 - 1 + 3 * 20 + 30)
         self.assertEqual(got.get(q, no_ack=False).delivery_tag, 2)
         self.assertEqual(self.failovers(), {"kept": 0, "ended": 0})
 
