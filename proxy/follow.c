@@ -17,18 +17,27 @@ static bool can_leave(const struct session *s, const struct channel *c)
            (leg_map_can_lose(c->split->map, LEG_MAP_MAIN) && !leg_map_has_consumers(c->split->map));
 }
 
+/* Nobody but the broker can answer that, and the client is not held until it does: not for confirms
+ * that may take as long as they like, nor for a broker that takes nothing more for now. */
+static bool can_leave_now(const struct channel *c)
+{
+    const struct publishes *p = &c->publishes;
+    return !c->leg->upstream->is_blocked && (!p->confirms || publishes_are_settled(p));
+}
+
 enum run_pass follow_publish(const struct session *s, struct channel *c)
 {
-    if (c->leg->is_closing || can_leave(s, c))
+    if (c->leg->is_closing)
         return RUN_LEAVE;
+    if (can_leave(s, c))
+        return can_leave_now(c) ? RUN_LEAVE : RUN_PASS;
     c->place.wants_move = false; /* until it is seen to take a hop again */
     return RUN_PASS;
 }
 
 void follow_leave(struct session *s, struct channel *c)
 {
-    bool is_ready = !c->publishes.confirms || publishes_are_settled(&c->publishes);
-    if (is_ready && !c->leg->is_closing) {
+    if (!c->leg->is_closing) {
         c->leg->is_closing = true;
         method_out_close(c->leg->upstream->stream, c->number, AMQP_REPLY_SUCCESS,
                          slice_str("Goodbye"), 0);

@@ -1,11 +1,11 @@
 /*
  * follow: a channel that publishes goes after the master of its queue, when that was moved.
  *
- * Its leg would take a hop for every message from then on. So the client is held for a moment, the
- * leg's confirms are waited for, and its broker's channel is closed: the answer says that all that
- * was published there has been dealt with. The next leg is found as the first one was, and the
- * client hears nothing of it. Channels with consumers, with several legs or in the midst of
- * anything keep what they have.
+ * Its leg would take a hop for every message from then on. So at a publish that finds all confirms
+ * there, the client is held for a moment and the broker's channel is closed: the answer says that
+ * all that was published there has been dealt with. The next leg is found as the first one was, and
+ * the client hears nothing of it. Channels with consumers, with several legs or in the midst of
+ * anything keep what they have; and who never lets all confirms come keeps the hop.
  */
 #ifndef WARREN_FOLLOW_H
 #define WARREN_FOLLOW_H

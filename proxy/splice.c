@@ -366,7 +366,7 @@ static enum run_pass close_ok_by_broker(struct session *s, struct channel *c)
 }
 
 /* Numbered through, also when the broker is not the first that the client publishes to. */
-static enum run_pass confirm_by_broker(struct session *s, struct channel *c, struct slice payload,
+static enum run_pass confirm_by_broker(struct channel *c, struct slice payload,
                                        struct split_patch *patch)
 {
     struct wire w = wire_over(slice_from(payload, 4));
@@ -375,8 +375,6 @@ static enum run_pass confirm_by_broker(struct session *s, struct channel *c, str
     if (w.ran_out || !c->publishes.confirms)
         return RUN_PASS;
     uint64_t number = publishes_settle(&c->publishes, tag, multiple);
-    if (UNLIKELY(c->place.wants_move) && publishes_are_settled(&c->publishes))
-        session_answered(s, c);
     if (LIKELY(number == tag))
         return RUN_PASS;
     struct wire_out out = wire_out_over(patch->octets, sizeof patch->octets);
@@ -406,7 +404,7 @@ static enum run_pass method_by_broker(struct session *s, struct channel *c, stru
     if (id == AMQP_BASIC_DELIVER || id == AMQP_BASIC_GET_OK)
         shared_bump(&s->worker->counts.delivered, 1);
     if (id == AMQP_BASIC_ACK || id == AMQP_BASIC_NACK)
-        return confirm_by_broker(s, c, payload, patch);
+        return confirm_by_broker(c, payload, patch);
     if (id == AMQP_BASIC_DELIVER)
         return pass;
     if (id == AMQP_QUEUE_DECLARE_OK)

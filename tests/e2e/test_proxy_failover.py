@@ -82,6 +82,19 @@ class Failover(Mirrored):
         self.assertRegex(log, "failover .* server=rabbit1 kept=2 ended=2 channels=4 why=\"broker rabbit1 ")
         self.assertRegex(log, "consumers are subscribed again after_ms=")
 
+    def acked(self, ch, first, last):
+        seen = set()
+        while last not in seen:
+            event = ch.expect("basic.ack", LONG)
+            tag = event.delivery_tag
+            seen |= set(range(first, tag + 1)) if event.multiple else {tag}
+        self.assertEqual({n for n in seen if n >= first}, set(range(first, last + 1)))
+
+    def limit_memory(self, node, fraction):
+        out = node.ctl("-n", node.node, "-q", "set_vm_memory_high_watermark", fraction,
+                       seconds=LONG)
+        self.assertEqual(out.returncode, 0, out.stderr)
+
     def publish_in_one_breath(self, ch, queue, count):
         """They are in the proxy's hands all at once."""
         one = wire.method_frame(ch.number, "basic.publish", routing_key=queue) + \
@@ -110,12 +123,8 @@ class Failover(Mirrored):
             confirmed.publish("", q, b"confirmed", props=PERSISTENT)
             plain.publish("", q, b"plain", props=PERSISTENT)
             got.publish("", q, b"got", props=PERSISTENT)
-        seen = set()
-        while 23 not in seen:
-            event = confirmed.expect("basic.ack", LONG)
-            tag = event.delivery_tag
-            seen |= set(range(4, tag + 1)) if event.multiple else {tag}
-        self.assertEqual({n for n in seen if n > 3}, set(range(4, 24)))
+        self.acked(confirmed, 4, 23)
+        self.publish(confirmed, q, b"confirmed", 24)
         for ch in (plain, rush, got):
             ch.barrier()
         after = self.legs()
@@ -123,9 +132,30 @@ class Failover(Mirrored):
                          [[second]] * 4)
         reader = conn.channel()
         self.assertEqual(reader.declare(q, passive=True).message_count,
-                         6 + 1 - 1 + 3 * 20 + 30)
+                         6 + 1 - 1 + 3 * 20 + 1 + 30)
         self.assertEqual(got.get(q, no_ack=False).delivery_tag, 2)
         self.assertEqual(self.failovers(), {"kept": 0, "ended": 0})
+
+    def test_a_publisher_without_its_confirms_holds_nobody(self):
+        conn = self.connect(address=self.front.address)
+        first, second, third = self.names
+        q = self.queues[first]
+        ch = self.confirming(conn)
+        self.publish(ch, q, b"before", 1)
+        self.ctl("move_master", q, self.there.node)
+        wait_until(lambda: "server=%s " % second in command(self.front, "show queues / " + q),
+                   "the proxy knows of it", LONG)
+        self.limit_memory(self.here, "0.000000001")
+        for n in range(2, 22):
+            ch.publish("", q, b"late", props=PERSISTENT)
+        conn.expect("connection.blocked", 0, LONG)
+        conn.channel().declare(self.queues[third], passive=True)
+        self.assertEqual(self.legs()[ch.number], [first])
+        self.limit_memory(self.here, "0.4")
+        conn.expect("connection.unblocked", 0, LONG)
+        self.acked(ch, 2, 21)
+        self.publish(ch, q, b"after", 22)
+        self.assertEqual(self.legs()[ch.number], [second])
 
 
 class UnderLoad(Failover):
