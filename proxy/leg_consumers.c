@@ -1,5 +1,6 @@
 #include "leg_consumers.h"
 
+#include "amqp/amqp_table.h"
 #include "base/check.h"
 #include "base/mem.h"
 
@@ -42,11 +43,14 @@ static void name(struct leg_consumer *c, struct slice tag)
 }
 
 /* A queue without a name is the last one that was declared on the channel: a new leg knows of
- * none. */
+ * none. And the offset that a stream is read from is where the consumer was at first: said again,
+ * it would bring what it has had already. */
 static void keep(struct leg_consumer *c, const struct amqp_basic_consume *q)
 {
+    struct amqp_field offset;
     size_t len = q->queue.len + q->arguments.len;
-    if (q->queue.len == 0 || len > LEG_CONSUMERS_KEPT_MAX)
+    if (q->queue.len == 0 || len > LEG_CONSUMERS_KEPT_MAX ||
+        amqp_table_find(q->arguments, "x-stream-offset", &offset))
         return;
     c->kept = mem_alloc(len);
     c->queue_len = (uint8_t)q->queue.len;

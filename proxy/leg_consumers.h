@@ -16,7 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Of a consume: the queue's name and the arguments. One with more cannot go astray. */
+/* Of a consume: the queue's name and the arguments. One with more, or that reads a
+ * stream from an offset, cannot go astray. */
 #define LEG_CONSUMERS_KEPT_MAX 4096u
 
 #define LEG_CONSUMERS_ASTRAY   LEG_MAP_LEGS_MAX

@@ -318,9 +318,10 @@ Test(leg_map, the_last_leg_can_be_lost_and_another_counts_on)
 Test(leg_map, what_cannot_be_said_again_cannot_be_lost)
 {
     static uint8_t table[LEG_CONSUMERS_KEPT_MAX];
+    static const uint8_t stream[] = "\0\0\0\x17\x0fx-stream-offsetI\0\0\0\x07";
     struct amqp_basic_consume q = { .queue = slice_str("q"), .consumer_tag = slice_str("a") };
     struct leg_consumers l;
-    for (unsigned i = 0; i < 4; i++) {
+    for (unsigned i = 0; i < 5; i++) {
         struct amqp_basic_consume with = q;
         if (i == 1)
             with.queue = slice_str(""); /* the last one that was declared there */
@@ -328,6 +329,8 @@ Test(leg_map, what_cannot_be_said_again_cannot_be_lost)
             with.consumer_tag = slice_str(""); /* and its answer is not there yet */
         if (i == 3)
             with.arguments = slice_of(table, sizeof table);
+        if (i == 4)
+            with.arguments = slice_of(stream + 4, sizeof stream - 5);
         leg_consumers_init(&l);
         leg_consumers_add(&l, 0, &with, 0);
         cr_expect(eq(int, leg_consumers_can_leave(&l, 0), i == 0), "%u", i);
