@@ -60,12 +60,14 @@ static bool wants_cancel(const struct leg_consumer *consumer)
            amqp_field_as_bool(&f, &wants) && wants;
 }
 
-/* Consumers that asked to hear of a failover. */
-static void cancel_by_wish(struct session *s, const struct channel *c)
+void recover_cancel(struct session *s, struct channel *c)
 {
     struct leg_map *map = c->split->map;
     struct leg_consumer *consumer = leg_map_astray(map, NULL);
     if ((s->hs.capabilities & AMQP_CAP_CONSUMER_CANCEL_NOTIFY) == 0)
+        return;
+    c->split->owes_cancels = split_is_speaking(c);
+    if (c->split->owes_cancels)
         return;
     while (consumer != NULL) {
         struct leg_consumer *next = leg_map_astray(map, consumer);
@@ -78,6 +80,12 @@ static void cancel_by_wish(struct session *s, const struct channel *c)
         }
         consumer = next;
     }
+}
+
+/* ... and that is still to be said. */
+static bool is_cancelled(const struct split *sp, const struct leg_consumer *consumer)
+{
+    return sp->owes_cancels && wants_cancel(consumer);
 }
 
 void recover_leave(struct session *s, struct channel *c, struct leg *leg)
@@ -102,7 +110,7 @@ void recover_leave(struct session *s, struct channel *c, struct leg *leg)
         sp->wish = SPLIT_NONE;
     if (number == LEG_MAP_MAIN)
         promote(c);
-    cancel_by_wish(s, c);
+    recover_cancel(s, c);
     if (leg_map_astray_count(sp->map) != 0 && !s->is_astray) {
         s->is_astray = true;
         s->astray_ms = now_ms(s);
@@ -179,7 +187,7 @@ static bool tend(struct session *s, struct channel *c, struct leg_consumer *cons
 {
     struct split *sp = c->split;
     const struct server *at;
-    if (look(s, sp, consumer, &at) == WAY_WAIT)
+    if (is_cancelled(sp, consumer) || look(s, sp, consumer, &at) == WAY_WAIT)
         return false;
     if (c->leg == NULL) {
         hunt_for(s, c, at);
@@ -254,7 +262,8 @@ void recover_attached(struct session *s, struct channel *c, struct leg *leg)
         while (consumer != NULL && can_hear(c, leg)) {
             const struct server *at;
             struct leg_consumer *next = leg_map_astray(sp->map, consumer);
-            if (look(s, sp, consumer, &at) != WAY_WAIT && at == sp->hunted)
+            if (!is_cancelled(sp, consumer) && look(s, sp, consumer, &at) != WAY_WAIT &&
+                at == sp->hunted)
                 say_again(sp, c, consumer, leg);
             consumer = next;
         }

@@ -58,7 +58,7 @@ static inline struct slice run_octets(const struct run_frame *f)
 /* What becomes of a frame. */
 enum run_pass {
     RUN_PASS,     /* it goes on */
-    RUN_LAST,     /* it goes on, and then the channel's leg is closed, which waited for it */
+    RUN_LAST,     /* it goes on, and then what has waited for it is said (split.h) */
     RUN_NUMBER,   /* it goes on with another delivery tag */
     RUN_DROP,     /* nobody waits for it, or it has been said in other words */
     RUN_SEEN_TO,  /* it is answered, without a broker */

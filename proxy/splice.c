@@ -456,9 +456,13 @@ static enum after one_from_broker(struct session *s, struct upstream *u, const s
         run_patched(r, at, u, f, patch.at, slice_of(patch.octets, sizeof patch.octets));
         return AFTER_NEXT;
     }
-    run_turn(r, at, u, pass == RUN_PASS ? s->client : NULL);
+    run_turn(r, at, u, pass == RUN_PASS || pass == RUN_LAST ? s->client : NULL);
     if (UNLIKELY(pass == RUN_HELD))
         return AFTER_HELD;
+    if (UNLIKELY(pass == RUN_LAST)) {
+        run_flush(r, at + f->len);
+        split_say_owed(s, session_channel(s, f->head.channel));
+    }
     if (UNLIKELY(pass == RUN_SPLIT))
         split_judge(s, u, f);
     if (LIKELY(pass != RUN_OURS))

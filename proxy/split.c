@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "method_out.h"
+#include "recover.h"
 #include "session.h"
 #include "splice.h"
 
@@ -34,6 +35,12 @@ bool split_owes(const struct channel *c, const struct upstream *u)
     const struct leg *leg = split_leg_at(c, u);
     return leg != NULL &&
            (leg_map_owes(c->split->map, leg->number) || c->split->speaker == leg->number);
+}
+
+bool split_is_speaking(const struct channel *c)
+{
+    const struct leg *leg = c->split->speaker != SPLIT_NONE ? split_leg(c, c->split->speaker) : NULL;
+    return leg != NULL && content_is_open(&leg->deliver);
 }
 
 unsigned split_astray_count(const struct channel *c)
@@ -370,10 +377,43 @@ static void refuse(struct session *s, struct channel *c, const struct leg_map_sa
     end(s, c, (uint16_t)said->code, amqp_reply_text(room, said->code, "%s", said->text), cause);
 }
 
+static void say_cancel_ok(struct session *s, const struct channel *c, struct slice consumer)
+{
+    struct amqp_method m = { .id = AMQP_BASIC_CANCEL_OK };
+    m.basic_cancel_ok.consumer_tag = consumer;
+    method_out(s->client, c->number, &m);
+}
+
+/* A consumer that was nowhere. */
+static void cancelled(struct session *s, struct channel *c, struct slice consumer)
+{
+    struct split *sp = c->split;
+    if (!split_is_speaking(c)) {
+        say_cancel_ok(s, c, consumer);
+        return;
+    }
+    CHECK(!sp->owes_cancel_ok && consumer.len <= sizeof sp->cancelled);
+    sp->owes_cancel_ok = true;
+    sp->cancelled_len = (uint8_t)consumer.len;
+    memcpy(sp->cancelled, consumer.ptr, consumer.len);
+}
+
+void split_say_owed(struct session *s, struct channel *c)
+{
+    struct split *sp = c->split;
+    CHECK(!split_is_speaking(c));
+    if (sp->owes_cancel_ok) {
+        sp->owes_cancel_ok = false;
+        say_cancel_ok(s, c, slice_of(sp->cancelled, sp->cancelled_len));
+        session_answered(s, c);
+    }
+    if (sp->owes_cancels)
+        recover_cancel(s, c);
+}
+
 static enum run_pass carry_out(struct session *s, struct channel *c, const struct run_frame *f,
                                const struct leg_map_said *said, struct upstream **to)
 {
-    struct amqp_method answer;
     switch (said->verdict) {
     case LEG_MAP_PASS:
         *to = split_leg(c, said->to)->upstream;
@@ -394,9 +434,7 @@ static enum run_pass carry_out(struct session *s, struct channel *c, const struc
             say(s, c, said->settle[i].leg, f, &said->settle[i].method);
         return RUN_DROP;
     case LEG_MAP_CANCELLED:
-        answer = (struct amqp_method){ .id = AMQP_BASIC_CANCEL_OK };
-        answer.basic_cancel_ok.consumer_tag = said->method.basic_cancel.consumer_tag;
-        method_out(s->client, c->number, &answer);
+        cancelled(s, c, said->method.basic_cancel.consumer_tag);
         return RUN_SEEN_TO;
     case LEG_MAP_NOTHING:
         return RUN_SEEN_TO;
@@ -423,6 +461,10 @@ enum run_pass split_client(struct session *s, struct channel *c, const struct ru
     if (id == AMQP_CHANNEL_CLOSE_OK) { /* out of place: the broker is to judge it */
         *to = c->leg->upstream;
         return RUN_PASS;
+    }
+    if (id == AMQP_BASIC_CANCEL && c->split->owes_cancel_ok) { /* there is room for one */
+        session_await(s, c);
+        return RUN_HELD;
     }
     unsigned wish = LEG_MAP_MAIN;
     bool is_placed = id == AMQP_BASIC_CONSUME || id == AMQP_BASIC_GET;
@@ -571,7 +613,8 @@ enum run_pass split_content(struct session *s, struct channel *c, const struct l
     if (c->split->speaker != leg->number)
         return RUN_DROP;
     note_speaker(s, c, leg);
-    return RUN_PASS;
+    bool owes = c->split->owes_cancel_ok || c->split->owes_cancels;
+    return owes && !content_is_open(&leg->deliver) && !split_is_ending(c) ? RUN_LAST : RUN_PASS;
 }
 
 /* ---- an upstream's end ----------------------------------------------------------------------- */

@@ -83,8 +83,11 @@ enum run_pass split_broker(struct session *s, struct channel *c, struct leg *leg
  * The channel, or the session, may be over then. */
 void split_judge(struct session *s, struct upstream *u, const struct run_frame *f);
 
-/* A header or body: PASS or DROP. */
+/* A header or body: PASS, LAST (then say_owed follows) or DROP. */
 enum run_pass split_content(struct session *s, struct channel *c, const struct leg *leg);
+
+/* The message is over, and has gone to the client. */
+void split_say_owed(struct session *s, struct channel *c);
 
 /* ---- legs that come and go ------------------------------------------------------------------- */
 

@@ -25,6 +25,12 @@ struct split {
     unsigned wish;    /* where the consume or get goes that a leg was hunted for, or NONE */
     struct split_why why;
 
+    /* Said when the message is over that the client is in the middle of. */
+    bool owes_cancel_ok;
+    uint8_t cancelled_len; /* ... for this consumer */
+    uint8_t cancelled[UINT8_MAX];
+    bool owes_cancels; /* to consumers that wished it so (recover) */
+
     /* recover's */
     bool is_hunting;             /* for consumers that are astray... */
     const struct server *hunted; /* ... and whose queue is there; NULL: nobody knows where */
@@ -32,6 +38,9 @@ struct split {
     uint64_t lost_moves;         /* ... when masters had moved so often... */
     uint64_t lost_ms;            /* ... and when it was */
 };
+
+/* Is the client in the middle of a message? Nothing else is said on the channel then. */
+bool split_is_speaking(const struct channel *c);
 
 /* Out of the channel, but not of the map. */
 void split_drop_leg(struct session *s, struct channel *c, struct leg *leg);

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 
 import wire
 from harness import procs
@@ -81,6 +82,41 @@ class Failover(Mirrored):
         log = self.front.proc.log_tail(200)
         self.assertRegex(log, "failover .* server=rabbit1 kept=2 ended=2 channels=4 why=\"broker rabbit1 ")
         self.assertRegex(log, "consumers are subscribed again after_ms=")
+
+    def test_nothing_is_said_in_the_middle_of_a_message(self):
+        conn = self.connect(address=self.front.address, rcvbuf=1 << 19)
+        first, second = list(self.queues.values())[:2]
+        lone = ["lone-1", "lone-2"]
+        ch = conn.channel()
+        for q in lone:  # which nobody else holds, so that it stays astray
+            self.declare_at(self.here, q)
+            wait_until(lambda q=q: "server=%s " % self.names[0] in command(
+                self.front, "show queues / " + q), "the proxy knows " + q, LONG)
+            ch.consume(q, q)
+        ch.consume(first, "told", arguments={"x-cancel-on-ha-failover": True})
+        ch.consume(second, "long", no_ack=True)
+        self.assertEqual(self.legs()[ch.number], self.names[:2])
+        body = bytes(16 << 20)
+        self.channel(address=self.there.address).publish("", second, body)
+        conn.sock.settimeout(LONG)
+        self.assertTrue(conn.sock.recv(1, socket.MSG_PEEK))
+        self.there.proc.signal(signal.SIGSTOP)  # in the midst of it
+        self.here.kill()
+
+        def is_noticed():
+            conn.expect_silence(0.1)  # which takes what there is of it
+            return self.failovers() == {"kept": 1, "ended": 0}
+
+        wait_until(is_noticed, "the failover", LONG)
+        for q in lone:
+            ch.send("basic.cancel", consumer_tag=q)
+        conn.expect_silence(0.1)
+        self.there.proc.signal(signal.SIGCONT)
+        self.assertEqual(ch.expect("basic.deliver", LONG).body, body)
+        said = [ch.next(LONG) for _ in range(3)]
+        self.assertEqual({(e.name, e.consumer_tag) for e in said},
+                         {("basic.cancel", "told")} | {("basic.cancel_ok", q) for q in lone})
+        ch.barrier()
 
     def acked(self, ch, first, last):
         seen = set()
