@@ -280,6 +280,16 @@ void doors_close(struct worker *w)
         close_door(TAILQ_FIRST(&w->doors));
 }
 
+/* The first worker's listener has the path, the others share its socket. */
+void doors_own_paths(struct worker *w)
+{
+    struct door *d;
+    TAILQ_FOREACH (d, &w->doors, entry) {
+        if (w->index == 0)
+            listener_own_path(d->listener);
+    }
+}
+
 void doors_wake(struct worker *w)
 {
     struct door *d;

@@ -45,6 +45,9 @@ void doors_cancel(struct worker *w);
 
 void doors_close(struct worker *w);
 
+/* The paths of what was inherited are ours. */
+void doors_own_paths(struct worker *w);
+
 /* There may be room again. */
 void doors_wake(struct worker *w);
 

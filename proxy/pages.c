@@ -378,6 +378,12 @@ void pages_hand_over(const struct pages *p, struct handover_out *out)
         handover_add(out, http_server_listener(p->servers[i]->http));
 }
 
+void pages_own_paths(struct pages *p)
+{
+    for (unsigned i = 0; p != NULL && i < p->count; i++)
+        listener_own_path(http_server_listener(p->servers[i]->http));
+}
+
 void pages_free(struct pages **pages)
 {
     struct pages *p = *pages;

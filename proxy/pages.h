@@ -26,6 +26,9 @@ void pages_cancel(struct pages **fresh);
 /* Copies of what they listen at. */
 void pages_hand_over(const struct pages *p, struct handover_out *out);
 
+/* The paths of what was inherited are ours. */
+void pages_own_paths(struct pages *p);
+
 void pages_free(struct pages **p);
 
 #endif

@@ -175,7 +175,39 @@ static void hand_over(void *control, struct handover_out *out)
     pages_hand_over(p->pages, out);
     if (p->admin != NULL)
         handover_add(out, admin_listener(p->admin));
-    p->was_handed_over = true;
+}
+
+static void handed_over(void *control, pid_t heir)
+{
+    struct proxy *p = control;
+    p->heir = heir;
+}
+
+static bool visit_own_paths(struct order *o, struct worker *w)
+{
+    (void)o;
+    doors_own_paths(w);
+    return true;
+}
+
+static void on_paths_owned(struct order *o)
+{
+    (void)o;
+}
+
+/* We serve: the process whose place we take is to end. Were the paths of its sockets ours before, a
+ * start that fails would remove them, and nobody could reach it any more. */
+static void finish_handover(struct proxy *p)
+{
+    if (p->process.inherited == NULL)
+        return;
+    handover_finish(p->process.inherited);
+    handover_free(&p->process.inherited);
+    pages_own_paths(p->pages);
+    if (p->admin != NULL)
+        listener_own_path(admin_listener(p->admin));
+    order_send(&p->own_order, p->loop, p->workers, p->worker_count, visit_own_paths,
+               on_paths_owned);
 }
 
 static bool open_view(struct proxy *p, struct err *err)
@@ -192,6 +224,7 @@ static bool open_view(struct proxy *p, struct err *err)
         .started_ms = clock_mono_ms(),
         .started_wall_ms = clock_wall_ms(),
         .hand_over = hand_over,
+        .handed_over = handed_over,
         .poke = poke,
     };
     p->pages = pages_open(&p->view, p->snapshot, NULL, err);
@@ -314,8 +347,7 @@ static void on_first_turn(void *arg)
     loop_timer_start(&p->tick, TICK_MS);
     log_info("proxy", "-", "warren-proxy %s runs threads=%u maxconn=%llu", WARREN_VERSION,
              p->worker_count, (unsigned long long)p->process.conns_limit);
-    handover_finish(p->process.inherited);
-    handover_free(&p->process.inherited);
+    finish_handover(p);
 }
 
 static bool watch_signals(struct proxy *p, struct err *err)

@@ -45,8 +45,9 @@ struct proxy {
     bool reload_again;     /* asked for while one was under way */
     bool stop_wanted;      /* the same */
     loop_fn after_change;  /* the same: a way to drain; NULL: none */
-    bool was_handed_over;  /* another process listens where we do */
+    pid_t heir;            /* the process that got what we listen at; 0: none */
     unsigned running_count;
+    struct order own_order;
     struct order close_order;
     struct order goodbye_order;
     struct order end_order;

@@ -133,7 +133,7 @@ void proxy_soft_stop(void *arg)
         return;
     log_info("proxy", "-", "draining sessions=%llu timeout=none",
              (unsigned long long)shared_get(&p->process.conns));
-    if (p->was_handed_over) { /* pages and commands are the new process's */
+    if (handover_is_alive(p->heir)) { /* pages and commands are the new process's */
         pages_free(&p->pages);
         admin_close(&p->admin);
     }

@@ -32,7 +32,9 @@ static void on_gathered(struct order *o)
     u->view->hand_over(u->view->process->control, &u->out);
     unsigned count = u->out.count;
     if (handover_send(&u->out, u->path, &err)) {
-        log_info("proxy", "-", "another process has what we listen at sockets=%u", count);
+        u->view->handed_over(u->view->process->control, u->out.heir);
+        log_info("proxy", "-", "another process has what we listen at sockets=%u pid=%ld", count,
+                 (long)u->out.heir);
     } else {
         log_error("proxy", "-", "not handed over: %s", err.text);
         text_put(&answer, "%s\n", err.text);

@@ -24,6 +24,7 @@ struct view {
     uint64_t started_ms;
     uint64_t started_wall_ms;
     void (*hand_over)(void *control, struct handover_out *out); /* what this loop listens at */
+    void (*handed_over)(void *control, pid_t heir);             /* ... and all the others */
     void (*poke)(void *control, const struct server *s);        /* check this server soon */
 };
 

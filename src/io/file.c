@@ -270,8 +270,23 @@ struct pid_file *pid_file_take(const char *path, struct err *err)
 
 struct pid_file *pid_file_replace(const char *path, struct err *err)
 {
-    (void)unlink(path); /* its holder sees that it is not its own any more */
-    return pid_file_take(path, err);
+    char fresh[PATH_MAX];
+    int n = snprintf(fresh, sizeof fresh, "%s.%ld", path, (long)getpid());
+    if (n < 0 || (size_t)n >= sizeof fresh) {
+        (void)err_set(err, ERR_CONFIG, "the path %s is too long", path);
+        return NULL;
+    }
+    struct pid_file *p = pid_file_take(fresh, err);
+    if (p == NULL)
+        return NULL;
+    if (rename(fresh, path) != 0) {
+        (void)failed(err, "rename", fresh);
+        pid_file_free(&p);
+        return NULL;
+    }
+    mem_free(p->path);
+    p->path = mem_strdup(path);
+    return p;
 }
 
 struct pid_file *pid_file_borrow(const char *path, struct err *err)

@@ -36,10 +36,11 @@ struct pid_file;
 /* Write our pid there and hold the file locked until pid_file_free or the process's end. When
  * another process holds it: ERR_REFUSED, with its pid in the text. A file that a dead process left
  * is taken over. After daemon_detach, not before. */
-/* In the place of whoever holds it now. */
-MUST_CHECK struct pid_file *pid_file_replace(const char *path, struct err *err);
-
 MUST_CHECK struct pid_file *pid_file_take(const char *path, struct err *err);
+
+/* In the place of whoever holds it now, who sees that it is not its own any more. When it fails, it
+ * still is. */
+MUST_CHECK struct pid_file *pid_file_replace(const char *path, struct err *err);
 
 /* The same for who only looks, and leaves no trace: a file that a dead process left stays as it is,
  * and one that is not there is gone again afterwards. Where none can be made (a file system that

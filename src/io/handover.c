@@ -270,11 +270,15 @@ static bool send_one(int to, int fd)
     return n == 1;
 }
 
-static bool send_all(const struct handover_out *out, int to, const char *path, struct err *err)
+static bool send_all(struct handover_out *out, int to, const char *path, struct err *err)
 {
+    struct ucred who;
+    socklen_t len = sizeof who;
     struct timeval patience = { .tv_sec = SEND_S };
-    if (setsockopt(to, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0)
+    if (getsockopt(to, SOL_SOCKET, SO_PEERCRED, &who, &len) != 0 ||
+        setsockopt(to, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0)
         return failed(err, "cannot send sockets to", path);
+    out->heir = who.pid;
     for (unsigned i = 0; i < out->count; i++) {
         if (!send_one(to, out->fds[i]))
             return failed(err, "cannot send sockets to", path);
@@ -294,4 +298,9 @@ bool handover_send(struct handover_out *out, const char *path, struct err *err)
         close(out->fds[i]);
     out->count = 0;
     return ok;
+}
+
+bool handover_is_alive(pid_t heir)
+{
+    return heir > 0 && (kill(heir, 0) == 0 || errno == EPERM);
 }

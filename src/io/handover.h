@@ -13,6 +13,8 @@
 #include "base/err.h"
 #include "io/sock.h"
 
+#include <sys/types.h>
+
 #define HANDOVER_COMMAND     "_handover"
 #define HANDOVER_SOCKETS_MAX 8192u
 
@@ -31,7 +33,9 @@ bool handover_has(const struct handover *h, const struct sock_addr *at);
 /* Of the address that has the most: as many threads accept there. */
 unsigned handover_most(const struct handover *h);
 
-/* We run: the old process is to let its clients end, and to take no new ones. */
+/* We run: the old process is to let its clients end, and to take no new ones. The paths of unix
+ * sockets are ours from now on (listener_own_path), and not before: the old one needs them still
+ * when we fail. */
 void handover_finish(const struct handover *h);
 
 /* What nobody took is closed. */
@@ -42,13 +46,18 @@ void handover_free(struct handover **h);
 struct handover_out {
     int fds[HANDOVER_SOCKETS_MAX];
     unsigned count;
-    bool full; /* there were more */
+    bool full;  /* there were more */
+    pid_t heir; /* who got them, once they are sent */
 };
 
-/* A copy of the listener's socket; its path, if it has one, is the new process's from now on. */
+/* A copy of the listener's socket; its path, if it has one, is left to the new process. Should that
+ * one fail, the path outlives us: who listens there next clears it away. */
 void handover_add(struct handover_out *out, struct listener *l);
 
 /* Send them all to who listens at `path`, and close our copies. Waits for a second at most. */
 MUST_CHECK bool handover_send(struct handover_out *out, const char *path, struct err *err);
+
+/* Is the process that got them there still? One that failed is not. */
+bool handover_is_alive(pid_t heir);
 
 #endif

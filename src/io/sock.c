@@ -298,11 +298,8 @@ struct listener *listener_new(struct loop *loop, const struct sock_addr *at,
     sock_addr_text(at, where);
     bool is_unix = sock_addr_is_unix(at);
     int inherited = handover_take(o->inherited, at);
-    if (inherited >= 0) {
-        struct listener *taken = over_fd(loop, inherited, fn, arg);
-        taken->owns_path = is_unix;
-        return taken;
-    }
+    if (inherited >= 0)
+        return over_fd(loop, inherited, fn, arg); /* its path stays the giver's */
     if (is_unix && !clear_stale_path(at, err))
         return NULL;
     int fd = socket(family_of(at), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -329,6 +326,11 @@ struct listener *listener_share(struct listener *l, struct loop *loop, listener_
         return NULL;
     }
     return over_fd(loop, fd, fn, arg);
+}
+
+void listener_own_path(struct listener *l)
+{
+    l->owns_path = sock_addr_is_unix(&l->at);
 }
 
 int listener_give(struct listener *l)

@@ -54,7 +54,8 @@ struct listener_options {
 MUST_CHECK struct listener *listener_new(struct loop *loop, const struct sock_addr *at,
                                          const struct listener_options *options, listener_fn fn,
                                          void *arg, struct err *err);
-/* Stop accepting; a unix socket's path is removed. */
+/* Stop accepting; a unix socket's path is removed, unless the socket was inherited and its path is
+ * not ours yet. */
 void listener_free(struct listener **l);
 void listener_pause(struct listener *l);
 void listener_resume(struct listener *l);
@@ -65,9 +66,12 @@ const struct sock_addr *listener_addr(const struct listener *l); /* with the por
 MUST_CHECK struct listener *listener_share(struct listener *l, struct loop *loop, listener_fn fn,
                                            void *arg, struct err *err);
 
-/* A copy of its socket for another process, which owns the path of a unix socket from now on; -1
+/* A copy of its socket for another process, which may own the path of a unix socket from now on; -1
  * when there are no more descriptors. Any thread while its loop waits for the caller. */
 MUST_CHECK int listener_give(struct listener *l);
+
+/* The path of an inherited unix socket is ours: who gave it is about to end. */
+void listener_own_path(struct listener *l);
 
 /* Have the system ask the peer now and then whether it is still there: a path between that forgets
  * idle connections remembers this one, and a peer without a goodbye is noticed. TCP alone. */

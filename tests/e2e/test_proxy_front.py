@@ -269,6 +269,8 @@ class Upgrade(Case):
         third = self.takes_over(p, "third.log")
         third.wait_log(b"runs threads=2")
         wait_until(lambda: "Pid: %d\n" % third.pid in command(p, "show info"), "the third answers")
+        third.stop()
+        self.assertFalse(os.path.exists(p.socket_path), "the last one removes its path")
 
     def test_one_that_cannot_start_changes_nothing(self):
         p = self.proxy([self.broker()])
@@ -281,7 +283,21 @@ class Upgrade(Case):
             out = procs.run(p.argv("-x", p.socket_path), LONG)
             self.assertEqual(out.returncode, 1)
             self.assertIn("cannot listen", out.stderr)
-        self.connect(address=p.address).channel().queue()
+        stays = self.connect(address=p.address)
+        stays.channel().queue()
         self.assertIn("Pid: %d\n" % p.proc.pid, command(p, "show info"))
+        # What it took of the old one's stays there, paths included; and the old one ends as others.
+        p.conf["frontend amqp"]["bind"] = good
+        p.write_conf()
+        for _ in range(2):
+            out = procs.run(p.argv("-x", p.socket_path, "-p", p.path("nowhere/pid")), LONG)
+            self.assertEqual(out.returncode, 1)
+            self.assertIn("nowhere/pid", out.stderr)
+            self.assertIn("Pid: %d\n" % p.proc.pid, command(p, "show info"))
         out = procs.run(p.argv("-x", p.path("nowhere.sock")), LONG)
         self.assertIn("nowhere.sock: No such file", out.stderr)
+        p.proc.signal(signal.SIGUSR1)
+        p.proc.wait_log(b"draining sessions=1 timeout=none")
+        self.assertIn("Pid: %d\n" % p.proc.pid, command(p, "show info"))
+        stays.close()
+        self.assertEqual(p.proc.wait(), 0)

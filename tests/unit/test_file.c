@@ -195,6 +195,36 @@ Test(file, takes_over_what_a_dead_process_left)
     pid_file_free(&p);
 }
 
+static void expect_pid_in_file(void)
+{
+    char want[32];
+    uint8_t *got;
+    size_t len;
+    snprintf(want, sizeof want, "%d\n", (int)getpid());
+    cr_assert(file_read(path, 100, &got, &len, &err), "%s", err.text);
+    cr_expect(eq(str, (char *)got, want));
+    mem_free(got);
+}
+
+Test(file, replaces_a_pid_file_whole_or_not_at_all)
+{
+    struct pid_file *old = pid_file_take(path, &err);
+    cr_assert(old != NULL, "%s", err.text);
+    struct pid_file *heir = pid_file_replace(path, &err);
+    cr_assert(heir != NULL, "%s", err.text);
+    expect_pid_in_file();
+    pid_file_free(&old);
+    expect_pid_in_file(); /* it was not the old one's any more */
+
+    char beside[KIT_PATH_MAX + 32];
+    snprintf(beside, sizeof beside, "%s.%d", path, (int)getpid());
+    cr_assert(mkdir(beside, 0700) == 0);
+    cr_expect(pid_file_replace(path, &err) == NULL);
+    expect_pid_in_file();
+    pid_file_free(&heir);
+    cr_assert(rmdir(beside) == 0);
+}
+
 Test(file, names_no_control_octets_of_a_pid_file)
 {
     kit_file_write(path, "\x1b[31m1", 6, 0644);
