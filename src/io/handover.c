@@ -59,6 +59,20 @@ static bool address_of(int fd, struct sock_addr *out)
     return ok;
 }
 
+/* Who is at the other end. The system says 0 for a process that we cannot see, and to signal that
+ * number would be to signal ourselves and all of our group. */
+static bool peer_of(int fd, pid_t *out, struct err *err)
+{
+    struct ucred who;
+    socklen_t len = sizeof who;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) != 0)
+        return failed(err, "cannot tell who is at", "the other end");
+    *out = who.pid;
+    return who.pid > 0 ||
+           err_set(err, ERR_REFUSED,
+                   "the other process has no number here: it is in another PID namespace");
+}
+
 /* ---- the new process ------------------------------------------------------------------------- */
 
 /* Ours alone, for the time that it takes. */
@@ -138,13 +152,11 @@ static bool receive_one(struct handover *h, int from, bool *over, struct err *er
 
 static bool receive_all(struct handover *h, int from, struct err *err)
 {
-    struct ucred who;
-    socklen_t len = sizeof who;
     struct timeval patience = { .tv_sec = ASK_MS / 1000 };
-    if (getsockopt(from, SOL_SOCKET, SO_PEERCRED, &who, &len) != 0 ||
-        setsockopt(from, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0)
-        return failed(err, "cannot tell who sends sockets", "");
-    h->from = who.pid;
+    if (!peer_of(from, &h->from, err))
+        return false;
+    if (setsockopt(from, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0)
+        return failed(err, "cannot wait for", "sockets");
     for (bool over = false; !over;) {
         if (!receive_one(h, from, &over, err))
             return false;
@@ -226,8 +238,8 @@ unsigned handover_most(const struct handover *h)
 
 void handover_finish(const struct handover *h)
 {
-    if (h != NULL)
-        (void)kill(h->from, SIGUSR1);
+    CHECK(h->from > 0); /* see peer_of */
+    (void)kill(h->from, SIGUSR1);
 }
 
 void handover_free(struct handover **handover)
@@ -272,13 +284,11 @@ static bool send_one(int to, int fd)
 
 static bool send_all(struct handover_out *out, int to, const char *path, struct err *err)
 {
-    struct ucred who;
-    socklen_t len = sizeof who;
     struct timeval patience = { .tv_sec = SEND_S };
-    if (getsockopt(to, SOL_SOCKET, SO_PEERCRED, &who, &len) != 0 ||
-        setsockopt(to, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0)
+    if (!peer_of(to, &out->heir, err))
+        return false;
+    if (setsockopt(to, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0)
         return failed(err, "cannot send sockets to", path);
-    out->heir = who.pid;
     for (unsigned i = 0; i < out->count; i++) {
         if (!send_one(to, out->fds[i]))
             return failed(err, "cannot send sockets to", path);

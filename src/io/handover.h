@@ -22,7 +22,8 @@ struct handover;
 
 /* ---- the new process, before its loops run; these wait, for seconds at most ---- */
 
-/* All that the process behind that runtime socket listens at. */
+/* All that the process behind that runtime socket listens at. It must be in our PID namespace, so
+ * that it can be told to end. */
 MUST_CHECK struct handover *handover_receive(const char *runtime_socket, struct err *err);
 
 /* One that listens at this address, which is then the caller's; -1: there is none (any more). NULL
