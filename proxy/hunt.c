@@ -321,9 +321,12 @@ void hunt_ready(struct session *s, struct upstream *u)
 }
 
 /* A broker that says no to the client says so for all brokers; one that goes away, or has trouble
- * of its own, does not. */
-static bool is_final(const struct upstream_end *end)
+ * of its own, does not. A client who has legs elsewhere has been let in: what a further broker has
+ * against him, such as one connection too many, ends nothing that is well. */
+static bool is_final(const struct session *s, const struct upstream_end *end)
 {
+    if (session_is_running(s) && has_legs(s))
+        return false;
     if (end->fate == UPSTREAM_HUNG_UP)
         return true;
     return end->fate == UPSTREAM_REFUSED && end->code != AMQP_CONNECTION_FORCED &&
@@ -338,7 +341,7 @@ void hunt_gone(struct session *s, struct upstream *u)
     struct upstream_end end = u->end;
     const struct server *server = u->server;
     session_free_upstream(s, u);
-    if (is_final(&end)) {
+    if (is_final(s, &end)) {
         over(s);
         session_refused(s, &end);
         return;

@@ -59,6 +59,25 @@ class PerChannel(Pair):
         wait_until(lambda: not legs(self.front), "no legs left")
         self.use(conn.channel(1))
 
+    def test_a_broker_that_refuses_a_further_leg_is_left_out(self):
+        conn = self.connect(address=self.front.address)
+        first = conn.channel(1)
+        home = legs(self.front)[0][2]
+        other = next(b for b in self.brokers if b.name != home)
+        other.ctl("clear_permissions", "guest")
+        for n in range(2, 7):
+            self.use(conn.channel(n))
+        self.use(first)
+        self.assertEqual([server for _, _, server in legs(self.front)], [home] * 6)
+        # One who is refused where he logs in is refused.
+        self.by_name(home).ctl("clear_permissions", "guest")
+        late = self.raw(address=self.front.address)
+        late.hello()
+        late.login()
+        late.tune_ok()
+        late.send_method(0, "connection.open", virtual_host="/")
+        self.assertEqual(late.next().reply_code, 530)
+
     def test_a_lost_broker_ends_only_the_channels_that_lived_there(self):
         conn = self.connect(address=self.front.address)
         channels = {n: conn.channel(n) for n in range(1, 7)}
