@@ -6,7 +6,10 @@
 #include "session.h"
 #include "splice.h"
 
-#define LINE_MAX_BYTES 1024u
+#include <string.h>
+
+#define LINE_MAX_BYTES 1792u /* with its head it fits a line of the log */
+#define SHOWN_MAX      128u  /* octets of a name that the client chose, as shown */
 
 void access_why(struct access *a, bool orderly, const char *fmt, ...)
 {
@@ -62,16 +65,26 @@ static void put_seconds(struct text *out, const char *name, uint64_t ms)
     text_put(out, " %s=%llu.%03us", name, (unsigned long long)(ms / 1000), (unsigned)(ms % 1000));
 }
 
+/* Between quotes, and without any: who chooses his name writes no fields of ours with it. One that
+ * is too long to be shown ends with dots. */
+static void put_quoted(struct text *out, const char *name, struct slice value)
+{
+    static const char dots[] = "...";
+    char room[SHOWN_MAX + 1];
+    struct text shown = text_over(room, sizeof room);
+    text_escaped(&shown, value);
+    if (shown.cut)
+        memcpy(room + SHOWN_MAX - strlen(dots), dots, sizeof dots);
+    text_put(out, " %s=\"%s\"", name, room);
+}
+
 static void put_user(struct text *out, const struct session *s)
 {
     if (s->login == NULL)
         return;
-    text_str(out, " user=");
-    text_escaped(out, login_user(s->login));
-    if (s->login->is_complete) {
-        text_str(out, " vhost=");
-        text_escaped(out, s->login->vhost);
-    }
+    put_quoted(out, "user", login_user(s->login));
+    if (s->login->is_complete)
+        put_quoted(out, "vhost", s->login->vhost);
 }
 
 static void put_end(struct text *out, const struct access *a)
@@ -135,11 +148,14 @@ void access_lost(struct session *s, const struct upstream *u, const struct splic
 {
     char id[SESSION_ID_MAX];
     char room[SOCK_ADDR_TEXT_MAX];
+    char shown[2 * ACCESS_WHY_MAX];
+    struct text t = text_over(shown, sizeof shown);
+    text_escaped(&t, slice_str(why)); /* it may have the broker's own words */
     s->access.lost++;
     if (s->frontend->conf->access != PROXY_ACCESS_OFF)
         log_info("access", session_id_text(s, id),
                  "failover from=%s frontend=%s backend=%s server=%s kept=%u ended=%u channels=%u "
                  "why=\"%s\"",
                  sock_addr_text(&s->peer, room), s->frontend->conf->name, s->backend->conf->name,
-                 u->server->conf->name, loss->kept, loss->ended, s->channel_count, why);
+                 u->server->conf->name, loss->kept, loss->ended, s->channel_count, shown);
 }

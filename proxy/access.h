@@ -3,12 +3,13 @@
  * that a session loses, which say why.
  *
  *     info access 0x1f from=10.0.0.5:40112 frontend=amqp backend=rabbits servers=rabbit1,rabbit2
- *         user=shop vhost=/ age=62.104s opened=0.003s channels=2 in=18204 out=911 lost=0
+ *         user="shop" vhost="/" age=62.104s opened=0.003s channels=2 in=18204 out=911 lost=0
  *         why="the client closed it: 200 Goodbye"
  *
  * The first reason that is noted counts: what follows from it is no news. The log's level decides
  * about lines as for all others; connections that never said a word, such as the checks of a
- * balancer in front, are told at level debug.
+ * balancer in front, are told at level debug. What a client or broker says of itself stands between
+ * quotes, with its quotes and what is not printed escaped.
  */
 #ifndef WARREN_ACCESS_H
 #define WARREN_ACCESS_H

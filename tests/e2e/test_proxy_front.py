@@ -41,7 +41,7 @@ class AccessLog(Case):
             conn.channel().queue()
         gentle.close()
         text = line_about(p, ports[gentle])
-        for part in ("frontend=amqp", "backend=rabbits", "servers=rabbit1", "user=guest", "vhost=/",
+        for part in ("frontend=amqp", "backend=rabbits", "servers=rabbit1", 'user="guest"', 'vhost="/"',
                      "channels=1", "lost=0", 'why="the client closed it: 200 '):
             self.assertIn(part, text)
         rude.sock.close()
@@ -50,6 +50,15 @@ class AccessLog(Case):
         wrong.start_ok(password="wrong")
         wrong.expect_close(403)
         self.assertIn("the broker refuses it: ACCESS_REFUSED", line_about(p, ports[wrong]))
+        forger = self.raw(address=p.address)
+        ports[forger] = at(forger)
+        forger.hello()
+        forger.start_ok(user='x" why="all well" y=' + 300 * "z", password="wrong")
+        forger.expect_close(403)
+        text = line_about(p, ports[forger])
+        self.assertRegex(text, r' user="x\\x22 why=\\x22all well\\x22 y=z{94,106}\.\.\." age=')
+        self.assertTrue(text.endswith('"'), text)
+        self.assertIn("the broker refuses it: ACCESS_REFUSED", text)
         mute.send(b"GET / HTTP/1.0\r\n\r\n")
         self.assertIn("something else than AMQP", line_about(p, ports[mute]))
 
@@ -255,7 +264,7 @@ class Upgrade(Case):
             for g in guests:
                 g.join()
         self.assertEqual(failures, [])
-        new.wait_log(rb"access .* user=guest")
+        new.wait_log(rb'access .* user="guest"')
         # Who was there is still with the old one, and pages and commands are the new one's.
         stays.publish("", q, b"still here")
         self.assertEqual(stays.get(q).body, b"still here")
