@@ -58,7 +58,7 @@ static void let_in(struct door *d, int fd, const struct sock_addr *client)
                   : session_new(d->worker, d->snapshot, d->frontend, d->bind, fd, client);
     if (!in)
         (void)shared_add(&d->frontend->live->dreq, 1);
-    if (!d->is_full && !has_room(d))
+    if (d->listener != NULL && !d->is_full && !has_room(d))
         rest(d);
 }
 
@@ -72,9 +72,47 @@ struct door_guest {
 
 static void forget(struct door_guest *g)
 {
+    struct process *p = g->door->worker->process;
     LIST_REMOVE(g, entry);
     g->door->guest_count--;
     mem_free(g);
+    (void)shared_sub(&p->guests, 1);
+    p->left(p->control);
+}
+
+static void send_guests_away(struct door *d)
+{
+    while (!LIST_EMPTY(&d->guests)) {
+        struct door_guest *g = LIST_FIRST(&d->guests);
+        proxy_accept_cancel(&g->accept);
+        forget(g);
+    }
+}
+
+static void shut(struct door *d)
+{
+    if (d->is_full)
+        (void)shared_sub(&d->frontend->live->paused, 1);
+    d->is_full = false;
+    listener_free(&d->listener);
+}
+
+static void close_door(struct door *d)
+{
+    struct worker *w = d->worker;
+    TAILQ_REMOVE(d->is_leaving ? &w->leaving : &w->doors, d, entry);
+    shut(d);
+    send_guests_away(d);
+    snapshot_unref(&d->snapshot);
+    mem_free(d);
+}
+
+static void refuse(struct door *d, const struct err *why)
+{
+    unsigned left_out;
+    (void)shared_add(&d->frontend->live->dreq, 1);
+    if (log_rate_ok(&d->refusals, REFUSALS_LOGGED, REFUSALS_WINDOW_MS, &left_out))
+        log_warn("door", d->frontend->conf->name, "%s left_out=%u", why->text, left_out);
 }
 
 static void on_header(int fd, const struct proxy_header *h, const struct err *why, void *arg)
@@ -82,15 +120,13 @@ static void on_header(int fd, const struct proxy_header *h, const struct err *wh
     struct door_guest *g = arg;
     struct door *d = g->door;
     struct sock_addr client = h != NULL && h->has_addresses ? h->client : g->peer;
-    forget(g);
-    if (h != NULL) {
+    if (h != NULL)
         let_in(d, fd, &client);
-        return;
-    }
-    unsigned left_out;
-    (void)shared_add(&d->frontend->live->dreq, 1);
-    if (log_rate_ok(&d->refusals, REFUSALS_LOGGED, REFUSALS_WINDOW_MS, &left_out))
-        log_warn("door", d->frontend->conf->name, "%s left_out=%u", why->text, left_out);
+    else
+        refuse(d, why);
+    forget(g); /* at each moment he counts as a guest, a client or both: while he does, we run */
+    if (d->is_leaving && d->guest_count == 0)
+        close_door(d);
 }
 
 static void await_header(struct door *d, int fd, const struct sock_addr *peer)
@@ -105,17 +141,9 @@ static void await_header(struct door *d, int fd, const struct sock_addr *peer)
     g->peer = *peer;
     LIST_INSERT_HEAD(&d->guests, g, entry);
     d->guest_count++;
+    (void)shared_add(&d->worker->process->guests, 1);
     g->accept = proxy_accept_start(d->worker->loop, fd, false, d->frontend->conf->timeout.handshake,
                                    on_header, g);
-}
-
-static void send_guests_away(struct door *d)
-{
-    while (!LIST_EMPTY(&d->guests)) {
-        struct door_guest *g = LIST_FIRST(&d->guests);
-        proxy_accept_cancel(&g->accept);
-        forget(g);
-    }
 }
 
 static void on_accept(int fd, const struct sock_addr *peer, void *arg)
@@ -169,17 +197,6 @@ static struct listener *listen_at(struct door *d, const struct door *twin, bool 
     else if (share_port && !nobody_there(w, &at, err))
         return NULL;
     return listener_new(w->loop, &at, &o, on_accept, d, err);
-}
-
-static void close_door(struct door *d)
-{
-    if (d->is_full)
-        (void)shared_sub(&d->frontend->live->paused, 1);
-    send_guests_away(d);
-    TAILQ_REMOVE(&d->worker->doors, d, entry);
-    listener_free(&d->listener);
-    snapshot_unref(&d->snapshot);
-    mem_free(d);
 }
 
 static bool open_door(struct worker *w, struct snapshot *snapshot, const struct frontend *f,
@@ -278,6 +295,23 @@ void doors_close(struct worker *w)
 {
     while (!TAILQ_EMPTY(&w->doors))
         close_door(TAILQ_FIRST(&w->doors));
+    while (!TAILQ_EMPTY(&w->leaving))
+        close_door(TAILQ_FIRST(&w->leaving));
+}
+
+void doors_leave(struct worker *w)
+{
+    while (!TAILQ_EMPTY(&w->doors)) {
+        struct door *d = TAILQ_FIRST(&w->doors);
+        if (d->guest_count == 0) {
+            close_door(d);
+            continue;
+        }
+        shut(d);
+        TAILQ_REMOVE(&w->doors, d, entry);
+        d->is_leaving = true;
+        TAILQ_INSERT_TAIL(&w->leaving, d, entry);
+    }
 }
 
 /* The first worker's listener has the path, the others share its socket. */

@@ -19,13 +19,14 @@ struct door {
     struct worker *worker;
     struct snapshot *snapshot; /* a reference; of what comes in here */
     const struct frontend *frontend;
-    unsigned bind; /* index in the frontend */
-    struct listener *listener;
+    unsigned bind;             /* index in the frontend */
+    struct listener *listener; /* NULL: it is leaving */
     struct door_guests guests; /* whose PROXY header is awaited */
     unsigned guest_count;
     struct log_rate refusals;
-    bool is_full; /* it rests */
-    bool is_new;  /* opened for a snapshot that is not in force yet */
+    bool is_full;    /* it rests */
+    bool is_new;     /* opened for a snapshot that is not in force yet */
+    bool is_leaving; /* among the worker's that are; it goes with its last guest */
 };
 
 /*
@@ -43,7 +44,12 @@ void doors_commit(struct worker *w, struct snapshot *snapshot);
 /* It is not, because another worker could not open: close what was opened for it. */
 void doors_cancel(struct worker *w);
 
+/* All of them, and whoever is on the way in. */
 void doors_close(struct worker *w);
+
+/* Nobody else is accepted. Who is on the way in comes in, or takes too long for it
+ * (timeout-handshake). */
+void doors_leave(struct worker *w);
 
 /* The paths of what was inherited are ours. */
 void doors_own_paths(struct worker *w);

@@ -35,10 +35,10 @@ void proxy_stop(struct proxy *p)
     order_send(&p->end_order, p->loop, p->workers, p->worker_count, visit_end, on_ended);
 }
 
-static bool visit_close_doors(struct order *o, struct worker *w)
+static bool visit_leave_doors(struct order *o, struct worker *w)
 {
     (void)o;
-    doors_close(w);
+    doors_leave(w);
     return true;
 }
 
@@ -51,7 +51,8 @@ static bool visit_goodbye(struct order *o, struct worker *w)
 
 void proxy_stop_if_alone(struct proxy *p)
 {
-    if (shared_get(&p->process.conns) == 0)
+    /* Guests first: one who comes in meanwhile is a client before he is a guest no more. */
+    if (shared_get(&p->process.guests) == 0 && shared_get(&p->process.conns) == 0)
         proxy_stop(p);
 }
 
@@ -101,7 +102,7 @@ static void drain(struct proxy *p)
 {
     p->state = PROXY_DRAINING;
     shared_set(&p->process.draining, 1);
-    order_send(&p->close_order, p->loop, p->workers, p->worker_count, visit_close_doors,
+    order_send(&p->close_order, p->loop, p->workers, p->worker_count, visit_leave_doors,
                on_doors_closed);
 }
 

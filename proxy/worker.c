@@ -30,11 +30,13 @@ void worker_init(struct worker *w, unsigned index, struct loop *loop, struct pro
     TAILQ_INIT(&w->waiting_relays);
     TAILQ_INIT(&w->waiting);
     TAILQ_INIT(&w->doors);
+    TAILQ_INIT(&w->leaving);
 }
 
 void worker_fini(struct worker *w)
 {
-    CHECK(TAILQ_EMPTY(&w->all) && TAILQ_EMPTY(&w->all_relays) && TAILQ_EMPTY(&w->doors));
+    CHECK(TAILQ_EMPTY(&w->all) && TAILQ_EMPTY(&w->all_relays));
+    CHECK(TAILQ_EMPTY(&w->doors) && TAILQ_EMPTY(&w->leaving));
     pool_fini(&w->sessions);
     pool_fini(&w->channels);
     pool_fini(&w->legs);

@@ -25,6 +25,7 @@ TAILQ_HEAD(door_list, door);
 /* What all workers share: numbers of the whole process, and what never changes. */
 struct process {
     struct shared conns, conns_max, conns_total; /* clients, of all frontends */
+    struct shared guests;                        /* accepted, whose PROXY header is awaited */
     struct shared next_id;
     struct shared draining; /* 1: nothing new */
     uint64_t conns_limit;
@@ -37,7 +38,7 @@ struct process {
     void (*wake)(void *control);
     /* A session met trouble at a server: check it soon. Any thread. */
     void (*suspect)(void *control, struct server_live *server);
-    /* A session has gone. Any thread. */
+    /* A session or guest has gone. Any thread. */
     void (*left)(void *control);
     void *control;
 };
@@ -73,6 +74,7 @@ struct worker {
     struct relay_list all_relays;
     struct relay_list waiting_relays;
     struct door_list doors;
+    struct door_list leaving; /* nobody else comes in there, some are still on the way */
     struct worker_counts counts;
     struct worker_error errors[WORKER_ERRORS]; /* the oldest at error_at */
     unsigned error_at;

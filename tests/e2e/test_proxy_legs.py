@@ -320,6 +320,29 @@ class Headers(Case):
         self.connect(address=self.front.address).channel().queue()
 
 
+    def test_who_is_on_the_way_in_comes_in_while_it_drains(self):
+        header = b"PROXY TCP4 10.9.8.7 127.0.0.1 4711 5672\r\n"
+        guest, mute = (self.raw(address=("127.0.0.1", self.port)) for _ in range(2))
+        known = self.raw(address=("127.0.0.1", self.port))
+        known.send(header)
+        known.handshake()  # those before it have been accepted, too
+        self.front.proc.signal(signal.SIGUSR1)
+
+        def is_shut():
+            with socket.socket() as s:
+                return s.connect_ex(("127.0.0.1", self.port)) != 0
+
+        wait_until(is_shut, "nobody else")
+        known.close()
+        guest.send(header)
+        guest.handshake()
+        guest.channel().queue()
+        guest.close()
+        self.assertTrue(self.front.proc.alive())
+        mute.sock.close()
+        self.assertEqual(self.front.proc.wait(), 0)
+
+
 class TlsToServers(Case):
     """Over TLS to the broker, with the client's address in front of it, proven by the cookie."""
 
