@@ -3,14 +3,17 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/clock.h"
 #include "io/random.h"
 #include "rabbit_list.h"
 #include "rabbit_talk.h"
 
 #include <string.h>
 
-#define SMALL_MAX    ((size_t)4 * 1024 * 1024)  /* nodes, listeners */
-#define QUEUES_MAX   ((size_t)96 * 1024 * 1024) /* about a million and a half of queues */
+#define SMALL_MAX ((size_t)4 * 1024 * 1024) /* nodes, listeners */
+/* About a quarter of a million of queues. A list is read in one go, and meanwhile this loop checks
+ * no servers and answers nobody: half a second of it is enough. */
+#define QUEUES_MAX   ((size_t)16 * 1024 * 1024)
 #define PACE         20u    /* queues are asked for after so many times what the last list took */
 #define PACE_HURRIED 4u     /* ... while things happen */
 #define HURRY_MS     5000u  /* so long after something has happened */
@@ -173,13 +176,20 @@ static void ask(struct rabbit *r, const char *path, size_t max, rabbit_talk_fn f
     rabbit_talk_ask(r->talk, path, max, fn);
 }
 
+/* A list that is of no use has cost its broker as much as another: the next one is not asked for
+ * before as much time has passed. */
+static void list_failed(struct rabbit *r, const struct err *why, uint64_t took_ms)
+{
+    failed(r, why);
+    if (r->tried == 0 && took_ms > r->backend->conf->rabbit->inter_ms)
+        loop_timer_start(&r->timer, took_ms);
+}
+
 static void on_queues(struct slice body, const struct err *why, void *arg)
 {
     struct rabbit *r = arg;
     struct err err;
     if (why == NULL) {
-        r->list_ms = now_ms(r) - r->asked_ms;
-        r->queues_due_ms = now_ms(r) + r->list_ms * (is_hurried(r) ? PACE_HURRIED : PACE);
         switch (rabbit_list_queues(r->list, body, &err)) {
         case RABBIT_SAME:
             break;
@@ -190,11 +200,14 @@ static void on_queues(struct slice body, const struct err *why, void *arg)
             why = &err;
         }
     }
+    uint64_t took_ms = clock_mono_ms() - r->asked_ms; /* the loop's time stands while we read */
     if (why != NULL) {
-        failed(r, why);
+        list_failed(r, why, took_ms);
         return;
     }
     r->lists++;
+    r->list_ms = took_ms;
+    r->queues_due_ms = r->asked_ms + took_ms + took_ms * (is_hurried(r) ? PACE_HURRIED : PACE);
     round_over(r);
 }
 

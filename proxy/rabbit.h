@@ -46,7 +46,7 @@ struct rabbit_figures {
     uint64_t lists;       /* of queues, that were taken */
     uint64_t changes;     /* lists that said something new */
     uint64_t failures;    /* URLs that did not answer as they should */
-    uint64_t list_ms;     /* how long the last list took to come */
+    uint64_t list_ms;     /* how long the last list took to come and to be read */
     const char *last_why; /* of the last failure, "" for none; borrowed, octets from outside */
 };
 void rabbit_figures(const struct rabbit *r, struct rabbit_figures *out);

@@ -128,7 +128,8 @@ static bool hex_number(struct slice text, uint64_t *out)
 static bool take_octets(struct http_answer *a, struct slice in, struct err *err)
 {
     text_slice(&a->body, in);
-    return !a->body.cut || err_set(err, ERR_LIMIT, "its answer is too long");
+    return !a->body.cut || err_set(err, ERR_LIMIT, "its answer is too long: more than %zu octets",
+                                   a->body.max_bytes);
 }
 
 /* A chunk's size line, the empty line behind the one before included. */

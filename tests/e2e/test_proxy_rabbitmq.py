@@ -173,6 +173,8 @@ class House:
             return 200, b"<html>"
         if self.mood == "endless":
             return 200, b"[" + b" " * (8 << 20) + b"]"
+        if self.mood == "queues without end" and path.startswith("/rabbit/api/queues"):
+            return 200, b"[" + b" " * (17 << 20) + b"]"
         if path.startswith("/rabbit/api/nodes"):
             said = [{"name": "rabbit@there", "running": True, "being_drained": False}]
         elif path.startswith("/rabbit/api/overview"):
@@ -216,7 +218,8 @@ class BadManagement(Case):
         good = "server=rabbit_there|server=rabbit@there"
         wait_at(front, "q", good)
         for mood, why in (("broken", "status is 500"), ("gone", "no management API is there"),
-                          ("no JSON", "is no JSON"), ("endless", "answer is too long"),
+                          ("no JSON", "is no JSON"), ("endless", "answer is too long: more than 4194304 octets"),
+                          ("queues without end", "answer is too long: more than 16777216 octets"),
                           ("deaf", "did not answer in time")):
             with self.subTest(mood):
                 house.woken.clear()

@@ -80,7 +80,7 @@ Test(http_answer, says_what_is_wrong)
     expect_bad("SSH-2.0-OpenSSH\r\n\r\n", 10, "what answers there does not speak HTTP");
     expect_bad("HTTP/1.1 2xx\r\n\r\n", 10, "what answers there does not speak HTTP");
     expect_bad("HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nhello there", 10,
-               "its answer is too long");
+               "its answer is too long: more than 10 octets");
     expect_bad("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", 10,
                "a chunk of its answer has no length");
     expect_bad("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffff\r\n", 10,
