@@ -32,8 +32,8 @@ bool recover_can(const struct channel *c, const struct leg *leg);
 /* It does: the leg goes. recover_tend follows, when its upstream is freed. */
 void recover_leave(struct session *s, struct channel *c, struct leg *leg);
 
-/* Tell the client of consumers that wished to hear of a failover; later, when it is in the middle of
- * a message (split_say_owed). The channel has a split. */
+/* Tell the client of consumers that wished to hear of a failover; later, when it is in the middle
+ * of a message (split_say_owed). The channel has a split. */
 void recover_cancel(struct session *s, struct channel *c);
 
 /* A channel has its first leg, maybe once more; and what was hunted for, or what there is instead.

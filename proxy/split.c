@@ -39,7 +39,8 @@ bool split_owes(const struct channel *c, const struct upstream *u)
 
 bool split_is_speaking(const struct channel *c)
 {
-    const struct leg *leg = c->split->speaker != SPLIT_NONE ? split_leg(c, c->split->speaker) : NULL;
+    const struct leg *leg =
+        c->split->speaker != SPLIT_NONE ? split_leg(c, c->split->speaker) : NULL;
     return leg != NULL && content_is_open(&leg->deliver);
 }
 

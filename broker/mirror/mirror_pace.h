@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MIRROR_PACE_LEAST    ((uint64_t)16 * 1024) /* octets of a slice, on any stream */
+#define MIRROR_PACE_LEAST ((uint64_t)16 * 1024) /* octets of a slice, on any stream */
 /* So much longer may the round trip take, or by a quarter: long ways vary by more. */
 #define MIRROR_PACE_SLACK_US 200u
 
