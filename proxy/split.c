@@ -543,7 +543,8 @@ static void burst(struct session *s, struct channel *c)
 {
     char room[AMQP_REPLY_TEXT_MAX + 1];
     end(s, c, AMQP_RESOURCE_ERROR,
-        amqp_reply_text(room, AMQP_RESOURCE_ERROR, "more than %u deliveries are outstanding",
+        amqp_reply_text(room, AMQP_RESOURCE_ERROR,
+                        "more than %u deliveries since the oldest outstanding one",
                         LEG_MAP_SPLIT_MAX),
         0);
 }
