@@ -10,11 +10,16 @@
 
 #include <inttypes.h>
 
+/* Between two looks no more than that counts: if the thread that looks did not run either the whole
+ * node stood still (it was stopped, or its machine was), and no loop of it is to blame. */
+#define STEP_MOST_MS UINT64_C(500)
+
 /* A question under way to one loop; it comes back by being marked as answered. */
 struct patient {
     struct mail mail;
     struct loop *loop;
-    struct shared asked_ms; /* 0: it has answered */
+    struct shared is_asked; /* 0: it has answered */
+    uint64_t waited_ms;
     bool is_told;
 };
 
@@ -26,6 +31,7 @@ struct vitals {
     bool is_stopping;
     struct shared loop_ms;
     struct shared hangs;
+    uint64_t looked_ms; /* 0: not yet */
     size_t count;
     struct patient patients[];
 };
@@ -33,40 +39,46 @@ struct vitals {
 static void on_asked(struct mail *mail)
 {
     struct patient *p = CONTAINER_OF(mail, struct patient, mail);
-    shared_set(&p->asked_ms, 0);
+    shared_set(&p->is_asked, 0);
 }
 
-static void ask(struct patient *p, uint64_t now_ms)
+static void ask(struct patient *p)
 {
     p->mail.fn = on_asked;
-    shared_set(&p->asked_ms, now_ms);
+    p->waited_ms = 0;
+    shared_set(&p->is_asked, 1);
     mailbox_post(p->loop, &p->mail);
 }
 
 /* For how long it has not answered. */
-static uint64_t look_at(struct vitals *v, struct patient *p, uint64_t now_ms)
+static uint64_t look_at(struct vitals *v, struct patient *p, uint64_t step_ms)
 {
-    uint64_t asked_ms = shared_get(&p->asked_ms);
-    uint64_t for_ms = asked_ms != 0 && now_ms > asked_ms ? now_ms - asked_ms : 0;
+    bool is_asked = shared_get(&p->is_asked) != 0;
+    p->waited_ms = is_asked ? p->waited_ms + step_ms : 0;
+    uint64_t for_ms = p->waited_ms;
     if (for_ms >= VITALS_HANG_MS && !p->is_told) {
         p->is_told = true;
         shared_set(&v->hangs, shared_get(&v->hangs) + 1);
         log_error("broker", v->node, "a thread does not go on: %s ms=%" PRIu64, loop_name(p->loop),
                   for_ms);
-    } else if (asked_ms == 0 && p->is_told) {
+    } else if (!is_asked && p->is_told) {
         p->is_told = false;
         log_info("broker", v->node, "a thread goes on again: %s", loop_name(p->loop));
     }
-    if (asked_ms == 0)
-        ask(p, now_ms);
+    if (!is_asked)
+        ask(p);
     return for_ms;
 }
 
 static void look(struct vitals *v)
 {
     uint64_t now_ms = clock_mono_ms(), longest = 0;
+    uint64_t step_ms = v->looked_ms != 0 ? now_ms - v->looked_ms : 0;
+    v->looked_ms = now_ms;
+    if (step_ms > STEP_MOST_MS)
+        step_ms = STEP_MOST_MS;
     for (size_t i = 0; i < v->count; i++) {
-        uint64_t for_ms = look_at(v, &v->patients[i], now_ms);
+        uint64_t for_ms = look_at(v, &v->patients[i], step_ms);
         longest = for_ms > longest ? for_ms : longest;
     }
     shared_set(&v->loop_ms, longest);
