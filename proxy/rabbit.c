@@ -11,8 +11,7 @@
 #include <string.h>
 
 #define SMALL_MAX ((size_t)4 * 1024 * 1024) /* nodes, listeners */
-/* About a quarter of a million of queues. A list is read in one go, and meanwhile this loop checks
- * no servers and answers nobody: half a second of it is enough. */
+/* A list is read in one go, and meanwhile this loop checks no servers and answers nobody. */
 #define QUEUES_MAX   ((size_t)16 * 1024 * 1024)
 #define PACE         20u    /* queues are asked for after so many times what the last list took */
 #define PACE_HURRIED 4u     /* ... while things happen */

@@ -2,8 +2,7 @@
 
 import signal
 
-from harness.case import Case
-from harness.cluster import Cluster
+from harness.cluster_case import ClusterCase
 from harness.waits import LONG, wait_until
 
 TARGETS = ("broker",)
@@ -12,14 +11,9 @@ LOCAL = {"x-queue-master-locator": "client-local"}
 TO_FAR = dict(LOCAL, **{"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "far"})
 
 
-class Letters(Case):
+class Letters(ClusterCase):
     def setUp(self):
         super().setUp()
-        self.cluster = Cluster(self.folder("cluster"), 3)
-        for n in self.cluster.nodes:
-            self.own(n)
-        self.cluster.start().wait_voters()
-        self.here, self.there, self.third = self.cluster.nodes
         self.channel(address=self.there.address).declare("far", durable=True, arguments=LOCAL)
         self.ch = self.channel(address=self.here.address)
         self.ch.declare("source", durable=True, arguments=TO_FAR)

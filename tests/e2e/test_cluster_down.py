@@ -3,8 +3,7 @@ one of them killed."""
 
 import signal
 
-from harness.case import Case
-from harness.cluster import Cluster
+from harness.cluster_case import ClusterCase
 from harness.waits import LONG, wait_until
 
 TARGETS = ("broker",)
@@ -13,14 +12,9 @@ HOME_DOWN = "NOT_FOUND - home node 'rabbit2@localhost' of durable queue 'd' in v
             "or inaccessible"
 
 
-class Down(Case):
+class Down(ClusterCase):
     def setUp(self):
         super().setUp()
-        self.cluster = Cluster(self.folder("cluster"), 3)
-        for n in self.cluster.nodes:
-            self.own(n)
-        self.cluster.start().wait_voters()
-        self.here, self.there = self.cluster.nodes[0], self.cluster.nodes[1]
         self.populate()
 
     def connect_to(self, node):

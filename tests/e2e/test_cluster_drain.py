@@ -1,8 +1,7 @@
 """A node of a cluster is put into maintenance mode, and taken out of it: as RabbitMQ 3.10 does it."""
 
 from harness.api import Api
-from harness.case import Case
-from harness.cluster import Cluster
+from harness.cluster_case import ClusterCase
 from harness.servers import answers
 from harness.waits import LONG, wait_until
 
@@ -11,15 +10,7 @@ LOCAL = {"x-queue-master-locator": "client-local"}
 TEXT = "CONNECTION_FORCED - Node was put into maintenance mode"
 
 
-class Drain(Case):
-    def setUp(self):
-        super().setUp()
-        self.cluster = Cluster(self.folder("cluster"), 3)
-        for n in self.cluster.nodes:
-            self.own(n)
-        self.cluster.start().wait_voters()
-        self.here, self.there, self.third = self.cluster.nodes
-
+class Drain(ClusterCase):
     def ctl(self, node, *args, status=0):
         out = node.ctl("-n", node.node, "-q", *args)
         self.assertEqual(out.returncode, status, "%s\n%s%s" % (args, out.stdout, out.stderr))

@@ -89,6 +89,16 @@ class Failover(Case):
         seen.add(event.body)
         ch.ack(event.delivery_tag)
 
+    def answered(self, ch, waiting, refused):
+        event = ch.next(LONG)
+        self.assertIn(event.name, ("basic.ack", "basic.nack"))
+        tag = event.delivery_tag
+        tags = {n for n in waiting if n <= tag} if event.multiple else {tag}
+        self.assertTrue(tags <= waiting, "answered twice: %s of %s" % (tags, waiting))
+        waiting -= tags
+        if event.name == "basic.nack":
+            refused |= tags
+
 
 class Publishers(Failover):
     def test_all_that_is_confirmed_is_there_once_and_in_order(self):
@@ -144,15 +154,10 @@ class Publishers(Failover):
         self.publish(ch, "m", numbered(40, 100))
         self.a.kill()
         self.publish(ch, "m", numbered(100, 120))
-        waiting, confirmed = set(range(41, 121)), set()
+        waiting, refused = set(range(41, 121)), set()
         while waiting:
-            event = ch.next(LONG)
-            self.assertIn(event.name, ("basic.ack", "basic.nack"))
-            tag = event.delivery_tag
-            tags = {n for n in waiting if n <= tag} if event.multiple else {tag}
-            self.assertTrue(tags <= waiting, "answered twice: %s of %s" % (tags, waiting))
-            waiting -= tags
-            confirmed |= tags if event.name == "basic.ack" else set()
+            self.answered(ch, waiting, refused)
+        confirmed = set(range(41, 121)) - refused
         got = self.at(self.c).get_all("m")
         self.assertEqual(len(got), 50)
         self.assertEqual(got[:40], numbered(0, 40))
@@ -345,16 +350,6 @@ class Nowhere(Failover):
 
 class Policies(Failover):
     """Mirrors that go and come again while messages are on their way to them."""
-
-    def answered(self, ch, waiting, refused):
-        event = ch.next(LONG)
-        self.assertIn(event.name, ("basic.ack", "basic.nack"))
-        tag = event.delivery_tag
-        tags = {n for n in waiting if n <= tag} if event.multiple else {tag}
-        self.assertTrue(tags <= waiting, "answered twice: %s of %s" % (tags, waiting))
-        waiting -= tags
-        if event.name == "basic.nack":
-            refused |= tags
 
     def publish_until(self, is_over, chs, waiting, refused):
         """At each node, and with few under way."""
