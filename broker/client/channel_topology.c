@@ -28,16 +28,20 @@ static void send_command(struct channel *ch, const struct meta_cmd *cmd)
     control_send(broker_control(ch->conn->shard->broker), &op);
 }
 
-/* A queue is there: how much is in it? */
+/* A queue is there: how much is in it? One that has gone since it was looked up, by another
+ * thread's doing, is declared again: who hears that it is declared may use it. */
 static void ask_counts(struct channel *ch, uint64_t qid)
 {
     const struct meta_queue *q = meta_queue_get(channel_meta(ch), qid);
-    if (q != NULL && (!ch->pending.nowait || ch->pending.declare != NULL)) {
+    const struct control_op *declare = ch->pending.declare;
+    if (q == NULL && declare != NULL) {
+        send_command(ch, &declare->cmd);
+    } else if (q != NULL && (!ch->pending.nowait || declare != NULL)) {
         channel_ask(ch, q, &(struct port_request){ .op = PORT_COUNT });
-        return;
+    } else {
+        ch->pending.messages = 0;
+        say_ok(ch, AMQP_QUEUE_DECLARE); /* nobody asks, or it was only looked for */
     }
-    ch->pending.messages = 0;
-    say_ok(ch, AMQP_QUEUE_DECLARE); /* nobody asks, or it went again at once */
 }
 
 static void succeeded(struct channel *ch, uint64_t id)
