@@ -79,7 +79,8 @@ static uint8_t of_anew(const struct meta *m, struct meta_record *r, const struct
         replica->left = lost ? 0 : replica->left;
         return how;
     }
-    bool keeps = (lasts && !lost && has_kept_its_place(m, f->node)) || MUTATION(META_UP_KEEPS_ISR);
+    bool keeps = (lasts && !lost && has_kept_its_place(m, f->node)) ||
+                 MUTATION(META_UP_KEEPS_ISR) || MUTATION(MIRROR_EPOCH_KEPT);
     if (meta_record_in_sync(r) > 1 && !keeps)
         return meta_record_leave(&m->draft, r, i,
                                  lost && !MUTATION(META_LOST_IS_ELIGIBLE) ? 0 : m->draft.index);
@@ -88,7 +89,7 @@ static uint8_t of_anew(const struct meta *m, struct meta_record *r, const struct
     replica->inc = f->inc;
     if (lost)
         r->flags |= META_RECORD_DAMAGED;
-    bool acts = i == 0 && !MUTATION(META_RESTART_KEEPS_EPOCH);
+    bool acts = i == 0 && !MUTATION(META_RESTART_KEEPS_EPOCH) && !MUTATION(MIRROR_EPOCH_KEPT);
     return acts ? META_HOW_IN_SYNC | META_HOW_MASTER : META_HOW_IN_SYNC;
 }
 

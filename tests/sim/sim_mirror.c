@@ -308,6 +308,7 @@ static void fini(struct smr *w)
             smr_line_fini(&w->producers[pid].to[i]);
             smr_line_fini(&w->producers[pid].from[i]);
         }
+    smr_meta_fini(w);
     mem_free(w->log);
     mem_free(w);
 }

@@ -2,7 +2,7 @@
  * sim_mirror_inner: what the parts of sim_mirror share.
  *
  *   sim_mirror.c         what the seed decides, the steps, healing
- *   sim_mirror_meta.c    the register
+ *   sim_mirror_meta.c    the metadata, and what it said after each entry
  *   sim_mirror_net.c     links between nodes, and their ends
  *   sim_mirror_node.c    a node: its roles, and what the cores ask of it
  *   sim_mirror_copy.c    what a node has of a queue, in memory and in its journal
@@ -15,6 +15,7 @@
 #define WARREN_SIM_MIRROR_INNER_H
 
 #include "base/rng.h"
+#include "cluster/meta.h"
 #include "mirror/mirror_master.h"
 #include "mirror/mirror_replica.h"
 #include "sim_disk.h"
@@ -27,7 +28,8 @@
 #define SMR_POSITIONS   384u /* of one priority */
 #define SMR_PRODUCERS   3u
 #define SMR_SEQS        256u  /* of one producer */
-#define SMR_ENTRIES     2048u /* of the register */
+#define SMR_ENTRIES     2048u /* of the register, behind... */
+#define SMR_BEGINNING   64u   /* ...so many that make nodes and queues */
 #define SMR_FLIGHT      64u   /* proposals under way */
 #define SMR_UNCONFIRMED 6u
 
@@ -51,7 +53,6 @@ struct smr_placement {
     uint64_t ver;
     uint8_t master;
     uint32_t master_inc;
-    uint8_t order[SMR_NODES]; /* by seniority */
     bool is_in_sync[SMR_NODES];
     uint32_t inc[SMR_NODES]; /* as which */
 };
@@ -71,6 +72,7 @@ struct smr_proposal {
     uint8_t of;   /* LAG: the master */
     bool adds;
     uint32_t inc;
+    uint32_t of_inc;
     uint64_t epoch;
     uint64_t ver;
 };
@@ -231,11 +233,16 @@ struct smr {
     struct smr_node nodes[SMR_NODES];
     struct smr_link links[SMR_NODES][SMR_NODES];
     struct smr_producer producers[SMR_PRODUCERS + 1]; /* from 1 */
-    struct smr_state *log;                            /* states, by index */
+    struct meta *meta;                                /* the register; */
+    struct meta_result result;                        /* what came of its last entry, */
+    struct smr_state *log;                            /* and what it said after each */
     size_t log_count;
+    uint64_t vhost_id;
+    uint64_t qids[SMR_QUEUES];
     struct smr_proposal flight[SMR_FLIGHT];
     unsigned flight_count;
-    uint8_t acted[SMR_QUEUES][SMR_ENTRIES + 2]; /* which node + 1 has been master in this epoch */
+    uint8_t acted[SMR_QUEUES][SMR_BEGINNING + SMR_ENTRIES +
+                              1]; /* which node + 1 has been master in this epoch */
     bool has_failed;
     struct sim_report *report;
     sim_say_fn trace;
@@ -262,6 +269,7 @@ static inline bool smr_is_awake(const struct smr_node *n)
 
 /* sim_mirror_meta.c */
 void smr_meta_init(struct smr *w);
+void smr_meta_fini(struct smr *w);
 void smr_meta_propose(struct smr *w, const struct smr_proposal *p);
 void smr_meta_decide(struct smr *w);
 

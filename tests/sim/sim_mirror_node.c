@@ -184,10 +184,12 @@ static void op_propose(void *arg, struct mirror_queue *q, uint16_t node, uint32_
 static void op_propose_lag(void *arg, struct mirror_stream *of)
 {
     struct smr_node *n = arg;
-    smr_meta_propose(n->world,
-                     &(struct smr_proposal){ .what = SMR_LAG,
-                                             .node = (uint8_t)(mirror_stream_node(of) - 1),
-                                             .of = n->number });
+    uint8_t mirror = (uint8_t)(mirror_stream_node(of) - 1);
+    smr_meta_propose(n->world, &(struct smr_proposal){ .what = SMR_LAG,
+                                                       .node = mirror,
+                                                       .inc = n->world->log[n->view].inc[mirror],
+                                                       .of = n->number,
+                                                       .of_inc = n->inc });
 }
 
 static const struct mirror_master_ops master_ops = {
