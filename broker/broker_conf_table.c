@@ -158,7 +158,8 @@ static const struct conf_directive directives[] = {
       .help =
           "SASL mechanisms that clients are offered: PLAIN, AMQPLAIN, and EXTERNAL, which takes "
           "the name in a client's certificate for its login. EXTERNAL is offered only where "
-          "the client has shown a certificate that [tls] ca vouches for." },
+          "the client has shown a certificate: one that [tls] ca vouches for, or, at a "
+          "warren-proxy with the cluster's cookie, one that is good there." },
     { KEY(auth, "loopback-users"), AT(auth.loopback_users), .type = CONF_LIST, .zero = "none",
       .fallback = "guest",
       .help = "Users who may log in from this host alone, because everybody knows their "

@@ -46,7 +46,7 @@ static void on_client(int fd, const struct sock_addr *peer, void *arg)
     if (ear->tls != NULL)
         guest_new(&ear->guests, ear->shard, fd, peer, ear->tls);
     else
-        connection_new(ear->shard, fd, peer, NULL, false);
+        connection_new(ear->shard, fd, peer, NULL, NULL);
 }
 
 bool listen_address(const struct conf_address *a, const char *key, struct sock_addr *out,

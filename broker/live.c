@@ -8,17 +8,20 @@
 
 #include <string.h>
 
-static void describe_server(struct live *l)
+static struct slice describe_server(const struct live *l, bool vouched,
+                                    uint8_t room[LIVE_PROPERTIES_BYTES])
 {
-    struct wire_out w = wire_out_over(l->properties, sizeof l->properties);
+    struct wire_out w = wire_out_over(room, LIVE_PROPERTIES_BYTES);
     amqp_capabilities_put(&w, AMQP_CAP_SERVED);
     amqp_table_put_text(&w, "cluster_name", l->conf->node.name);
     amqp_table_put_text(&w, "information", "Licensed under the Apache License 2.0");
     amqp_table_put_text(&w, "platform", "C11");
     amqp_table_put_text(&w, "product", "Warren");
     amqp_table_put_text(&w, "version", WARREN_VERSION);
+    if (vouched)
+        amqp_table_put_bool(&w, AMQP_CERTIFIED, true);
     CHECK(!w.overflow);
-    l->handshake.properties = wire_out_slice(&w);
+    return wire_out_slice(&w);
 }
 
 /* Between blanks, each once, as connection.start has it. */
@@ -51,9 +54,11 @@ struct live *live_new(struct broker_conf **conf, struct tls_ctx **tls)
         .frame_max = (uint32_t)l->conf->limits.frame_max_bytes,
         .heartbeat_s = (uint16_t)l->conf->limits.heartbeat_s,
     };
-    describe_server(l);
+    l->handshake.properties = describe_server(l, false, l->properties);
     l->handshake_certified = l->handshake;
     l->handshake_certified.mechanisms = list_mechanisms(l, true);
+    l->handshake_vouched = l->handshake_certified;
+    l->handshake_vouched.properties = describe_server(l, true, l->properties_vouched);
     return l;
 }
 

@@ -20,8 +20,10 @@ struct live {
     struct tls_ctx *tls;      /* the certificates in force, or NULL */
     struct amqp_hs_server_conf handshake;
     struct amqp_hs_server_conf handshake_certified; /* for clients that TLS knows */
+    struct amqp_hs_server_conf handshake_vouched;   /* ... and that a proxy speaks for */
     char mechanisms[2][LIVE_MECHANISMS_BYTES];
     uint8_t properties[LIVE_PROPERTIES_BYTES];
+    uint8_t properties_vouched[LIVE_PROPERTIES_BYTES];
 };
 
 /* Takes the references in *conf and in *tls, which may be NULL. */

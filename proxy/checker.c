@@ -213,7 +213,7 @@ static void begin_check(struct checker *c)
     c->started_ms = now_ms(c);
     c->is_open = false;
     amqp_hs_client_init(&c->hs, &(struct amqp_limits){ 0 });
-    c->stream = dial(c->loop, c->server, &to, timeout, NULL, NULL, c->cookie, &stream_handlers, c);
+    c->stream = dial(c->loop, c->server, &to, timeout, NULL, c->cookie, &stream_handlers, c);
     loop_timer_start(&c->timer, timeout);
 }
 

@@ -11,11 +11,30 @@ const struct sock_addr *dial_address(const struct server *server)
     return (const struct sock_addr *)(uintptr_t)shared_get(&server->live->address);
 }
 
+bool dial_tells_names(const struct server *server, struct slice cookie)
+{
+    return server->conf->send_proxy && cookie.len != 0;
+}
+
+static void put_client(struct wire_out *w, const struct server_conf *conf,
+                       const struct dial_client *client, struct slice cookie, const uint8_t *nonce)
+{
+    struct proxy_tls tls;
+    struct proxy_names names = client_tls_names(client->stream);
+    struct proxy_told told = { .names = client->is_spoken_for ? &names : NULL };
+    client_tls_look(client->stream, client->told, &tls);
+    if (!conf->send_proxy_ssl_cn)
+        tls.common_name = slice_of(NULL, 0);
+    if (conf->send_proxy_ssl)
+        told.tls = &tls;
+    proxy_proto_put_v2_told(w, client->address, client->door, cookie, nonce, &told);
+}
+
 /* A check has no client. Where there is a cookie it is told as a connection from the server to
  * itself, for only addresses can be proven, and a broker listens to nobody else who sends a header.
  */
-static void send_header_v2(struct stream *s, const struct sock_addr *to,
-                           const struct sock_addr *client, const struct sock_addr *door,
+static void send_header_v2(struct stream *s, const struct server_conf *conf,
+                           const struct sock_addr *to, const struct dial_client *client,
                            struct slice cookie)
 {
     uint8_t room[PROXY_V2_BUILD_MAX];
@@ -23,7 +42,7 @@ static void send_header_v2(struct stream *s, const struct sock_addr *to,
     struct wire_out w = wire_out_over(room, sizeof room);
     random_octets(nonce, sizeof nonce);
     if (client != NULL)
-        proxy_proto_put_v2(&w, client, door, cookie, nonce);
+        put_client(&w, conf, client, cookie, nonce);
     else if (cookie.len != 0)
         proxy_proto_put_v2(&w, to, to, cookie, nonce);
     else
@@ -34,26 +53,26 @@ static void send_header_v2(struct stream *s, const struct sock_addr *to,
 
 /* A check tells of itself, as HAProxy's does. */
 static void send_header_v1(struct stream *s, const struct sock_addr *to,
-                           const struct sock_addr *client, const struct sock_addr *door)
+                           const struct dial_client *client)
 {
     uint8_t room[PROXY_V1_MAX];
     struct wire_out w = wire_out_over(room, sizeof room);
-    proxy_proto_put_v1(&w, client != NULL ? client : to, client != NULL ? door : to);
+    proxy_proto_put_v1(&w, client != NULL ? client->address : to,
+                       client != NULL ? client->door : to);
     CHECK(!w.overflow);
     stream_prelude(s, wire_out_slice(&w));
 }
 
 struct stream *dial(struct loop *loop, const struct server *server, const struct sock_addr *to,
-                    uint64_t timeout_ms, const struct sock_addr *client,
-                    const struct sock_addr *door, struct slice cookie,
+                    uint64_t timeout_ms, const struct dial_client *client, struct slice cookie,
                     const struct stream_handlers *handlers, void *arg)
 {
     const struct server_conf *conf = server->conf;
     struct stream *s = stream_connect(loop, to, timeout_ms, handlers, arg);
     if (conf->send_proxy)
-        send_header_v2(s, to, client, door, cookie);
+        send_header_v2(s, conf, to, client, cookie);
     else if (conf->send_proxy_v1)
-        send_header_v1(s, to, client, door);
+        send_header_v1(s, to, client);
     if (server->tls != NULL)
         stream_start_tls_client(s, server->tls, conf->sni != NULL ? conf->sni : conf->at.host);
     return s;

@@ -5,16 +5,29 @@
 #ifndef WARREN_DIAL_H
 #define WARREN_DIAL_H
 
+#include "client_tls.h"
 #include "io/stream.h"
 #include "snapshot.h"
 
-/* The server has an address. `client` is who it is for, `door` where that client came in; both NULL
- * for a connection of our own, such as a check. `cookie` proves to Warren's brokers that we may say
- * so, and may be empty. */
+/* Who a connection is for; borrowed for the call. */
+struct dial_client {
+    const struct sock_addr *address; /* its own */
+    const struct sock_addr *door;    /* where it came in */
+    const struct stream *stream;
+    const struct client_tls *told; /* by a balancer in front, or NULL */
+    /* What the server reads is said by us, not by the client: whatever session we have with the
+     * server, the client's name is that in the client's own certificate. */
+    bool is_spoken_for;
+};
+
+/* The server has an address. `client` is NULL for a connection of our own, such as a check.
+ * `cookie` proves to Warren's brokers that we may speak for a client, and may be empty. */
 struct stream *dial(struct loop *loop, const struct server *server, const struct sock_addr *to,
-                    uint64_t timeout_ms, const struct sock_addr *client,
-                    const struct sock_addr *door, struct slice cookie,
+                    uint64_t timeout_ms, const struct dial_client *client, struct slice cookie,
                     const struct stream_handlers *handlers, void *arg);
+
+/* Does a connection to it say, with proof, whom a client's certificate names? */
+bool dial_tells_names(const struct server *server, struct slice cookie);
 
 /* The server's present address, or NULL. Good for this turn. */
 const struct sock_addr *dial_address(const struct server *server);

@@ -50,12 +50,14 @@ static void rest(struct door *d)
 
 /* ---- a client -------------------------------------------------------------------------------- */
 
-static void let_in(struct door *d, int fd, const struct sock_addr *client)
+static void let_in(struct door *d, int fd, const struct sock_addr *client,
+                   const struct proxy_header *h)
 {
+    struct client_tls *told = client_tls_told(h);
     sock_keep_alive(fd, KEEP_ALIVE_S); /* for clients without heartbeats, and for mode tcp */
     bool in = d->frontend->conf->mode == PROXY_MODE_TCP
-                  ? relay_new(d->worker, d->snapshot, d->frontend, d->bind, fd, client)
-                  : session_new(d->worker, d->snapshot, d->frontend, d->bind, fd, client);
+                  ? relay_new(d->worker, d->snapshot, d->frontend, d->bind, fd, client, &told)
+                  : session_new(d->worker, d->snapshot, d->frontend, d->bind, fd, client, &told);
     if (!in)
         (void)shared_add(&d->frontend->live->dreq, 1);
     if (d->listener != NULL && !d->is_full && !has_room(d))
@@ -121,7 +123,7 @@ static void on_header(int fd, const struct proxy_header *h, const struct err *wh
     struct door *d = g->door;
     struct sock_addr client = h != NULL && h->has_addresses ? h->client : g->peer;
     if (h != NULL)
-        let_in(d, fd, &client);
+        let_in(d, fd, &client, h);
     else
         refuse(d, why);
     forget(g); /* at each moment he counts as a guest, a client or both: while he does, we run */
@@ -154,7 +156,7 @@ static void on_accept(int fd, const struct sock_addr *peer, void *arg)
     if (conf->accept_proxy && (conf->trust.count == 0 || nets_have(&conf->trust, peer)))
         await_header(d, fd, peer);
     else
-        let_in(d, fd, peer);
+        let_in(d, fd, peer, NULL);
 }
 
 /* ---- one door -------------------------------------------------------------------------------- */

@@ -4,6 +4,8 @@
 #include "amqp/amqp_table.h"
 #include "base/check.h"
 
+#define MECHANISMS AMQP_SASL_AMQPLAIN " " AMQP_SASL_PLAIN
+
 struct amqp_hs_server_conf greeting_conf(void)
 {
     static uint8_t room[1024];
@@ -16,7 +18,12 @@ struct amqp_hs_server_conf greeting_conf(void)
     CHECK(!w.overflow);
     return (struct amqp_hs_server_conf){
         .properties = wire_out_slice(&w),
-        .mechanisms = slice_str(AMQP_SASL_AMQPLAIN " " AMQP_SASL_PLAIN),
+        .mechanisms = slice_str(MECHANISMS),
         .offer = { .channel_max = 1, .frame_max = AMQP_FRAME_MAX_LEAST },
     };
+}
+
+void greeting_certify(struct amqp_hs_server_conf *conf)
+{
+    conf->mechanisms = slice_str(MECHANISMS " " AMQP_SASL_EXTERNAL);
 }

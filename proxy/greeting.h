@@ -10,4 +10,7 @@
  * is the session's own. Constant for the life of the process once called. */
 struct amqp_hs_server_conf greeting_conf(void);
 
+/* The client has shown a certificate: it may log in by it, too. */
+void greeting_certify(struct amqp_hs_server_conf *conf);
+
 #endif

@@ -16,21 +16,22 @@ static struct slice keep(struct wire_out *w, struct slice s)
     return slice_of(p, s.len);
 }
 
-static void fill(struct login *l, const struct amqp_hs_login *from)
+static void fill(struct login *l, const struct amqp_hs_login *from, struct slice subject)
 {
-    size_t bytes = from->properties.len + from->mechanism.len + from->response.len;
+    size_t bytes = from->properties.len + from->mechanism.len + from->response.len + subject.len;
     uint8_t *memory = mem_alloc(bytes + 1);
     struct wire_out w = wire_out_over(memory, bytes);
     l->properties = keep(&w, from->properties);
     l->mechanism = keep(&w, from->mechanism);
     l->response = keep(&w, from->response);
+    l->subject = keep(&w, subject);
     l->memory = slice_of(memory, bytes);
 }
 
-struct login *login_new(const struct amqp_hs_login *from)
+struct login *login_new(const struct amqp_hs_login *from, const char *subject)
 {
     struct login *l = mem_zalloc(sizeof *l);
-    fill(l, from);
+    fill(l, from, subject != NULL ? slice_str(subject) : slice_of(NULL, 0));
     l->capabilities = amqp_capabilities_read(l->properties);
     return l;
 }
@@ -77,11 +78,13 @@ bool login_set_secret(struct login *l, struct slice secret)
     CHECK(!w.overflow);
 
     struct slice old = l->memory;
-    fill(l, &(struct amqp_hs_login){
-                .properties = l->properties,
-                .mechanism = l->mechanism,
-                .response = wire_out_slice(&w),
-            });
+    fill(l,
+         &(struct amqp_hs_login){
+             .properties = l->properties,
+             .mechanism = l->mechanism,
+             .response = wire_out_slice(&w),
+         },
+         l->subject);
     wipe(old);
     wipe(slice_of(response, room));
     return true;
@@ -92,5 +95,7 @@ struct slice login_user(const struct login *l)
     struct amqp_credentials c;
     if (amqp_sasl_read(l->mechanism, l->response, &c))
         return c.user;
+    if (slice_is(l->mechanism, AMQP_SASL_EXTERNAL))
+        return l->subject;
     return slice_of(NULL, 0);
 }

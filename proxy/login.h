@@ -12,9 +12,10 @@
 #include "base/slice.h"
 
 struct login {
-    struct slice properties; /* these three point into `memory` */
+    struct slice properties; /* these four point into `memory` */
     struct slice mechanism;
     struct slice response;
+    struct slice subject; /* of the client's certificate; empty: it has shown none */
     struct slice memory;
     unsigned capabilities;     /* AMQP_CAP_... */
     struct amqp_limits limits; /* what the client agreed to, once is_complete */
@@ -23,7 +24,8 @@ struct login {
     uint8_t vhost_room[UINT8_MAX];
 };
 
-struct login *login_new(const struct amqp_hs_login *from);
+/* `subject` may be NULL. */
+struct login *login_new(const struct amqp_hs_login *from, const char *subject);
 
 /* Wipes it. *l becomes NULL; NULL is allowed. */
 void login_free(struct login **l);
@@ -35,7 +37,8 @@ void login_complete(struct login *l, const struct amqp_limits *limits, struct sl
  * False when the mechanism's response has no password that we know how to replace. */
 MUST_CHECK bool login_set_secret(struct login *l, struct slice secret);
 
-/* The user's name, for people; empty when the mechanism does not tell. */
+/* The user's name, for people and limits; empty when the mechanism does not tell. Of EXTERNAL it is
+ * the certificate's subject: which part of it names the user is for brokers to say. */
 struct slice login_user(const struct login *l);
 
 #endif

@@ -70,8 +70,10 @@ struct server_conf {
     bool disabled; /* starts in maintenance */
     bool found;    /* not listed: it appeared by itself, and may go */
     bool ssl;
-    bool send_proxy;    /* a PROXY header, version 2 */
-    bool send_proxy_v1; /* ... version 1 */
+    bool send_proxy;        /* a PROXY header, version 2 */
+    bool send_proxy_v1;     /* ... version 1 */
+    bool send_proxy_ssl;    /* version 2, with what is known of the client's TLS session */
+    bool send_proxy_ssl_cn; /* ... and the common name in its certificate */
     uint64_t weight;
     uint64_t maxconn; /* 0: none */
     uint64_t check_port;

@@ -204,6 +204,8 @@ struct server_conf proxy_words_server_defaults(void)
     return (struct server_conf){
         .weight = 1,
         .inter_ms = 2000,
+    SERVER_FLAG("send-proxy-v2-ssl", send_proxy_ssl),
+    SERVER_FLAG("send-proxy-v2-ssl-cn", send_proxy_ssl_cn),
         .rise = 2,
         .fall = 3,
         .verify = PROXY_VERIFY_REQUIRED,
@@ -223,7 +225,8 @@ bool proxy_words_default_server(const struct conf_value *value, struct server_co
     return server_options(value, 0, io, err);
 }
 
-static void fill_health(struct server_conf *s)
+/* The longer words hold the shorter ones, as with HAProxy. */
+static void fill(struct server_conf *s)
 {
     s->health = (struct health_conf){
         .rise = (unsigned)s->rise,
@@ -250,13 +253,15 @@ bool proxy_words_server(const struct conf_value *value, struct server_conf *out,
         return err_set(err, ERR_CONFIG, "one of send-proxy and send-proxy-v2, not both");
     if (out->at.kind == CONF_ADDRESS_TCP && (out->at.host[0] == '\0' || out->at.port == 0))
         return err_set(err, ERR_CONFIG, "the address of a server has a host and a port");
-    fill_health(out);
+    fill(out);
     return true;
+    s->send_proxy_ssl = s->send_proxy_ssl || s->send_proxy_ssl_cn;
+    s->send_proxy = s->send_proxy || s->send_proxy_ssl;
 }
 
 void proxy_words_found(const struct server_conf *defaults, struct server_conf *out)
 {
     *out = *defaults;
     out->found = true;
-    fill_health(out);
 }
+    fill(out);

@@ -60,6 +60,7 @@ static void finish(struct relay *r)
     TAILQ_REMOVE(&r->worker->all_relays, r, entry);
     admission_leave(r->frontend, &r->quota);
     worker_client_out(r->worker, r->frontend);
+    client_tls_free(&r->told);
     snapshot_unref(&r->snapshot);
     loop_bury(r->worker->loop, r, free_memory);
 }
@@ -172,7 +173,18 @@ static void on_server_closed(struct stream *s, const struct err *why, void *arg)
     try_next(r);
 }
 
-static const struct stream_handlers client_handlers = { NULL, on_data, on_room, on_client_closed };
+/* TLS is established. */
+static void on_client_open(struct stream *s, void *arg)
+{
+    struct relay *r = arg;
+    r->is_shaking = false;
+    r->deadline_ms = now_ms(r) + backend_of(r)->conf->timeout.failover;
+    stream_pause(s);
+    try_next(r);
+}
+
+static const struct stream_handlers client_handlers = { on_client_open, on_data, on_room,
+                                                        on_client_closed };
 static const struct stream_handlers server_handlers = { on_server_open, on_data, on_room,
                                                         on_server_closed };
 
@@ -199,9 +211,16 @@ static void connect_to(struct relay *r, const struct server *server)
     live_traffic_begin(&server->live->traffic);
     shared_set(&server->live->last_session_ms, r->started_ms);
     shared_set(&server->backend->live->last_session_ms, r->started_ms);
+    /* Octets pass as they are: who speaks inside the session that we end is the client itself, and
+     * inside one that we do not see it has its own with the server. */
+    struct dial_client who = { .address = &r->peer,
+                               .door = stream_local(r->client),
+                               .stream = r->client,
+                               .told = r->told,
+                               .is_spoken_for = stream_is_tls(r->client) };
     r->upstream =
         dial(r->worker->loop, server, dial_address(server), server->backend->conf->timeout.connect,
-             &r->peer, stream_local(r->client), r->worker->process->cookie, &server_handlers, r);
+             &who, r->worker->process->cookie, &server_handlers, r);
     if (backend_of(r)->conf->timeout.idle != 0)
         loop_timer_start(&r->timer, backend_of(r)->conf->timeout.idle);
     else
@@ -246,6 +265,11 @@ static uint64_t last_move_ms(const struct relay *r)
 static void on_timer(void *arg)
 {
     struct relay *r = arg;
+    if (r->is_shaking) {
+        access_why(&r->access, false, "the TLS handshake took too long");
+        finish(r);
+        return;
+    }
     if (r->upstream == NULL) {
         try_next(r);
         return;
@@ -260,7 +284,7 @@ static void on_timer(void *arg)
 }
 
 bool relay_new(struct worker *w, struct snapshot *snapshot, const struct frontend *frontend,
-               unsigned bind, int fd, const struct sock_addr *peer)
+               unsigned bind, int fd, const struct sock_addr *peer, struct client_tls **told)
 {
     struct quota_entry *source;
     struct relay *r = NULL;
@@ -268,6 +292,7 @@ bool relay_new(struct worker *w, struct snapshot *snapshot, const struct fronten
         r = pool_get(&w->relays);
     if (r == NULL) {
         admission_leave(frontend, &source);
+        client_tls_free(told);
         sock_close(fd);
         return false;
     }
@@ -276,6 +301,8 @@ bool relay_new(struct worker *w, struct snapshot *snapshot, const struct fronten
     r->snapshot = snapshot_ref(snapshot);
     r->frontend = frontend;
     r->peer = *peer;
+    r->told = *told;
+    *told = NULL;
     r->began_ms = loop_now_ms(w->loop);
     r->id = shared_add(&w->process->next_id, 1);
     r->deadline_ms = loop_now_ms(w->loop) + frontend->backend->conf->timeout.failover;
@@ -283,9 +310,13 @@ bool relay_new(struct worker *w, struct snapshot *snapshot, const struct fronten
     TAILQ_INSERT_TAIL(&w->all_relays, r, entry);
     worker_client_in(w, frontend);
     r->client = stream_new(w->loop, fd, &client_handlers, r);
-    if (frontend->tls[bind] != NULL)
-        stream_start_tls_server(r->client, frontend->tls[bind]);
     stream_on_end(r->client, on_end);
+    if (frontend->tls[bind] != NULL) {
+        r->is_shaking = true;
+        stream_start_tls_server(r->client, frontend->tls[bind]);
+        loop_timer_start(&r->timer, frontend->conf->timeout.handshake);
+        return true;
+    }
     stream_pause(r->client); /* until there is somebody to pass it on to */
     try_next(r);
     return true;

@@ -9,6 +9,7 @@
 #define WARREN_RELAY_H
 
 #include "access.h"
+#include "client_tls.h"
 #include "io/stream.h"
 #include "worker.h"
 
@@ -20,6 +21,7 @@ struct relay {
     const struct frontend *frontend;
     const struct server *server; /* NULL: being looked for */
     struct sock_addr peer;       /* the client's own address */
+    struct client_tls *told;     /* what a balancer said of its TLS session, or NULL */
     struct stream *client;
     struct stream *upstream; /* NULL: waiting for a server */
     struct loop_timer timer;
@@ -30,16 +32,17 @@ struct relay {
     uint64_t began_ms;
     struct access access;
     struct quota_entry *quota; /* of its source; NULL where no limit is */
+    bool is_shaking;           /* TLS: who the client is comes first, for the server is told it */
     bool is_open;
     bool client_ended; /* they have said that nothing more comes */
     bool server_ended;
     bool is_queued;
 };
 
-/* Takes fd. False, and the fd is closed, when there is no room. */
+/* Takes fd and *told. False, and the fd is closed, when there is no room. */
 MUST_CHECK bool relay_new(struct worker *w, struct snapshot *snapshot,
                           const struct frontend *frontend, unsigned bind, int fd,
-                          const struct sock_addr *peer);
+                          const struct sock_addr *peer, struct client_tls **told);
 
 /* A server may be there now. */
 void relay_again(struct relay *r);

@@ -40,6 +40,7 @@ static void bury(struct session *s)
     admission_gone(s);
     login_free(&s->login);
     worker_client_out(s->worker, s->frontend);
+    client_tls_free(&s->told);
     snapshot_unref(&s->snapshot);
     loop_bury(s->worker->loop, s, free_memory);
 }
@@ -331,7 +332,7 @@ void session_schedule(struct session *s)
 /* ---- coming in ------------------------------------------------------------------------------- */
 
 bool session_new(struct worker *w, struct snapshot *snapshot, const struct frontend *frontend,
-                 unsigned bind, int fd, const struct sock_addr *peer)
+                 unsigned bind, int fd, const struct sock_addr *peer, struct client_tls **told)
 {
     CHECK(loop_is_current(w->loop) && frontend->backend != NULL);
     struct quota_entry *source;
@@ -344,6 +345,7 @@ bool session_new(struct worker *w, struct snapshot *snapshot, const struct front
         return false;
     }
     s->quota[QUOTA_SOURCE] = source;
+        client_tls_free(told);
     s->worker = w;
     s->snapshot = snapshot_ref(snapshot);
     s->frontend = frontend;
@@ -354,6 +356,8 @@ bool session_new(struct worker *w, struct snapshot *snapshot, const struct front
     s->conf = w->process->greeting;
     LIST_INIT(&s->upstreams);
     amqp_hs_server_init(&s->hs, &s->conf);
+    s->told = *told;
+    *told = NULL;
     loop_timer_init(&s->timer, w->loop, on_timer, s);
     TAILQ_INSERT_TAIL(&w->all, s, entry);
     worker_client_in(w, frontend);

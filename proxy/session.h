@@ -35,8 +35,9 @@ struct session {
     const struct frontend *frontend;
     const struct backend *backend;
     uint64_t id;
-    struct stream *client; /* NULL: gone */
-    struct sock_addr peer; /* the client's own address, also behind a PROXY header */
+    struct stream *client;   /* NULL: gone */
+    struct sock_addr peer;   /* the client's own address, also behind a PROXY header */
+    struct client_tls *told; /* what such a header said of its TLS session, or NULL */
     struct amqp_hs_server hs;
     struct amqp_hs_server_conf conf; /* with the offer that the broker's tune allows */
     struct login *login;             /* NULL before start-ok */
@@ -64,11 +65,11 @@ struct session {
     struct quota_entry *quota[QUOTA_KIND_COUNT]; /* NULL where no limit is */
 };
 
-/* Takes fd. The frontend is of the snapshot given. False, and the fd is closed, when
+/* Takes fd and *told. The frontend is of the snapshot given. False, and the fd is closed, when
  * there is no room. */
 MUST_CHECK bool session_new(struct worker *w, struct snapshot *snapshot,
                             const struct frontend *frontend, unsigned bind, int fd,
-                            const struct sock_addr *peer);
+                            const struct sock_addr *peer, struct client_tls **told);
 
 /* End it: tell the client why with a connection.close, and its brokers that it goes. `text` lacks
  * the code's name. */

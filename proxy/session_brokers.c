@@ -161,6 +161,8 @@ struct upstream *session_open_upstream(struct session *s, const struct server *s
         .address = &s->peer,
         .door = stream_local(s->client),
         .cookie = s->worker->process->cookie,
+        .stream = s->client,
+        .told = s->told,
     };
     struct upstream *u = upstream_new(&s->worker->upstreams, s->worker->loop, server, &client,
                                       &upstream_handlers, s);

@@ -3,6 +3,7 @@
 #include "admission.h"
 #include "base/check.h"
 #include "base/log.h"
+#include "greeting.h"
 #include "method_out.h"
 #include "splice.h"
 
@@ -102,7 +103,7 @@ void session_restart_deadline(struct session *s)
 static void authenticate(struct session *s, const struct amqp_hs_login *login)
 {
     CHECK(s->login == NULL);
-    s->login = login_new(login);
+    s->login = login_new(login, stream_tls_subject(s->client));
     s->deadline_ms = 0; /* it is the broker's turn */
     hunt_start(s, HUNT_TUNED, NULL);
 }
@@ -273,6 +274,8 @@ static void take_header(struct session *s)
         stream_consume(s->client, AMQP_PROTOCOL_HEADER_LEN);
         session_step(s, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_HEADER, .good = true });
         return;
+        if (stream_tls_subject(s->client) != NULL)
+            greeting_certify(&s->conf);
     }
     UNREACHABLE("verdict on a protocol header");
 }

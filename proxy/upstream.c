@@ -1,5 +1,7 @@
 #include "upstream.h"
 
+#include "amqp/amqp_sasl.h"
+#include "amqp/amqp_table.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/sm.h"
@@ -119,8 +121,34 @@ static void lost(struct upstream *u, const char *why)
 
 static void step(struct upstream *u, const struct amqp_hs_event *ev);
 
-static void log_in(struct upstream *u)
+/* A name that TLS has proven cannot be said again: it is passed on in front of the connection, to
+ * brokers that believe us, which say so. Any other one would take the proxy's own certificate for
+ * the client's, or know nobody. */
+static bool may_pass_on(const struct upstream *u, const struct amqp_connection_start *start)
 {
+    struct amqp_field known;
+    return !slice_is(u->login->mechanism, AMQP_SASL_EXTERNAL) ||
+           (u->tells_names && amqp_table_find(start->server_properties, AMQP_CERTIFIED, &known) &&
+            amqp_sasl_find(start->mechanisms, slice_str(AMQP_SASL_EXTERNAL)).len != 0);
+}
+
+static void refuse_external(struct upstream *u)
+{
+    u->end.code = AMQP_ACCESS_REFUSED;
+    end_text(u,
+             "ACCESS_REFUSED - Login was refused using authentication mechanism EXTERNAL: a "
+             "certificate is passed on only to a Warren broker that offers EXTERNAL, by "
+             "send-proxy-v2 and the cluster's cookie, and %s is not one",
+             u->server->conf->name);
+    gone(u, UPSTREAM_REFUSED, false);
+}
+
+static void log_in(struct upstream *u, const struct amqp_connection_start *start)
+{
+    if (!may_pass_on(u, start)) {
+        refuse_external(u);
+        return;
+    }
     step(u, &(struct amqp_hs_event){
                 .kind = AMQP_HS_EV_LOGIN,
                 .mechanism = u->login->mechanism,
@@ -196,7 +224,7 @@ static void carry_out(struct upstream *u, const struct amqp_hs_effect *e)
         method_out(u->stream, 0, &e->method);
         return;
     case AMQP_HS_STARTED:
-        log_in(u);
+        log_in(u, &e->start);
         return;
     case AMQP_HS_CHALLENGED: /* neither of the mechanisms that we offer has one */
         unreachable(u, "asks for more than a user and a password");
@@ -389,8 +417,14 @@ struct upstream *upstream_new(struct pool *pool, struct loop *loop, const struct
     u->started_ms = loop_now_ms(loop);
     amqp_hs_client_init(&u->hs, &(struct amqp_limits){ 0 });
 
+    struct dial_client who = { .address = client->address,
+                               .door = client->door,
+                               .stream = client->stream,
+                               .told = client->told,
+                               .is_spoken_for = true };
+    u->tells_names = dial_tells_names(server, client->cookie);
     u->stream = dial(loop, server, dial_address(server), server->backend->conf->timeout.connect,
-                     client->address, client->door, client->cookie, &stream_handlers, u);
+                     &who, client->cookie, &stream_handlers, u);
     live_traffic_begin(&server->live->traffic);
     shared_set(&server->live->last_session_ms, u->started_ms);
     shared_set(&server->backend->live->last_session_ms, u->started_ms);

@@ -13,6 +13,7 @@
 
 #include "amqp/amqp_hs_client.h"
 #include "base/pool.h"
+#include "client_tls.h"
 #include "io/stream.h"
 #include "login.h"
 #include "snapshot.h"
@@ -81,6 +82,7 @@ struct upstream {
     struct amqp_hs_client hs;
     struct amqp_limits offer; /* the broker's */
     bool is_blocked;
+    bool tells_names;   /* the broker was told, with proof, whom a certificate names */
     bool owes_secret;   /* update-secret is under way */
     unsigned leg_count; /* the owner's */
     uint16_t held_for;  /* the owner's, see split.h: the channel that it is held for, or 0 */
@@ -94,8 +96,10 @@ struct upstream {
 struct upstream_client {
     const struct login *login;
     const struct sock_addr *address;
-    const struct sock_addr *door; /* where it came in; for the call alone */
-    struct slice cookie;          /* the same */
+    const struct sock_addr *door;  /* where it came in; for the call alone */
+    struct slice cookie;           /* the same */
+    const struct stream *stream;   /* the same */
+    const struct client_tls *told; /* the same */
 };
 
 /* The server has an address. NULL when the pool is empty. */

@@ -26,8 +26,7 @@
 
 static void process(struct connection *c);
 
-/* ---- life
- * --------------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 struct connection *connection_find(struct shard *s, uint64_t id)
 {
@@ -46,6 +45,7 @@ static void free_memory(void *ptr)
     struct connection *c = ptr;
     live_unref(&c->live);
     mem_free(c->user);
+    mem_free(c->vouched.name);
     mem_free(c->written_to);
     mem_free(c->client_properties);
     mem_free(c->channels);
@@ -228,13 +228,15 @@ static void on_deadline(void *arg)
 static void on_heart(void *arg);
 
 void connection_new(struct shard *s, int fd, const struct sock_addr *peer, struct tls_ctx *tls,
-                    bool past_preamble)
+                    struct preamble_name *said)
 {
     struct connection *c = mem_zalloc(sizeof *c);
     c->shard = s;
     c->id = shard_new_id(s);
     c->client = *peer;
-    c->past_preamble = past_preamble;
+    c->past_preamble = said != NULL;
+    if (said != NULL)
+        preamble_name_move(&c->vouched, said);
     TAILQ_INIT(&c->confirming);
     TAILQ_INIT(&c->assembling);
     TAILQ_INIT(&c->hungry);
@@ -257,8 +259,7 @@ void connection_new(struct shard *s, int fd, const struct sock_addr *peer, struc
               sock_addr_text(peer, where));
 }
 
-/* ---- channels
- * ------------------------------------------------------------------------------------------ */
+/* ---- channels ---- */
 
 struct channel *connection_channel(const struct connection *c, uint16_t number)
 {
@@ -290,8 +291,7 @@ void connection_take_channel(struct connection *c, uint16_t number)
     shard_count(c->shard, channels_closed, 1);
 }
 
-/* ---- heartbeats
- * ---------------------------------------------------------------------------------------- */
+/* ---- heartbeats ---- */
 
 /* Twice in each interval, as the specification advises: send if nothing was sent for half of it,
  * and give up when two whole ones brought nothing (4.2.7). */
@@ -318,8 +318,7 @@ static void on_heart(void *arg)
     loop_timer_start(&c->heart, interval / 2);
 }
 
-/* ---- memory alarm
- * ---------------------------------------------------------------------------------------- */
+/* ---- memory alarm ---- */
 
 /* As RabbitMQ: who does not publish is not disturbed; who does is told, and not read from. */
 static void block(struct connection *c)
@@ -348,9 +347,7 @@ void connection_alarm_ended(struct connection *c)
     loop_again(c->shard->loop, &c->resume);
 }
 
-/* ---- the disk does not keep up
- * ----------------------------------------------------------------------------------------
- */
+/* ---- the disk does not keep up ---- */
 
 static void hold(struct connection *c)
 {
@@ -366,8 +363,7 @@ void connection_release(struct connection *c)
     loop_again(c->shard->loop, &c->resume);
 }
 
-/* ---- sending
- * ---------------------------------------------------------------------------------------------- */
+/* ---- sending ---- */
 
 void connection_send(struct connection *c, uint16_t channel, const struct amqp_method *m)
 {
@@ -394,8 +390,7 @@ void connection_error(struct connection *c, enum amqp_reply_code code, uint32_t 
                                                 .text = text_view(&text) });
 }
 
-/* ---- the handshake's effects
- * --------------------------------------------------------------------------- */
+/* ---- the handshake's effects ---- */
 
 static void opened(struct connection *c)
 {
@@ -515,9 +510,7 @@ void connection_step(struct connection *c, const struct amqp_hs_event *ev)
         carry_out(c, &out.list[i]);
 }
 
-/* ---- input
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- input ---- */
 
 void connection_wait(struct connection *c)
 {
@@ -562,8 +555,8 @@ static size_t take_preamble(struct connection *c, struct slice in)
 {
     struct err why = { 0 };
     size_t len = 0;
-    switch (
-        preamble_cut(c->live->conf, broker_cookie(c->shard->broker), in, &c->client, &len, &why)) {
+    switch (preamble_cut(c->live->conf, broker_cookie(c->shard->broker), in, &c->client,
+                         &c->vouched, &len, &why)) {
     case PREAMBLE_MORE:
         return 0;
     case PREAMBLE_REFUSED:

@@ -12,6 +12,7 @@
 #include "amqp/amqp_hs_server.h"
 #include "client/access.h"
 #include "client/auth.h"
+#include "client/preamble.h"
 #include "cluster/meta.h"
 #include "io/stream.h"
 #include "shard.h"
@@ -41,6 +42,7 @@ struct connection {
     struct amqp_hs_server hs;
     struct live *live;       /* a reference: the configuration it began with */
     struct sock_addr client; /* as limits and logs see it: a proxy's word counts, see preamble.h */
+    struct preamble_name vouched; /* what a proxy says of its certificate */
     uint64_t vhost_id;
     uint8_t *client_properties; /* a table, as the client gave it */
     uint32_t client_properties_bytes;
@@ -84,10 +86,10 @@ struct connection {
     struct loop_timer heart;
 };
 
-/* A new client on an accepted socket; `tls` may be NULL, then it is plain. `past_preamble`: what a
- * balancer may say first was said already. */
+/* A new client on an accepted socket; `tls` may be NULL, then it is plain. `said` is NULL
+ * while what a balancer may say first is still to come; else its name is taken. */
 void connection_new(struct shard *s, int fd, const struct sock_addr *peer, struct tls_ctx *tls,
-                    bool past_preamble);
+                    struct preamble_name *said);
 
 /* No method of ours is longer, as a frame. */
 #define CONNECTION_SEND_ROOM 2048u

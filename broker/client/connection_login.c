@@ -41,8 +41,12 @@ void connection_login_end(struct connection *c)
 
 void connection_choose_mechanisms(struct connection *c)
 {
-    if (stream_tls_subject(c->stream) != NULL)
+    if (c->vouched.is_told) {
+        if (c->vouched.name != NULL)
+            c->hs.conf = &c->live->handshake_vouched;
+    } else if (stream_tls_subject(c->stream) != NULL) {
         c->hs.conf = &c->live->handshake_certified;
+    }
 }
 
 /* Guessers do not fill the log: one line for each up to some rate, then one that counts. */
@@ -129,6 +133,8 @@ static struct auth_ask ask_of(const struct connection *c)
 
 static const char *certified_name(const struct connection *c)
 {
+    if (c->vouched.is_told)
+        return c->vouched.name;
     switch (c->live->conf->auth.login_from) {
     case BROKER_LOGIN_FROM_DN:
         return stream_tls_subject(c->stream);
@@ -140,7 +146,7 @@ static const char *certified_name(const struct connection *c)
     UNREACHABLE("login-from");
 }
 
-/* The name in the certificate that TLS has verified. */
+/* The name in the certificate that TLS has verified, with us or with our proxy. */
 static void authenticate_by_certificate(struct connection *c)
 {
     const char *name = certified_name(c);

@@ -20,6 +20,7 @@ struct guest {
     struct proxy_accept *accept;
     struct live *live; /* a reference */
     struct sock_addr client;
+    struct preamble_name name;
 };
 
 static void forget(struct guest *g)
@@ -27,6 +28,7 @@ static void forget(struct guest *g)
     LIST_REMOVE(g, entry);
     tls_ctx_unref(&g->tls);
     live_unref(&g->live);
+    mem_free(g->name.name);
     mem_free(g);
 }
 
@@ -38,9 +40,9 @@ static void on_header(int fd, const struct proxy_header *h, const struct err *wh
     sock_addr_text(&g->client, from);
     bool good =
         why == NULL && (h == NULL || preamble_judge(g->live->conf, broker_cookie(g->shard->broker),
-                                                    h, &g->client, &refusal));
+                                                    h, &g->client, &g->name, &refusal));
     if (good) {
-        connection_new(g->shard, fd, &g->client, g->tls, true);
+        connection_new(g->shard, fd, &g->client, g->tls, &g->name);
     } else {
         log_warn("connection", "-", "refused client=%s: %s", from,
                  why != NULL ? why->text : refusal.text);

@@ -1,6 +1,7 @@
 #include "client/preamble.h"
 
 #include "base/check.h"
+#include "base/mem.h"
 #include "broker_conf.h"
 #include "io/nets.h"
 
@@ -16,8 +17,34 @@ static enum preamble_verdict refuse(struct err *why, const char *what)
     return PREAMBLE_REFUSED;
 }
 
+static struct slice name_of(const struct broker_conf *conf, const struct proxy_names *names)
+{
+    switch (conf->auth.login_from) {
+    case BROKER_LOGIN_FROM_DN:
+        return names->subject;
+    case BROKER_LOGIN_FROM_CN:
+        return names->common_name;
+    case BROKER_LOGIN_FROM_SAN:
+        return names->dns_name;
+    }
+    UNREACHABLE("login-from");
+}
+
+/* A name with a NUL in it is nobody's. */
+static void take_name(const struct broker_conf *conf, const struct proxy_names *names,
+                      struct preamble_name *out)
+{
+    struct slice name = name_of(conf, names);
+    out->is_told = true;
+    if (name.len == 0 || memchr(name.ptr, '\0', name.len) != NULL)
+        return;
+    out->name = mem_zalloc(name.len + 1);
+    memcpy(out->name, name.ptr, name.len);
+}
+
 bool preamble_judge(const struct broker_conf *conf, struct slice cookie,
-                    const struct proxy_header *h, struct sock_addr *client, struct err *why)
+                    const struct proxy_header *h, struct sock_addr *client,
+                    struct preamble_name *name, struct err *why)
 {
     if (!nets_have(&conf->listen.proxy_protocol, client) && !proxy_proto_is_proven(h, cookie))
         return err_set(why, ERR_REFUSED,
@@ -25,12 +52,20 @@ bool preamble_judge(const struct broker_conf *conf, struct slice cookie,
                        "[listen] proxy-protocol");
     if (h->has_addresses)
         *client = h->client;
+    if (proxy_proto_names_are_proven(h, cookie))
+        take_name(conf, &h->names, name);
     return true;
 }
 
+void preamble_name_move(struct preamble_name *to, struct preamble_name *from)
+{
+    *to = *from;
+    *from = (struct preamble_name){ .name = NULL };
+}
+
 enum preamble_verdict preamble_cut(const struct broker_conf *conf, struct slice cookie,
-                                   struct slice in, struct sock_addr *client, size_t *len,
-                                   struct err *why)
+                                   struct slice in, struct sock_addr *client,
+                                   struct preamble_name *name, size_t *len, struct err *why)
 {
     CHECK(in.len != 0);
     bool trusted = nets_have(&conf->listen.proxy_protocol, client);
@@ -47,7 +82,7 @@ enum preamble_verdict preamble_cut(const struct broker_conf *conf, struct slice 
     case PROXY_CUT_HEADER:
         break;
     }
-    if (!preamble_judge(conf, cookie, &h, client, why))
+    if (!preamble_judge(conf, cookie, &h, client, name, why))
         return PREAMBLE_REFUSED;
     return PREAMBLE_TAKEN;
 }

@@ -1,6 +1,7 @@
 #include "amqp/amqp_hs_server.h"
 
 #include "amqp/amqp_hs_effect.h"
+#include "amqp/amqp_sasl.h"
 #include "base/sm.h"
 
 #define TO(name) SM_BIT(AMQP_HS_SERVER_##name)
@@ -177,24 +178,10 @@ static void on_header(struct amqp_hs_server *hs, bool good, struct amqp_hs_effec
     move(hs, AMQP_HS_SERVER_STARTING);
 }
 
-/* The word in our list that equals `wanted`; empty when there is none. */
-static struct slice find_mechanism(struct slice list, struct slice wanted)
-{
-    for (size_t at = 0; at < list.len;) {
-        struct slice rest = slice_from(list, at);
-        const uint8_t *space = (const uint8_t *)memchr(rest.ptr, ' ', rest.len);
-        struct slice word = slice_head(rest, space != NULL ? (size_t)(space - rest.ptr) : rest.len);
-        if (word.len != 0 && slice_eq(word, wanted))
-            return word;
-        at += word.len + 1;
-    }
-    return (struct slice){ NULL, 0 };
-}
-
 static void on_start_ok(struct amqp_hs_server *hs, const struct amqp_connection_start_ok *m,
                         struct amqp_hs_effects *out)
 {
-    hs->mechanism = find_mechanism(hs->conf->mechanisms, m->mechanism);
+    hs->mechanism = amqp_sasl_find(hs->conf->mechanisms, m->mechanism);
     if (hs->mechanism.len == 0) {
         fail(hs, out, AMQP_COMMAND_INVALID, AMQP_CONNECTION_START_OK,
              "unknown authentication mechanism '%.*s'", SLICE_ARG(m->mechanism));

@@ -50,3 +50,16 @@ bool amqp_sasl_read(struct slice mechanism, struct slice response, struct amqp_c
         return amqp_sasl_amqplain_read(response, out);
     return false;
 }
+
+struct slice amqp_sasl_find(struct slice list, struct slice wanted)
+{
+    for (size_t at = 0; at < list.len;) {
+        struct slice rest = slice_from(list, at);
+        const uint8_t *space = (const uint8_t *)memchr(rest.ptr, ' ', rest.len);
+        struct slice word = slice_head(rest, space != NULL ? (size_t)(space - rest.ptr) : rest.len);
+        if (word.len != 0 && slice_eq(word, wanted))
+            return word;
+        at += word.len + 1;
+    }
+    return (struct slice){ NULL, 0 };
+}

@@ -15,6 +15,13 @@
 #define AMQP_SASL_AMQPLAIN "AMQPLAIN"
 #define AMQP_SASL_EXTERNAL "EXTERNAL" /* says nothing: TLS has said it */
 
+/* A broker says in its server-properties that it knows whom the client's certificate names because
+ * a proxy has proven it: EXTERNAL is the client's then, not the proxy's. */
+#define AMQP_CERTIFIED "warren_certified"
+
+/* The word of a list, with blanks between, that equals `wanted`; empty when there is none. */
+struct slice amqp_sasl_find(struct slice list, struct slice wanted);
+
 struct amqp_credentials {
     struct slice user;
     struct slice password;

@@ -16,12 +16,23 @@
 #define V2_TCP6       0x21u
 #define PROOF_BYTES   (PROXY_NONCE_BYTES + HMAC_BYTES)
 
-_Static_assert(PROXY_V2_BUILD_MAX >= V2_HEAD_BYTES + 36 + 3 + PROOF_BYTES, "all of it fits");
+/* Parts of PP2_TYPE_SSL. */
+#define SSL_VERSION     0x21u
+#define SSL_CN          0x22u
+#define SSL_CIPHER      0x23u
+
+#define TLS_BYTES_MAX   (5 + 3 * 3 + 2 * PROXY_WORD_MAX + PROXY_NAME_MAX)
+#define NAMES_BYTES_MAX (3 * (2 + PROXY_NAME_MAX))
+
+_Static_assert(PROXY_V2_BUILD_MAX >= V2_HEAD_BYTES + 36 + 3 + PROOF_BYTES + 3 + TLS_BYTES_MAX + 3 +
+                                         HMAC_BYTES + NAMES_BYTES_MAX,
+               "all of it fits");
 
 static const char v1_start[] = "PROXY ";
 static const uint8_t v2_start[12] = { 0x0D, 0x0A, 0x0D, 0x0A, 0x00, 0x0D,
                                       0x0A, 0x51, 0x55, 0x49, 0x54, 0x0A };
 static const char proof_label[] = "warren-proxy-address";
+static const char names_label[] = "warren-proxy-names";
 
 /* ---- version 1: a line of text -------------------------------------------------------------- */
 
@@ -146,18 +157,83 @@ static bool block_len_of(uint8_t family, size_t *len)
     }
 }
 
+static bool read_proof(struct slice value, struct proxy_header *out)
+{
+    if (out->proof.len != 0 || value.len != PROOF_BYTES)
+        return false;
+    out->proof = value;
+    return true;
+}
+
+static bool read_tls_part(uint8_t type, struct slice value, struct proxy_tls *out)
+{
+    switch (type) {
+    case SSL_VERSION:
+        out->version = value;
+        return value.len <= PROXY_WORD_MAX;
+    case SSL_CIPHER:
+        out->cipher = value;
+        return value.len <= PROXY_WORD_MAX;
+    case SSL_CN:
+        /* Others do not leave out what is too long for us. */
+        out->common_name = value.len <= PROXY_NAME_MAX ? value : (struct slice){ NULL, 0 };
+        return true;
+    default:
+        return true;
+    }
+}
+
+static bool read_tls(struct slice value, struct proxy_header *out)
+{
+    struct wire w = wire_over(value);
+    if (out->tls_octets.len != 0)
+        return false;
+    out->tls_octets = value;
+    out->tls.used = wire_u8(&w);
+    out->tls.verify = wire_u32(&w);
+    bool ok = !w.ran_out;
+    while (ok && wire_left(&w) != 0) {
+        uint8_t type = wire_u8(&w);
+        struct slice part = wire_take(&w, wire_u16(&w));
+        ok = !w.ran_out && read_tls_part(type, part, &out->tls);
+    }
+    return ok;
+}
+
+static bool read_names(struct slice value, struct proxy_header *out)
+{
+    struct wire w = wire_over(value);
+    struct slice *names[] = { &out->names.subject, &out->names.common_name, &out->names.dns_name };
+    if (out->names_octets.len != 0)
+        return false;
+    out->names_octets = value;
+    (void)wire_take(&w, HMAC_BYTES);
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++)
+        *names[i] = wire_take(&w, wire_u16(&w));
+    return !w.ran_out && wire_left(&w) == 0;
+}
+
+static bool read_tlv(uint8_t type, struct slice value, struct proxy_header *out)
+{
+    switch (type) {
+    case PROXY_TLV_PROOF:
+        return read_proof(value, out);
+    case PROXY_TLV_TLS:
+        return read_tls(value, out);
+    case PROXY_TLV_NAMES:
+        return read_names(value, out);
+    default:
+        return true; /* others' TLVs are none of our business */
+    }
+}
+
 static bool read_tlvs(struct wire *w, struct proxy_header *out)
 {
     while (wire_left(w) != 0) {
         uint8_t type = wire_u8(w);
         struct slice value = wire_take(w, wire_u16(w));
-        if (w->ran_out)
+        if (w->ran_out || !read_tlv(type, value, out))
             return false;
-        if (type != PROXY_TLV_PROOF)
-            continue; /* others' TLVs are none of our business */
-        if (out->proof.len != 0 || value.len != PROOF_BYTES)
-            return false;
-        out->proof = value;
     }
     return true;
 }
@@ -229,6 +305,30 @@ bool proxy_proto_is_proven(const struct proxy_header *h, struct slice cookie)
     uint8_t mac[HMAC_BYTES];
     prove(cookie, slice_head(h->proof, PROXY_NONCE_BYTES), h->address_block, mac);
     return hmac_eq(mac, h->proof.ptr + PROXY_NONCE_BYTES);
+}
+
+/* Lengths come first: where one part ends and the next one begins is proven, too. */
+static void prove_names(struct slice cookie, struct slice nonce, struct slice address_block,
+                        struct slice tls, struct slice names, uint8_t mac[HMAC_BYTES])
+{
+    uint8_t room[4];
+    struct wire_out lengths = wire_out_over(room, sizeof room);
+    wire_put_u16(&lengths, (uint16_t)address_block.len);
+    wire_put_u16(&lengths, (uint16_t)tls.len);
+    const struct slice parts[] = {
+        slice_str(names_label), wire_out_slice(&lengths), nonce, address_block, tls, names
+    };
+    hmac_sha256(cookie, parts, ARRAY_COUNT(parts), mac);
+}
+
+bool proxy_proto_names_are_proven(const struct proxy_header *h, struct slice cookie)
+{
+    if (h->names_octets.len <= HMAC_BYTES || h->proof.len != PROOF_BYTES || cookie.len == 0)
+        return false;
+    uint8_t mac[HMAC_BYTES];
+    prove_names(cookie, slice_head(h->proof, PROXY_NONCE_BYTES), h->address_block, h->tls_octets,
+                slice_from(h->names_octets, HMAC_BYTES), mac);
+    return hmac_eq(mac, h->names_octets.ptr);
 }
 
 /* ---- building ------------------------------------------------------------------------------- */
@@ -310,24 +410,98 @@ static void put_proof(struct wire_out *w, struct slice cookie, struct slice nonc
     wire_put_bytes(w, slice_of(mac, sizeof mac));
 }
 
-void proxy_proto_put_v2(struct wire_out *w, const struct sock_addr *client,
-                        const struct sock_addr *server, struct slice cookie,
-                        const uint8_t nonce[PROXY_NONCE_BYTES])
+static void put_part(struct wire_out *w, uint8_t type, struct slice value, size_t most)
+{
+    if (value.len == 0 || value.len > most)
+        return;
+    wire_put_u8(w, type);
+    wire_put_u16(w, (uint16_t)value.len);
+    wire_put_bytes(w, value);
+}
+
+static void put_tls(struct wire_out *w, const struct proxy_tls *tls)
+{
+    wire_put_u8(w, (uint8_t)tls->used);
+    wire_put_u32(w, tls->verify);
+    put_part(w, SSL_VERSION, tls->version, PROXY_WORD_MAX);
+    put_part(w, SSL_CN, tls->common_name, PROXY_NAME_MAX);
+    put_part(w, SSL_CIPHER, tls->cipher, PROXY_WORD_MAX);
+}
+
+static void put_names(struct wire_out *w, const struct proxy_names *names)
+{
+    const struct slice all[] = { names->subject, names->common_name, names->dns_name };
+    for (size_t i = 0; i < ARRAY_COUNT(all); i++) {
+        bool fits = all[i].len <= PROXY_NAME_MAX;
+        wire_put_u16(w, fits ? (uint16_t)all[i].len : 0);
+        if (fits)
+            wire_put_bytes(w, all[i]);
+    }
+}
+
+static void put_proven_names(struct wire_out *w, const struct proxy_names *names,
+                             struct slice cookie, struct slice nonce, struct slice address_block,
+                             struct slice tls)
+{
+    uint8_t mac[HMAC_BYTES], room[NAMES_BYTES_MAX];
+    struct wire_out octets = wire_out_over(room, sizeof room);
+    put_names(&octets, names);
+    prove_names(cookie, nonce, address_block, tls, wire_out_slice(&octets), mac);
+    wire_put_u8(w, PROXY_TLV_NAMES);
+    wire_put_u16(w, (uint16_t)(HMAC_BYTES + wire_out_len(&octets)));
+    wire_put_bytes(w, slice_of(mac, sizeof mac));
+    wire_put_bytes(w, wire_out_slice(&octets));
+}
+
+static void put_block(struct wire_out *w, const struct both *b, const struct sock_addr *client,
+                      const struct sock_addr *server)
+{
+    wire_put_bytes(w, slice_of(b->client, b->octets));
+    wire_put_bytes(w, slice_of(b->server, b->octets));
+    wire_put_u16(w, sock_addr_port(client));
+    wire_put_u16(w, sock_addr_port(server));
+}
+
+static void put_tlvs(struct wire_out *w, struct slice cookie, struct slice nonce,
+                     struct slice block, const struct proxy_told *told)
+{
+    uint8_t room[TLS_BYTES_MAX];
+    struct wire_out tls = wire_out_over(room, sizeof room);
+    if (cookie.len != 0)
+        put_proof(w, cookie, nonce, block);
+    if (told->tls != NULL) {
+        put_tls(&tls, told->tls);
+        put_part(w, PROXY_TLV_TLS, wire_out_slice(&tls), sizeof room);
+    }
+    if (told->names != NULL && cookie.len != 0)
+        put_proven_names(w, told->names, cookie, nonce, block, wire_out_slice(&tls));
+}
+
+void proxy_proto_put_v2_told(struct wire_out *w, const struct sock_addr *client,
+                             const struct sock_addr *server, struct slice cookie,
+                             const uint8_t nonce[PROXY_NONCE_BYTES], const struct proxy_told *told)
 {
     struct both b = both_of(client, server);
     if (b.octets == 0) {
         put_v2_head(w, V2_PROXY, V2_UNSPEC, 0);
         return;
     }
-    uint8_t room[36];
-    struct wire_out block = wire_out_over(room, sizeof room);
-    wire_put_bytes(&block, slice_of(b.client, b.octets));
-    wire_put_bytes(&block, slice_of(b.server, b.octets));
-    wire_put_u16(&block, sock_addr_port(client));
-    wire_put_u16(&block, sock_addr_port(server));
-    size_t proof_len = cookie.len != 0 ? 3 + PROOF_BYTES : 0;
-    put_v2_head(w, V2_PROXY, b.octets == 4 ? V2_TCP4 : V2_TCP6, wire_out_len(&block) + proof_len);
+    uint8_t block_room[36], rest_room[PROXY_V2_BUILD_MAX];
+    struct wire_out block = wire_out_over(block_room, sizeof block_room);
+    struct wire_out rest = wire_out_over(rest_room, sizeof rest_room);
+    put_block(&block, &b, client, server);
+    put_tlvs(&rest, cookie, slice_of(nonce, PROXY_NONCE_BYTES), wire_out_slice(&block), told);
+    CHECK(!block.overflow && !rest.overflow);
+    put_v2_head(w, V2_PROXY, b.octets == 4 ? V2_TCP4 : V2_TCP6,
+                wire_out_len(&block) + wire_out_len(&rest));
     wire_put_bytes(w, wire_out_slice(&block));
-    if (cookie.len != 0)
-        put_proof(w, cookie, slice_of(nonce, PROXY_NONCE_BYTES), wire_out_slice(&block));
+    wire_put_bytes(w, wire_out_slice(&rest));
+}
+
+void proxy_proto_put_v2(struct wire_out *w, const struct sock_addr *client,
+                        const struct sock_addr *server, struct slice cookie,
+                        const uint8_t nonce[PROXY_NONCE_BYTES])
+{
+    static const struct proxy_told nothing;
+    proxy_proto_put_v2_told(w, client, server, cookie, nonce, &nothing);
 }

@@ -11,6 +11,17 @@
  * where the address block is the addresses and ports as they lie in the header. So a broker
  * believes the address of a client that a proxy of the cluster tells, and nobody else's unless its
  * configuration names the sender.
+ *
+ * A proxy that ends the client's TLS session says in a second one whom the client's certificate
+ * names, so that the broker can take EXTERNAL for a login:
+ *
+ *     type 0xE6: HMAC-SHA256(cookie, "warren-proxy-names" lengths nonce address-block tls names)
+ *                (32 octets), names
+ *
+ * where the nonce is that of the first TLV, `tls` the value of PP2_TYPE_SSL or nothing, `lengths`
+ * those of the address block and of `tls` (16 bits each), and `names` the subject, its common name
+ * and the first DNS name, each behind its length (16 bits). All are empty when the client has shown
+ * no certificate: then it has no name, whatever the proxy's own session with the broker says.
  */
 #ifndef WARREN_PROXY_PROTO_H
 #define WARREN_PROXY_PROTO_H
@@ -23,10 +34,38 @@
 #define PROXY_V1_MAX      ((size_t)107)  /* the line, its end included */
 #define PROXY_V2_MAX      ((size_t)4096) /* ours: head, addresses and TLVs */
 #define PROXY_NONCE_BYTES 16u
+#define PROXY_TLV_TLS     0x20u /* PP2_TYPE_SSL */
 #define PROXY_TLV_PROOF   0xE5u
+#define PROXY_TLV_NAMES   0xE6u
 
-/* What proxy_proto_put_v2 writes at most. */
-#define PROXY_V2_BUILD_MAX ((size_t)(16 + 36 + 3 + 48))
+/* A longer name is left out: no user can be called so. */
+#define PROXY_NAME_MAX ((size_t)255)
+/* The same of a word of TLS. */
+#define PROXY_WORD_MAX ((size_t)64)
+
+/* What proxy_proto_put_v2 writes at most: head, addresses, proof, TLS and names. */
+#define PROXY_V2_BUILD_MAX                                                                         \
+    ((size_t)(16 + 36 + 3 + 48 + 3 + 5 + 3 * 3 + 2 * 64 + 255 + 3 + 32 + 3 * (2 + 255)))
+
+/* What PP2_TYPE_SSL tells of the client's session. */
+#define PROXY_TLS_USED      0x01u
+#define PROXY_TLS_CERT_CONN 0x02u /* a certificate was shown on this connection */
+#define PROXY_TLS_CERT_SESS 0x04u /* ... or on one that this one resumes */
+#define PROXY_TLS_NO_CERT   1u    /* `verify` when there was none to be verified */
+struct proxy_tls {
+    unsigned used;            /* the bits above */
+    uint32_t verify;          /* 0: a certificate was shown, and is good */
+    struct slice version;     /* "TLSv1.3" */
+    struct slice cipher;      /* as OpenSSL calls it */
+    struct slice common_name; /* of the certificate; these three may be empty */
+};
+
+/* Whom the client's certificate names; each may be empty. */
+struct proxy_names {
+    struct slice subject;
+    struct slice common_name;
+    struct slice dns_name;
+};
 
 struct proxy_header {
     unsigned version;
@@ -37,7 +76,11 @@ struct proxy_header {
     struct sock_addr server;
     /* Version 2: parts of the input. */
     struct slice address_block;
-    struct slice proof; /* the value of our TLV, or empty */
+    struct slice proof;      /* the value of our TLV, or empty */
+    struct slice tls_octets; /* the value of PP2_TYPE_SSL, or empty: then `tls` is too */
+    struct proxy_tls tls;
+    struct slice names_octets; /* the value of our other TLV, or empty */
+    struct proxy_names names;
 };
 
 enum proxy_cut {
@@ -52,16 +95,27 @@ MUST_CHECK enum proxy_cut proxy_proto_cut(struct slice in, struct proxy_header *
 /* Does the header prove that its sender knows the cookie? */
 MUST_CHECK bool proxy_proto_is_proven(const struct proxy_header *h, struct slice cookie);
 
+/* Does it prove what it says of names, or that there is none? Nothing else in it does. */
+MUST_CHECK bool proxy_proto_names_are_proven(const struct proxy_header *h, struct slice cookie);
+
 /* "PROXY TCP4 10.0.0.1 10.0.0.2 1111 5672". Addresses of different families both become IPv6; what
  * is not IP becomes UNKNOWN. */
 void proxy_proto_put_v1(struct wire_out *w, const struct sock_addr *client,
                         const struct sock_addr *server);
 
 /* The same in version 2, with a proof when `cookie` is not empty; the nonce is the caller's, new
- * for each connection. What is not IP becomes "unspecified". */
+ * for each connection. What is not IP becomes "unspecified", and nothing else is told. */
 void proxy_proto_put_v2(struct wire_out *w, const struct sock_addr *client,
                         const struct sock_addr *server, struct slice cookie,
                         const uint8_t nonce[PROXY_NONCE_BYTES]);
+
+struct proxy_told {
+    const struct proxy_tls *tls;     /* NULL: nothing is told of it */
+    const struct proxy_names *names; /* the same; needs a cookie */
+};
+void proxy_proto_put_v2_told(struct wire_out *w, const struct sock_addr *client,
+                             const struct sock_addr *server, struct slice cookie,
+                             const uint8_t nonce[PROXY_NONCE_BYTES], const struct proxy_told *told);
 
 /* The connection is our own, such as a check. */
 void proxy_proto_put_v2_local(struct wire_out *w);

@@ -55,7 +55,7 @@ void stream_start_tls_client(struct stream *s, struct tls_ctx *ctx, const char *
 
 /* Octets to be sent as soon as the connection is made, in plain even if TLS follows: a PROXY
  * header. At most STREAM_PRELUDE_MAX of them; call it right after stream_connect. */
-#define STREAM_PRELUDE_MAX ((size_t)512)
+#define STREAM_PRELUDE_MAX ((size_t)2048)
 void stream_prelude(struct stream *s, struct slice octets);
 
 /* From the next callback on the stream has another owner, which is shown what is not consumed. */
@@ -141,6 +141,11 @@ const char *stream_tls_subject(const struct stream *s);
 const char *stream_tls_common_name(const struct stream *s);
 /* The first DNS name that it bears beside, or NULL. */
 const char *stream_tls_dns_name(const struct stream *s);
+/* "TLSv1.3", and the cipher as OpenSSL calls it; NULL when it is plain. */
+const char *stream_tls_version(const struct stream *s);
+const char *stream_tls_cipher(const struct stream *s);
+/* By a ticket: the certificate was shown earlier. */
+bool stream_tls_was_resumed(const struct stream *s);
 /* Octets that both ends derive from this TLS session alone; it is open. */
 void stream_tls_export(const struct stream *s, const char *label, void *out, size_t octets);
 /* It could not connect because the host is there and no process listens. */

@@ -53,6 +53,21 @@ const char *stream_tls_dns_name(const struct stream *s)
     return s->tls != NULL ? tls_conn_dns_name(s->tls) : NULL;
 }
 
+const char *stream_tls_version(const struct stream *s)
+{
+    return s->tls != NULL ? tls_conn_version(s->tls) : NULL;
+}
+
+const char *stream_tls_cipher(const struct stream *s)
+{
+    return s->tls != NULL ? tls_conn_cipher(s->tls) : NULL;
+}
+
+bool stream_tls_was_resumed(const struct stream *s)
+{
+    return s->tls != NULL && tls_conn_was_resumed(s->tls);
+}
+
 void stream_tls_export(const struct stream *s, const char *label, void *out, size_t octets)
 {
     CHECK(s->tls != NULL);

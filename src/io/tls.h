@@ -100,6 +100,9 @@ MUST_CHECK enum tls_result tls_conn_send_unsent(struct tls_conn *c, struct err *
 const char *tls_conn_subject(const struct tls_conn *c);     /* the peer's DN, or NULL */
 const char *tls_conn_common_name(const struct tls_conn *c); /* of that, or NULL */
 const char *tls_conn_dns_name(const struct tls_conn *c);    /* the first of its alternative ones */
+/* In OpenSSL's words. */
+const char *tls_conn_version(const struct tls_conn *c);
+const char *tls_conn_cipher(const struct tls_conn *c);
 /* Octets that both ends derive from this session alone (RFC 8446, 7.5), after the handshake. */
 void tls_conn_export(const struct tls_conn *c, const char *label, void *out, size_t octets);
 bool tls_conn_was_resumed(const struct tls_conn *c); /* by a ticket, without a whole handshake */

@@ -511,3 +511,15 @@ bool tls_conn_was_resumed(const struct tls_conn *c)
     CHECK(c != NULL);
     return c->is_open && SSL_session_reused(c->ssl) == 1;
 }
+
+const char *tls_conn_version(const struct tls_conn *c)
+{
+    CHECK(c != NULL);
+    return SSL_get_version(c->ssl);
+}
+
+const char *tls_conn_cipher(const struct tls_conn *c)
+{
+    CHECK(c != NULL);
+    return SSL_get_cipher_name(c->ssl);
+}

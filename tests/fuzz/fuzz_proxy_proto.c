@@ -13,7 +13,8 @@ static void rebuild(const struct proxy_header *h)
         if (version == 1)
             proxy_proto_put_v1(&w, &h->client, &h->server);
         else
-            proxy_proto_put_v2(&w, &h->client, &h->server, slice_str("cookie"), nonce);
+            proxy_proto_put_v2_told(&w, &h->client, &h->server, slice_str("cookie"), nonce,
+                                    &(struct proxy_told){ .tls = &h->tls, .names = &h->names });
         CHECK(!w.overflow);
         struct proxy_header again;
         size_t len;
@@ -21,6 +22,8 @@ static void rebuild(const struct proxy_header *h)
         CHECK(len == wire_out_len(&w) && again.has_addresses);
         CHECK(sock_addr_eq(&again.client, &h->client) && sock_addr_eq(&again.server, &h->server));
         CHECK(version == 1 || proxy_proto_is_proven(&again, slice_str("cookie")));
+        CHECK(version == 1 || proxy_proto_names_are_proven(&again, slice_str("cookie")));
+        CHECK(version == 1 || slice_eq(again.tls.version, h->tls.version));
     }
 }
 
@@ -32,6 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case PROXY_CUT_HEADER:
         CHECK(len <= size && len <= PROXY_V2_MAX);
         CHECK(!proxy_proto_is_proven(&h, slice_str("a cookie that the input does not know")));
+        CHECK(!proxy_proto_names_are_proven(&h, slice_str("a cookie that it does not know")));
         if (h.has_addresses)
             rebuild(&h);
         break;

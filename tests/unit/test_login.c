@@ -15,7 +15,7 @@ static struct login *with(const char *mechanism, struct slice response)
         .response = response,
         .properties = wire_out_slice(&w),
     };
-    return login_new(&from);
+    return login_new(&from, "CN=shop,O=Example");
 }
 
 static struct slice amqplain(uint8_t *room, size_t bytes)
@@ -59,6 +59,9 @@ Test(login, knows_the_user)
     cr_expect(eq(sz, login_user(l).len, 0));
     login_free(&l);
     l = with("EXTERNAL", slice_str(""));
+    cr_expect(slice_is(login_user(l), "CN=shop,O=Example"));
+    login_free(&l);
+    l = with("OTHER", slice_str(""));
     cr_expect(eq(sz, login_user(l).len, 0));
     login_free(&l);
 }

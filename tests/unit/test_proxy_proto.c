@@ -242,6 +242,12 @@ Test(proxy_proto, refuses_malformed_blocks)
 {
     const uint8_t octets[300] = { 0 };
     const uint8_t cut_tlv[] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x04, 0, 5, 1 };
+    const uint8_t tls_twice[] = { 0, 0, 0, 0, 0, 0, 0,    0, 0, 0, 0, 0, 0x20, 0,
+                                  5, 1, 0, 0, 0, 0, 0x20, 0, 5, 1, 0, 0, 0,    0 };
+    const uint8_t short_tls[] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 4, 1, 0, 0, 0 };
+    const uint8_t cut_part[] = { 0,    0, 0, 0, 0, 0, 0, 0, 0,    0, 0, 0,
+                                 0x20, 0, 8, 1, 0, 0, 0, 0, 0x21, 0, 1 };
+    const uint8_t short_names[] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xE6, 0, 2, 1, 1 };
     const uint8_t short_proof[] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xE5, 0, 2, 1, 1 };
     cr_expect(eq(int, cut_v2(0x11, 0x11, octets, 12), PROXY_CUT_BAD), "version 1");
     cr_expect(eq(int, cut_v2(0x22, 0x11, octets, 12), PROXY_CUT_BAD), "command 2");
@@ -253,6 +259,11 @@ Test(proxy_proto, refuses_malformed_blocks)
     cr_expect(eq(int, cut_v2(0x21, 0x11, octets, 13), PROXY_CUT_BAD), "half a TLV");
     cr_expect(eq(int, cut_v2(0x21, 0x11, cut_tlv, sizeof cut_tlv), PROXY_CUT_BAD));
     cr_expect(eq(int, cut_v2(0x21, 0x11, short_proof, sizeof short_proof), PROXY_CUT_BAD));
+    cr_expect(eq(int, cut_v2(0x21, 0x11, tls_twice, 20), PROXY_CUT_HEADER));
+    cr_expect(eq(int, cut_v2(0x21, 0x11, tls_twice, sizeof tls_twice), PROXY_CUT_BAD));
+    cr_expect(eq(int, cut_v2(0x21, 0x11, short_tls, sizeof short_tls), PROXY_CUT_BAD));
+    cr_expect(eq(int, cut_v2(0x21, 0x11, cut_part, sizeof cut_part), PROXY_CUT_BAD));
+    cr_expect(eq(int, cut_v2(0x21, 0x11, short_names, sizeof short_names), PROXY_CUT_BAD));
     cr_expect(eq(int, cut_v2(0x21, 0x11, NULL, PROXY_V2_MAX + 1), PROXY_CUT_BAD),
               "too long is judged before it is waited for");
 }
@@ -317,6 +328,98 @@ Test(proxy_proto, proves_nothing_with_an_empty_cookie)
     cr_assert(eq(int, cut(room, n + 51), PROXY_CUT_HEADER));
     cr_expect(eq(sz, h.proof.len, 48));
     cr_expect(not(proxy_proto_is_proven(&h, slice_str(""))));
+}
+
+/* ---- TLS and names -------------------------------------------------------------------------- */
+
+static const struct proxy_tls tls13 = {
+    .used = PROXY_TLS_USED | PROXY_TLS_CERT_CONN | PROXY_TLS_CERT_SESS,
+    .version = { (const uint8_t *)"TLSv1.3", 7 },
+    .cipher = { (const uint8_t *)"TLS_AES_256_GCM_SHA384", 22 },
+    .common_name = { (const uint8_t *)"shop", 4 },
+};
+
+static size_t build_told(const char *cookie, const struct proxy_tls *tls,
+                         const struct proxy_names *names)
+{
+    struct wire_out w = wire_out_over(room, PROXY_V2_BUILD_MAX);
+    struct sock_addr c = ip("10.0.0.1", 1111), s = ip("10.0.0.2", 5672);
+    struct proxy_told told = { .tls = tls, .names = names };
+    proxy_proto_put_v2_told(&w, &c, &s, slice_str(cookie), nonce, &told);
+    cr_assert(not(w.overflow));
+    return wire_out_len(&w);
+}
+
+/* As the protocol's text draws it (2.2.6), octet by octet. */
+Test(proxy_proto, tells_of_tls_as_haproxy_does)
+{
+    static const uint8_t want[] = { 0x20, 0,   47,  0x07, 0,   0,    0,   0,   0x21, 0,
+                                    7,    'T', 'L', 'S',  'v', '1',  '.', '3', 0x22, 0,
+                                    4,    's', 'h', 'o',  'p', 0x23, 0,   22,  'T',  'L',
+                                    'S',  '_', 'A', 'E',  'S', '_',  '2', '5', '6',  '_',
+                                    'G',  'C', 'M', '_',  'S', 'H',  'A', '3', '8',  '4' };
+    size_t n = build_told("", &tls13, NULL);
+    cr_assert(eq(sz, n, 16 + 12 + sizeof want));
+    cr_expect(memcmp(room + 28, want, sizeof want) == 0);
+    expect_waits(room, n);
+    (void)cut(room, n);
+    cr_expect(eq(uint, h.tls.used, 7));
+    cr_expect(eq(u32, h.tls.verify, 0));
+    cr_expect(slice_is(h.tls.version, "TLSv1.3"));
+    cr_expect(slice_is(h.tls.cipher, "TLS_AES_256_GCM_SHA384"));
+    cr_expect(slice_is(h.tls.common_name, "shop"));
+    cr_expect(not(proxy_proto_names_are_proven(&h, slice_str("the cookie"))));
+}
+
+Test(proxy_proto, proves_names_with_the_cookie_alone)
+{
+    struct proxy_names names = { slice_str("CN=shop,O=Example"), slice_str("shop"),
+                                 slice_str("shop.example") };
+    size_t n = build_told("the cookie", &tls13, &names);
+    expect_waits(room, n);
+    (void)cut(room, n);
+    cr_expect(proxy_proto_is_proven(&h, slice_str("the cookie")));
+    cr_expect(proxy_proto_names_are_proven(&h, slice_str("the cookie")));
+    cr_expect(not(proxy_proto_names_are_proven(&h, slice_str("the cookiE"))));
+    cr_expect(not(proxy_proto_names_are_proven(&h, slice_str(""))));
+    cr_expect(slice_is(h.names.subject, "CN=shop,O=Example"));
+    cr_expect(slice_is(h.names.common_name, "shop"));
+    cr_expect(slice_is(h.names.dns_name, "shop.example"));
+    /* Not one bit may change: of addresses, TLS, names or proofs (16 octets of head apart). */
+    for (size_t i = 16 * 8; i < n * 8; i++) {
+        room[i / 8] ^= (uint8_t)(1u << (i % 8));
+        if (cut(room, n) == PROXY_CUT_HEADER)
+            cr_expect(not(proxy_proto_names_are_proven(&h, slice_str("the cookie")) &&
+                          proxy_proto_is_proven(&h, slice_str("the cookie"))),
+                      "bit %zu", i);
+        room[i / 8] ^= (uint8_t)(1u << (i % 8));
+    }
+    n = build_told("", &tls13, &names);
+    cr_assert(eq(int, cut(room, n), PROXY_CUT_HEADER));
+    cr_expect(eq(sz, h.names_octets.len, 0), "no names without a proof");
+}
+
+Test(proxy_proto, proves_that_there_is_no_name_and_leaves_out_what_is_too_long)
+{
+    static char longest[PROXY_NAME_MAX + 2];
+    struct proxy_names none = { .subject = { NULL, 0 } };
+    size_t n = build_told("the cookie", NULL, &none);
+    cr_assert(eq(int, cut(room, n), PROXY_CUT_HEADER));
+    cr_expect(proxy_proto_names_are_proven(&h, slice_str("the cookie")));
+    cr_expect(eq(sz, h.names.subject.len, 0));
+    memset(longest, 'a', PROXY_NAME_MAX + 1);
+    struct proxy_names wide = { slice_of(longest, PROXY_NAME_MAX),
+                                slice_of(longest, PROXY_NAME_MAX + 1),
+                                slice_of(longest, PROXY_NAME_MAX) };
+    struct proxy_tls full = { .version = slice_of(longest, PROXY_WORD_MAX),
+                              .cipher = slice_of(longest, PROXY_WORD_MAX),
+                              .common_name = slice_of(longest, PROXY_NAME_MAX) };
+    n = build_told("the cookie", &full, &wide);
+    cr_assert(eq(int, cut(room, n), PROXY_CUT_HEADER));
+    cr_expect(proxy_proto_names_are_proven(&h, slice_str("the cookie")));
+    cr_expect(eq(sz, h.names.subject.len, PROXY_NAME_MAX));
+    cr_expect(eq(sz, h.names.common_name.len, 0));
+    cr_expect(eq(sz, h.tls.common_name.len, PROXY_NAME_MAX));
 }
 
 Test(proxy_proto, draws_random_octets_that_differ)
