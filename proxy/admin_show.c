@@ -45,7 +45,8 @@ void admin_show_limits(const struct view *v, struct text *out)
     unsigned left_out = 0;
     for (unsigned i = 0; i < v->snapshot->frontend_count; i++) {
         const struct frontend *f = &v->snapshot->frontends[i];
-        left_out += quota_show(f->live->quota, f->conf->name, LIMITS_SHOWN, out);
+        left_out +=
+            quota_show(f->live->quota, f->conf->name, LIMITS_SHOWN, loop_now_ms(v->loop), out);
     }
     if (left_out != 0)
         text_put(out, "and %u more\n", left_out);

@@ -1,5 +1,6 @@
 #include "admission.h"
 
+#include "base/check.h"
 #include "base/log.h"
 #include "session.h"
 
@@ -123,6 +124,70 @@ void admission_close(struct session *s)
 {
     for (unsigned i = 0; i < QUOTA_KIND_COUNT; i++)
         quota_close(s->frontend->live->quota, s->quota[i]);
+}
+
+/* The bounds of what the session is counted for; NULL: none. */
+static const struct quota_limits *bounds_on(const struct session *s, unsigned kind)
+{
+    return s->quota[kind] != NULL ? limits_of(s->frontend, (enum quota_kind)kind) : NULL;
+}
+
+static bool bounds_pace(const struct quota_bounds *b)
+{
+    return b->messages.count != 0 || b->bytes.count != 0;
+}
+
+bool admission_paces(const struct session *s)
+{
+    for (unsigned i = 0; i < QUOTA_KIND_COUNT; i++) {
+        const struct quota_limits *l = bounds_on(s, i);
+        if (l != NULL && (bounds_pace(&l->refuse) || bounds_pace(&l->alarm)))
+            return true;
+    }
+    return false;
+}
+
+static void tell_of(const struct session *s, unsigned kind, const struct quota_verdict *v)
+{
+    char room[SOCK_ADDR_TEXT_MAX];
+    if (v->ok && !v->alarm)
+        return;
+    tell(s->frontend, (enum quota_kind)kind,
+         kind == QUOTA_SOURCE ? slice_str(sock_addr_host(&s->peer, room))
+                              : name_of(s, (enum quota_kind)kind),
+         v);
+}
+
+uint64_t admission_spend(struct session *s, enum quota_matter matter, uint64_t spent)
+{
+    uint64_t longest_ms = 0;
+    for (unsigned i = 0; i < QUOTA_KIND_COUNT; i++) {
+        const struct quota_limits *l = bounds_on(s, i);
+        uint64_t wait_ms;
+        if (l == NULL)
+            continue;
+        struct quota_verdict v = quota_spend(s->frontend->live->quota, s->quota[i], l, matter,
+                                             spent, loop_now_ms(s->worker->loop), &wait_ms);
+        tell_of(s, i, &v);
+        if (wait_ms > longest_ms) {
+            longest_ms = wait_ms;
+            s->pace.kind = (enum quota_kind)i;
+            s->pace.matter = matter;
+        }
+    }
+    return longest_ms;
+}
+
+uint64_t admission_rest_ms(const struct session *s)
+{
+    const struct quota_limits *l = bounds_on(s, s->pace.kind);
+    CHECK(l != NULL);
+    return s->pace.matter == QUOTA_BYTES ? l->refuse.bytes.ms : l->refuse.messages.ms;
+}
+
+void admission_slowed(struct session *s)
+{
+    quota_slowed(s->frontend->live->quota, s->pace.kind, s->pace.matter);
 }
 
 void admission_gone(struct session *s)

@@ -25,6 +25,18 @@ MUST_CHECK bool admission_enter(struct session *s, struct text *why);
 MUST_CHECK bool admission_open(struct session *s, struct text *why);
 void admission_close(struct session *s);
 
+/* Is there a bound to how fast it publishes? Known once it has entered. */
+bool admission_paces(const struct session *s);
+
+/* It publishes so much more: after how many ms the next message is on time. Of 0, it asks only. */
+uint64_t admission_spend(struct session *s, enum quota_matter matter, uint64_t count);
+
+/* How much of that is no more than may come at once after a rest. */
+uint64_t admission_rest_ms(const struct session *s);
+
+/* It is kept waiting. */
+void admission_slowed(struct session *s);
+
 /* The session has gone. */
 void admission_gone(struct session *s);
 

@@ -236,10 +236,12 @@ static bool set_stats_allow(void *instance, const struct conf_value *value, stru
           .flags = CONF_MANY,                                                                      \
           .set = set_limit,                                                                        \
           .shown = "none",                                                                         \
-          .help = "source|user|vhost [connections N] [channels N] [rate N/TIME] [alarm]: what "    \
-                  "each address, user or vhost may have here, and how many connections it may "    \
-                  "make in that time. alarm: nobody is refused, but it is logged and counted; a "  \
-                  "second line of the same kind may say so." },                                    \
+          .help = "source|user|vhost [connections N] [channels N] [rate N/TIME] [messages "        \
+                  "N/TIME] [bytes SIZE/TIME] [alarm]: what each address, user or vhost may have "  \
+                  "here, how many connections it may make in that time, and how many messages it " \
+                  "may publish, or bytes send: who is faster is read from later. alarm: nobody "   \
+                  "is refused or slowed down, but it is logged and counted; a second line of the " \
+                  "same kind may say so. Of mode tcp, connections and rate of source count." },    \
     {                                                                                              \
         .section = (kind), .key = "access-log", .type = CONF_CHOICE,                               \
         .offset = CONF_FIELD(struct part, front.access), .fallback = "on",                         \

@@ -93,18 +93,36 @@ struct limit_words {
 };
 
 /* "20/1s", or "20" for a second. */
-static bool set_rate(void *instance, const struct conf_value *value, struct err *err)
+static bool read_pace(const struct conf_value *value, bool is_size, struct quota_pace *out,
+                      struct err *err)
 {
-    struct quota_bounds *b = &((struct limit_words *)instance)->bounds;
     const char *slash = strchr(value->text, '/');
     struct slice number = slash != NULL ? slice_of(value->text, (size_t)(slash - value->text))
                                         : slice_str(value->text);
-    b->rate_ms = 1000;
-    if (!units_u64(number, &b->rate) || b->rate == 0 || b->rate > 1000000 ||
-        (slash != NULL && !units_duration_ms(slice_str(slash + 1), 0, &b->rate_ms)) ||
-        b->rate_ms == 0 || b->rate_ms > 24u * 3600 * 1000)
-        return err_set(err, ERR_CONFIG, "is a number of connections and a time, such as 20/1s");
+    out->ms = 1000;
+    bool ok = is_size ? units_size_bytes(number, &out->count) && out->count <= (uint64_t)1 << 40
+                      : units_u64(number, &out->count) && out->count <= 1000000;
+    if (!ok || out->count == 0 ||
+        (slash != NULL && !units_duration_ms(slice_str(slash + 1), 0, &out->ms)) || out->ms == 0 ||
+        out->ms > 24u * 3600 * 1000)
+        return err_set(err, ERR_CONFIG, "is a number and a time, such as %s",
+                       is_size ? "10M/1s" : "20/1s");
     return true;
+}
+
+static bool set_rate(void *instance, const struct conf_value *value, struct err *err)
+{
+    return read_pace(value, false, &((struct limit_words *)instance)->bounds.rate, err);
+}
+
+static bool set_messages(void *instance, const struct conf_value *value, struct err *err)
+{
+    return read_pace(value, false, &((struct limit_words *)instance)->bounds.messages, err);
+}
+
+static bool set_bytes(void *instance, const struct conf_value *value, struct err *err)
+{
+    return read_pace(value, true, &((struct limit_words *)instance)->bounds.bytes, err);
 }
 
 #define LIMIT_NUMBER(word)                                                                         \
@@ -117,6 +135,8 @@ static const struct conf_directive limit_rows[] = {
     LIMIT_NUMBER(connections),
     LIMIT_NUMBER(channels),
     { .key = "rate", .type = CONF_STRING, .set = set_rate },
+    { .key = "messages", .type = CONF_STRING, .set = set_messages },
+    { .key = "bytes", .type = CONF_STRING, .set = set_bytes },
     { .key = "alarm", .type = CONF_FLAG, .offset = CONF_FIELD(struct limit_words, alarm) },
 };
 
@@ -130,6 +150,12 @@ static bool kind_of(const char *word, enum quota_kind *out)
     return false;
 }
 
+static bool bounds_any(const struct quota_bounds *b)
+{
+    return b->connections != 0 || b->channels != 0 || b->rate.count != 0 ||
+           b->messages.count != 0 || b->bytes.count != 0;
+}
+
 bool proxy_words_limit(const struct conf_value *value, struct frontend_conf *io, struct err *err)
 {
     struct limit_words w = { .alarm = false };
@@ -140,9 +166,10 @@ bool proxy_words_limit(const struct conf_value *value, struct frontend_conf *io,
     if (!conf_options(limit_rows, ARRAY_COUNT(limit_rows), &value->words, 1, &w, value->store, err))
         return false;
     struct quota_bounds *to = w.alarm ? &io->limits[kind].alarm : &io->limits[kind].refuse;
-    if (w.bounds.connections == 0 && w.bounds.channels == 0 && w.bounds.rate == 0)
-        return err_set(err, ERR_CONFIG, "says of what: connections, channels or rate");
-    if (to->connections != 0 || to->channels != 0 || to->rate != 0)
+    if (!bounds_any(&w.bounds))
+        return err_set(err, ERR_CONFIG,
+                       "says of what: connections, channels, rate, messages or bytes");
+    if (bounds_any(to))
         return err_set(err, ERR_CONFIG, "of %s%s is there already; put all bounds on one line",
                        quota_kind_word(kind), w.alarm ? " for alarm" : "");
     *to = w.bounds;
@@ -177,6 +204,8 @@ static const struct conf_directive server_rows[] = {
     SERVER_FLAG("disabled", disabled),
     SERVER_FLAG("ssl", ssl),
     SERVER_FLAG("send-proxy-v2", send_proxy),
+    SERVER_FLAG("send-proxy-v2-ssl", send_proxy_ssl),
+    SERVER_FLAG("send-proxy-v2-ssl-cn", send_proxy_ssl_cn),
     SERVER_FLAG("send-proxy", send_proxy_v1),
     SERVER_TIME("inter", inter_ms),
     SERVER_TIME("fastinter", fastinter_ms),
@@ -204,8 +233,6 @@ struct server_conf proxy_words_server_defaults(void)
     return (struct server_conf){
         .weight = 1,
         .inter_ms = 2000,
-    SERVER_FLAG("send-proxy-v2-ssl", send_proxy_ssl),
-    SERVER_FLAG("send-proxy-v2-ssl-cn", send_proxy_ssl_cn),
         .rise = 2,
         .fall = 3,
         .verify = PROXY_VERIFY_REQUIRED,
@@ -228,6 +255,8 @@ bool proxy_words_default_server(const struct conf_value *value, struct server_co
 /* The longer words hold the shorter ones, as with HAProxy. */
 static void fill(struct server_conf *s)
 {
+    s->send_proxy_ssl = s->send_proxy_ssl || s->send_proxy_ssl_cn;
+    s->send_proxy = s->send_proxy || s->send_proxy_ssl;
     s->health = (struct health_conf){
         .rise = (unsigned)s->rise,
         .fall = (unsigned)s->fall,
@@ -249,19 +278,17 @@ bool proxy_words_server(const struct conf_value *value, struct server_conf *out,
         !conf_address_of(value->words.items[1], -1, value->store, &out->at, err) ||
         !server_options(value, 2, out, err))
         return false;
+    fill(out);
     if (out->send_proxy && out->send_proxy_v1)
         return err_set(err, ERR_CONFIG, "one of send-proxy and send-proxy-v2, not both");
     if (out->at.kind == CONF_ADDRESS_TCP && (out->at.host[0] == '\0' || out->at.port == 0))
         return err_set(err, ERR_CONFIG, "the address of a server has a host and a port");
-    fill(out);
     return true;
-    s->send_proxy_ssl = s->send_proxy_ssl || s->send_proxy_ssl_cn;
-    s->send_proxy = s->send_proxy || s->send_proxy_ssl;
 }
 
 void proxy_words_found(const struct server_conf *defaults, struct server_conf *out)
 {
     *out = *defaults;
     out->found = true;
-}
     fill(out);
+}

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#define PACES    3u /* connections, messages, bytes */
+#define MS_NS    1000000u
 #define BUCKETS  4096u
 #define IDLE_MAX 16384u /* names without a connection whose rate is remembered */
 
@@ -20,9 +22,11 @@ struct quota_entry {
     uint64_t hash;
     uint64_t connections;
     uint64_t channels;
-    /* When the next connection would be on time if all came evenly (GCRA), in microseconds; of the
-     * bound that refuses, and of that for alarms. */
-    uint64_t due_us[2];
+    /* Of each rate: when the next one would be on time if all came evenly (GCRA), in nanoseconds;
+     * of the bound that refuses, and of that for alarms. */
+    uint64_t due_ns[PACES][2];
+    /* How far that may lie ahead when one more is to be on time; of the bound that refuses. */
+    uint64_t ahead_ns[PACES];
     uint8_t name_len;
     char name[UINT8_MAX];
 };
@@ -105,13 +109,16 @@ static struct quota_entry *find(struct quota *q, enum quota_kind kind, struct sl
     return NULL;
 }
 
-static bool is_at_rest(const struct quota_entry *e, uint64_t now_us)
+static bool is_at_rest(const struct quota_entry *e, uint64_t now_ns)
 {
-    return e->due_us[0] <= now_us && e->due_us[1] <= now_us;
+    bool rests = true;
+    for (unsigned i = 0; i < PACES; i++)
+        rests = rests && e->due_ns[i][0] <= now_ns && e->due_ns[i][1] <= now_ns;
+    return rests;
 }
 
 static struct quota_entry *get(struct quota *q, enum quota_kind kind, struct slice name,
-                               uint64_t now_us)
+                               uint64_t now_ns)
 {
     name = slice_head(name, UINT8_MAX);
     uint64_t hash = hash_bytes(name, q->seed + kind);
@@ -119,7 +126,7 @@ static struct quota_entry *get(struct quota *q, enum quota_kind kind, struct sli
     if (e != NULL)
         return e;
     e = TAILQ_FIRST(&q->idle);
-    if (e != NULL && (q->idle_count == IDLE_MAX || is_at_rest(e, now_us)))
+    if (e != NULL && (q->idle_count == IDLE_MAX || is_at_rest(e, now_ns)))
         forget(q, e);
     e = mem_zalloc(sizeof *e);
     e->kind = kind;
@@ -143,17 +150,26 @@ static void hold(struct quota *q, struct quota_entry *e)
 
 /* ---- bounds ---------------------------------------------------------------------------------- */
 
-/* One more now; false, and nothing is noted, when that is sooner than the bound allows. */
-static bool take_rate(const struct quota_bounds *b, uint64_t *due_us, uint64_t now_us)
+/* How long so many take. Nothing hangs on the last nanosecond, and no product runs over. */
+static uint64_t span_ns(const struct quota_pace *p, uint64_t count)
 {
-    if (b->rate == 0)
+    return (uint64_t)((double)p->ms * MS_NS * (double)count / (double)p->count);
+}
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* So many more now; false, and nothing is noted, when that is sooner than the bound allows. */
+static bool take_rate(const struct quota_pace *p, uint64_t *due_ns, uint64_t count, uint64_t now_ns)
+{
+    if (p->count == 0)
         return true;
-    uint64_t period_us = b->rate_ms * 1000;
-    uint64_t each_us = period_us / b->rate;
-    uint64_t due = *due_us > now_us ? *due_us : now_us;
-    if (due + each_us > now_us + period_us)
+    uint64_t due = later(*due_ns, now_ns) + span_ns(p, count);
+    if (due > now_ns + p->ms * MS_NS)
         return false;
-    *due_us = due + each_us;
+    *due_ns = due;
     return true;
 }
 
@@ -167,7 +183,7 @@ static bool passes(const struct quota_entry *e, const struct quota_bounds *b, bo
         return true;
     }
     *matter = QUOTA_RATE;
-    *bound = b->rate;
+    *bound = b->rate.count;
     return !rate_ok;
 }
 
@@ -184,11 +200,11 @@ struct quota_verdict quota_enter(struct quota *q, enum quota_kind kind, struct s
                                  struct quota_entry **entry)
 {
     struct quota_verdict v = { .ok = true };
-    uint64_t now_us = now_ms * 1000;
+    uint64_t now_ns = now_ms * MS_NS;
     lock_take(&q->lock);
-    struct quota_entry *e = get(q, kind, name, now_us);
-    bool rate_ok = take_rate(&limits->refuse, &e->due_us[0], now_us);
-    bool calm = take_rate(&limits->alarm, &e->due_us[1], now_us);
+    struct quota_entry *e = get(q, kind, name, now_ns);
+    bool rate_ok = take_rate(&limits->refuse.rate, &e->due_ns[0][0], 1, now_ns);
+    bool calm = take_rate(&limits->alarm.rate, &e->due_ns[0][1], 1, now_ns);
     if (passes(e, &limits->refuse, rate_ok, &v.matter, &v.bound))
         v.ok = false;
     else
@@ -244,10 +260,51 @@ void quota_close(struct quota *q, struct quota_entry *e)
     lock_give(&q->lock);
 }
 
+/* ---- what is published ----------------------------------------------------------------------- */
+
+/* After how long the next one of that rate is on time. */
+static uint64_t wait_ns(const struct quota_entry *e, unsigned pace, uint64_t now_ns)
+{
+    uint64_t from = now_ns + e->ahead_ns[pace];
+    return e->due_ns[pace][0] > from ? e->due_ns[pace][0] - from : 0;
+}
+
+struct quota_verdict quota_spend(struct quota *q, struct quota_entry *e,
+                                 const struct quota_limits *limits, enum quota_matter matter,
+                                 uint64_t spent, uint64_t now_ms, uint64_t *wait_ms)
+{
+    CHECK(matter == QUOTA_MESSAGES || matter == QUOTA_BYTES);
+    bool is_bytes = matter == QUOTA_BYTES;
+    unsigned pace = is_bytes ? 2 : 1;
+    const struct quota_pace *most = is_bytes ? &limits->refuse.bytes : &limits->refuse.messages;
+    const struct quota_pace *warn = is_bytes ? &limits->alarm.bytes : &limits->alarm.messages;
+    uint64_t now_ns = now_ms * MS_NS;
+    struct quota_verdict v = { .ok = true, .matter = matter, .bound = warn->count };
+    lock_take(&q->lock);
+    CHECK(e->connections > 0);
+    if (most->count != 0) {
+        /* A message is as long as all others; bytes come in pieces of any size, and after. */
+        e->ahead_ns[pace] = most->ms * MS_NS - (is_bytes ? 0 : span_ns(most, 1));
+        e->due_ns[pace][0] = later(e->due_ns[pace][0], now_ns) + span_ns(most, spent);
+    }
+    v.alarm = !take_rate(warn, &e->due_ns[pace][1], spent, now_ns);
+    *wait_ms = (wait_ns(e, pace, now_ns) + MS_NS - 1) / MS_NS;
+    lock_give(&q->lock);
+    count(q, e->kind, &v);
+    return v;
+}
+
+void quota_slowed(struct quota *q, enum quota_kind kind, enum quota_matter matter)
+{
+    (void)shared_add(&q->refused[kind][matter], 1);
+}
+
 /* ---- looking --------------------------------------------------------------------------------- */
 
-unsigned quota_show(struct quota *q, const char *frontend, unsigned most, struct text *out)
+unsigned quota_show(struct quota *q, const char *frontend, unsigned most, uint64_t now_ms,
+                    struct text *out)
 {
+    uint64_t now_ns = now_ms * MS_NS;
     unsigned put = 0, left_out = 0;
     lock_take(&q->lock);
     for (unsigned i = 0; i < BUCKETS; i++) {
@@ -262,8 +319,10 @@ unsigned quota_show(struct quota *q, const char *frontend, unsigned most, struct
             put++;
             text_put(out, "frontend=%s %s=", frontend, quota_kind_word(e->kind));
             text_escaped(out, slice_of(e->name, e->name_len));
-            text_put(out, " connections=%llu channels=%llu\n", (unsigned long long)e->connections,
-                     (unsigned long long)e->channels);
+            uint64_t slowed_ms = later(wait_ns(e, 1, now_ns), wait_ns(e, 2, now_ns)) / MS_NS;
+            text_put(out, " connections=%llu channels=%llu slowed=%llu.%03us\n",
+                     (unsigned long long)e->connections, (unsigned long long)e->channels,
+                     (unsigned long long)(slowed_ms / 1000), (unsigned)(slowed_ms % 1000));
         }
     }
     lock_give(&q->lock);

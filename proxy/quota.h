@@ -1,10 +1,11 @@
 /*
  * quota: how many connections and channels each source address, user and vhost has at a frontend,
- * how fast new connections come, and the bounds that the configuration sets to that.
+ * how fast new connections and messages come, and the bounds that the configuration sets to that.
  *
  * A bound refuses, or, in alarm-only mode, is counted and logged while everybody is let in: so one
- * can see whom a number would hit before it does. Counts outlast a reload; bounds are the
- * configuration's with which a session began. Any thread.
+ * can see whom a number would hit before it does. What is published is not refused but slowed down:
+ * it takes its place in a line, and whoever sent it waits for that place before he goes on. Counts
+ * outlast a reload; bounds are the configuration's with which a session began. Any thread.
  */
 #ifndef WARREN_QUOTA_H
 #define WARREN_QUOTA_H
@@ -31,7 +32,9 @@ enum quota_kind {
 #define QUOTA_MATTERS(X)                                                                           \
     X(CONNECTIONS, "connections")                                                                  \
     X(CHANNELS, "channels")                                                                        \
-    X(RATE, "rate") /* of new connections */
+    X(RATE, "rate")         /* of new connections */                                               \
+    X(MESSAGES, "messages") /* published */                                                        \
+    X(BYTES, "bytes")       /* from clients */
 
 enum quota_matter {
 #define X(name, word) QUOTA_##name,
@@ -40,12 +43,19 @@ enum quota_matter {
         QUOTA_MATTER_COUNT
 };
 
-/* 0: no bound. At most `rate` connections in rate_ms, and as many at once after a rest. */
+/* At most so many in that time, and as many at once after a rest; 0: no bound. */
+struct quota_pace {
+    uint64_t count;
+    uint64_t ms;
+};
+
+/* 0: no bound. */
 struct quota_bounds {
     uint64_t connections;
     uint64_t channels;
-    uint64_t rate;
-    uint64_t rate_ms;
+    struct quota_pace rate; /* of new connections */
+    struct quota_pace messages;
+    struct quota_pace bytes;
 };
 
 /* Of one kind: two lines may be given, one for alarm alone. */
@@ -84,10 +94,21 @@ struct quota_verdict quota_open(struct quota *q, struct quota_entry *entry,
                                 const struct quota_limits *limits);
 void quota_close(struct quota *q, struct quota_entry *entry);
 
-/* A line for each name that has a connection, up to `most`; how many were left out. */
-unsigned quota_show(struct quota *q, const char *frontend, unsigned most, struct text *out);
+/* So many messages or bytes more, which count whatever the verdict is, and may be 0. *wait_ms is
+ * after how long the next one is on time; the verdict is of alarms alone. */
+struct quota_verdict quota_spend(struct quota *q, struct quota_entry *entry,
+                                 const struct quota_limits *limits, enum quota_matter matter,
+                                 uint64_t count, uint64_t now_ms, uint64_t *wait_ms);
 
-/* How often a bound was met. */
+/* Somebody is kept waiting for it. */
+void quota_slowed(struct quota *q, enum quota_kind kind, enum quota_matter matter);
+
+/* A line for each name that has a connection, up to `most`; how many were left out. `slowed` is
+ * after how long the next message of that name would be on time. */
+unsigned quota_show(struct quota *q, const char *frontend, unsigned most, uint64_t now_ms,
+                    struct text *out);
+
+/* How often a bound was met; of messages and bytes, how often a client was held for it. */
 uint64_t quota_refused(const struct quota *q, enum quota_kind kind, enum quota_matter matter);
 uint64_t quota_alarmed(const struct quota *q, enum quota_kind kind, enum quota_matter matter);
 

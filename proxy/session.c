@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "heartbeat.h"
 #include "method_out.h"
+#include "pace.h"
 #include "recover.h"
 #include "splice.h"
 #include "split.h"
@@ -39,8 +40,8 @@ static void bury(struct session *s)
     place_forget(s, NULL);
     admission_gone(s);
     login_free(&s->login);
-    worker_client_out(s->worker, s->frontend);
     client_tls_free(&s->told);
+    worker_client_out(s->worker, s->frontend);
     snapshot_unref(&s->snapshot);
     loop_bury(s->worker->loop, s, free_memory);
 }
@@ -195,7 +196,7 @@ void session_flow(struct session *s)
         return;
     bool running = session_is_running(s);
     /* While it hunts the client is paused if it says something. */
-    if (s->hunt.goal == HUNT_NONE && s->awaits == 0)
+    if (s->hunt.goal == HUNT_NONE && s->awaits == 0 && !s->pace.is_holding)
         listen_to_client(s, !(running && any_upstream_full(s)));
     bool client_full = running && stream_is_full(s->client);
     struct upstream *u;
@@ -303,6 +304,7 @@ static void on_timer(void *arg)
     next = sooner(next, hunt_tick(s));
     next = sooner(next, tick_upstreams(s));
     next = sooner(next, recover_tick(s));
+    next = sooner(next, pace_tick(s));
     if (s->client != NULL)
         next = sooner(next, beat(s, loop_now_ms(s->worker->loop)));
     arm(s, next);
@@ -316,6 +318,8 @@ void session_schedule(struct session *s)
         next = sooner(next, until(s, s->hunt.deadline_ms));
         next = sooner(next, until(s, s->hunt.retry_ms));
     }
+    if (s->pace.is_holding)
+        next = sooner(next, until(s, s->pace.due_ms));
     if (s->is_astray)
         next = sooner(next, RECOVER_RETRY_MS);
     if (session_is_running(s) && s->hs.limits.heartbeat_s != 0)
@@ -341,23 +345,23 @@ bool session_new(struct worker *w, struct snapshot *snapshot, const struct front
         s = pool_get(&w->sessions);
     if (s == NULL) {
         admission_leave(frontend, &source);
+        client_tls_free(told);
         sock_close(fd);
         return false;
     }
     s->quota[QUOTA_SOURCE] = source;
-        client_tls_free(told);
     s->worker = w;
     s->snapshot = snapshot_ref(snapshot);
     s->frontend = frontend;
     s->backend = frontend->backend;
     s->id = shared_add(&w->process->next_id, 1);
     s->peer = *peer;
+    s->told = *told;
+    *told = NULL;
     s->started_ms = loop_now_ms(w->loop);
     s->conf = w->process->greeting;
     LIST_INIT(&s->upstreams);
     amqp_hs_server_init(&s->hs, &s->conf);
-    s->told = *told;
-    *told = NULL;
     loop_timer_init(&s->timer, w->loop, on_timer, s);
     TAILQ_INSERT_TAIL(&w->all, s, entry);
     worker_client_in(w, frontend);

@@ -27,6 +27,15 @@
 
 LIST_HEAD(upstream_list, upstream);
 
+/* How fast it may publish, see pace.h. */
+struct session_pace {
+    bool is_on;           /* there is a bound */
+    bool is_holding;      /* the client is not read until `due_ms` */
+    uint64_t due_ms;      /* when its next message is on time */
+    enum quota_kind kind; /* what asks for that */
+    enum quota_matter matter;
+};
+
 struct session {
     TAILQ_ENTRY(session) entry;   /* of the worker's */
     TAILQ_ENTRY(session) waiting; /* for a server */
@@ -63,6 +72,7 @@ struct session {
     uint64_t listening_ms;
     struct access access;
     struct quota_entry *quota[QUOTA_KIND_COUNT]; /* NULL where no limit is */
+    struct session_pace pace;
 };
 
 /* Takes fd and *told. The frontend is of the snapshot given. False, and the fd is closed, when

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "greeting.h"
 #include "method_out.h"
+#include "pace.h"
 #include "splice.h"
 
 #define LINGER_MS 5000u
@@ -118,6 +119,7 @@ static void enter(struct session *s, struct slice vhost)
         session_close_at(s, AMQP_NOT_ALLOWED, AMQP_CONNECTION_OPEN, room);
         return;
     }
+    pace_start(s);
     struct upstream *held = LIST_FIRST(&s->upstreams);
     if (held != NULL)
         hunt_enter(s, held);
@@ -272,10 +274,10 @@ static void take_header(struct session *s)
         return;
     case AMQP_CUT_FRAME:
         stream_consume(s->client, AMQP_PROTOCOL_HEADER_LEN);
-        session_step(s, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_HEADER, .good = true });
-        return;
         if (stream_tls_subject(s->client) != NULL)
             greeting_certify(&s->conf);
+        session_step(s, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_HEADER, .good = true });
+        return;
     }
     UNREACHABLE("verdict on a protocol header");
 }

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "follow.h"
 #include "method_out.h"
+#include "pace.h"
 #include "question.h"
 #include "recover.h"
 #include "run.h"
@@ -92,6 +93,7 @@ static void note_method(struct session *s, struct channel *c, uint32_t id, struc
 static void note_publish(struct session *s, struct channel *c, struct slice payload)
 {
     shared_bump(&s->worker->counts.published, 1);
+    pace_published(s);
     c->place.has_published = true;
     publishes_add(&c->publishes);
     if (s->backend->conf->by_master)
@@ -206,6 +208,8 @@ static enum run_pass by_client(struct session *s, const struct run_frame *f, str
     struct channel *c = session_channel(s, f->head.channel);
     if (UNLIKELY(c == NULL))
         return RUN_OURS;
+    if (UNLIKELY(s->pace.is_on) && pace_holds(s, f))
+        return RUN_HELD;
     if (UNLIKELY(c->is_spread))
         return on_split(s, c, f, to);
     if (UNLIKELY(c->leg == NULL))
@@ -334,6 +338,7 @@ void splice_client(struct session *s)
             at += f.len;
     }
     run_flush(&r, in.ptr + at);
+    pace_taken(s, at);
     if (s->client != NULL && after == AFTER_NEXT && verdict == AMQP_CUT_BAD)
         session_take_bad(s, slice_from(in, at));
     if (s->client != NULL)

@@ -256,7 +256,8 @@ static void put_limits_of(struct text *out, const struct frontend *f, enum quota
     const struct quota *q = f->live->quota;
     for (unsigned i = 0; i < QUOTA_MATTER_COUNT && f->conf->has_limit[kind]; i++) {
         enum quota_matter m = (enum quota_matter)i;
-        put_limit(out, f, kind, m, "refused", quota_refused(q, kind, m));
+        bool slows = m == QUOTA_MESSAGES || m == QUOTA_BYTES;
+        put_limit(out, f, kind, m, slows ? "slowed" : "refused", quota_refused(q, kind, m));
         put_limit(out, f, kind, m, "alarm", quota_alarmed(q, kind, m));
     }
 }

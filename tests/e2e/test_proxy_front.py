@@ -6,6 +6,7 @@ import signal
 import socket
 import ssl
 import threading
+import time
 
 import wire
 
@@ -122,12 +123,78 @@ class Limits(Case):
                              r'what="%s",action="%s"\} [1-9]' % (of, what, action))
         p.proc.wait_log(rb'limit amqp refuses user="guest" connections=2')
 
+    def slowed(self, p, what, of="user", action="slowed"):
+        found = re.search(r'(?m)^warren_proxy_limits_total\{proxy="amqp",of="%s",what="%s",'
+                          r'action="%s"\} (\d+)$' % (of, what, action),
+                          http_get(p.stats_port, "/metrics")[1])
+        return int(found.group(1))
+
+    def limited(self, *lines):
+        return self.proxy([self.broker()], {"frontend amqp": {"limit": list(lines)}})
+
+    def test_who_publishes_too_fast_is_read_from_later(self):
+        """Nothing is lost, and who publishes as another user does not wait."""
+        p = self.limited("user messages 20/2s")
+        guest, other = self.connect(address=p.address), self.connect(address=p.address)
+        ch = guest.channel()
+        q = ch.queue()
+        began = time.monotonic()
+        for i in range(40):
+            ch.publish("", q, b"%d" % i)
+        other.channel().queue()
+        ch.barrier()
+        self.assertGreater(time.monotonic() - began, 1.5)
+        self.assertEqual(ch.get_all(q), [b"%d" % i for i in range(40)])
+        self.assertGreater(self.slowed(p, "messages"), 10)
+        self.assertRegex(command(p, "show limits"),
+                         r"user=guest connections=2 channels=2 slowed=[0-9.]+s")
+        self.assertNotIn(b"refuses", p.proc.log_bytes())
+
+    def test_heartbeats_go_on_while_a_client_waits(self):
+        p = self.limited("user messages 1/5s")
+        guest = self.connect(address=p.address, heartbeat=1)
+        ch = guest.channel()
+        q = ch.queue()
+        began = time.monotonic()
+        for _ in range(2):
+            ch.publish("", q, b"m")
+        ch.barrier()
+        self.assertGreater(time.monotonic() - began, 4)
+        self.assertGreater(guest.heartbeats_seen, 2)
+        self.assertEqual(self.slowed(p, "messages"), 1)
+
+    def test_a_message_is_never_held_in_its_middle(self):
+        p = self.limited("source bytes 100k/1s")
+        ch = self.connect(address=p.address).channel()
+        q = ch.queue()
+        began = time.monotonic()
+        ch.publish("", q, b"x" * 400000)
+        ch.barrier()
+        whole = time.monotonic() - began
+        ch.publish("", q, b"next")
+        ch.barrier()
+        self.assertGreater(time.monotonic() - began, 2)
+        self.assertLess(whole, time.monotonic() - began - 1)
+        self.assertEqual(self.slowed(p, "bytes", "source"), 1)
+
+    def test_an_alarm_slows_nobody_down(self):
+        p = self.limited("vhost messages 5/1h alarm")
+        ch = self.connect(address=p.address).channel()
+        q = ch.queue()
+        for i in range(20):
+            ch.publish("", q, b"m")
+        wait_until(lambda: self.slowed(p, "messages", "vhost", "alarm") == 15, "all have come")
+        self.assertEqual(self.slowed(p, "messages", "vhost"), 0)
+        p.proc.wait_log(rb'limit amqp is passed, alarm only vhost="/" messages=5')
+
     def test_what_makes_no_sense_is_refused(self):
         p = self.proxy([], start=False)
         for line, complaint in (
                 ("limit = everybody connections 5", "begins with source, user or vhost"),
                 ("limit = user alarm", "says of what"),
                 ("limit = user rate fast", "such as 20/1s"),
+                ("limit = user messages 0/1s", "such as 20/1s"),
+                ("limit = user bytes 1X/1s", "such as 10M/1s"),
                 ("limit = user connections 0", "connections")):
             write(p.conf_path, "[listen amqp]\nbind = :5672\nserver = a 127.0.0.1:1\n%s\n" % line)
             out = procs.run(p.argv("-c"))

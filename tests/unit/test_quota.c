@@ -51,7 +51,7 @@ Test(quota, bounds_the_connections_of_each_name)
 /* As many at once as the rate says, then one each time its share has passed. */
 Test(quota, bounds_the_rate)
 {
-    const struct quota_limits l = { .refuse = { .rate = 4, .rate_ms = 1000 } };
+    const struct quota_limits l = { .refuse = { .rate = { 4, 1000 } } };
     struct quota_entry *e;
     for (unsigned i = 0; i < 4; i++) {
         cr_expect(enter("a", &l, 5000, &e).ok);
@@ -95,10 +95,67 @@ Test(quota, alarms_without_refusing)
     quota_leave(q, &b);
 }
 
+static uint64_t spend(struct quota_entry *e, const struct quota_limits *l, enum quota_matter m,
+                      uint64_t count, uint64_t now_ms)
+{
+    uint64_t wait_ms;
+    cr_expect(quota_spend(q, e, l, m, count, now_ms, &wait_ms).ok);
+    return wait_ms;
+}
+
+/* As many at once as the bound says, then each waits for its share of the time; of a name, not of
+ * a connection, and as well after it has gone and come back. */
+Test(quota, slows_down_who_publishes)
+{
+    const struct quota_limits l = { .refuse = { .messages = { 4, 1000 } } };
+    struct quota_entry *a, *b;
+    cr_assert(enter("a", &l, 0, &a).ok && enter("a", &l, 0, &b).ok);
+    cr_expect(eq(u64, spend(a, &l, QUOTA_MESSAGES, 0, 5000), 0));
+    for (unsigned i = 0; i < 3; i++)
+        cr_expect(eq(u64, spend(i % 2 ? a : b, &l, QUOTA_MESSAGES, 1, 5000), 0));
+    cr_expect(eq(u64, spend(a, &l, QUOTA_MESSAGES, 1, 5000), 250));
+    cr_expect(eq(u64, spend(b, &l, QUOTA_MESSAGES, 1, 5000), 500));
+    cr_expect(eq(u64, spend(a, &l, QUOTA_BYTES, 1000000, 5000), 0), "no bound to that");
+    struct text t;
+    text_init(&t, 1000);
+    cr_expect(eq(uint, quota_show(q, "amqp", 10, 5100, &t), 0));
+    cr_expect(
+        eq(str, t.ptr, (char *)"frontend=amqp user=a connections=2 channels=0 slowed=0.400s\n"));
+    text_fini(&t);
+    quota_leave(q, &a);
+    quota_leave(q, &b);
+    cr_assert(enter("a", &l, 5100, &a).ok);
+    cr_expect(eq(u64, spend(a, &l, QUOTA_MESSAGES, 0, 5100), 400));
+    cr_expect(eq(u64, spend(a, &l, QUOTA_MESSAGES, 1, 9000), 0), "it has rested");
+    quota_slowed(q, QUOTA_USER, QUOTA_MESSAGES);
+    cr_expect(eq(u64, quota_refused(q, QUOTA_USER, QUOTA_MESSAGES), 1));
+    quota_leave(q, &a);
+}
+
+Test(quota, counts_bytes_of_any_size)
+{
+    const struct quota_limits l = {
+        .refuse = { .bytes = { (uint64_t)1 << 40, 24u * 3600 * 1000 } },
+        .alarm = { .messages = { 2, 1000 }, .bytes = { 1000, 1000 } },
+    };
+    struct quota_entry *e;
+    uint64_t wait_ms;
+    cr_assert(enter("a", &l, 0, &e).ok);
+    cr_expect(eq(u64, spend(e, &l, QUOTA_BYTES, (uint64_t)1 << 40, 0), 0));
+    cr_expect(eq(u64, spend(e, &l, QUOTA_BYTES, (uint64_t)1 << 39, 0), 12u * 3600 * 1000));
+    cr_expect(quota_spend(q, e, &l, QUOTA_BYTES, 1001, 0, &wait_ms).alarm);
+    cr_expect(not(quota_spend(q, e, &l, QUOTA_BYTES, 1000, 0, &wait_ms).alarm));
+    for (unsigned i = 0; i < 3; i++)
+        cr_expect(eq(int, quota_spend(q, e, &l, QUOTA_MESSAGES, 1, 0, &wait_ms).alarm, i == 2));
+    cr_expect(eq(u64, wait_ms, 0), "an alarm slows nobody down");
+    cr_expect(eq(u64, quota_alarmed(q, QUOTA_USER, QUOTA_MESSAGES), 1));
+    quota_leave(q, &e);
+}
+
 /* A million names that come and go leave no million behind. */
 Test(quota, forgets_names_that_rest)
 {
-    const struct quota_limits l = { .refuse = { .rate = 1, .rate_ms = 86400000 } };
+    const struct quota_limits l = { .refuse = { .rate = { 1, 86400000 } } };
     struct quota_entry *e;
     for (unsigned i = 0; i < 100000; i++) {
         char room[32];
@@ -111,7 +168,7 @@ Test(quota, forgets_names_that_rest)
     quota_leave(q, &e);
     struct text t;
     text_init(&t, 1000);
-    cr_expect(eq(uint, quota_show(q, "amqp", 10, &t), 0));
+    cr_expect(eq(uint, quota_show(q, "amqp", 10, 1, &t), 0));
     cr_expect(eq(sz, t.len, 0));
     text_fini(&t);
 }
