@@ -11,6 +11,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Exit codes as HAProxy's: 0 done or valid, 1 anything else. */
 enum { EXIT_DONE = 0, EXIT_TROUBLE = 1 };
@@ -136,6 +137,15 @@ static struct proxy *bring_up(struct proxy_conf **conf, const struct args *a,
     return p;
 }
 
+/* The manager's service is this process from now on, also when it has taken another one's place. */
+static void tell_manager(void)
+{
+    char state[64];
+    struct text t = text_over(state, sizeof state);
+    text_put(&t, "MAINPID=%ld\nREADY=1", (long)getpid());
+    (void)daemon_notify(state);
+}
+
 static void give_up(struct daemon *d, const struct err *err)
 {
     char line[ERR_TEXT_MAX];
@@ -156,8 +166,8 @@ static int run(struct proxy_conf **conf, const struct args *a)
     bool ok = (!a->daemon || daemon_detach(&daemon, &err)) &&
               (p = bring_up(conf, a, &pid_file, &err)) != NULL;
     if (ok) {
+        tell_manager(); /* before the process that waits is let go: a reload ends with it */
         daemon_ready(&daemon);
-        daemon_notify("READY=1");
         ok = proxy_run(p, &err);
     }
     if (!ok)

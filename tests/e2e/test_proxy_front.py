@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import ssl
@@ -14,7 +15,7 @@ from harness import ports, procs
 from harness.case import Case
 from harness.client import Conn
 from harness.proxy_view import command, http_get, wait_status
-from harness.servers import write
+from harness.servers import PROXY_BIN, write
 from harness.waits import LONG, SOON, wait_until
 
 TARGETS = ("proxy",)
@@ -377,3 +378,75 @@ class Upgrade(Case):
         self.assertIn("Pid: %d\n" % p.proc.pid, command(p, "show info"))
         stays.close()
         self.assertEqual(p.proc.wait(), 0)
+
+
+class Manager:
+    """What systemd does of it: the socket for notes, and the unit's way to reload."""
+
+    UNIT = os.path.join(os.path.dirname(__file__), "../../contrib/systemd/warren-proxy.service.in")
+
+    def __init__(self, case, proxy):
+        self.proxy, self.program = proxy, os.path.join(case.folder("sbin"), "warren-proxy")
+        self.notes = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        case.addCleanup(self.notes.close)
+        self.notes.bind(proxy.path("notes"))
+        self.notes.settimeout(LONG)
+        self.env = dict(procs.sanitizer_env(), NOTIFY_SOCKET=proxy.path("notes"))
+        self.install()
+
+    def install(self):
+        """A new file in the place of the old one, as packages do."""
+        shutil.copy(PROXY_BIN, self.program + ".new")
+        os.rename(self.program + ".new", self.program)
+
+    def start(self):
+        self.proxy.write_conf()
+        self.proxy.proc = procs.Proc([self.program, "-f", self.proxy.conf_path],
+                                     self.proxy.path("proxy.log"), env=self.env)
+
+    def main_pid(self):
+        note = self.notes.recv(4096)
+        return int(re.fullmatch(rb"MAINPID=(\d+)\nREADY=1", note).group(1))
+
+    def reload(self, main_pid):
+        with open(self.UNIT) as f:
+            script = re.findall(r"(?m)^ExecReload=/bin/sh -c '(.*)'$", f.read())[-1]
+        for name, path in (("@sbindir@", os.path.dirname(self.program)),
+                           ("@sysconfdir@/warren/warren-proxy.conf", self.proxy.conf_path),
+                           ("/run/warren/proxy.sock", self.proxy.socket_path)):
+            script = script.replace(name, path)
+        return procs.run(["sh", "-c", script], LONG, env=dict(self.env, MAINPID=str(main_pid)))
+
+
+class Service(Case):
+    def test_a_reload_is_an_upgrade_when_the_program_was_replaced(self):
+        p = self.proxy([self.broker()], start=False)
+        manager = Manager(self, p)
+        manager.start()
+        first = manager.main_pid()
+        self.assertEqual(first, p.proc.pid)
+        stays = self.connect(address=p.address)
+        self.assertEqual(manager.reload(first).returncode, 0)
+        p.proc.wait_log(b"reloaded file=")
+        self.assertIn("Pid: %d\n" % first, command(p, "show info"))
+
+        manager.install()
+        out = manager.reload(first)
+        self.assertEqual(out.returncode, 0, out.stderr)
+        second = manager.main_pid()
+        self.addCleanup(self.end, second)
+        self.assertNotEqual(second, first)
+        wait_until(lambda: "Pid: %d\n" % second in command(p, "show info"), "the new one answers")
+        stays.channel().queue()
+        self.connect(address=p.address).channel().queue()
+        stays.close()
+        self.assertEqual(p.proc.wait(), 0)
+
+    def end(self, pid):
+        def gone():
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                return True
+            return False
+        wait_until(gone, "the new one has ended")
