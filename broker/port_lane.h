@@ -159,6 +159,9 @@ void port_send_publishes_back(struct publish_batch *b);
  */
 void port_tell_published(struct shard *s, const struct port_channel_ref *to, uint64_t qid,
                          uint64_t number, enum port_published how);
+/* The same of one that is answered for good, where who published is no session. */
+void port_tell_publisher(struct shard *s, const struct port_channel_ref *to, uint64_t number,
+                         enum dead_fate fate);
 /* The same of so many that are safe there. */
 void port_tell_durable(struct shard *s, const struct port_channel_ref *to, uint64_t first,
                        uint32_t count);

@@ -8,6 +8,7 @@
 #include "mirrored_lead.h"
 #include "port_held.h"
 #include "port_lane.h"
+#include "posting.h"
 #include "promise.h"
 #include "remote/remote.h"
 #include "remote/remote_carry.h"
@@ -374,9 +375,17 @@ static void tell_published(struct shard *s, const struct publish_item *it)
         remote_on_published(s, &it->from, it->number, !it->refused);
         return;
     }
-    struct channel *ch = channel_find(s, &it->from);
-    if (ch != NULL)
-        channel_on_published(ch, it->number, !it->refused);
+    port_tell_publisher(s, &it->from, it->number, it->refused ? DEAD_REFUSED : DEAD_TAKEN);
+}
+
+void port_tell_publisher(struct shard *s, const struct port_channel_ref *to, uint64_t number,
+                         enum dead_fate fate)
+{
+    struct channel *ch = channel_find(s, to);
+    if (LIKELY(ch != NULL))
+        channel_on_published(ch, number, fate == DEAD_TAKEN);
+    else
+        postings_on_published(s, to, number, fate);
 }
 
 void port_tell_durable(struct shard *s, const struct port_channel_ref *to, uint64_t first,
@@ -387,8 +396,12 @@ void port_tell_durable(struct shard *s, const struct port_channel_ref *to, uint6
         return;
     }
     struct channel *ch = channel_find(s, to);
-    if (ch != NULL)
+    if (LIKELY(ch != NULL)) {
         channel_on_durable(ch, first, count);
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        postings_on_published(s, to, first + i, DEAD_TAKEN);
 }
 
 static void on_publishes_back(struct mail *mail)

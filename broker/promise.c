@@ -3,10 +3,10 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/mutation.h"
-#include "client/channel_port.h"
 #include "client/connection.h"
 #include "io/mailbox.h"
 #include "mirrored.h"
+#include "port_lane.h"
 #include "remote/remote.h"
 #include "store/journal.h"
 
@@ -227,13 +227,7 @@ static void keep_due(struct promises *p, struct line *l, uint64_t durable)
             continue;
         }
         p->waiting -= due.count;
-        if (remote_is_session(&due.to)) {
-            remote_on_durable(p->shard, &due.to, due.first, due.count);
-            continue;
-        }
-        struct channel *ch = channel_find(p->shard, &due.to);
-        if (ch != NULL)
-            channel_on_durable(ch, due.first, due.count);
+        port_tell_durable(p->shard, &due.to, due.first, due.count);
     }
 }
 

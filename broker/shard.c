@@ -15,6 +15,7 @@
 #include "mirrored_lead.h"
 #include "model/message.h"
 #include "port.h"
+#include "posting.h"
 #include "promise.h"
 #include "remote/remote.h"
 #include "requeue.h"
@@ -58,6 +59,7 @@ void shard_open_journal(struct shard *s, struct journal *journal, struct segs *s
 void shard_close_journal(struct shard *s)
 {
     requeues_end(s);
+    postings_end(s);
     ledger_write_marks(s->ledger);
     ledger_stop(s->ledger);
     mirrored_leads_stop(s);
@@ -85,6 +87,7 @@ void shard_free(struct shard **shard)
     CHECK(s->connections.count == 0);
     patrol_free(&s->patrol);
     requeues_free(s);
+    postings_free(s);
     returnings_free(&s->returnings);
     hosted_fini(s);
     mirrored_free(&s->mirrored, &s->mirror_links);

@@ -30,6 +30,7 @@ struct mirrored;
 struct mover;
 struct pager;
 struct patrol;
+struct postings;
 struct promises;
 struct remotes;
 struct requeues;
@@ -129,6 +130,7 @@ struct shard {
     struct promises *promises;     /* what it says when that is durable */
     struct remotes *remotes;       /* other nodes */
     struct requeues *requeues;     /* from quarantine into queues; NULL: never any */
+    struct postings *postings;     /* the node's own publishes; NULL: never any */
     unsigned publishing_away;      /* of them, those with a message that is not complete */
     bool publishing_lane;          /* one for mirrored queues is not, see remote_carry.h */
     TAILQ_HEAD(, connection) held; /* publishers that wait for the disk */

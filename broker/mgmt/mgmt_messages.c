@@ -9,6 +9,7 @@
 #include "mgmt/mgmt_inner.h"
 #include "mgmt/mgmt_shard.h"
 #include "model/exchange.h"
+#include "posting.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -140,6 +141,7 @@ struct publish {
     bool refused;
     bool routed;
     struct meta_refusal why;
+    struct posting posting; /* routed: it waits for what a confirm waits for */
 };
 
 static void free_publish(struct publish *p)
@@ -150,35 +152,69 @@ static void free_publish(struct publish *p)
     mem_free(p);
 }
 
+static void tell_refused(const struct publish *p)
+{
+    mgmt_bad_request(p->call, "%u %s - %s", (unsigned)p->why.code,
+                     p->why.code == 403   ? "ACCESS_REFUSED"
+                     : p->why.code == 404 ? "NOT_FOUND"
+                                          : "PRECONDITION_FAILED",
+                     p->why.text);
+}
+
+/* A channel would have got a nack; one that is refused for good in RabbitMQ's words. */
+static void tell_fate(const struct publish *p)
+{
+    switch (p->posting.worst) {
+    case DEAD_TAKEN:
+        mgmt_reply(p->call, 200, json_pack("{s:b}", "routed", (int)p->routed));
+        return;
+    case DEAD_REFUSED:
+        mgmt_bad_request(p->call, "rejected Unable to publish message. Check queue limits.");
+        return;
+    case DEAD_LOST:
+        mgmt_refuse(p->call, 503, "service_unavailable",
+                    "a queue did not confirm the message in time, or its node was lost: it may "
+                    "or may not have it");
+        return;
+    case DEAD_FAILED:
+        mgmt_refuse(p->call, 503, "service_unavailable", "the message could not be stored");
+        return;
+    }
+    UNREACHABLE("fate");
+}
+
 static void on_published(struct mail *mail)
 {
     struct publish *p = CONTAINER_OF(mail, struct publish, mail);
-    if (!p->refused)
-        mgmt_reply(p->call, 200, json_pack("{s:b}", "routed", (int)p->routed));
+    if (p->refused)
+        tell_refused(p);
     else
-        mgmt_bad_request(p->call, "%u %s - %s", (unsigned)p->why.code,
-                         p->why.code == 403   ? "ACCESS_REFUSED"
-                         : p->why.code == 404 ? "NOT_FOUND"
-                                              : "PRECONDITION_FAILED",
-                         p->why.text);
+        tell_fate(p);
     free_publish(p);
+}
+
+static void answer(struct publish *p)
+{
+    p->mail.fn = on_published;
+    mailbox_post(p->call->m->loop, &p->mail);
+}
+
+static void on_posted(struct posting *posting)
+{
+    answer(CONTAINER_OF(posting, struct publish, posting));
 }
 
 static void hand_on(struct publish *p, const struct route_out *to)
 {
-    static const struct port_channel_ref nobody;
     struct message *m =
         message_new(p->exchange, p->key, p->props, text_view(&p->payload), p->persistent);
     shard_message_made(p->shard, m);
     shard_count(p->shard, published, 1);
-    for (size_t i = 0; i < to->count; i++) {
-        struct message *copy = message_ref(m);
-        (void)port_publish(p->shard, to->queues[i], &copy, &nobody, 0);
-    }
-    (void)port_published(p->shard, &nobody, 0);
     if (to->count == 0)
         shard_count(p->shard, unroutable, 1);
-    shard_message_drop(p->shard, &m);
+    p->routed = to->count != 0;
+    p->posting.done = on_posted;
+    posting_send(p->shard, &p->posting, &m, to->queues, to->count);
 }
 
 static void on_shard_publish(struct mail *mail)
@@ -191,13 +227,11 @@ static void on_shard_publish(struct mail *mail)
     };
     const struct meta_version *v = broker_meta(p->shard->broker);
     p->refused = meta_vhost_get(v, p->vhost_id) == NULL || !exchange_route(v, &in, &to, &p->why);
-    if (!p->refused) {
-        p->routed = to.count != 0;
+    if (p->refused)
+        answer(p);
+    else
         hand_on(p, &to);
-    }
     route_out_fini(&to);
-    p->mail.fn = on_published;
-    mailbox_post(p->call->m->loop, &p->mail);
 }
 
 /* ---- what is to be published ---- */

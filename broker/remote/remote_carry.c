@@ -107,17 +107,13 @@ static void answer(void *arg, const struct port_channel_ref *from, uint64_t numb
 {
     const struct remote_carry *c = arg;
     struct shard *s = c->shard;
-    if (from->connection == 0) {
-        hosted_on_letter_published(s, number, ok ? DEAD_TAKEN : lost ? DEAD_LOST : DEAD_REFUSED);
-        return;
-    }
-    if (remote_is_session(from)) {
+    enum dead_fate fate = ok ? DEAD_TAKEN : lost ? DEAD_LOST : DEAD_REFUSED;
+    if (from->connection == 0)
+        hosted_on_letter_published(s, number, fate);
+    else if (remote_is_session(from))
         remote_on_published(s, from, number, ok);
-        return;
-    }
-    struct channel *ch = channel_find(s, from);
-    if (ch != NULL)
-        channel_on_published(ch, number, ok);
+    else
+        port_tell_publisher(s, from, number, fate);
 }
 
 static void relieve(void *arg, uint64_t connection, uint64_t octets)

@@ -21,10 +21,15 @@ static struct shard *shard_of(const struct remote_peer *p)
     return p->all->shard;
 }
 
+static enum dead_fate fate_of(const struct remote_peer *p, bool ok)
+{
+    return ok ? DEAD_TAKEN : p->client->is_ending ? DEAD_LOST : DEAD_REFUSED;
+}
+
 static void on_letters(struct remote_peer *p, uint64_t first, uint32_t count, uint32_t copies,
                        bool ok)
 {
-    enum dead_fate fate = ok ? DEAD_TAKEN : p->client->is_ending ? DEAD_LOST : DEAD_REFUSED;
+    enum dead_fate fate = fate_of(p, ok);
     for (uint32_t i = 0; i < count; i++) {
         for (uint32_t n = 0; n < copies; n++)
             hosted_on_letter_published(shard_of(p), first + i, fate);
@@ -47,12 +52,8 @@ static void on_published(void *arg, const struct port_channel_ref *from, uint64_
         return;
     }
     for (uint32_t i = 0; i < count; i++) {
-        for (uint32_t n = 0; n < copies; n++) {
-            /* Looked up each time: it may be closed by one of these. */
-            struct channel *ch = channel_find(s, from);
-            if (ch != NULL)
-                channel_on_published(ch, first + i, ok);
-        }
+        for (uint32_t n = 0; n < copies; n++)
+            port_tell_publisher(s, from, first + i, fate_of(p, ok)); /* may close its channel */
     }
 }
 

@@ -1,7 +1,10 @@
 """What a master of a queue with mirrors waits for, and what its mirrors are told."""
 
+import http.client
 import signal
+import threading
 
+from harness.api import Api
 from harness.waits import LONG, wait_until
 from test_cluster_mirrors import HERE, PERSISTENT, MirrorCase, numbered
 
@@ -83,3 +86,49 @@ class Lead(MirrorCase):
         few.expect("basic.ack", LONG)
         self.assertEqual(few.get_all("mfew"), [b"2"])
         self.wait_in_sync(self.a, "m", 3)
+
+    def publish_by_management(self, node, queue, body):
+        api = Api(int(node.conf["listen"]["management"].rpartition(":")[2]))
+        return api.post("/api/exchanges/%2F/amq.default/publish", {
+            "properties": {"delivery_mode": 2}, "routing_key": queue, "payload": body,
+            "payload_encoding": "string"})
+
+    def test_the_management_answers_when_mirrors_have_it(self):
+        self.ctl(self.a, "set_policy", "--priority", "1", "few", "^mfew",
+                 '{"ha-mode":"all","ha-sync-mode":"automatic","ha-min-in-sync":3}')
+        self.declared(self.a, "m")
+        self.declared(self.a, "mfew")
+        self.addCleanup(self.c.proc.signal, signal.SIGCONT)
+        # By way of the master, and of a node that is not.
+        for node in (self.a, self.b):
+            self.wait_in_sync(self.a, "m", 3)
+            self.c.proc.signal(signal.SIGSTOP)
+            got = self.publish_by_management(node, "m", node.name)
+            self.assertEqual((got.status, got.json), (200, {"routed": True}))
+            self.assertNotIn(self.c.node, self.holders(self.a, "m"))
+            if node == self.b:
+                got = self.publish_by_management(node, "mfew", "x")
+                self.assertEqual((got.status, got.json["error"]), (400, "bad_request"))
+                self.assertIn("Unable to publish", got.json["reason"])
+            self.c.proc.signal(signal.SIGCONT)
+        self.assertEqual(self.all_of(self.b, "m"), [b"rabbit1", b"rabbit2"])
+
+    def test_a_node_stops_while_the_management_waits(self):
+        self.ctl(self.a, "set_policy", "--priority", "1", "few", "^mfew",
+                 '{"ha-mode":"all","ha-sync-mode":"automatic","ha-min-in-sync":3}')
+        self.declared(self.a, "mfew")
+        self.addCleanup(self.c.proc.signal, signal.SIGCONT)
+        self.c.proc.signal(signal.SIGSTOP)
+        waiting = threading.Thread(target=self.try_to_publish, args=(self.b,))
+        waiting.start()
+        wait_until(lambda: len(self.holders(self.a, "mfew")) == 2, "it to be struck", LONG)
+        self.b.stop()
+        waiting.join(LONG)
+        self.assertFalse(waiting.is_alive())
+
+    def try_to_publish(self, node):
+        """The node may be gone before it answers."""
+        try:
+            self.publish_by_management(node, "mfew", "x")
+        except (OSError, http.client.HTTPException):
+            pass

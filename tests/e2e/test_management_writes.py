@@ -263,6 +263,22 @@ class Messages(ApiCase):
             "count": 5, "ackmode": "ack_requeue_true", "encoding": "auto"}),
             "NOT_FOUND - no queue 'nosuch' in vhost '/'", 404, "not_found")
 
+    def test_one_that_its_queue_refuses(self):
+        name, path = self.queue(arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+        publish = "/api/exchanges/%2F/amq.default/publish"
+        whole = {"properties": {}, "routing_key": name, "payload": "1",
+                 "payload_encoding": "string"}
+        self.expect(self.api.post(publish, whole), 200, {"routed": True})
+        self.bad(self.api.post(publish, dict(whole, payload="2")),
+                 "rejected Unable to publish message. Check queue limits.")
+        self.assertEqual([m["payload"] for m in self.fetch(path)], ["1"])
+
+    def test_it_is_there_when_it_is_answered(self):
+        name, _ = self.queue(durable=True)
+        for i in range(20):
+            self.assertTrue(self.publish(name, "%d" % i, {"delivery_mode": 2}))
+            self.assertEqual(self.channel().get(name).body, b"%d" % i)
+
     def test_bodies_that_are_nearly_text(self):
         name, path = self.queue()
         ch = self.channel()
