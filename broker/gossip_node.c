@@ -1,6 +1,7 @@
 #include "gossip_node.h"
 
 #include "alarms.h"
+#include "amqp/amqp_table.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -243,6 +244,16 @@ static void tell_node(struct gossip_node *g, uint64_t index, uint16_t node)
     location_pub_node(g->pub, index, node, is_up, is_up ? n->since : index);
 }
 
+/* May a consumer leave the queue for a moment, for another way to it? Not when the queue would go
+ * with its last one, or count how long it has none, or give another one the turn. */
+static bool is_loose(const struct meta_queue *q)
+{
+    struct amqp_field f;
+    return !q->auto_delete && q->owner == 0 &&
+           !amqp_table_find(meta_queue_args(q), "x-single-active-consumer", &f) &&
+           !amqp_table_find(meta_queue_args(q), "x-expires", &f);
+}
+
 /* Where its master is. A queue that has no record of its own is where it was declared, whatever has
  * become of its node: that is told of the node. */
 static void tell_queue(struct gossip_node *g, const struct meta_queue *q)
@@ -255,7 +266,9 @@ static void tell_queue(struct gossip_node *g, const struct meta_queue *q)
     meta_placement_of(v, q, &p);
     uint64_t index = meta_placement_cohort(&p) != 0 ? p.epoch : q->epoch;
     location_pub_queue(g->pub, index != 0 ? index : 1, meta_vhost_name(vh), meta_queue_name(q),
-                       p.master, q->durable);
+                       p.master,
+                       (q->durable ? 0 : (unsigned)LOCATION_TRANSIENT) |
+                           (is_loose(q) ? (unsigned)LOCATION_LOOSE : 0));
 }
 
 static void tell_moved(void *arg, const struct meta_queue *q)

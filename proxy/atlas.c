@@ -91,6 +91,13 @@ enum atlas_word atlas_find(const struct atlas *a, struct slice vhost, struct sli
     return n->is_up ? ATLAS_UP : ATLAS_DOWN;
 }
 
+bool atlas_is_loose(const struct atlas *a, struct slice vhost, struct slice queue)
+{
+    uint64_t h = location_hash(shared_get(&a->key), vhost, queue);
+    const struct entry *e = find_entry(shown_get(&a->leaves[location_bucket_of(h)]), h);
+    return e != NULL && (e->packed & LOCATION_LOOSE) != 0;
+}
+
 uint64_t atlas_moves(const struct atlas *a)
 {
     return shared_get(&a->moves);

@@ -38,6 +38,9 @@ enum atlas_word {
 enum atlas_word atlas_find(const struct atlas *a, struct slice vhost, struct slice queue,
                            uint16_t *node, uint64_t *hash);
 
+/* Is it known, and may its consumers leave it and come back (LOCATION_LOOSE)? */
+bool atlas_is_loose(const struct atlas *a, struct slice vhost, struct slice queue);
+
 /* Rises when a known queue has another master, and when a node goes or comes. */
 uint64_t atlas_moves(const struct atlas *a);
 

@@ -34,6 +34,14 @@ struct leg_consumer *leg_consumers_find(const struct leg_consumers *l, struct sl
     return c;
 }
 
+struct leg_consumer *leg_consumers_seek(struct leg_consumers *l, struct slice tag)
+{
+    struct leg_consumer *c = l->recent;
+    if (c == NULL || !c->is_named || !slice_eq(leg_consumer_tag(c), tag))
+        l->recent = leg_consumers_find(l, tag);
+    return l->recent;
+}
+
 static void name(struct leg_consumer *c, struct slice tag)
 {
     CHECK(tag.len <= sizeof c->tag);
@@ -60,8 +68,8 @@ static void keep(struct leg_consumer *c, const struct amqp_basic_consume *q)
         memcpy(c->kept + q->queue.len, q->arguments.ptr, q->arguments.len);
 }
 
-void leg_consumers_add(struct leg_consumers *l, unsigned leg, const struct amqp_basic_consume *q,
-                       uint16_t prefetch)
+struct leg_consumer *leg_consumers_add(struct leg_consumers *l, unsigned leg,
+                                       const struct amqp_basic_consume *q, uint16_t prefetch)
 {
     CHECK(leg < LEG_MAP_LEGS_MAX);
     struct leg_consumer **end = &l->first;
@@ -72,7 +80,7 @@ void leg_consumers_add(struct leg_consumers *l, unsigned leg, const struct amqp_
     c->no_ack = q->no_ack;
     c->no_local = q->no_local;
     c->exclusive = q->exclusive;
-    c->prefetch = prefetch;
+    c->prefetch = c->given = prefetch;
     if (q->consumer_tag.len != 0)
         name(c, q->consumer_tag);
     keep(c, q);
@@ -81,6 +89,7 @@ void leg_consumers_add(struct leg_consumers *l, unsigned leg, const struct amqp_
     l->count++;
     l->had_ack |= !q->no_ack;
     l->had_no_ack |= q->no_ack;
+    return c;
 }
 
 /* The count that it is in. */
@@ -97,6 +106,8 @@ void leg_consumers_drop(struct leg_consumers *l, struct leg_consumer *c)
     while (*at != c)
         at = &(*at)->next;
     *at = c->next;
+    if (l->recent == c)
+        l->recent = NULL;
     (*count_of(l, c))--;
     l->count--;
     free_consumer(c);
@@ -112,14 +123,6 @@ void leg_consumers_learn_name(struct leg_consumers *l, unsigned leg, struct slic
             return;
         }
     }
-}
-
-bool leg_consumers_has_acks(const struct leg_consumers *l, struct slice tag)
-{
-    if (!l->had_no_ack || !l->had_ack)
-        return l->had_ack;
-    const struct leg_consumer *c = leg_consumers_find(l, tag);
-    return c == NULL || !c->no_ack;
 }
 
 bool leg_consumers_can_leave(const struct leg_consumers *l, unsigned leg)
@@ -138,14 +141,19 @@ static void move(struct leg_consumers *l, struct leg_consumer *c, unsigned to)
     (*count_of(l, c))++;
 }
 
+void leg_consumers_leave_one(struct leg_consumers *l, struct leg_consumer *c)
+{
+    CHECK(c->kept != NULL && c->is_named && c->leg != LEG_CONSUMERS_ASTRAY);
+    c->is_told = c->is_going = false;
+    move(l, c, LEG_CONSUMERS_ASTRAY);
+}
+
 void leg_consumers_leave(struct leg_consumers *l, unsigned leg)
 {
     CHECK(leg_consumers_can_leave(l, leg));
     for (struct leg_consumer *c = l->first; c != NULL; c = c->next) {
-        if (c->leg != leg)
-            continue;
-        c->is_told = false;
-        move(l, c, LEG_CONSUMERS_ASTRAY);
+        if (c->leg == leg)
+            leg_consumers_leave_one(l, c);
     }
 }
 
@@ -184,7 +192,8 @@ void leg_consumers_check(const struct leg_consumers *l)
     unsigned count = 0;
     for (const struct leg_consumer *c = l->first; c != NULL; c = c->next) {
         CHECK(c->leg <= LEG_CONSUMERS_ASTRAY);
-        CHECK(c->leg != LEG_CONSUMERS_ASTRAY || (c->kept != NULL && c->is_named && !c->is_told));
+        CHECK(c->leg != LEG_CONSUMERS_ASTRAY ||
+              (c->kept != NULL && c->is_named && !c->is_told && !c->is_going));
         at[c->leg]++;
         count++;
     }

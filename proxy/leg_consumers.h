@@ -28,7 +28,13 @@ struct leg_consumer {
     bool no_ack, no_local, exclusive;
     bool is_named;     /* else the broker is about to make up its name */
     bool is_told;      /* a consume of ours is under way: its answer is not the client's */
+    bool is_going;     /* so is a cancel: it will be astray */
     uint16_t prefetch; /* the limit by consumer that it began with */
+    uint16_t given;    /* ... and what its leg was told, less what is outstanding elsewhere */
+    uint16_t slot;     /* by which its deliveries are counted (leg_tags); 0: they are not */
+    uint64_t since;    /* the client's last number when it was last said again */
+    uint32_t seen;     /* the caller's: what was outstanding... */
+    uint64_t seen_ms;  /* ... and since when */
     uint8_t tag_len;
     uint8_t tag[UINT8_MAX];
     uint8_t queue_len;
@@ -38,6 +44,7 @@ struct leg_consumer {
 
 struct leg_consumers {
     struct leg_consumer *first;
+    struct leg_consumer *recent; /* that was looked for; or NULL */
     unsigned count;
     unsigned astray;
     unsigned at[LEG_MAP_LEGS_MAX];
@@ -47,11 +54,12 @@ struct leg_consumers {
 void leg_consumers_init(struct leg_consumers *l);
 void leg_consumers_fini(struct leg_consumers *l);
 
-/* NULL: there is none of that name. */
+/* NULL: there is none of that name. The second is quick when the same are looked for again. */
 struct leg_consumer *leg_consumers_find(const struct leg_consumers *l, struct slice tag);
+struct leg_consumer *leg_consumers_seek(struct leg_consumers *l, struct slice tag);
 
-void leg_consumers_add(struct leg_consumers *l, unsigned leg, const struct amqp_basic_consume *q,
-                       uint16_t prefetch);
+struct leg_consumer *leg_consumers_add(struct leg_consumers *l, unsigned leg,
+                                       const struct amqp_basic_consume *q, uint16_t prefetch);
 
 /* NULL is allowed. */
 void leg_consumers_drop(struct leg_consumers *l, struct leg_consumer *c);
@@ -59,14 +67,12 @@ void leg_consumers_drop(struct leg_consumers *l, struct leg_consumer *c);
 /* A name that nobody has is one that the broker made up for the oldest that has none there. */
 void leg_consumers_learn_name(struct leg_consumers *l, unsigned leg, struct slice tag);
 
-/* Do deliveries to it wait for an ack? Of a name that is not known: to be sure, yes. */
-bool leg_consumers_has_acks(const struct leg_consumers *l, struct slice tag);
-
 /* Could all that are at the leg be said again? */
 bool leg_consumers_can_leave(const struct leg_consumers *l, unsigned leg);
 
 /* They go astray; and are at another leg. */
 void leg_consumers_leave(struct leg_consumers *l, unsigned leg);
+void leg_consumers_leave_one(struct leg_consumers *l, struct leg_consumer *c);
 void leg_consumers_rename_leg(struct leg_consumers *l, unsigned from, unsigned to);
 
 /* One that is astray is about to be said again there; its consume, whose slices are its own. */

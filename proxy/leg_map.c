@@ -1,4 +1,4 @@
-#include "leg_map.h"
+#include "leg_map_inner.h"
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -9,32 +9,6 @@
 #include <string.h>
 
 /* ---- state ----------------------------------------------------------------------------------- */
-
-#define GETS_MAX 64u
-
-struct leg_state {
-    unsigned recovers; /* recover-ok that are to come: what it delivers before that is not ours */
-};
-
-struct leg_map {
-    struct leg_state legs[LEG_MAP_LEGS_MAX];
-    unsigned leg_count; /* numbers that are, or were, taken */
-    unsigned present;   /* a bit for each leg that is there */
-    bool is_fixed;
-    bool is_limited; /* as a whole: no more legs, until the limit is lifted */
-    bool has_tx;     /* no more legs */
-    struct leg_tags tags;
-
-    struct leg_consumers consumers;
-    uint16_t prefetch; /* by consumer, for those that come */
-
-    unsigned pending; /* answers that the client waits for, with one leg */
-    uint64_t gets;    /* gets among them: 1 for those with acks, the oldest in the lowest bit */
-    unsigned gets_count;
-    uint32_t asked;      /* with several: the question, or 0 */
-    unsigned asked_legs; /* a bit for each leg that has not answered */
-    bool asked_quietly;  /* the client does not wait for it */
-};
 
 struct leg_map *leg_map_new(unsigned pending, uint16_t prefetch)
 {
@@ -72,106 +46,6 @@ bool leg_map_is_split(const struct leg_map *m)
 unsigned leg_map_count(const struct leg_map *m)
 {
     return m->leg_count;
-}
-
-static bool is_present(const struct leg_map *m, unsigned leg)
-{
-    return (m->present >> leg & 1) != 0;
-}
-
-/* The lowest number that is free. */
-static unsigned free_number(const struct leg_map *m)
-{
-    unsigned leg = 0;
-    while (leg < LEG_MAP_LEGS_MAX && is_present(m, leg))
-        leg++;
-    return leg;
-}
-
-static unsigned present_count(const struct leg_map *m)
-{
-    unsigned count = 0;
-    for (unsigned i = 0; i < LEG_MAP_LEGS_MAX; i++)
-        count += is_present(m, i);
-    return count;
-}
-
-unsigned leg_map_add(struct leg_map *m)
-{
-    unsigned leg = free_number(m);
-    CHECK(leg_map_may_add(m));
-    m->present |= 1u << leg;
-    m->legs[leg] = (struct leg_state){ 0 };
-    if (leg == m->leg_count)
-        m->leg_count++;
-    return leg;
-}
-
-bool leg_map_owes(const struct leg_map *m, unsigned leg)
-{
-    return m->pending != 0 || (m->asked_legs >> leg & 1) != 0;
-}
-
-bool leg_map_has_consumers(const struct leg_map *m)
-{
-    return m->consumers.count != 0;
-}
-
-bool leg_map_can_lose(const struct leg_map *m, unsigned leg)
-{
-    return !m->is_fixed && !m->has_tx && !leg_map_owes(m, leg) && m->tags.outstanding[leg] == 0 &&
-           leg_consumers_can_leave(&m->consumers, leg);
-}
-
-void leg_map_lose(struct leg_map *m, unsigned leg)
-{
-    CHECK(is_present(m, leg) && leg_map_can_lose(m, leg));
-    m->present &= ~(1u << leg);
-    leg_consumers_leave(&m->consumers, leg);
-    if (m->leg_count == 1)
-        m->leg_count++; /* another main leg will count from 1, and the client goes on */
-}
-
-void leg_map_promote(struct leg_map *m, unsigned leg)
-{
-    CHECK(leg != LEG_MAP_MAIN && is_present(m, leg) && !is_present(m, LEG_MAP_MAIN));
-    m->legs[LEG_MAP_MAIN] = m->legs[leg];
-    m->present = (m->present & ~(1u << leg)) | 1u << LEG_MAP_MAIN;
-    m->asked_legs = (m->asked_legs & ~(1u << leg)) | (m->asked_legs >> leg & 1) << LEG_MAP_MAIN;
-    leg_tags_rename_leg(&m->tags, leg, LEG_MAP_MAIN);
-    leg_consumers_rename_leg(&m->consumers, leg, LEG_MAP_MAIN);
-}
-
-void leg_map_restore(struct leg_map *m)
-{
-    CHECK(m->leg_count > 1 && m->present == 0);
-    m->legs[LEG_MAP_MAIN] = (struct leg_state){ 0 };
-    m->present = 1u << LEG_MAP_MAIN;
-}
-
-unsigned leg_map_astray_count(const struct leg_map *m)
-{
-    return m->consumers.astray;
-}
-
-struct leg_consumer *leg_map_astray(const struct leg_map *m, const struct leg_consumer *after)
-{
-    struct leg_consumer *c = after != NULL ? after->next : m->consumers.first;
-    while (c != NULL && c->leg != LEG_CONSUMERS_ASTRAY)
-        c = c->next;
-    return c;
-}
-
-void leg_map_drop_astray(struct leg_map *m, struct leg_consumer *c)
-{
-    CHECK(c->leg == LEG_CONSUMERS_ASTRAY);
-    leg_consumers_drop(&m->consumers, c);
-}
-
-void leg_map_say_again(struct leg_map *m, struct leg_consumer *c, unsigned leg)
-{
-    CHECK(is_present(m, leg) && m->leg_count > 1);
-    leg_consumers_settle(&m->consumers, c, leg);
 }
 
 /* ---- what the client says -------------------------------------------------------------------- */
@@ -280,6 +154,10 @@ static void consume(struct leg_map *m, struct slice fields, unsigned wish, struc
         q->consumer_tag.len != 0 ? leg_consumers_find(&m->consumers, q->consumer_tag) : NULL;
     unsigned to = same != NULL && same->leg != LEG_CONSUMERS_ASTRAY ? same->leg : wish;
     bool split = m->leg_count > 1;
+    if (same != NULL && same->is_going) {
+        out->verdict = LEG_MAP_WAIT;
+        return;
+    }
     if (m->consumers.count == LEG_MAP_CONSUMERS_MAX) {
         m->is_fixed = !split;
         pass(out, to);
@@ -290,7 +168,8 @@ static void consume(struct leg_map *m, struct slice fields, unsigned wish, struc
     }
     bool blind = q->nowait && q->consumer_tag.len == 0; /* its name would never be known */
     if (same == NULL)
-        leg_consumers_add(&m->consumers, to, q, m->prefetch);
+        leg_consumers_add(&m->consumers, to, q, m->prefetch)->slot =
+            (uint16_t)leg_tags_take_slot(&m->tags);
     pass(out, to);
     if (!split) {
         m->is_fixed |= blind;
@@ -318,17 +197,21 @@ static void cancel(struct leg_map *m, struct slice fields, struct leg_map_said *
     struct leg_consumer *c = leg_consumers_find(&m->consumers, q->consumer_tag);
     bool quietly = q->nowait;
     if (c != NULL && c->leg == LEG_CONSUMERS_ASTRAY) {
-        leg_consumers_drop(&m->consumers, c);
+        leg_map_drop_consumer(m, c);
         out->verdict = quietly ? LEG_MAP_NOTHING : LEG_MAP_CANCELLED;
         out->method = method;
         return;
     }
     unsigned to = c != NULL ? c->leg : LEG_MAP_MAIN;
+    if (leg_map_is_taking_off(m, to)) { /* whose answers must not be taken for each other */
+        out->verdict = LEG_MAP_WAIT;
+        return;
+    }
     pass(out, to);
     if (m->leg_count == 1) {
         m->pending += !quietly;
         if (quietly) {
-            leg_consumers_drop(&m->consumers, c);
+            leg_map_drop_consumer(m, c);
             m->is_fixed |= m->consumers.had_ack && m->consumers.had_no_ack;
         }
         return;
@@ -357,6 +240,14 @@ static void get(struct leg_map *m, struct slice fields, unsigned wish, struct le
     }
     pass(out, wish);
     ask(m, AMQP_BASIC_GET, 1u << wish, false);
+}
+
+static unsigned present_count(const struct leg_map *m)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < LEG_MAP_LEGS_MAX; i++)
+        count += leg_map_is_present(m, i);
+    return count;
 }
 
 static void qos(struct leg_map *m, struct slice fields, struct leg_map_said *out)
@@ -470,7 +361,7 @@ static bool must_wait(const struct leg_map *m, uint32_t id, struct slice fields)
 void leg_map_client(struct leg_map *m, struct slice payload, unsigned wish,
                     struct leg_map_said *out)
 {
-    CHECK(wish < m->leg_count && is_present(m, wish));
+    CHECK(wish < m->leg_count && leg_map_is_present(m, wish));
     uint32_t id = amqp_method_peek(payload);
     struct slice fields = slice_from(payload, 4);
     out->settle_count = 0;
@@ -525,24 +416,14 @@ void leg_map_follow(struct leg_map *m, struct slice payload)
     leg_map_client(m, payload, LEG_MAP_MAIN, &said);
 }
 
-bool leg_map_may_grow(const struct leg_map *m)
-{
-    return !m->is_fixed && !m->is_limited && !m->has_tx && free_number(m) < LEG_MAP_LEGS_MAX;
-}
-
-bool leg_map_may_add(const struct leg_map *m)
-{
-    return leg_map_may_grow(m) && m->asked == 0 && m->pending == 0;
-}
-
 /* ---- what a broker says ---------------------------------------------------------------------- */
 
-static enum leg_map_heard number(struct leg_map *m, unsigned leg, uint64_t leg_tag,
+static enum leg_map_heard number(struct leg_map *m, unsigned leg, unsigned slot, uint64_t leg_tag,
                                  bool outstanding, uint64_t *tag)
 {
     size_t kept_max = m->leg_count == 1 ? LEG_MAP_KEPT_MAX : LEG_MAP_SPLIT_MAX;
     bool is_kept = outstanding && m->legs[leg].recovers == 0;
-    if (!leg_tags_push(&m->tags, leg, leg_tag, is_kept, kept_max)) {
+    if (!leg_tags_push(&m->tags, leg, slot, leg_tag, is_kept, kept_max)) {
         m->is_fixed = m->leg_count == 1;
         return LEG_MAP_BURST;
     }
@@ -559,7 +440,11 @@ static enum leg_map_heard deliver(struct leg_map *m, unsigned leg, struct slice 
     if (w.ran_out)
         return LEG_MAP_HEAR; /* broken: the client is to judge it */
     *tag_at = 4 + 1 + consumer.len;
-    return number(m, leg, leg_tag, leg_consumers_has_acks(&m->consumers, consumer), tag);
+    if (!m->consumers.had_ack)
+        return number(m, leg, 0, leg_tag, false, tag);
+    const struct leg_consumer *c = leg_consumers_seek(&m->consumers, consumer);
+    bool with_ack = c == NULL || !c->no_ack; /* of a name that is not known: to be sure, yes */
+    return number(m, leg, c != NULL ? c->slot : 0, leg_tag, with_ack, tag);
 }
 
 static bool take_get(struct leg_map *m)
@@ -597,7 +482,7 @@ static void note_consumer(struct leg_map *m, unsigned leg, uint32_t id, struct s
     if (id == AMQP_BASIC_CONSUME_OK)
         leg_consumers_learn_name(&m->consumers, leg, tag);
     else
-        leg_consumers_drop(&m->consumers, leg_consumers_find(&m->consumers, tag));
+        leg_map_drop_consumer(m, leg_consumers_find(&m->consumers, tag));
 }
 
 /* Is it the answer to a consume that the client has said long ago, elsewhere? */
@@ -614,15 +499,26 @@ static bool is_told(struct leg_map *m, uint32_t id, struct slice fields)
     return true;
 }
 
+/* Or to a cancel that the client has not said? */
+static bool is_taken_off(struct leg_map *m, unsigned leg, uint32_t id, struct slice fields)
+{
+    if (LIKELY(id != AMQP_BASIC_CANCEL_OK) || !leg_map_is_taking_off(m, leg))
+        return false;
+    struct wire w = wire_over(fields);
+    struct slice tag = wire_shortstr(&w);
+    leg_map_taken_off(m, leg, tag);
+    return true;
+}
+
 enum leg_map_heard leg_map_broker(struct leg_map *m, unsigned leg, struct slice payload,
                                   uint64_t *tag, size_t *tag_at)
 {
-    CHECK(leg < m->leg_count && is_present(m, leg));
+    CHECK(leg < m->leg_count && leg_map_is_present(m, leg));
     uint32_t id = amqp_method_peek(payload);
     struct slice fields = slice_from(payload, 4);
     if (id == AMQP_BASIC_DELIVER)
         return deliver(m, leg, payload, tag, tag_at);
-    if (is_told(m, id, fields))
+    if (is_told(m, id, fields) || is_taken_off(m, leg, id, fields))
         return LEG_MAP_SILENCE;
     if (id == AMQP_BASIC_CONSUME_OK || id == AMQP_BASIC_CANCEL_OK || id == AMQP_BASIC_CANCEL)
         note_consumer(m, leg, id, fields);
@@ -636,7 +532,7 @@ enum leg_map_heard leg_map_broker(struct leg_map *m, unsigned leg, struct slice 
     struct wire w = wire_over(fields);
     uint64_t leg_tag = wire_u64(&w);
     *tag_at = 4;
-    return w.ran_out ? LEG_MAP_HEAR : number(m, leg, leg_tag, with_ack, tag);
+    return w.ran_out ? LEG_MAP_HEAR : number(m, leg, 0, leg_tag, with_ack, tag);
 }
 
 /* ---- for tests ------------------------------------------------------------------------------- */
@@ -646,8 +542,8 @@ void leg_map_check(const struct leg_map *m)
     leg_tags_check(&m->tags);
     leg_consumers_check(&m->consumers);
     for (unsigned i = 0; i < LEG_MAP_LEGS_MAX; i++) {
-        CHECK(is_present(m, i) || (m->consumers.at[i] == 0 && m->tags.outstanding[i] == 0));
-        CHECK(i < m->leg_count || !is_present(m, i));
+        CHECK(leg_map_is_present(m, i) || (m->consumers.at[i] == 0 && m->tags.outstanding[i] == 0));
+        CHECK(i < m->leg_count || !leg_map_is_present(m, i));
     }
     CHECK((m->asked == 0) == (m->asked_legs == 0) && (m->asked_legs & ~m->present) == 0);
 }

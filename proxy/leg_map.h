@@ -87,9 +87,33 @@ struct leg_consumer *leg_map_astray(const struct leg_map *m, const struct leg_co
 /* The client was told that it is cancelled. */
 void leg_map_drop_astray(struct leg_map *m, struct leg_consumer *c);
 
-/* The caller says its consume (leg_consumer_method) at the leg, with the limit that it began with;
- * the answer is SILENCE. */
-void leg_map_say_again(struct leg_map *m, struct leg_consumer *c, unsigned leg);
+/* The caller says its consume (leg_consumer_method) at the leg, with this limit: what it began
+ * with, or less (leg_map_held); the answer is SILENCE. */
+void leg_map_say_again(struct leg_map *m, struct leg_consumer *c, unsigned leg, uint16_t limit);
+
+/* ---- consumers that are taken off their legs ------------------------------------------------- */
+
+/* All of them: the first one, or the next one. */
+struct leg_consumer *leg_map_consumer(const struct leg_map *m, const struct leg_consumer *after);
+
+/* Could it be at another leg? An exclusive one could lose its right on the way; and not what could
+ * not be said again. */
+bool leg_map_is_movable(const struct leg_map *m, const struct leg_consumer *c);
+
+/* ... and now? Not while an answer is under way. */
+bool leg_map_may_take_off(const struct leg_map *m, const struct leg_consumer *c);
+
+/* The caller cancels it at its leg, and waits for the answer, which is SILENCE: then it is astray.
+ * What it was delivered is settled where that came from. From now on the map is used as with
+ * several legs. */
+void leg_map_take_off(struct leg_map *m, struct leg_consumer *c);
+
+/* How much is outstanding of it, wherever it came from. */
+uint32_t leg_map_held(const struct leg_map *m, const struct leg_consumer *c);
+
+/* Is it there with less than its limit, though nothing is outstanding any more of what it had
+ * before? */
+bool leg_map_is_short(const struct leg_map *m, const struct leg_consumer *c);
 
 /* ---- what the client says -------------------------------------------------------------------- */
 

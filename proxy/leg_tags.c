@@ -3,14 +3,21 @@
 #include "base/check.h"
 #include "base/mem.h"
 
+#include <string.h>
+
 /* A delivery as it stands in the ring: 0 when nothing is to be said of it any more.
  *
- *     leg 7 | settled within a transaction 1 | the leg's delivery tag 56
+ *     leg 3 | settled within a transaction 1 | slot 13 | the leg's delivery tag 47
  */
-#define TAG_MASK   (((uint64_t)1 << 56) - 1)
-#define IN_TX      ((uint64_t)1 << 56)
-#define LEG_SHIFT  57u
-#define RING_LEAST 16u
+#define TAG_MASK    (((uint64_t)1 << 47) - 1)
+#define SLOT_SHIFT  47u
+#define IN_TX       ((uint64_t)1 << 60)
+#define LEG_SHIFT   61u
+#define RING_LEAST  16u
+#define SLOTS_LEAST 8u
+
+_Static_assert(LEG_MAP_LEGS_MAX <= 1u << (64 - LEG_SHIFT), "a leg's bits");
+_Static_assert(LEG_TAGS_SLOTS == 1u << (60 - SLOT_SHIFT), "a slot's bits");
 
 void leg_tags_init(struct leg_tags *t)
 {
@@ -20,7 +27,9 @@ void leg_tags_init(struct leg_tags *t)
 void leg_tags_fini(struct leg_tags *t)
 {
     mem_free(t->ring);
+    mem_free(t->slots);
     t->ring = NULL;
+    t->slots = NULL;
 }
 
 static uint64_t *at(const struct leg_tags *t, uint64_t tag)
@@ -31,6 +40,11 @@ static uint64_t *at(const struct leg_tags *t, uint64_t tag)
 static unsigned leg_of(uint64_t entry)
 {
     return (unsigned)(entry >> LEG_SHIFT);
+}
+
+static unsigned slot_of(uint64_t entry)
+{
+    return (unsigned)(entry >> SLOT_SHIFT) & (LEG_TAGS_SLOTS - 1);
 }
 
 static bool is_open(uint64_t entry)
@@ -61,10 +75,48 @@ static void grow(struct leg_tags *t)
     t->cap = cap;
 }
 
-bool leg_tags_push(struct leg_tags *t, unsigned leg, uint64_t leg_tag, bool outstanding,
-                   size_t kept_max)
+static void grow_slots(struct leg_tags *t)
 {
-    CHECK(leg < LEG_MAP_LEGS_MAX);
+    unsigned cap = t->slots_cap != 0 ? 2 * t->slots_cap : SLOTS_LEAST;
+    t->slots = mem_realloc(t->slots, cap * sizeof *t->slots);
+    memset(&t->slots[t->slots_cap], 0, (cap - t->slots_cap) * sizeof *t->slots);
+    t->slots_cap = cap;
+}
+
+unsigned leg_tags_take_slot(struct leg_tags *t)
+{
+    for (;;) {
+        for (unsigned i = 0; i < t->slots_cap; i++) {
+            unsigned slot = (t->slots_next + i) % t->slots_cap;
+            if (slot == 0 || t->slots[slot].is_taken || t->slots[slot].held != 0)
+                continue;
+            t->slots[slot].is_taken = true;
+            t->slots_next = slot + 1;
+            return slot;
+        }
+        if (t->slots_cap == LEG_TAGS_SLOTS)
+            return 0;
+        t->slots_next = t->slots_cap;
+        grow_slots(t);
+    }
+}
+
+void leg_tags_leave_slot(struct leg_tags *t, unsigned slot)
+{
+    CHECK(slot == 0 || (slot < t->slots_cap && t->slots[slot].is_taken));
+    if (slot != 0)
+        t->slots[slot].is_taken = false;
+}
+
+uint32_t leg_tags_held(const struct leg_tags *t, unsigned slot)
+{
+    return slot != 0 ? t->slots[slot].held : 0;
+}
+
+bool leg_tags_push(struct leg_tags *t, unsigned leg, unsigned slot, uint64_t leg_tag,
+                   bool outstanding, size_t kept_max)
+{
+    CHECK(leg < LEG_MAP_LEGS_MAX && (slot == 0 || slot < t->slots_cap));
     if (!outstanding && t->first > t->last) { /* as without acks, where nothing is ever kept */
         t->last++;
         t->first = t->last + 1;
@@ -75,8 +127,12 @@ bool leg_tags_push(struct leg_tags *t, unsigned leg, uint64_t leg_tag, bool outs
     if (kept(t) == t->cap)
         grow(t);
     t->last++;
-    *at(t, t->last) = outstanding ? (uint64_t)leg << LEG_SHIFT | (leg_tag & TAG_MASK) : 0;
+    *at(t, t->last) = outstanding ? (uint64_t)leg << LEG_SHIFT | (uint64_t)slot << SLOT_SHIFT |
+                                        (leg_tag & TAG_MASK)
+                                  : 0;
     t->outstanding[leg] += outstanding;
+    if (slot != 0)
+        t->slots[slot].held += outstanding;
     return true;
 }
 
@@ -84,6 +140,10 @@ static void forget(struct leg_tags *t, uint64_t *entry)
 {
     CHECK(t->outstanding[leg_of(*entry)] > 0);
     t->outstanding[leg_of(*entry)]--;
+    unsigned slot = slot_of(*entry);
+    CHECK(slot == 0 || t->slots[slot].held > 0);
+    if (slot != 0)
+        t->slots[slot].held--;
     *entry = 0;
 }
 
@@ -165,6 +225,7 @@ void leg_tags_check(const struct leg_tags *t)
 {
     uint64_t outstanding[LEG_MAP_LEGS_MAX] = { 0 };
     uint64_t newest[LEG_MAP_LEGS_MAX] = { 0 };
+    uint64_t held = 0;
     CHECK(t->first >= 1 && t->first <= t->last + 1 && kept(t) <= t->cap);
     for (uint64_t tag = t->first; tag <= t->last; tag++) {
         uint64_t entry = *at(t, tag);
@@ -173,7 +234,11 @@ void leg_tags_check(const struct leg_tags *t)
         CHECK(leg_of(entry) < LEG_MAP_LEGS_MAX && (entry & TAG_MASK) > newest[leg_of(entry)]);
         newest[leg_of(entry)] = entry & TAG_MASK;
         outstanding[leg_of(entry)]++;
+        held += slot_of(entry) != 0;
     }
+    for (unsigned i = 1; i < t->slots_cap; i++)
+        held -= t->slots[i].held;
+    CHECK(held == 0);
     for (unsigned i = 0; i < LEG_MAP_LEGS_MAX; i++)
         CHECK(outstanding[i] == t->outstanding[i]);
 }

@@ -2,9 +2,9 @@
  * leg_tags: the numbers of a channel's deliveries, which each of its legs counts for itself and the
  * client counts through.
  *
- * It keeps what is outstanding, from the oldest on, by the client's numbers. Within a transaction
- * what the client settles is out of its reach, and comes back with a rollback. Pure, but for
- * memory.
+ * It keeps what is outstanding, from the oldest on, by the client's numbers, and counts it by
+ * slots: a consumer has one, also when it moves from leg to leg. Within a transaction what the
+ * client settles is out of its reach, and comes back with a rollback. Pure, but for memory.
  */
 #ifndef WARREN_LEG_TAGS_H
 #define WARREN_LEG_TAGS_H
@@ -16,11 +16,17 @@
 #include <stdint.h>
 
 #define LEG_MAP_LEGS_MAX 8u
+#define LEG_TAGS_SLOTS   8192u /* 0: nobody's */
 
 /* A delivery by its leg's number; leg_tag 0: none. */
 struct leg_tag {
     unsigned leg;
     uint64_t tag;
+};
+
+struct leg_tags_slot {
+    bool is_taken;
+    uint32_t held; /* outstanding */
 };
 
 struct leg_tags {
@@ -30,15 +36,23 @@ struct leg_tags {
     uint64_t last;
     bool in_tx;
     uint64_t outstanding[LEG_MAP_LEGS_MAX]; /* of each leg, those of an open transaction included */
+    struct leg_tags_slot *slots;
+    unsigned slots_cap, slots_next;
 };
 
 void leg_tags_init(struct leg_tags *t);
 void leg_tags_fini(struct leg_tags *t);
 
-/* The client's next number, t->last, is this delivery of the leg's. One that is not outstanding
- * only takes a number. False: more than `kept_max` would have to be kept. */
-MUST_CHECK bool leg_tags_push(struct leg_tags *t, unsigned leg, uint64_t leg_tag, bool outstanding,
-                              size_t kept_max);
+/* One that nobody has, and that nothing is outstanding of; 0: there is none left. It is given back
+ * at once, whatever is outstanding of it. */
+unsigned leg_tags_take_slot(struct leg_tags *t);
+void leg_tags_leave_slot(struct leg_tags *t, unsigned slot);
+uint32_t leg_tags_held(const struct leg_tags *t, unsigned slot);
+
+/* The client's next number, t->last, is this delivery of the leg's, to whose the slot is. One that
+ * is not outstanding only takes a number. False: more than `kept_max` would have to be kept. */
+MUST_CHECK bool leg_tags_push(struct leg_tags *t, unsigned leg, unsigned slot, uint64_t leg_tag,
+                              bool outstanding, size_t kept_max);
 
 /* Can the client settle it? */
 bool leg_tags_has(const struct leg_tags *t, uint64_t tag);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "method_out.h"
 #include "session.h"
+#include "shift.h"
 #include "split_inner.h"
 #include "where.h"
 
@@ -88,6 +89,15 @@ static bool is_cancelled(const struct split *sp, const struct leg_consumer *cons
     return sp->owes_cancels && wants_cancel(consumer);
 }
 
+void recover_begin(struct session *s)
+{
+    if (s->is_astray)
+        return;
+    s->is_astray = true;
+    s->astray_ms = now_ms(s);
+    session_schedule(s);
+}
+
 void recover_leave(struct session *s, struct channel *c, struct leg *leg)
 {
     struct split *sp = c->split;
@@ -111,11 +121,9 @@ void recover_leave(struct session *s, struct channel *c, struct leg *leg)
     if (number == LEG_MAP_MAIN)
         promote(c);
     recover_cancel(s, c);
-    if (leg_map_astray_count(sp->map) != 0 && !s->is_astray) {
-        s->is_astray = true;
-        s->astray_ms = now_ms(s);
-        session_schedule(s);
-    }
+    s->is_bereft |= leg_map_astray_count(sp->map) != 0;
+    if (leg_map_astray_count(sp->map) != 0)
+        recover_begin(s);
 }
 
 void recover_restore(struct channel *c)
@@ -146,24 +154,53 @@ static enum way look(const struct session *s, const struct split *sp,
     enum where where =
         where_look(s->worker, s->backend, s->login->vhost, leg_consumer_queue(consumer), &server);
     *at = NULL;
-    if (where == WHERE_UNKNOWN || is_late(s, sp))
+    if (where == WHERE_UNKNOWN)
         return WAY_ANY;
     /* That it is where the broker was lost may be old news. */
     bool is_old = server == sp->lost && where_moves(s->backend) == sp->lost_moves &&
                   now_ms(s) - sp->lost_ms < 2u * RECOVER_RETRY_MS;
     if (where == WHERE_DOWN || is_old || !server_is_usable(server))
-        return WAY_WAIT;
+        return is_late(s, sp) ? WAY_ANY : WAY_WAIT;
     *at = server;
     return WAY_AT;
 }
 
-static void say_again(struct split *sp, const struct channel *c, struct leg_consumer *consumer,
-                      struct leg *leg)
+/* How much more may be outstanding of it? False: its client is to settle some first. */
+static bool has_room(const struct session *s, const struct split *sp, struct leg_consumer *consumer,
+                     uint16_t *limit)
 {
-    leg_map_say_again(sp->map, consumer, leg->number);
+    uint32_t held = leg_map_held(sp->map, consumer);
+    *limit = consumer->prefetch;
+    if (held == 0 || consumer->prefetch == 0)
+        return true;
+    if (consumer->seen != held) {
+        consumer->seen = held;
+        consumer->seen_ms = now_ms(s);
+    }
+    if (held >= consumer->prefetch || now_ms(s) - consumer->seen_ms < RECOVER_KEPT_MS)
+        return false;
+    *limit = (uint16_t)(consumer->prefetch - held);
+    return true;
+}
+
+static enum way look_for(const struct session *s, const struct split *sp,
+                         struct leg_consumer *consumer, const struct server **at, uint16_t *limit)
+{
+    if (is_cancelled(sp, consumer) || !has_room(s, sp, consumer, limit))
+        return WAY_WAIT;
+    return look(s, sp, consumer, at);
+}
+
+static void say_again(struct session *s, const struct channel *c, struct leg_consumer *consumer,
+                      struct leg *leg, uint16_t limit)
+{
+    struct split *sp = c->split;
+    if (limit != consumer->prefetch)
+        shift_wish(s);
+    leg_map_say_again(sp->map, consumer, leg->number, limit);
     struct amqp_method m = { .id = AMQP_BASIC_CONSUME,
                              .basic_consume = leg_consumer_method(consumer) };
-    place_tell_consume(c, leg, &m, consumer->prefetch);
+    place_tell_consume(c, leg, &m, limit);
 }
 
 static void hunt_for(struct session *s, struct channel *c, const struct server *at)
@@ -182,47 +219,58 @@ static bool can_hear(const struct channel *c, const struct leg *leg)
     return leg->number != LEG_MAP_MAIN || !content_is_open(&c->publish);
 }
 
-/* True: something was done for the consumer. */
-static bool tend(struct session *s, struct channel *c, struct leg_consumer *consumer)
+static void tend(struct session *s, struct channel *c, struct leg_consumer *consumer)
 {
     struct split *sp = c->split;
     const struct server *at;
-    if (is_cancelled(sp, consumer) || look(s, sp, consumer, &at) == WAY_WAIT)
-        return false;
+    uint16_t limit;
+    if (look_for(s, sp, consumer, &at, &limit) == WAY_WAIT)
+        return;
     if (c->leg == NULL) {
         hunt_for(s, c, at);
-        return true;
+        return;
     }
     struct leg *leg = at != NULL ? split_leg_to(c, NULL, at) : c->leg;
     bool may_grow = leg_map_may_grow(sp->map) && !split_is_limited(c) && s->pinned == NULL;
     if (leg == NULL && may_grow && server_has_room(at)) {
         if (!leg_map_may_add(sp->map))
-            return false; /* an answer is to come first */
+            return; /* an answer is to come first */
         hunt_for(s, c, at);
-        return true;
+        return;
     }
     if (leg == NULL)
         leg = c->leg;
     if (!can_hear(c, leg))
-        return false;
-    say_again(sp, c, consumer, leg);
-    return true;
+        return;
+    say_again(s, c, consumer, leg, limit);
 }
 
-/* The first that something can be done for. *left: there are some. */
-static bool tend_one(struct session *s, bool *left)
+static bool is_free(const struct session *s)
 {
-    *left = false;
+    return s->client != NULL && session_is_running(s) && s->hunt.goal == HUNT_NONE;
+}
+
+/* What is hunted for and found at once may have seen to others as well. */
+static void tend_channel(struct session *s, unsigned number)
+{
+    const struct leg_consumer *at = NULL;
+    struct channel *c;
+    while (is_free(s) && (c = s->channels[number]) != NULL && c->split != NULL &&
+           c->state == CHANNEL_OPEN) {
+        struct leg_consumer *consumer = leg_map_astray(c->split->map, at);
+        if (consumer == NULL)
+            return;
+        tend(s, c, consumer);
+        at = consumer;
+    }
+}
+
+static bool are_left(const struct session *s)
+{
     for (unsigned i = 0; i < s->channels_cap; i++) {
-        struct channel *c = s->channels[i];
-        if (c == NULL || c->split == NULL || c->state != CHANNEL_OPEN)
-            continue;
-        struct leg_consumer *consumer = NULL;
-        while ((consumer = leg_map_astray(c->split->map, consumer)) != NULL) {
-            *left = true;
-            if (tend(s, c, consumer))
-                return true;
-        }
+        const struct channel *c = s->channels[i];
+        if (c != NULL && c->state == CHANNEL_OPEN && split_astray_count(c) != 0)
+            return true;
     }
     return false;
 }
@@ -230,23 +278,25 @@ static bool tend_one(struct session *s, bool *left)
 static void all_are_back(struct session *s)
 {
     char id[SESSION_ID_MAX];
-    s->is_astray = false;
-    log_info("session", session_id_text(s, id), "consumers are subscribed again after_ms=%llu",
-             (unsigned long long)(now_ms(s) - s->astray_ms));
+    bool was_bereft = s->is_bereft;
+    s->is_astray = s->is_bereft = false;
+    unsigned long long after_ms = now_ms(s) - s->astray_ms;
+    session_id_text(s, id);
+    if (was_bereft)
+        log_info("session", id, "consumers are subscribed again after_ms=%llu", after_ms);
+    else
+        log_debug("session", id, "consumers have moved after_ms=%llu", after_ms);
 }
 
 void recover_tend(struct session *s)
 {
-    bool left = true;
     if (LIKELY(!s->is_astray) || s->is_tended)
         return;
     s->is_tended = true; /* what is found at once comes back to recover_attached */
-    while (s->client != NULL && session_is_running(s) && s->hunt.goal == HUNT_NONE) {
-        if (!tend_one(s, &left))
-            break;
-    }
+    for (unsigned i = 0; i < s->channels_cap && is_free(s); i++)
+        tend_channel(s, i);
     s->is_tended = false;
-    if (s->client != NULL && !left)
+    if (is_free(s) && !are_left(s))
         all_are_back(s);
 }
 
@@ -261,10 +311,10 @@ void recover_attached(struct session *s, struct channel *c, struct leg *leg)
         struct leg_consumer *consumer = leg_map_astray(sp->map, NULL);
         while (consumer != NULL && can_hear(c, leg)) {
             const struct server *at;
+            uint16_t limit;
             struct leg_consumer *next = leg_map_astray(sp->map, consumer);
-            if (!is_cancelled(sp, consumer) && look(s, sp, consumer, &at) != WAY_WAIT &&
-                at == sp->hunted)
-                say_again(sp, c, consumer, leg);
+            if (look_for(s, sp, consumer, &at, &limit) != WAY_WAIT && at == sp->hunted)
+                say_again(s, c, consumer, leg, limit);
             consumer = next;
         }
     }

@@ -10,6 +10,10 @@
  *
  * After timeout-failover a consumer is subscribed at any broker, which forwards it, or says why
  * that cannot be.
+ *
+ * What a consumer that was taken off its leg (shift.h) has outstanding there still counts: it is
+ * subscribed again when all that is settled, or, when its client settles no more for a while, with
+ * a limit that is lower by so much.
  */
 #ifndef WARREN_RECOVER_H
 #define WARREN_RECOVER_H
@@ -20,6 +24,9 @@
 /* How long the last word of where a queue is holds, when it is where a broker was lost, and how
  * often it is looked up when nobody tells us of a change. */
 #define RECOVER_RETRY_MS 500u
+
+/* A client that has settled nothing for so long is taken to keep what it has. */
+#define RECOVER_KEPT_MS 1000u
 
 struct session;
 struct channel;
@@ -40,6 +47,9 @@ void recover_cancel(struct session *s, struct channel *c);
  */
 void recover_restore(struct channel *c);
 void recover_attached(struct session *s, struct channel *c, struct leg *leg);
+
+/* There are consumers astray, from now on. */
+void recover_begin(struct session *s);
 
 /* Subscribe what is astray and can be subscribed now. It may hunt, or end the session. */
 void recover_tend(struct session *s);

@@ -8,6 +8,7 @@
 #include "method_out.h"
 #include "pace.h"
 #include "recover.h"
+#include "shift.h"
 #include "splice.h"
 #include "split.h"
 
@@ -305,6 +306,7 @@ static void on_timer(void *arg)
     next = sooner(next, tick_upstreams(s));
     next = sooner(next, recover_tick(s));
     next = sooner(next, pace_tick(s));
+    next = sooner(next, shift_tick(s));
     if (s->client != NULL)
         next = sooner(next, beat(s, loop_now_ms(s->worker->loop)));
     arm(s, next);
@@ -322,6 +324,8 @@ void session_schedule(struct session *s)
         next = sooner(next, until(s, s->pace.due_ms));
     if (s->is_astray)
         next = sooner(next, RECOVER_RETRY_MS);
+    if (s->shift_until_ms != 0)
+        next = sooner(next, SHIFT_RETRY_MS);
     if (session_is_running(s) && s->hs.limits.heartbeat_s != 0)
         next = sooner(next, s->hs.limits.heartbeat_s * 500u);
     const struct upstream *u;

@@ -61,8 +61,12 @@ struct session {
     uint16_t awaits;        /* nothing is taken until this channel has an answer; 0: none */
     unsigned blocked_count; /* upstreams that are blocked */
     bool is_astray;         /* consumers are at no broker (recover.h)... */
+    bool is_bereft;         /* ... since one was lost */
     bool is_tended;         /* ... and are being seen to */
     uint64_t astray_ms;     /* ... since then */
+    uint64_t
+        shift_moves; /* when masters had moved so often it was looked who follows (shift.h)... */
+    uint64_t shift_until_ms; /* ... and is again, until then; 0: not */
     bool was_open;
     bool is_buried;
     struct loop_timer timer;

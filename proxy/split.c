@@ -565,6 +565,8 @@ static enum run_pass by_several(struct session *s, struct channel *c, struct leg
     case LEG_MAP_SILENCE:
         note_speaker(s, c, leg);
         session_answered(s, c);
+        if (leg_map_astray_count(c->split->map) != 0)
+            recover_begin(s);
         return RUN_DROP;
     case LEG_MAP_BURST:
         burst(s, c);

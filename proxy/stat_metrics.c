@@ -219,6 +219,8 @@ static void put_warren(struct text *out, const struct view *v)
              "warren_proxy_failovers_total{channels=\"kept\"} %llu\n"
              "warren_proxy_failovers_total{channels=\"ended\"} %llu\n",
              (unsigned long long)t.channels_kept, (unsigned long long)t.channels_ended);
+    put_number(out, "warren_proxy_consumers_moved_total", "counter", t.consumers_moved,
+               "Consumers that went after the master of their queue when it was moved");
 }
 
 static void put_legs(struct text *out, const struct stat_row *rows, unsigned count)

@@ -59,6 +59,12 @@ bool where_find(const struct worker *w, const struct backend *b, struct slice vh
     return where_look(w, b, vhost, queue, out) != WHERE_UNKNOWN;
 }
 
+bool where_is_loose(const struct backend *b, struct slice vhost, struct slice queue)
+{
+    const struct atlas *a = shown_get(&b->live->atlas);
+    return a != NULL && atlas_is_loose(a, vhost, queue);
+}
+
 uint64_t where_moves(const struct backend *b)
 {
     const struct atlas *a = shown_get(&b->live->atlas);

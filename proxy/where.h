@@ -31,6 +31,9 @@ enum where where_look(const struct worker *w, const struct backend *b, struct sl
 bool where_find(const struct worker *w, const struct backend *b, struct slice vhost,
                 struct slice queue, const struct server **out);
 
+/* May a consumer of the queue be taken off it for a moment? False when nobody says so. */
+bool where_is_loose(const struct backend *b, struct slice vhost, struct slice queue);
+
 /* Rises when a queue that was known has another master, when a node goes or comes, and when a node
  * is another server: legs may have to move. Any loop of the epoch. */
 uint64_t where_moves(const struct backend *b);

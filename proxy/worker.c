@@ -8,6 +8,7 @@
 #include "recover.h"
 #include "relay.h"
 #include "session.h"
+#include "shift.h"
 
 #define CHANNELS_EACH  64u /* of a client, on the average; a bound for the sum of all */
 #define UPSTREAMS_EACH 4u
@@ -77,13 +78,14 @@ static void hunt_all_again(struct worker *w)
     }
 }
 
-/* Consumers whose broker is gone may have a new one. */
+/* Consumers whose broker is gone may have a new one, and others a better one. */
 static void tend_all(struct worker *w)
 {
     struct session *s = TAILQ_FIRST(&w->all);
     while (s != NULL) {
         struct session *next = TAILQ_NEXT(s, entry);
         recover_tend(s);
+        shift_look(s);
         s = next;
     }
 }

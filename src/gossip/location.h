@@ -32,6 +32,7 @@
 enum location_flag {
     LOCATION_TRANSIENT = 1, /* goes with its node */
     LOCATION_GONE = 2,      /* a tombstone */
+    LOCATION_LOOSE = 4,     /* a consumer may leave it and come back: nobody gains by that */
 };
 
 struct location {

@@ -157,9 +157,10 @@ static void put(struct location_pub *p, uint64_t index, uint64_t hash, uint16_t 
 }
 
 void location_pub_queue(struct location_pub *p, uint64_t index, struct slice vhost,
-                        struct slice name, uint16_t node, bool is_durable)
+                        struct slice name, uint16_t node, unsigned flags)
 {
-    put(p, index, location_pub_hash(p, vhost, name), node, is_durable ? 0 : LOCATION_TRANSIENT);
+    CHECK((flags & LOCATION_GONE) == 0);
+    put(p, index, location_pub_hash(p, vhost, name), node, flags);
 }
 
 void location_pub_gone(struct location_pub *p, uint64_t index, uint64_t hash)

@@ -31,9 +31,10 @@ uint64_t location_key(struct slice cookie, struct slice cluster);
  * nodes, then location_pub_applied. */
 void location_pub_reset(struct location_pub *p);
 
-/* What entry `index` did, in order. Several words about one queue in one entry: the last counts. */
+/* What entry `index` did, in order. Several words about one queue in one entry: the last counts.
+ * `flags` are TRANSIENT and LOOSE. */
 void location_pub_queue(struct location_pub *p, uint64_t index, struct slice vhost,
-                        struct slice name, uint16_t node, bool is_durable);
+                        struct slice name, uint16_t node, unsigned flags);
 /* By its hash, since its names may be gone already. */
 void location_pub_gone(struct location_pub *p, uint64_t index, uint64_t hash);
 uint64_t location_pub_hash(const struct location_pub *p, struct slice vhost, struct slice name);

@@ -7,8 +7,8 @@
 #include "leg_map.h"
 #include "leg_map_kit.h"
 
-#define QUEUES    4u
-#define NODES     3u
+#define QUEUES    7u
+#define NODES     5u
 #define MESSAGES  400u
 #define CONSUMERS 16u
 #define UNACKED   400u
@@ -16,7 +16,7 @@
 #define LINES_MAX 8192u
 
 /* A queue is shown by that many of these, where its exchange would stand. */
-#define QUEUE_MARKS "####"
+#define QUEUE_MARKS "#######"
 
 struct consumer {
     char tag[16];

@@ -290,7 +290,7 @@ Test(leg_map, consumers_of_a_leg_that_is_gone_are_astray_until_they_are_said_aga
     cr_expect(slice_is(leg_consumer_method(a).queue, "q"));
     cr_expect(leg_map_astray(m, a) == NULL);
     cr_assert(eq(u32, leg_map_add(m), 1));
-    leg_map_say_again(m, a, 1);
+    leg_map_say_again(m, a, 1, a->prefetch);
     struct amqp_method ok = { .id = AMQP_BASIC_CONSUME_OK };
     ok.basic_consume_ok.consumer_tag = slice_str("a");
     cr_expect(eq(int, heard(m, 1, ok, &tag), LEG_MAP_SILENCE));
@@ -309,9 +309,93 @@ Test(leg_map, the_last_leg_can_be_lost_and_another_counts_on)
     leg_map_lose(m, 0);
     cr_expect(leg_map_is_split(m));
     leg_map_restore(m);
-    leg_map_say_again(m, leg_map_astray(m, NULL), 0);
+    leg_map_say_again(m, leg_map_astray(m, NULL), 0, 0);
     leg_map_check(m);
     cr_expect(eq(u64, deliver(m, 0, "a", 1), 4));
+    leg_map_free(&m);
+}
+
+static enum leg_map_heard cancel_ok(struct leg_map *m, unsigned leg, const char *tag)
+{
+    struct amqp_method ok = { .id = AMQP_BASIC_CANCEL_OK };
+    uint64_t none;
+    ok.basic_cancel_ok.consumer_tag = slice_str(tag);
+    return heard(m, leg, ok, &none);
+}
+
+/* What it had stays where it was, and counts against its limit until it is settled. */
+Test(leg_map, a_consumer_is_taken_off_its_leg)
+{
+    struct leg_map *m = leg_map_new(0, 5);
+    uint64_t none;
+    consume(m, "a", false, 0);
+    consume(m, "b", false, 0);
+    struct leg_consumer *a = leg_map_consumer(m, NULL);
+    deliver(m, 0, "a", 1);
+    deliver(m, 0, "a", 2);
+    cr_assert(leg_map_may_take_off(m, a));
+    leg_map_take_off(m, a);
+    cr_expect(leg_map_is_split(m) && leg_map_owes(m, 0));
+    cr_expect(not(leg_map_may_take_off(m, a)), "once");
+    cr_expect(eq(u64, deliver(m, 0, "a", 3), 3), "on its way before the answer");
+    cr_expect(eq(int, cancel(m, "b", false).verdict, LEG_MAP_WAIT), "its answer is not ours");
+    cr_expect(eq(int, cancel_ok(m, 0, "a"), LEG_MAP_SILENCE));
+    cr_assert(leg_map_astray(m, NULL) == a);
+    cr_expect(eq(u32, leg_map_held(m, a), 3));
+    cr_expect(not(leg_map_owes(m, 0)));
+
+    cr_assert(eq(u32, leg_map_add(m), 1));
+    leg_map_say_again(m, a, 1, 2);
+    struct amqp_method ok = { .id = AMQP_BASIC_CONSUME_OK };
+    ok.basic_consume_ok.consumer_tag = slice_str("a");
+    cr_expect(eq(int, heard(m, 1, ok, &none), LEG_MAP_SILENCE));
+    cr_expect(eq(u64, deliver(m, 1, "a", 1), 4));
+    cr_expect(eq(u64, deliver(m, 0, "b", 4), 5));
+    struct leg_map_said out = ack(m, 2, true);
+    cr_assert(eq(u32, out.settle_count, 1));
+    cr_expect(eq(u32, out.settle[0].leg, 0));
+    cr_expect(eq(u32, leg_map_held(m, a), 2));
+    cr_expect(not(leg_map_is_short(m, a)), "the third is outstanding");
+    ack(m, 3, false);
+    cr_expect(leg_map_is_short(m, a));
+    out = ack(m, 4, false);
+    cr_expect(eq(u32, out.settle[0].leg, 1));
+    cr_expect(eq(u64, out.settle[0].method.basic_ack.delivery_tag, 1));
+    cr_expect(eq(u32, leg_map_held(m, a), 0));
+    leg_map_free(&m);
+}
+
+Test(leg_map, a_consumer_that_goes_can_be_cancelled_and_its_leg_lost)
+{
+    struct leg_map *m = leg_map_new(0, 0);
+    struct amqp_method by_broker = { .id = AMQP_BASIC_CANCEL };
+    uint64_t none;
+    consume(m, "a", false, 0);
+    consume(m, "b", false, 0);
+    leg_map_take_off(m, leg_map_consumer(m, NULL));
+    by_broker.basic_cancel.consumer_tag = slice_str("a");
+    cr_expect(eq(int, heard(m, 0, by_broker, &none), LEG_MAP_HEAR), "its queue is gone");
+    cr_expect(eq(int, cancel_ok(m, 0, "a"), LEG_MAP_SILENCE));
+    cr_expect(eq(u32, leg_map_astray_count(m), 0));
+    leg_map_take_off(m, leg_map_consumer(m, NULL));
+    cr_expect(leg_map_can_lose(m, 0));
+    leg_map_lose(m, 0);
+    leg_map_restore(m);
+    leg_map_check(m);
+    cr_expect(eq(u32, leg_map_astray_count(m), 1));
+    cr_expect(not(leg_map_owes(m, 0)));
+    leg_map_free(&m);
+}
+
+Test(leg_map, an_exclusive_consumer_stays)
+{
+    struct leg_map *m = leg_map_new(0, 0);
+    struct amqp_method c = { .id = AMQP_BASIC_CONSUME };
+    c.basic_consume.queue = slice_str("q");
+    c.basic_consume.consumer_tag = slice_str("a");
+    c.basic_consume.exclusive = true;
+    said(m, c, 0);
+    cr_expect(not(leg_map_is_movable(m, leg_map_consumer(m, NULL))));
     leg_map_free(&m);
 }
 

@@ -167,7 +167,8 @@ static void declare(struct broker *b, uint64_t first, uint64_t last, uint16_t no
 {
     b->index++;
     for (uint64_t i = first; i <= last; i++)
-        location_pub_queue(b->pub, b->index, slice_str("/"), name_of(i), node, i % 2 == 0);
+        location_pub_queue(b->pub, b->index, slice_str("/"), name_of(i), node,
+                           i % 2 == 0 ? 0 : LOCATION_TRANSIENT);
     location_pub_applied(b->pub, b->index);
     gossip_net_touch(b->net);
 }
@@ -214,9 +215,9 @@ Test(location_feed, of_two_words_in_one_entry_the_last_counts)
     open_broker(&brokers[0], 1);
     struct broker *b = &brokers[0];
     b->index++;
-    location_pub_queue(b->pub, b->index, slice_str("/"), slice_str("q"), 1, true);
+    location_pub_queue(b->pub, b->index, slice_str("/"), slice_str("q"), 1, 0);
     location_pub_gone(b->pub, b->index, location_pub_hash(b->pub, slice_str("/"), slice_str("q")));
-    location_pub_queue(b->pub, b->index, slice_str("/"), slice_str("q"), 2, true);
+    location_pub_queue(b->pub, b->index, slice_str("/"), slice_str("q"), 2, LOCATION_LOOSE);
     location_pub_node(b->pub, b->index, 2, false, b->index);
     location_pub_node(b->pub, b->index, 2, true, 0);
     location_pub_applied(b->pub, b->index);
@@ -265,7 +266,7 @@ Test(location_feed, a_broker_that_was_made_anew_sends_what_differs)
     for (uint64_t i = 0; i < 100; i++)
         for (uint64_t k = i * 100; k < i * 100 + 100; k++)
             location_pub_queue(b->pub, k == 5 ? 101 : i + 1, slice_str("/"), name_of(k),
-                               k == 5 ? 2 : 1, k % 2 == 0);
+                               k == 5 ? 2 : 1, k % 2 == 0 ? 0 : LOCATION_TRANSIENT);
     location_pub_applied(b->pub, b->index = 101);
     kit_until(loop, is_told, b);
     location_sub_figures(proxy.sub, &f);

@@ -1,0 +1,146 @@
+"""Masters that are moved by plan behind a proxy: consumers go after them, and clients hear nothing of
+that."""
+
+from harness.masters_case import LOCAL, Mirrored
+from harness.proxy_view import command
+from harness.waits import LONG, wait_until
+
+TARGETS = ("proxy",)
+PERSISTENT = {"delivery_mode": 2}
+
+
+class Moves(Mirrored):
+    def setUp(self):
+        super().setUp()
+        self.first, self.second = self.names[:2]
+        self.q = self.queues[self.first]
+        self.conn = self.connect(address=self.front.address)
+        self.pub = self.conn.channel()
+        self.pub.call("confirm.select")
+        self.sent = 0
+
+    def publish(self, count, queue=None):
+        """They are confirmed."""
+        before = self.sent
+        for _ in range(count):
+            self.pub.publish("", queue or self.q, b"%d" % self.sent, props=PERSISTENT)
+            self.sent += 1
+        seen = before
+        while seen < self.sent:
+            event = self.pub.expect("basic.ack", LONG)
+            seen = event.delivery_tag if event.multiple else seen + 1
+
+    def move(self, queue, node):
+        self.ctl("move_master", queue, node.node)
+        wait_until(lambda: "server=%s " % node.name in command(
+            self.front, "show queues / " + queue), "the proxy knows of it", LONG)
+
+    def moved(self):
+        return self.figure("warren_proxy_consumers_moved_total")
+
+    def wait_moved(self, ch, count, legs):
+        """So many consumers in all have moved, and are there."""
+        wait_until(lambda: self.moved() == count and sorted(self.legs()[ch.number]) == sorted(legs)
+                   and "astray" not in command(self.front, "show legs"), "they have moved", LONG)
+
+    def bodies(self, got):
+        return [d.body for d in got]
+
+    def expect_numbered(self, got, first):
+        self.assertEqual([d.delivery_tag for d in got], list(range(first, first + len(got))))
+
+    def test_a_consumer_follows_and_misses_nothing(self):
+        ch = self.conn.channel()
+        ch.call("basic.qos", prefetch_count=10)
+        ch.consume(self.q, "c", arguments={"x-priority": 3})
+        ch.consume(self.queues[self.second], "other")
+        free = self.conn.channel()
+        free.consume(self.queues[self.names[2]], "free", no_ack=True)
+        self.publish(3)
+        got = ch.deliveries(3)
+        self.expect_numbered(got, 1)
+        ch.ack(3, multiple=True)
+        ch.barrier()
+        self.move(self.q, self.there)
+        self.publish(20)
+        self.wait_moved(ch, 1, [self.first, self.second])
+        got += ch.deliveries(10, LONG)
+        ch.expect_silence()
+        ch.ack(0, multiple=True)
+        got += ch.deliveries(10, LONG)
+        self.expect_numbered(got, 1)
+        self.assertEqual(self.bodies(got), [b"%d" % n for n in range(23)])
+        self.assertEqual({d.consumer_tag for d in got}, {"c"})
+        ways = self.ways()
+        ch.ack(0, multiple=True)
+        ch.barrier()
+
+        self.move(self.queues[self.names[2]], self.here)
+        self.wait_moved(free, 2, [self.names[2], self.first])
+        self.publish(5, self.queues[self.names[2]])
+        self.expect_numbered(free.deliveries(5, LONG), 1)
+
+        self.move(self.q, self.here)
+        self.wait_moved(ch, 3, [self.first, self.second])
+        self.publish(2)
+        self.assertEqual(len(ch.deliveries(2, LONG)), 2)
+        ch.call("basic.cancel", consumer_tag="c")
+        ch.close()
+        view = self.channel(address=self.third.address)
+        wait_until(lambda: [view.declare(q, passive=True).message_count for q in
+                            self.queues.values()] == [2, 0, 0], "two are back", LONG)
+        self.assertEqual(self.failovers(), {"kept": 0, "ended": 0})
+        self.assertGreaterEqual(self.ways()["straight"], ways["straight"])
+
+    def test_its_limit_holds_for_both_places(self):
+        ch = self.conn.channel()
+        ch.call("basic.qos", prefetch_count=4)
+        ch.consume(self.q, "c")
+        self.publish(20)
+        got = ch.deliveries(4)
+        self.move(self.q, self.there)
+        wait_until(lambda: self.moved() == 1, "it goes", LONG)
+        ch.expect_silence()
+        ch.ack(1)
+        ch.ack(2)
+        got += ch.deliveries(2, LONG)  # its client keeps the two others
+        self.expect_numbered(got, 1)
+        ch.expect_silence()
+        self.assertEqual(sorted(self.legs()[ch.number]), [self.first, self.second])
+        ch.ack(5)
+        got.append(ch.expect("basic.deliver", LONG, delivery_tag=7))
+        ch.expect_silence()
+        ch.ack(4, multiple=True)
+        wait_until(lambda: self.moved() == 2, "it gets its whole limit back", LONG)
+        got += ch.deliveries(2, LONG)
+        ch.expect_silence()
+        while len(set(self.bodies(got))) < 20:  # the broker may repeat what was out as it moved
+            ch.ack(got[-1].delivery_tag, multiple=True)
+            got.append(ch.expect("basic.deliver", LONG))
+        self.expect_numbered(got, 1)
+
+    def test_those_that_others_could_take_the_place_of_stay(self):
+        single, soon = "single.q", "soon.q"
+        setup = self.channel(address=self.here.address)
+        setup.declare(single, durable=True,
+                      arguments=dict(LOCAL, **{"x-single-active-consumer": True}))
+        setup.declare(soon, durable=True, auto_delete=True, arguments=LOCAL)
+        for q in (single, soon):
+            wait_until(lambda q=q: self.mirrors(q) == 2, "mirrors of " + q, LONG)
+            wait_until(lambda q=q: "server=%s " % self.first in command(
+                self.front, "show queues / " + q), "the proxy knows " + q, LONG)
+        ch = self.conn.channel()
+        ch.consume(self.q, "exclusive", exclusive=True)
+        ch.consume(single, "single")
+        ch.consume(soon, "soon")
+        for q in (self.q, single, soon):
+            self.move(q, self.there)
+        witness = self.conn.channel()
+        witness.consume(self.queues[self.names[2]], "witness")
+        self.move(self.queues[self.names[2]], self.there)
+        self.wait_moved(witness, 1, [self.names[2], self.second])
+        for q in (self.q, single, soon):
+            self.publish(1, q)
+        self.assertEqual({d.consumer_tag for d in ch.deliveries(3, LONG)},
+                         {"exclusive", "single", "soon"})
+        self.assertEqual(self.legs()[ch.number], [self.first])
