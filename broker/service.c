@@ -13,6 +13,11 @@
 
 #define GRACE_MS 5000u /* for clients to answer connection.close */
 
+/* For Warren's proxies to take their clients elsewhere before the node closes, and how often it is
+ * looked. */
+#define PROXIES_MS      10000u
+#define PROXIES_LOOK_MS 50u
+
 /*
  *   CLOSED -- service_open --> OPEN, or not yet, when stop_app came before
  *
@@ -40,6 +45,10 @@ struct service {
     const char *why;            /* clients are sent away */
     uint32_t shards_left;       /* that have clients; while it is closing */
     struct loop_timer grace;
+    struct loop_timer proxies;          /* the next look at what they still have here */
+    uint64_t proxies_since_ms;          /* 0: they are not waited for */
+    uint32_t proxies_shards_left;       /* that have not answered how much that is */
+    uint32_t proxies_clients;           /* by those that have */
     STAILQ_HEAD(, service_ask) waiting; /* for it to be closed */
 };
 
@@ -151,6 +160,76 @@ static void tell(struct service *s)
     cluster_app(broker_cluster(s->broker), s->wanted, on_told, s);
 }
 
+/* ---- proxies ---- */
+
+struct shard_count {
+    struct mail mail;
+    struct service *service;
+    struct shard *shard;
+    uint32_t clients;
+};
+
+static void on_counted(struct mail *mail)
+{
+    struct shard_count *n = CONTAINER_OF(mail, struct shard_count, mail);
+    struct service *s = n->service;
+    s->proxies_clients += n->clients;
+    mem_free(n);
+    if (--s->proxies_shards_left != 0)
+        return;
+    loop_timer_start(&s->proxies, s->proxies_clients != 0 ? PROXIES_LOOK_MS : 0);
+}
+
+static void on_count(struct mail *mail)
+{
+    struct shard_count *n = CONTAINER_OF(mail, struct shard_count, mail);
+    n->clients = shard_carried_count(n->shard);
+    n->mail.fn = on_counted;
+    mailbox_post(broker_loop(n->service->broker), &n->mail);
+}
+
+static void count_carried(struct service *s)
+{
+    s->proxies_clients = 0;
+    s->proxies_shards_left = broker_shard_count(s->broker);
+    for (uint32_t i = 0; i < broker_shard_count(s->broker); i++) {
+        struct shard_count *n = mem_zalloc(sizeof *n);
+        *n = (struct shard_count){ { NULL, on_count }, s, broker_shard(s->broker, i), 0 };
+        mailbox_post(n->shard->loop, &n->mail);
+    }
+}
+
+static bool are_proxies_known(const struct service *s)
+{
+    const struct gossip_proxies *p = gossip_node_proxies(broker_gossip(s->broker));
+    return p != NULL && p->count != 0;
+}
+
+/* The masters have gone, and proxies hear of that: they take their clients after them, while what
+ * is out is settled. */
+static bool awaits_proxies(struct service *s)
+{
+    uint64_t now = loop_now_ms(s->loop);
+    bool is_first = s->proxies_since_ms == 0;
+    if (s->state != SERVICE_OPEN || (is_first && !are_proxies_known(s)))
+        return false;
+    if (is_first)
+        s->proxies_since_ms = now;
+    if (s->proxies_shards_left != 0 || loop_timer_is_running(&s->proxies))
+        return true;
+    if (!is_first && (s->proxies_clients == 0 || now - s->proxies_since_ms >= PROXIES_MS)) {
+        s->proxies_since_ms = 0;
+        return false;
+    }
+    count_carried(s);
+    return true;
+}
+
+static void on_proxies(void *arg)
+{
+    look(arg);
+}
+
 /* After each step: the other nodes hear what becomes of this one; when there is nothing left to do,
  * whoever waits for it does. */
 static void look(struct service *s)
@@ -164,6 +243,8 @@ static void look(struct service *s)
         tell(s);
         return;
     }
+    if (drains != NULL && awaits_proxies(s))
+        return;
     s->drains = NULL;
     if (drains != NULL) {
         close_for(s, drains, "Node was put into maintenance mode");
@@ -203,6 +284,7 @@ void service_leave(struct service *s)
     if (s->drains != NULL)
         STAILQ_INSERT_TAIL(&s->waiting, s->drains, entry);
     s->drains = NULL;
+    s->proxies_since_ms = 0;
     if (s->is_telling && s->telling == CLUSTER_APP_DRAINED) {
         s->wanted = CLUSTER_APP_STOPPED;
         tell(s);
@@ -343,6 +425,7 @@ static void revive(struct service *s, struct service_ask *a)
         if (s->drains != NULL)
             refuse(s->drains, "the node was revived");
         s->drains = NULL;
+        s->proxies_since_ms = 0;
         set_drained(s, false);
         STAILQ_INSERT_TAIL(&s->waiting, a, entry);
         look(s);
@@ -448,6 +531,7 @@ struct service *service_new(struct broker *b, struct loop *loop)
     s->state = SERVICE_CLOSED;
     STAILQ_INIT(&s->waiting);
     loop_timer_init(&s->grace, loop, on_grace, s);
+    loop_timer_init(&s->proxies, loop, on_proxies, s);
     return s;
 }
 
@@ -460,5 +544,6 @@ void service_free(struct service **service)
     CHECK(STAILQ_EMPTY(&s->waiting));
     listen_free(&s->listen);
     loop_timer_fini(&s->grace);
+    loop_timer_fini(&s->proxies);
     mem_free(s);
 }

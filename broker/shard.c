@@ -132,6 +132,16 @@ void shard_stop_clients(struct shard *s, const char *why)
     shard_client_gone(s);
 }
 
+uint32_t shard_carried_count(struct shard *s)
+{
+    uint32_t count = 0;
+    size_t at = 0;
+    struct connection *c;
+    while ((c = idmap_next(&s->connections, &at)) != NULL)
+        count += c->stream != NULL && !sock_addr_eq(&c->client, stream_peer(c->stream));
+    return count;
+}
+
 void shard_welcome_clients(struct shard *s)
 {
     s->stopping = false;

@@ -157,6 +157,10 @@ void shard_free(struct shard **shard);
  * When none is left broker_shard_is_idle is called, once. */
 void shard_stop_clients(struct shard *s, const char *why);
 
+/* Clients that came by way of a proxy, which said whose connections they are. The shard's thread.
+ */
+uint32_t shard_carried_count(struct shard *s);
+
 /* Clients are let in again. */
 void shard_welcome_clients(struct shard *s);
 

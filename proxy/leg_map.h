@@ -68,6 +68,9 @@ bool leg_map_owes(const struct leg_map *m, unsigned leg);
 
 bool leg_map_has_consumers(const struct leg_map *m);
 
+/* The leg has consumers, or deliveries that are outstanding. */
+bool leg_map_is_used(const struct leg_map *m, unsigned leg);
+
 /* Nothing is in flight on the leg: no delivery is outstanding there, no answer is awaited, and its
  * consumers could be said again. What is published is not known here. */
 bool leg_map_can_lose(const struct leg_map *m, unsigned leg);

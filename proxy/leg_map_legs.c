@@ -45,6 +45,11 @@ bool leg_map_owes(const struct leg_map *m, unsigned leg)
     return is_asked(m, leg) || leg_map_is_taking_off(m, leg);
 }
 
+bool leg_map_is_used(const struct leg_map *m, unsigned leg)
+{
+    return m->consumers.at[leg] != 0 || m->tags.outstanding[leg] != 0;
+}
+
 bool leg_map_has_consumers(const struct leg_map *m)
 {
     return m->consumers.count != 0;

@@ -11,6 +11,7 @@
 #include "shift.h"
 #include "splice.h"
 #include "split.h"
+#include "vacate.h"
 
 const char *session_id_text(const struct session *s, char room[SESSION_ID_MAX])
 {
@@ -197,7 +198,7 @@ void session_flow(struct session *s)
         return;
     bool running = session_is_running(s);
     /* While it hunts the client is paused if it says something. */
-    if (s->hunt.goal == HUNT_NONE && s->awaits == 0 && !s->pace.is_holding)
+    if (s->hunt.goal == HUNT_NONE && s->awaits == 0 && !s->pace.is_holding && !vacate_holds(s))
         listen_to_client(s, !(running && any_upstream_full(s)));
     bool client_full = running && stream_is_full(s->client);
     struct upstream *u;
@@ -307,6 +308,7 @@ static void on_timer(void *arg)
     next = sooner(next, recover_tick(s));
     next = sooner(next, pace_tick(s));
     next = sooner(next, shift_tick(s));
+    next = sooner(next, vacate_tick(s));
     if (s->client != NULL)
         next = sooner(next, beat(s, loop_now_ms(s->worker->loop)));
     arm(s, next);
@@ -326,6 +328,8 @@ void session_schedule(struct session *s)
         next = sooner(next, RECOVER_RETRY_MS);
     if (s->shift_until_ms != 0)
         next = sooner(next, SHIFT_RETRY_MS);
+    if (s->vacates)
+        next = sooner(next, VACATE_RETRY_MS);
     if (session_is_running(s) && s->hs.limits.heartbeat_s != 0)
         next = sooner(next, s->hs.limits.heartbeat_s * 500u);
     const struct upstream *u;

@@ -66,7 +66,11 @@ struct session {
     uint64_t astray_ms;     /* ... since then */
     uint64_t
         shift_moves; /* when masters had moved so often it was looked who follows (shift.h)... */
-    uint64_t shift_until_ms; /* ... and is again, until then; 0: not */
+    uint64_t shift_until_ms;  /* ... and is again, until then; 0: not */
+    struct upstream *vacated; /* it is being left, since its broker is drained; or NULL */
+    bool vacates;             /* a broker of ours is drained (vacate.h) */
+    bool is_vacating_held;    /* the client waits for what is under way there... */
+    uint64_t vacate_ms;       /* ... since then; 0: it need not */
     bool was_open;
     bool is_buried;
     struct loop_timer timer;

@@ -5,6 +5,7 @@
 #include "method_out.h"
 #include "recover.h"
 #include "splice.h"
+#include "vacate.h"
 
 /* ---- what they tell
  * ----------------------------------------------------------------------------------
@@ -126,10 +127,13 @@ static void on_gone(struct upstream *u)
     case UPSTREAM_LOST:
         lose(s, u);
         break;
+    case UPSTREAM_ENDED:
+        if (vacate_gone(s, u))
+            (void)splice_lose(s, u, "the broker is drained"); /* of channels that ended meanwhile */
+        break;
     case UPSTREAM_UNREACHABLE:
     case UPSTREAM_HUNG_UP:
     case UPSTREAM_REFUSED: /* one that was HELD for the client's next word: another will do */
-    case UPSTREAM_ENDED:
         break;
     }
     session_free_upstream(s, u);
@@ -179,6 +183,8 @@ void session_free_upstream(struct session *s, struct upstream *u)
     CHECK(u->leg_count == 0);
     if (s->pinned == u)
         s->pinned = NULL;
+    if (s->vacated == u)
+        s->vacated = NULL;
     place_forget(s, u);
     if (u->is_blocked)
         one_less_blocked(s);

@@ -10,6 +10,7 @@
 #include "run.h"
 #include "session.h"
 #include "split.h"
+#include "vacate.h"
 
 /* ---- a channel's beginning ------------------------------------------------------------------- */
 
@@ -505,4 +506,6 @@ void splice_upstream(struct session *s, struct upstream *u)
     if (r.filled)
         session_flow(s);
     recover_tend(s);
+    if (UNLIKELY(s->is_vacating_held))
+        vacate_look(s);
 }

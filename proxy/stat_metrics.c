@@ -221,6 +221,8 @@ static void put_warren(struct text *out, const struct view *v)
              (unsigned long long)t.channels_kept, (unsigned long long)t.channels_ended);
     put_number(out, "warren_proxy_consumers_moved_total", "counter", t.consumers_moved,
                "Consumers that went after the master of their queue when it was moved");
+    put_number(out, "warren_proxy_vacated_total", "counter", t.vacated,
+               "Connections to brokers that were left because these are drained");
 }
 
 static void put_legs(struct text *out, const struct stat_row *rows, unsigned count)

@@ -31,7 +31,7 @@ struct view {
 struct view_totals {
     uint64_t clients, channels, upstreams, published, delivered;
     uint64_t ways[PLACE_WAY_COUNT];
-    uint64_t channels_kept, channels_ended, consumers_moved;
+    uint64_t channels_kept, channels_ended, consumers_moved, vacated;
 };
 
 /* The sums over all workers. */
@@ -50,6 +50,7 @@ static inline struct view_totals view_totals(const struct view *v)
         t.channels_kept += shared_get(&c->channels_kept);
         t.channels_ended += shared_get(&c->channels_ended);
         t.consumers_moved += shared_get(&c->consumers_moved);
+        t.vacated += shared_get(&c->vacated);
     }
     return t;
 }

@@ -9,6 +9,7 @@
 #include "relay.h"
 #include "session.h"
 #include "shift.h"
+#include "vacate.h"
 
 #define CHANNELS_EACH  64u /* of a client, on the average; a bound for the sum of all */
 #define UPSTREAMS_EACH 4u
@@ -86,6 +87,7 @@ static void tend_all(struct worker *w)
         struct session *next = TAILQ_NEXT(s, entry);
         recover_tend(s);
         shift_look(s);
+        vacate_look(s);
         s = next;
     }
 }

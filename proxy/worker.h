@@ -50,6 +50,7 @@ struct worker_counts {
 
     struct shared ways[PLACE_WAY_COUNT];         /* operations, in backends that route by master */
     struct shared consumers_moved;               /* after masters that were moved */
+    struct shared vacated;                       /* connections to brokers that are drained, left */
     struct shared channels_kept, channels_ended; /* of those whose broker went */
 };
 

@@ -1,8 +1,10 @@
 """Masters that are moved by plan behind a proxy: consumers go after them, and clients hear nothing of
 that."""
 
+import threading
+
 from harness.masters_case import LOCAL, Mirrored
-from harness.proxy_view import command
+from harness.proxy_view import command, wait_status
 from harness.waits import LONG, wait_until
 
 TARGETS = ("proxy",)
@@ -144,3 +146,97 @@ class Moves(Mirrored):
         self.assertEqual({d.consumer_tag for d in ch.deliveries(3, LONG)},
                          {"exclusive", "single", "soon"})
         self.assertEqual(self.legs()[ch.number], [self.first])
+
+
+class Drained(Mirrored):
+    """Each node in turn is drained, stopped and started, under load."""
+
+    PREFETCH = 20
+
+    def setUp(self):
+        super().setUp()
+        self.wrong, self.seen, self.repeated = [], {}, []
+        self.ends = threading.Event()
+        self.sent = dict.fromkeys(self.queues.values(), 0)
+        for q in self.queues.values():
+            self.seen[q] = set()
+
+    def guarded(self, work, *args):
+        def run():
+            try:
+                work(*args)
+            except Exception as e:  # whatever a library may throw is shown by the test
+                self.wrong.append("%s: %r" % (work.__name__, e))
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        self.addCleanup(thread.join, LONG)
+        return thread
+
+    def take(self, ch, method, body):
+        q = method.consumer_tag
+        if body in self.seen[q] and not method.redelivered:
+            self.repeated.append((q, body))
+        self.seen[q].add(body)
+        self.held.append(method.delivery_tag)
+        if len(self.held) >= self.PREFETCH // 2:  # so something is always out
+            ch.basic_ack(self.held[0])
+            del self.held[0]
+
+    def consume(self):
+        import pika
+        self.held = []
+        conn = pika.BlockingConnection(pika.ConnectionParameters(*self.front.address))
+        ch = conn.channel()
+        ch.basic_qos(prefetch_count=self.PREFETCH)
+        for q in self.queues.values():
+            ch.basic_consume(q, lambda ch, m, _, body: self.take(ch, m, body), consumer_tag=q)
+        while not self.ends.is_set():
+            conn.process_data_events(0.05)
+            while self.held:  # what it was given is done
+                ch.basic_ack(self.held.pop(0))
+        conn.close()
+
+    def publish(self):
+        import pika
+        conn = pika.BlockingConnection(pika.ConnectionParameters(*self.front.address))
+        ch = conn.channel()
+        ch.confirm_delivery()
+        while not self.ends.is_set():
+            for q in self.queues.values():
+                ch.basic_publish("", q, b"%d" % self.sent[q],
+                                 pika.BasicProperties(delivery_mode=2))
+                self.sent[q] += 1
+            conn.process_data_events(0)
+        conn.close()
+
+    def passed(self, more):
+        until = sum(self.sent.values()) + more
+        wait_until(lambda: sum(self.sent.values()) >= until or self.wrong, "%d more" % more, LONG)
+        self.assertEqual(self.wrong, [])
+
+    def test_no_client_notices(self):
+        self.guarded(self.consume)
+        publisher = self.guarded(self.publish)
+        self.addCleanup(self.ends.set)
+        self.passed(60)
+        for node in self.cluster.nodes:
+            out = node.ctl("-n", node.node, "-q", "drain", seconds=LONG)
+            self.assertEqual(out.returncode, 0, out.stderr)
+            self.passed(60)
+            node.stop()
+            self.passed(60)
+            self.cluster.start([node])
+            wait_status(self.front, node.name, "UP")
+            for q in self.queues.values():
+                wait_until(lambda q=q: self.mirrors(q) == 2, "mirrors of " + q, LONG)
+        self.assertEqual(self.failovers()["ended"], 0)
+        self.assertGreaterEqual(self.figure("warren_proxy_vacated_total"), 1)
+
+        def all_seen():
+            return self.wrong or all(len(self.seen[q]) >= self.sent[q] - 1
+                                     for q in self.queues.values())
+
+        wait_until(all_seen, "what was published", LONG)
+        self.ends.set()
+        publisher.join(LONG)
+        self.assertEqual((self.wrong, self.repeated), ([], []))
