@@ -178,7 +178,7 @@ static uint64_t await(struct remote_client *c)
 
 /* To a queue that hands out to this side. One that goes to several of them may be handed out more
  * than once at a time; one that waits in the outbox would be counted out of its order. */
-static bool may_come_back(const struct remote_client *c)
+static bool may_come_back(struct remote_client *c)
 {
     if (LIKELY(c->consumed.count == 0) || c->qid_count != 1 ||
         (remote_outbox_holds(&c->out, key_of_publish(c)) && !MUTATION(REMOTE_KEPT_OUT_OF_ORDER)))

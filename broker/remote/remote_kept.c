@@ -23,16 +23,39 @@ void remote_kept_reset(struct remote_kept *k, remote_drop_fn drop, void *arg)
     remote_kept_init(k);
 }
 
-bool remote_kept_wants(const struct remote_kept *k, const struct message *m)
+/* The eldest is not worth keeping any longer. */
+static bool is_stale(const struct remote_kept *k)
+{
+    if (k->passed_by >= REMOTE_KEPT_PATIENCE)
+        return true;
+    return k->items.count != 0 && k->found_end > at(k, 0)->end &&
+           k->found_end - at(k, 0)->end > REMOTE_KEPT_LAG;
+}
+
+bool remote_kept_wants(struct remote_kept *k, const struct message *m)
 {
     uint64_t octets = remote_kept_octets(m);
-    return octets >= REMOTE_KEPT_LEAST && octets <= REMOTE_INLINE_BYTES &&
-           k->sent - k->read < REMOTE_KEPT_UNREAD;
+    if (octets < REMOTE_KEPT_LEAST || octets > REMOTE_INLINE_BYTES ||
+        k->sent - k->read >= REMOTE_KEPT_UNREAD)
+        return false;
+    if (LIKELY(k->live + octets <= REMOTE_KEPT_BYTES) || is_stale(k))
+        return true;
+    k->passed_by += octets;
+    return false;
+}
+
+/* It is not needed any more. */
+static void let_go(struct remote_kept *k, struct remote_kept_item *item, remote_drop_fn drop,
+                   void *arg)
+{
+    k->live -= remote_kept_octets(item->message);
+    drop(arg, &item->message);
 }
 
 void remote_kept_add(struct remote_kept *k, struct message *m, uint64_t copies)
 {
     k->sent += remote_kept_octets(m);
+    k->live += remote_kept_octets(m);
     struct remote_kept_item *item = remote_ring_add(&k->items);
     *item = (struct remote_kept_item){ message_ref(m), k->sent, copies };
 }
@@ -46,7 +69,7 @@ static void drop_useless(struct remote_kept *k, remote_drop_fn drop, void *arg)
         if (first->message != NULL && first->end + behind >= k->read)
             return;
         if (first->message != NULL)
-            drop(arg, &first->message);
+            let_go(k, first, drop, arg);
         CHECK(k->next_read != 0);
         remote_ring_drop_first(&k->items);
         k->next_read--;
@@ -96,11 +119,13 @@ struct message *remote_kept_find(struct remote_kept *k, uint64_t end)
     if (index >= k->next_read)
         read_up_to(k, index);
     k->found = index;
+    k->found_end = end;
+    k->passed_by = 0;
     return at(k, index)->message;
 }
 
 void remote_kept_drop_found(struct remote_kept *k, remote_drop_fn drop, void *arg)
 {
-    drop(arg, &at(k, k->found)->message);
+    let_go(k, at(k, k->found), drop, arg);
     drop_useless(k, drop, arg);
 }

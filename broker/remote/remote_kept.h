@@ -13,6 +13,12 @@
  *     |..............|..............................|.........................|
  *                     <---- REMOTE_KEPT_BYTES ----->read                     sent
  *
+ * A queue that is longer than this hands out what was published long ago. So while as much is kept
+ * nothing is added, and the eldest, which are the next to come back, stay: of a queue twice as long
+ * every other one is named, not none. What nobody ever names, since others took it or it expired,
+ * must not stay for good: once much that was named is younger (REMOTE_KEPT_LAG), or nothing was
+ * named for long (REMOTE_KEPT_PATIENCE), new ones push out the eldest.
+ *
  * A core: this is the asking side. One thread.
  */
 #ifndef WARREN_REMOTE_KEPT_H
@@ -21,15 +27,21 @@
 #include "model/message.h"
 #include "remote/remote_ring.h"
 
-#define REMOTE_KEPT_BYTES  ((uint64_t)16 * 1024 * 1024)
-#define REMOTE_KEPT_UNREAD (REMOTE_KEPT_BYTES / 2) /* with more on its way nothing more is kept */
-#define REMOTE_KEPT_LEAST  512u                    /* shorter ones are as cheap to send again */
+#define REMOTE_KEPT_BYTES    ((uint64_t)16 * 1024 * 1024)
+#define REMOTE_KEPT_UNREAD   (REMOTE_KEPT_BYTES / 2) /* with more on its way nothing more is kept */
+#define REMOTE_KEPT_LEAST    512u                    /* shorter ones are as cheap to send again */
+
+#define REMOTE_KEPT_LAG      (REMOTE_KEPT_BYTES / 4)
+#define REMOTE_KEPT_PATIENCE (REMOTE_KEPT_BYTES * 8) /* octets that were not kept meanwhile */
 
 struct remote_kept {
     struct remote_ring items; /* struct remote_kept_item, eldest first */
     uint64_t sent;            /* octets */
     uint64_t read;            /* ... of which the other side is known to have read so many */
-    size_t next_read;         /* index of the first item behind that */
+    uint64_t live;            /* ... of those that are needed still */
+    uint64_t passed_by;       /* ... that were not kept since one was found */
+    uint64_t found_end;       /* name of the last one found */
+    size_t next_read;         /* index of the first item behind what was read */
     size_t found;             /* ... of the last one found */
 };
 
@@ -53,8 +65,8 @@ void remote_kept_init(struct remote_kept *k);
 /* Nothing is kept any more; it is as after init. */
 void remote_kept_reset(struct remote_kept *k, remote_drop_fn drop, void *arg);
 
-/* Is it one that should be kept, and is there room? */
-bool remote_kept_wants(const struct remote_kept *k, const struct message *m);
+/* Is it one that should be kept, and is there room? If not, it is counted as passed by. */
+bool remote_kept_wants(struct remote_kept *k, const struct message *m);
 
 /* Takes a reference. `copies`: of all that was published so far, with this one. */
 void remote_kept_add(struct remote_kept *k, struct message *m, uint64_t copies);

@@ -68,7 +68,7 @@ struct world {
     bool is_gone;
     unsigned messages; /* published here */
     bool holds;        /* ... and kept, eldest first */
-    struct message *held[512];
+    struct message *held[2048];
     unsigned held_count;
     size_t last_body;
     uint64_t last_number;

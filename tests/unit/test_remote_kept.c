@@ -102,6 +102,83 @@ Test(remote_kept, nothing_more_is_wanted_while_much_is_not_read)
     message_unref(&m);
 }
 
+/* As many as are wanted, all read; how many. */
+static uint64_t keep_all_wanted(struct remote_kept *k, struct message *m, uint64_t copies)
+{
+    uint64_t before = copies;
+    while (remote_kept_wants(k, m)) {
+        remote_kept_add(k, m, ++copies);
+        remote_kept_taken(k, copies, on_drop, NULL);
+    }
+    return copies - before;
+}
+
+Test(remote_kept, the_eldest_stay_when_it_is_full)
+{
+    struct remote_kept k;
+    struct message *m = message(40000);
+    remote_kept_init(&k);
+    uint64_t each = octets(40000);
+    uint64_t fit = keep_all_wanted(&k, m, 0);
+    cr_expect(eq(u64, fit, REMOTE_KEPT_BYTES / each));
+    cr_expect(eq(u64, k.live, fit * each));
+    cr_expect(eq(sz, found_bytes(&k, each), 40000));
+    cr_expect(not(remote_kept_wants(&k, m)), "it was found, and is kept still");
+    remote_kept_drop_found(&k, on_drop, NULL);
+    cr_expect(eq(u64, keep_all_wanted(&k, m, fit), 1));
+    for (uint64_t i = 2; i <= fit + 1; i++) {
+        cr_expect(eq(sz, found_bytes(&k, i * each), 40000));
+        remote_kept_drop_found(&k, on_drop, NULL);
+    }
+    cr_expect(eq(u64, k.live, 0));
+    cr_expect(eq(u64, keep_all_wanted(&k, m, fit + 1), fit));
+    remote_kept_reset(&k, on_drop, NULL);
+    cr_expect(eq(u64, k.live, 0));
+    message_unref(&m);
+}
+
+Test(remote_kept, what_nobody_names_does_not_stay_for_good)
+{
+    struct remote_kept k;
+    struct message *m = message(40000);
+    remote_kept_init(&k);
+    uint64_t each = octets(40000), passed_by = 0;
+    uint64_t fit = keep_all_wanted(&k, m, 0);
+    while (!remote_kept_wants(&k, m))
+        passed_by += each;
+    cr_expect(ge(u64, passed_by + each, REMOTE_KEPT_PATIENCE));
+    uint64_t copies = fit;
+    for (uint64_t i = 0; i < 3 * fit; i++) {
+        cr_assert(remote_kept_wants(&k, m));
+        remote_kept_add(&k, m, ++copies);
+        remote_kept_taken(&k, copies, on_drop, NULL);
+    }
+    cr_expect(le(u64, k.live, REMOTE_KEPT_BYTES + each));
+    cr_expect(eq(sz, found_bytes(&k, each), 0));
+    cr_expect(eq(sz, found_bytes(&k, copies * each), 40000));
+    remote_kept_reset(&k, on_drop, NULL);
+    message_unref(&m);
+}
+
+Test(remote_kept, what_lags_behind_those_that_are_named_is_pushed_out)
+{
+    struct remote_kept k;
+    struct message *m = message(40000);
+    remote_kept_init(&k);
+    uint64_t each = octets(40000);
+    uint64_t fit = keep_all_wanted(&k, m, 0);
+    uint64_t near = REMOTE_KEPT_LAG / each;
+    cr_expect(eq(sz, found_bytes(&k, near * each), 40000));
+    cr_expect(not(remote_kept_wants(&k, m)));
+    cr_expect(eq(sz, found_bytes(&k, (near + 2) * each), 40000));
+    cr_expect(remote_kept_wants(&k, m));
+    cr_expect(gt(u64, keep_all_wanted(&k, m, fit), 0));
+    cr_expect(eq(sz, found_bytes(&k, each), 0));
+    cr_expect(le(u64, k.live, REMOTE_KEPT_BYTES + each));
+    remote_kept_reset(&k, on_drop, NULL);
+    message_unref(&m);
+}
+
 /* ---- both sides -------------------------------------------------------------------------------
  */
 
@@ -268,6 +345,7 @@ Test(remote_kept, what_has_too_much_behind_it_is_not_named)
     struct world *w = open_with_consumer();
     uint64_t each = octets(47000);
     uint64_t fit = REMOTE_KEPT_BYTES / each, as;
+    w->client->kept.passed_by = REMOTE_KEPT_PATIENCE; /* all of it is kept, the last ones, too */
     for (uint64_t i = 0; i < fit + 2; i++) {
         publish_one(w, &me, i, 47000);
         settle_down(w);
@@ -282,6 +360,30 @@ Test(remote_kept, what_has_too_much_behind_it_is_not_named)
     cr_expect(not(message_is_kept(w->held[0], w->server->id, &as)));
     settle_down(w);
     cr_expect(eq(u64, w->last_offered, 1));
+    close_world(w);
+}
+
+/* Each is three times as much behind the next one that comes back as is kept. */
+Test(remote_kept, of_a_long_queue_some_are_named)
+{
+    struct world *w = open_with_consumer();
+    uint64_t each = octets(47000);
+    uint64_t fit = REMOTE_KEPT_BYTES / each, published = 0, named = 0;
+    for (; published < 3 * fit; published++) {
+        publish_one(w, &me, published, 47000);
+        settle_down(w);
+    }
+    for (uint64_t i = 0; i < 6 * fit; i++) {
+        (void)hand_out(w, i + 1, true);
+        named += bytes_back(w) < 200;
+        settle_down(w);
+        cr_assert(eq(u64, w->last_offered, i));
+        forget_eldest(w);
+        publish_one(w, &me, published++, 47000);
+        settle_down(w);
+        w->event_count = 0;
+    }
+    cr_expect(ge(u64, named, 2 * fit - 1));
     close_world(w);
 }
 
