@@ -4,10 +4,11 @@
 #include "client/channel_port.h"
 #include "port_lane.h"
 #include "remote/remote.h"
+#include "remote/remote_kept.h"
 #include "remote/remote_server.h"
 
 /* How many deliveries may be on their way to a consumer on another shard; and on another node,
- * which is farther: there how much, too, for each is a copy. */
+ * which is farther: there how much, too, for each is a copy, but for those that are kept there. */
 #define WINDOW       512u
 #define WINDOW_AWAY  8192u
 #define WINDOW_BYTES ((uint64_t)4 * 1024 * 1024)
@@ -101,7 +102,7 @@ static void deliver_there(struct consumer *c, uint64_t qseq, struct message *m, 
         .to = pc->ref,
         .redelivered = redelivered,
         .auto_ack = pc->auto_ack,
-        .bytes = m->body_bytes,
+        .bytes = remote_kept_bytes_back(m, pc->ref.connection),
     };
     if (is_session_here(pc)) {
         forward_from_here(pc->shard, &it, m);

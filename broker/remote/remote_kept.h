@@ -60,6 +60,16 @@ static inline uint64_t remote_kept_octets(const struct message *m)
     return (uint64_t)m->names_bytes + m->props_bytes + m->body_bytes;
 }
 
+/* What counts of a delivery to that session: its body, unless the other end may be told its name
+ * instead. Were those counted, too, fewer would be under way than come in at a time: a queue would
+ * grow although its consumer has room, beyond what can be named. Should one be sent whole all the
+ * same, the session turns away what its link has no room for. */
+static inline uint32_t remote_kept_bytes_back(const struct message *m, uint64_t session)
+{
+    uint64_t as;
+    return message_is_kept(m, session, &as) ? 0 : m->body_bytes;
+}
+
 void remote_kept_init(struct remote_kept *k);
 
 /* Nothing is kept any more; it is as after init. */

@@ -2,6 +2,7 @@
  */
 #include "base/check.h"
 #include "base/mem.h"
+#include "remote/remote_kept.h"
 #include "sim_far_world.h"
 
 #include <inttypes.h>
@@ -122,6 +123,15 @@ void far_return_one(struct far_world *w, const struct remote_delivery *d)
                    &(struct far_mail){ .kind = FAR_RETURN, .qid = d->qid, .delivery = *d });
 }
 
+/* As in port_consumer.c. */
+static uint32_t bytes_back(const struct far_world *w, const struct far_port_consumer *c,
+                           const struct far_copy *copy, uint32_t id)
+{
+    const struct far_session *s = far_alive(w, c->session);
+    return s != NULL && copy->message != NULL ? remote_kept_bytes_back(copy->message, s->server->id)
+                                              : (uint32_t)w->messages[id].body_bytes;
+}
+
 static void hand_out(struct far_world *w, struct far_queue *q, struct far_port_consumer *c,
                      uint64_t qseq)
 {
@@ -137,7 +147,7 @@ static void hand_out(struct far_world *w, struct far_queue *q, struct far_port_c
                                  .qseq = qseq,
                                  .consumer = c->id,
                                  .where = far_index(w, q),
-                                 .bytes = (uint32_t)w->messages[id].body_bytes,
+                                 .bytes = bytes_back(w, c, copy, id),
                                  .auto_ack = c->auto_ack,
                                  .redelivered = copy->may_be_seen };
     c->window_used++;

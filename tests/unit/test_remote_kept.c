@@ -179,6 +179,20 @@ Test(remote_kept, what_lags_behind_those_that_are_named_is_pushed_out)
     message_unref(&m);
 }
 
+Test(remote_kept, what_is_named_counts_nothing_on_its_way_back)
+{
+    struct message *plain = message(20000);
+    struct message *kept = message_new_kept(slice_str(""), slice_str("q"), message_props(plain),
+                                            message_body(plain), false, SESSION, 20000);
+    cr_expect(eq(u32, remote_kept_bytes_back(plain, SESSION), 20000));
+    cr_expect(eq(u32, remote_kept_bytes_back(kept, SESSION), 0));
+    cr_expect(eq(u32, remote_kept_bytes_back(kept, SESSION + 1), 20000), "a session of others");
+    message_set_kept_by(kept, 0);
+    cr_expect(eq(u32, remote_kept_bytes_back(kept, SESSION), 20000), "it was named already");
+    message_unref(&plain);
+    message_unref(&kept);
+}
+
 /* ---- both sides -------------------------------------------------------------------------------
  */
 
