@@ -89,6 +89,58 @@ class Through(ClusterCase):
             self.assertEqual(again.props["headers"]["n"], len(body))
             takes.send("basic.ack", delivery_tag=again.delivery_tag)
 
+    def test_of_every_size(self):
+        c = self.cluster(2).start()
+        self.declare(c.nodes[0], ["q"])
+        gives, takes, gets = (self.connect_to(c.nodes[1]).channel() for _ in range(3))
+        takes.call("basic.consume", queue="q", consumer_tag="c", no_ack=True)
+        bodies = [(os.urandom(16) * (size // 16 + 1))[:size] for size in
+                  (1, 255, 256, 511, 512, 4096, 49152, 1 << 20, 100 << 20)]
+        for body in bodies:
+            gives.publish("", "q", body)
+            self.assertEqual(takes.expect("basic.deliver", seconds=LONG).body, body)
+        takes.call("basic.cancel", consumer_tag="c")
+        for body in bodies[:-1]:
+            gives.publish("", "q", body)
+            self.assertEqual(wait_until(lambda: gets.get("q"), "the message").body, body)
+
+    def test_a_dead_letter_comes_back_as_it_was(self):
+        c = self.cluster(2).start()
+        self.declare(c.nodes[0], ["dead"])
+        conn = self.connect_to(c.nodes[0])
+        conn.channel().declare("q", durable=True, arguments={
+            "x-queue-master-locator": "client-local", "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": "dead"})
+        c.wait_queues(["q", "dead"])
+        gives, takes, dead = (self.connect_to(c.nodes[1]).channel() for _ in range(3))
+        takes.call("basic.consume", queue="q")
+        dead.call("basic.consume", queue="dead", no_ack=True)
+        for i in range(50):
+            body = b"%04d" % i * 500
+            gives.publish("", "q", body)
+            m = takes.expect("basic.deliver")
+            self.assertEqual(m.body, body)
+            takes.send("basic.nack", delivery_tag=m.delivery_tag, requeue=False)
+            self.assertEqual(dead.expect("basic.deliver").body, body)
+
+    def test_a_queue_that_is_longer_than_what_is_kept(self):
+        c = self.cluster(2).start()
+        self.declare(c.nodes[0], ["q"])
+        gives, takes = self.connect_to(c.nodes[1]).channel(), self.connect_to(c.nodes[1]).channel()
+        takes.call("basic.qos", prefetch_count=1)
+        takes.call("basic.consume", queue="q")
+        bodies = [b"%06d" % i * 6600 for i in range(600)]  # 24 MB
+        for body in bodies:
+            gives.publish("", "q", body)
+        for i, body in enumerate(bodies):
+            m = takes.expect("basic.deliver")
+            self.assertEqual((m.body, m.redelivered), (body, False))
+            if i % 7 == 0:
+                takes.send("basic.nack", delivery_tag=m.delivery_tag, requeue=True)
+                m = takes.expect("basic.deliver")
+                self.assertEqual((m.body, m.redelivered), (body, True))
+            takes.send("basic.ack", delivery_tag=m.delivery_tag)
+
     def test_a_consumer_at_a_third_node_gets_what_was_kept_for_another(self):
         c = self.cluster().start()
         self.declare(c.nodes[0], ["q"])
