@@ -37,10 +37,12 @@ enum run_pass follow_publish(const struct session *s, struct channel *c)
 
 void follow_leave(struct session *s, struct channel *c)
 {
+    struct upstream *u = c->leg->upstream;
     if (!c->leg->is_closing) {
         c->leg->is_closing = true;
-        method_out_close(c->leg->upstream->stream, c->number, AMQP_REPLY_SUCCESS,
-                         slice_str("Goodbye"), 0);
+        method_out_close(u->stream, c->number, AMQP_REPLY_SUCCESS, slice_str("Goodbye"), 0);
+        u->deadline_ms = loop_now_ms(s->worker->loop) + s->backend->conf->timeout.connect;
+        session_schedule(s);
     }
     session_await(s, c);
 }
@@ -57,6 +59,8 @@ static void leave(struct session *s, struct channel *c)
 void follow_closed(struct session *s, struct channel *c)
 {
     c->leg->is_closing = false;
+    if (c->leg->upstream->state == UPSTREAM_READY)
+        c->leg->upstream->deadline_ms = 0; /* one channel at a time is waited for */
     if (c->state == CHANNEL_OPEN) {
         c->place.wants_move = false;
         publishes_ask(&c->publishes);

@@ -5,7 +5,8 @@
  * there, the client is held for a moment and the broker's channel is closed: the answer says that
  * all that was published there has been dealt with. The next leg is found as the first one was, and
  * the client hears nothing of it. Channels with consumers, with several legs or in the midst of
- * anything keep what they have; and who never lets all confirms come keeps the hop.
+ * anything keep what they have; and who never lets all confirms come keeps the hop. A broker that
+ * does not answer within timeout-connect is taken for lost.
  */
 #ifndef WARREN_FOLLOW_H
 #define WARREN_FOLLOW_H

@@ -87,7 +87,7 @@ struct upstream {
     unsigned leg_count; /* the owner's */
     uint16_t held_for;  /* the owner's, see split.h: the channel that it is held for, or 0 */
     uint64_t started_ms;
-    uint64_t deadline_ms;  /* of the handshake, or of our close; 0: none */
+    uint64_t deadline_ms;  /* of the handshake, our close, or the owner's (follow); 0: none */
     uint64_t listening_ms; /* when we began to listen again */
     struct upstream_end end;
 };

@@ -1,6 +1,7 @@
 """Masters that are moved by plan behind a proxy: consumers go after them, and clients hear nothing of
 that."""
 
+import signal
 import threading
 
 from harness.masters_case import LOCAL, Mirrored
@@ -121,6 +122,28 @@ class Moves(Mirrored):
             got.append(ch.expect("basic.deliver", LONG))
         self.expect_numbered(got, 1)
 
+    def test_a_broker_that_does_not_answer_is_left(self):
+        hasty = self.proxy(self.cluster.nodes, {
+            "global": self.gossiping(), "defaults": {"timeout-connect": "1s"},
+            "backend rabbits": {"balance": "queue-master"}})
+        ch = self.channel(address=hasty.address)
+        wait_until(lambda: "server=%s usable=yes" % self.first in command(
+            hasty, "show queues / " + self.q), "the proxy knows it", LONG)
+        ch.call("confirm.select")
+        ch.publish("", self.q, b"before", props=PERSISTENT)
+        ch.expect("basic.ack", LONG, delivery_tag=1)
+        self.ctl("move_master", self.q, self.there.node)
+        wait_until(lambda: "server=%s " % self.second in command(
+            hasty, "show queues / " + self.q), "the proxy knows of it", LONG)
+        for n in range(2, 12):  # until it is seen to take a hop
+            ch.publish("", self.q, b"hop", props=PERSISTENT)
+            ch.expect("basic.ack", LONG, delivery_tag=n)
+        self.here.proc.tolerated = True
+        self.here.proc.signal(signal.SIGSTOP)
+        self.addCleanup(self.here.proc.signal, signal.SIGCONT)
+        ch.publish("", self.q, b"straight", props=PERSISTENT)
+        ch.expect("basic.ack", LONG, delivery_tag=12)
+
     def test_those_that_others_could_take_the_place_of_stay(self):
         single, soon = "single.q", "soon.q"
         setup = self.channel(address=self.here.address)
@@ -215,6 +238,7 @@ class Drained(Mirrored):
         self.assertEqual(self.wrong, [])
 
     def test_no_client_notices(self):
+        self.wait_proxy_known()
         self.guarded(self.consume)
         publisher = self.guarded(self.publish)
         self.addCleanup(self.ends.set)
@@ -228,8 +252,8 @@ class Drained(Mirrored):
             self.cluster.start([node])
             wait_status(self.front, node.name, "UP")
             for q in self.queues.values():
-                wait_until(lambda q=q: self.mirrors(q) == 2, "mirrors of " + q, LONG)
-        self.assertEqual(self.failovers()["ended"], 0)
+                wait_until(lambda q=q: self.wrong or self.mirrors(q) == 2, "mirrors of " + q, LONG)
+        self.assertEqual((self.wrong, self.failovers()["ended"]), ([], 0))
         self.assertGreaterEqual(self.figure("warren_proxy_vacated_total"), 1)
 
         def all_seen():

@@ -48,6 +48,13 @@ class Masters(ClusterCase):
             wait_until(lambda server=server, q=q: "server=%s usable=yes" % server in command(
                 self.front, "show queues / " + q), "the proxy knows " + q, LONG)
 
+    def wait_proxy_known(self):
+        """Until each node knows that there is one: such are waited for when it is drained."""
+        for node in self.cluster.nodes:
+            wait_until(lambda node=node: "proxy@" in node.ctl(
+                "-n", node.node, "-q", "cluster_status", seconds=LONG).stdout,
+                "%s knows the proxy" % node.name, LONG)
+
     def legs(self):
         """{channel: [server...]} of the one client that is there."""
         found = {}
