@@ -1,6 +1,7 @@
-"""Clients of several libraries behind a proxy, while their queues' masters move and die: none of
-them notices."""
+"""Clients of five libraries behind a proxy, while their queues' masters move and die, before three
+nodes and before five: none of them notices."""
 
+import fcntl
 import os
 import shutil
 import threading
@@ -8,10 +9,13 @@ import unittest
 
 from harness import procs
 from harness.masters_case import Mirrored
+from harness.proxy_view import command, wait_status
+from harness.servers import BUILD
 from harness.waits import LONG, wait_until
 
 TARGETS = ("proxy",)
 TOOLS = ("amqp-consume", "amqp-publish")
+HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Library:
@@ -155,19 +159,57 @@ class Librabbitmq(Library):
         self.proc.stop()
 
 
+class Amqplib(Librabbitmq):
+    """Node.js; the library comes from npm, once a build folder."""
+
+    HOME = os.path.join(BUILD, "clients", "amqplib-alone")
+
+    @classmethod
+    def prepare(cls):
+        os.makedirs(cls.HOME, exist_ok=True)
+        with open(os.path.join(cls.HOME, "lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.path.isdir(os.path.join(cls.HOME, "node_modules", "amqplib")):
+                return
+            if shutil.which("npm") is None:
+                raise unittest.SkipTest("no npm (apt-get install nodejs npm)")
+            out = procs.run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts",
+                             "--loglevel=error", "--prefix", cls.HOME, "amqplib@0.10.3"], 180)
+            if out.returncode != 0:
+                raise unittest.SkipTest("npm install amqplib: " + out.stderr[-300:])
+
+    def command(self, *args):
+        return ["env", "NODE_PATH=" + os.path.join(self.HOME, "node_modules"), "node",
+                os.path.join(HERE, "amqplib_client.js"), self.url(), self.queue] + list(args)
+
+    def start(self):
+        self.proc = procs.Proc(self.command("consume"), self.queue_log())
+
+    def queue_log(self):
+        return os.path.join(self.folder, "amqplib")
+
+    def publish(self, body):
+        out = procs.run(self.command("publish", body.decode()), LONG)
+        assert out.returncode == 0, out.stderr
+
+
 class Libraries(Mirrored):
     def setUp(self):
         super().setUp()
         if any(shutil.which(tool) is None for tool in TOOLS):
             raise unittest.SkipTest("no amqp-consume and amqp-publish (apt-get install amqp-tools)")
+        Amqplib.prepare()
         self.clients = []
-        for kind in (Pika, PyAmqp, Kombu, Librabbitmq):
+        for i, kind in enumerate((Pika, PyAmqp, Kombu, Librabbitmq, Amqplib)):
             q = kind.__name__ + ".q"
-            self.declare_at(self.third, q)
+            self.declare_at(self.home_of(i), q)
             wait_until(lambda q=q: self.mirrors(q) == 2, "mirrors of " + q, LONG)
             self.clients.append(kind(self.front.address, q, self.folder("clients")))
         self.rounds = 0
         self.addCleanup(lambda: [c.stop() for c in self.clients])
+
+    def home_of(self, client):
+        return self.third
 
     def round(self):
         """Each library publishes a message, and its consumer gets it."""
@@ -194,3 +236,47 @@ class Libraries(Mirrored):
         self.round()
         self.assertEqual(self.failovers()["ended"], 0)
         self.assertGreaterEqual(self.failovers()["kept"], len(self.clients))
+
+
+class FiveNodes(Libraries):
+    """Each of five nodes masters the queue of one library, and two others hold it."""
+
+    node_count = 5
+    policies = (("all", "[.]q$", '{"ha-mode":"exactly","ha-params":3}'),)
+
+    def home_of(self, client):
+        return self.cluster.nodes[client]
+
+    def test_none_of_them_notices(self):
+        first, second, third = self.cluster.nodes[:3]
+        self.wait_proxy_known()
+        self.round()
+        for node in (first, second):
+            self.drain(node)
+            self.round()
+            node.stop()
+            self.round()
+            self.back(node)
+        pika = self.clients[0]
+        homes = self.ctl("list_queues", "name", "synchronised_slave_pids").splitlines()
+        held = [line for line in homes if line.startswith(pika.queue + "\t")][0]
+        to = [n for n in self.cluster.nodes if "%s." % n.node in held][0]
+        self.ctl("move_master", pika.queue, to.node)
+        wait_until(lambda: "server=%s " % to.name in command(
+            self.front, "show queues / " + pika.queue), "the proxy knows of it", LONG)
+        self.round()
+        third.kill()
+        self.round()
+        self.back(third)
+        self.round()
+        self.assertEqual(self.failovers()["ended"], 0)
+
+    def drain(self, node):
+        out = node.ctl("-n", node.node, "-q", "drain", seconds=LONG)
+        self.assertEqual(out.returncode, 0, out.stderr)
+
+    def back(self, node):
+        self.cluster.start([node])
+        wait_status(self.front, node.name, "UP")
+        for c in self.clients:
+            wait_until(lambda c=c: self.mirrors(c.queue) == 2, "mirrors of " + c.queue, LONG)
