@@ -107,6 +107,9 @@ static void add_backend(struct finish *f, struct part *p)
     /* The check inherited from [defaults] is about servers that speak AMQP through us. */
     bool inherited = p->mode == PROXY_MODE_AMQP && f->root->defaults.check != CHECK_TCP;
     b->amqp_check = p->check == CHECK_INHERITED ? inherited : p->check == CHECK_AMQP;
+    const struct own_splice *all = &f->root->defaults.splice;
+    b->splice_request = p->splice.request || all->request;
+    b->splice_response = p->splice.response || all->response;
     f->conf->backends[f->conf->backend_count++] = b;
 
     if (p->by_master && p->discover != PROXY_DISCOVER_RABBIT &&

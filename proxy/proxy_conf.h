@@ -128,6 +128,8 @@ struct backend_conf {
     bool by_master; /* to the queue's master, if it is known; else as `balance` says */
     enum proxy_legs legs;
     bool amqp_check;
+    bool splice_request;  /* mode tcp: from clients to servers within the kernel; ... */
+    bool splice_response; /* ... and back */
     struct proxy_timeouts timeout;
     struct server_conf *servers;
     unsigned server_count;

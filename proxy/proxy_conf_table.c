@@ -51,7 +51,8 @@ static bool set_log(void *instance, const struct conf_value *value, struct err *
     return true;
 }
 
-static bool check_option(const struct conf_value *value, enum own_check *out, struct err *err)
+static bool read_options(const struct conf_value *value, enum own_check *out,
+                         struct own_splice *splice, struct err *err)
 {
     for (size_t i = 0; i < value->words.count; i++) {
         const char *word = value->words.items[i];
@@ -59,20 +60,30 @@ static bool check_option(const struct conf_value *value, enum own_check *out, st
             *out = CHECK_AMQP;
         else if (strcmp(word, "tcp-check") == 0)
             *out = CHECK_TCP;
+        else if (strcmp(word, "splice-auto") == 0)
+            splice->request = splice->response = true;
+        else if (strcmp(word, "splice-request") == 0)
+            splice->request = true;
+        else if (strcmp(word, "splice-response") == 0)
+            splice->response = true;
         else
-            return err_set(err, ERR_CONFIG, "is amqp-check or tcp-check");
+            return err_set(err, ERR_CONFIG,
+                           "is amqp-check, tcp-check, splice-auto, splice-request or "
+                           "splice-response");
     }
     return true;
 }
 
 static bool set_defaults_option(void *instance, const struct conf_value *value, struct err *err)
 {
-    return check_option(value, &((struct defaults *)instance)->check, err);
+    struct defaults *d = instance;
+    return read_options(value, &d->check, &d->splice, err);
 }
 
 static bool set_option(void *instance, const struct conf_value *value, struct err *err)
 {
-    return check_option(value, &((struct part *)instance)->check, err);
+    struct part *p = instance;
+    return read_options(value, &p->check, &p->splice, err);
 }
 
 static bool balance_of(const struct conf_value *value, enum balance_kind *out, bool *by_master,
@@ -304,8 +315,11 @@ static bool set_stats_allow(void *instance, const struct conf_value *value, stru
           .flags = CONF_MANY,                                                                      \
           .set = set_option,                                                                       \
           .shown = "as in [defaults]",                                                             \
-          .help = "amqp-check: a server is up when it answers with connection.start. tcp-check: "  \
-                  "when it accepts." },                                                            \
+          .help =                                                                                  \
+              "amqp-check: a server is up when it answers with connection.start. tcp-check: "      \
+              "when it accepts. Of mode tcp: splice-auto moves what comes in bulk from socket "    \
+              "to socket within the kernel, splice-request only what clients send, and "           \
+              "splice-response what servers do; where TLS is spoken it is copied." },              \
         TIMEOUT_ROW(kind, struct part, "timeout-connect", connect, NULL, "as in [defaults]",       \
                     "For a connection to a server to be made."),                                   \
         TIMEOUT_ROW(                                                                               \
@@ -431,7 +445,8 @@ static const struct conf_directive directives[] = {
       .flags = CONF_MANY,
       .set = set_defaults_option,
       .fallback = "amqp-check",
-      .help = "How servers of mode amqp are checked: amqp-check or tcp-check." },
+      .help = "How servers of mode amqp are checked: amqp-check or tcp-check. For mode tcp: "
+              "splice-auto, splice-request, splice-response, see backends." },
     { .section = "defaults",
       .key = "default-server",
       .type = CONF_WORDS,

@@ -12,6 +12,11 @@ enum part_kind { PART_FRONTEND = 1, PART_BACKEND = 2, PART_LISTEN = 3 };
 /* Whether a section itself says how its servers are checked. */
 enum own_check { CHECK_INHERITED, CHECK_AMQP, CHECK_TCP };
 
+struct own_splice {
+    bool request;
+    bool response;
+};
+
 /* One [frontend], [backend] or [listen] as it is read; a listen is both of the others. */
 struct part {
     enum part_kind kind;
@@ -21,6 +26,7 @@ struct part {
     struct backend_conf back;
     enum proxy_mode mode;
     enum own_check check;
+    struct own_splice splice;
     struct proxy_timeouts timeout;
     struct server_conf default_server;
     const char *default_backend;
@@ -33,6 +39,7 @@ struct part {
 struct defaults {
     enum proxy_mode mode;
     enum own_check check;
+    struct own_splice splice;
     struct proxy_timeouts timeout;
     uint64_t maxconn;
     uint64_t drain_ms;

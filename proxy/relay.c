@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "dial.h"
+#include "io/stream_splice.h"
 
 #define LINGER_MS 5000u
 #define ROUND_MS  1000u
@@ -138,12 +139,31 @@ static void on_client_closed(struct stream *s, const struct err *why, void *arg)
     finish(r);
 }
 
+static void on_moved(struct stream *from, size_t octets, void *arg)
+{
+    const struct relay *r = arg;
+    count(r, from == r->upstream, octets);
+}
+
+/* Where the configuration wants it, and there is nothing to encrypt. */
+static void splice_sides(struct relay *r)
+{
+    const struct backend_conf *conf = backend_of(r)->conf;
+    if (stream_is_tls(r->client) || stream_is_tls(r->upstream))
+        return;
+    if (conf->splice_request)
+        stream_join(r->client, r->upstream, on_moved);
+    if (conf->splice_response)
+        stream_join(r->upstream, r->client, on_moved);
+}
+
 static void on_server_open(struct stream *s, void *arg)
 {
     (void)s;
     struct relay *r = arg;
     shared_set(&r->server->live->connect_ms, now_ms(r) - r->started_ms);
     r->is_open = true;
+    splice_sides(r);
     stream_on_end(r->upstream, on_end);
     if (r->client_ended)
         on_end(r->client, r);

@@ -9,15 +9,19 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NAME_MAX_BYTES 16 /* what the kernel keeps of a thread's name */
 #define BLOCKS_MAX     8
 #define SIGNALS_MAX    8
+#define PIPES_KEPT_MAX 16u
+#define PIPE_LEAST     (64 * 1024) /* a shorter one gains nothing over a copy */
 
 struct grave {
     void *ptr;
@@ -54,11 +58,20 @@ struct loop {
     pthread_t thread;
     struct buf *in_blocks[BLOCKS_MAX];
     struct buf *out_blocks[BLOCKS_MAX];
+    struct loop_pipe pipes[PIPES_KEPT_MAX];
+    unsigned pipe_count;
+    unsigned pipes_out;
     struct signal_watch signals[SIGNALS_MAX];
     unsigned signal_count;
 };
 
 static _Thread_local struct loop *current;
+
+static void close_pipe(struct loop_pipe *p)
+{
+    close(p->out);
+    close(p->in);
+}
 
 struct loop *loop_new(const char *name, struct err *err)
 {
@@ -133,6 +146,8 @@ void loop_free(struct loop **loop)
         epoch_leave(l->epoch, &l->reader);
     mailbox_free(&l->mailbox);
     event_base_free(l->base);
+    while (l->pipe_count != 0)
+        close_pipe(&l->pipes[--l->pipe_count]);
     free_blocks(l->in_blocks);
     free_blocks(l->out_blocks);
     mem_free(l->graves);
@@ -475,4 +490,49 @@ struct buf *loop_block_in(struct loop *l)
 struct buf *loop_block_out(struct loop *l)
 {
     return take_block(l->out_blocks, LOOP_BLOCK_OUT_BYTES);
+}
+
+/* ---- pipes ----------------------------------------------------------------------------------- */
+
+static bool open_pipe(struct loop_pipe *p)
+{
+    int ends[2];
+    if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) != 0)
+        return false;
+    *p = (struct loop_pipe){ .out = ends[0], .in = ends[1] };
+    /* A user may have so much in pipes and no more: then those that come get a page or two. */
+    if (fcntl(p->in, F_SETPIPE_SZ, (int)LOOP_PIPE_BYTES) >= PIPE_LEAST ||
+        fcntl(p->in, F_GETPIPE_SZ) >= PIPE_LEAST)
+        return true;
+    close_pipe(p);
+    return false;
+}
+
+bool loop_pipe_take(struct loop *l, struct loop_pipe *p)
+{
+    if (l->pipes_out == LOOP_PIPES_MAX)
+        return false;
+    if (l->pipe_count != 0)
+        *p = l->pipes[--l->pipe_count];
+    else if (!open_pipe(p))
+        return false;
+    l->pipes_out++;
+    return true;
+}
+
+void loop_pipe_give(struct loop *l, struct loop_pipe *p)
+{
+    if (l->pipe_count == PIPES_KEPT_MAX) {
+        loop_pipe_drop(l, p);
+        return;
+    }
+    l->pipes_out--;
+    l->pipes[l->pipe_count++] = *p;
+}
+
+void loop_pipe_drop(struct loop *l, struct loop_pipe *p)
+{
+    CHECK(l->pipes_out > 0);
+    l->pipes_out--;
+    close_pipe(p);
 }

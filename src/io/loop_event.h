@@ -24,6 +24,17 @@ struct buf *loop_block_in(struct loop *loop);
 #define LOOP_BLOCK_OUT_BYTES ((size_t)64 * 1024)
 struct buf *loop_block_out(struct loop *loop);
 
+/* A pipe for splice(2), empty; a loop keeps a few. False: LOOP_PIPES_MAX are out already, or the
+ * system gives none that is worth it. */
+#define LOOP_PIPES_MAX  64u
+#define LOOP_PIPE_BYTES ((size_t)1024 * 1024)
+struct loop_pipe {
+    int out, in; /* to read from, to write to */
+};
+bool loop_pipe_take(struct loop *loop, struct loop_pipe *p);
+void loop_pipe_give(struct loop *loop, struct loop_pipe *p); /* it is empty again */
+void loop_pipe_drop(struct loop *loop, struct loop_pipe *p); /* it may not be */
+
 /* What has no owner any more and lives until it is done by itself, such as a stream that sends its
  * last octets. A loop keeps at most LOOP_ORPHANS_MAX: the eldest is ended when one more comes, and
  * all are by loop_free. `end_fn` removes it. */

@@ -54,10 +54,11 @@ static void note_peer(struct stream *s)
         s->peer.len = len;
 }
 
-/* The read event is on exactly when octets may be taken. */
-static void arm_reading(struct stream *s)
+void stream_arm_reading(struct stream *s)
 {
-    bool full = s->in_len >= STREAM_PEEK_MAX;
+    /* What is moved within the kernel goes behind all that was written. */
+    bool full = s->in_len >= STREAM_PEEK_MAX ||
+                (s->feeds != NULL && s->is_bulk && stream_unsent(s->feeds) != 0);
     bool want = (s->state == STREAM_SECURING || s->state == STREAM_LINGERING ||
                  (s->state == STREAM_OPEN && !s->paused && !full)) &&
                 !s->at_end;
@@ -89,7 +90,7 @@ struct stream *stream_new(struct loop *loop, int fd, const struct stream_handler
     s->state = STREAM_OPEN;
     s->was_connected = true;
     note_peer(s);
-    arm_reading(s);
+    stream_arm_reading(s);
     return s;
 }
 
@@ -175,6 +176,8 @@ void stream_bury(struct stream *s)
     if (s->state == STREAM_LINGERING)
         loop_orphan_remove(s->loop, &s->orphan);
     s->state = STREAM_DEAD;
+    stream_unjoin(s);
+    stream_drop_pipe(s);
     loop_task_cancel(s->loop, &s->flush_task);
     loop_task_cancel(s->loop, &s->notify_task);
     loop_timer_fini(&s->timer);
@@ -265,6 +268,7 @@ void stream_finish(struct stream **stream, uint64_t linger_ms)
         return;
     }
     s->state = STREAM_LINGERING;
+    stream_unjoin(s);
     loop_orphan_add(s->loop, &s->orphan, end_lingering);
     s->handlers = NULL;
     s->arg = NULL;
@@ -275,7 +279,7 @@ void stream_finish(struct stream **stream, uint64_t linger_ms)
     loop_timer_start(&s->timer, linger_ms);
     stream_flush(s);
     if (s->state == STREAM_LINGERING)
-        arm_reading(s);
+        stream_arm_reading(s);
 }
 
 static void on_timer(void *arg)
@@ -356,7 +360,7 @@ static void opened(struct stream *s)
     s->state = STREAM_OPEN;
     s->tell_open = true;
     loop_again(s->loop, &s->notify_task);
-    arm_reading(s);
+    stream_arm_reading(s);
 }
 
 static void secure(struct stream *s)
@@ -364,7 +368,7 @@ static void secure(struct stream *s)
     struct err err = { 0 };
     if (s->failed)
         return; /* on_closed is under way */
-    arm_reading(s);
+    stream_arm_reading(s);
     switch (tls_conn_handshake(s->tls, &err)) {
     case TLS_OK:
         stream_arm_writing(s, false);
@@ -537,10 +541,13 @@ static void show(struct stream *s)
 
 static void read_now(struct stream *s)
 {
+    if (stream_splice_in(s))
+        return;
     make_room(s);
     uint8_t *into = s->in->data + (s->in_at - s->in->data) + s->in_len;
     size_t got;
     bool alive = receive(s, into, (size_t)(s->in->data + s->in->cap_bytes - into), &got);
+    stream_note_copied(s, got);
     if (got != 0) {
         s->in_len += got;
         s->in->len_bytes = (uint32_t)(s->in_at - s->in->data + (ptrdiff_t)s->in_len);
@@ -552,7 +559,7 @@ static void read_now(struct stream *s)
             return;
     }
     put_leftover_away(s);
-    arm_reading(s);
+    stream_arm_reading(s);
     /* A TLS write may have waited for what the peer just said. */
     if (s->tls != NULL && stream_unsent(s) != 0 && !s->waits_to_write)
         loop_at_turn_end(s->loop, &s->flush_task);
@@ -608,7 +615,7 @@ void stream_consume(struct stream *s, size_t octets)
     s->in_at += octets;
     s->in_len -= octets;
     if (UNLIKELY(!s->reading) && s->state == STREAM_OPEN) {
-        arm_reading(s);
+        stream_arm_reading(s);
         if (s->read_more && s->reading) /* TLS holds octets that the socket never announces */
             loop_again(s->loop, &s->notify_task);
     }
@@ -624,7 +631,7 @@ void stream_pause(struct stream *s)
 {
     s->paused = true;
     if (s->state == STREAM_OPEN)
-        arm_reading(s);
+        stream_arm_reading(s);
 }
 
 void stream_resume(struct stream *s)
@@ -634,7 +641,7 @@ void stream_resume(struct stream *s)
     s->paused = false;
     if (s->state != STREAM_OPEN)
         return;
-    arm_reading(s);
+    stream_arm_reading(s);
     s->tell_data = s->in_len != 0;
     if (s->tell_data || s->read_more || s->tell_closed)
         loop_again(s->loop, &s->notify_task);

@@ -8,6 +8,7 @@
 #include "io/loop_event.h"
 #include "io/outq.h"
 #include "io/stream.h"
+#include "io/stream_splice.h"
 #include "io/tls.h"
 
 #include <event2/event_struct.h>
@@ -58,6 +59,13 @@ struct stream {
 
     struct buf *prelude; /* sent before anything else; NULL: nothing */
     struct outq out;
+    /* Of octets that pass within the kernel, see stream_splice.h. */
+    struct stream *feeds;  /* where they go; NULL: to the owner */
+    struct stream *fed_by; /* where those come from that are ahead of `out`, in `pipe` */
+    stream_moved_fn moved;
+    bool is_bulk; /* a lot comes at a time */
+    struct loop_pipe pipe;
+    size_t pipe_held; /* 0: there is none */
     size_t unflushed; /* written since the last try to send */
     size_t high_bytes;
     size_t low_bytes;
@@ -82,11 +90,24 @@ struct stream {
 /* Octets that the kernel has not taken: our own, or made into records already. */
 static inline size_t stream_unsent(const struct stream *s)
 {
-    return s->out.octets + (s->tls != NULL ? tls_conn_unsent(s->tls) : 0);
+    return s->pipe_held + s->out.octets + (s->tls != NULL ? tls_conn_unsent(s->tls) : 0);
 }
 
 /* Have on_writable called as soon as the kernel takes octets, or not any more. */
 void stream_arm_writing(struct stream *s, bool want);
+
+/* The read event is on exactly when octets may be taken. */
+void stream_arm_reading(struct stream *s);
+
+/* Move what is there to the stream that it goes to. False: read it. */
+MUST_CHECK bool stream_splice_in(struct stream *s);
+/* So much was read in one piece. */
+void stream_note_copied(struct stream *s, size_t octets);
+/* Some of what is in the pipe to the socket. */
+MUST_CHECK enum tls_result stream_splice_out(struct stream *s, struct err *err);
+/* It does not feed any more and is not fed; what is in its pipe is still sent. Or it is not. */
+void stream_unjoin(struct stream *s);
+void stream_drop_pipe(struct stream *s);
 
 /* Have on_closed called with the cause, unless there is one already. */
 void stream_fail(struct stream *s, enum err_code code, const char *what, int e);

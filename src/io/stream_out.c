@@ -47,7 +47,9 @@ static enum tls_result send_on(struct stream *s, struct err *err)
     enum tls_result r = TLS_OK;
     while (r == TLS_OK && stream_unsent(s) != 0) {
         size_t n = 0;
-        if (s->tls == NULL)
+        if (s->pipe_held != 0)
+            r = stream_splice_out(s, err);
+        else if (s->tls == NULL)
             r = send_plain(s, &n, err);
         else if (s->out.octets != 0)
             r = send_tls(s, &n, err);
@@ -121,6 +123,8 @@ void stream_flush(struct stream *s)
     }
     if (s->ends_output && stream_unsent(s) == 0)
         stream_say_end(s);
+    if (s->fed_by != NULL && s->fed_by->state == STREAM_OPEN)
+        stream_arm_reading(s->fed_by);
     if (s->full && s->out.octets <= s->low_bytes) {
         s->full = false;
         s->tell_room = true;
