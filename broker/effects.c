@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "broker.h"
 #include "client/connection.h"
+#include "cluster/meta_node.h"
 #include "hosted.h"
 #include "io/mailbox.h"
 #include "placements.h"
@@ -104,10 +105,18 @@ static void on_user_deleted(struct mail *mail)
 
 /* ---- another node is lost ---- */
 
+/* One that stops in an order says itself what becomes of its queues, and ends its links then. */
+static bool is_there_yet(const struct effect_notice *n)
+{
+    const struct meta_node *m = meta_node_get(broker_meta(n->shard->broker), n->node);
+    return m != NULL && m->state == META_NODE_IS_STOPPED;
+}
+
 static void on_node_lost(struct mail *mail)
 {
     struct effect_notice *n = CONTAINER_OF(mail, struct effect_notice, mail);
-    remote_node_lost(n->shard, n->node);
+    if (!is_there_yet(n))
+        remote_node_lost(n->shard, n->node);
     free_notice(n);
 }
 

@@ -9,6 +9,7 @@
 #include "cluster/meta_mirrors.h"
 #include "hosted.h"
 #include "mirror_link/mirror_links.h"
+#include "mirrored_handed.h"
 #include "mirrored_journal.h"
 #include "mirrored_keep.h"
 #include "mirrored_lead.h"
@@ -146,7 +147,7 @@ static void on_due(void *arg)
         if ((h = TAILQ_FIRST(&w->due)) == NULL)
             return;
         not_due(h);
-        if (h->mirrored->state == MIRRORED_COPY)
+        if (h->mirrored->state == MIRRORED_COPY && !mirrored_handed_is_decided(h))
             mirror_links_go_on(w->shard);
         else
             advance(h);
@@ -327,6 +328,7 @@ static void begin_to_lead(struct hosted *h, const struct wanted *w)
         mirror_master_written(s->mirrored->m, mq->lead->last_pos, lsn);
     sm_move(rows, &mq->state, MIRRORED_MASTER);
     mirrored_lead_began(s, h);
+    mirrored_handed_began(h);
 }
 
 static void place_anew(struct hosted *h, const struct wanted *w)
@@ -338,13 +340,16 @@ static void place_anew(struct hosted *h, const struct wanted *w)
     mirrored_lead_placed(h->shard, h);
 }
 
-/* What was settled, and what has died, is written before anything may come anew. */
-static void end_leading(struct hosted *h)
+/* What was settled, and what has died, is written before anything may come anew; and said to the
+ * next master, before what is out. */
+static void end_leading(struct hosted *h, uint16_t next)
 {
     struct mirrored_queue *mq = h->mirrored;
     struct shard *s = h->shard;
     hosted_settle_letters(h);
     (void)ledger_flush(s->ledger);
+    mirrored_hand_over(h, next);
+    mirrored_handed_forget(h);
     mirrored_lead_ends(s, h);
     mirror_master_end(s->mirrored->m, &mq->lead, &mq->history);
     sm_move(rows, &mq->state, MIRRORED_USED);
@@ -389,6 +394,7 @@ static void end_copy(struct hosted *h)
 static void begin_copy(struct hosted *h, const struct wanted *w)
 {
     struct mirrored_queue *mq = h->mirrored;
+    mirrored_handed_forget(h); /* of a move before the last */
     mq->copy =
         mirror_replica_begin(h->shard->mirrored->r, h->queue.qid, w->p.epoch, &mq->history, h);
     sm_move(rows, &mq->state, MIRRORED_COPY);
@@ -439,6 +445,7 @@ static bool cut(struct hosted *h, const struct wanted *w)
     }
     h->queue.is_mirrored = true; /* it hands out nothing before its master's side says so */
     queue_lead(&h->queue, loop_now_ms(h->shard->loop));
+    mirrored_handed_hold(h);
     sm_move(rows, &mq->state, MIRRORED_USED);
     return true;
 }
@@ -462,7 +469,7 @@ static bool step(struct hosted *h, const struct wanted *w)
         return true;
     case MIRRORED_MASTER:
         if (!w->leads || mq->lead->epoch != w->p.epoch) {
-            end_leading(h);
+            end_leading(h, w->p.master);
             return true;
         }
         place_anew(h, w);
@@ -480,6 +487,8 @@ static bool step(struct hosted *h, const struct wanted *w)
             leave(h);
         return false;
     case MIRRORED_COPY:
+        if (w->leads && mirrored_handed_awaits(h))
+            return false;
         if (w->leads || w->role == META_ROLE_NONE) {
             end_copy(h);
             return true;
@@ -593,8 +602,9 @@ void mirrored_forget(struct hosted *h)
         return;
     not_due(h);
     mirrored_keep_forget(h);
+    mirrored_handed_forget(h);
     if (mq->state == MIRRORED_MASTER)
-        end_leading(h);
+        end_leading(h, 0);
     else if (mq->state == MIRRORED_COPY)
         end_copy(h);
     mirror_links_soon(s);

@@ -27,6 +27,7 @@
 #define WARREN_MIRRORED_H
 
 #include "base/attr.h"
+#include "base/log.h"
 #include "cluster/meta_placement.h"
 #include "mirror/mirror_master.h"
 #include "mirror/mirror_replica.h"
@@ -38,6 +39,7 @@ struct meta_queue;
 struct mirror_links;
 struct mirrored_keep;
 struct mirrored_recent;
+struct mirrored_handed;
 struct shard;
 
 #define MIRRORED_STATES(X)                                                                         \
@@ -77,6 +79,7 @@ struct mirrored_queue {
     struct mirrored_keep *keep;    /* COPY: mirrored_keep.c's: what is to be cut and kept */
     struct mirrored_recent *recent; /* the same: what the journal does not have; may be NULL */
     struct mirrored_lead *own;      /* MASTER: mirrored_lead.c's */
+    struct mirrored_handed *handed; /* what its former master says is out, or NULL */
     TAILQ_ENTRY(hosted) due_entry;
 };
 
@@ -86,6 +89,7 @@ struct mirrored {
     struct mirror_replica *r;
     struct mirrored_work *work;   /* private to mirrored.c */
     struct mirrored_leads *leads; /* private to mirrored_lead.c */
+    struct log_rate handed_told;  /* mirrored_handed.c's */
 };
 
 /* With s->mirror_links; neither says anything before a queue asks. */

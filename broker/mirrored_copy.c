@@ -8,6 +8,7 @@
 #include "io/clock.h"
 #include "marks.h"
 #include "mirror_link/mirror_links.h"
+#include "mirrored_handed.h"
 #include "mirrored_journal.h"
 #include "mirrored_keep.h"
 #include "model/message.h"
@@ -332,6 +333,12 @@ static bool list_held(void *arg, struct mirror_copy *c, uint64_t from, struct mi
     return true;
 }
 
+static void handed(void *arg, struct mirror_copy *c, const struct mirror_record *r)
+{
+    (void)arg;
+    mirrored_handed_take(c->owner, r);
+}
+
 const struct mirror_replica_ops mirrored_copy_ops = {
     .say = say,
     .starts = tell_starts,
@@ -340,4 +347,5 @@ const struct mirror_replica_ops mirrored_copy_ops = {
     .hurry = hurry,
     .data = take_data,
     .held = list_held,
+    .handed = handed,
 };

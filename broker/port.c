@@ -7,6 +7,7 @@
 #include "client/channel_port.h"
 #include "control.h"
 #include "ledger.h"
+#include "mirrored_handed.h"
 #include "mirrored_lead.h"
 #include "port_lane.h"
 #include "promise.h"
@@ -124,8 +125,10 @@ static void settle_here(struct shard *s, uint64_t qid, uint64_t qseq, uint64_t c
                         enum port_settle how)
 {
     struct hosted *h = shard_hosted(s, qid);
-    if (h == NULL)
+    if (UNLIKELY(h == NULL)) {
+        port_settle_moved(s, qid, qseq, how);
         return;
+    }
     struct queue *q = &h->queue;
     struct consumer *c = port_consumer_find(s, consumer);
     switch (how) {
@@ -142,6 +145,8 @@ static void settle_here(struct shard *s, uint64_t qid, uint64_t qseq, uint64_t c
     case PORT_REQUEUE_UNSEEN:
         queue_requeue(q, qseq, c, how == PORT_REQUEUE_SEEN);
         break;
+    case PORT_FORGET:
+        return;
     }
     run_later(s, h);
 }
@@ -171,6 +176,35 @@ void port_settle(struct shard *s, uint32_t where, uint64_t qid, uint64_t qseq, u
     *port_add_notice(s, where) = (struct notice_item){
         .kind = NOTICE_SETTLE, .how = how, .qid = qid, .qseq = qseq, .consumer = consumer
     };
+}
+
+void port_settle_moved(struct shard *s, uint64_t qid, uint64_t qseq, enum port_settle how)
+{
+    const struct meta_version *v = broker_meta(s->broker);
+    const struct meta_queue *q = meta_queue_get(v, qid);
+    uint16_t master = q != NULL ? meta_queue_master(v, q) : 0;
+    bool is_said = how != PORT_FORGET && how != PORT_REQUEUE_SEEN;
+    if (master != 0 && master != broker_node(s->broker) && is_said)
+        remote_settle_moved(s, master, qid, qseq, how);
+}
+
+static void settle_handed(struct shard *s, uint64_t qid, uint64_t qseq, enum port_settle how)
+{
+    struct hosted *h = shard_kept(s, qid);
+    if (h != NULL)
+        mirrored_handed_settle(h, qseq, how);
+}
+
+void port_settle_handed(struct shard *s, uint32_t where, uint64_t qid, uint64_t qseq,
+                        enum port_settle how)
+{
+    CHECK(port_where_node(where) == 0);
+    if (is_here(s, where))
+        settle_handed(s, qid, qseq, how);
+    else
+        *port_add_notice(s, where) = (struct notice_item){
+            .kind = NOTICE_SETTLE_HANDED, .how = how, .qid = qid, .qseq = qseq
+        };
 }
 
 void port_wake(struct shard *s, uint32_t where, uint64_t consumer, uint32_t credit)
@@ -216,6 +250,9 @@ static void on_notice(struct shard *s, const struct notice_item *n)
     switch (n->kind) {
     case NOTICE_SETTLE:
         settle_here(s, n->qid, n->qseq, n->consumer, n->how);
+        return;
+    case NOTICE_SETTLE_HANDED:
+        settle_handed(s, n->qid, n->qseq, n->how);
         return;
     case NOTICE_WAKE:
         port_consumer_wake(s, n->consumer, n->credit);
@@ -295,7 +332,11 @@ static enum port_verdict consume(struct shard *s, struct hosted *h, struct port_
     r->consumer_timeout_ms = h->settings.consumer_timeout_ms;
     if (is_here(s, shard_of_id(r->from.connection)) && is_gone(s, &r->from))
         return PORT_NO_QUEUE; /* it asked by mail, and went meanwhile */
-    return port_consumer_add(s, &h->queue, r) == QUEUE_CONSUME_OK ? PORT_OK : PORT_EXCLUSIVE;
+    if (port_consumer_add(s, &h->queue, r) != QUEUE_CONSUME_OK)
+        return PORT_EXCLUSIVE;
+    if (UNLIKELY(r->claim_count != 0))
+        mirrored_handed_claim(h, port_consumer_find(s, r->consumer), r->claims, r->claim_count);
+    return PORT_OK;
 }
 
 /* It is gone, or another node masters it by now. */
@@ -343,9 +384,20 @@ void port_serve(struct shard *s, struct port_request *r)
     r->verdict = serve(s, r);
 }
 
+static void give_back_claims(struct shard *s, const struct port_request *r)
+{
+    bool is_away = port_where_node(r->where) != 0;
+    for (uint32_t i = 0; i < r->claim_count; i++)
+        if (r->claims[i] != PORT_NO_POSITION)
+            port_settle(s, r->where, r->qid, is_away ? r->claim_tag + i : r->claims[i], r->consumer,
+                        PORT_REQUEUE_SEEN);
+}
+
 /* The channel went while its request was under way: what it was given goes back. */
 static void nobody_waits(struct shard *s, struct port_request *r)
 {
+    if (r->verdict == PORT_OK && r->op == PORT_CONSUME)
+        give_back_claims(s, r);
     if (r->verdict == PORT_OK && r->op == PORT_CONSUME)
         port_abandon(s, r->where, r->qid, r->consumer);
     if (r->op == PORT_GET && r->message != NULL) {
@@ -475,6 +527,15 @@ void port_on_request(struct mail *mail)
         mailbox_post(r->asker->loop, &r->mail);
     }
     follow_up(s, op, qid);
+}
+
+struct port_request *port_request_new(uint32_t claims)
+{
+    CHECK(claims <= PORT_CLAIMS_MAX);
+    struct port_request *r = mem_zalloc(sizeof *r + claims * sizeof *r->claims);
+    r->claims = claims != 0 ? (uint64_t *)(void *)(r + 1) : NULL;
+    r->claim_count = claims;
+    return r;
 }
 
 void port_drop_waiting(struct mail **list)

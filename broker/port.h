@@ -46,6 +46,9 @@ enum port_verdict {
     PORT_ELSEWHERE, /* it is mastered by another node by now: to be asked there */
 };
 
+#define PORT_NO_POSITION UINT64_MAX
+#define PORT_CLAIMS_MAX  4096u
+
 struct port_request {
     struct mail mail;
     enum port_op op;
@@ -75,6 +78,12 @@ struct port_request {
     bool redelivered;            /* GET */
     bool later; /* GET: many have expired: ask again in another turn (by port_ask this is done) */
     bool away;  /* GET: not in memory: ask again after hosted_post_when_loaded (the same) */
+    /* CONSUME, carried: positions that its channel holds of the queue, in the request's own memory;
+     * answered, those that are not the consumer's are PORT_NO_POSITION. Of another node they have
+     * these tags, in order, from claim_tag on. */
+    uint64_t *claims;
+    uint32_t claim_count; /* PORT_CLAIMS_MAX at most */
+    uint64_t claim_tag;
     /* for who asks again, see remote/remote_carry.h */
     bool carried;      /* CONSUME: of a consumer that the channel has already */
     bool is_due;       /* perhaps at the same place */
@@ -133,18 +142,38 @@ enum port_published port_publish_from(struct shard *s, const struct meta_queue *
  * channel_on_durable tells when it is safe there. */
 bool port_published(struct shard *s, const struct port_channel_ref *from, uint64_t number);
 
+/* What a queue has handed out: its position there and, where it was handed out by another node, the
+ * tag that stands for that in remote_settle; here they are the same. */
+struct port_handed {
+    uint64_t tag;
+    uint64_t position;
+};
+
 enum port_settle {
     PORT_ACK,
     PORT_DROP,           /* rejected without requeue: dead */
     PORT_REQUEUE,        /* the client gives it back */
     PORT_REQUEUE_SEEN,   /* back to its place; somebody may have seen it */
     PORT_REQUEUE_UNSEEN, /* back to its place; it was never shown to a client */
+    PORT_FORGET,         /* to another node: it is no longer there to be settled */
 };
 
 /* A delivery is settled. `consumer` is 0 for one from a get. Follow a run of requeues by
  * port_settled. */
 void port_settle(struct shard *s, uint32_t where, uint64_t qid, uint64_t qseq, uint64_t consumer,
                  enum port_settle how);
+
+/* Something was handed out here of a queue that another node masters by now: it is settled there,
+ * if nobody has claimed it yet; see mirrored_handed.h. That it goes back, since whoever held it is
+ * gone from here, is not said: its holder may be about to claim it. */
+void port_settle_moved(struct shard *s, uint64_t qid, uint64_t qseq, enum port_settle how);
+
+/* The same said by that node's former master: the queue is a shard's here. */
+void port_settle_handed(struct shard *s, uint32_t where, uint64_t qid, uint64_t qseq,
+                        enum port_settle how);
+
+/* A request with room for so many claims. */
+struct port_request *port_request_new(uint32_t claims);
 
 /* Queues that got something back may now hand it out again. */
 void port_settled(struct shard *s);

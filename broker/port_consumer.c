@@ -159,8 +159,9 @@ static void take_item(struct shard *s, struct deliver_item *it)
     struct channel *ch = channel_find(s, &it->to);
     switch (it->kind) {
     case DELIVER_MESSAGE:
-        it->refused =
-            ch == NULL || !channel_offer(ch, it->consumer, it->qseq, it->message, it->redelivered);
+        it->refused = ch == NULL ||
+                      !channel_offer(ch, it->consumer, &(struct port_handed){ it->qseq, it->qseq },
+                                     it->message, it->redelivered);
         shard_message_drop(s, &it->message);
         return;
     case DELIVER_RESUMED:
@@ -210,8 +211,12 @@ static void take_back(struct shard *s, const struct deliver_item *it, struct por
 {
     struct queue *q = shard_queue(s, it->qid);
     struct consumer *c = pc != NULL ? &pc->base : NULL;
-    if (q == NULL)
+    if (UNLIKELY(q == NULL)) {
+        enum port_settle back = it->seen ? PORT_REQUEUE_SEEN : PORT_REQUEUE_UNSEEN;
+        if (it->refused || it->auto_ack)
+            port_settle_moved(s, it->qid, it->qseq, it->refused ? back : PORT_ACK);
         return;
+    }
     if (it->refused)
         queue_requeue(q, it->qseq, c, it->seen);
     else if (it->auto_ack)

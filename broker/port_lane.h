@@ -68,6 +68,7 @@ struct deliver_batch {
 
 enum notice_kind {
     NOTICE_SETTLE,
+    NOTICE_SETTLE_HANDED,
     NOTICE_WAKE,
     NOTICE_ABANDON,
     NOTICE_CANCELLED, /* to the channel's shard; all others but the next one go to the queue's */

@@ -1,4 +1,5 @@
 #include "client/channel.h"
+#include "client/channel_claim.h"
 
 #include "amqp/amqp_props.h"
 #include "base/check.h"
@@ -82,6 +83,7 @@ void channel_end(struct channel *ch)
     control_op_free(&ch->pending.declare);
     connection_take_channel(ch->conn, ch->number);
     unacked_fini(&ch->unacked);
+    channel_claims_fini(ch);
     idmap_fini(&ch->consumers);
     if (ch->route_ready)
         route_out_fini(&ch->route);

@@ -128,6 +128,7 @@ struct channel {
     uint32_t orphans;  /* consumers of the queue that is being deleted from here */
     struct channel_consumer *by_tag;      /* uthash */
     struct idmap consumers;               /* struct channel_consumer by id */
+    struct channel_claim *claims;         /* see channel_claim.h */
     struct channel_consumer_list starved; /* found no room, eldest first */
     struct channel_reply_consumer *reply; /* consumes from amq.rabbitmq.reply-to */
     struct content content;

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "broker.h"
+#include "client/channel_claim.h"
 #include "client/channel_consumer.h"
 #include "live.h"
 #include "remote/remote_carry.h"
@@ -27,19 +28,20 @@ static void renew(struct channel *ch, struct channel_consumer *cc)
     idmap_put(&ch->consumers, cc->id, cc);
 }
 
-static void subscribe_again(struct channel *ch, const struct channel_consumer *cc)
+/* With what it holds: its next master counts that before it hands out anything. */
+static void subscribe_again(struct channel *ch, const struct channel_consumer *cc, uint64_t was)
 {
-    struct port_request *r = mem_zalloc(sizeof *r);
-    *r = (struct port_request){ .op = PORT_CONSUME,
-                                .qid = cc->qid,
-                                .where = cc->where,
-                                .from = channel_ref(ch),
-                                .consumer = cc->id,
-                                .priority = cc->priority,
-                                .prefetch = cc->prefetch,
-                                .no_ack = cc->no_ack,
-                                .exclusive = cc->exclusive,
-                                .carried = true };
+    struct port_request *r = channel_claim(ch, was, cc->id);
+    r->op = PORT_CONSUME;
+    r->qid = cc->qid;
+    r->where = cc->where;
+    r->from = channel_ref(ch);
+    r->consumer = cc->id;
+    r->priority = cc->priority;
+    r->prefetch = cc->prefetch;
+    r->no_ack = cc->no_ack;
+    r->exclusive = cc->exclusive;
+    r->carried = true;
     remote_carry_ask(ch->conn->shard, &r);
 }
 
@@ -55,7 +57,7 @@ void channel_on_moved(struct channel *ch, uint64_t consumer)
     }
     bool had_places = cc->reserved != 0;
     renew(ch, cc);
-    subscribe_again(ch, cc);
+    subscribe_again(ch, cc, consumer);
     if (had_places)
         channel_feed(ch);
 }
@@ -64,6 +66,7 @@ void channel_on_moved(struct channel *ch, uint64_t consumer)
 void channel_on_carried(struct channel *ch, struct port_request *r)
 {
     struct channel_consumer *cc = idmap_get(&ch->consumers, r->consumer);
+    channel_claimed(ch, r);
     if (cc == NULL || cc->cancelled) {
         if (r->verdict == PORT_OK)
             port_abandon(ch->conn->shard, r->where, r->qid, r->consumer);

@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "broker.h"
+#include "client/channel_claim.h"
 #include "client/channel_consumer.h"
 #include "client/consume_args.h"
 #include "client/late_answer.h"
@@ -134,13 +135,17 @@ static uint32_t now_ds(const struct channel *ch)
     return (uint32_t)(loop_now_ms(ch->conn->shard->loop) / 100);
 }
 
-static void deliver(struct channel *ch, const struct channel_consumer *cc, uint64_t qseq,
-                    struct message *m, bool redelivered)
+static void deliver(struct channel *ch, const struct channel_consumer *cc,
+                    const struct port_handed *as, struct message *m, bool redelivered)
 {
     uint64_t tag =
         cc->no_ack ? unacked_skip(&ch->unacked)
-                   : unacked_add(&ch->unacked, &(struct unacked_entry){ cc->qid, qseq, cc->id,
-                                                                        cc->where, now_ds(ch) });
+                   : unacked_add(&ch->unacked, &(struct unacked_entry){ .qid = cc->qid,
+                                                                        .qseq = as->tag,
+                                                                        .consumer = cc->id,
+                                                                        .where = cc->where,
+                                                                        .at_ds = now_ds(ch),
+                                                                        .position = as->position });
     ch->held += !cc->no_ack;
     channel_put_delivery(ch, slice_of(cc->tag, cc->tag_bytes), tag, redelivered, m);
     if (cc->no_ack)
@@ -156,7 +161,7 @@ void channel_deliver(struct channel *ch, uint64_t consumer, uint64_t qseq, struc
 {
     const struct channel_consumer *cc = idmap_get(&ch->consumers, consumer);
     CHECK(cc != NULL);
-    deliver(ch, cc, qseq, m, redelivered);
+    deliver(ch, cc, &(struct port_handed){ qseq, qseq }, m, redelivered);
 }
 
 /* One that has none left says nothing more before it is woken. */
@@ -174,8 +179,8 @@ static void use_credit(struct channel *ch, struct channel_consumer *cc)
     }
 }
 
-bool channel_offer(struct channel *ch, uint64_t consumer, uint64_t qseq, struct message *m,
-                   bool redelivered)
+bool channel_offer(struct channel *ch, uint64_t consumer, const struct port_handed *as,
+                   struct message *m, bool redelivered)
 {
     struct channel_consumer *cc = idmap_get(&ch->consumers, consumer);
     if (cc == NULL || cc->refusing)
@@ -185,7 +190,7 @@ bool channel_offer(struct channel *ch, uint64_t consumer, uint64_t qseq, struct 
         starve(ch, cc);
         return false;
     }
-    deliver(ch, cc, qseq, m, redelivered);
+    deliver(ch, cc, as, m, redelivered);
     use_credit(ch, cc);
     return true;
 }
@@ -449,8 +454,11 @@ static void on_got(struct channel *ch, struct port_request *r)
     }
     uint64_t tag =
         no_ack ? unacked_skip(&ch->unacked)
-               : unacked_add(&ch->unacked,
-                             &(struct unacked_entry){ r->qid, r->qseq, 0, r->where, now_ds(ch) });
+               : unacked_add(&ch->unacked, &(struct unacked_entry){ .qid = r->qid,
+                                                                    .qseq = r->qseq,
+                                                                    .where = r->where,
+                                                                    .at_ds = now_ds(ch),
+                                                                    .position = UNACKED_NOWHERE });
     struct amqp_method ok = { .id = AMQP_BASIC_GET_OK,
                               .basic_get_ok = { tag, r->redelivered, message_exchange(r->message),
                                                 message_key(r->message),
@@ -483,7 +491,10 @@ void channel_settle(struct channel *ch, const struct unacked_entry *e, enum port
     if (how == PORT_ACK)
         channel_count(ch, acked, 1);
     ch->held -= e->consumer != 0;
-    port_settle(ch->conn->shard, e->where, e->qid, e->qseq, e->consumer, how);
+    if (UNLIKELY(e->where == CHANNEL_CLAIMING))
+        channel_settle_claimed(ch, e, how);
+    else
+        port_settle(ch->conn->shard, e->where, e->qid, e->qseq, e->consumer, how);
 }
 
 /* Those that wait longest come before the queues that were settled with: a consumer that is handed

@@ -18,7 +18,7 @@ void channel_deliver(struct channel *ch, uint64_t consumer, uint64_t qseq, struc
 
 /* The same from another shard, where room was not asked for: false when it cannot be taken now.
  * Then everything for this consumer is refused until channel_on_resumed, so that order is kept. */
-MUST_CHECK bool channel_offer(struct channel *ch, uint64_t consumer, uint64_t qseq,
+MUST_CHECK bool channel_offer(struct channel *ch, uint64_t consumer, const struct port_handed *as,
                               struct message *m, bool redelivered);
 void channel_on_resumed(struct channel *ch, uint64_t consumer);
 

@@ -113,6 +113,21 @@ const struct unacked_entry *unacked_first(const struct unacked *u)
     return u->open != 0 ? &slot_at(u, 0)->entry : NULL;
 }
 
+struct unacked_entry *unacked_at(struct unacked *u, uint64_t tag)
+{
+    struct unacked_slot *s = find(u, tag);
+    return s != NULL ? &s->entry : NULL;
+}
+
+void unacked_each(struct unacked *u, unacked_each_fn fn, void *arg)
+{
+    for (size_t i = 0; i < u->count; i++) {
+        struct unacked_slot *s = slot_at(u, i);
+        if (s->entry.qid != 0)
+            fn(s->tag, &s->entry, arg);
+    }
+}
+
 bool unacked_is_open(const struct unacked *u, uint64_t tag)
 {
     return find(u, tag) != NULL;

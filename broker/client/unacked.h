@@ -14,12 +14,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A position that is not known, or means nothing any more. */
+#define UNACKED_NOWHERE UINT64_MAX
+
 struct unacked_entry {
     uint64_t qid; /* 0: a hole */
     uint64_t qseq;
     uint64_t consumer; /* 0: from basic.get */
     uint32_t where;    /* the queue is, see port_where */
     uint32_t at_ds;    /* when it was handed out, in tenths of a second of monotonic time */
+    uint64_t position; /* its queue's, whoever masters that; or UNACKED_NOWHERE */
 };
 
 /* A tag and what it stands for. */
@@ -60,6 +64,13 @@ void unacked_reopen(struct unacked *u, const struct unacked_slot *slots, size_t 
 
 /* The oldest open one, borrowed until the next change; NULL when there is none. */
 const struct unacked_entry *unacked_first(const struct unacked *u);
+
+/* The entry of a tag, lent until the next change; NULL when it is not open. */
+struct unacked_entry *unacked_at(struct unacked *u, uint64_t tag);
+
+/* All that are open, in order; the entries may be changed, but for their queue. */
+typedef void (*unacked_each_fn)(uint64_t tag, struct unacked_entry *e, void *arg);
+void unacked_each(struct unacked *u, unacked_each_fn fn, void *arg);
 
 /* Waits this tag for its acknowledgement? */
 bool unacked_is_open(const struct unacked *u, uint64_t tag);

@@ -236,6 +236,7 @@ bool mirror_stream_take(struct mirror_stream *s, const struct mirror_record *r, 
     case MIRROR_DONE:
     case MIRROR_LEAVE:
     case MIRROR_AWAITED:
+    case MIRROR_HANDED:
         return false;
     }
     UNREACHABLE("record of a stream");

@@ -176,6 +176,13 @@ void mirror_master_place(struct mirror_master *m, struct mirror_queue *q,
 void mirror_master_end(struct mirror_master *m, struct mirror_queue **q,
                        struct mirror_history *history);
 
+/* That node is to master the queue next. Before the end: tell it what is out with consumers
+ * (positions, rising), and behind what nothing was ever handed out. False: it does not have all of
+ * the queue, or is not connected. */
+MUST_CHECK bool mirror_master_hand_over(struct mirror_master *m, struct mirror_queue *q,
+                                        uint16_t node, const uint64_t *out, size_t count,
+                                        const struct mirror_starts *fresh);
+
 /* Ask that this mirror leave the in-sync set. */
 void mirror_master_expel(struct mirror_master *m, struct mirror_queue *q, uint16_t node,
                          uint64_t now_ms);

@@ -279,6 +279,16 @@ static void take_need(struct mirror_source *s, const struct mirror_record *n)
         offer(s->replica, c, n->from);
 }
 
+/* Behind all that its master has said of it. */
+static void take_handed(struct mirror_source *s, const struct mirror_record *r)
+{
+    struct mirror_replica *re = s->replica;
+    struct mirror_copy *c = idmap_get(&re->copies, r->qid);
+    if (is_of_join(s, c) && mirror_history_epoch(&c->history) == r->epoch &&
+        re->ops->handed != NULL)
+        re->ops->handed(re->arg, c, r);
+}
+
 static void take_awaited(struct mirror_source *s, const struct mirror_record *r)
 {
     if ((r->flags & MIRROR_AWAITED_RECEIVED) != 0)
@@ -324,6 +334,9 @@ enum mirror_taken mirror_source_take(struct mirror_source *s, const struct mirro
         return MIRROR_TAKEN;
     case MIRROR_AWAITED:
         take_awaited(s, r);
+        return MIRROR_TAKEN;
+    case MIRROR_HANDED:
+        take_handed(s, r);
         return MIRROR_TAKEN;
     case MIRROR_JOIN:
     case MIRROR_DATA:

@@ -67,6 +67,10 @@ struct mirror_replica_ops {
     enum mirror_taken (*data)(void *arg, struct mirror_source *from, uint64_t pos,
                               const struct mirror_data *d, uint64_t *lsn);
 
+    /* The master of this epoch gives the queue away, and says what is out with consumers, in parts;
+     * `r` is borrowed. May be NULL: nobody asks. */
+    void (*handed)(void *arg, struct mirror_copy *c, const struct mirror_record *r);
+
     /* Positions that are here, from `from` on, MIRROR_RUNS_MAX at most: *to is up to where that is
      * all, MIRROR_TO_END if there is nothing behind. False: it is being found out; see
      * mirror_replica_loaded. */

@@ -50,7 +50,6 @@ size_t mirror_wire_size(const struct mirror_record *r)
 static void put_runs(struct wire_out *w, const struct mirror_record *r)
 {
     CHECK(r->run_count <= MIRROR_RUNS_MAX);
-    wire_put_u16(w, (uint16_t)r->run_count);
     for (uint32_t i = 0; i < r->run_count; i++) {
         wire_put_u64(w, r->runs[i].first);
         wire_put_u64(w, r->runs[i].last);
@@ -74,6 +73,8 @@ void mirror_wire_put(struct wire_out *w, const struct mirror_record *r)
         wire_put_##kind(w, r->member);
     MIRROR_FIELDS(X)
 #undef X
+    if ((fields & MIRROR_HAS_RUNS) != 0)
+        wire_put_u16(w, (uint16_t)r->run_count); /* before all lists, see mirror_wire_take */
     if ((fields & MIRROR_HAS_STARTS) != 0)
         mirror_starts_put(w, r->starts);
     if ((fields & MIRROR_HAS_HISTORY) != 0)

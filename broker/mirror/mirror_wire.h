@@ -13,6 +13,8 @@
  *     DONE   of a queue, that was all
  *     LEAVE  of a queue, no more of it
  *     AWAITED  somebody waits for all so far
+ *     HANDED of a queue, what is out with whom
+ *            stays out: it is the mirror's now
  *
  * DATA carries a record as the journal has it (store/record.h), without length and check: its type,
  * flags and count, then its payload; a message is never MSG_LARGE.
@@ -22,7 +24,7 @@
 
 #include "mirror/mirror_history.h"
 
-#define MIRROR_VERSION 3u
+#define MIRROR_VERSION 4u
 
 /* X(bit, member, kind). The order is that of the wire. */
 #define MIRROR_FIELDS(X)                                                                           \
@@ -38,7 +40,7 @@
 #define MIRROR_HAS_STARTS    0x0100u
 #define MIRROR_HAS_HISTORY   0x0200u /* its epochs */
 #define MIRROR_HAS_PRODUCERS 0x0400u
-#define MIRROR_HAS_RUNS      0x0800u /* u16, so many times u64 first, u64 last */
+#define MIRROR_HAS_RUNS      0x0800u /* u16 before all lists, so many times u64 first, u64 last */
 #define MIRROR_HAS_DATA      0x1000u /* u8 type, u8 flags, u16 count, u32 octets, payload */
 
 /* X(NAME, octet, fields). */
@@ -52,6 +54,9 @@
     X(DONE, 5, 0x0008u | 0x0010u | MIRROR_HAS_PRODUCERS)                                           \
     X(LEAVE, 6, 0x0008u | 0x0010u)                                                                 \
     X(AWAITED, 7, 0x0001u)                                                                         \
+    /* runs: positions that are out; starts, in the last: nothing from there on was handed out */  \
+    X(HANDED, 8,                                                                                   \
+      0x0001u | 0x0010u | 0x0020u | 0x0040u | 0x0080u | MIRROR_HAS_STARTS | MIRROR_HAS_RUNS)       \
     X(STATE, 32, 0x0002u | 0x0004u)                                                                \
     X(OFFER, 33, 0x0008u | 0x0010u | 0x0040u | 0x0080u | MIRROR_HAS_RUNS) /* pos: as in NEED */    \
     X(REFUSED, 34, 0x0002u | 0x0010u | 0x0020u)                                                    \
@@ -68,6 +73,11 @@ enum mirror_join_flags {
     MIRROR_DURABLE = 1, /* the queue outlives its nodes */
 };
 
+/* HANDED: */
+enum mirror_handed_flags {
+    MIRROR_HANDED_LAST = 1, /* that is all */
+};
+
 /* AWAITED: what for. Without it a mirror writes, and tells, when it suits it. */
 enum mirror_awaited_flags {
     MIRROR_AWAITED_RECEIVED = 1,
@@ -82,7 +92,7 @@ enum mirror_refusal {
     MIRROR_REFUSALS
 };
 
-#define MIRROR_RUNS_MAX 512u /* of one OFFER */
+#define MIRROR_RUNS_MAX 512u /* of one OFFER, or HANDED */
 #define MIRROR_TO_END   UINT64_MAX
 
 struct mirror_run {

@@ -33,7 +33,7 @@ struct mirror_out *mirror_links_out(struct mirror_stream *to);
 struct mirror_out *mirror_links_out_late(struct mirror_stream *to); /* nobody waits for it */
 struct mirror_out *mirror_links_back(struct mirror_source *to);
 
-/* For the log. */
+/* Whose it is. */
 uint16_t mirror_links_source_node(const struct mirror_source *of);
 
 /* Something was said to a core: at the turn's end, behind what the journal is given, what it has to

@@ -131,6 +131,12 @@ void qstore_seen(struct qstore *st, uint64_t mark);
 /* The next position of each priority that was ever used. */
 void qstore_starts(const struct qstore *st, void (*each)(uint64_t next_new, void *arg), void *arg);
 
+/* For a planned move, see queue_copy.h. Positions are whole ones, and rise. */
+size_t qstore_list_out(const struct qstore *st, uint64_t *out, size_t max);
+void qstore_fresh(const struct qstore *st, void (*each)(uint64_t next_fresh, void *arg), void *arg);
+void qstore_unseen(struct qstore *st, uint64_t next_fresh);
+size_t qstore_hold(struct qstore *st, const uint64_t *qseqs, size_t count);
+
 /* What is at this position, ready or out. HERE and ABSENT: *e is borrowed; IN_RUN: *run is the run.
  */
 enum qhead qstore_look(const struct qstore *st, uint64_t qseq, const struct qentry **e,

@@ -123,3 +123,99 @@ enum qhead qstore_look(const struct qstore *st, uint64_t qseq, const struct qent
     to_whole(run, (unsigned)(qseq >> POSITION_BITS));
     return QHEAD_IN_RUN;
 }
+
+/* ---- a planned move ----------------------------------------------------------------------------
+ */
+
+static size_t list_out_of(const struct qindex *ix, unsigned priority, uint64_t *out, size_t max)
+{
+    size_t n = 0;
+    uint64_t first, last;
+    struct qrun run;
+    for (uint64_t at = 0; at < ix->next_fresh; at = last + 1) {
+        if (qindex_live(ix, at, &first, &last, &run) != QCOPY_DONE)
+            break; /* what is in no memory is not out, nor is what is behind it */
+        for (uint64_t p = first; p <= last && p < ix->next_fresh; p++) {
+            if (qindex_out(ix, p) == NULL)
+                continue;
+            if (n == max)
+                return n;
+            out[n++] = qseq_of(priority, p);
+        }
+    }
+    return n;
+}
+
+size_t qstore_list_out(const struct qstore *st, uint64_t *out, size_t max)
+{
+    size_t n = 0;
+    for (unsigned p = 0; p <= max_priority(st); p++) {
+        const struct qindex *ix = level(st, p);
+        if (ix != NULL)
+            n += list_out_of(ix, p, out + n, max - n);
+    }
+    return n;
+}
+
+void qstore_fresh(const struct qstore *st, void (*each)(uint64_t next_fresh, void *arg), void *arg)
+{
+    for (unsigned p = 0; p <= max_priority(st); p++) {
+        const struct qindex *ix = level(st, p);
+        if (ix == NULL || ix->next_new == 0)
+            continue;
+        uint64_t seen = ix->away != NULL ? ix->away->seen : 0;
+        each(qseq_of(p, seen > ix->next_fresh ? seen : ix->next_fresh), arg);
+    }
+}
+
+void qstore_unseen(struct qstore *st, uint64_t next_fresh)
+{
+    struct qindex *ix = index_of(st, next_fresh);
+    uint64_t at = next_fresh & POSITION_MASK;
+    if (ix != NULL && ix->away != NULL && ix->away->seen > at)
+        ix->away->seen = at;
+}
+
+/* Nothing goes out but the head: those before it that are not meant go back at once, in their
+ * order. */
+static size_t hold_of(struct qindex *ix, const uint64_t *qseqs, size_t count)
+{
+    uint64_t at, last = qseqs[count - 1] & POSITION_MASK;
+    struct qentry *e;
+    size_t held = 0, i = 0, back = 0, cap = 0;
+    uint64_t *others = NULL;
+    while (qindex_head(ix, &at, &e) == QHEAD_HERE && at <= last) {
+        (void)qindex_take(ix, &at);
+        while (i < count && (qseqs[i] & POSITION_MASK) < at)
+            i++;
+        if (i < count && (qseqs[i] & POSITION_MASK) == at) {
+            held++;
+            continue;
+        }
+        if (back == cap) {
+            cap = cap != 0 ? 2 * cap : 64;
+            others = mem_realloc(others, cap * sizeof *others);
+        }
+        others[back++] = at;
+    }
+    for (size_t n = 0; n < back; n++)
+        qindex_requeue(ix, others[n], false);
+    mem_free(others);
+    return held;
+}
+
+size_t qstore_hold(struct qstore *st, const uint64_t *qseqs, size_t count)
+{
+    size_t held = 0;
+    for (size_t from = 0, to; from < count; from = to) {
+        unsigned priority = (unsigned)(qseqs[from] >> POSITION_BITS);
+        struct qindex *ix = index_of(st, qseqs[from]);
+        for (to = from + 1; to < count && qseqs[to] >> POSITION_BITS == priority; to++)
+            ;
+        if (ix == NULL)
+            continue;
+        held += hold_of(ix, qseqs + from, to - from);
+        unmark_if_empty(st, priority, ix);
+    }
+    return held;
+}

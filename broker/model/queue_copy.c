@@ -26,6 +26,38 @@ enum qcopy queue_follow(struct queue *q, size_t *budget)
     return rested;
 }
 
+size_t queue_list_out(const struct queue *q, uint64_t *out, size_t max)
+{
+    return qstore_list_out(&q->store, out, max);
+}
+
+void queue_fresh(const struct queue *q, void (*each)(uint64_t next_fresh, void *arg), void *arg)
+{
+    qstore_fresh(&q->store, each, arg);
+}
+
+void queue_unseen(struct queue *q, uint64_t next_fresh)
+{
+    qstore_unseen(&q->store, next_fresh);
+}
+
+size_t queue_hold(struct queue *q, const uint64_t *qseqs, size_t count)
+{
+    CHECK(!q->is_copy);
+    return count != 0 ? qstore_hold(&q->store, qseqs, count) : 0;
+}
+
+bool queue_is_out(const struct queue *q, uint64_t qseq)
+{
+    return qstore_out(&q->store, qseq) != NULL;
+}
+
+void queue_adopt(struct queue *q, struct consumer *c)
+{
+    CHECK(c->queue == q);
+    c->out += !c->no_ack;
+}
+
 void queue_lead(struct queue *q, uint64_t now_ms)
 {
     CHECK(q->is_copy);

@@ -16,6 +16,27 @@
 
 #include "model/queue.h"
 
+/* ---- a planned move: what is out with consumers stays out with them ---- */
+
+/* Positions that are out, rising; `max` of them at most. Returns how many. */
+size_t queue_list_out(const struct queue *q, uint64_t *out, size_t max);
+
+/* For each priority, behind everything that was ever handed out, here or by another master. */
+void queue_fresh(const struct queue *q, void (*each)(uint64_t next_fresh, void *arg), void *arg);
+
+/* The master that was says so of one that leads now, and has handed out nothing: what is at or
+ * behind this position nobody has seen. */
+void queue_unseen(struct queue *q, uint64_t next_fresh);
+
+/* The same says that these, which rise, are out with somebody: so they are here, with nobody yet,
+ * as far as they are there and in memory. Returns how many. */
+size_t queue_hold(struct queue *q, const uint64_t *qseqs, size_t count);
+
+MUST_CHECK bool queue_is_out(const struct queue *q, uint64_t qseq);
+
+/* One that is out with nobody is this consumer's. */
+void queue_adopt(struct queue *q, struct consumer *c);
+
 /* Becomes a copy. It has no consumer any more. What is out is ready again, redelivered; positions
  * stay. MORE or DONE. It is a copy from the first call on. */
 enum qcopy queue_follow(struct queue *q, size_t *budget);

@@ -55,6 +55,9 @@ void remote_publish(struct shard *s, uint16_t node, uint64_t qid, struct message
 void remote_published(struct shard *s);
 void remote_ask(struct shard *s, struct port_request **r);
 void remote_settle(struct shard *s, uint32_t where, uint64_t tag, enum port_settle how);
+/* As port_settle_moved: that node masters the queue. */
+void remote_settle_moved(struct shard *s, uint16_t node, uint64_t qid, uint64_t qseq,
+                         enum port_settle how);
 void remote_wake(struct shard *s, uint32_t where, uint64_t consumer, uint32_t credit);
 void remote_abandon(struct shard *s, uint32_t where, uint64_t qid, uint64_t consumer);
 void remote_fence_begin(struct shard *s);

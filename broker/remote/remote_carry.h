@@ -4,7 +4,8 @@
  *
  *   publishes   remote_lane.h keeps them and sends them again, to whichever shard or node it is
  *   consumers   are subscribed again there (channel_on_moved asks), by a new id; what they hold is
- *               handed out again by the new master, their acknowledgements of it mean nothing
+ *               theirs there, too, if the move was planned (mirrored_handed.h). Else it is handed
+ *               out again by the new master, their acknowledgements of it mean nothing
  *   requests    that found no master, or were lost with it, are asked again
  *
  * The latter two wait for a master for as long as publishes do, then they are answered that its

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/mutation.h"
 #include "remote/remote_client_inner.h"
+#include "remote/remote_held.h"
 
 #define LETTERS_MANY_BYTES ((uint64_t)8 * 1024 * 1024)
 
@@ -119,6 +120,22 @@ void remote_client_settle(struct remote_client *c, uint64_t tag, enum port_settl
     c->said++;
     c->settle_how = how;
     gather(c, &c->settles, tag);
+}
+
+void remote_client_settle_moved(struct remote_client *c, uint64_t qid, uint64_t qseq,
+                                enum port_settle how)
+{
+    uint8_t room[REMOTE_RANGE_BYTES];
+    struct wire_out w = wire_out_over(room, sizeof room);
+    wire_put_u64(&w, qseq);
+    wire_put_u32(&w, 1);
+    say_gathered(c);
+    c->said++;
+    remote_outbox_put(&c->out, 0,
+                      &(struct remote_record){ .op = REMOTE_SETTLE_MOVED,
+                                               .kind = (uint8_t)how,
+                                               .qid = qid,
+                                               .list = wire_out_slice(&w) });
 }
 
 void remote_client_flush(struct remote_client *c)
@@ -442,16 +459,19 @@ void remote_client_ask(struct remote_client *c, struct port_request **request)
     a->request = r;
     if (r->op == PORT_CONSUME)
         add_consumer(c, r);
-    remote_outbox_put(&c->out, key_of_ask(c, &r->from),
-                      &(struct remote_record){ .op = REMOTE_ASK,
-                                               .flags = flags_of(r),
-                                               .kind = (uint8_t)r->op,
-                                               .token = a->token,
-                                               .qid = r->qid,
-                                               .consumer = r->consumer,
-                                               .count = r->prefetch,
-                                               .signed_number = (uint64_t)r->priority,
-                                               .channel = r->from });
+    struct remote_record ask = { .op = REMOTE_ASK,
+                                 .flags = flags_of(r),
+                                 .kind = (uint8_t)r->op,
+                                 .token = a->token,
+                                 .qid = r->qid,
+                                 .consumer = r->consumer,
+                                 .count = r->prefetch,
+                                 .signed_number = (uint64_t)r->priority,
+                                 .channel = r->from };
+    if (UNLIKELY(r->claim_count != 0))
+        remote_held_ask(&c->out, key_of_ask(c, &r->from), &ask, r);
+    else
+        remote_outbox_put(&c->out, key_of_ask(c, &r->from), &ask);
 }
 
 static void fill_answer(struct port_request *r, struct remote_record *from)
@@ -482,6 +502,8 @@ static bool on_answer(struct remote_client *c, struct remote_record *from)
         c->done = a->said;
     mem_free(a);
     fill_answer(r, from);
+    if (from->op == REMOTE_ANSWER_HELD)
+        remote_held_answered(r, from);
     if (from->has_content && r->op == PORT_GET) {
         r->message = remote_message(from);
         CHECK(r->message != NULL);
@@ -543,7 +565,8 @@ static bool offer(struct remote_client *c, const struct remote_subscriber *s,
                   const struct remote_record *r, struct message *m)
 {
     bool taken = s != NULL && m != NULL &&
-                 c->ops->offer(c->arg, &s->channel, r->consumer, r->tag, m,
+                 c->ops->offer(c->arg, &s->channel, r->consumer,
+                               &(struct port_handed){ r->tag, r->signed_number }, m,
                                (r->flags & REMOTE_REDELIVERED) != 0);
     if (taken || !MUTATION(REMOTE_SENT_BACK_NOT_SAID))
         gather(c, taken ? &c->took : &c->sent_back, r->tag);
@@ -615,6 +638,7 @@ static bool on_record(struct remote_client *c, struct remote_record *r)
         on_confirm(c, r);
         return true;
     case REMOTE_ANSWER:
+    case REMOTE_ANSWER_HELD:
         return on_answer(c, r);
     case REMOTE_RESUMED:
         tell_consumer(c, r->consumer, c->ops->resumed);

@@ -37,9 +37,9 @@ struct remote_client_ops {
     void (*taken)(void *arg, uint64_t connection, uint64_t octets);
     /* The request is answered, and given back. */
     void (*answer)(void *arg, struct port_request *r);
-    /* As channel_offer; the tag stands for the position, the message is borrowed. */
-    bool (*offer)(void *arg, const struct port_channel_ref *to, uint64_t consumer, uint64_t tag,
-                  struct message *m, bool redelivered);
+    /* As channel_offer; the message is borrowed. */
+    bool (*offer)(void *arg, const struct port_channel_ref *to, uint64_t consumer,
+                  const struct port_handed *as, struct message *m, bool redelivered);
     void (*resumed)(void *arg, const struct port_channel_ref *to, uint64_t consumer);
     void (*served)(void *arg, const struct port_channel_ref *to, uint64_t consumer);
     void (*cancelled)(void *arg, const struct port_channel_ref *to, uint64_t consumer);
@@ -87,6 +87,10 @@ struct remote_client {
 
 struct remote_client *remote_client_new(const struct remote_client_ops *ops, void *arg,
                                         const struct remote_pipe *pipe);
+
+/* As port_settle_moved. */
+void remote_client_settle_moved(struct remote_client *c, uint64_t qid, uint64_t qseq,
+                                enum port_settle how);
 
 /* Nobody is told anything. */
 void remote_client_free(struct remote_client **c);

@@ -79,11 +79,11 @@ static void on_answer(void *arg, struct port_request *r)
     port_answered(shard_of(arg), r);
 }
 
-static bool on_offer(void *arg, const struct port_channel_ref *to, uint64_t consumer, uint64_t tag,
-                     struct message *m, bool redelivered)
+static bool on_offer(void *arg, const struct port_channel_ref *to, uint64_t consumer,
+                     const struct port_handed *as, struct message *m, bool redelivered)
 {
     struct channel *ch = channel_find(shard_of(arg), to);
-    return ch != NULL && channel_offer(ch, consumer, tag, m, redelivered);
+    return ch != NULL && channel_offer(ch, consumer, as, m, redelivered);
 }
 
 static void on_resumed(void *arg, const struct port_channel_ref *to, uint64_t consumer)
@@ -414,6 +414,12 @@ void remote_settle(struct shard *s, uint32_t where, uint64_t tag, enum port_sett
         return;
     p->is_touched = true;
     remote_client_settle(p->client, tag, how);
+}
+
+void remote_settle_moved(struct shard *s, uint16_t node, uint64_t qid, uint64_t qseq,
+                         enum port_settle how)
+{
+    remote_client_settle_moved(need(s, node)->client, qid, qseq, how);
 }
 
 void remote_wake(struct shard *s, uint32_t where, uint64_t consumer, uint32_t credit)

@@ -1,6 +1,7 @@
 #include "remote/remote_server_inner.h"
 
 #include "base/mutation.h"
+#include "remote/remote_held.h"
 
 #define PROMISED_FIRST 64u
 
@@ -324,7 +325,8 @@ static void refuse_request(struct remote_server *s, const struct remote_record *
 bool remote_on_ask(struct remote_server *s, const struct remote_record *r)
 {
     uint32_t where = 0;
-    if (!is_request(r))
+    uint32_t claims;
+    if (!is_request(r) || !remote_held_count(r, &claims))
         return false;
     enum port_op op = (enum port_op)r->kind;
     if (op == PORT_CONSUME && idmap_get(&s->consumers, r->consumer) != NULL)
@@ -333,7 +335,7 @@ bool remote_on_ask(struct remote_server *s, const struct remote_record *r)
         refuse_request(s, r);
         return true;
     }
-    struct remote_request *q = mem_zalloc(sizeof *q);
+    struct remote_request *q = mem_zalloc(sizeof *q + claims * sizeof(uint64_t));
     *q = (struct remote_request){ .request = { .op = op,
                                                .qid = r->qid,
                                                .where = where,
@@ -348,6 +350,9 @@ bool remote_on_ask(struct remote_server *s, const struct remote_record *r)
                                                .if_empty = (r->flags & REMOTE_IF_EMPTY) != 0 },
                                   .token = r->token,
                                   .channel = r->channel };
+    q->request.claim_count = claims;
+    q->request.claims = (uint64_t *)(void *)(q + 1);
+    remote_held_take(r->list, q->request.claims, claims);
     if (op == PORT_CONSUME)
         add_consumer(s, &q->request, &r->channel);
     s->ops->ask(s->arg, q);
@@ -365,6 +370,23 @@ static uint64_t tag_of_got(struct remote_server *s, const struct port_request *r
                      true);
 }
 
+/* They are out with the session from now on, as if they had been handed to it here. The first one's
+ * tag: those that are not its have one, too. */
+static uint64_t tags_of_claims(struct remote_server *s, const struct port_request *r)
+{
+    uint64_t first = s->unacked.next;
+    for (uint32_t i = 0; i < r->claim_count && r->verdict == PORT_OK; i++)
+        (void)remote_add_under_way(
+            s,
+            &(struct remote_delivery){ .qid = r->qid,
+                                       .qseq = r->claims[i],
+                                       .consumer = r->consumer,
+                                       .where = r->where,
+                                       .auto_ack = r->claims[i] == PORT_NO_POSITION },
+            true);
+    return first;
+}
+
 static void mind_consumer(struct remote_server *s, const struct port_request *r)
 {
     if ((r->op == PORT_CONSUME && r->verdict != PORT_OK) || r->op == PORT_CANCEL)
@@ -378,18 +400,22 @@ void remote_server_on_answer(struct remote_server *s, struct remote_request *q)
     if (r->verdict == PORT_OK && (r->op == PORT_DELETE || (r->op == PORT_CANCEL && r->is_unused)))
         promise(s, r->qid);
     mind_consumer(s, r);
-    remote_say(
-        s, remote_channel_key(&q->channel),
-        &(struct remote_record){ .op = REMOTE_ANSWER,
-                                 .flags = (uint8_t)((r->redelivered ? REMOTE_REDELIVERED : 0) |
-                                                    (r->is_unused ? REMOTE_UNUSED : 0)),
-                                 .verdict = (uint8_t)r->verdict,
-                                 .token = q->token,
-                                 .tag = tag_of_got(s, r),
-                                 .count = r->consumers,
-                                 .number = r->messages,
-                                 .signed_number = (uint64_t)r->consumer_timeout_ms,
-                                 .message = r->message });
+    struct remote_record answer = { .op = REMOTE_ANSWER,
+                                    .flags = (uint8_t)((r->redelivered ? REMOTE_REDELIVERED : 0) |
+                                                       (r->is_unused ? REMOTE_UNUSED : 0)),
+                                    .verdict = (uint8_t)r->verdict,
+                                    .token = q->token,
+                                    .count = r->consumers,
+                                    .number = r->messages,
+                                    .signed_number = (uint64_t)r->consumer_timeout_ms,
+                                    .message = r->message };
+    if (UNLIKELY(r->claim_count != 0)) {
+        answer.tag = tags_of_claims(s, r);
+        remote_held_answer(&s->out, remote_channel_key(&q->channel), &answer, r);
+    } else {
+        answer.tag = tag_of_got(s, r);
+        remote_say(s, remote_channel_key(&q->channel), &answer);
+    }
     if (r->message != NULL)
         s->out.pipe.drop(s->out.pipe.arg, &r->message);
 }

@@ -68,6 +68,8 @@ struct remote_server_ops {
     void (*ask)(void *arg, struct remote_request *r);
     void (*settle)(void *arg, uint32_t where, uint64_t qid, uint64_t qseq, uint64_t consumer,
                    enum port_settle how);
+    /* As port_settle_handed. */
+    void (*settle_moved)(void *arg, uint64_t qid, uint64_t qseq, enum port_settle how);
     void (*settled)(void *arg);
     void (*wake)(void *arg, uint32_t where, uint64_t consumer, uint32_t credit);
     void (*abandon)(void *arg, uint32_t where, uint64_t qid, uint64_t consumer);

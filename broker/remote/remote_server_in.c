@@ -16,9 +16,14 @@ static bool on_record(struct remote_server *s, struct remote_record *r)
         remote_on_returned(s, r->list, r->op == REMOTE_SENT_BACK);
         return true;
     case REMOTE_SETTLE:
-        if (r->kind > PORT_REQUEUE_UNSEEN)
+        if (r->kind > PORT_FORGET)
             return false;
         remote_on_settle(s, r->list, (enum port_settle)r->kind);
+        return true;
+    case REMOTE_SETTLE_MOVED:
+        if (r->kind > PORT_REQUEUE_UNSEEN)
+            return false;
+        remote_on_settle_moved(s, r->qid, r->list, (enum port_settle)r->kind);
         return true;
     case REMOTE_WAKE:
         remote_on_wake(s, r->consumer, r->count);
@@ -27,6 +32,7 @@ static bool on_record(struct remote_server *s, struct remote_record *r)
         remote_on_abandon(s, r->consumer);
         return true;
     case REMOTE_ASK:
+    case REMOTE_ASK_HELD:
         return remote_on_ask(s, r);
     case REMOTE_REPLY:
         return remote_on_reply(s, r);
@@ -75,7 +81,7 @@ static bool find_unknown(const struct remote_server *s, const struct remote_reco
                          struct unknown *out)
 {
     *out = (struct unknown){ 0 };
-    if (r->op == REMOTE_ASK && r->kind != PORT_FENCE) {
+    if ((r->op == REMOTE_ASK && r->kind != PORT_FENCE) || r->op == REMOTE_ASK_HELD) {
         out->qid = s->ops->knows(s->arg, r->qid) ? 0 : r->qid;
         return out->qid != 0;
     }

@@ -55,6 +55,10 @@ uint64_t remote_add_under_way(struct remote_server *s, const struct remote_deliv
 void remote_on_returned(struct remote_server *s, struct slice list, bool refused);
 void remote_on_settle(struct remote_server *s, struct slice list, enum port_settle how);
 
+/* Positions of a queue that was moved here. */
+void remote_on_settle_moved(struct remote_server *s, uint64_t qid, struct slice list,
+                            enum port_settle how);
+
 void remote_forget_consumer(struct remote_server *s, uint64_t id);
 void remote_on_wake(struct remote_server *s, uint64_t consumer, uint32_t credit);
 void remote_on_abandon(struct remote_server *s, uint64_t consumer);

@@ -7,6 +7,8 @@
 #define WAITING_MANY_BYTES ((size_t)8 * 1024 * 1024)
 #define WAITING_FEW_BYTES  ((size_t)2 * 1024 * 1024)
 
+#define SETTLED_MOVED_MAX  4096u /* of a range */
+
 /* ---- deliveries -------------------------------------------------------------------------------
  */
 
@@ -125,6 +127,7 @@ bool remote_server_deliver(struct remote_server *s, const struct remote_delivery
                                .flags = d->redelivered ? REMOTE_REDELIVERED : 0,
                                .consumer = d->consumer,
                                .tag = tag,
+                               .signed_number = d->qseq,
                                .message = m };
     if (is_named(s, c, m, &r.number)) {
         r.op = REMOTE_DELIVER_KEPT;
@@ -188,10 +191,20 @@ void remote_on_settle(struct remote_server *s, struct slice list, enum port_sett
     while (remote_next_range(&list, &first, &count)) {
         uint64_t next = s->unacked.next;
         for (uint64_t tag = first; count != 0 && tag < next; tag++, count--) {
-            if (unacked_take(&s->unacked, tag, &e))
+            if (unacked_take(&s->unacked, tag, &e) && how != PORT_FORGET)
                 s->ops->settle(s->arg, e.where, e.qid, e.qseq, e.consumer, how);
         }
     }
+}
+
+void remote_on_settle_moved(struct remote_server *s, uint64_t qid, struct slice list,
+                            enum port_settle how)
+{
+    uint64_t first;
+    uint32_t count;
+    while (remote_next_range(&list, &first, &count))
+        for (uint32_t i = 0; i < count && i < SETTLED_MOVED_MAX; i++)
+            s->ops->settle_moved(s->arg, qid, first + i, how);
 }
 
 /* ---- consumers --------------------------------------------------------------------------------

@@ -206,6 +206,15 @@ static void settle(void *arg, uint32_t where, uint64_t qid, uint64_t qseq, uint6
     port_settle(shard_of(arg), where, qid, qseq, consumer, how);
 }
 
+/* It may have been moved on, or not have come yet to where this node knows of it. */
+static void settle_moved(void *arg, uint64_t qid, uint64_t qseq, enum port_settle how)
+{
+    struct shard *s = shard_of(arg);
+    const struct meta_queue *q = meta_queue_get(broker_meta(s->broker), qid);
+    if (q != NULL)
+        port_settle_handed(s, q->shard, qid, qseq, how);
+}
+
 static void settled(void *arg)
 {
     port_settled(shard_of(arg));
@@ -291,6 +300,7 @@ static const struct remote_server_ops server_ops = {
     .is_elsewhere = is_elsewhere,
     .ask = ask,
     .settle = settle,
+    .settle_moved = settle_moved,
     .settled = settled,
     .wake = wake,
     .abandon = abandon,

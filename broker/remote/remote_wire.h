@@ -61,6 +61,12 @@
     X(REPLY_ASK, 9, 0x0008u | REMOTE_HAS_CHANNEL | REMOTE_HAS_SECRET)                              \
     /* to mirrored queues; tag: pid, number: seq; each qid is followed by its queue's epoch */     \
     X(PUBLISH_OF, 10, 0x0001u | 0x0040u | 0x0100u | REMOTE_HAS_QIDS | REMOTE_HAS_CONTENT)          \
+    /* of a queue that was moved to the other node: positions that were handed out here before */  \
+    X(SETTLE_MOVED, 11, 0x0002u | 0x0010u | REMOTE_HAS_RANGES) /* kind: enum port_settle */        \
+    /* as ASK, of a consumer that is carried: positions that its channel holds */                  \
+    X(ASK_HELD, 12,                                                                                \
+      0x0001u | 0x0002u | 0x0008u | 0x0010u | 0x0020u | 0x0080u | 0x0200u | REMOTE_HAS_CHANNEL |   \
+          REMOTE_HAS_QIDS)                                                                         \
     /* by who answers */                                                                           \
     X(TAKEN, 32, 0x0100u)                       /* copies of messages, since the beginning */      \
     X(CONFIRM, 33, 0x0100u | REMOTE_HAS_RANGES) /* all up to number, and these */                  \
@@ -68,14 +74,19 @@
     X(ANSWER, 35,                                                                                  \
       0x0001u | 0x0004u | 0x0008u | 0x0040u | 0x0080u | 0x0100u | 0x0200u |                        \
           REMOTE_HAS_CONTENT) /* count: consumers, number: messages, then timeout */               \
-    X(DELIVER, 36, 0x0001u | 0x0020u | 0x0040u | REMOTE_HAS_CONTENT)                               \
+    /* signed_number: the position */                                                              \
+    X(DELIVER, 36, 0x0001u | 0x0020u | 0x0040u | 0x0200u | REMOTE_HAS_CONTENT)                     \
     X(RESUMED, 37, 0x0020u)                                                                        \
     X(SERVED, 38, 0x0020u)                                                                         \
     X(CANCELLED, 39, 0x0020u)                                                                      \
     X(REPLY_KNOWN, 40, 0x0001u | 0x0008u)                                                          \
-    X(DELIVER_KEPT, 41, 0x0001u | 0x0020u | 0x0040u | 0x0100u) /* number: see remote_kept.h */     \
+    X(DELIVER_KEPT, 41,                                                                            \
+      0x0001u | 0x0020u | 0x0040u | 0x0100u | 0x0200u) /* number: see remote_kept.h */             \
     X(MOVED, 42, 0x0010u | 0x0100u) /* of the publish `number`, for this queue, or all: 0 */       \
     X(CONSUMER_MOVED, 43, 0x0020u)                                                                 \
+    /* to ASK_HELD: tag: of the first that was held; then those that are not the consumer's */     \
+    X(ANSWER_HELD, 44,                                                                             \
+      0x0001u | 0x0004u | 0x0008u | 0x0040u | 0x0080u | 0x0100u | 0x0200u | REMOTE_HAS_QIDS)       \
     /* by both */                                                                                  \
     X(BEGIN, 64, 0x0002u | REMOTE_HAS_BYTES) /* kind: slot; a record whose content is to come */   \
     X(PART, 65, 0x0002u | REMOTE_HAS_BYTES)  /* kind: slot */                                      \

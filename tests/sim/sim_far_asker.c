@@ -233,8 +233,8 @@ static void check_offer(struct far_world *w, struct far_consumer *c, unsigned q,
     c->allowed -= c->allowed != UINT64_MAX;
 }
 
-static bool on_offer(void *arg, const struct port_channel_ref *to, uint64_t consumer, uint64_t tag,
-                     struct message *m, bool redelivered)
+static bool on_offer(void *arg, const struct port_channel_ref *to, uint64_t consumer,
+                     const struct port_handed *as, struct message *m, bool redelivered)
 {
     struct far_world *w = arg;
     struct far_channel *ch = find(w, to);
@@ -258,7 +258,7 @@ static bool on_offer(void *arg, const struct port_channel_ref *to, uint64_t cons
     check_offer(w, c, q, id);
     (void)shown(w, q, id, redelivered, c->no_ack);
     if (!c->no_ack) {
-        hold(w, (unsigned)(ch - w->channels), q, id, tag);
+        hold(w, (unsigned)(ch - w->channels), q, id, as->tag);
         ch->held++;
     }
     return true;

@@ -432,6 +432,15 @@ static bool is_elsewhere(void *arg, uint64_t qid)
     return false;
 }
 
+/* No queue is moved here. */
+static void settle_moved(void *arg, uint64_t qid, uint64_t qseq, enum port_settle how)
+{
+    (void)how;
+    (void)far_fail(of(arg)->w,
+                   "position %" PRIu64 " of queue %" PRIu64 " is settled as one that was moved",
+                   qseq, qid);
+}
+
 const struct remote_server_ops far_server_ops = {
     .knows = knows,
     .await_known = await_known,
@@ -443,6 +452,7 @@ const struct remote_server_ops far_server_ops = {
     .find = find_where,
     .ask = ask,
     .settle = settle,
+    .settle_moved = settle_moved,
     .settled = settled,
     .wake = wake,
     .abandon = abandon,

@@ -57,6 +57,7 @@ struct world {
     bool refuses;          /* channels take nothing */
     uint64_t last_offered; /* what its body begins with */
     struct port_request answer;
+    uint64_t claims[4]; /* of the answer */
     /* the queue's side */
     uint64_t known, awaited;
     uint64_t applied, awaited_index;
@@ -209,6 +210,9 @@ static void answered(void *arg, struct port_request *r)
     note(w, ANSWERED, (uint64_t)r->op, (uint64_t)r->verdict, 0);
     w->answer = *r;
     w->answer.message = NULL;
+    w->answer.claims = NULL;
+    for (uint32_t i = 0; i < r->claim_count && i < ARRAY_COUNT(w->claims); i++)
+        w->claims[i] = r->claims[i];
     if (r->message != NULL) {
         w->counted -= (int64_t)message_cost_bytes(r->message);
         message_unref(&r->message);
@@ -216,8 +220,8 @@ static void answered(void *arg, struct port_request *r)
     mem_free(r);
 }
 
-static bool offer(void *arg, const struct port_channel_ref *to, uint64_t consumer, uint64_t tag,
-                  struct message *m, bool redelivered)
+static bool offer(void *arg, const struct port_channel_ref *to, uint64_t consumer,
+                  const struct port_handed *as, struct message *m, bool redelivered)
 {
     struct world *w = arg;
     (void)to, (void)redelivered;
@@ -228,7 +232,7 @@ static bool offer(void *arg, const struct port_channel_ref *to, uint64_t consume
         return false;
     if (!message_is_in_parts(m) && m->body_bytes >= sizeof w->last_offered)
         memcpy(&w->last_offered, message_body(m).ptr, sizeof w->last_offered);
-    note(w, OFFERED, consumer, tag, (uint32_t)m->body_bytes);
+    note(w, OFFERED, consumer, as->tag, (uint32_t)m->body_bytes);
     return true;
 }
 
@@ -338,6 +342,11 @@ static void settle(void *arg, uint32_t where, uint64_t qid, uint64_t qseq, uint6
                  "adrsu"[how], (unsigned)qseq);
 }
 
+static void settle_moved(void *arg, uint64_t qid, uint64_t qseq, enum port_settle how)
+{
+    settle(arg, WHERE, qid, qseq, 0, how);
+}
+
 static void settled(void *arg)
 {
     ((struct world *)arg)->runs++;
@@ -442,6 +451,7 @@ static const struct remote_server_ops server_ops = {
     .is_elsewhere = is_elsewhere,
     .ask = ask,
     .settle = settle,
+    .settle_moved = settle_moved,
     .settled = settled,
     .wake = wake,
     .abandon = abandon,
@@ -530,6 +540,22 @@ static inline void consume(struct world *w, uint64_t consumer, bool no_ack)
     cr_expect(eq(u32, w->asked->request.where, WHERE));
     give_answer(w, PORT_OK);
     cr_expect(eq(int, last(w)->kind, ANSWERED));
+}
+
+static inline bool deliver(struct world *w, uint64_t consumer, uint64_t qseq, bool auto_ack,
+                           size_t bytes)
+{
+    struct message *m = message(bytes);
+    bool ok = remote_server_deliver(w->server,
+                                    &(struct remote_delivery){ .qid = QID,
+                                                               .qseq = qseq,
+                                                               .consumer = consumer,
+                                                               .where = WHERE,
+                                                               .bytes = (uint32_t)bytes,
+                                                               .auto_ack = auto_ack },
+                                    m);
+    message_unref(&m);
+    return ok;
 }
 
 #endif

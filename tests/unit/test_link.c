@@ -216,8 +216,8 @@ Test(link, another_cluster_is_refused)
 
 Test(link, versions_that_do_not_meet_are_refused_and_named)
 {
-    link_node_set_versions(node_a, 2, 4);
-    expect_refused(LINK_REFUSED_VERSION, "it speaks 1, and we 2 to 4");
+    link_node_set_versions(node_a, 3, 5);
+    expect_refused(LINK_REFUSED_VERSION, "it speaks 2, and we 3 to 5");
 }
 
 Test(link, who_is_no_member_is_refused)

@@ -119,7 +119,7 @@ Test(link_shake, both_know_each_other_in_the_end)
     cr_expect(answerer.shake.peer.resumes);
     cr_expect(eq(u64, answerer.shake.peer.received, 11));
     cr_expect(eq(u64, caller.shake.peer.received, 12));
-    cr_expect(eq(int, caller.shake.version, 1));
+    cr_expect(eq(int, caller.shake.version, LINK_VERSION_MOST));
 }
 
 /* What an unproven caller gets is the version and a nonce. */

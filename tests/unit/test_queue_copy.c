@@ -179,6 +179,39 @@ static void expect_looks(void)
 
 /* ---- stories ---- */
 
+/* What was out with somebody at the former master is out, and the rest is as it was: in order, and
+ * what nobody can have seen is not said to be seen. */
+Test(queue_copy, what_is_held_for_others_is_out)
+{
+    const uint64_t held[] = { 2, 3, 5, 90 };
+    uint64_t out[8];
+    struct queue_got got;
+    start(300);
+    open_queue();
+    follow(1);
+    for (unsigned n = 0; n < 10; n++)
+        put_new(n, false);
+    queue_seen(&q, 8);
+    queue_lead(&q, 0);
+    queue_unseen(&q, 6);
+    cr_expect(eq(sz, queue_hold(&q, held, ARRAY_COUNT(held)), 3), "one is not there");
+    cr_expect(eq(sz, queue_list_out(&q, out, ARRAY_COUNT(out)), 3));
+    for (unsigned i = 0; i < 3; i++)
+        cr_expect(eq(u64, out[i], held[i]));
+    cr_expect(queue_is_out(&q, 5) && !queue_is_out(&q, 4));
+    const uint64_t rest[] = { 0, 1, 4, 6, 7, 8, 9 };
+    for (unsigned i = 0; i < ARRAY_COUNT(rest); i++) {
+        cr_assert(eq(int, queue_get(&q, true, 0, &got), QUEUE_GOT));
+        cr_expect(eq(u64, got.qseq, rest[i]));
+        cr_expect(eq(int, got.redelivered, rest[i] < 6));
+        message_unref(&got.message);
+    }
+    for (unsigned i = 0; i < 3; i++)
+        cr_expect(queue_ack(&q, held[i], NULL));
+    w.count = 0; /* all are gone */
+    close_queue();
+}
+
 Test(queue_copy, takes_messages_in_any_order_and_hands_them_out_in_theirs)
 {
     start(300);

@@ -207,21 +207,6 @@ Test(remote, a_large_message_does_not_hold_up_another_channel)
 /* ---- requests and deliveries ------------------------------------------------------------------
  */
 
-static bool deliver(struct world *w, uint64_t consumer, uint64_t qseq, bool auto_ack, size_t bytes)
-{
-    struct message *m = message(bytes);
-    bool ok = remote_server_deliver(w->server,
-                                    &(struct remote_delivery){ .qid = QID,
-                                                               .qseq = qseq,
-                                                               .consumer = consumer,
-                                                               .where = WHERE,
-                                                               .bytes = (uint32_t)bytes,
-                                                               .auto_ack = auto_ack },
-                                    m);
-    message_unref(&m);
-    return ok;
-}
-
 Test(remote, a_request_is_answered)
 {
     struct world *w = open_world();

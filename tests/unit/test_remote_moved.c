@@ -135,3 +135,88 @@ Test(remote_moved, a_consumer_whose_queue_has_moved_is_told)
     message_unref(&m);
     close_world(w);
 }
+
+/* ---- what a channel holds when a queue is moved -------------------------------------------------
+ */
+
+static void ask_with_claims(struct world *w, uint64_t consumer, const uint64_t *held,
+                            uint32_t count)
+{
+    struct port_request *r = port_request_new(count);
+    r->op = PORT_CONSUME;
+    r->qid = QID;
+    r->from = me;
+    r->consumer = consumer;
+    for (uint32_t i = 0; i < count; i++)
+        r->claims[i] = held[i];
+    remote_client_ask(w->client, &r);
+    settle_down(w);
+}
+
+Test(remote_moved, what_a_channel_holds_travels_with_its_consumer)
+{
+    const uint64_t held[] = { 5, 6, 9 };
+    struct world *w = open_world();
+    consume(w, 4, false);
+    cr_expect(deliver(w, 4, 3, false, 10));
+    settle_down(w);
+    ask_with_claims(w, 8, held, ARRAY_COUNT(held));
+    struct port_request *asked = &w->asked->request;
+    cr_assert(eq(u32, asked->claim_count, 3));
+    for (unsigned i = 0; i < ARRAY_COUNT(held); i++)
+        cr_expect(eq(u64, asked->claims[i], held[i]));
+    asked->claims[1] = PORT_NO_POSITION;
+    give_answer(w, PORT_OK);
+    cr_expect(eq(u64, w->answer.claim_tag, 2), "behind what was delivered");
+    cr_expect(eq(u64, w->claims[0], 5));
+    cr_expect(eq(u64, w->claims[1], PORT_NO_POSITION));
+    cr_expect(eq(u64, w->claims[2], 9));
+    remote_client_settle(w->client, 2, PORT_ACK);
+    remote_client_settle(w->client, 3, PORT_ACK);
+    remote_client_settle(w->client, 4, PORT_DROP);
+    settle_down(w);
+    expect_text(w->settled, "a5 d9");
+    cr_expect(deliver(w, 8, 12, false, 10), "others follow");
+    settle_down(w);
+    remote_client_settle(w->client, 5, PORT_ACK);
+    settle_down(w);
+    expect_text(w->settled, "a5 d9 a12");
+    close_world(w);
+}
+
+Test(remote_moved, a_consumer_that_is_refused_holds_nothing)
+{
+    const uint64_t held[] = { 5 };
+    struct world *w = open_world();
+    ask_with_claims(w, 8, held, 1);
+    give_answer(w, PORT_EXCLUSIVE);
+    cr_expect(eq(int, w->answer.verdict, PORT_EXCLUSIVE));
+    remote_client_settle(w->client, w->answer.claim_tag, PORT_ACK);
+    settle_down(w);
+    expect_text(w->settled, "");
+    close_world(w);
+}
+
+Test(remote_moved, what_is_held_elsewhere_is_forgotten_without_being_settled)
+{
+    struct world *w = open_world();
+    consume(w, 4, false);
+    cr_expect(deliver(w, 4, 3, false, 10));
+    settle_down(w);
+    remote_client_settle(w->client, 1, PORT_FORGET);
+    settle_down(w);
+    remote_client_settle(w->client, 1, PORT_ACK);
+    settle_down(w);
+    expect_text(w->settled, "");
+    close_world(w);
+}
+
+Test(remote_moved, a_former_master_passes_on_what_is_settled_there)
+{
+    struct world *w = open_world();
+    remote_client_settle_moved(w->client, QID, 7, PORT_ACK);
+    remote_client_settle_moved(w->client, QID, 8, PORT_DROP);
+    settle_down(w);
+    expect_text(w->settled, "a7 d8");
+    close_world(w);
+}

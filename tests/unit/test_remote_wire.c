@@ -110,8 +110,8 @@ Test(remote_wire, names_that_are_none_are_refused)
     struct remote_record r = { .op = REMOTE_DELIVER, .message = m }, out;
     struct wire_out w = wire_out_over(room, sizeof room);
     remote_put(&w, &r);
-    /* op, flags, consumer, tag, three lengths; then the exchange's length */
-    size_t at = 1 + 1 + 8 + 8 + 10;
+    /* op, flags, consumer, tag, position, three lengths; then the exchange's length */
+    size_t at = 1 + 1 + 8 + 8 + 8 + 10;
     cr_assert(eq(u8, room[at], 9));
     room[at] = 200;
     struct wire in = wire_over(wire_out_slice(&w));

@@ -1,0 +1,221 @@
+"""What consumers hold when the master of their queue is moved, with all nodes up, stays theirs: it
+comes to nobody again, its acknowledgements count, and so does it against their prefetch."""
+
+from harness.waits import LONG, Deadline, wait_until
+from test_cluster_failover import Failover, numbered
+
+TARGETS = ("broker",)
+
+
+class Holder:
+    """A consumer, and what it holds."""
+
+    def __init__(self, case, node, queue, prefetch):
+        self.case = case
+        self.prefetch = prefetch
+        self.ch = case.at(node)
+        self.ch.call("basic.qos", prefetch_count=prefetch)
+        self.ch.consume(queue)
+        self.held = []  # tags, in order
+        self.seen = []
+
+    def take(self, event):
+        self.case.assertEqual(event.name, "basic.deliver")
+        self.case.assertFalse(event.redelivered, event)
+        self.held.append(event.delivery_tag)
+        self.seen.append(event.body)
+        self.case.assertLessEqual(len(self.held), self.prefetch, "more than its prefetch")
+
+    def fill(self):
+        while len(self.held) < self.prefetch:
+            self.take(self.ch.next(LONG))
+
+    def drain(self, wanted, deadline):
+        """Take and acknowledge until all of `wanted` have been seen by somebody."""
+        while not self.case.has_all(wanted):
+            self.case.assertFalse(deadline.passed(), "messages are missing")
+            try:
+                self.take(self.ch.next(0.05))
+            except TimeoutError:
+                return
+            self.ack(len(self.held))
+
+    def ack(self, count):
+        for tag in self.held[:count]:
+            self.ch.ack(tag)
+        self.held = self.held[count:]
+
+
+class Holding(Failover):
+    def setUp(self):
+        super().setUp()
+        self.holders = []
+        self.sent = 0
+
+    def master(self, queue, asked=None):
+        for line in self.ctl(asked or self.b, "list_queues", "name", "pid").splitlines():
+            name, pid = (line.split("\t") + [""])[:2]
+            if name == queue:
+                return pid.strip("<>").rsplit(".", 3)[0]
+        return None
+
+    def unacknowledged(self, asked=None):
+        for line in self.ctl(asked or self.b, "list_queues", "name",
+                             "messages_unacknowledged").splitlines():
+            name, count = (line.split("\t") + ["0"])[:2]
+            if name == "m":
+                return int(count)
+        return None
+
+    def move(self, node):
+        self.ctl(self.b, "move_master", "m", node.node)
+        wait_until(lambda: self.master("m") == node.node, "another master", LONG)
+
+    def hold(self, nodes, prefetch):
+        self.declared("m")
+        self.publisher = self.confirming(self.b)
+        self.holders = [Holder(self, n, "m", prefetch) for n in nodes]
+        self.send(prefetch * len(nodes))
+        for h in self.holders:
+            h.fill()
+
+    def send(self, count):
+        self.publish(self.publisher, "m", numbered(self.sent, self.sent + count))
+        self.await_confirms(self.publisher, self.sent + count, self.sent)
+        self.sent += count
+
+    def seen(self):
+        return [body for h in self.holders for body in h.seen]
+
+    def has_all(self, count):
+        return len(self.seen()) >= count
+
+    def finish(self, asked=None):
+        """All came once, and nothing is left."""
+        for h in self.holders:
+            h.ack(len(h.held))
+        deadline = Deadline(LONG)
+        while not self.has_all(self.sent):
+            for h in self.holders:
+                h.drain(self.sent, deadline)
+        self.assertEqual(sorted(self.seen(), key=int), numbered(0, self.sent))
+        for h in self.holders:
+            h.ch.barrier()
+        wait_until(lambda: self.unacknowledged(asked) == 0, "all to be acknowledged", LONG)
+        for h in self.holders:
+            h.ch.conn.close()
+
+
+class Handover(Holding):
+    def test_it_is_moved_back_and_forth(self):
+        self.hold(self.cluster.nodes, 50)
+        for n in range(20):
+            for h in self.holders:
+                h.ack(2)  # on its way while it is moved
+            self.move((self.b, self.c, self.a)[n % 3])
+            for h in self.holders:
+                h.ack(3)
+            self.send(15)
+            for h in self.holders:
+                h.fill()
+        self.assertEqual(self.unacknowledged(), 150)
+        self.finish()
+
+    def test_more_waits_than_anybody_may_hold(self):
+        """What waits is handed out in order, as each has room for more."""
+        self.hold(self.cluster.nodes, 10)
+        self.send(300)
+        for to in (self.b, self.c, self.a, self.b):
+            self.move(to)
+            for h in self.holders:
+                h.ack(10)
+            for h in self.holders:
+                h.fill()
+        self.finish()
+
+    def test_what_a_closed_channel_held_comes_again(self):
+        self.hold((self.a, self.c), 5)
+        self.move(self.b)
+        self.holders[1].ch.conn.close()
+        left = self.holders[0]
+        left.ack(5)
+        again = [left.ch.next(LONG) for _ in range(5)]
+        self.assertEqual([e.body for e in again], self.holders[1].seen)
+        self.assertTrue(all(e.redelivered for e in again))
+        for e in again:
+            left.ch.ack(e.delivery_tag)
+        wait_until(lambda: self.unacknowledged() == 0, "all to be acknowledged", LONG)
+
+    def test_given_back_it_comes_again_to_others(self):
+        self.hold((self.a, self.b, self.c), 5)
+        self.move(self.c)
+        giver = self.holders[0]
+        for tag in giver.held:
+            giver.ch.send("basic.reject", delivery_tag=tag, requeue=False)
+        giver.held = []
+        self.finish()
+
+    def test_a_drained_node(self):
+        self.hold((self.b, self.c), 20)
+        self.ctl(self.a, "drain")
+        wait_until(lambda: self.master("m") != self.a.node, "another master", LONG)
+        for h in self.holders:
+            h.ack(7)
+        self.send(14)
+        for h in self.holders:
+            h.fill()
+        self.finish()
+
+    def test_a_node_that_stops_in_order(self):
+        self.hold((self.b, self.c), 20)
+        self.a.stop()
+        wait_until(lambda: self.master("m") not in (None, self.a.node), "another master", LONG)
+        for h in self.holders:
+            h.ack(7)
+        self.send(14)
+        for h in self.holders:
+            h.fill()
+        self.finish()
+
+
+class Killed(Holding):
+    """The same when the master dies, of which nobody knows what was out: it comes again."""
+
+    def again(self, holder, count):
+        """In order, redelivered, and no more than its prefetch."""
+        events = [holder.ch.next(LONG) for _ in range(count)]
+        for e in events:
+            self.assertEqual(e.name, "basic.deliver")
+            self.assertTrue(e.redelivered, e)
+        bodies = [int(e.body) for e in events]
+        self.assertEqual(bodies, sorted(bodies))
+        return events
+
+    def test_old_tags_mean_nothing_and_close_nothing(self):
+        self.hold((self.b, self.c), 10)
+        self.a.kill()
+        wait_until(lambda: self.master("m") not in (None, self.a.node), "another master", LONG)
+        events = [self.again(h, 10) for h in self.holders]
+        self.assertEqual(sorted(int(e.body) for es in events for e in es), list(range(20)))
+        for h in self.holders:
+            h.ack(10)
+            h.ch.barrier()
+        self.assertEqual(self.unacknowledged(), 20, "they are with somebody else by now")
+        self.send(6)
+        self.assertEqual(self.unacknowledged(), 20, "each holds what it may")
+        for h, es in zip(self.holders, events):
+            for e in es:
+                h.ch.ack(e.delivery_tag)
+        fresh = []
+        deadline = Deadline(LONG)
+        while len(fresh) < 6:
+            self.assertFalse(deadline.passed(), fresh)
+            for h in self.holders:
+                try:
+                    e = h.ch.next(0.05)
+                except TimeoutError:
+                    continue
+                fresh.append(e.body)
+                h.ch.ack(e.delivery_tag)
+        self.assertEqual(sorted(fresh, key=int), numbered(20, 26))
+        wait_until(lambda: self.unacknowledged() == 0, "all to be acknowledged", LONG)
