@@ -133,7 +133,7 @@ Test(link, both_ends_know_each_other)
     cr_expect(eq(int, at_b.peer.id.node, 1));
     cr_expect(eq(int, at_b.peer.id.inc, 3));
     cr_expect(eq(int, at_b.peer.shard, 5));
-    cr_expect(eq(int, at_b.peer.version, 1));
+    cr_expect(eq(int, at_b.peer.version, 2));
 }
 
 Test(link, frames_come_in_order_both_ways)
