@@ -602,12 +602,12 @@ void channel_deliver(struct channel *ch, uint64_t consumer, uint64_t qseq, struc
     take(ch, sub->qid, qseq, sub->shard, consumer, m, redelivered, sub->no_ack);
 }
 
-bool channel_offer(struct channel *ch, uint64_t consumer, uint64_t qseq, struct message *m,
-                   bool redelivered)
+bool channel_offer(struct channel *ch, uint64_t consumer, const struct port_handed *as,
+                   struct message *m, bool redelivered)
 {
     if (find_sub(ch, consumer) == NULL)
         return false;
-    channel_deliver(ch, consumer, qseq, m, redelivered);
+    channel_deliver(ch, consumer, as->tag, m, redelivered);
     return true;
 }
 
@@ -616,6 +616,14 @@ static void end_sub(struct channel *ch, uint64_t consumer)
     struct sub *sub = find_sub(ch, consumer);
     if (sub != NULL)
         sub->id = 0;
+}
+
+bool channel_has_consumer(const struct channel *ch, uint64_t consumer)
+{
+    for (size_t i = 0; i < SUBS_MAX; i++)
+        if (ch->subs[i].id == consumer)
+            return true;
+    return false;
 }
 
 void channel_on_cancelled(struct channel *ch, uint64_t consumer)

@@ -69,6 +69,17 @@ void remote_settle(struct shard *s, uint32_t where, uint64_t tag, enum port_sett
     NEVER;
 }
 
+void remote_settle_moved(struct shard *s, uint16_t node, uint64_t qid, uint64_t qseq,
+                         enum port_settle how)
+{
+    (void)s;
+    (void)node;
+    (void)qid;
+    (void)qseq;
+    (void)how;
+    NEVER;
+}
+
 void remote_wake(struct shard *s, uint32_t where, uint64_t consumer, uint32_t credit)
 {
     (void)s;
