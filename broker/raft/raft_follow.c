@@ -84,9 +84,33 @@ static uint64_t take_entries(struct raft *r, struct raft_msg_append *a)
     return a->prev_index + a->count;
 }
 
+static uint64_t cost_of(const struct raft_log *l, uint64_t first, uint64_t last)
+{
+    uint64_t bytes = 0;
+    for (uint64_t i = first; i <= last; i++)
+        bytes += raft_entry_cost(raft_log_at(l, i));
+    return bytes;
+}
+
+/* Of entries that a compaction takes with it, once there is a snapshot of them. */
+static uint64_t committed_bytes(const struct raft *r)
+{
+    const struct raft_log *l = &r->log;
+    if (r->commit <= l->base)
+        return 0;
+    if (r->commit - l->base < l->last - r->commit)
+        return cost_of(l, l->base + 1, r->commit);
+    return l->bytes - cost_of(l, r->commit + 1, l->last);
+}
+
+/* Those that make room later are waited for. What is not committed makes none, and may become so by
+ * what is to come alone (a leader's first entry): it is taken, and is no more than the leader has,
+ * who refuses proposals when its log is too long. */
 static bool is_full(const struct raft *r)
 {
-    return r->log.bytes >= 2 * r->setup.log_bytes_max;
+    if (r->log.bytes < 2 * r->setup.log_bytes_max)
+        return false;
+    return committed_bytes(r) >= r->setup.log_bytes_max;
 }
 
 void raft_follow_on_append(struct raft *r, struct raft_msg *m)

@@ -228,6 +228,37 @@ Test(raft_append, full_log_refuses_until_it_is_compacted)
     kit_fini(&k);
 }
 
+/* What nobody has committed makes no room; a new leader's first entry commits it. */
+Test(raft_append, log_full_of_a_former_leaders_entries_takes_the_next_ones_first)
+{
+    kit_init(&k, 3);
+    k.setup.log_bytes_max = 1000;
+    k.setup.tail_bytes = 0;
+    for (unsigned n = 1; n <= 3; n++) {
+        kit_kill(&k, n);
+        kit_start(&k, n);
+    }
+    kit_elect(&k, 1);
+    kit_run_ms(&k, 100);
+    k.is_cut[2][1] = k.is_cut[3][1] = true;
+    char command[3000];
+    memset(command, 'x', sizeof command - 1);
+    command[sizeof command - 1] = '\0';
+    uint64_t index = kit_propose(&k, 1, command);
+    cr_assert(ne(u64, index, 0));
+    kit_run_ms(&k, 100);
+    cr_assert(eq(u64, raft_last(raft(3)), index));
+    cr_assert(lt(u64, raft_commit(raft(1)), index));
+    kit_kill(&k, 1);
+    k.is_cut[2][1] = k.is_cut[3][1] = false;
+    kit_run_ms(&k, 3000);
+    unsigned leader = kit_leader(&k);
+    cr_assert(leader == 2 || leader == 3);
+    cr_expect(gt(u64, raft_commit(raft(2)), index));
+    cr_expect(gt(u64, raft_commit(raft(3)), index));
+    kit_fini(&k);
+}
+
 /* Logs of every shape that Raft's figure 7 shows come together. */
 Test(raft_append, conflicting_logs_are_brought_together)
 {
