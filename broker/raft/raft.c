@@ -254,7 +254,8 @@ static void tell_role(struct raft *r)
 static void settle(struct raft *r)
 {
     raft_elect_settle(r);
-    raft_flush(r);
+    if (r->role != RAFT_LEADER) /* what a leader sends goes first: others write while it does */
+        raft_flush(r);
     if (r->role == RAFT_LEADER)
         raft_lead_settle(r);
     else

@@ -149,11 +149,19 @@ static uint64_t matched(const struct raft *r)
     return durable < verified ? durable : verified;
 }
 
+/* The same there; whether it is on this disk, too, is of no matter: a majority has it on theirs,
+ * and what a crash takes from here comes again. But not while the log as a whole is replaced. */
+static uint64_t may_be_committed(const struct raft *r)
+{
+    bool is_replaced = raft_durable(r) < r->snapshot_index;
+    if (MUTATION(RAFT_COMMIT_UNVERIFIED))
+        return is_replaced ? raft_durable(r) : r->log.last;
+    return is_replaced ? matched(r) : r->verified;
+}
+
 static void advance_commit(struct raft *r)
 {
-    uint64_t index = matched(r);
-    if (MUTATION(RAFT_COMMIT_UNVERIFIED))
-        index = raft_durable(r);
+    uint64_t index = may_be_committed(r);
     if (index > r->leader_commit)
         index = r->leader_commit;
     if (index > r->commit)

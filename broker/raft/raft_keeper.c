@@ -54,6 +54,7 @@ struct raft_keeper {
     struct work_pool *readers;
     struct loop_timer rest;
     struct loop_task turn_end; /* what one turn of the loop brings shares a group */
+    bool is_behind;            /* it was at the end of this turn once, see on_turn_end */
     struct log_rate slow;
     bool has_failed;
 
@@ -232,9 +233,17 @@ static void go_on(struct raft_keeper *k)
         loop_timer_start(&k->rest, REST_MS);
 }
 
+/* Behind what the links had been given before, and which their streams send at the end of this turn
+ * in tasks that come into being there: the thread that writes takes the processor from this one,
+ * and the other nodes would begin to write only when this one has nearly done. */
 static void on_turn_end(void *arg)
 {
-    go_on(arg);
+    struct raft_keeper *k = arg;
+    k->is_behind = !k->is_behind;
+    if (k->is_behind)
+        loop_at_turn_end(k->setup.loop, &k->turn_end);
+    else
+        go_on(k);
 }
 
 void raft_keeper_write(struct raft_keeper *k, struct raft_write **w)

@@ -7,15 +7,17 @@
 /* clang-format off */
 #define SIM_WITNESSES(X) \
     X(GOSSIP_SUSPECT_NOT_TOLD, gossip, 166) \
-    X(RAFT_VOTE_AGAIN, raft, 181) \
-    X(RAFT_OLD_LEADER_HEARD, raft, 1143) \
-    X(RAFT_NO_PREV_CHECK, raft, 25) \
-    X(RAFT_KEEP_CONFLICT, raft, 29) \
-    X(RAFT_COMMIT_UNVERIFIED, raft, 25) \
-    X(RAFT_COMMIT_BY_HALF, raft, 70) \
-    X(RAFT_LEARNER_COUNTS, raft, 296) \
-    X(RAFT_CONFIG_KEPT, raft, 70) \
-    X(RAFT_RECOVERING_TO_COMMIT, raft, 72) \
+    X(RAFT_VOTE_AGAIN, raft, 91) \
+    X(RAFT_OLD_LEADER_HEARD, raft, 1020) \
+    X(RAFT_NO_PREV_CHECK, raft, 13) \
+    X(RAFT_KEEP_CONFLICT, raft, 13) \
+    X(RAFT_COMMIT_UNVERIFIED, raft, 8) \
+    X(RAFT_COMMIT_BY_HALF, raft, 96) \
+    X(RAFT_LEARNER_COUNTS, raft, 8) \
+    X(RAFT_CONFIG_KEPT, raft, 403) \
+    X(RAFT_RECOVERING_TO_COMMIT, raft, 193) \
+    X(RAFT_READ_OLD_ROUND, raft, 1571) \
+    X(RAFT_WHOLE_OF_ANY_BOOT, raft, 18069) \
     X(REMOTE_KEPT_OUT_OF_ORDER, remote, 6923) \
     X(REMOTE_TURNED_AWAY_OVERTAKEN, remote, 1680) \
     X(REMOTE_REFUSAL_KEPT, remote, 2905) \

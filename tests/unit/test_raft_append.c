@@ -155,6 +155,33 @@ Test(raft_append, follower_acknowledges_what_is_durable)
     kit_fini(&k);
 }
 
+/* A change is not held up by the slowest of the disks. */
+Test(raft_append, follower_applies_what_others_have_stored)
+{
+    kit_init(&k, 3);
+    kit_elect(&k, 1);
+    kit_run_ms(&k, 100);
+    k.nodes[3].holds_disk = true;
+    uint64_t index = kit_propose(&k, 1, "a");
+    kit_run_ms(&k, 200);
+    cr_expect(eq(u64, raft_commit(raft(1)), index));
+    cr_expect(eq(u64, raft_commit(raft(3)), index));
+    cr_expect(eq(u64, k.nodes[3].machine.index, index));
+    cr_expect(lt(u64, raft_durable(raft(3)), index));
+    struct raft_peer_state p;
+    cr_assert(raft_peer_state(raft(1), 3, &p));
+    cr_expect(eq(u64, p.applied, index));
+    cr_expect(lt(u64, p.match, index));
+    /* A crash takes it, and it comes again. */
+    kit_kill(&k, 3);
+    k.nodes[3].holds_disk = false;
+    kit_start(&k, 3);
+    kit_run_ms(&k, 200);
+    cr_expect(eq(u64, raft_durable(raft(3)), index));
+    kit_expect_agreement(&k);
+    kit_fini(&k);
+}
+
 /* Design 1.3: commit starves under continuous load, when only the last entry is looked at. */
 Test(raft_append, commit_goes_on_under_continuous_load)
 {
