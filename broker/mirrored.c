@@ -147,10 +147,11 @@ static void on_due(void *arg)
         if ((h = TAILQ_FIRST(&w->due)) == NULL)
             return;
         not_due(h);
-        if (h->mirrored->state == MIRRORED_COPY && !mirrored_handed_is_decided(h))
-            mirror_links_go_on(w->shard);
-        else
+        bool is_copy = h->mirrored->state == MIRRORED_COPY;
+        if (!is_copy || mirrored_handed_is_decided(h))
             advance(h);
+        if (is_copy)
+            mirror_links_go_on(w->shard);
     }
     if (!TAILQ_EMPTY(&w->due))
         loop_again(w->shard->loop, &w->task);
@@ -493,6 +494,7 @@ static bool step(struct hosted *h, const struct wanted *w)
             end_copy(h);
             return true;
         }
+        mirrored_handed_leads_not(h);
         mirror_replica_fence(h->shard->mirrored->r, mq->copy, w->p.epoch);
         return false;
     case MIRRORED_CUTTING:

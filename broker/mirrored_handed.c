@@ -12,9 +12,9 @@
 #include <inttypes.h>
 
 #define HANDED_MAX      ((size_t)64 * 1024) /* that are out; of more nothing is said */
-#define HANDED_EARLY    1024u               /* settled before they are held; others go back */
-#define HANDED_WAIT_MS  500u                /* for the former master's word */
-#define HANDED_GRACE_MS 3000u               /* for those who hold something to claim it */
+#define EARLY_FIRST     ((size_t)64)
+#define HANDED_WAIT_MS  500u  /* for the former master's word */
+#define HANDED_GRACE_MS 3000u /* for those who hold something to claim it */
 #define LOG_BURST       10u
 #define LOG_MS          1000u
 
@@ -36,8 +36,8 @@ struct mirrored_handed {
     size_t count, cap;
     size_t left; /* not taken */
     struct mirror_starts fresh;
-    struct early *early;
-    size_t early_count;
+    struct early *early; /* settled before they are held, HANDED_MAX at most; others go back */
+    size_t early_count, early_cap;
 };
 
 /* ---- the master that was ----------------------------------------------------------------------
@@ -111,8 +111,8 @@ static bool add_runs(struct mirrored_handed *d, const struct mirror_record *r)
             return false;
         if (d->count != 0 && r->runs[i].first <= d->positions[d->count - 1])
             return false;
-        for (uint64_t p = r->runs[i].first; p <= r->runs[i].last; p++)
-            add(d, p);
+        for (uint64_t n = 0; n <= r->runs[i].last - r->runs[i].first; n++)
+            add(d, r->runs[i].first + n);
     }
     return true;
 }
@@ -138,6 +138,7 @@ void mirrored_handed_take(struct hosted *h, const struct mirror_record *r)
     if (!d->is_given_up)
         mirror_starts_copy(&d->fresh, r->starts);
     d->is_whole = !d->is_given_up;
+    loop_timer_stop(&d->timer);
     mirrored_is_due(h);
 }
 
@@ -176,6 +177,13 @@ bool mirrored_handed_awaits(struct hosted *h)
         loop_timer_start(&d->timer, HANDED_WAIT_MS);
     d->is_awaited = true;
     return true;
+}
+
+void mirrored_handed_leads_not(struct hosted *h)
+{
+    const struct mirrored_handed *d = h->mirrored->handed;
+    if (d != NULL && d->is_awaited)
+        mirrored_handed_forget(h);
 }
 
 static void unsee(uint64_t next_new, void *arg)
@@ -253,10 +261,13 @@ static void settle(struct hosted *h, uint64_t qseq, enum port_settle how)
 
 static void keep_early(struct mirrored_handed *d, uint64_t qseq, enum port_settle how)
 {
-    if (d->early == NULL)
-        d->early = mem_array(HANDED_EARLY, sizeof *d->early);
-    if (d->early_count < HANDED_EARLY)
-        d->early[d->early_count++] = (struct early){ qseq, how };
+    if (d->early_count == HANDED_MAX)
+        return;
+    if (d->early_count == d->early_cap) {
+        d->early_cap = d->early_cap != 0 ? 2 * d->early_cap : EARLY_FIRST;
+        d->early = mem_realloc(d->early, d->early_cap * sizeof *d->early);
+    }
+    d->early[d->early_count++] = (struct early){ qseq, how };
 }
 
 void mirrored_handed_settle(struct hosted *h, uint64_t qseq, enum port_settle how)
@@ -266,8 +277,11 @@ void mirrored_handed_settle(struct hosted *h, uint64_t qseq, enum port_settle ho
         return;
     if (mq->state != MIRRORED_MASTER)
         keep_early(need(h), qseq, how);
-    else if (holds(h) && take(mq->handed, qseq))
+    else if (holds(h) && take(mq->handed, qseq)) {
         settle(h, qseq, how);
+        if (mq->handed->left == 0)
+            mirrored_handed_forget(h);
+    }
 }
 
 static void give_back_rest(struct hosted *h)

@@ -39,6 +39,10 @@ MUST_CHECK bool mirrored_handed_awaits(struct hosted *h);
 /* It was waited for, and is not any more. */
 MUST_CHECK bool mirrored_handed_is_decided(const struct hosted *h);
 
+/* Another one is to lead by now: what was awaited means nothing. What comes before this node knows
+ * that it is to lead stays. */
+void mirrored_handed_leads_not(struct hosted *h);
+
 /* It leads, and has handed out nothing. */
 void mirrored_handed_hold(struct hosted *h);
 

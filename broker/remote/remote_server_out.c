@@ -7,7 +7,7 @@
 #define WAITING_MANY_BYTES ((size_t)8 * 1024 * 1024)
 #define WAITING_FEW_BYTES  ((size_t)2 * 1024 * 1024)
 
-#define SETTLED_MOVED_MAX  4096u /* of a range */
+#define SETTLED_MOVED_MAX  8192u /* of one record; we say one of each range */
 
 /* ---- deliveries -------------------------------------------------------------------------------
  */
@@ -202,8 +202,9 @@ void remote_on_settle_moved(struct remote_server *s, uint64_t qid, struct slice 
 {
     uint64_t first;
     uint32_t count;
-    while (remote_next_range(&list, &first, &count))
-        for (uint32_t i = 0; i < count && i < SETTLED_MOVED_MAX; i++)
+    uint32_t left = SETTLED_MOVED_MAX;
+    while (left != 0 && remote_next_range(&list, &first, &count))
+        for (uint32_t i = 0; i < count && left != 0; i++, left--)
             s->ops->settle_moved(s->arg, qid, first + i, how);
 }
 
