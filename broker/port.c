@@ -384,8 +384,11 @@ void port_serve(struct shard *s, struct port_request *r)
     r->verdict = serve(s, r);
 }
 
+/* A channel's are as it has said; what was another node's comes back to it. */
 static void give_back_claims(struct shard *s, const struct port_request *r)
 {
+    if (channel_claims_end(s, r) || r->verdict != PORT_OK)
+        return;
     bool is_away = port_where_node(r->where) != 0;
     for (uint32_t i = 0; i < r->claim_count; i++)
         if (r->claims[i] != PORT_NO_POSITION)
@@ -396,7 +399,7 @@ static void give_back_claims(struct shard *s, const struct port_request *r)
 /* The channel went while its request was under way: what it was given goes back. */
 static void nobody_waits(struct shard *s, struct port_request *r)
 {
-    if (r->verdict == PORT_OK && r->op == PORT_CONSUME)
+    if (UNLIKELY(r->claim_count != 0))
         give_back_claims(s, r);
     if (r->verdict == PORT_OK && r->op == PORT_CONSUME)
         port_abandon(s, r->where, r->qid, r->consumer);

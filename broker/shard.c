@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "broker.h"
 #include "client/auth.h"
+#include "client/channel_claim.h"
 #include "client/connection.h"
 #include "client/patrol.h"
 #include "client/returning.h"
@@ -89,6 +90,7 @@ void shard_free(struct shard **shard)
     requeues_free(s);
     postings_free(s);
     returnings_free(&s->returnings);
+    channel_claims_free(s);
     hosted_fini(s);
     mirrored_free(&s->mirrored, &s->mirror_links);
     port_fini(s);

@@ -20,6 +20,7 @@
 struct auth;
 struct broker;
 struct channel;
+struct channel_claim;
 struct hosted;
 struct hosting;
 struct larges;
@@ -136,6 +137,7 @@ struct shard {
     TAILQ_HEAD(, connection) held; /* publishers that wait for the disk */
     struct patrol *patrol;         /* private to client/patrol.c */
     struct returnings *returnings;
+    struct channel_claim *claims_left; /* of channels that have ended; see channel_claim.h */
 };
 
 /* A shard of `broker`, whose loop does not run yet. */

@@ -67,6 +67,7 @@ static void release(struct channel *ch)
     channel_release_consumers(ch);
     channel_reply_end(ch);
     channel_let_go(ch);
+    channel_claims_leave(ch);
     port_settled(ch->conn->shard);
     channel_drop_content(ch);
     confirm_fini(&ch->confirm);
@@ -83,7 +84,6 @@ void channel_end(struct channel *ch)
     control_op_free(&ch->pending.declare);
     connection_take_channel(ch->conn, ch->number);
     unacked_fini(&ch->unacked);
-    channel_claims_fini(ch);
     idmap_fini(&ch->consumers);
     if (ch->route_ready)
         route_out_fini(&ch->route);

@@ -1,7 +1,9 @@
 #include "client/channel_claim.h"
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "client/channel.h"
+#include "client/channel_port.h"
 
 /* What means nothing any more stands there, too. */
 #define NOWHERE CHANNEL_CLAIMING
@@ -19,7 +21,7 @@ struct channel_claim {
     uint64_t consumer;
     uint64_t qid;
     uint32_t from;  /* where it was */
-    uint32_t where; /* is_answered */
+    uint32_t where; /* is_answered: where it is; where it was, if it could not be claimed */
     bool is_answered;
     uint64_t
         *tags; /* is_answered: what stands for each there; PORT_NO_POSITION: not the channel's */
@@ -27,28 +29,46 @@ struct channel_claim {
     struct claimed items[];
 };
 
-static struct channel_claim *find(const struct channel *ch, uint64_t consumer)
+static struct channel_claim *find(struct channel_claim *all, uint64_t consumer)
 {
-    struct channel_claim *c = ch->claims;
+    struct channel_claim *c = all;
     while (c != NULL && c->consumer != consumer)
         c = c->next;
     return c;
 }
 
-static void drop(struct channel *ch, struct channel_claim *claim)
+static void take_out(struct channel_claim **at, const struct channel_claim *claim)
 {
-    struct channel_claim **at = &ch->claims;
     while (*at != claim)
         at = &(*at)->next;
     *at = claim->next;
+}
+
+static void drop(struct channel_claim **all, struct channel_claim *claim)
+{
+    take_out(all, claim);
     mem_free(claim->tags);
     mem_free(claim);
 }
 
-void channel_claims_fini(struct channel *ch)
+void channel_claims_leave(struct channel *ch)
 {
-    while (ch->claims != NULL)
-        drop(ch, ch->claims);
+    struct shard *s = ch->conn->shard;
+    for (struct channel_claim *c; (c = ch->claims) != NULL;) {
+        if (c->is_answered) {
+            drop(&ch->claims, c);
+            continue;
+        }
+        ch->claims = c->next;
+        c->next = s->claims_left;
+        s->claims_left = c;
+    }
+}
+
+void channel_claims_free(struct shard *s)
+{
+    while (s->claims_left != NULL)
+        drop(&s->claims_left, s->claims_left);
 }
 
 /* ---- asking -----------------------------------------------------------------------------------
@@ -108,7 +128,7 @@ static void rename_entry(uint64_t tag, struct unacked_entry *e, void *arg)
 /* One that was not answered, because its master is gone too, goes on. */
 static struct channel_claim *go_on(struct channel *ch, uint64_t was, uint64_t is)
 {
-    struct channel_claim *c = find(ch, was);
+    struct channel_claim *c = find(ch->claims, was);
     if (c == NULL || c->is_answered)
         return NULL;
     unacked_each(&ch->unacked, rename_entry, &(struct gathering){ .was = was, .is = is });
@@ -133,26 +153,44 @@ struct port_request *channel_claim(struct channel *ch, uint64_t was, uint64_t is
 
 static uint64_t tag_there(const struct port_request *r, uint32_t i)
 {
-    if (r->verdict != PORT_OK || r->claims[i] == PORT_NO_POSITION)
-        return PORT_NO_POSITION;
-    return port_where_node(r->where) != 0 ? r->claim_tag + i : r->claims[i];
+    return port_where_node(r->where) != 0 && r->claims[i] != PORT_NO_POSITION ? r->claim_tag + i
+                                                                              : r->claims[i];
 }
 
-static void settle(struct channel *ch, const struct channel_claim *c, uint32_t i,
-                   enum port_settle how)
+/* Where it was it is not to be settled any more. */
+static void forget_old(struct shard *s, const struct channel_claim *c)
+{
+    for (uint32_t i = 0; i < c->count && port_where_node(c->from) != 0; i++)
+        port_settle(s, c->from, c->qid, c->items[i].old, 0, PORT_FORGET);
+}
+
+/* One that came to nothing leaves all as it was: the former master passes on what is settled with
+ * it. */
+static void answer(struct shard *s, struct channel_claim *c, const struct port_request *r)
+{
+    bool is_there = r->verdict == PORT_OK;
+    CHECK(r->claim_count == c->count);
+    c->is_answered = true;
+    c->where = is_there ? r->where : c->from;
+    c->tags = mem_array(c->count, sizeof *c->tags);
+    for (uint32_t i = 0; i < c->count; i++)
+        c->tags[i] = is_there ? tag_there(r, i) : c->items[i].old;
+    if (is_there)
+        forget_old(s, c);
+}
+
+static void settle(struct shard *s, const struct channel_claim *c, uint32_t i, enum port_settle how)
 {
     if (c->tags[i] != PORT_NO_POSITION)
-        port_settle(ch->conn->shard, c->where, c->qid, c->tags[i], c->consumer, how);
+        port_settle(s, c->where, c->qid, c->tags[i], c->consumer, how);
 }
 
 static void apply(struct channel *ch, const struct channel_claim *c, uint32_t i)
 {
     const struct claimed *it = &c->items[i];
     struct unacked_entry *e = unacked_at(&ch->unacked, it->tag);
-    if (port_where_node(c->from) != 0)
-        port_settle(ch->conn->shard, c->from, c->qid, it->old, 0, PORT_FORGET);
     if (it->is_settled) {
-        settle(ch, c, i, it->how);
+        settle(ch->conn->shard, c, i, it->how);
     } else if (e != NULL && c->tags[i] != PORT_NO_POSITION) {
         e->where = c->where;
         e->qseq = c->tags[i];
@@ -165,29 +203,37 @@ static void apply(struct channel *ch, const struct channel_claim *c, uint32_t i)
 /* What a transaction has taken of it comes, or comes back, later. */
 void channel_claimed(struct channel *ch, const struct port_request *r)
 {
-    struct channel_claim *c = find(ch, r->consumer);
+    struct channel_claim *c = find(ch->claims, r->consumer);
     if (c == NULL || c->is_answered)
         return;
-    CHECK(r->claim_count == c->count);
-    c->is_answered = true;
-    c->where = r->where;
-    c->tags = mem_array(c->count, sizeof *c->tags);
-    for (uint32_t i = 0; i < c->count; i++)
-        c->tags[i] = tag_there(r, i);
+    answer(ch->conn->shard, c, r);
     for (uint32_t i = 0; i < c->count; i++)
         apply(ch, c, i);
     if (ch->tx == NULL)
-        drop(ch, c);
+        drop(&ch->claims, c);
+}
+
+/* What nobody has settled goes back. */
+bool channel_claims_end(struct shard *s, const struct port_request *r)
+{
+    struct channel_claim *c = find(s->claims_left, r->consumer);
+    if (c == NULL)
+        return false;
+    answer(s, c, r);
+    for (uint32_t i = 0; i < c->count; i++)
+        settle(s, c, i, c->items[i].is_settled ? c->items[i].how : PORT_REQUEUE_SEEN);
+    drop(&s->claims_left, c);
+    return true;
 }
 
 void channel_settle_claimed(struct channel *ch, const struct unacked_entry *e, enum port_settle how)
 {
-    struct channel_claim *c = find(ch, e->consumer);
+    struct channel_claim *c = find(ch->claims, e->consumer);
     for (uint32_t i = 0; c != NULL && i < c->count; i++) {
         if (c->items[i].position != e->position)
             continue;
         if (c->is_answered) {
-            settle(ch, c, i, how);
+            settle(ch->conn->shard, c, i, how);
         } else {
             c->items[i].is_settled = true;
             c->items[i].how = how;

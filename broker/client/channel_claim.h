@@ -30,7 +30,11 @@ void channel_claimed(struct channel *ch, const struct port_request *r);
 void channel_settle_claimed(struct channel *ch, const struct unacked_entry *e,
                             enum port_settle how);
 
-/* The channel ends. */
-void channel_claims_fini(struct channel *ch);
+/* The channel ends, and all that it held is settled. Claims that are not answered yet are its
+ * shard's from now on: what was said of them counts when the answer comes (channel_claims_end). */
+void channel_claims_leave(struct channel *ch);
+
+/* Its loop has ended. */
+void channel_claims_free(struct shard *s);
 
 #endif

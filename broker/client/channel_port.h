@@ -51,6 +51,10 @@ void channel_on_moved(struct channel *ch, uint64_t consumer);
 void channel_on_carried(struct channel *ch, struct port_request *r);
 bool channel_has_consumer(const struct channel *ch, uint64_t consumer);
 
+/* The same of a channel that has ended meanwhile: what it had said of its claims is said now, and
+ * the rest goes back. False: it had none. port_settled follows. */
+MUST_CHECK bool channel_claims_end(struct shard *s, const struct port_request *r);
+
 /* A forwarded publish has been taken by its queue: its connection may go on. */
 void connection_on_forwarded(struct shard *s, uint64_t connection, uint64_t octets);
 

@@ -1,6 +1,9 @@
 """What consumers hold when the master of their queue is moved, with all nodes up, stays theirs: it
 comes to nobody again, its acknowledgements count, and so does it against their prefetch."""
 
+import threading
+import time
+
 from harness.waits import LONG, Deadline, wait_until
 from test_cluster_failover import Failover, numbered
 
@@ -176,6 +179,54 @@ class Handover(Holding):
         for h in self.holders:
             h.fill()
         self.finish()
+
+
+class Leaving(Holding):
+    """Channels that end one after another while the queue is moved: some of them before they hear
+    of that, some while what they hold is claimed, some behind it."""
+
+    def after_each(self, leave, count=40):
+        """What was acknowledged, and what comes again once all are gone."""
+        self.hold([self.c] * count, 5)
+        moving = threading.Thread(target=self.move, args=(self.b,))
+        self.began = time.monotonic()
+        moving.start()
+        gone = []
+        for n, h in enumerate(self.holders):
+            gone += h.seen[:3]
+            leave(h)
+            while moving.is_alive() and not self.has_room_for(n, count):
+                self.publisher.barrier()
+        moving.join()
+        ch = self.at(self.a)
+        ch.consume("m")
+        left = {ch.next(LONG).body for _ in range(2 * count)}
+        self.assertEqual(left & set(gone), set())
+        self.assertEqual(len(left), 2 * count)
+        ch.ack(0, multiple=True)
+        ch.barrier()
+        wait_until(lambda: self.unacknowledged() == 0, "all to be acknowledged", LONG)
+        ch.expect_silence(0.05)
+
+    def has_room_for(self, n, count):
+        """They are spread over the time that it takes."""
+        return time.monotonic() - self.began > n * 0.4 / count
+
+    def close(self, h):
+        h.ack(3)
+        h.ch.send("channel.close", reply_code=200)
+        while h.ch.next(LONG).name != "channel.close_ok":
+            pass
+
+    def test_what_a_channel_acknowledged_is_settled(self):
+        self.after_each(self.close)
+
+    def test_what_a_broken_connection_acknowledged_is_settled(self):
+        def leave(h):
+            h.ack(3)
+            h.ch.barrier()
+            h.ch.conn.sock.close()
+        self.after_each(leave)
 
 
 class Killed(Holding):
