@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "client/channel_claim.h"
 #include "client/channel_port.h"
 #include "cluster/meta.h"
 #include "sim_message.h"
@@ -641,6 +642,17 @@ void channel_on_carried(struct channel *ch, struct port_request *r)
 {
     (void)ch, (void)r;
     UNREACHABLE("no queue is mirrored");
+}
+
+bool channel_claims_end(struct shard *s, const struct port_request *r)
+{
+    (void)s, (void)r;
+    return false; /* the same */
+}
+
+void channel_claims_free(struct shard *s)
+{
+    CHECK(s->claims_left == NULL);
 }
 
 void channel_on_answer(struct channel *ch, struct port_request *r)
