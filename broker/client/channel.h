@@ -278,6 +278,14 @@ void channel_tx_on_published(struct channel *ch, bool ok);
 void channel_tx_on_durable(struct channel *ch, uint32_t count);
 void channel_tx_on_fenced(struct channel *ch, bool is_lost);
 
+/* For channel_claim.h: has it taken something that was not committed yet? Is it being committed,
+ * and waits for a claim, too? Then channel_tx_on_published is called once. What has been settled
+ * since port_fence_begin is waited for, or was lost. */
+MUST_CHECK bool channel_tx_settles(const struct channel *ch);
+MUST_CHECK bool channel_tx_await(struct channel *ch);
+void channel_tx_fence(struct channel *ch);
+void channel_tx_lose(struct channel *ch);
+
 /* How many are kept; 0 without a transaction. */
 uint64_t channel_tx_messages(const struct channel *ch);
 uint64_t channel_tx_acks(const struct channel *ch);

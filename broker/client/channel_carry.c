@@ -63,14 +63,12 @@ void channel_on_moved(struct channel *ch, uint64_t consumer)
 }
 
 /* It may have been cancelled meanwhile. */
-void channel_on_carried(struct channel *ch, struct port_request *r)
+static void mind_consumer(struct channel *ch, const struct port_request *r)
 {
     struct channel_consumer *cc = idmap_get(&ch->consumers, r->consumer);
-    channel_claimed(ch, r);
     if (cc == NULL || cc->cancelled) {
         if (r->verdict == PORT_OK)
             port_abandon(ch->conn->shard, r->where, r->qid, r->consumer);
-        port_settled(ch->conn->shard);
         return;
     }
     if (r->verdict != PORT_OK) {
@@ -79,6 +77,15 @@ void channel_on_carried(struct channel *ch, struct port_request *r)
     }
     cc->where = r->where;
     cc->timeout_ms = r->consumer_timeout_ms;
+}
+
+void channel_on_carried(struct channel *ch, struct port_request *r)
+{
+    enum channel_claim_end end = channel_claimed(ch, r);
+    mind_consumer(ch, r);
+    port_settled(ch->conn->shard);
+    if (end != CHANNEL_CLAIM_QUIET && ch->tx != NULL)
+        channel_tx_on_published(ch, end == CHANNEL_CLAIM_SETTLED);
 }
 
 bool channel_has_consumer(const struct channel *ch, uint64_t consumer)

@@ -23,6 +23,7 @@ struct channel_claim {
     uint32_t from;  /* where it was */
     uint32_t where; /* is_answered: where it is; where it was, if it could not be claimed */
     bool is_answered;
+    bool is_awaited; /* a commit waits for the answer */
     uint64_t
         *tags; /* is_answered: what stands for each there; PORT_NO_POSITION: not the channel's */
     uint32_t count;
@@ -185,32 +186,82 @@ static void settle(struct shard *s, const struct channel_claim *c, uint32_t i, e
         port_settle(s, c->where, c->qid, c->tags[i], c->consumer, how);
 }
 
-static void apply(struct channel *ch, const struct channel_claim *c, uint32_t i)
+/* Where the client's tag finds it from now on. */
+static void place(struct unacked_entry *e, const struct channel_claim *c, uint32_t i)
 {
-    const struct claimed *it = &c->items[i];
-    struct unacked_entry *e = unacked_at(&ch->unacked, it->tag);
-    if (it->is_settled) {
-        settle(ch->conn->shard, c, i, it->how);
-    } else if (e != NULL && c->tags[i] != PORT_NO_POSITION) {
+    e->consumer = c->consumer;
+    if (!c->is_answered)
+        return;
+    if (c->tags[i] != PORT_NO_POSITION) {
         e->where = c->where;
         e->qseq = c->tags[i];
-    } else if (e != NULL) {
+    } else {
         e->where = NOWHERE;
         e->position = UNACKED_NOWHERE;
     }
 }
 
+/* Is it certain that what was settled is, or will be? */
+static bool is_safe(const struct channel *ch, const struct channel_claim *c,
+                    const struct port_request *r)
+{
+    if (r->verdict != PORT_OK)
+        return meta_queue_get(channel_meta(ch), c->qid) == NULL;
+    for (uint32_t i = 0; i < c->count; i++)
+        if (c->items[i].is_settled && c->tags[i] == PORT_NO_POSITION)
+            return false;
+    return true;
+}
+
+static void apply(struct channel *ch, const struct channel_claim *c)
+{
+    for (uint32_t i = 0; i < c->count; i++) {
+        struct unacked_entry *e = unacked_at(&ch->unacked, c->items[i].tag);
+        if (c->items[i].is_settled)
+            settle(ch->conn->shard, c, i, c->items[i].how);
+        else if (e != NULL)
+            place(e, c, i);
+    }
+}
+
 /* What a transaction has taken of it comes, or comes back, later. */
-void channel_claimed(struct channel *ch, const struct port_request *r)
+enum channel_claim_end channel_claimed(struct channel *ch, const struct port_request *r)
 {
     struct channel_claim *c = find(ch->claims, r->consumer);
+    enum channel_claim_end end = CHANNEL_CLAIM_QUIET;
     if (c == NULL || c->is_answered)
-        return;
+        return end;
+    if (c->is_awaited)
+        port_fence_begin(ch->conn->shard);
     answer(ch->conn->shard, c, r);
-    for (uint32_t i = 0; i < c->count; i++)
-        apply(ch, c, i);
-    if (ch->tx == NULL)
+    apply(ch, c);
+    if (c->is_awaited) {
+        end = is_safe(ch, c, r) ? CHANNEL_CLAIM_SETTLED : CHANNEL_CLAIM_LOST;
+        channel_tx_fence(ch);
+    }
+    if (!channel_tx_settles(ch))
         drop(&ch->claims, c);
+    return end;
+}
+
+/* Tags that a rollback has opened again are as they were before. */
+static void place_reopened(struct channel *ch, const struct channel_claim *c)
+{
+    for (uint32_t i = 0; i < c->count; i++) {
+        struct unacked_entry *e = unacked_at(&ch->unacked, c->items[i].tag);
+        if (e != NULL && e->where == CHANNEL_CLAIMING && e->position == c->items[i].position)
+            place(e, c, i);
+    }
+}
+
+void channel_claims_tx_over(struct channel *ch)
+{
+    for (struct channel_claim *c = ch->claims, *next; c != NULL; c = next) {
+        next = c->next;
+        place_reopened(ch, c);
+        if (c->is_answered)
+            drop(&ch->claims, c);
+    }
 }
 
 /* What nobody has settled goes back. */
@@ -226,18 +277,32 @@ bool channel_claims_end(struct shard *s, const struct port_request *r)
     return true;
 }
 
+/* By what stood for it before, whatever its consumer is called by now: a transaction keeps it as it
+ * was taken. */
+static struct channel_claim *find_item(const struct channel *ch, const struct unacked_entry *e,
+                                       uint32_t *i)
+{
+    for (struct channel_claim *c = ch->claims; c != NULL; c = c->next)
+        for (*i = 0; c->qid == e->qid && *i < c->count; ++*i)
+            if (c->items[*i].position == e->position && c->items[*i].old == e->qseq)
+                return c;
+    return NULL;
+}
+
 void channel_settle_claimed(struct channel *ch, const struct unacked_entry *e, enum port_settle how)
 {
-    struct channel_claim *c = find(ch->claims, e->consumer);
-    for (uint32_t i = 0; c != NULL && i < c->count; i++) {
-        if (c->items[i].position != e->position)
-            continue;
-        if (c->is_answered) {
-            settle(ch->conn->shard, c, i, how);
-        } else {
-            c->items[i].is_settled = true;
-            c->items[i].how = how;
-        }
+    uint32_t i;
+    struct channel_claim *c = find_item(ch, e, &i);
+    if (c == NULL)
+        return;
+    if (c->is_answered) {
+        settle(ch->conn->shard, c, i, how);
+        if (c->tags[i] == PORT_NO_POSITION)
+            channel_tx_lose(ch);
         return;
     }
+    c->items[i].is_settled = true;
+    c->items[i].how = how;
+    if (!c->is_awaited)
+        c->is_awaited = channel_tx_await(ch);
 }

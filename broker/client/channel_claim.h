@@ -23,12 +23,21 @@ struct channel_claim;
  * filled in. */
 struct port_request *channel_claim(struct channel *ch, uint64_t was, uint64_t is);
 
-/* The request is answered. */
-void channel_claimed(struct channel *ch, const struct port_request *r);
+/* The request is answered; the second and the third: a commit has waited for that
+ * (channel_tx_on_published), and all that it settles is told now, or some may come again. */
+enum channel_claim_end {
+    CHANNEL_CLAIM_QUIET,
+    CHANNEL_CLAIM_SETTLED,
+    CHANNEL_CLAIM_LOST,
+};
+enum channel_claim_end channel_claimed(struct channel *ch, const struct port_request *r);
 
 /* One that was being claimed is settled. */
 void channel_settle_claimed(struct channel *ch, const struct unacked_entry *e,
                             enum port_settle how);
+
+/* Its transaction has settled, or given back, all that it had taken. */
+void channel_claims_tx_over(struct channel *ch);
 
 /* The channel ends, and all that it held is settled. Claims that are not answered yet are its
  * shard's from now on: what was said of them counts when the answer comes (channel_claims_end). */

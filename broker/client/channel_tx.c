@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "broker.h"
 #include "client/channel.h"
+#include "client/channel_claim.h"
 #include "live.h"
 
 #include <inttypes.h>
@@ -17,7 +18,7 @@ struct channel_tx {
     struct tx kept;
     size_t counted_bytes; /* of kept.held_bytes, what no message stands for */
     size_t done;          /* publishes that were handed over */
-    uint64_t waiting;     /* queues that have not taken theirs yet, the journal, and fences */
+    uint64_t waiting;     /* queues that have not taken theirs yet, the journal, fences, claims */
     uint64_t number;      /* of its last publish, for port_publish */
     bool committing;
     bool failed; /* a queue did not take one */
@@ -142,6 +143,7 @@ static void take_rollback(struct channel *ch)
     tx_reopen(&ch->tx->kept, &ch->unacked);
     count_none(ch, held);
     start_anew(ch);
+    channel_claims_tx_over(ch);
     channel_send(ch, &(struct amqp_method){ .id = AMQP_TX_ROLLBACK_OK });
 }
 
@@ -189,6 +191,7 @@ static void settle_all(struct channel *ch)
     for (size_t i = 0; i < kept->settle_count; i++)
         channel_settle(ch, &kept->settles[i].entry, (enum port_settle)kept->settles[i].how);
     kept->settle_count = 0;
+    channel_claims_tx_over(ch);
     channel_settled(ch);
 }
 
@@ -277,6 +280,31 @@ void channel_tx_on_durable(struct channel *ch, uint32_t count)
 void channel_tx_on_fenced(struct channel *ch, bool is_lost)
 {
     channel_tx_on_published(ch, !is_lost);
+}
+
+bool channel_tx_settles(const struct channel *ch)
+{
+    return ch->tx != NULL && ch->tx->kept.settle_count != 0;
+}
+
+bool channel_tx_await(struct channel *ch)
+{
+    bool is_committing = ch->tx != NULL && ch->tx->committing;
+    if (is_committing)
+        ch->tx->waiting++;
+    return is_committing;
+}
+
+void channel_tx_fence(struct channel *ch)
+{
+    struct port_channel_ref to = channel_ref(ch);
+    ch->tx->waiting += port_fence(ch->conn->shard, &to, true);
+}
+
+void channel_tx_lose(struct channel *ch)
+{
+    if (ch->tx != NULL && ch->tx->committing)
+        ch->tx->failed = true;
 }
 
 bool channel_take_tx(struct channel *ch, uint32_t method)
