@@ -27,8 +27,8 @@ static bool can_leave_now(const struct channel *c)
 
 enum run_pass follow_publish(const struct session *s, struct channel *c)
 {
-    if (c->leg->is_closing)
-        return RUN_LEAVE;
+    if (c->leg->is_closing) /* a broker that has closed it at the same time passes over all of it */
+        return c->state == CHANNEL_OPEN ? RUN_LEAVE : RUN_PASS;
     if (can_leave(s, c))
         return can_leave_now(c) ? RUN_LEAVE : RUN_PASS;
     c->place.wants_move = false; /* until it is seen to take a hop again */
@@ -41,7 +41,8 @@ void follow_leave(struct session *s, struct channel *c)
     if (!c->leg->is_closing) {
         c->leg->is_closing = true;
         method_out_close(u->stream, c->number, AMQP_REPLY_SUCCESS, slice_str("Goodbye"), 0);
-        u->deadline_ms = loop_now_ms(s->worker->loop) + s->backend->conf->timeout.connect;
+        u->left_by = c->number;
+        upstream_expect(u);
         session_schedule(s);
     }
     session_await(s, c);
@@ -56,11 +57,20 @@ static void leave(struct session *s, struct channel *c)
                       c->leg->upstream->server->conf->name);
 }
 
+void follow_forget(const struct channel *c)
+{
+    struct upstream *u = c->leg != NULL ? c->leg->upstream : NULL;
+    if (u == NULL || u->left_by != c->number)
+        return;
+    u->left_by = 0;
+    if (u->state == UPSTREAM_READY)
+        u->deadline_ms = 0;
+}
+
 void follow_closed(struct session *s, struct channel *c)
 {
     c->leg->is_closing = false;
-    if (c->leg->upstream->state == UPSTREAM_READY)
-        c->leg->upstream->deadline_ms = 0; /* one channel at a time is waited for */
+    follow_forget(c);
     if (c->state == CHANNEL_OPEN) {
         c->place.wants_move = false;
         publishes_ask(&c->publishes);

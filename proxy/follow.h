@@ -6,7 +6,8 @@
  * all that was published there has been dealt with. The next leg is found as the first one was, and
  * the client hears nothing of it. Channels with consumers, with several legs or in the midst of
  * anything keep what they have; and who never lets all confirms come keeps the hop. A broker that
- * does not answer within timeout-connect is taken for lost.
+ * does not answer within timeout-connect is taken for lost, but for one that is not listened to
+ * meanwhile, or takes nothing (connection.blocked).
  */
 #ifndef WARREN_FOLLOW_H
 #define WARREN_FOLLOW_H
@@ -26,5 +27,8 @@ void follow_leave(struct session *s, struct channel *c);
 
 /* The broker has closed a channel that was left. */
 void follow_closed(struct session *s, struct channel *c);
+
+/* The channel is over in another way: its broker's answer is waited for no more. */
+void follow_forget(const struct channel *c);
 
 #endif

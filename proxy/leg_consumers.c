@@ -152,8 +152,10 @@ void leg_consumers_leave(struct leg_consumers *l, unsigned leg)
 {
     CHECK(leg_consumers_can_leave(l, leg));
     for (struct leg_consumer *c = l->first; c != NULL; c = c->next) {
-        if (c->leg == leg)
-            leg_consumers_leave_one(l, c);
+        if (c->leg != leg)
+            continue;
+        leg_consumers_leave_one(l, c);
+        c->is_bereft = true;
     }
 }
 
@@ -171,6 +173,7 @@ void leg_consumers_settle(struct leg_consumers *l, struct leg_consumer *c, unsig
     CHECK(c->leg == LEG_CONSUMERS_ASTRAY && leg < LEG_MAP_LEGS_MAX);
     move(l, c, leg);
     c->is_told = true;
+    c->is_bereft = false;
 }
 
 struct amqp_basic_consume leg_consumer_method(const struct leg_consumer *c)
@@ -192,6 +195,7 @@ void leg_consumers_check(const struct leg_consumers *l)
     unsigned count = 0;
     for (const struct leg_consumer *c = l->first; c != NULL; c = c->next) {
         CHECK(c->leg <= LEG_CONSUMERS_ASTRAY);
+        CHECK(!c->is_bereft || c->leg == LEG_CONSUMERS_ASTRAY);
         CHECK(c->leg != LEG_CONSUMERS_ASTRAY ||
               (c->kept != NULL && c->is_named && !c->is_told && !c->is_going));
         at[c->leg]++;

@@ -29,6 +29,7 @@ struct leg_consumer {
     bool is_named;     /* else the broker is about to make up its name */
     bool is_told;      /* a consume of ours is under way: its answer is not the client's */
     bool is_going;     /* so is a cancel: it will be astray */
+    bool is_bereft;    /* it is astray since its leg was lost */
     uint16_t prefetch; /* the limit by consumer that it began with */
     uint16_t given;    /* ... and what its leg was told, less what is outstanding elsewhere */
     uint16_t slot;     /* by which its deliveries are counted (leg_tags); 0: they are not */

@@ -52,12 +52,13 @@ static void promote(struct channel *c)
     place_tell_confirms(c);
 }
 
+/* One that was taken off its leg by plan has lost no broker. */
 static bool wants_cancel(const struct leg_consumer *consumer)
 {
     struct amqp_field f;
     bool wants = false;
     struct amqp_basic_consume q = leg_consumer_method(consumer);
-    return amqp_table_find(q.arguments, "x-cancel-on-ha-failover", &f) &&
+    return consumer->is_bereft && amqp_table_find(q.arguments, "x-cancel-on-ha-failover", &f) &&
            amqp_field_as_bool(&f, &wants) && wants;
 }
 

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "follow.h"
 #include "heartbeat.h"
 #include "method_out.h"
 #include "pace.h"
@@ -62,8 +63,10 @@ void session_client_gone(struct session *s)
     struct upstream *u = LIST_FIRST(&s->upstreams);
     while (u != NULL) {
         struct upstream *next = LIST_NEXT(u, entry);
-        if (u->state != UPSTREAM_CLOSING) /* that one goes by itself, soon */
+        if (u->state != UPSTREAM_CLOSING)
             session_free_upstream(s, u);
+        else /* that one goes by itself, soon */
+            upstream_resume(u);
         u = next;
     }
     s->deadline_ms = 0;
@@ -129,6 +132,7 @@ void session_drop_channel(struct session *s, struct channel **channel)
     s->channel_count--;
     shared_bump(&s->worker->counts.channels, (uint64_t)-1);
     session_answered(s, c);
+    follow_forget(c);
     split_free(s, c);
     admission_close(s);
     publishes_fini(&c->publishes);
@@ -203,11 +207,9 @@ void session_flow(struct session *s)
     bool client_full = running && stream_is_full(s->client);
     struct upstream *u;
     LIST_FOREACH (u, &s->upstreams, entry) {
-        if (u->state != UPSTREAM_READY)
-            continue;
-        if (client_full && !is_awaited(s, u))
+        if (u->state == UPSTREAM_READY && client_full && !is_awaited(s, u))
             upstream_pause(u);
-        else if (u->held_for == 0)
+        else if ((u->state == UPSTREAM_READY || u->state == UPSTREAM_CLOSING) && u->held_for == 0)
             upstream_resume(u);
     }
 }

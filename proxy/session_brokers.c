@@ -100,6 +100,19 @@ static void lose(struct session *s, struct upstream *u)
     access_lost(s, u, &loss, why);
 }
 
+/* Without an answer nobody knows what became of all that was said before the goodbye. */
+static void left(struct session *s, struct upstream *u)
+{
+    if (u->is_answered) {
+        vacate_gone(s, u);
+        (void)splice_lose(s, u, "the broker is drained"); /* of channels that ended meanwhile */
+        return;
+    }
+    s->vacated = NULL;
+    if (s->client != NULL && session_is_running(s))
+        lose(s, u);
+}
+
 /* Any other code than 320 says what the client did wrong. With 320 a broker that goes says so; else
  * somebody sent this client away: its user or vhost was deleted, or an administrator closed it. */
 static bool is_about_the_client(const struct upstream_end *end)
@@ -128,8 +141,8 @@ static void on_gone(struct upstream *u)
         lose(s, u);
         break;
     case UPSTREAM_ENDED:
-        if (vacate_gone(s, u))
-            (void)splice_lose(s, u, "the broker is drained"); /* of channels that ended meanwhile */
+        if (s->vacated == u)
+            left(s, u);
         break;
     case UPSTREAM_UNREACHABLE:
     case UPSTREAM_HUNG_UP:

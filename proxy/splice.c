@@ -355,6 +355,7 @@ void splice_client(struct session *s)
 static enum run_pass close_by_broker(struct session *s, struct channel *c)
 {
     splice_end_hunt(s, c);
+    follow_forget(c);
     if (channel_is_living(c))
         channel_move(c, CHANNEL_CLOSED);
     else if (c->state == CHANNEL_CLOSING)

@@ -200,10 +200,24 @@ static void failed(struct upstream *u, const struct amqp_connection_close *close
 static void hang_up(struct upstream *u, uint32_t after_ms)
 {
     if (after_ms != 0) {
+        u->left_by = 0;
         u->deadline_ms = loop_now_ms(u->loop) + (after_ms < CLOSE_MS ? after_ms : CLOSE_MS);
         return;
     }
+    if (u->state == UPSTREAM_CLOSING && !u->is_answered && u->end.text[0] == '\0')
+        end_text(u, "it closed the connection at the same time");
     gone(u, u->state == UPSTREAM_CLOSING ? UPSTREAM_ENDED : u->end.fate, true);
+}
+
+/* An answer that cannot come is not late. */
+static void wait_longer(struct upstream *u)
+{
+    if (u->deadline_ms == 0)
+        return;
+    if (u->state == UPSTREAM_READY && u->left_by != 0)
+        upstream_expect(u);
+    else if (u->state == UPSTREAM_CLOSING)
+        u->deadline_ms = loop_now_ms(u->loop) + CLOSE_MS;
 }
 
 static void set_blocked(struct upstream *u, bool blocked, struct slice reason)
@@ -211,6 +225,7 @@ static void set_blocked(struct upstream *u, bool blocked, struct slice reason)
     if (u->is_blocked == blocked)
         return;
     u->is_blocked = blocked;
+    wait_longer(u);
     u->handlers->on_blocked(u, reason);
 }
 
@@ -272,8 +287,15 @@ static void step(struct upstream *u, const struct amqp_hs_event *ev)
         carry_out(u, &out.list[i]);
 }
 
+static bool is_close_ok(const struct upstream *u, const struct amqp_frame *f)
+{
+    return u->hs.state == AMQP_HS_CLIENT_CLOSED && f->type == AMQP_FRAME_METHOD &&
+           f->channel == 0 && amqp_method_peek(f->payload) == AMQP_CONNECTION_CLOSE_OK;
+}
+
 void upstream_take(struct upstream *u, const struct amqp_frame *f)
 {
+    u->is_answered |= is_close_ok(u, f);
     step(u, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_FRAME, .frame = *f });
 }
 
@@ -433,13 +455,15 @@ struct upstream *upstream_new(struct pool *pool, struct loop *loop, const struct
 
 void upstream_close(struct upstream *u, uint16_t code, struct slice text)
 {
-    if (u->state == UPSTREAM_CLOSING || u->state == UPSTREAM_GONE)
+    if (u->state == UPSTREAM_GONE)
+        return;
+    upstream_resume(u); /* to see the answer */
+    if (u->state == UPSTREAM_CLOSING)
         return;
     if (u->state != UPSTREAM_READY && u->state != UPSTREAM_ENTERING) {
         gone(u, UPSTREAM_ENDED, false);
         return;
     }
-    upstream_resume(u); /* to see the answer */
     move(u, UPSTREAM_CLOSING);
     step(u, &(struct amqp_hs_event){
                 .kind = AMQP_HS_EV_CLOSE,
@@ -447,6 +471,12 @@ void upstream_close(struct upstream *u, uint16_t code, struct slice text)
                 .text = text,
                 .verbatim = true,
             });
+}
+
+void upstream_expect(struct upstream *u)
+{
+    CHECK(u->state == UPSTREAM_READY);
+    u->deadline_ms = loop_now_ms(u->loop) + u->server->backend->conf->timeout.connect;
 }
 
 void upstream_set_secret(struct upstream *u, struct slice secret)
@@ -458,7 +488,7 @@ void upstream_set_secret(struct upstream *u, struct slice secret)
 
 void upstream_pause(struct upstream *u)
 {
-    CHECK(u->state == UPSTREAM_READY);
+    CHECK(u->state == UPSTREAM_READY || u->state == UPSTREAM_CLOSING);
     stream_pause(u->stream);
 }
 
@@ -467,6 +497,7 @@ void upstream_resume(struct upstream *u)
     if (!stream_is_paused(u->stream))
         return;
     u->listening_ms = loop_now_ms(u->loop);
+    wait_longer(u);
     stream_resume(u->stream);
 }
 
@@ -499,6 +530,8 @@ uint64_t upstream_tick(struct upstream *u)
     uint64_t now = loop_now_ms(u->loop);
     if (u->state == UPSTREAM_GONE)
         return UINT64_MAX;
+    if (stream_is_paused(u->stream) || (u->is_blocked && u->state == UPSTREAM_READY))
+        wait_longer(u);
     if (u->deadline_ms != 0 && now >= u->deadline_ms) {
         lost(u, "it did not answer in time");
         return UINT64_MAX;

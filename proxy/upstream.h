@@ -84,8 +84,10 @@ struct upstream {
     bool is_blocked;
     bool tells_names;   /* the broker was told, with proof, whom a certificate names */
     bool owes_secret;   /* update-secret is under way */
+    bool is_answered;   /* it has said close-ok: all that was said before has been dealt with */
     unsigned leg_count; /* the owner's */
     uint16_t held_for;  /* the owner's, see split.h: the channel that it is held for, or 0 */
+    uint16_t left_by;   /* follow's: the channel whose close-ok `deadline_ms` is for, or 0 */
     uint64_t started_ms;
     uint64_t deadline_ms;  /* of the handshake, our close, or the owner's (follow); 0: none */
     uint64_t listening_ms; /* when we began to listen again */
@@ -115,6 +117,10 @@ void upstream_enter(struct upstream *u);
  * open yet. `text` is the whole reply text. */
 void upstream_close(struct upstream *u, uint16_t code, struct slice text);
 
+/* READY: an answer is to come within timeout-connect, not counting what time the broker is not
+ * listened to, or takes nothing. */
+void upstream_expect(struct upstream *u);
+
 /* Hand the broker a new secret. READY. */
 void upstream_set_secret(struct upstream *u, struct slice secret);
 
@@ -126,7 +132,8 @@ void upstream_take_bad(struct upstream *u);
 
 uint32_t upstream_frame_max(const struct upstream *u);
 
-/* Stop listening because the client is slow, and go on. READY. */
+/* Stop listening because the client is slow or is told something else first, and go on. READY or
+ * CLOSING. */
 void upstream_pause(struct upstream *u);
 void upstream_resume(struct upstream *u);
 

@@ -1,5 +1,6 @@
 #include "vacate.h"
 
+#include "base/check.h"
 #include "base/log.h"
 #include "recover.h"
 #include "session.h"
@@ -65,9 +66,28 @@ static bool has_exclusive_queues(const struct session *s, const struct upstream 
     return s->pinned == u;
 }
 
+/* Is there anybody to go to? */
+static bool has_other(const struct session *s, const struct upstream *u)
+{
+    const struct upstream *v;
+    LIST_FOREACH (v, &s->upstreams, entry) {
+        if (v != u && v->state == UPSTREAM_READY && server_is_usable(v->server))
+            return true;
+    }
+    for (unsigned i = 0; i < backend_server_count(s->backend); i++) {
+        const struct server *server = &s->backend->servers[i];
+        if (server != u->server && server_has_room(server) &&
+            shared_get(&server->live->weight) != 0)
+            return true;
+    }
+    return false;
+}
+
 static enum ready is_ready(const struct session *s, const struct upstream *u)
 {
-    enum ready ready = has_exclusive_queues(s, u) || u->owes_secret ? READY_NO : READY_NOW;
+    if (has_exclusive_queues(s, u) || u->owes_secret || u->is_blocked || !has_other(s, u))
+        return READY_NO;
+    enum ready ready = u->held_for == 0 ? READY_NOW : READY_SOON;
     for (unsigned i = 0; i < s->channels_cap; i++) {
         const struct channel *c = s->channels[i];
         const struct leg *leg = c != NULL ? leg_at(c, u) : NULL;
@@ -154,10 +174,9 @@ uint64_t vacate_tick(struct session *s)
     return s->vacates ? VACATE_RETRY_MS : UINT64_MAX;
 }
 
-bool vacate_gone(struct session *s, const struct upstream *u)
+void vacate_gone(struct session *s, const struct upstream *u)
 {
-    if (s->vacated != u)
-        return false;
+    CHECK(s->vacated == u && u->is_answered);
     s->vacated = NULL;
     for (unsigned i = 0; i < s->channels_cap; i++) {
         struct channel *c = s->channels[i];
@@ -172,5 +191,4 @@ bool vacate_gone(struct session *s, const struct upstream *u)
             recover_leave(s, c, leg);
     }
     shared_bump(&s->worker->counts.vacated, 1);
-    return true;
 }

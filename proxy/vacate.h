@@ -5,10 +5,11 @@
  * What is left there is settled: deliveries as the client comes to it; confirms and answers while
  * the client is held for a moment, since one that always publishes would never have all of them.
  * Then the connection is closed in order: the answer says that the broker has dealt with all that
- * was said before. Its channels go on elsewhere, and the client hears nothing.
+ * was said before. Its channels go on elsewhere, and the client hears nothing. When it ends without
+ * that answer it is lost as any other, with what was under way.
  *
  * Who keeps deliveries, has exclusive queues there or does what cannot be followed stays until the
- * broker closes.
+ * broker closes; and so do all when no other server can take them.
  */
 #ifndef WARREN_VACATE_H
 #define WARREN_VACATE_H
@@ -33,7 +34,7 @@ uint64_t vacate_tick(struct session *s);
 /* Is the client to wait? */
 bool vacate_holds(const struct session *s);
 
-/* The upstream has said goodbye: its channels leave it. False: it was not asked to. */
-bool vacate_gone(struct session *s, const struct upstream *u);
+/* The upstream that is being left has answered the goodbye: its channels leave it. */
+void vacate_gone(struct session *s, const struct upstream *u);
 
 #endif

@@ -288,9 +288,11 @@ Test(leg_map, consumers_of_a_leg_that_is_gone_are_astray_until_they_are_said_aga
     struct leg_consumer *a = leg_map_astray(m, NULL);
     cr_assert(slice_is(leg_consumer_method(a).consumer_tag, "a"));
     cr_expect(slice_is(leg_consumer_method(a).queue, "q"));
+    cr_expect(a->is_bereft);
     cr_expect(leg_map_astray(m, a) == NULL);
     cr_assert(eq(u32, leg_map_add(m), 1));
     leg_map_say_again(m, a, 1, a->prefetch);
+    cr_expect(not(a->is_bereft));
     struct amqp_method ok = { .id = AMQP_BASIC_CONSUME_OK };
     ok.basic_consume_ok.consumer_tag = slice_str("a");
     cr_expect(eq(int, heard(m, 1, ok, &tag), LEG_MAP_SILENCE));
@@ -341,6 +343,7 @@ Test(leg_map, a_consumer_is_taken_off_its_leg)
     cr_expect(eq(int, cancel(m, "b", false).verdict, LEG_MAP_WAIT), "its answer is not ours");
     cr_expect(eq(int, cancel_ok(m, 0, "a"), LEG_MAP_SILENCE));
     cr_assert(leg_map_astray(m, NULL) == a);
+    cr_expect(not(a->is_bereft), "by plan");
     cr_expect(eq(u32, leg_map_held(m, a), 3));
     cr_expect(not(leg_map_owes(m, 0)));
 
