@@ -22,6 +22,8 @@
 
 #define LEG_CONSUMERS_ASTRAY   LEG_MAP_LEGS_MAX
 
+struct server;
+
 struct leg_consumer {
     struct leg_consumer *next; /* in the order of their consumes */
     uint8_t leg;               /* or ASTRAY */
@@ -34,8 +36,18 @@ struct leg_consumer {
     uint16_t given;    /* ... and what its leg was told, less what is outstanding elsewhere */
     uint16_t slot;     /* by which its deliveries are counted (leg_tags); 0: they are not */
     uint64_t since;    /* the client's last number when it was last said again */
-    uint32_t seen;     /* the caller's: what was outstanding... */
-    uint64_t seen_ms;  /* ... and since when */
+
+    /* The caller's (shift, recover) */
+    uint32_t seen;             /* what was outstanding... */
+    uint64_t seen_last;        /* ... the client's number of the last of it... */
+    uint64_t seen_ms;          /* ... and since when */
+    uint64_t patience_ms;      /* how long that keeps it from coming back */
+    uint64_t off_ms;           /* when it was taken off its leg, until it is said again; or 0 */
+    const struct server *from; /* ... of which server, if it is to be at another; or NULL */
+    uint64_t from_moves;       /* ... when masters had moved so often */
+    uint64_t short_ms;         /* when it first came back with less than its limit */
+    unsigned tops;             /* how often it was taken off since, for the whole limit */
+
     uint8_t tag_len;
     uint8_t tag[UINT8_MAX];
     uint8_t queue_len;

@@ -114,9 +114,12 @@ void leg_map_take_off(struct leg_map *m, struct leg_consumer *c);
 /* How much is outstanding of it, wherever it came from. */
 uint32_t leg_map_held(const struct leg_map *m, const struct leg_consumer *c);
 
-/* Is it there with less than its limit, though nothing is outstanding any more of what it had
- * before? */
-bool leg_map_is_short(const struct leg_map *m, const struct leg_consumer *c);
+/* ... and of what it was delivered since it was last said again; the client's number of the last of
+ * those, or 0. It walks what is outstanding on the channel. */
+uint32_t leg_map_held_there(const struct leg_map *m, const struct leg_consumer *c, uint64_t *last);
+
+/* Is it there with less than its limit? */
+bool leg_map_is_short(const struct leg_consumer *c);
 
 /* ---- what the client says -------------------------------------------------------------------- */
 

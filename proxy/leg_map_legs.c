@@ -165,7 +165,12 @@ uint32_t leg_map_held(const struct leg_map *m, const struct leg_consumer *c)
     return leg_tags_held(&m->tags, c->slot);
 }
 
-bool leg_map_is_short(const struct leg_map *m, const struct leg_consumer *c)
+bool leg_map_is_short(const struct leg_consumer *c)
 {
-    return c->leg != LEG_CONSUMERS_ASTRAY && c->given != c->prefetch && m->tags.first > c->since;
+    return c->leg != LEG_CONSUMERS_ASTRAY && c->given != c->prefetch;
+}
+
+uint32_t leg_map_held_there(const struct leg_map *m, const struct leg_consumer *c, uint64_t *last)
+{
+    return leg_tags_held_since(&m->tags, c->slot, c->since, last);
 }

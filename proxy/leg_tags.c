@@ -113,6 +113,21 @@ uint32_t leg_tags_held(const struct leg_tags *t, unsigned slot)
     return slot != 0 ? t->slots[slot].held : 0;
 }
 
+uint32_t leg_tags_held_since(const struct leg_tags *t, unsigned slot, uint64_t since,
+                             uint64_t *last)
+{
+    uint32_t held = 0;
+    *last = 0;
+    for (uint64_t tag = since < t->first ? t->first : since + 1; tag <= t->last; tag++) {
+        uint64_t entry = *at(t, tag);
+        if (entry == 0 || slot_of(entry) != slot)
+            continue;
+        held++;
+        *last = tag;
+    }
+    return held;
+}
+
 bool leg_tags_push(struct leg_tags *t, unsigned leg, unsigned slot, uint64_t leg_tag,
                    bool outstanding, size_t kept_max)
 {

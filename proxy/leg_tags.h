@@ -49,6 +49,10 @@ unsigned leg_tags_take_slot(struct leg_tags *t);
 void leg_tags_leave_slot(struct leg_tags *t, unsigned slot);
 uint32_t leg_tags_held(const struct leg_tags *t, unsigned slot);
 
+/* ... of those behind the client's number `since`, and the last of them, or 0. It walks. */
+uint32_t leg_tags_held_since(const struct leg_tags *t, unsigned slot, uint64_t since,
+                             uint64_t *last);
+
 /* The client's next number, t->last, is this delivery of the leg's, to whose the slot is. One that
  * is not outstanding only takes a number. False: more than `kept_max` would have to be kept. */
 MUST_CHECK bool leg_tags_push(struct leg_tags *t, unsigned leg, unsigned slot, uint64_t leg_tag,

@@ -143,9 +143,21 @@ enum way {
     WAY_ANY,  /* to any: it is not known, or all patience is at its end */
 };
 
-static bool is_late(const struct session *s, const struct split *sp)
+/* It has been astray for so long. One that was taken off its leg is no matter of those that lost
+ * theirs: however many move, the others' time goes on. */
+static bool is_late(const struct session *s, const struct split *sp,
+                    const struct leg_consumer *consumer)
 {
-    return now_ms(s) - sp->lost_ms >= s->backend->conf->timeout.failover;
+    uint64_t since = consumer->off_ms != 0 ? consumer->off_ms : sp->lost_ms;
+    return now_ms(s) - since >= s->backend->conf->timeout.failover;
+}
+
+/* Was it left so lately that a word of it as the master may be from before? */
+static bool is_left(const struct session *s, const struct server *server, const struct server *left,
+                    uint64_t moves, uint64_t left_ms)
+{
+    return server == left && where_moves(s->backend) == moves &&
+           now_ms(s) - left_ms < 2u * RECOVER_RETRY_MS;
 }
 
 static enum way look(const struct session *s, const struct split *sp,
@@ -157,11 +169,10 @@ static enum way look(const struct session *s, const struct split *sp,
     *at = NULL;
     if (where == WHERE_UNKNOWN)
         return WAY_ANY;
-    /* That it is where the broker was lost may be old news. */
-    bool is_old = server == sp->lost && where_moves(s->backend) == sp->lost_moves &&
-                  now_ms(s) - sp->lost_ms < 2u * RECOVER_RETRY_MS;
+    bool is_old = is_left(s, server, sp->lost, sp->lost_moves, sp->lost_ms) ||
+                  is_left(s, server, consumer->from, consumer->from_moves, consumer->off_ms);
     if (where == WHERE_DOWN || is_old || !server_is_usable(server))
-        return is_late(s, sp) ? WAY_ANY : WAY_WAIT;
+        return is_late(s, sp, consumer) ? WAY_ANY : WAY_WAIT;
     *at = server;
     return WAY_AT;
 }
@@ -178,7 +189,7 @@ static bool has_room(const struct session *s, const struct split *sp, struct leg
         consumer->seen = held;
         consumer->seen_ms = now_ms(s);
     }
-    if (held >= consumer->prefetch || now_ms(s) - consumer->seen_ms < RECOVER_KEPT_MS)
+    if (held >= consumer->prefetch || now_ms(s) - consumer->seen_ms < consumer->patience_ms)
         return false;
     *limit = (uint16_t)(consumer->prefetch - held);
     return true;
@@ -192,12 +203,27 @@ static enum way look_for(const struct session *s, const struct split *sp,
     return look(s, sp, consumer, at);
 }
 
+/* It is no longer what it was taken off for. */
+static void note_back(struct session *s, struct leg_consumer *consumer, uint16_t limit)
+{
+    if (consumer->off_ms == 0)
+        consumer->tops = 0;
+    if (consumer->tops == 0)
+        consumer->short_ms = now_ms(s);
+    consumer->off_ms = 0;
+    consumer->from = NULL;
+    consumer->patience_ms = RECOVER_KEPT_MS;
+    consumer->seen = 0;
+    consumer->seen_ms = now_ms(s);
+    if (limit != consumer->prefetch)
+        shift_wish(s);
+}
+
 static void say_again(struct session *s, const struct channel *c, struct leg_consumer *consumer,
                       struct leg *leg, uint16_t limit)
 {
     struct split *sp = c->split;
-    if (limit != consumer->prefetch)
-        shift_wish(s);
+    note_back(s, consumer, limit);
     leg_map_say_again(sp->map, consumer, leg->number, limit);
     struct amqp_method m = { .id = AMQP_BASIC_CONSUME,
                              .basic_consume = leg_consumer_method(consumer) };

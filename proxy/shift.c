@@ -39,17 +39,46 @@ static bool is_to_be_had(const struct channel *c, const struct server *at)
            (leg_map_may_grow(c->split->map) && server_has_room(at));
 }
 
+/* Has nothing come, and nothing been settled, for so long? */
+static bool is_still(const struct session *s, struct leg_consumer *consumer, uint32_t held,
+                     uint64_t last, uint64_t ms)
+{
+    if (consumer->seen != held || consumer->seen_last != last) {
+        consumer->seen = held;
+        consumer->seen_last = last;
+        consumer->seen_ms = now_ms(s);
+    }
+    return now_ms(s) - consumer->seen_ms >= ms;
+}
+
+/* It is there with less than its limit. Is it to have more now? */
+static bool is_to_be_topped(const struct session *s, const struct leg_map *map,
+                            struct leg_consumer *consumer)
+{
+    uint64_t last;
+    uint32_t held = leg_map_held(map, consumer);
+    uint32_t there = leg_map_held_there(map, consumer, &last);
+    bool is_first = consumer->tops == 0;
+    bool still =
+        is_still(s, consumer, held, last, is_first ? SHIFT_PATIENCE_MAX_MS : RECOVER_KEPT_MS);
+    if (held == 0)
+        return consumer->tops < SHIFT_TOPS_MAX || still;
+    if (there < consumer->given || held >= consumer->prefetch)
+        return false;
+    return still || (is_first && there == held);
+}
+
 static enum wish wish_of(const struct session *s, const struct channel *c,
-                         const struct leg_consumer *consumer)
+                         struct leg_consumer *consumer, const struct server **goal)
 {
     const struct leg_map *map = c->split->map;
     if (!leg_map_is_movable(map, consumer))
         return WISH_STAY;
     const struct leg *leg = split_leg(c, consumer->leg);
-    const struct server *at = goal_of(s, consumer, leg);
-    if (at == NULL && consumer->given == consumer->prefetch)
+    const struct server *at = *goal = goal_of(s, consumer, leg);
+    if (at == NULL && !leg_map_is_short(consumer))
         return WISH_STAY;
-    bool can_go = at != NULL ? is_to_be_had(c, at) : leg_map_is_short(map, consumer);
+    bool can_go = at != NULL ? is_to_be_had(c, at) : is_to_be_topped(s, map, consumer);
     bool in_message = leg->number == LEG_MAP_MAIN && content_is_open(&c->publish);
     if (!can_go || !leg_map_may_take_off(map, consumer) || leg->is_closing || in_message)
         return WISH_LATER;
@@ -66,7 +95,30 @@ static void spread(struct channel *c)
     c->is_spread = true;
 }
 
-static void go(struct session *s, struct channel *c, struct leg_consumer *consumer)
+/* How long what it has may keep it from coming back for its whole limit. A client that waits itself
+ * gets the rest at once. */
+static uint64_t patience_of(const struct session *s, const struct leg_consumer *consumer)
+{
+    uint64_t patience_ms = RECOVER_KEPT_MS + now_ms(s) - consumer->short_ms;
+    if (consumer->tops > 0 || now_ms(s) - consumer->seen_ms >= SHIFT_PATIENCE_MAX_MS)
+        return 0;
+    return patience_ms < SHIFT_PATIENCE_MAX_MS ? patience_ms : SHIFT_PATIENCE_MAX_MS;
+}
+
+/* What recover is to know of it: it goes to another server, or stays at this one. */
+static void note(const struct session *s, struct leg_consumer *consumer, const struct server *from,
+                 bool stays)
+{
+    consumer->patience_ms = stays ? patience_of(s, consumer) : RECOVER_KEPT_MS;
+    consumer->tops = stays ? consumer->tops + 1 : 0;
+    consumer->from = stays ? NULL : from;
+    consumer->from_moves = where_moves(s->backend);
+    consumer->off_ms = now_ms(s);
+    consumer->seen = 0;
+}
+
+static void go(struct session *s, struct channel *c, struct leg_consumer *consumer,
+               const struct server *goal)
 {
     char id[SESSION_ID_MAX];
     struct split *sp = c->split;
@@ -74,10 +126,7 @@ static void go(struct session *s, struct channel *c, struct leg_consumer *consum
     struct amqp_method m = { .id = AMQP_BASIC_CANCEL };
     spread(c);
     leg_map_take_off(sp->map, consumer);
-    consumer->seen = 0;
-    sp->lost = leg->upstream->server;
-    sp->lost_moves = where_moves(s->backend);
-    sp->lost_ms = now_ms(s);
+    note(s, consumer, leg->upstream->server, goal == NULL);
     m.basic_cancel.consumer_tag = leg_consumer_tag(consumer);
     method_out(leg->upstream->stream, c->number, &m);
     shared_bump(&s->worker->counts.consumers_moved, 1);
@@ -95,10 +144,11 @@ static bool look_at(struct session *s, struct channel *c)
         return false;
     struct leg_consumer *consumer = NULL;
     while ((consumer = leg_map_consumer(c->split->map, consumer)) != NULL) {
-        enum wish wish = wish_of(s, c, consumer);
+        const struct server *goal = NULL;
+        enum wish wish = wish_of(s, c, consumer, &goal);
         later |= wish == WISH_LATER;
         if (wish == WISH_GO)
-            go(s, c, consumer);
+            go(s, c, consumer, goal);
     }
     return later;
 }

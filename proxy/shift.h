@@ -11,7 +11,12 @@
  * such a one its broker says (LOCATION_LOOSE).
  *
  * One that came back with less than its limit, since its client kept what it had, is subscribed
- * anew in the same way when that is settled.
+ * anew in the same way when that is settled, and its limit keeps it from more. No broker lets a
+ * limit grow while deliveries are out: it has the whole one again when it has nothing for a moment.
+ * So its client is given the time for that, once, which it took for what it kept before. If it
+ * keeps something still, the consumer comes back with the rest. It is not away again then, but for
+ * a round trip: when nothing is outstanding of it, or when its client has all that it may have
+ * there and settles nothing. That one may wait for more, which it has a right to, before it does.
  */
 #ifndef WARREN_SHIFT_H
 #define WARREN_SHIFT_H
@@ -20,6 +25,13 @@
 
 /* How often it is looked again while one cannot be asked to move yet. */
 #define SHIFT_RETRY_MS 500u
+
+/* How often a consumer whose client does not wait is taken off for its whole limit, after it has
+ * moved. */
+#define SHIFT_TOPS_MAX 2u
+
+/* How long it is away at most for that, when its client settles nothing. */
+#define SHIFT_PATIENCE_MAX_MS 10000u
 
 struct session;
 

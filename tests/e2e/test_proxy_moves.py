@@ -3,6 +3,7 @@ that."""
 
 import signal
 import threading
+import time
 
 from harness.masters_case import LOCAL, Mirrored
 from harness.proxy_view import command, wait_status
@@ -121,6 +122,95 @@ class Moves(Mirrored):
             ch.ack(got[-1].delivery_tag, multiple=True)
             got.append(ch.expect("basic.deliver", LONG))
         self.expect_numbered(got, 1)
+
+    def test_long_tasks_get_the_whole_limit_back(self):
+        """Tasks of seconds, each acknowledged by itself: the consumer is taken off to move, and once
+        more for its whole limit, however long the last of them takes meanwhile."""
+        ch = self.conn.channel()
+        ch.call("basic.qos", prefetch_count=10)
+        ch.consume(self.q, "c")
+        self.publish(50)
+        out = ch.deliveries(10)
+        self.move(self.q, self.there)
+        wait_until(lambda: self.moved() == 1, "it goes", LONG)
+        ch.ack(out.pop(0).delivery_tag)
+        out.append(ch.expect("basic.deliver", LONG, delivery_tag=11))  # nine are kept
+        ch.expect_silence(2)
+        for _ in range(9):
+            ch.ack(out.pop(0).delivery_tag)
+        wait_until(lambda: self.moved() == 2, "it goes for its whole limit", LONG)
+        ch.expect_silence(1.6)  # the last task takes longer than what is kept for good is waited for
+        ch.ack(out.pop(0).delivery_tag)
+        out += ch.deliveries(10, LONG)
+        for _ in range(20):
+            ch.ack(out.pop(0).delivery_tag)
+            out.append(ch.expect("basic.deliver", LONG))
+            self.assertEqual(len(out), 10)
+        ch.expect_silence()
+        self.expect_numbered(out, 32)
+        self.assertEqual(self.moved(), 2)
+
+    def test_one_that_waits_for_more_gets_it(self):
+        """It acknowledges five when it has seven: something is always out, and with what is left of
+        its limit alone it would wait for ever."""
+        ch = self.conn.channel()
+        ch.call("basic.qos", prefetch_count=8)
+        ch.consume(self.q, "c")
+        self.publish(150)
+        got = ch.deliveries(8)
+        self.move(self.q, self.there)
+        wait_until(lambda: self.moved() == 1, "it goes", LONG)
+        settled = 0
+        while len(got) < 40:
+            while len(got) - settled >= 7:
+                settled += 5
+                ch.ack(settled, multiple=True)
+            got.append(ch.expect("basic.deliver", LONG))
+            self.assertLessEqual(len(got) - settled, 8)
+        self.expect_numbered(got, 1)
+
+    def test_batches_do_not_take_it_off_again_and_again(self):
+        """It acknowledges three of ten at once while two are kept: once more, and it is well."""
+        ch = self.conn.channel()
+        ch.call("basic.qos", prefetch_count=10)
+        ch.consume(self.q, "c")
+        self.publish(300)
+        got = ch.deliveries(10)
+        self.move(self.q, self.there)
+        wait_until(lambda: self.moved() == 1, "it goes", LONG)
+        settled = 0
+        while len(got) < 300:
+            while len(got) - settled >= 5:
+                settled += 3
+                ch.ack(settled, multiple=True)
+                time.sleep(0.06)  # the work
+            got.append(ch.expect("basic.deliver", LONG))
+        self.expect_numbered(got, 1)
+        self.assertLessEqual(self.moved(), 3)
+
+    def test_moves_do_not_prolong_the_wait_of_others(self):
+        """A consumer of the channel is astray, whose node is down: after timeout-failover any broker
+        says why, however often another one moves meanwhile."""
+        self.front = self.proxy(self.cluster.nodes, {
+            "global": self.gossiping(), "defaults": {"timeout-failover": "2s"},
+            "backend rabbits": {"balance": "queue-master"}})
+        self.declare_at(self.third, "lone")
+        self.wait_known()
+        wait_until(lambda: "server=%s usable=yes" % self.names[2] in command(
+            self.front, "show queues / lone"), "the proxy knows it", LONG)
+        ch = self.connect(address=self.front.address).channel()
+        ch.consume("lone", "waits")
+        ch.consume(self.q, "moves")
+        self.third.kill()
+        wait_until(lambda: " astray=1" in command(self.front, "show legs"), "one waits", LONG)
+        for n in range(100):
+            self.move(self.q, self.there if n % 2 == 0 else self.here)
+            if "state=LOST" in command(self.front, "show legs"):
+                break
+        else:
+            self.fail("it waits still")
+        self.assertGreater(self.moved(), 1)
+        ch.expect_close(404, seconds=LONG)
 
     def test_a_broker_that_does_not_answer_is_left(self):
         hasty = self.proxy(self.cluster.nodes, {

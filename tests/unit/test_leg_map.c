@@ -358,13 +358,17 @@ Test(leg_map, a_consumer_is_taken_off_its_leg)
     cr_assert(eq(u32, out.settle_count, 1));
     cr_expect(eq(u32, out.settle[0].leg, 0));
     cr_expect(eq(u32, leg_map_held(m, a), 2));
-    cr_expect(not(leg_map_is_short(m, a)), "the third is outstanding");
+    cr_expect(leg_map_is_short(a));
+    cr_expect(eq(u32, leg_map_held_there(m, a, &none), 1), "the third is outstanding elsewhere");
+    cr_expect(eq(u64, none, 4));
     ack(m, 3, false);
-    cr_expect(leg_map_is_short(m, a));
+    cr_expect(eq(u32, leg_map_held(m, a), leg_map_held_there(m, a, &none)), "b's do not count");
     out = ack(m, 4, false);
     cr_expect(eq(u32, out.settle[0].leg, 1));
     cr_expect(eq(u64, out.settle[0].method.basic_ack.delivery_tag, 1));
     cr_expect(eq(u32, leg_map_held(m, a), 0));
+    cr_expect(eq(u32, leg_map_held_there(m, a, &none), 0));
+    cr_expect(eq(u64, none, 0));
     leg_map_free(&m);
 }
 
