@@ -7,6 +7,7 @@
 #include "bootstrap.h"
 #include "client/auth.h"
 #include "client/connection.h"
+#include "client/preamble.h"
 #include "cluster/cluster.h"
 #include "control.h"
 #include "doorway.h"
@@ -16,6 +17,7 @@
 #include "io/disk.h"
 #include "io/epoch.h"
 #include "io/mailbox.h"
+#include "io/nonces.h"
 #include "io/random.h"
 #include "io/tls.h"
 #include "io/work.h"
@@ -126,6 +128,11 @@ const char *broker_leaving_text(const struct broker *b)
 struct doorway *broker_doorway(const struct broker *b)
 {
     return b->doorway;
+}
+
+struct nonces *broker_nonces(const struct broker *b)
+{
+    return b->nonces;
 }
 
 struct slice broker_cookie(const struct broker *b)
@@ -368,6 +375,7 @@ struct broker *broker_new(struct broker_conf **conf, broker_reload_fn reload, vo
     atomic_init(&b->node, 1);
     b->reload = reload;
     b->reload_arg = arg;
+    b->nonces = nonces_new(PREAMBLE_NAMES_MAX, PREAMBLE_NAMES_KEPT_MS, random_u64());
     if (!has_certificates)
         goto fail;
     b->loop = loop_new("control", err);
@@ -467,6 +475,7 @@ void broker_free(struct broker **broker)
         tally_free(&b->tallies[i]);
     struct live *live = broker_live(b);
     live_unref(&live);
+    nonces_free(&b->nonces);
     cookie_wipe(&b->cookie);
     mem_free(b->name);
     mem_free(b);

@@ -80,6 +80,9 @@ const char *broker_leaving_text(const struct broker *b);
 struct doorway;
 struct doorway *broker_doorway(const struct broker *b);
 
+/* Of the names that proxies have told. */
+struct nonces *broker_nonces(const struct broker *b);
+
 /* The secret of the cluster. */
 struct slice broker_cookie(const struct broker *b);
 

@@ -80,9 +80,12 @@ static const struct conf_directive directives[] = {
           "warrenctl from elsewhere. Who connects must prove that it knows the cookie." },
     { KEY(listen, "proxy-protocol"), AT(listen.proxy_protocol), .type = CONF_LIST, .zero = "off",
       .fallback = "off",
-      .help = "Networks (10.0.0.0/8, ::1/128) whose connections begin with a PROXY header. Off, "
-              "because who may send that header may claim to be anybody. Warren's own proxy "
-              "needs no entry: it proves itself with the cookie." },
+      .help =
+          "Networks (10.0.0.0/8, ::1/128) whose connections begin with a PROXY header. Off, "
+          "because who may send that header may claim to be anybody. Warren's own proxy "
+          "needs no entry: it proves itself with the cookie; but where addresses are translated "
+          "on the way, only proxies in these networks can tell whom a client's certificate "
+          "names." },
 
     { KEY(cluster, "cookie-file"), AT(cluster.cookie_file), .type = CONF_STRING,
       .shown = "/var/lib/warren/.cookie",

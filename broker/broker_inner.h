@@ -19,6 +19,7 @@ struct broker {
     char *name;
     atomic_uint_least16_t node;
     struct cookie cookie;
+    struct nonces *nonces;
     broker_reload_fn reload;
     void *reload_arg;
     struct loop *loop; /* control */

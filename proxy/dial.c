@@ -1,6 +1,7 @@
 #include "dial.h"
 
 #include "base/check.h"
+#include "io/clock.h"
 #include "io/proxy_proto.h"
 #include "io/random.h"
 
@@ -17,11 +18,14 @@ bool dial_tells_names(const struct server *server, struct slice cookie)
 }
 
 static void put_client(struct wire_out *w, const struct server_conf *conf,
-                       const struct dial_client *client, struct slice cookie, const uint8_t *nonce)
+                       const struct sock_addr *to, const struct dial_client *client,
+                       struct slice cookie, const uint8_t *nonce)
 {
     struct proxy_tls tls;
     struct proxy_names names = client_tls_names(client->stream);
     struct proxy_told told = { .names = client->is_spoken_for ? &names : NULL };
+    names.at_ms = clock_wall_ms();
+    proxy_proto_place(to, names.place);
     client_tls_look(client->stream, client->told, &tls);
     if (!conf->send_proxy_ssl_cn)
         tls.common_name = slice_of(NULL, 0);
@@ -42,7 +46,7 @@ static void send_header_v2(struct stream *s, const struct server_conf *conf,
     struct wire_out w = wire_out_over(room, sizeof room);
     random_octets(nonce, sizeof nonce);
     if (client != NULL)
-        put_client(&w, conf, client, cookie, nonce);
+        put_client(&w, conf, to, client, cookie, nonce);
     else if (cookie.len != 0)
         proxy_proto_put_v2(&w, to, to, cookie, nonce);
     else

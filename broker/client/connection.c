@@ -555,8 +555,9 @@ static size_t take_preamble(struct connection *c, struct slice in)
 {
     struct err why = { 0 };
     size_t len = 0;
-    switch (preamble_cut(c->live->conf, broker_cookie(c->shard->broker), in, &c->client,
-                         &c->vouched, &len, &why)) {
+    struct preamble_rules rules =
+        preamble_rules_of(c->shard->broker, c->live->conf, stream_local(c->stream));
+    switch (preamble_cut(&rules, in, &c->client, &c->vouched, &len, &why)) {
     case PREAMBLE_MORE:
         return 0;
     case PREAMBLE_REFUSED:

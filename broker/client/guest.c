@@ -32,15 +32,21 @@ static void forget(struct guest *g)
     mem_free(g);
 }
 
+static bool judge(struct guest *g, int fd, const struct proxy_header *h, struct err *refusal)
+{
+    struct sock_addr door;
+    sock_local(fd, &door);
+    struct preamble_rules rules = preamble_rules_of(g->shard->broker, g->live->conf, &door);
+    return preamble_judge(&rules, h, &g->client, &g->name, refusal);
+}
+
 static void on_header(int fd, const struct proxy_header *h, const struct err *why, void *arg)
 {
     struct guest *g = arg;
     struct err refusal = { 0 };
     char from[SOCK_ADDR_TEXT_MAX];
     sock_addr_text(&g->client, from);
-    bool good =
-        why == NULL && (h == NULL || preamble_judge(g->live->conf, broker_cookie(g->shard->broker),
-                                                    h, &g->client, &g->name, &refusal));
+    bool good = why == NULL && (h == NULL || judge(g, fd, h, &refusal));
     if (good) {
         connection_new(g->shard, fd, &g->client, g->tls, &g->name);
     } else {

@@ -14,6 +14,8 @@
 #define V2_UNSPEC     0x00u
 #define V2_TCP4       0x11u
 #define V2_TCP6       0x21u
+#define V2_UNIX       0x31u
+#define V2_UNIX_BYTES ((size_t)216)
 #define PROOF_BYTES   (PROXY_NONCE_BYTES + HMAC_BYTES)
 
 /* Parts of PP2_TYPE_SSL. */
@@ -22,10 +24,10 @@
 #define SSL_CIPHER      0x23u
 
 #define TLS_BYTES_MAX   (5 + 3 * 3 + 2 * PROXY_WORD_MAX + PROXY_NAME_MAX)
-#define NAMES_BYTES_MAX (3 * (2 + PROXY_NAME_MAX))
+#define NAMES_BYTES_MAX (1 + 8 + PROXY_PLACE_BYTES + 3 * (2 + PROXY_NAME_MAX))
 
-_Static_assert(PROXY_V2_BUILD_MAX >= V2_HEAD_BYTES + 36 + 3 + PROOF_BYTES + 3 + TLS_BYTES_MAX + 3 +
-                                         HMAC_BYTES + NAMES_BYTES_MAX,
+_Static_assert(PROXY_V2_BUILD_MAX >= V2_HEAD_BYTES + V2_UNIX_BYTES + 3 + PROOF_BYTES + 3 +
+                                         TLS_BYTES_MAX + 3 + HMAC_BYTES + NAMES_BYTES_MAX,
                "all of it fits");
 
 static const char v1_start[] = "PROXY ";
@@ -208,9 +210,14 @@ static bool read_names(struct slice value, struct proxy_header *out)
         return false;
     out->names_octets = value;
     (void)wire_take(&w, HMAC_BYTES);
+    bool is_known = wire_u8(&w) == PROXY_NAMES_VERSION;
+    out->names.at_ms = wire_u64(&w);
+    struct slice place = wire_take(&w, PROXY_PLACE_BYTES);
+    if (place.len == PROXY_PLACE_BYTES)
+        memcpy(out->names.place, place.ptr, place.len);
     for (size_t i = 0; i < ARRAY_COUNT(names); i++)
         *names[i] = wire_take(&w, wire_u16(&w));
-    return !w.ran_out && wire_left(&w) == 0;
+    return is_known && !w.ran_out && wire_left(&w) == 0;
 }
 
 static bool read_tlv(uint8_t type, struct slice value, struct proxy_header *out)
@@ -331,6 +338,12 @@ bool proxy_proto_names_are_proven(const struct proxy_header *h, struct slice coo
     return hmac_eq(mac, h->names_octets.ptr);
 }
 
+const uint8_t *proxy_proto_nonce(const struct proxy_header *h)
+{
+    CHECK(h->proof.len == PROOF_BYTES);
+    return h->proof.ptr;
+}
+
 /* ---- building ------------------------------------------------------------------------------- */
 
 /* Both addresses in one family: *octets is 4 or 16, or 0 when one of them is not IP. */
@@ -348,6 +361,17 @@ static void widen(struct slice octets, size_t to, uint8_t out[16])
     }
     memcpy(out, v4_mapped, sizeof v4_mapped);
     memcpy(out + sizeof v4_mapped, octets.ptr, 4);
+}
+
+void proxy_proto_place(const struct sock_addr *a, uint8_t place[PROXY_PLACE_BYTES])
+{
+    struct slice octets = a != NULL ? sock_addr_octets(a) : slice_of(NULL, 0);
+    memset(place, 0, PROXY_PLACE_BYTES);
+    if (octets.len == 0)
+        return;
+    widen(octets, 16, place);
+    place[16] = (uint8_t)(sock_addr_port(a) >> 8);
+    place[17] = (uint8_t)sock_addr_port(a);
 }
 
 static struct both both_of(const struct sock_addr *client, const struct sock_addr *server)
@@ -431,6 +455,9 @@ static void put_tls(struct wire_out *w, const struct proxy_tls *tls)
 static void put_names(struct wire_out *w, const struct proxy_names *names)
 {
     const struct slice all[] = { names->subject, names->common_name, names->dns_name };
+    wire_put_u8(w, PROXY_NAMES_VERSION);
+    wire_put_u64(w, names->at_ms);
+    wire_put_bytes(w, slice_of(names->place, sizeof names->place));
     for (size_t i = 0; i < ARRAY_COUNT(all); i++) {
         bool fits = all[i].len <= PROXY_NAME_MAX;
         wire_put_u16(w, fits ? (uint16_t)all[i].len : 0);

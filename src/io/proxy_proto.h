@@ -15,13 +15,18 @@
  * A proxy that ends the client's TLS session says in a second one whom the client's certificate
  * names, so that the broker can take EXTERNAL for a login:
  *
- *     type 0xE6: HMAC-SHA256(cookie, "warren-proxy-names" lengths nonce address-block tls names)
- *                (32 octets), names
+ *     type 0xE6: HMAC-SHA256(cookie, "warren-proxy-names" lengths nonce address-block tls rest)
+ *                (32 octets), and the rest: version (2), milliseconds since 1970 (64 bits), place
+ *                (18 octets), names
  *
  * where the nonce is that of the first TLV, `tls` the value of PP2_TYPE_SSL or nothing, `lengths`
- * those of the address block and of `tls` (16 bits each), and `names` the subject, its common name
- * and the first DNS name, each behind its length (16 bits). All are empty when the client has shown
- * no certificate: then it has no name, whatever the proxy's own session with the broker says.
+ * those of the address block and of `tls` (16 bits each), the place the address (as IPv6) and port
+ * that the proxy connects to, and `names` the subject, its common name and the first DNS name, each
+ * behind its length (16 bits). All are empty when the client has shown no certificate: then it has
+ * no name, whatever the proxy's own session with the broker says.
+ *
+ * A header goes in plain before any TLS. So that who reads one cannot say it again, a broker takes
+ * names for as long as they are new, at the place that they are for, and each nonce once.
  */
 #ifndef WARREN_PROXY_PROTO_H
 #define WARREN_PROXY_PROTO_H
@@ -31,12 +36,17 @@
 #include "base/wire.h"
 #include "io/sock.h"
 
-#define PROXY_V1_MAX      ((size_t)107)  /* the line, its end included */
-#define PROXY_V2_MAX      ((size_t)4096) /* ours: head, addresses and TLVs */
-#define PROXY_NONCE_BYTES 16u
-#define PROXY_TLV_TLS     0x20u /* PP2_TYPE_SSL */
-#define PROXY_TLV_PROOF   0xE5u
-#define PROXY_TLV_NAMES   0xE6u
+#define PROXY_V1_MAX        ((size_t)107)  /* the line, its end included */
+#define PROXY_V2_MAX        ((size_t)4096) /* ours: head, addresses and TLVs */
+#define PROXY_NONCE_BYTES   16u
+#define PROXY_TLV_TLS       0x20u /* PP2_TYPE_SSL */
+#define PROXY_TLV_PROOF     0xE5u
+#define PROXY_TLV_NAMES     0xE6u
+
+#define PROXY_NAMES_VERSION 2u
+
+/* An address, IPv4 mapped to IPv6, and a port; zeros for what is not IP. */
+#define PROXY_PLACE_BYTES 18u
 
 /* A longer name is left out: no user can be called so. */
 #define PROXY_NAME_MAX ((size_t)255)
@@ -45,7 +55,7 @@
 
 /* What proxy_proto_put_v2 writes at most: head, addresses, proof, TLS and names. */
 #define PROXY_V2_BUILD_MAX                                                                         \
-    ((size_t)(16 + 36 + 3 + 48 + 3 + 5 + 3 * 3 + 2 * 64 + 255 + 3 + 32 + 3 * (2 + 255)))
+    ((size_t)(16 + 216 + 3 + 48 + 3 + 5 + 3 * 3 + 2 * 64 + 255 + 3 + 32 + 27 + 3 * (2 + 255)))
 
 /* What PP2_TYPE_SSL tells of the client's session. */
 #define PROXY_TLS_USED      0x01u
@@ -60,8 +70,10 @@ struct proxy_tls {
     struct slice common_name; /* of the certificate; these three may be empty */
 };
 
-/* Whom the client's certificate names; each may be empty. */
+/* Whom the client's certificate names; each name may be empty. */
 struct proxy_names {
+    uint64_t at_ms;                   /* when it was said, wall clock */
+    uint8_t place[PROXY_PLACE_BYTES]; /* to whom */
     struct slice subject;
     struct slice common_name;
     struct slice dns_name;
@@ -95,8 +107,15 @@ MUST_CHECK enum proxy_cut proxy_proto_cut(struct slice in, struct proxy_header *
 /* Does the header prove that its sender knows the cookie? */
 MUST_CHECK bool proxy_proto_is_proven(const struct proxy_header *h, struct slice cookie);
 
-/* Does it prove what it says of names, or that there is none? Nothing else in it does. */
+/* Does it prove what it says of names, or that there is none? Nothing else in it does. Whether that
+ * is new and for us is the caller's to judge. */
 MUST_CHECK bool proxy_proto_names_are_proven(const struct proxy_header *h, struct slice cookie);
+
+/* The nonce of a header that is proven. */
+const uint8_t *proxy_proto_nonce(const struct proxy_header *h);
+
+/* NULL, and what is not IP, is zeros. */
+void proxy_proto_place(const struct sock_addr *a, uint8_t place[PROXY_PLACE_BYTES]);
 
 /* "PROXY TCP4 10.0.0.1 10.0.0.2 1111 5672". Addresses of different families both become IPv6; what
  * is not IP becomes UNKNOWN. */

@@ -388,6 +388,14 @@ void sock_keep_alive(int fd, unsigned idle_s)
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &again, sizeof again);
 }
 
+void sock_local(int fd, struct sock_addr *out)
+{
+    socklen_t len = sizeof out->bytes;
+    memset(out, 0, sizeof *out);
+    if (getsockname(fd, (struct sockaddr *)(void *)out->bytes, &len) == 0)
+        out->len = len;
+}
+
 void sock_close(int fd)
 {
     close(fd);

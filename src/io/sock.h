@@ -77,6 +77,9 @@ void listener_own_path(struct listener *l);
  * idle connections remembers this one, and a peer without a goodbye is noticed. TCP alone. */
 void sock_keep_alive(int fd, unsigned idle_s);
 
+/* Where a connected or accepted socket is on this machine; empty when the system does not say. */
+void sock_local(int fd, struct sock_addr *out);
+
 /* Close an accepted fd that nobody wants. */
 void sock_close(int fd);
 

@@ -7,6 +7,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 
 from harness import ports, procs
 from harness.authority import Authority
@@ -39,10 +40,12 @@ def tlvs_of(octets):
     return found
 
 
-def proofs(*names, cookie=COOKIE, name_cookie=COOKIE):
+def proofs(port, *names, cookie=COOKIE, name_cookie=COOKIE, late=0, host="127.0.0.1"):
     """What a proxy of the cluster adds: the proof of the address, and the proven names."""
     nonce = os.urandom(16)
-    told = b"".join(struct.pack(">H", len(n)) + n for n in names)
+    place = socket.inet_pton(socket.AF_INET6, "::ffff:" + host) + struct.pack(">H", port)
+    told = struct.pack(">BQ", 2, int((time.time() - late) * 1000)) + place
+    told += b"".join(struct.pack(">H", len(n)) + n for n in names)
     sign = lambda key, *parts: hmac.new(key, b"".join(parts), hashlib.sha256).digest()
     return (tlv(0xE5, nonce + sign(cookie, b"warren-proxy-address", nonce, ADDRESSES)),
             tlv(0xE6, sign(name_cookie, b"warren-proxy-names", struct.pack(">HH", 12, 0), nonce,
@@ -172,25 +175,59 @@ class External(Certified):
 
     def test_only_the_cookie_proves_a_name(self):
         names = (b"CN=shop,O=Example", b"shop", b"shop.example")
-        address, name = proofs(*names)
         port = self.back("CN=shop,O=Example").port
+        address, name = proofs(port, *names)
 
         def mechanisms(octets):
             conn = self.raw(address=("127.0.0.1", port), before=octets)
             return conn.hello().mechanisms.split()
         self.assertIn(b"EXTERNAL", mechanisms(header(address, name)))
         self.assertNotIn(b"EXTERNAL", mechanisms(header(address)))
-        self.assertNotIn(b"EXTERNAL", mechanisms(header(*proofs(*names, name_cookie=b"x" * 30))))
-        self.assertNotIn(b"EXTERNAL", mechanisms(header(*proofs(b"", b"", b""))))
-        other = proofs(*names)[1]  # of another nonce
+        self.assertNotIn(b"EXTERNAL", mechanisms(header(*proofs(port, *names, name_cookie=b"x" * 30))))
+        self.assertNotIn(b"EXTERNAL", mechanisms(header(*proofs(port, b"", b"", b""))))
+        other = proofs(port, *names)[1]  # of another nonce
         self.assertNotIn(b"EXTERNAL", mechanisms(header(address, other)))
-        for octets in (header(name), header(*proofs(*names, cookie=b"x" * 30))):
+        for octets in (header(name), header(*proofs(port, *names, cookie=b"x" * 30))):
             with self.assertRaises((Eof, ConnectionError)):
                 mechanisms(octets)
         port = self.back("CN=shop,O=Example", listen={"proxy-protocol": "127.0.0.0/8"}).port
         self.assertNotIn(b"EXTERNAL", mechanisms(header(name)), "a network proves no name")
         self.assertNotIn(b"EXTERNAL", mechanisms(header(tlv(0x20, b"\7\0\0\0\0" + tlv(0x22, b"shop")))))
-        self.assertIn(b"EXTERNAL", mechanisms(header(address, name)))
+        self.assertIn(b"EXTERNAL", mechanisms(header(*proofs(port, *names))))
+
+    def test_what_was_said_once_is_not_taken_again(self):
+        """Who reads a header on its way cannot be that user: not a second time, not later, and not
+        at another broker."""
+        names = (b"CN=shop,O=Example", b"shop", b"shop.example")
+        b = self.back("CN=shop,O=Example")
+
+        def mechanisms(octets):
+            return self.raw(address=("127.0.0.1", b.port), before=octets).hello().mechanisms.split()
+        said = header(*proofs(b.port, *names))
+        self.assertIn(b"EXTERNAL", mechanisms(said))
+        with self.assertRaises((Eof, ConnectionError)):
+            mechanisms(said)
+        b.proc.wait_log(rb"refused: a PROXY header with a client's names that was used before")
+        over_tls = dict(address=("127.0.0.1", self.tls_port), tls=self.ca.context(),
+                        before=header(*proofs(self.tls_port, *names)))
+        self.assertIn(b"EXTERNAL", self.raw(**over_tls).hello().mechanisms.split())
+        with self.assertRaises((Eof, ConnectionError, ssl.SSLError)):
+            self.raw(**over_tls).hello()
+        nobody = header(*proofs(b.port, b"", b"", b""))
+        for _ in range(2):
+            self.assertNotIn(b"EXTERNAL", mechanisms(nobody))
+        for late, words in ((120, rb"12\d s behind"), (-120, rb"1[12]\d s ahead of")):
+            self.assertNotIn(b"EXTERNAL", mechanisms(header(*proofs(b.port, *names, late=late))))
+            b.proc.wait_log(rb"not believed from=127.0.0.1:\d+: the time in it is " + words)
+        for far in (header(*proofs(b.port + 1, *names)),
+                    header(*proofs(b.port, *names, host="127.0.0.2"))):
+            self.assertNotIn(b"EXTERNAL", mechanisms(far))
+            b.proc.wait_log(rb"it was told to another address than 127.0.0.1:%d" % b.port)
+        b = self.back("CN=shop,O=Example", listen={"proxy-protocol": "127.0.0.0/8"})
+        said = header(*proofs(1, *names))
+        self.assertIn(b"EXTERNAL", mechanisms(said), "addresses may be translated")
+        with self.assertRaises((Eof, ConnectionError)):
+            mechanisms(said)
 
 
 class Listener:

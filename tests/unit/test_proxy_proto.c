@@ -373,8 +373,12 @@ Test(proxy_proto, tells_of_tls_as_haproxy_does)
 
 Test(proxy_proto, proves_names_with_the_cookie_alone)
 {
-    struct proxy_names names = { slice_str("CN=shop,O=Example"), slice_str("shop"),
-                                 slice_str("shop.example") };
+    struct proxy_names names = { .at_ms = 1700000000123,
+                                 .subject = slice_str("CN=shop,O=Example"),
+                                 .common_name = slice_str("shop"),
+                                 .dns_name = slice_str("shop.example") };
+    struct sock_addr to = ip("10.0.0.9", 5671);
+    proxy_proto_place(&to, names.place);
     size_t n = build_told("the cookie", &tls13, &names);
     expect_waits(room, n);
     (void)cut(room, n);
@@ -382,6 +386,11 @@ Test(proxy_proto, proves_names_with_the_cookie_alone)
     cr_expect(proxy_proto_names_are_proven(&h, slice_str("the cookie")));
     cr_expect(not(proxy_proto_names_are_proven(&h, slice_str("the cookiE"))));
     cr_expect(not(proxy_proto_names_are_proven(&h, slice_str(""))));
+    static const uint8_t place[] = { 0, 0,    0,    0,  0, 0, 0, 0,    0,
+                                     0, 0xFF, 0xFF, 10, 0, 0, 9, 0x16, 0x27 };
+    cr_expect(eq(u64, h.names.at_ms, 1700000000123));
+    cr_expect(memcmp(h.names.place, place, sizeof place) == 0);
+    cr_expect(memcmp(proxy_proto_nonce(&h), nonce, sizeof nonce) == 0);
     cr_expect(slice_is(h.names.subject, "CN=shop,O=Example"));
     cr_expect(slice_is(h.names.common_name, "shop"));
     cr_expect(slice_is(h.names.dns_name, "shop.example"));
@@ -408,9 +417,9 @@ Test(proxy_proto, proves_that_there_is_no_name_and_leaves_out_what_is_too_long)
     cr_expect(proxy_proto_names_are_proven(&h, slice_str("the cookie")));
     cr_expect(eq(sz, h.names.subject.len, 0));
     memset(longest, 'a', PROXY_NAME_MAX + 1);
-    struct proxy_names wide = { slice_of(longest, PROXY_NAME_MAX),
-                                slice_of(longest, PROXY_NAME_MAX + 1),
-                                slice_of(longest, PROXY_NAME_MAX) };
+    struct proxy_names wide = { .subject = slice_of(longest, PROXY_NAME_MAX),
+                                .common_name = slice_of(longest, PROXY_NAME_MAX + 1),
+                                .dns_name = slice_of(longest, PROXY_NAME_MAX) };
     struct proxy_tls full = { .version = slice_of(longest, PROXY_WORD_MAX),
                               .cipher = slice_of(longest, PROXY_WORD_MAX),
                               .common_name = slice_of(longest, PROXY_NAME_MAX) };
