@@ -232,12 +232,13 @@ static void connect_to(struct relay *r, const struct server *server)
     shared_set(&server->live->last_session_ms, r->started_ms);
     shared_set(&server->backend->live->last_session_ms, r->started_ms);
     /* Octets pass as they are: who speaks inside the session that we end is the client itself, and
-     * inside one that we do not see it has its own with the server. */
+     * inside one that we do not see it has its own with the server. Inside one of ours with the
+     * server, who a certificate of ours names, the client may be anybody. */
     struct dial_client who = { .address = &r->peer,
                                .door = stream_local(r->client),
                                .stream = r->client,
                                .told = r->told,
-                               .is_spoken_for = stream_is_tls(r->client) };
+                               .is_spoken_for = stream_is_tls(r->client) || server->tls != NULL };
     r->upstream =
         dial(r->worker->loop, server, dial_address(server), server->backend->conf->timeout.connect,
              &who, r->worker->process->cookie, &server_handlers, r);

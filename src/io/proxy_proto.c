@@ -150,9 +150,9 @@ static bool block_len_of(uint8_t family, size_t *len)
     case V2_TCP6 + 1:
         *len = 36;
         return true;
-    case 0x31: /* unix, stream and datagram */
-    case 0x32:
-        *len = 216;
+    case V2_UNIX:
+    case V2_UNIX + 1: /* datagram */
+        *len = V2_UNIX_BYTES;
         return true;
     default:
         return false;
@@ -489,6 +489,20 @@ static void put_block(struct wire_out *w, const struct both *b, const struct soc
     wire_put_u16(w, sock_addr_port(server));
 }
 
+/* Of unix sockets, without their names. */
+static void put_no_paths(struct wire_out *w)
+{
+    static const uint8_t paths[V2_UNIX_BYTES];
+    wire_put_bytes(w, slice_of(paths, sizeof paths));
+}
+
+static uint8_t family_of(const struct both *b)
+{
+    if (b->octets == 0)
+        return V2_UNIX;
+    return b->octets == 4 ? V2_TCP4 : V2_TCP6;
+}
+
 static void put_tlvs(struct wire_out *w, struct slice cookie, struct slice nonce,
                      struct slice block, const struct proxy_told *told)
 {
@@ -509,18 +523,23 @@ void proxy_proto_put_v2_told(struct wire_out *w, const struct sock_addr *client,
                              const uint8_t nonce[PROXY_NONCE_BYTES], const struct proxy_told *told)
 {
     struct both b = both_of(client, server);
-    if (b.octets == 0) {
+    /* Only behind addresses is there a place for what we have to say, and were nothing said of
+     * names the server would take our own certificate for the client's. */
+    bool is_bare = b.octets == 0 && (told->names == NULL || cookie.len == 0);
+    if (is_bare) {
         put_v2_head(w, V2_PROXY, V2_UNSPEC, 0);
         return;
     }
-    uint8_t block_room[36], rest_room[PROXY_V2_BUILD_MAX];
+    uint8_t block_room[V2_UNIX_BYTES], rest_room[PROXY_V2_BUILD_MAX];
     struct wire_out block = wire_out_over(block_room, sizeof block_room);
     struct wire_out rest = wire_out_over(rest_room, sizeof rest_room);
-    put_block(&block, &b, client, server);
+    if (b.octets != 0)
+        put_block(&block, &b, client, server);
+    else
+        put_no_paths(&block);
     put_tlvs(&rest, cookie, slice_of(nonce, PROXY_NONCE_BYTES), wire_out_slice(&block), told);
     CHECK(!block.overflow && !rest.overflow);
-    put_v2_head(w, V2_PROXY, b.octets == 4 ? V2_TCP4 : V2_TCP6,
-                wire_out_len(&block) + wire_out_len(&rest));
+    put_v2_head(w, V2_PROXY, family_of(&b), wire_out_len(&block) + wire_out_len(&rest));
     wire_put_bytes(w, wire_out_slice(&block));
     wire_put_bytes(w, wire_out_slice(&rest));
 }

@@ -128,6 +128,7 @@ void proxy_proto_put_v2(struct wire_out *w, const struct sock_addr *client,
                         const struct sock_addr *server, struct slice cookie,
                         const uint8_t nonce[PROXY_NONCE_BYTES]);
 
+/* What is not IP becomes unix sockets without a name when there are names to be told of. */
 struct proxy_told {
     const struct proxy_tls *tls;     /* NULL: nothing is told of it */
     const struct proxy_names *names; /* the same; needs a cookie */

@@ -149,6 +149,19 @@ class External(Certified):
         inner.start_ok(mechanism="EXTERNAL", response=b"")
         inner.expect_close(403)
         b.proc.wait_log(rb'login refused user="CN=shop,O=Example"')
+        # Clients without TLS, with an address and without.
+        for mode, more in (("tcp", {"option": None}), ("amqp", {})):
+            path = self.ca.file("door." + mode)
+            port = ports.free_port()
+            self.front(words + "send-proxy-v2", conf={
+                "frontend amqp": {"mode": mode, "bind": ["127.0.0.1:%d" % port, "unix@" + path]},
+                "backend rabbits": dict(mode=mode, **more)})
+            for at in (("127.0.0.1", port), path):
+                with self.subTest(mode=mode, at=at):
+                    plain = self.raw(address=at)
+                    plain.hello()
+                    plain.start_ok(mechanism="EXTERNAL", response=b"")
+                    plain.expect_close(503)
 
     def test_where_it_cannot_be_passed_on_it_is_refused_in_clear_words(self):
         for words, cookie in (("", True), ("send-proxy", True), ("send-proxy-v2", False)):

@@ -431,6 +431,28 @@ Test(proxy_proto, proves_that_there_is_no_name_and_leaves_out_what_is_too_long)
     cr_expect(eq(sz, h.tls.common_name.len, PROXY_NAME_MAX));
 }
 
+/* A client at a unix socket has no address, and is not the proxy for that. */
+Test(proxy_proto, proves_names_without_an_address)
+{
+    struct proxy_names none = { .at_ms = 1 };
+    struct proxy_told told = { .names = &none };
+    struct sock_addr c, s = ip("10.0.0.2", 5672);
+    cr_assert(sock_addr_unix("/tmp/door", &c));
+    for (unsigned i = 0; i < 2; i++) {
+        struct wire_out w = wire_out_over(room, PROXY_V2_BUILD_MAX);
+        proxy_proto_put_v2_told(&w, &c, i == 0 ? &c : &s, slice_str("the cookie"), nonce, &told);
+        cr_assert(not(w.overflow));
+        expect_waits(room, wire_out_len(&w));
+        cr_assert(eq(int, cut(room, wire_out_len(&w)), PROXY_CUT_HEADER));
+        cr_expect(not(h.has_addresses));
+        cr_expect(proxy_proto_is_proven(&h, slice_str("the cookie")));
+        cr_expect(proxy_proto_names_are_proven(&h, slice_str("the cookie")));
+    }
+    struct wire_out w = wire_out_over(room, PROXY_V2_BUILD_MAX);
+    proxy_proto_put_v2_told(&w, &c, &s, slice_str(""), nonce, &told);
+    cr_expect(eq(sz, wire_out_len(&w), 16), "without a cookie there is nothing to be said");
+}
+
 Test(proxy_proto, draws_random_octets_that_differ)
 {
     uint8_t a[64] = { 0 }, b[64] = { 0 };

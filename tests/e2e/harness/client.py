@@ -53,14 +53,16 @@ class Conn:
 
     def __init__(self, address, hello=True, rcvbuf=None, tls=None, before=b"", source=None,
                  **opts):
-        self.sock = socket.socket()
+        is_unix = isinstance(address, str)
+        self.sock = socket.socket(socket.AF_UNIX if is_unix else socket.AF_INET)
         if source:
             self.sock.bind(source)
         if rcvbuf:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
         self.sock.settimeout(Deadline().seconds)
         self.sock.connect(address)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not is_unix:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if before:  # a PROXY header goes ahead of TLS
             self.sock.sendall(before)
         if tls:
