@@ -15,11 +15,20 @@ static uint64_t now_ms(const struct session *s)
     return loop_now_ms(s->worker->loop);
 }
 
+static void due_later(struct session *s, enum quota_matter matter, uint64_t count)
+{
+    uint64_t due_ms = now_ms(s) + admission_spend(s, matter, count);
+    if (due_ms > s->pace.due_ms)
+        s->pace.due_ms = due_ms;
+}
+
 void pace_start(struct session *s)
 {
     s->pace.is_on = admission_paces(s);
     if (s->pace.is_on)
-        s->pace.due_ms = now_ms(s) + admission_spend(s, QUOTA_MESSAGES, 0);
+        due_later(s, QUOTA_MESSAGES, 0);
+    if (s->pace.is_on)
+        due_later(s, QUOTA_BYTES, 0);
 }
 
 static bool is_within_message(const struct session *s)
@@ -45,23 +54,23 @@ bool pace_holds(struct session *s, const struct run_frame *f)
     return true;
 }
 
-static void spend(struct session *s, enum quota_matter matter, uint64_t count)
-{
-    uint64_t due_ms = now_ms(s) + admission_spend(s, matter, count);
-    if (due_ms > s->pace.due_ms)
-        s->pace.due_ms = due_ms;
-}
-
 void pace_published(struct session *s)
 {
     if (UNLIKELY(s->pace.is_on))
-        spend(s, QUOTA_MESSAGES, 1);
+        due_later(s, QUOTA_MESSAGES, 1);
 }
 
 void pace_taken(struct session *s, size_t octets)
 {
     if (UNLIKELY(s->pace.is_on) && octets != 0)
-        spend(s, QUOTA_BYTES, octets);
+        due_later(s, QUOTA_BYTES, octets);
+}
+
+size_t pace_octets(const struct session *s, const struct run_frame *f)
+{
+    bool counts = s->pace.is_on && f->head.channel != 0 &&
+                  (f->head.type != AMQP_FRAME_METHOD || run_is_method(f, AMQP_BASIC_PUBLISH));
+    return UNLIKELY(counts) ? f->len : 0;
 }
 
 uint64_t pace_tick(struct session *s)

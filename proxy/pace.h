@@ -21,7 +21,11 @@ void pace_start(struct session *s);
 /* A message is about to begin with this frame. True: not now; the client is held. */
 bool pace_holds(struct session *s, const struct run_frame *f);
 
-/* One has begun; so much was taken from the client. */
+/* How much of the frame counts: of messages, for only they can be held. A consumer's
+ * acknowledgements would have its publishers pay for what nobody slows down. */
+size_t pace_octets(const struct session *s, const struct run_frame *f);
+
+/* One has begun; so much that counts was taken from the client. */
 void pace_published(struct session *s);
 void pace_taken(struct session *s, size_t octets);
 

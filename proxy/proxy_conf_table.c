@@ -250,7 +250,8 @@ static bool set_stats_allow(void *instance, const struct conf_value *value, stru
           .help = "source|user|vhost [connections N] [channels N] [rate N/TIME] [messages "        \
                   "N/TIME] [bytes SIZE/TIME] [alarm]: what each address, user or vhost may have "  \
                   "here, how many connections it may make in that time, and how many messages it " \
-                  "may publish, or bytes send: who is faster is read from later. alarm: nobody "   \
+                  "may publish, or bytes of messages: who is faster is read from later. alarm: "   \
+                  "nobody "                                                                        \
                   "is refused or slowed down, but it is logged and counted; a second line of the " \
                   "same kind may say so. Of mode tcp, connections and rate of source count." },    \
     {                                                                                              \

@@ -9,10 +9,12 @@
 #include <string.h>
 #include <sys/queue.h>
 
-#define PACES    3u /* connections, messages, bytes */
-#define MS_NS    1000000u
-#define BUCKETS  4096u
-#define IDLE_MAX 16384u /* names without a connection whose rate is remembered */
+/* A hundred years: what absurd bounds come to, and still far from running over. */
+#define SPAN_MAX_NS ((uint64_t)100 * 365 * 24 * 3600 * 1000 * MS_NS)
+#define PACES       3u /* connections, messages, bytes */
+#define MS_NS       1000000u
+#define BUCKETS     4096u
+#define IDLE_MAX    16384u /* names without a connection whose rate is remembered */
 
 /* One name. Without a connection it is kept until its rate is at rest, the oldest first to go. */
 struct quota_entry {
@@ -153,12 +155,18 @@ static void hold(struct quota *q, struct quota_entry *e)
 /* How long so many take. Nothing hangs on the last nanosecond, and no product runs over. */
 static uint64_t span_ns(const struct quota_pace *p, uint64_t count)
 {
-    return (uint64_t)((double)p->ms * MS_NS * (double)count / (double)p->count);
+    double ns = (double)p->ms * MS_NS * (double)count / (double)p->count;
+    return ns < (double)SPAN_MAX_NS ? (uint64_t)ns : SPAN_MAX_NS;
 }
 
 static uint64_t later(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
+}
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
 }
 
 /* So many more now; false, and nothing is noted, when that is sooner than the bound allows. */
@@ -285,10 +293,12 @@ struct quota_verdict quota_spend(struct quota *q, struct quota_entry *e,
     if (most->count != 0) {
         /* A message is as long as all others; bytes come in pieces of any size, and after. */
         e->ahead_ns[pace] = most->ms * MS_NS - (is_bytes ? 0 : span_ns(most, 1));
-        e->due_ns[pace][0] = later(e->due_ns[pace][0], now_ns) + span_ns(most, spent);
+        uint64_t due = later(e->due_ns[pace][0], now_ns) + span_ns(most, spent);
+        e->due_ns[pace][0] = sooner(due, now_ns + SPAN_MAX_NS);
     }
     v.alarm = !take_rate(warn, &e->due_ns[pace][1], spent, now_ns);
-    *wait_ms = (wait_ns(e, pace, now_ns) + MS_NS - 1) / MS_NS;
+    /* Where a bound was before a reload, its line is nobody's who came after. */
+    *wait_ms = most->count != 0 ? (wait_ns(e, pace, now_ns) + MS_NS - 1) / MS_NS : 0;
     lock_give(&q->lock);
     count(q, e->kind, &v);
     return v;

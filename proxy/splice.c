@@ -330,16 +330,18 @@ void splice_client(struct session *s)
     struct run r = { .session = s, .block = block, .from = in.ptr };
     enum amqp_cut verdict = AMQP_CUT_MORE;
     struct run_frame f;
-    size_t at = 0;
+    size_t at = 0, counted = 0;
     enum after after = AFTER_NEXT;
     while (after <= AFTER_AGAIN &&
            (verdict = run_cut(slice_from(in, at), frame_max, &f)) == AMQP_CUT_FRAME) {
         after = one_from_client(s, &f, &r, in.ptr + at);
-        if (LIKELY(after == AFTER_NEXT || after == AFTER_STOP))
+        if (LIKELY(after == AFTER_NEXT || after == AFTER_STOP)) {
             at += f.len;
+            counted += pace_octets(s, &f);
+        }
     }
     run_flush(&r, in.ptr + at);
-    pace_taken(s, at);
+    pace_taken(s, counted);
     if (s->client != NULL && after == AFTER_NEXT && verdict == AMQP_CUT_BAD)
         session_take_bad(s, slice_from(in, at));
     if (s->client != NULL)

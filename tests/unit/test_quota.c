@@ -152,6 +152,23 @@ Test(quota, counts_bytes_of_any_size)
     quota_leave(q, &e);
 }
 
+/* A bound that a reload took away slows nobody down who comes after; an absurd one
+ * does not run over. */
+Test(quota, slows_down_for_no_longer_than_it_must)
+{
+    const uint64_t century_ms = (uint64_t)100 * 365 * 24 * 3600 * 1000;
+    const struct quota_limits l = { .refuse = { .bytes = { 1, 86400000 } } };
+    const struct quota_limits none = { .alarm = { .bytes = { 1, 86400000 } } };
+    struct quota_entry *e;
+    cr_assert(enter("a", &l, 0, &e).ok);
+    for (unsigned i = 0; i < 5; i++)
+        cr_expect(eq(u64, spend(e, &l, QUOTA_BYTES, UINT64_MAX, 5000), century_ms - 86400000));
+    uint64_t wait_ms;
+    (void)quota_spend(q, e, &none, QUOTA_BYTES, 1, 5000, &wait_ms);
+    cr_expect(eq(u64, wait_ms, 0));
+    quota_leave(q, &e);
+}
+
 /* A million names that come and go leave no million behind. */
 Test(quota, forgets_names_that_rest)
 {
