@@ -149,5 +149,5 @@ class Leaves(Mirrored):
             method_id=40))
         ch.expect_close(404)
         conn.expect_silence(2.0)  # timeout-connect passes
-        self.assertFalse(wire_to_first.is_over)
+        self.assertFalse(wire_to_first.ended[UP] or wire_to_first.is_over)
         self.assertEqual(self.failovers(), {"kept": 0, "ended": 0})
