@@ -16,6 +16,7 @@
 /* For Warren's proxies to take their clients elsewhere before the node closes, and how often it is
  * looked. */
 #define PROXIES_MS      10000u
+#define STRANGERS_MS    3000u
 #define PROXIES_LOOK_MS 50u
 
 /*
@@ -205,19 +206,25 @@ static bool are_proxies_known(const struct service *s)
     return p != NULL && p->count != 0;
 }
 
+/* Those that gossip has not told of may have come just now, or may never hear of it. */
+static uint64_t patience_ms(const struct service *s)
+{
+    return are_proxies_known(s) ? PROXIES_MS : STRANGERS_MS;
+}
+
 /* The masters have gone, and proxies hear of that: they take their clients after them, while what
  * is out is settled. */
 static bool awaits_proxies(struct service *s)
 {
     uint64_t now = loop_now_ms(s->loop);
     bool is_first = s->proxies_since_ms == 0;
-    if (s->state != SERVICE_OPEN || (is_first && !are_proxies_known(s)))
+    if (s->state != SERVICE_OPEN)
         return false;
     if (is_first)
         s->proxies_since_ms = now;
     if (s->proxies_shards_left != 0 || loop_timer_is_running(&s->proxies))
         return true;
-    if (!is_first && (s->proxies_clients == 0 || now - s->proxies_since_ms >= PROXIES_MS)) {
+    if (!is_first && (s->proxies_clients == 0 || now - s->proxies_since_ms >= patience_ms(s))) {
         s->proxies_since_ms = 0;
         return false;
     }
