@@ -243,6 +243,19 @@ Test(auth, who_went_is_not_answered)
 }
 
 /* Guesses of one address fill their line; those of another are looked at in between. */
+/* Which line an address has is a secret's doing: one of a few is not in that of `far`. */
+static enum auth_verdict login_from_another_line(void)
+{
+    enum auth_verdict v = AUTH_BUSY;
+    for (unsigned host = 1; host < 8 && v == AUTH_BUSY; host++) {
+        char ip[16];
+        snprintf(ip, sizeof ip, "127.0.0.%u", host);
+        cr_assert(sock_addr_ip(ip, 5000, &near));
+        v = login("shop", "secret", &near);
+    }
+    return v;
+}
+
 Test(auth, a_line_has_an_end_and_others_are_served)
 {
     enum { MANY = 400 };
@@ -257,7 +270,7 @@ Test(auth, a_line_has_an_end_and_others_are_served)
         cr_expect(l[i].pending || l[i].verdict == AUTH_BUSY);
     }
     cr_expect(ge(sz, busy, MANY - 300), "%zu were turned away", busy);
-    cr_expect(eq(int, login("shop", "secret", &near), AUTH_OK));
+    cr_expect(eq(int, login_from_another_line(), AUTH_OK));
     size_t left = 0;
     for (size_t i = 0; i < MANY; i++)
         left += !l[i].done;
