@@ -126,13 +126,20 @@ static const struct option options[] = {
     { "pid", "PID,...", SPECIAL, 0, 0, 0, take_pids,
       "processes of the server: report their CPU time and memory" },
 
-    { NULL, NULL, FLAG, 0, 0, 0, NULL, "Modes idle and churn" },
+    { NULL, NULL, FLAG, 0, 0, 0, NULL, "Modes idle, churn and declare" },
     { "connections", "N", COUNT, AT(connections), 1, 1000000, NULL,
       "idle: how many to hold for --duration (1000)" },
     { "channels", "N", COUNT, AT(channels), 0, 2047, NULL, "idle: open on each of them (0)" },
     { "connecting", "N", COUNT, AT(connecting), 1, 100000, NULL,
       "how many connections may be under way at once (64)" },
-    { "clients", "N", COUNT, AT(clients), 1, 100000, NULL, "churn: at once (8)" },
+    { "clients", "N", COUNT, AT(clients), 1, 100000, NULL, "churn, declare: at once (8)" },
+    { "window", "N", COUNT, AT(window), 1, 2047, NULL,
+      "declare: requests under way for each client, on a channel each (1)" },
+    { "count", "N", NUMBER, AT(count), 0, UINT64_C(1) << 40, NULL,
+      "declare: end when N queues are declared (no warm-up then); 0: by time (0)" },
+    { "auto-delete", NULL, FLAG, AT(auto_delete), 0, 0, NULL, "declare: queues of that kind" },
+    { "delete", NULL, FLAG, AT(delete_each), 0, 0, NULL,
+      "declare: delete each as soon as it is there, and time that too" },
 
     { NULL, NULL, FLAG, 0, 0, 0, NULL, "Output" },
     { "json", NULL, FLAG, AT(json), 0, 0, NULL, "one JSON object on stdout" },
@@ -174,6 +181,7 @@ void bench_options_init(struct bench_options *o)
         .connections = 1000,
         .connecting = 64,
         .clients = 8,
+        .window = 1,
     };
 }
 
@@ -452,9 +460,11 @@ static bool take_mode(struct bench_options *o, const char *word, struct err *err
         o->mode = BENCH_IDLE;
     else if (strcmp(word, "churn") == 0)
         o->mode = BENCH_CHURN;
+    else if (strcmp(word, "declare") == 0)
+        o->mode = BENCH_DECLARE;
     else
-        return err_set(err, ERR_USAGE, "%s: run, verify, idle or churn, then options; see --help",
-                       word);
+        return err_set(err, ERR_USAGE,
+                       "%s: run, verify, idle, churn or declare, then options; see --help", word);
     return true;
 }
 
@@ -551,14 +561,16 @@ static void put_wrapped(struct text *out, const char *help)
 void bench_options_help(struct text *out)
 {
     text_str(out,
-             "usage: warren-bench [run|verify|idle|churn] [OPTION...]\n\n"
+             "usage: warren-bench [run|verify|idle|churn|declare] [OPTION...]\n\n"
              "run    publishers send, consumers receive; rates, latencies, and what was lost,\n"
              "       duplicated or reordered\n"
              "verify the same while servers are killed and come back: --persistent --durable\n"
              "       --confirm 100 --ack each --acks-kept --prefetch 100 --reconnect\n"
              "       --backoff-max 500ms --verify --size 100 --warm-up 0 --drain 15s\n"
              "idle   hold connections and show what they cost the server\n"
-             "churn  connect, open a channel, publish one message with a confirm, close; again\n");
+             "churn  connect, open a channel, publish one message with a confirm, close; again\n"
+             "declare\n"
+             "       declare one new queue after the other: rate and latency; deletes them all\n");
     for (size_t i = 0; i < ARRAY_COUNT(options); i++) {
         const struct option *opt = &options[i];
         if (opt->name == NULL) {

@@ -22,7 +22,7 @@
 #define BENCH_QUEUE_ARGS_MAX 16u
 #define BENCH_THREADS_MAX    64u
 
-enum bench_mode { BENCH_RUN, BENCH_IDLE, BENCH_CHURN };
+enum bench_mode { BENCH_RUN, BENCH_IDLE, BENCH_CHURN, BENCH_DECLARE };
 enum bench_exchange {
     BENCH_EXCHANGE_DEFAULT, /* the nameless one: a key is a queue's name */
     BENCH_EXCHANGE_DIRECT,
@@ -106,6 +106,10 @@ struct bench_options {
     uint32_t channels;
     uint32_t connecting;
     uint32_t clients;
+    uint32_t window;
+    uint64_t count; /* of queues to declare; 0: by time */
+    bool auto_delete;
+    bool delete_each;
 
     uint32_t pids[BENCH_PIDS_MAX];
     uint32_t pids_count;

@@ -336,7 +336,7 @@ void bench_report_run(struct bench_report *r, const struct bench_plan *plan,
     print_verdict(plan, b);
 }
 
-/* ---- idle and churn -----------------------------------------------------------------------------
+/* ---- idle, churn, declare ------------------------------------------------------------------
  */
 
 static double growth(uint64_t before, uint64_t after)
@@ -403,4 +403,48 @@ void bench_report_churn(struct bench_report *r, const struct bench_churn_result 
     print_timing("cycle", &b->cycle);
     (void)printf("%-22s %" PRIu64 " confirmed, %" PRIu64 " in the queue\n", "in all", b->confirmed,
                  b->left);
+}
+
+static void json_declare(struct bench_report *r, const struct bench_declare_result *b)
+{
+    put(r->root, "mode", json_string("declare"));
+    put_real(r->root, "seconds", b->seconds);
+    put_real(r->root, "declares_per_s", per(b->declares, b->seconds));
+    put_timing(r->root, "declare", &b->declare);
+    if (r->o->delete_each) {
+        put_real(r->root, "deletes_per_s", per(b->deletes, b->seconds));
+        put_timing(r->root, "delete", &b->delete);
+    }
+    put_count(r->root, "declared", b->declared);
+    put_count(r->root, "deleted", b->deleted);
+    put_real(r->root, "bench_cpu_s", (double)b->bench_cpu_us / 1e6);
+    if (r->o->pids_count != 0) {
+        put_real(r->root, "server_cpu_s", (double)b->server_cpu_us / 1e6);
+        put_real(r->root, "declares_per_server_cpu_s", per_cpu(b->declares, b->server_cpu_us));
+    }
+    finish_json(r);
+}
+
+void bench_report_declare(struct bench_report *r, const struct bench_declare_result *b)
+{
+    char room[2][32];
+    if (r->o->json) {
+        json_declare(r, b);
+        return;
+    }
+    (void)printf("%-22s %s queues/s\n", "declared",
+                 grouped(rounded(per(b->declares, b->seconds)), room[0]));
+    if (r->o->delete_each)
+        (void)printf("%-22s %s queues/s\n", "deleted",
+                     grouped(rounded(per(b->deletes, b->seconds)), room[0]));
+    (void)printf("%-22s", "per CPU second");
+    if (r->o->pids_count != 0)
+        (void)printf(" server %s,",
+                     grouped(rounded(per_cpu(b->declares, b->server_cpu_us)), room[0]));
+    (void)printf(" bench %s\n", grouped(rounded(per_cpu(b->declares, b->bench_cpu_us)), room[1]));
+    print_timing("declare", &b->declare);
+    if (r->o->delete_each)
+        print_timing("delete", &b->delete);
+    (void)printf("%-22s %s declared, %s deleted\n", "in all", grouped(b->declared, room[0]),
+                 grouped(b->deleted, room[1]));
 }

@@ -5,6 +5,7 @@
 #define WARREN_BENCH_REPORT_H
 
 #include "bench_churn.h"
+#include "bench_declare.h"
 #include "bench_idle.h"
 #include "bench_run.h"
 
@@ -20,5 +21,6 @@ void bench_report_run(struct bench_report *r, const struct bench_plan *plan,
                       const struct bench_result *result);
 void bench_report_idle(struct bench_report *r, const struct bench_idle_result *result);
 void bench_report_churn(struct bench_report *r, const struct bench_churn_result *result);
+void bench_report_declare(struct bench_report *r, const struct bench_declare_result *result);
 
 #endif

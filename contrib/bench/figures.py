@@ -279,9 +279,9 @@ class Figures:
 
     # -- the load generator
 
-    def bench(self, ports, pids, *options):
+    def bench(self, ports, pids, *options, mode="run"):
         """The load generator, started; `pids` are those whose CPU time counts."""
-        command = [os.path.join(servers.BUILD, "contrib", "bench", "warren-bench"), "--json",
+        command = [os.path.join(servers.BUILD, "contrib", "bench", "warren-bench"), mode, "--json",
                    "--host", ",".join("127.0.0.1:%d" % p for p in ports), "--interval", "0",
                    "--pid", ",".join(str(p) for p in pids), *options]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

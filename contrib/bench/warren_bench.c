@@ -2,6 +2,7 @@
  * warren-bench: the load generator. What it measures and how is told in its manual page.
  */
 #include "bench_churn.h"
+#include "bench_declare.h"
 #include "bench_idle.h"
 #include "bench_options.h"
 #include "bench_plan.h"
@@ -82,6 +83,18 @@ static int do_churn(const struct bench_options *o, struct tls_ctx *tls, struct b
     return lost ? EXIT_FAULTS : EXIT_OK;
 }
 
+static int do_declare(const struct bench_options *o, struct tls_ctx *tls,
+                      struct bench_report *report, struct err *err)
+{
+    struct bench_plan plan;
+    struct bench_declare_result result;
+    bench_plan_init(&plan, o, run_number());
+    if (!bench_declare(&plan, tls, &result, err))
+        return complain(err);
+    bench_report_declare(report, &result);
+    return EXIT_OK;
+}
+
 static int run_mode(const struct bench_options *o, struct tls_ctx *tls, struct bench_report *report,
                     struct err *err)
 {
@@ -92,6 +105,8 @@ static int run_mode(const struct bench_options *o, struct tls_ctx *tls, struct b
         return do_idle(o, tls, report, err);
     case BENCH_CHURN:
         return do_churn(o, tls, report, err);
+    case BENCH_DECLARE:
+        return do_declare(o, tls, report, err);
     }
     return EXIT_INTERNAL;
 }

@@ -169,6 +169,42 @@ class Runs(Base):
         self.assertEqual(result["left"], result["confirmed"])
         self.assertGreaterEqual(result["confirmed"], result["cycle"]["count"])
 
+    def declare(self, *args):
+        return self.bench("declare", "--clients", "3", "--queue-arg", "x-max-length=7", *args)
+
+    def test_declare_for_a_time(self):
+        """Afterwards nothing is left: the same names, with other arguments, are free."""
+        for args in ((), ("--durable",), ("--auto-delete", "--window", "4")):
+            result = self.declare("--duration", "500ms", "--warm-up", "100ms", "--queue-name",
+                                  "timed", *args)
+            self.assertGreater(result["declares_per_s"], 1)
+            self.assertGreaterEqual(result["declared"], result["declare"]["count"])
+            self.assertEqual(result["deleted"], result["declared"])
+
+    def test_declare_a_number_of_queues(self):
+        result = self.declare("--count", "50", "--keep", "--queue-name", "counted", "--window", "3")
+        self.assertEqual((result["declared"], result["declare"]["count"]), (50, 50))
+        self.assertEqual(result["deleted"], 0)
+        channel = self.channel()
+        for i in range(50):
+            channel.declare("counted-%d" % i, passive=True)
+            channel.call("queue.delete", queue="counted-%d" % i)
+
+    def test_declare_and_delete_in_turn(self):
+        result = self.declare("--count", "50", "--delete")
+        self.assertEqual((result["declared"], result["deleted"]), (50, 50))
+        self.assertEqual((result["declare"]["count"], result["delete"]["count"]), (50, 50))
+
+    def test_a_declaration_that_is_refused(self):
+        """The second run finds queues that are unlike its own."""
+        host, port = self.site.address
+        argv = [BENCH, "declare", "--host", "%s:%d" % (host, port), "--queue-name", "refused",
+                "--count", "2", "--clients", "1"]
+        self.run_ok(argv + ["--keep"], LONG)
+        done = procs.run(argv + ["--durable"], LONG)
+        self.assertEqual(done.returncode, 69, done.stderr)
+        self.assertIn("406", done.stderr)
+
     def test_nobody_listens(self):
         argv = [BENCH, "--host", "127.0.0.1:%d" % ports.free_port()]
         done = procs.run(argv)

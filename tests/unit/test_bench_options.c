@@ -109,7 +109,7 @@ Test(bench_options, takes_a_fanout_for_all_queues)
 
 Test(bench_options, refuses_what_it_does_not_understand)
 {
-    expect_refused(PARSE("walk"), "run, verify, idle or churn");
+    expect_refused(PARSE("walk"), "run, verify, idle, churn or declare");
     expect_refused(PARSE("run", "idle"), "not an option");
     expect_refused(PARSE("--speed", "9"), "no such option");
     expect_refused(PARSE("--json=yes"), "takes no value");
@@ -123,6 +123,7 @@ Test(bench_options, refuses_what_it_does_not_understand)
     expect_refused(PARSE("--exchange", "web"), "--exchange");
     expect_refused(PARSE("--queue-arg", "=1"), "KEY=VALUE");
     expect_refused(PARSE("--pid", "0"), "not a process id");
+    expect_refused(PARSE("declare", "--window", "0"), "1 to 2047");
     expect_refused(PARSE("--tolerate", "all"), "--tolerate");
 }
 
