@@ -10,6 +10,8 @@ from harness.servers import BUILD, Broker
 
 LIBRARY = os.path.join(BUILD, "tests", "store", "faulty_disk.so")
 
+LEFT = 70  # how a node ends that cannot trust its disk any more
+
 FIELDS = ("after", "code", "delay_ms", "calls")
 FAULTS = ("sync", "write")
 FAULT = struct.Struct("=4i")

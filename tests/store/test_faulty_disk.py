@@ -5,7 +5,7 @@ import json
 import os
 import time
 
-from faulty import FaultyBroker
+from faulty import LEFT, FaultyBroker
 from harness.api import Api
 from harness.case import Case
 from harness.client import Eof
@@ -14,7 +14,6 @@ from kit import Publisher, drain
 
 TARGETS = ("broker",)
 
-LEFT = 70  # how a node ends that cannot trust its disk any more
 
 
 class Base(Case):

@@ -1,11 +1,12 @@
 """A node that answers to everything and serves nobody, because its disk stalls or is slow, or one of
 its threads does not go on: the others go on without it, and take it back when that is over."""
 
+import errno
 import json
 import re
 import time
 
-from faulty import FaultyNode
+from faulty import LEFT, FaultyNode
 from harness.api import Api
 from harness.case import Case
 from harness.cluster import Cluster
@@ -128,6 +129,26 @@ class Unwell(Case):
         self.a.faults.slow("sync", 1000)
         self.goes_on_without(self.a)
         self.nothing_is_lost(self.c)
+
+    def is_left(self, fault, code):
+        """Nothing on its disk can be trusted: the node ends and says why, and comes back when the
+        disk is well."""
+        self.before()
+        self.a.faults.fail(fault, code=code)
+        self.confirms_without(self.a)
+        self.assertEqual(self.a.proc.wait(LONG), LEFT)
+        self.a.proc.tolerated = True
+        self.assertIn(b"the disk failed", self.a.proc.log_bytes())
+        self.a.faults.heal()
+        self.cluster.start([self.a])
+        self.comes_back(self.a)
+        self.nothing_is_lost(self.a)
+
+    def test_a_disk_that_fails(self):
+        self.is_left("sync", errno.EIO)
+
+    def test_a_disk_that_lost_the_room_it_had_promised(self):
+        self.is_left("write", errno.ENOSPC)
 
     def test_a_thread_that_does_not_go_on(self):
         self.before()
