@@ -480,36 +480,6 @@ void broker_free(struct broker **broker)
     mem_free(b->name);
     mem_free(b);
 }
-/* ---- failing ---- */
-
-struct failure {
-    struct mail mail;
-    struct broker *broker;
-    struct err why;
-};
-
-static void on_failure(struct mail *mail)
-{
-    struct failure *f = CONTAINER_OF(mail, struct failure, mail);
-    struct broker *b = f->broker;
-    if (!b->failure_told) {
-        b->failure_told = true;
-        log_error("broker", b->name, "the node stops, it cannot keep anything any more: %s",
-                  f->why.text);
-        snprintf(b->leaving_text, sizeof b->leaving_text,
-                 "broker forced connection closure with reason 'the journal has failed'");
-        broker_stop(b);
-    }
-    mem_free(f);
-}
-
-void broker_fail(struct broker *b, const struct err *why)
-{
-    struct failure *f = mem_zalloc(sizeof *f);
-    *f = (struct failure){ { NULL, on_failure }, b, *why };
-    atomic_store(&b->failed, true);
-    mailbox_post(b->loop, &f->mail);
-}
 
 /* ---- stopping ---- */
 
@@ -543,7 +513,7 @@ static void on_left_cluster(void *arg)
 void broker_has_left(struct broker *b)
 {
     uint64_t within_ms = broker_live(b)->conf->cluster.drain_timeout_ms;
-    if (atomic_load(&b->failed))
+    if (broker_has_failed(b))
         on_left_cluster(b);
     else
         cluster_leave(broker_cluster(b), within_ms < LEAVE_MS_MAX ? within_ms : LEAVE_MS_MAX,
@@ -695,5 +665,5 @@ bool broker_run(struct broker *b)
     stop_loops(b);
     storage_stop(b->storage);
     log_info("broker", b->name, "stopped");
-    return !atomic_load(&b->failed);
+    return !broker_has_failed(b);
 }

@@ -134,6 +134,8 @@ void broker_set_memory_limit(struct broker *b, uint64_t octets, struct loop *rep
 bool broker_app_is_running(const struct broker *b);
 /* Between drain and revive. */
 bool broker_is_drained(const struct broker *b);
+/* It stops since it cannot keep anything any more. Any thread. */
+bool broker_has_failed(const struct broker *b);
 
 /* Messages take so much memory that those that can be read back are to leave it. */
 /* Any thread: for how long something that others wait for has not moved here; see cluster/ward.h.

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "broker.h"
 #include "cluster/cluster.h"
+#include "cluster/meta_node.h"
 #include "gossip_node.h"
 #include "listen.h"
 #include "live.h"
@@ -37,6 +38,7 @@ struct service {
     bool has_begun;        /* it is not waiting for other nodes any more */
     bool is_held;          /* stop_app came before that */
     bool leaving;
+    bool yields;                /* ... and lets clients of proxies go first */
     enum cluster_app wanted;    /* what the other nodes are to know of this one, */
     enum cluster_app told;      /* ... what they know, */
     enum cluster_app telling;   /* ... and what they are being told: */
@@ -142,6 +144,7 @@ static void answer_waiting(struct service *s)
     }
 }
 
+static void set_drained(struct service *s, bool drained);
 static void open_app(struct service *s, struct service_ask *a);
 static void close_for(struct service *s, struct service_ask *a, const char *why);
 static void look(struct service *s);
@@ -178,6 +181,8 @@ static void on_counted(struct mail *mail)
     mem_free(n);
     if (--s->proxies_shards_left != 0)
         return;
+    if (s->yields && s->proxies_clients != 0 && !broker_is_drained(s->broker))
+        set_drained(s, true); /* which is what they go by */
     loop_timer_start(&s->proxies, s->proxies_clients != 0 ? PROXIES_LOOK_MS : 0);
 }
 
@@ -237,6 +242,37 @@ static void on_proxies(void *arg)
     look(arg);
 }
 
+/* Is there somebody who takes clients elsewhere, and an elsewhere? */
+static bool may_yield(const struct service *s)
+{
+    const struct meta_version *v = broker_meta(s->broker);
+    size_t serving = 0;
+    for (size_t i = 0; i < meta_node_count(v); i++)
+        serving += meta_node_is_serving(meta_node_at(v, i));
+    return serving > 1 && are_proxies_known(s) && !broker_has_failed(s->broker);
+}
+
+/* What others are told of a drain is not waited for any more: it stops. */
+static void give_up_drain(struct service *s)
+{
+    if (s->is_telling && s->telling == CLUSTER_APP_DRAINED) {
+        s->wanted = CLUSTER_APP_STOPPED;
+        tell(s);
+    }
+}
+
+/* Masters and clients of proxies go elsewhere, beside each other. */
+static void yield(struct service *s)
+{
+    if (!s->is_telling && s->told != s->wanted)
+        tell(s);
+    if (!broker_has_failed(s->broker) && awaits_proxies(s))
+        return;
+    s->yields = false;
+    give_up_drain(s);
+    begin_closing(s, broker_leaving_text(s->broker));
+}
+
 /* After each step: the other nodes hear what becomes of this one; when there is nothing left to do,
  * whoever waits for it does. */
 static void look(struct service *s)
@@ -244,6 +280,10 @@ static void look(struct service *s)
     struct service_ask *starts = s->starts, *drains = s->drains;
     /* To be drained takes as long as others need to take its queues over: it can be called off. */
     bool is_called_off = s->telling == CLUSTER_APP_DRAINED && s->wanted != s->telling;
+    if (s->yields) {
+        yield(s);
+        return;
+    }
     if (s->is_telling && !is_called_off)
         return;
     if (s->told != s->wanted && !s->leaving) {
@@ -292,14 +332,13 @@ void service_leave(struct service *s)
         STAILQ_INSERT_TAIL(&s->waiting, s->drains, entry);
     s->drains = NULL;
     s->proxies_since_ms = 0;
-    if (s->is_telling && s->telling == CLUSTER_APP_DRAINED) {
-        s->wanted = CLUSTER_APP_STOPPED;
-        tell(s);
-    }
     s->leaving = true;
-    if (s->state == SERVICE_OPEN)
+    s->yields = s->state == SERVICE_OPEN && may_yield(s);
+    if (!s->yields)
+        give_up_drain(s);
+    if (s->state == SERVICE_OPEN && !s->yields)
         begin_closing(s, broker_leaving_text(s->broker));
-    else if (s->state == SERVICE_CLOSED)
+    else if (s->state != SERVICE_CLOSING)
         look(s);
 }
 

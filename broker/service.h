@@ -58,7 +58,8 @@ void service_set_tls(struct service *s, struct tls_ctx *tls);
 /* Any thread; takes the ask, which was made with mem_zalloc. */
 void service_send(struct service *s, struct service_ask **ask);
 
-/* The process is to end: broker_has_left follows when the last client is gone. */
+/* The process is to end: broker_has_left follows when the last client is gone. Where proxies are
+ * known, and other nodes, those get up to 10 s to take their clients there. */
 void service_leave(struct service *s);
 
 /* A shard that was told to close its clients has none any more. */

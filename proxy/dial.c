@@ -12,9 +12,16 @@ const struct sock_addr *dial_address(const struct server *server)
     return (const struct sock_addr *)(uintptr_t)shared_get(&server->live->address);
 }
 
-bool dial_tells_names(const struct server *server, struct slice cookie)
+static bool is_ours(const struct server *server, const struct dial_client *client)
 {
-    return server->conf->send_proxy && cookie.len != 0;
+    return client != NULL && client->speaks_amqp && !server->conf->send_proxy_v1 &&
+           shared_get(&server->live->ours) != 0;
+}
+
+bool dial_tells_names(const struct server *server, const struct dial_client *client,
+                      struct slice cookie)
+{
+    return cookie.len != 0 && (server->conf->send_proxy || is_ours(server, client));
 }
 
 static void put_client(struct wire_out *w, const struct server_conf *conf,
@@ -73,7 +80,7 @@ struct stream *dial(struct loop *loop, const struct server *server, const struct
 {
     const struct server_conf *conf = server->conf;
     struct stream *s = stream_connect(loop, to, timeout_ms, handlers, arg);
-    if (conf->send_proxy)
+    if (conf->send_proxy || dial_tells_names(server, client, cookie))
         send_header_v2(s, conf, to, client, cookie);
     else if (conf->send_proxy_v1)
         send_header_v1(s, to, client);

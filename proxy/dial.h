@@ -18,16 +18,20 @@ struct dial_client {
     /* What the server reads is said by us, not by the client: whatever session we have with the
      * server, the client's name is that in the client's own certificate. */
     bool is_spoken_for;
+    bool speaks_amqp; /* with a server that is a broker */
 };
 
-/* The server has an address. `client` is NULL for a connection of our own, such as a check.
- * `cookie` proves to Warren's brokers that we may speak for a client, and may be empty. */
+/* Brokers of Warren that have our cookie hear whom a connection is for without being asked to: who
+ * is drained waits for those. The server has an address. `client` is NULL for a connection of our
+ * own, such as a check. `cookie` proves to Warren's brokers that we may speak for a client, and may
+ * be empty. */
 struct stream *dial(struct loop *loop, const struct server *server, const struct sock_addr *to,
                     uint64_t timeout_ms, const struct dial_client *client, struct slice cookie,
                     const struct stream_handlers *handlers, void *arg);
 
 /* Does a connection to it say, with proof, whom a client's certificate names? */
-bool dial_tells_names(const struct server *server, struct slice cookie);
+bool dial_tells_names(const struct server *server, const struct dial_client *client,
+                      struct slice cookie);
 
 /* The server's present address, or NULL. Good for this turn. */
 const struct sock_addr *dial_address(const struct server *server);

@@ -106,6 +106,7 @@ static void tell_hearsay(struct discover *d, const struct server *s, const struc
     enum live_hearsay now = n != NULL ? n->hearsay : LIVE_HEARSAY_NONE;
     uint64_t was = shared_swap(&s->live->hearsay, (uint64_t)now);
     uint64_t drains = n != NULL && n->is_draining;
+    shared_set(&s->live->ours, n != NULL && n->is_ours);
     bool is_other = shared_swap(&s->live->draining, drains) != drains;
     if (s->conf->found && shared_swap(&s->live->gone, n == NULL) != (n == NULL)) {
         log_info("server", s->conf->name, n != NULL ? "is back backend=%s" : "has gone backend=%s",

@@ -17,6 +17,7 @@ struct node {
     uint16_t number;
     enum live_hearsay hearsay;
     bool is_draining;          /* it gives its masters away, and takes nothing new */
+    bool is_ours;              /* one of Warren's brokers, with our cookie */
     char name[NODES_NAME_MAX]; /* NAME@HOST */
     char host[NODES_HOST_MAX]; /* of its AMQP port; empty: it has none */
     uint16_t port;

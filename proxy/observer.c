@@ -89,6 +89,7 @@ static void hear(const struct observer *o, uint64_t id, const struct gossip_memb
     }
     if (!gossip_net_info(m, &info) || info.role != GOSSIP_ROLE_BROKER)
         return;
+    n.is_ours = true;
     n.hearsay = hearsay_of(m->state);
     n.is_draining = (m->pulse.load.flags & GOSSIP_LOAD_DRAINING) != 0;
     copy(info.name, n.name, sizeof n.name);

@@ -443,8 +443,9 @@ struct upstream *upstream_new(struct pool *pool, struct loop *loop, const struct
                                .door = client->door,
                                .stream = client->stream,
                                .told = client->told,
-                               .is_spoken_for = true };
-    u->tells_names = dial_tells_names(server, client->cookie);
+                               .is_spoken_for = true,
+                               .speaks_amqp = true };
+    u->tells_names = dial_tells_names(server, &who, client->cookie);
     u->stream = dial(loop, server, dial_address(server), server->backend->conf->timeout.connect,
                      &who, client->cookie, &stream_handlers, u);
     live_traffic_begin(&server->live->traffic);

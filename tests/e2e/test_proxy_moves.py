@@ -53,6 +53,12 @@ class Moves(Mirrored):
     def expect_numbered(self, got, first):
         self.assertEqual([d.delivery_tag for d in got], list(range(first, first + len(got))))
 
+    def test_brokers_that_gossip_names_hear_whom_it_is_for(self):
+        """... though the servers' lines do not say that they are to be told."""
+        self.publish(1)
+        self.assertIn(str(self.conn.sock.getsockname()[1]),
+                      self.ctl("list_connections", "peer_port").split())
+
     def test_a_consumer_follows_and_misses_nothing(self):
         ch = self.conn.channel()
         ch.call("basic.qos", prefetch_count=10)
@@ -262,7 +268,7 @@ class Moves(Mirrored):
 
 
 class Drained(Mirrored):
-    """Each node in turn is drained, stopped and started, under load."""
+    """Each node in turn is stopped and started under load, one of them drained before."""
 
     PREFETCH = 20
 
@@ -334,16 +340,17 @@ class Drained(Mirrored):
         self.addCleanup(self.ends.set)
         self.passed(60)
         for node in self.cluster.nodes:
-            out = node.ctl("-n", node.node, "-q", "drain", seconds=LONG)
-            self.assertEqual(out.returncode, 0, out.stderr)
-            self.passed(60)
+            if node is self.cluster.nodes[0]:
+                out = node.ctl("-n", node.node, "-q", "drain", seconds=LONG)
+                self.assertEqual(out.returncode, 0, out.stderr)
+                self.passed(60)
             node.stop()
             self.passed(60)
             self.cluster.start([node])
             wait_status(self.front, node.name, "UP")
             for q in self.queues.values():
                 wait_until(lambda q=q: self.wrong or self.mirrors(q) == 2, "mirrors of " + q, LONG)
-        self.assertEqual((self.wrong, self.failovers()["ended"]), ([], 0))
+        self.assertEqual((self.wrong, self.failovers()), ([], {"kept": 0, "ended": 0}))
         self.assertGreaterEqual(self.figure("warren_proxy_vacated_total"), 1)
 
         def all_seen():
