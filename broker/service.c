@@ -248,7 +248,8 @@ static bool may_yield(const struct service *s)
     const struct meta_version *v = broker_meta(s->broker);
     size_t serving = 0;
     for (size_t i = 0; i < meta_node_count(v); i++)
-        serving += meta_node_is_serving(meta_node_at(v, i));
+        serving += meta_node_is_serving(meta_node_at(v, i)) &&
+                   meta_node_at(v, i)->type != META_NODE_WITNESS;
     return serving > 1 && are_proxies_known(s) && !broker_has_failed(s->broker);
 }
 
