@@ -413,16 +413,6 @@ static void nobody_waits(struct shard *s, struct port_request *r)
         shard_delete_queue(s, r->qid);
 }
 
-/* Of another node it is said by the verdict. */
-static void on_fenced(struct shard *s, const struct port_request *r)
-{
-    bool is_lost = r->is_lost || r->verdict == PORT_NODE_DOWN;
-    if (remote_is_session(&r->from))
-        remote_on_fenced(s, &r->from, is_lost);
-    else
-        channel_on_fenced(s, &r->from, is_lost);
-}
-
 /* One that found no master in time is as one whose node is down. */
 static void tell_answer(struct shard *s, struct port_request *r)
 {
@@ -438,7 +428,7 @@ static void tell_answer(struct shard *s, struct port_request *r)
 void port_answered(struct shard *s, struct port_request *r)
 {
     if (r->op == PORT_FENCE)
-        on_fenced(s, r);
+        port_fence_answered(s, r);
     else if (is_gone(s, &r->from))
         nobody_waits(s, r);
     else if (UNLIKELY(remote_carry_wants(s, r))) {

@@ -69,7 +69,8 @@ struct port_request {
     bool is_lost;                   /* FENCE: answered, see port_fence */
     /* answered */
     enum port_verdict verdict;
-    uint64_t messages;           /* COUNT: ready; GET: still ready; PURGE, DELETE: how many went */
+    uint64_t messages;           /* COUNT: ready; GET: still ready; PURGE, DELETE: how many went;
+                                  * FENCE: how far another node's metadata had come, or 0 */
     uint32_t consumers;          /* COUNT */
     int64_t consumer_timeout_ms; /* CONSUME: to acknowledge; QUEUE_NO_LIMIT: none of its own */
     bool is_unused;              /* CANCEL: an auto-delete queue lost its last consumer: it goes */

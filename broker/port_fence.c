@@ -1,5 +1,7 @@
 #include "base/mem.h"
 #include "broker.h"
+#include "client/channel_port.h"
+#include "control.h"
 #include "mirrored_lead.h"
 #include "port_lane.h"
 #include "promise.h"
@@ -64,6 +66,51 @@ static uint32_t fence_touched(struct shard *s, const struct port_channel_ref *fr
 uint32_t port_fence(struct shard *s, const struct port_channel_ref *from, bool durable)
 {
     return fence_touched(s, from, durable) + remote_fence(s, from, durable);
+}
+
+static void tell_fenced(struct shard *s, const struct port_channel_ref *from, bool is_lost)
+{
+    if (remote_is_session(from))
+        remote_on_fenced(s, from, is_lost);
+    else
+        channel_on_fenced(s, from, is_lost);
+}
+
+/* Who waits may be gone when the metadata has come. */
+struct fence_wait {
+    struct control_wait wait; /* first: control frees it */
+    struct shard *shard;
+    struct port_channel_ref from;
+};
+
+static void on_shown(struct mail *mail)
+{
+    struct fence_wait *w = CONTAINER_OF(mail, struct fence_wait, wait.mail);
+    ledger_begin(w->shard->ledger);
+    tell_fenced(w->shard, &w->from, false);
+    mem_free(w);
+}
+
+static void await_shown(struct shard *s, const struct port_request *r)
+{
+    struct fence_wait *w = mem_zalloc(sizeof *w);
+    w->wait = (struct control_wait){ .index = r->messages, .reply_to = s->loop, .done = on_shown };
+    w->shard = s;
+    w->from = r->from;
+    struct control_wait *wait = &w->wait;
+    control_await(broker_control(s->broker), &wait);
+}
+
+/* Of another node it is said by the verdict that it is lost. Whoever asked is to judge by what that
+ * node knew whether it mastered a queue yet. */
+void port_fence_answered(struct shard *s, const struct port_request *r)
+{
+    bool is_lost = r->is_lost || r->verdict == PORT_NODE_DOWN;
+    bool is_ahead = r->durable && r->messages > broker_meta(s->broker)->index;
+    if (UNLIKELY(is_ahead && !is_lost))
+        await_shown(s, r);
+    else
+        tell_fenced(s, &r->from, is_lost);
 }
 
 uint32_t port_fence_away(struct shard *s, const struct port_channel_ref *from)

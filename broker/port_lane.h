@@ -173,6 +173,9 @@ void port_tell_durable(struct shard *s, const struct port_channel_ref *to, uint6
  * which is false, is made true before if some of it never will be. */
 MUST_CHECK bool port_fence_waits(struct shard *s, struct mail *mail, bool *is_lost);
 
+/* Tell whoever has asked, once this node knows of queues what the one that answered has known. */
+void port_fence_answered(struct shard *s, const struct port_request *r);
+
 /* ---- port.c ---- */
 
 /* The queue, if it can be called. One of this shard that the metadata shows is not here before the

@@ -278,13 +278,17 @@ void channel_tx_on_published(struct channel *ch, bool ok);
 void channel_tx_on_durable(struct channel *ch, uint32_t count);
 void channel_tx_on_fenced(struct channel *ch, bool is_lost);
 
-/* For channel_claim.h: has it taken something that was not committed yet? Is it being committed,
+/* For channel_claim.h: the entries that it has taken and not committed yet. Is it being committed,
  * and waits for a claim, too? Then channel_tx_on_published is called once. What has been settled
- * since port_fence_begin is waited for, or was lost. */
-MUST_CHECK bool channel_tx_settles(const struct channel *ch);
+ * since port_fence_begin is waited for; something of that queue was lost. */
+void channel_tx_each(struct channel *ch, unacked_each_fn fn, void *arg);
 MUST_CHECK bool channel_tx_await(struct channel *ch);
 void channel_tx_fence(struct channel *ch);
-void channel_tx_lose(struct channel *ch);
+void channel_tx_lose(struct channel *ch, uint64_t qid);
+
+/* Something of that queue was settled there. If that is another place than the queue's, or is by
+ * the time that all is done, it may come again, and the commit under way fails. */
+void channel_tx_settled_at(struct channel *ch, uint64_t qid, uint32_t where);
 
 /* How many are kept; 0 without a transaction. */
 uint64_t channel_tx_messages(const struct channel *ch);

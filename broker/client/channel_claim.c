@@ -5,6 +5,8 @@
 #include "client/channel.h"
 #include "client/channel_port.h"
 
+#include <stdlib.h>
+
 /* What means nothing any more stands there, too. */
 #define NOWHERE CHANNEL_CLAIMING
 
@@ -20,14 +22,12 @@ struct channel_claim {
     struct channel_claim *next;
     uint64_t consumer;
     uint64_t qid;
-    uint32_t from;  /* where it was */
-    uint32_t where; /* is_answered: where it is; where it was, if it could not be claimed */
-    bool is_answered;
+    uint32_t from;   /* where it was */
+    uint32_t where;  /* answered: where it is; where it was, if it could not be claimed */
     bool is_awaited; /* a commit waits for the answer */
-    uint64_t
-        *tags; /* is_answered: what stands for each there; PORT_NO_POSITION: not the channel's */
+    uint64_t *tags;  /* answered: what stands for each there; PORT_NO_POSITION: not the channel's */
     uint32_t count;
-    struct claimed items[];
+    struct claimed items[]; /* by rising tags */
 };
 
 static struct channel_claim *find(struct channel_claim *all, uint64_t consumer)
@@ -56,10 +56,6 @@ void channel_claims_leave(struct channel *ch)
 {
     struct shard *s = ch->conn->shard;
     for (struct channel_claim *c; (c = ch->claims) != NULL;) {
-        if (c->is_answered) {
-            drop(&ch->claims, c);
-            continue;
-        }
         ch->claims = c->next;
         c->next = s->claims_left;
         s->claims_left = c;
@@ -102,17 +98,32 @@ static void gather(uint64_t tag, struct unacked_entry *e, void *arg)
     g->count++;
 }
 
+/* What a transaction has taken is the client's until it is committed, and after a rollback. */
+static void each_held(struct channel *ch, unacked_each_fn fn, void *arg)
+{
+    unacked_each(&ch->unacked, fn, arg);
+    channel_tx_each(ch, fn, arg);
+}
+
+static int by_tag(const void *a, const void *b)
+{
+    const struct claimed *x = a;
+    const struct claimed *y = b;
+    return (x->tag > y->tag) - (x->tag < y->tag);
+}
+
 static struct channel_claim *begin(struct channel *ch, uint64_t was, uint64_t is)
 {
     struct gathering g = { .was = was, .is = is };
-    unacked_each(&ch->unacked, gather, &g);
+    each_held(ch, gather, &g);
     if (g.count == 0)
         return NULL;
     struct channel_claim *c = mem_zalloc(sizeof *c + g.count * sizeof c->items[0]);
     c->count = g.count;
     g.count = 0;
     g.claim = c;
-    unacked_each(&ch->unacked, gather, &g);
+    each_held(ch, gather, &g);
+    qsort(c->items, c->count, sizeof c->items[0], by_tag);
     c->next = ch->claims;
     ch->claims = c;
     return c;
@@ -130,9 +141,8 @@ static void rename_entry(uint64_t tag, struct unacked_entry *e, void *arg)
 static struct channel_claim *go_on(struct channel *ch, uint64_t was, uint64_t is)
 {
     struct channel_claim *c = find(ch->claims, was);
-    if (c == NULL || c->is_answered)
-        return NULL;
-    unacked_each(&ch->unacked, rename_entry, &(struct gathering){ .was = was, .is = is });
+    if (c != NULL)
+        each_held(ch, rename_entry, &(struct gathering){ .was = was, .is = is });
     return c;
 }
 
@@ -171,7 +181,6 @@ static void answer(struct shard *s, struct channel_claim *c, const struct port_r
 {
     bool is_there = r->verdict == PORT_OK;
     CHECK(r->claim_count == c->count);
-    c->is_answered = true;
     c->where = is_there ? r->where : c->from;
     c->tags = mem_array(c->count, sizeof *c->tags);
     for (uint32_t i = 0; i < c->count; i++)
@@ -186,21 +195,6 @@ static void settle(struct shard *s, const struct channel_claim *c, uint32_t i, e
         port_settle(s, c->where, c->qid, c->tags[i], c->consumer, how);
 }
 
-/* Where the client's tag finds it from now on. */
-static void place(struct unacked_entry *e, const struct channel_claim *c, uint32_t i)
-{
-    e->consumer = c->consumer;
-    if (!c->is_answered)
-        return;
-    if (c->tags[i] != PORT_NO_POSITION) {
-        e->where = c->where;
-        e->qseq = c->tags[i];
-    } else {
-        e->where = NOWHERE;
-        e->position = UNACKED_NOWHERE;
-    }
-}
-
 /* Is it certain that what was settled is, or will be? */
 static bool is_safe(const struct channel *ch, const struct channel_claim *c,
                     const struct port_request *r)
@@ -213,55 +207,51 @@ static bool is_safe(const struct channel *ch, const struct channel_claim *c,
     return true;
 }
 
-static void apply(struct channel *ch, const struct channel_claim *c)
+static void settle_those_said(struct channel *ch, const struct channel_claim *c)
 {
+    bool is_any = false;
     for (uint32_t i = 0; i < c->count; i++) {
-        struct unacked_entry *e = unacked_at(&ch->unacked, c->items[i].tag);
+        is_any = is_any || c->items[i].is_settled;
         if (c->items[i].is_settled)
             settle(ch->conn->shard, c, i, c->items[i].how);
-        else if (e != NULL)
-            place(e, c, i);
     }
+    if (is_any)
+        channel_tx_settled_at(ch, c->qid, c->where);
 }
 
-/* What a transaction has taken of it comes, or comes back, later. */
+/* Where the client's tag finds it from now on. */
+static void place(uint64_t tag, struct unacked_entry *e, void *arg)
+{
+    const struct channel_claim *c = arg;
+    const struct claimed *it =
+        bsearch(&(struct claimed){ .tag = tag }, c->items, c->count, sizeof *it, by_tag);
+    if (e->where != CHANNEL_CLAIMING || it == NULL)
+        return;
+    e->consumer = c->consumer;
+    e->qseq = c->tags[it - c->items];
+    if (e->qseq != PORT_NO_POSITION)
+        e->where = c->where;
+    else
+        e->position = UNACKED_NOWHERE;
+}
+
 enum channel_claim_end channel_claimed(struct channel *ch, const struct port_request *r)
 {
     struct channel_claim *c = find(ch->claims, r->consumer);
     enum channel_claim_end end = CHANNEL_CLAIM_QUIET;
-    if (c == NULL || c->is_answered)
+    if (c == NULL)
         return end;
     if (c->is_awaited)
         port_fence_begin(ch->conn->shard);
     answer(ch->conn->shard, c, r);
-    apply(ch, c);
+    settle_those_said(ch, c);
+    each_held(ch, place, c);
     if (c->is_awaited) {
         end = is_safe(ch, c, r) ? CHANNEL_CLAIM_SETTLED : CHANNEL_CLAIM_LOST;
         channel_tx_fence(ch);
     }
-    if (!channel_tx_settles(ch))
-        drop(&ch->claims, c);
+    drop(&ch->claims, c);
     return end;
-}
-
-/* Tags that a rollback has opened again are as they were before. */
-static void place_reopened(struct channel *ch, const struct channel_claim *c)
-{
-    for (uint32_t i = 0; i < c->count; i++) {
-        struct unacked_entry *e = unacked_at(&ch->unacked, c->items[i].tag);
-        if (e != NULL && e->where == CHANNEL_CLAIMING && e->position == c->items[i].position)
-            place(e, c, i);
-    }
-}
-
-void channel_claims_tx_over(struct channel *ch)
-{
-    for (struct channel_claim *c = ch->claims, *next; c != NULL; c = next) {
-        next = c->next;
-        place_reopened(ch, c);
-        if (c->is_answered)
-            drop(&ch->claims, c);
-    }
 }
 
 /* What nobody has settled goes back. */
@@ -277,32 +267,29 @@ bool channel_claims_end(struct shard *s, const struct port_request *r)
     return true;
 }
 
-/* By what stood for it before, whatever its consumer is called by now: a transaction keeps it as it
- * was taken. */
-static struct channel_claim *find_item(const struct channel *ch, const struct unacked_entry *e,
-                                       uint32_t *i)
+/* By what stood for it before, whatever its consumer is called by now. */
+static struct claimed *find_item(const struct channel *ch, const struct unacked_entry *e,
+                                 struct channel_claim **of)
 {
     for (struct channel_claim *c = ch->claims; c != NULL; c = c->next)
-        for (*i = 0; c->qid == e->qid && *i < c->count; ++*i)
-            if (c->items[*i].position == e->position && c->items[*i].old == e->qseq)
-                return c;
+        for (uint32_t i = 0; c->qid == e->qid && i < c->count; i++)
+            if (c->items[i].position == e->position && c->items[i].old == e->qseq) {
+                *of = c;
+                return &c->items[i];
+            }
     return NULL;
 }
 
 void channel_settle_claimed(struct channel *ch, const struct unacked_entry *e, enum port_settle how)
 {
-    uint32_t i;
-    struct channel_claim *c = find_item(ch, e, &i);
-    if (c == NULL)
-        return;
-    if (c->is_answered) {
-        settle(ch->conn->shard, c, i, how);
-        if (c->tags[i] == PORT_NO_POSITION)
-            channel_tx_lose(ch);
+    struct channel_claim *c;
+    struct claimed *it = find_item(ch, e, &c);
+    if (it == NULL) {
+        channel_tx_lose(ch, e->qid);
         return;
     }
-    c->items[i].is_settled = true;
-    c->items[i].how = how;
+    it->is_settled = true;
+    it->how = how;
     if (!c->is_awaited)
         c->is_awaited = channel_tx_await(ch);
 }

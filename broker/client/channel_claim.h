@@ -4,7 +4,8 @@
  * It asks the next master for those messages with the request that subscribes the consumer again
  * (port_request.claims), and its client knows nothing of it: the delivery tags stay. What the
  * client settles before the answer comes is settled behind it; what the next master does not know
- * to be the channel's it has given back to its queue already, and to settle it means nothing.
+ * to be the channel's it has given back to its queue already, and to settle it means nothing: a
+ * commit that does so fails. What a transaction has taken, and not committed, is claimed, too.
  * Of one channel; on its shard's thread.
  */
 #ifndef WARREN_CHANNEL_CLAIM_H
@@ -35,9 +36,6 @@ enum channel_claim_end channel_claimed(struct channel *ch, const struct port_req
 /* One that was being claimed is settled. */
 void channel_settle_claimed(struct channel *ch, const struct unacked_entry *e,
                             enum port_settle how);
-
-/* Its transaction has settled, or given back, all that it had taken. */
-void channel_claims_tx_over(struct channel *ch);
 
 /* The channel ends, and all that it held is settled. Claims that are not answered yet are its
  * shard's from now on: what was said of them counts when the answer comes (channel_claims_end). */

@@ -493,8 +493,10 @@ void channel_settle(struct channel *ch, const struct unacked_entry *e, enum port
     ch->held -= e->consumer != 0;
     if (UNLIKELY(e->where == CHANNEL_CLAIMING))
         channel_settle_claimed(ch, e, how);
-    else
+    else {
         port_settle(ch->conn->shard, e->where, e->qid, e->qseq, e->consumer, how);
+        channel_tx_settled_at(ch, e->qid, e->where);
+    }
 }
 
 /* Those that wait longest come before the queues that were settled with: a consumer that is handed

@@ -3,6 +3,7 @@
 #include "broker.h"
 #include "client/channel.h"
 #include "client/channel_claim.h"
+#include "cluster/meta_node.h"
 #include "live.h"
 
 #include <inttypes.h>
@@ -12,7 +13,16 @@
 
 /* Messages that nobody can take before a commit must not be what keeps the node from going on: all
  * transactions of it together may hold this part of the memory at which publishers are stopped. */
-#define TX_SHARE 2u
+#define TX_SHARE     2u
+
+#define PLACES_FIRST ((size_t)4)
+
+/* Where something was settled by the commit, and in which epoch of its queue. */
+struct settled_at {
+    uint64_t qid;
+    uint64_t epoch;
+    uint32_t where;
+};
 
 struct channel_tx {
     struct tx kept;
@@ -21,7 +31,10 @@ struct channel_tx {
     uint64_t waiting;     /* queues that have not taken theirs yet, the journal, fences, claims */
     uint64_t number;      /* of its last publish, for port_publish */
     bool committing;
-    bool failed; /* a queue did not take one */
+    bool failed; /* a queue did not take one, or something that was settled may come again */
+    struct settled_at *places;
+    size_t place_count;
+    size_t place_cap;
     struct loop_task go_on;
 };
 
@@ -113,6 +126,9 @@ static void start_anew(struct channel *ch)
     struct channel_tx *tx = ch->tx;
     tx_clear(&tx->kept);
     tx->done = 0;
+    mem_free(tx->places);
+    tx->places = NULL;
+    tx->place_count = tx->place_cap = 0;
     tx->committing = tx->failed = false;
 }
 
@@ -143,7 +159,6 @@ static void take_rollback(struct channel *ch)
     tx_reopen(&ch->tx->kept, &ch->unacked);
     count_none(ch, held);
     start_anew(ch);
-    channel_claims_tx_over(ch);
     channel_send(ch, &(struct amqp_method){ .id = AMQP_TX_ROLLBACK_OK });
 }
 
@@ -191,8 +206,51 @@ static void settle_all(struct channel *ch)
     for (size_t i = 0; i < kept->settle_count; i++)
         channel_settle(ch, &kept->settles[i].entry, (enum port_settle)kept->settles[i].how);
     kept->settle_count = 0;
-    channel_claims_tx_over(ch);
     channel_settled(ch);
+}
+
+/* ---- where it was settled ----------------------------------------------------------------------
+ *
+ * A node that does not master the queue any more passes on what it is told of it, and who does may
+ * have given the messages to others by then: so that counts for nothing. Neither does what goes to
+ * a node that has been lost since it handed them out. */
+
+static struct settled_at *add_place(struct channel_tx *tx)
+{
+    if (tx->place_count == tx->place_cap) {
+        tx->place_cap = tx->place_cap != 0 ? 2 * tx->place_cap : PLACES_FIRST;
+        tx->places = mem_realloc(tx->places, tx->place_cap * sizeof *tx->places);
+    }
+    return &tx->places[tx->place_count++];
+}
+
+void channel_tx_settled_at(struct channel *ch, uint64_t qid, uint32_t where)
+{
+    struct channel_tx *tx = ch->tx;
+    if (tx == NULL || !tx->committing)
+        return;
+    const struct settled_at *last = tx->place_count != 0 ? &tx->places[tx->place_count - 1] : NULL;
+    if (last != NULL && last->qid == qid && last->where == where)
+        return;
+    const struct meta_version *v = channel_meta(ch);
+    const struct meta_queue *q = meta_queue_get(v, qid);
+    if (q == NULL)
+        return;
+    tx->failed = tx->failed || port_where(ch->conn->shard, q) != where;
+    *add_place(tx) = (struct settled_at){ qid, meta_queue_epoch(v, q), where };
+}
+
+/* Is each of them in the hands in which it was? One that was deleted takes its messages with it. */
+static bool are_as_they_were(const struct channel *ch)
+{
+    const struct channel_tx *tx = ch->tx;
+    const struct meta_version *v = channel_meta(ch);
+    for (size_t i = 0; i < tx->place_count; i++) {
+        const struct meta_queue *q = meta_queue_get(v, tx->places[i].qid);
+        if (q != NULL && meta_queue_epoch(v, q) != tx->places[i].epoch)
+            return false;
+    }
+    return true;
 }
 
 /* All queues are to have done it, for good, before the client is told. */
@@ -210,7 +268,7 @@ static void end_if_done(struct channel *ch)
     struct channel_tx *tx = ch->tx;
     if (!tx->committing || tx->done < tx->kept.publish_count || tx->waiting != 0)
         return;
-    bool failed = tx->failed;
+    bool failed = tx->failed || !are_as_they_were(ch);
     start_anew(ch);
     channel_done(ch);
     if (failed)
@@ -282,9 +340,10 @@ void channel_tx_on_fenced(struct channel *ch, bool is_lost)
     channel_tx_on_published(ch, !is_lost);
 }
 
-bool channel_tx_settles(const struct channel *ch)
+void channel_tx_each(struct channel *ch, unacked_each_fn fn, void *arg)
 {
-    return ch->tx != NULL && ch->tx->kept.settle_count != 0;
+    if (ch->tx != NULL)
+        tx_each(&ch->tx->kept, fn, arg);
 }
 
 bool channel_tx_await(struct channel *ch)
@@ -301,9 +360,9 @@ void channel_tx_fence(struct channel *ch)
     ch->tx->waiting += port_fence(ch->conn->shard, &to, true);
 }
 
-void channel_tx_lose(struct channel *ch)
+void channel_tx_lose(struct channel *ch, uint64_t qid)
 {
-    if (ch->tx != NULL && ch->tx->committing)
+    if (ch->tx != NULL && ch->tx->committing && meta_queue_get(channel_meta(ch), qid) != NULL)
         ch->tx->failed = true;
 }
 
@@ -343,6 +402,7 @@ void channel_tx_end(struct channel *ch)
     tx_reopen(&tx->kept, &ch->unacked);
     count_none(ch, held);
     tx_fini(&tx->kept);
+    mem_free(tx->places);
     mem_free(tx);
     ch->tx = NULL;
 }

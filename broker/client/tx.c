@@ -57,6 +57,12 @@ void tx_add_settle(struct tx *t, uint64_t tag, const struct unacked_entry *e, in
     t->settles[t->settle_count++] = (struct tx_settle){ tag, *e, how };
 }
 
+void tx_each(struct tx *t, unacked_each_fn fn, void *arg)
+{
+    for (size_t i = 0; i < t->settle_count; i++)
+        fn(t->settles[i].tag, &t->settles[i].entry, arg);
+}
+
 static int by_tag(const void *a, const void *b)
 {
     const struct tx_settle *x = a;

@@ -50,6 +50,9 @@ uint64_t *tx_add_publish(struct tx *t, struct message **m, size_t queues, bool m
 
 void tx_add_settle(struct tx *t, uint64_t tag, const struct unacked_entry *e, int how);
 
+/* All entries that it has taken, in no order; they may be changed, but for their queue. */
+void tx_each(struct tx *t, unacked_each_fn fn, void *arg);
+
 /* Settlements that follow each other and say the same come in the order of their tags. */
 void tx_sort_for_commit(struct tx *t);
 

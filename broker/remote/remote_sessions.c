@@ -170,6 +170,16 @@ static bool is_elsewhere(void *arg, uint64_t qid)
     return meta_queue_get(broker_meta(shard_of(arg)->broker), qid) != NULL;
 }
 
+/* It was done before this node knew more of who masters what. */
+static void answer_fence(struct remote_session *ss, struct remote_fence *f)
+{
+    f->request->request.verdict = f->is_lost ? PORT_NODE_DOWN : PORT_OK;
+    f->request->request.messages = broker_meta(shard_of(ss)->broker)->index;
+    remote_server_on_answer(ss->server, f->request);
+    mem_free(f->request);
+    mem_free(f);
+}
+
 /* All shards of this node: which of them it concerns nobody has kept. */
 static void ask_fence(struct remote_session *ss, struct remote_request *r)
 {
@@ -182,10 +192,7 @@ static void ask_fence(struct remote_session *ss, struct remote_request *r)
         idmap_put(&ss->fences, token, f);
         return;
     }
-    r->request.verdict = PORT_OK;
-    remote_server_on_answer(ss->server, r);
-    mem_free(r);
-    mem_free(f);
+    answer_fence(ss, f);
 }
 
 static void ask(void *arg, struct remote_request *r)
@@ -573,10 +580,7 @@ void remote_on_fenced(struct shard *s, const struct port_channel_ref *ref, bool 
     if (--f->waiting != 0)
         return;
     idmap_take(&ss->fences, f->token);
-    f->request->request.verdict = f->is_lost ? PORT_NODE_DOWN : PORT_OK;
-    remote_server_on_answer(ss->server, f->request);
-    mem_free(f->request);
-    mem_free(f);
+    answer_fence(ss, f);
 }
 
 void remote_on_reply_known(struct shard *s, const struct port_channel_ref *ref, bool known)

@@ -73,7 +73,8 @@
     X(NACK, 34, REMOTE_HAS_RANGES)                                                                 \
     X(ANSWER, 35,                                                                                  \
       0x0001u | 0x0004u | 0x0008u | 0x0040u | 0x0080u | 0x0100u | 0x0200u |                        \
-          REMOTE_HAS_CONTENT) /* count: consumers, number: messages, then timeout */               \
+          REMOTE_HAS_CONTENT) /* count: consumers, number: messages or, of a fence, entries of the \
+                               * metadata's log that were applied; then timeout */                 \
     /* signed_number: the position */                                                              \
     X(DELIVER, 36, 0x0001u | 0x0020u | 0x0040u | 0x0200u | REMOTE_HAS_CONTENT)                     \
     X(RESUMED, 37, 0x0020u)                                                                        \

@@ -269,6 +269,63 @@ class Leaving(Holding):
         self.assertLess(len(self.unsure), len(self.gone))
         self.see_left()
 
+    def held_in_transactions(self, count):
+        """Each has acknowledged three of its five, and said nothing more of it."""
+        self.gone, self.unsure = set(), set()
+        self.hold([self.c] * count, 5)
+        for h in self.holders:
+            self.select(h)
+            for tag in h.held[:3]:
+                h.ch.ack(tag)
+            h.ch.barrier()
+            self.gone.update(h.seen[:3])
+
+    def move_and_pause(self, *ways):
+        """Until what nobody claims is kept no longer: one that a basic.get has brought comes again
+        then. What else has come again."""
+        self.send(1)
+        getter = self.at(self.c)
+        self.assertFalse(getter.get("m", no_ack=False).redelivered)
+        for node in ways:
+            self.move(node)
+        other, again = self.at(self.a), []
+        self.gone.add(b"%d" % (self.sent - 1))
+        while b"%d" % (self.sent - 1) not in again:
+            event = wait_until(lambda: other.get("m"), "what nobody claims to come again", LONG)
+            self.assertTrue(event.redelivered)
+            again.append(event.body)
+        return again[:-1]
+
+    def test_what_a_transaction_has_taken_stays_its_own_however_long(self):
+        self.held_in_transactions(6)
+        self.assertEqual(self.move_and_pause(self.b), [])
+        for h in self.holders:
+            h.ch.call("tx.commit")
+            h.ch.conn.close()
+        self.see_left()
+
+    def test_and_wherever_its_queue_goes(self):
+        self.held_in_transactions(6)
+        self.assertEqual(self.move_and_pause(self.b, self.c, self.a, self.b), [])
+        for n, h in enumerate(self.holders):
+            if n % 2 == 0:
+                h.ch.call("tx.rollback")
+                h.ack(3)
+            h.ch.call("tx.commit")
+            h.ch.conn.close()
+        self.see_left()
+
+    def test_what_nobody_could_claim_is_not_called_committed(self):
+        self.held_in_transactions(0)
+        self.send(1)
+        ch = self.at(self.c)
+        ch.call("tx.select")
+        ch.ack(ch.get("m", no_ack=False).delivery_tag)
+        ch.barrier()
+        self.assertEqual(self.move_and_pause(self.b), [b"0"])
+        ch.send("tx.commit")
+        ch.expect_close(406, "PRECONDITION_FAILED - partial tx completion")
+
     def test_what_was_rolled_back_is_still_the_clients(self):
         def leave(h):
             for tag in h.held[:3]:
@@ -328,3 +385,16 @@ class Killed(Holding):
                 h.ch.ack(e.delivery_tag)
         self.assertEqual(sorted(fresh, key=int), numbered(20, 26))
         wait_until(lambda: self.unacknowledged() == 0, "all to be acknowledged", LONG)
+
+    def test_what_came_from_it_is_not_called_committed(self):
+        self.hold((self.c, self.c), 5)
+        taker = self.holders[0].ch
+        taker.call("tx.select")
+        self.holders[0].ack(3)
+        taker.barrier()
+        self.a.kill()
+        wait_until(lambda: self.master("m") not in (None, self.a.node), "another master", LONG)
+        for h in self.holders:
+            self.again(h, 5)
+        taker.send("tx.commit")
+        taker.expect_close(406, "PRECONDITION_FAILED - partial tx completion")
