@@ -110,17 +110,8 @@ class Stop(Case):
         conn = self.connect(address=server.address)
         ch = conn.channel()
         q = ch.queue()
-        blocked = []
-
-        def is_blocked():
-            ch.publish("", q, b"m" * (1 << 20))
-            try:
-                blocked.append(conn.next(0, 0.01).name)
-            except TimeoutError:
-                pass
-            return blocked
-
-        wait_until(is_blocked, "blocked", LONG)
+        wait_until(lambda: ch.publish_or_blocked(q, b"m" * (256 << 10), LONG), "blocked", LONG,
+                   interval=0)
         server.proc.signal(15)
         conn.expect_close(320, SHUTDOWN, (0, 0))
         self.assertEqual(server.stop(), 0)

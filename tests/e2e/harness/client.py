@@ -371,6 +371,17 @@ class Channel:
         self.conn.send(frame + wire.content_frames(self.number, body, props,
                                                    self.conn.frame_max))
 
+    def publish_or_blocked(self, key, body, seconds=None):
+        """None when the server has taken it, or the connection.blocked that came instead. What is
+        not read until then fits into what the kernel keeps, if the body is no larger than 256 KiB.
+        """
+        self.publish("", key, body)
+        self.send("channel.flow", active=True)
+        event = self.next(seconds)
+        if event.name not in ("channel.flow_ok", "connection.blocked"):
+            raise AssertionError("flow_ok or blocked expected, came %r" % event)
+        return event if event.name == "connection.blocked" else None
+
     def declare(self, queue="", **args):
         return self.call("queue.declare", queue=queue, **args)
 
