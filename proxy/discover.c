@@ -101,13 +101,23 @@ static void match_by(struct match *m, const struct nodes *nodes, match_fn fits)
 /* ---- telling ----------------------------------------------------------------------------------
  */
 
+/* Its status says so only until it takes nobody in any more, and is down. */
+static bool tell_drain(const struct server *s, const struct node *n)
+{
+    uint64_t drains = n != NULL && n->is_draining;
+    if (shared_swap(&s->live->draining, drains) == drains)
+        return false;
+    log_info("server", s->conf->name, drains ? "drains backend=%s" : "drains no more backend=%s",
+             s->backend->conf->name);
+    return true;
+}
+
 static void tell_hearsay(struct discover *d, const struct server *s, const struct node *n)
 {
     enum live_hearsay now = n != NULL ? n->hearsay : LIVE_HEARSAY_NONE;
     uint64_t was = shared_swap(&s->live->hearsay, (uint64_t)now);
-    uint64_t drains = n != NULL && n->is_draining;
     shared_set(&s->live->ours, n != NULL && n->is_ours);
-    bool is_other = shared_swap(&s->live->draining, drains) != drains;
+    bool is_other = tell_drain(s, n);
     if (s->conf->found && shared_swap(&s->live->gone, n == NULL) != (n == NULL)) {
         log_info("server", s->conf->name, n != NULL ? "is back backend=%s" : "has gone backend=%s",
                  s->backend->conf->name);

@@ -128,7 +128,7 @@ class Found(Routing):
         self.third.kill()
         self.wait_servers(rabbit1="UP", rabbit2="DRAIN", rabbit3="DOWN")
         front.proc.signal(signal.SIGHUP)
-        wait_until(lambda: "reloaded file=" in front.proc.log_tail(), "reloaded", LONG)
+        front.proc.wait_log(rb"reloaded file=", LONG)
         self.wait_servers(rabbit1="UP", rabbit2="DRAIN", rabbit3="DOWN")
         self.cluster.start([self.third])
         self.wait_servers(rabbit1="UP", rabbit2="DRAIN", rabbit3="UP")
@@ -136,7 +136,9 @@ class Found(Routing):
 
         out = self.third.ctl("-n", self.third.node, "drain")
         self.assertEqual(out.returncode, 0, out.stderr)
-        self.wait_servers(rabbit1="UP", rabbit2="DRAIN", rabbit3="DRAIN")
+        front.proc.wait_log(rb" server rabbit3@localhost drains backend=rabbits", LONG)
+        # DRAIN, and soon DOWN: it takes nobody in any more.
+        self.wait_servers(rabbit1="UP", rabbit2="DRAIN", rabbit3="D")
 
     def test_a_node_that_gossips_and_does_not_answer_is_down(self):
         self.proxy_of = front = self.front([self.here], discover="gossip")
