@@ -47,9 +47,10 @@ class MirrorCase(Case):
         return []
 
     def wait_in_sync(self, asked, queue, count):
-        return wait_until(lambda: len(self.holders(asked, queue)) == count and
-                          self.holders(asked, queue),
-                          "%d nodes to hold %s" % (count, queue), LONG)
+        def all_hold():
+            holders = self.holders(asked, queue)
+            return len(holders) == count and holders
+        return wait_until(all_hold, "%d nodes to hold %s" % (count, queue), LONG)
 
     def wait_master(self, asked, queue, old):
         """The node that masters it now, and not the one that did."""

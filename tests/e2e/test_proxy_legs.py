@@ -235,7 +235,7 @@ class Waiting(Case):
         mute = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(mute.close)
         b = self.broker()
-        p = self.proxy([b], {"defaults": {"timeout-handshake": "500ms"}, "backend rabbits": {
+        p = self.proxy([b], {"defaults": {"timeout-handshake": "2s"}, "backend rabbits": {
             "balance": "first", "default-server": "inter 1h", "server": [
                 "mute 127.0.0.1:%d" % mute.getsockname()[1], "rabbit1 127.0.0.1:%d" % b.port]}})
         self.connect(address=p.address).channel().queue()
@@ -279,17 +279,15 @@ class Limits(Case):
         third.expect("connection.start")
 
     def test_a_handshake_has_its_time(self):
-        p = self.proxy([self.broker()], {"defaults": {"timeout-handshake": "300ms"}})
-        self.raw(address=p.address).expect_eof()
-        slow = self.raw(address=p.address)
-        slow.hello()
-        slow.expect_eof()
-        half = self.raw(address=p.address)
+        p = self.proxy([self.broker()], {"defaults": {"timeout-handshake": "2s"}})
+        silent, slow, half = (self.raw(address=p.address) for _ in range(3))
         half.hello()
         half.login()
-        half.expect_eof()
+        slow.hello()
         idle = self.connect(address=p.address)
-        idle.expect_silence(1)
+        for conn in (silent, slow, half):
+            conn.expect_eof()
+        idle.expect_silence(2.5)
         idle.channel().queue()
 
 

@@ -194,7 +194,7 @@ class SlowSyncs(Base):
         b = self.faulty()
         b.faults.only("/journal/")
         q = self.durable(b)
-        b.faults.slow("sync", 400)  # longer than it takes to publish them
+        b.faults.slow("sync", 1500)  # longer than it takes to publish them
         before = b.faults.calls("sync")
         many = [Publisher(b.address, q) for _ in range(20)]
         for _ in range(3):
