@@ -14,7 +14,7 @@
 
 #define HIGH_BYTES       ((size_t)512 * 1024)
 #define LOW_BYTES        ((size_t)128 * 1024)
-#define KEEP_SMALL_BYTES ((size_t)16 * 1024) /* what rests in a big block moves to its own */
+#define KEEP_SMALL_BYTES ((size_t)16 * 1024)    /* what rests in a big block moves to its own */
 
 static void on_readable(evutil_socket_t fd, short what, void *arg);
 static void on_writable(evutil_socket_t fd, short what, void *arg);
@@ -493,7 +493,7 @@ static enum tls_result receive_plain(struct stream *s, void *into, size_t room, 
 }
 
 /* Fill the room once (TLS: until it is full or nothing is left); false when the stream ended. */
-static bool receive(struct stream *s, uint8_t *into, size_t room, size_t *got)
+static bool receive_some(struct stream *s, uint8_t *into, size_t room, size_t *got)
 {
     struct err err = { 0 };
     *got = 0;
@@ -529,6 +529,20 @@ static bool receive(struct stream *s, uint8_t *into, size_t room, size_t *got)
         }
         UNREACHABLE("tls result");
     }
+}
+
+/* TLS: what the socket has comes to a block of the loop's, where its records are cut. */
+static bool receive(struct stream *s, uint8_t *into, size_t room, size_t *got)
+{
+    _Static_assert(LOOP_BLOCK_OUT_BYTES >= TLS_AHEAD_LEAST, "there is room for a record");
+    if (s->tls == NULL)
+        return receive_some(s, into, room, got);
+    struct buf *b = loop_block_out(s->loop);
+    tls_conn_ahead(s->tls, b->data, b->cap_bytes);
+    bool alive = receive_some(s, into, room, got);
+    tls_conn_ahead_end(s->tls);
+    buf_unref(&b);
+    return alive;
 }
 
 /* What came by mail is older, see loop.h. It may have paused or closed the stream. */

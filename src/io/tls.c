@@ -222,13 +222,11 @@ static void set_verify(struct tls_ctx *ctx)
 }
 
 /* Partial writes and moving buffers are how stream.c sends; buffers are released so that an idle
- * connection does not hold 34 kB; reading ahead takes many records with one system call, and
- * stream.c reads until nothing is left. Renegotiation is only a way to make a server work. */
+ * connection does not hold 34 kB. Renegotiation is only a way to make a server work. */
 static void set_manners(struct tls_ctx *ctx)
 {
     SSL_CTX_set_mode(ctx->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                    SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_read_ahead(ctx->ssl, 1);
     SSL_CTX_set_options(ctx->ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
 }
 
@@ -275,8 +273,6 @@ static struct tls_ctx *ctx_new(const struct tls_options *o, bool is_server, stru
         goto fail;
     }
     set_manners(ctx);
-    if (o->read_bytes != 0)
-        SSL_CTX_set_default_read_buffer_len(ctx->ssl, o->read_bytes);
     set_verify(ctx);
     if (!set_min_version(ctx, o->min_version, err) || !set_suites(ctx, o->suites, err) ||
         !set_alpn(ctx, o->alpn, err) || !load_cert(ctx, o, err) || !load_trust(ctx, o, err))

@@ -30,7 +30,6 @@ struct tls_options {
     const char *min_version; /* "1.2" or "1.3"; NULL: 1.2 */
     const char *alpn;        /* protocol name to offer and accept, or NULL */
     bool own_key;       /* no files: a key and a certificate are made, for this context alone */
-    size_t read_bytes;  /* with one system call, at most; 0: about one record */
     const char *suites; /* of TLS 1.3, in order of preference; NULL: OpenSSL's */
 };
 
@@ -84,6 +83,12 @@ void tls_conn_farewell(struct tls_conn *c);
 MUST_CHECK enum tls_result tls_conn_handshake(struct tls_conn *c, struct err *err);
 MUST_CHECK enum tls_result tls_conn_read(struct tls_conn *c, void *into, size_t room, size_t *done,
                                          struct err *err);
+/* OpenSSL reads a record with two system calls, and moves all that it has read beyond one to the
+ * front of its buffer each time. Between these two, what the socket has comes to `room`
+ * (TLS_AHEAD_LEAST octets or more), and records are cut from there. What is left is kept. */
+#define TLS_AHEAD_LEAST ((size_t)16 * 1024)
+void tls_conn_ahead(struct tls_conn *c, uint8_t *room, size_t octets);
+void tls_conn_ahead_end(struct tls_conn *c);
 MUST_CHECK enum tls_result tls_conn_write(struct tls_conn *c, struct slice from, size_t *done,
                                           struct err *err);
 

@@ -32,9 +32,15 @@ struct tls_conn {
     uint8_t *unsent; /* ours: what the socket did not take of those; NULL: nothing */
     size_t unsent_at;
     size_t unsent_len;
-    bool is_open;     /* the handshake is over */
-    bool is_broken;   /* nothing may be sent any more, not even a farewell */
-    bool name_is_bad; /* the server name can neither be sent nor verified */
+    const uint8_t *ahead; /* read from the socket, and not cut into records yet */
+    size_t ahead_len;
+    uint8_t *ahead_room; /* where such is read to, lent; NULL: records are read one by one */
+    size_t ahead_bytes;
+    bool ahead_is_all; /* the socket had no more than that */
+    uint8_t *left;     /* ours: what was ahead when its room was given back; NULL: nothing */
+    bool is_open;      /* the handshake is over */
+    bool is_broken;    /* nothing may be sent any more, not even a farewell */
+    bool name_is_bad;  /* the server name can neither be sent nor verified */
 };
 
 /* ---- the socket below, without SIGPIPE ------------------------------------------------------ */
@@ -80,14 +86,51 @@ static int bio_write(BIO *bio, const char *from, size_t len, size_t *done)
     return 1;
 }
 
-static int bio_read(BIO *bio, char *into, size_t room, size_t *done)
+static ssize_t receive_octets(int fd, void *into, size_t room)
 {
-    const struct tls_conn *c = BIO_get_data(bio);
-    BIO_clear_retry_flags(bio);
     ssize_t n;
     do
-        n = recv(c->fd, into, room, 0);
+        n = recv(fd, into, room, 0);
     while (n < 0 && errno == EINTR);
+    return n;
+}
+
+/* A socket that gave less than it was asked for has no more: it need not be asked to say so, and
+ * what comes later it announces. */
+static ssize_t read_ahead(struct tls_conn *c)
+{
+    if (c->ahead_is_all) {
+        errno = EAGAIN;
+        return -1;
+    }
+    ssize_t n = receive_octets(c->fd, c->ahead_room, c->ahead_bytes);
+    if (n > 0) {
+        c->ahead = c->ahead_room;
+        c->ahead_len = (size_t)n;
+        c->ahead_is_all = c->ahead_len < c->ahead_bytes;
+    }
+    return n;
+}
+
+static ssize_t read_octets(struct tls_conn *c, void *into, size_t room)
+{
+    if (c->ahead_len == 0 && c->ahead_room == NULL)
+        return receive_octets(c->fd, into, room);
+    ssize_t n = c->ahead_len == 0 ? read_ahead(c) : 1;
+    if (n <= 0)
+        return n;
+    size_t len = room < c->ahead_len ? room : c->ahead_len;
+    memcpy(into, c->ahead, len);
+    c->ahead += len;
+    c->ahead_len -= len;
+    return (ssize_t)len;
+}
+
+static int bio_read(BIO *bio, char *into, size_t room, size_t *done)
+{
+    struct tls_conn *c = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    ssize_t n = read_octets(c, into, room);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
         BIO_set_retry_read(bio);
     if (n == 0)
@@ -203,6 +246,7 @@ void tls_conn_free(struct tls_conn **c)
     tls_conn_farewell(conn);
     SSL_free(conn->ssl);
     mem_free(conn->unsent);
+    mem_free(conn->left);
     tls_ctx_unref(&conn->ctx);
     mem_free(conn->server_name);
     mem_free(conn->subject);
@@ -362,6 +406,25 @@ enum tls_result tls_conn_handshake(struct tls_conn *c, struct err *err)
     c->common_name = cert != NULL ? common_name_of(cert) : NULL;
     c->dns_name = cert != NULL ? dns_name_of(cert) : NULL;
     return TLS_OK;
+}
+
+void tls_conn_ahead(struct tls_conn *c, uint8_t *room, size_t octets)
+{
+    CHECK(c->ahead_room == NULL && octets >= TLS_AHEAD_LEAST);
+    c->ahead_room = room;
+    c->ahead_bytes = octets;
+    c->ahead_is_all = false;
+}
+
+/* What is left points into the room, or is left from an earlier one. */
+void tls_conn_ahead_end(struct tls_conn *c)
+{
+    CHECK(c->ahead_room != NULL);
+    c->ahead_room = NULL;
+    uint8_t *old = c->left;
+    c->left = c->ahead_len != 0 ? mem_dup(c->ahead, c->ahead_len) : NULL;
+    c->ahead = c->left;
+    mem_free(old);
 }
 
 enum tls_result tls_conn_read(struct tls_conn *c, void *into, size_t room, size_t *done,

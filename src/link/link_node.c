@@ -9,8 +9,6 @@
 
 #include <string.h>
 
-#define READ_BYTES ((size_t)100 * 1024) /* some records; short of what malloc maps */
-
 /* Identities are few (a node changes its own when an operator has it join), and who reads one may
  * be in the middle of it: they are kept to the end. */
 struct stated {
@@ -41,7 +39,6 @@ static struct tls_options manners(void)
 {
     return (struct tls_options){
         .min_version = "1.3",
-        .read_bytes = READ_BYTES,
         .suites = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256",
     };
 }

@@ -333,108 +333,6 @@ Test(tls, says_that_a_plain_client_is_plain)
 
 /* ---- octets --------------------------------------------------------------------------------- */
 
-static void pair_ready(struct pair *p, bool is_small)
-{
-    struct tls_ctx *server = kit_tls_server(folder, false);
-    struct tls_ctx *client = kit_tls_client(folder);
-    pair_open(p, client, server, "localhost");
-    pair_shake(p);
-    cr_assert(p->client.result == TLS_OK && p->server.result == TLS_OK);
-    int least = 1;
-    if (is_small)
-        cr_assert(setsockopt(p->server.fd, SOL_SOCKET, SO_SNDBUF, &least, sizeof least) == 0);
-    /* The connections keep what they need. */
-    tls_ctx_unref(&client);
-    tls_ctx_unref(&server);
-}
-
-enum { TOTAL = 1000000 };
-
-/* From another copy each time, and after a refusal a longer one: what stream.c does. */
-static size_t write_some(struct end *e, const uint8_t *from, size_t left, size_t refusals)
-{
-    size_t len = 30000 + refusals < left ? 30000 + refusals : left;
-    uint8_t *moving = mem_dup(from, len);
-    size_t n;
-    enum tls_result r = tls_conn_write(e->conn, slice_of(moving, len), &n, &e->err);
-    mem_free(moving);
-    cr_assert(r == TLS_OK || r == TLS_WANT_WRITE, "%s", e->err.text);
-    return n;
-}
-
-static size_t read_some(struct end *e, uint8_t *into, size_t room)
-{
-    size_t n;
-    enum tls_result r = tls_conn_read(e->conn, into, room < 777 ? room : 777, &n, &e->err);
-    cr_assert(r == TLS_OK || r == TLS_WANT_READ, "%s", e->err.text);
-    return n;
-}
-
-Test(tls, survives_partial_writes_from_moving_memory)
-{
-    struct pair p;
-    pair_ready(&p, true);
-    uint8_t *sent = mem_alloc(TOTAL), *got = mem_alloc(TOTAL);
-    for (size_t i = 0; i < TOTAL; i++)
-        sent[i] = (uint8_t)(i * 7 + i / 256);
-    size_t out = 0, in = 0, refusals = 0;
-    while (in < TOTAL) {
-        size_t n = out < TOTAL ? write_some(&p.server, sent + out, TOTAL - out, refusals) : 0;
-        refusals += out < TOTAL && n == 0;
-        out += n;
-        in += read_some(&p.client, got + in, TOTAL - in);
-    }
-    cr_assert(lt(sz, 0, refusals));
-    cr_assert(memcmp(sent, got, TOTAL) == 0);
-    mem_free(sent);
-    mem_free(got);
-    pair_close(&p);
-}
-
-/* As many as are taken, with records that come together in the room; then without it. */
-static size_t gather_some(struct end *e, const uint8_t *from, size_t left, uint8_t *room,
-                          bool gathers, size_t *kept)
-{
-    size_t out = 0, n;
-    enum tls_result r = TLS_OK;
-    if (gathers)
-        tls_conn_gather(e->conn, room, TLS_GATHER_LEAST);
-    while (out < left && r == TLS_OK) {
-        size_t len = left - out < 50000 ? left - out : 50000;
-        r = tls_conn_write(e->conn, slice_of(from + out, len), &n, &e->err);
-        out += n;
-    }
-    if (gathers)
-        r = tls_conn_gather_end(e->conn, &e->err);
-    cr_assert(r == TLS_OK || r == TLS_WANT_WRITE, "%s", e->err.text);
-    cr_expect(eq(int, gathers &&r == TLS_WANT_WRITE, gathers && tls_conn_unsent(e->conn) != 0));
-    *kept += tls_conn_unsent(e->conn) != 0;
-    return out;
-}
-
-Test(tls, records_that_are_gathered_arrive_in_order_with_all_others)
-{
-    struct pair p;
-    pair_ready(&p, true);
-    uint8_t *sent = mem_alloc(TOTAL), *got = mem_alloc(TOTAL), *room = mem_alloc(TLS_GATHER_LEAST);
-    for (size_t i = 0; i < TOTAL; i++)
-        sent[i] = (uint8_t)(i * 7 + i / 256);
-    size_t out = 0, in = 0, kept = 0;
-    for (unsigned round = 0; in < TOTAL; round++) {
-        if (out < TOTAL)
-            out += gather_some(&p.server, sent + out, TOTAL - out, room, round % 3 != 0, &kept);
-        else if (tls_conn_unsent(p.server.conn) != 0)
-            cr_assert(tls_conn_send_unsent(p.server.conn, &p.server.err) != TLS_FAILED);
-        in += read_some(&p.client, got + in, TOTAL - in);
-    }
-    cr_assert(lt(sz, 0, kept));
-    cr_assert(memcmp(sent, got, TOTAL) == 0);
-    mem_free(sent);
-    mem_free(got);
-    mem_free(room);
-    pair_close(&p);
-}
-
 Test(tls, a_context_with_a_key_of_its_own_needs_no_files)
 {
     struct tls_options o = { .own_key = true,
@@ -466,12 +364,12 @@ Test(tls, tells_an_orderly_end_from_a_torn_one)
     struct pair p;
     uint8_t octet;
     size_t n;
-    pair_ready(&p, false);
+    pair_ready(&p, folder, false);
     tls_conn_free(&p.client.conn);
     cr_expect(eq(int, tls_conn_read(p.server.conn, &octet, 1, &n, &p.server.err), TLS_CLOSED));
     pair_close(&p);
 
-    pair_ready(&p, false);
+    pair_ready(&p, folder, false);
     shutdown(p.client.fd, SHUT_RDWR);
     cr_expect(eq(int, tls_conn_read(p.server.conn, &octet, 1, &n, &p.server.err), TLS_FAILED));
     expect_error(&p.server.err, "without ending TLS");
@@ -483,7 +381,7 @@ Test(tls, never_raises_sigpipe)
     struct pair p;
     uint8_t octets[100] = { 0 };
     size_t n;
-    pair_ready(&p, false);
+    pair_ready(&p, folder, false);
     shutdown(p.server.fd, SHUT_RDWR);
     /* The default action of SIGPIPE would end this process. */
     cr_expect(eq(int,
@@ -498,7 +396,7 @@ Test(tls, refuses_octets_that_are_no_records)
     struct pair p;
     uint8_t octet;
     size_t n;
-    pair_ready(&p, false);
+    pair_ready(&p, folder, false);
     kit_send(p.client.fd, "no record at all", 16);
     cr_expect(eq(int, tls_conn_read(p.server.conn, &octet, 1, &n, &p.server.err), TLS_FAILED));
     expect_error(&p.server.err, "TLS read");

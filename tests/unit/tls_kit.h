@@ -56,6 +56,23 @@ static inline void pair_shake(struct pair *p)
     cr_assert(is_over(p->client.result) && is_over(p->server.result));
 }
 
+/* Both with the certificates in the folder, and their handshake done. Small: the server's socket
+ * takes little at a time. */
+static inline void pair_ready(struct pair *p, const char *folder, bool is_small)
+{
+    struct tls_ctx *server = kit_tls_server(folder, false);
+    struct tls_ctx *client = kit_tls_client(folder);
+    pair_open(p, client, server, "localhost");
+    pair_shake(p);
+    cr_assert(p->client.result == TLS_OK && p->server.result == TLS_OK);
+    int least = 1;
+    if (is_small)
+        cr_assert(setsockopt(p->server.fd, SOL_SOCKET, SO_SNDBUF, &least, sizeof least) == 0);
+    /* The connections keep what they need. */
+    tls_ctx_unref(&client);
+    tls_ctx_unref(&server);
+}
+
 static inline void pair_close(struct pair *p)
 {
     tls_conn_free(&p->client.conn);
