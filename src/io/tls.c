@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "io/tls_internal.h"
 
 #include <openssl/err.h>
@@ -14,6 +15,9 @@
 /* Tickets of one server configuration are good for its other loops; the name only has to be
  * constant. Without it a server that verifies clients refuses every resumption. */
 static const unsigned char session_id_context[] = "warren";
+
+#define FIRST_SUITE 0x1301u /* TLS_AES_128_GCM_SHA256 (RFC 8446, B.4) */
+#define SUITES_MAX  512u    /* the names of all of TLS 1.3: it has five */
 
 /* ---- errors --------------------------------------------------------------------------------- */
 
@@ -109,9 +113,34 @@ static bool set_min_version(struct tls_ctx *ctx, const char *version, struct err
     return true;
 }
 
+/* Those of TLS 1.3 that the library (or the system's policy for it) has, but that with the fewest
+ * rounds first: each octet costs a quarter less than with keys of 256 bits. */
+static void order_suites(const SSL_CTX *ssl, struct text *out)
+{
+    const STACK_OF(SSL_CIPHER) *all = SSL_CTX_get_ciphers(ssl);
+    for (int pass = 0; pass < 2; pass++) {
+        for (int i = 0; i < sk_SSL_CIPHER_num(all); i++) {
+            const SSL_CIPHER *cipher = sk_SSL_CIPHER_value(all, i);
+            bool is_first = SSL_CIPHER_get_protocol_id(cipher) == FIRST_SUITE;
+            if (strcmp(SSL_CIPHER_get_version(cipher), "TLSv1.3") != 0 || is_first != (pass == 0))
+                continue;
+            text_str(out, out->len != 0 ? ":" : "");
+            text_str(out, SSL_CIPHER_get_name(cipher));
+        }
+    }
+}
+
 static bool set_suites(struct tls_ctx *ctx, const char *suites, struct err *err)
 {
-    return suites == NULL || SSL_CTX_set_ciphersuites(ctx->ssl, suites) == 1 ||
+    char room[SUITES_MAX];
+    struct text ours = text_over(room, sizeof room);
+    if (suites == NULL) {
+        order_suites(ctx->ssl, &ours);
+        suites = ours.ptr;
+        if (ours.len == 0 || ours.cut)
+            return true; /* it speaks no TLS 1.3, or a lot more than there is today */
+    }
+    return SSL_CTX_set_ciphersuites(ctx->ssl, suites) == 1 ||
            tls_err_set(err, ERR_TLS, "cipher suites %s", suites);
 }
 

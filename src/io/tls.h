@@ -30,7 +30,7 @@ struct tls_options {
     const char *min_version; /* "1.2" or "1.3"; NULL: 1.2 */
     const char *alpn;        /* protocol name to offer and accept, or NULL */
     bool own_key;       /* no files: a key and a certificate are made, for this context alone */
-    const char *suites; /* of TLS 1.3, in order of preference; NULL: OpenSSL's */
+    const char *suites; /* of TLS 1.3, in order of preference; NULL: ours */
 };
 
 /* The error names the file and the cause. */
