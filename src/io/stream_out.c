@@ -9,6 +9,7 @@
 
 #define FLUSH_NOW_BYTES  ((size_t)128 * 1024) /* this much does not wait for the turn's end */
 #define SHARE_MIN_BYTES  ((size_t)1024)       /* shorter pieces are cheaper to copy */
+#define SHARE_MIN_TLS    ((size_t)16 * 1024) /* ... and each piece is a record of its own at least */
 #define IOVS_MAX         64
 #define GATHER_MIN_BYTES ((size_t)16 * 1024) /* what fits into one record needs no gathering */
 
@@ -171,7 +172,7 @@ void stream_write(struct stream *s, struct slice octets)
 
 void stream_write_shared(struct stream *s, struct buf *block, struct slice octets)
 {
-    if (octets.len < SHARE_MIN_BYTES) {
+    if (octets.len < (s->tls == NULL ? SHARE_MIN_BYTES : SHARE_MIN_TLS)) {
         stream_write(s, octets);
         return;
     }
