@@ -301,7 +301,7 @@ static void on_heart(void *arg)
     uint64_t now = loop_now_ms(c->shard->loop);
     uint64_t interval = c->hs.limits.heartbeat_s * 1000u;
     uint64_t heard = stream_last_read_ms(c->stream);
-    if (stream_is_paused(c->stream) || c->held)
+    if (!stream_is_reading(c->stream) || c->held)
         heard = now; /* it is we who do not listen */
     if (heard < c->unblocked_at_ms)
         heard = c->unblocked_at_ms;
@@ -397,6 +397,7 @@ static void opened(struct connection *c)
     c->connected_ms = clock_wall_ms();
     shard_count(c->shard, connections_opened, 1);
     loop_timer_stop(&c->deadline);
+    stream_set_peek_max(c->stream, amqp_hs_server_frame_max(&c->hs));
     if (c->hs.limits.heartbeat_s != 0)
         loop_timer_start(&c->heart, c->hs.limits.heartbeat_s * 500u);
     log_debug("connection", connection_id_text(c).text,

@@ -15,6 +15,7 @@
 #define HIGH_BYTES       ((size_t)512 * 1024)
 #define LOW_BYTES        ((size_t)128 * 1024)
 #define KEEP_SMALL_BYTES ((size_t)16 * 1024)    /* what rests in a big block moves to its own */
+#define PEEK_LEAST       (LOOP_BLOCK_BYTES / 2) /* with less a block of the loop's takes more */
 
 static void on_readable(evutil_socket_t fd, short what, void *arg);
 static void on_writable(evutil_socket_t fd, short what, void *arg);
@@ -35,6 +36,7 @@ static struct stream *make(struct loop *loop, int fd, const struct stream_handle
     s->arg = arg;
     s->high_bytes = HIGH_BYTES;
     s->low_bytes = LOW_BYTES;
+    s->peek_max = STREAM_PEEK_MAX;
     s->last_read_ms = s->last_write_ms = loop_now_ms(loop);
     outq_init(&s->out);
     loop_task_init(&s->flush_task, on_flush, s);
@@ -57,7 +59,7 @@ static void note_peer(struct stream *s)
 void stream_arm_reading(struct stream *s)
 {
     /* What is moved within the kernel goes behind all that was written. */
-    bool full = s->in_len >= STREAM_PEEK_MAX ||
+    bool full = s->in_len >= s->peek_max ||
                 (s->feeds != NULL && s->is_bulk && stream_unsent(s->feeds) != 0);
     bool want = (s->state == STREAM_SECURING || s->state == STREAM_LINGERING ||
                  (s->state == STREAM_OPEN && !s->paused && !full)) &&
@@ -621,6 +623,12 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 struct slice stream_peek(const struct stream *s)
 {
     return slice_of(s->in_at, s->in_len);
+}
+
+void stream_set_peek_max(struct stream *s, size_t octets)
+{
+    CHECK(octets <= STREAM_PEEK_MAX);
+    s->peek_max = octets > PEEK_LEAST ? octets : PEEK_LEAST;
 }
 
 void stream_consume(struct stream *s, size_t octets)

@@ -82,6 +82,9 @@ void stream_end(struct stream *s);
 
 /* All that has come and is not consumed, in one piece; good until the next call that reads. */
 struct slice stream_peek(const struct stream *s);
+/* Nobody needs more than so many octets (STREAM_PEEK_MAX at most) in one piece. With about as many
+ * unread, reading stops: they would be moved to larger and larger blocks for nothing. */
+void stream_set_peek_max(struct stream *s, size_t octets);
 void stream_consume(struct stream *s, size_t octets);
 
 /* The block that holds what stream_peek shows, borrowed: take a reference to keep a range of it.
@@ -93,6 +96,8 @@ struct buf *stream_input_block(const struct stream *s);
 void stream_pause(struct stream *s);
 void stream_resume(struct stream *s);
 bool stream_is_paused(const struct stream *s);
+/* Neither paused nor full of what is unread: what the peer says is heard. */
+bool stream_is_reading(const struct stream *s);
 
 /* ---- output --------------------------------------------------------------------------------- */
 

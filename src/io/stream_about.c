@@ -18,6 +18,11 @@ struct loop *stream_loop(const struct stream *s)
     return s->loop;
 }
 
+bool stream_is_reading(const struct stream *s)
+{
+    return s->reading;
+}
+
 uint64_t stream_last_read_ms(const struct stream *s)
 {
     return s->last_read_ms;

@@ -56,6 +56,7 @@ struct stream {
     struct buf *in; /* holds what is not consumed; NULL when there is nothing */
     const uint8_t *in_at;
     size_t in_len;
+    size_t peek_max; /* with so much nothing more is read */
 
     struct buf *prelude; /* sent before anything else; NULL: nothing */
     struct outq out;

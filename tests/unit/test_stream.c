@@ -116,6 +116,33 @@ Test(stream, shows_again_what_was_not_consumed, .init = set_up, .fini = tear_dow
     close(fd);
 }
 
+/* What is behind it waits in the kernel, not in ever larger blocks. */
+Test(stream, stops_reading_when_nobody_needs_more_in_one_piece, .init = set_up, .fini = tear_down)
+{
+    enum { MORE = 3 * 1024 * 1024, LEAST = 128 * 1024 };
+    struct end a, b;
+    uint8_t *octets = noise(MORE);
+    both_open(&a, &b, false);
+    stream_set_peek_max(b.s, 4096);
+    cr_expect(stream_is_reading(b.s));
+    b.eat_max = 0;
+    end_write(&a, octets, MORE);
+    while (stream_is_reading(b.s))
+        kit_turns(loop, 1);
+    size_t held = stream_peek(b.s).len;
+    cr_expect(le(sz, LEAST, held));
+    cr_expect(lt(sz, held, LEAST + 256 * 1024), "%zu octets", held);
+    b.eat_max = SIZE_MAX;
+    digest(&b, stream_peek(b.s));
+    stream_consume(b.s, held);
+    cr_expect(stream_is_reading(b.s));
+    kit_until_count(loop, &b.got, MORE);
+    cr_expect(eq(u64, b.sum, sum_of(octets, MORE)));
+    mem_free(octets);
+    end_free(&a);
+    end_free(&b);
+}
+
 /* A frame of the greatest size comes in one piece, however it was cut on its way. */
 Test(stream, holds_the_largest_peek_and_no_more, .init = set_up, .fini = tear_down)
 {
