@@ -38,6 +38,7 @@ struct service {
     bool has_begun;        /* it is not waiting for other nodes any more */
     bool is_held;          /* stop_app came before that */
     bool leaving;
+    bool has_left;              /* the others are told */
     bool yields;                /* ... and lets clients of proxies go first */
     enum cluster_app wanted;    /* what the other nodes are to know of this one, */
     enum cluster_app told;      /* ... what they know, */
@@ -131,6 +132,7 @@ static void begin_closing(struct service *s, const char *why)
     if (s->listen != NULL)
         listen_stop(&s->listen);
     s->shards_left = broker_shard_count(s->broker);
+    loop_timer_stop(&s->proxies);
     loop_timer_start(&s->grace, GRACE_MS);
     tell_shards(s, on_stop_clients);
 }
@@ -181,6 +183,8 @@ static void on_counted(struct mail *mail)
     mem_free(n);
     if (--s->proxies_shards_left != 0)
         return;
+    if (s->proxies_since_ms == 0)
+        return; /* nobody waits any more */
     if (s->yields && s->proxies_clients != 0 && !broker_is_drained(s->broker))
         set_drained(s, true); /* which is what they go by */
     loop_timer_start(&s->proxies, s->proxies_clients != 0 ? PROXIES_LOOK_MS : 0);
@@ -262,16 +266,22 @@ static void give_up_drain(struct service *s)
     }
 }
 
+static void leave_now(struct service *s)
+{
+    s->yields = false;
+    begin_closing(s,
+                  broker_leaving_text(s->broker)); /* first: what is told may be looked at here */
+    give_up_drain(s);
+}
+
 /* Masters and clients of proxies go elsewhere, beside each other. */
 static void yield(struct service *s)
 {
     if (!s->is_telling && s->told != s->wanted)
         tell(s);
-    if (!broker_has_failed(s->broker) && awaits_proxies(s))
+    if (!s->yields || (!broker_has_failed(s->broker) && awaits_proxies(s)))
         return;
-    s->yields = false;
-    give_up_drain(s);
-    begin_closing(s, broker_leaving_text(s->broker));
+    leave_now(s);
 }
 
 /* After each step: the other nodes hear what becomes of this one; when there is nothing left to do,
@@ -306,8 +316,10 @@ static void look(struct service *s)
     else if (starts != NULL)
         open_app(s, starts);
     answer_waiting(s);
-    if (s->leaving)
+    if (s->leaving && !s->has_left) {
+        s->has_left = true;
         broker_has_left(s->broker);
+    }
 }
 
 /* The other nodes are to know when nobody is served here any more. */
@@ -335,10 +347,8 @@ void service_leave(struct service *s)
     s->proxies_since_ms = 0;
     s->leaving = true;
     s->yields = s->state == SERVICE_OPEN && may_yield(s);
-    if (!s->yields)
-        give_up_drain(s);
     if (s->state == SERVICE_OPEN && !s->yields)
-        begin_closing(s, broker_leaving_text(s->broker));
+        leave_now(s);
     else if (s->state != SERVICE_CLOSING)
         look(s);
 }

@@ -116,7 +116,8 @@ static void tell_hearsay(struct discover *d, const struct server *s, const struc
 {
     enum live_hearsay now = n != NULL ? n->hearsay : LIVE_HEARSAY_NONE;
     uint64_t was = shared_swap(&s->live->hearsay, (uint64_t)now);
-    shared_set(&s->live->ours, n != NULL && n->is_ours);
+    /* A name proves nothing: another may listen there, in front of that node. */
+    shared_set(&s->live->ours, n != NULL && n->is_ours && is_at(s, n));
     bool is_other = tell_drain(s, n);
     if (s->conf->found && shared_swap(&s->live->gone, n == NULL) != (n == NULL)) {
         log_info("server", s->conf->name, n != NULL ? "is back backend=%s" : "has gone backend=%s",

@@ -1,5 +1,7 @@
 """A node of a cluster is put into maintenance mode, and taken out of it: as RabbitMQ 3.10 does it."""
 
+import threading
+
 from harness.api import Api
 from harness.cluster_case import ClusterCase
 from harness.servers import answers
@@ -39,6 +41,17 @@ class Drain(ClusterCase):
             seen.append({q["name"]: q["node"] for q in queues if q["name"] in names})
         self.assertEqual(seen[1:], seen[:1] * (len(seen) - 1))
         return seen[0]
+
+    def test_a_stop_does_not_wait_for_what_a_drain_waits_for(self):
+        """That is: for the clients of a proxy that gossip has not told of."""
+        front = self.proxy([self.there], {"global": {"cookie-file": self.cluster.path("cookie")}},
+                           server_opts="send-proxy-v2")
+        self.connect(address=front.address)
+        drain = threading.Thread(target=lambda: self.there.ctl("-n", self.there.node, "drain"))
+        drain.start()
+        self.addCleanup(drain.join, LONG)
+        wait_until(lambda: self.being_drained(self.here) == [self.there.node], "it drains", LONG)
+        self.assertEqual(self.there.stop(), 0)
 
     def test_its_clients_are_sent_away_and_no_others_let_in(self):
         self.expect_drained()
