@@ -10,6 +10,7 @@
 #include "broker.h"
 #include "doorway.h"
 #include "gossip/location_pub.h"
+#include "gossip_leads.h"
 #include "gossip_moved.h"
 #include "io/epoch.h"
 #include "link/link_door.h"
@@ -37,6 +38,7 @@ struct gossip_node {
     uint16_t node;
     uint32_t inc;
     uint64_t digest_index, digest;
+    uint64_t routes; /* of the version that proxies were answered by */
     struct goner *goners;
     size_t goner_count, goner_room;
     uint64_t window_us; /* of rumours */
@@ -236,6 +238,21 @@ static void on_change(const struct location_change *c, void *arg)
     gossip_net_rumour(g->net, &r);
 }
 
+static void on_ask(const struct location_ask *ask, struct location_leads *out, void *arg)
+{
+    const struct gossip_node *g = arg;
+    gossip_leads_find(broker_meta(g->broker), g->pub, ask, out);
+}
+
+static void tell_routes(struct gossip_node *g)
+{
+    uint64_t routes = broker_meta(g->broker)->routes;
+    if (routes == g->routes)
+        return;
+    g->routes = routes;
+    location_pub_routes(g->pub);
+}
+
 static void tell_node(struct gossip_node *g, uint64_t index, uint16_t node)
 {
     const struct meta_node *n = meta_node_get(broker_meta(g->broker), node);
@@ -375,6 +392,7 @@ void gossip_node_after_show(struct gossip_node *g, const struct meta_effect *eff
             gossip_net_forget(g->net, e->node);
     }
     tell_applied(g);
+    tell_routes(g);
     if (are_others) {
         set_places(g);
         look_at_alarms(g);
@@ -486,6 +504,7 @@ bool gossip_node_start(struct gossip_node *g, struct err *err)
     g->pub = location_pub_new(
         broker_loop(b), location_key(broker_cookie(b), slice_of(g->cluster, sizeof g->cluster)),
         on_change, g);
+    location_pub_answer(g->pub, on_ask, g);
     g->moved = gossip_moved_new(b, &(struct gossip_moved_calls){ tell_moved, tell_applied }, g);
     struct link_hall *hall = gossip_net_hall(g->net);
     link_door_serve(doorway_door(broker_doorway(b)), LINK_FEED, &hall, 1);

@@ -1,6 +1,7 @@
 #include "admin_queues.h"
 
 #include "base/mem.h"
+#include "leads.h"
 #include "where.h"
 
 /* Its state as HAProxy would say it, or that no server is this node. */
@@ -81,4 +82,52 @@ void admin_show_queue(const struct view *v, struct slice vhost, struct slice que
     }
     if (!any)
         put_nothing(out);
+}
+
+/* ---- where messages to exchanges land -------------------------------------------------------- */
+
+struct leads_view {
+    const struct backend *backend;
+    struct text *out;
+};
+
+static void put_lead(void *arg, const struct location_ask *ask, bool any_key,
+                     const struct leads_queues *known)
+{
+    const struct leads_view *v = arg;
+    const struct server *server;
+    bool is_whole;
+    text_str(v->out, "  vhost=");
+    text_escaped(v->out, ask->vhost);
+    text_str(v->out, " exchange=");
+    text_escaped(v->out, ask->exchange);
+    if (!any_key) {
+        text_str(v->out, " key=");
+        text_escaped(v->out, ask->key);
+    }
+    if (known == NULL) {
+        text_str(v->out, " asked\n");
+        return;
+    }
+    text_put(v->out, " queues=%zu ", known->count);
+    bool is_somewhere = where_most(v->backend, known, &server, &is_whole);
+    put_server(v->out, is_somewhere ? server : NULL);
+    text_put(v->out, " all=%s\n", is_whole ? "yes" : "no");
+}
+
+void admin_show_leads(const struct view *v, struct text *out)
+{
+    bool any = false;
+    for (unsigned i = 0; i < v->snapshot->backend_count; i++) {
+        const struct backend *b = &v->snapshot->backends[i];
+        const struct atlas *a = atlas_of(b);
+        const struct leads *l = a != NULL ? atlas_leads(a) : NULL;
+        if (l == NULL)
+            continue;
+        any = true;
+        text_put(out, "backend=%s leads=%zu\n", b->conf->name, leads_count(l));
+        leads_each(l, put_lead, &(struct leads_view){ b, out });
+    }
+    if (!any)
+        text_str(out, "No backend routes by master as gossip tells it.\n");
 }

@@ -122,6 +122,12 @@ static enum admin_verdict show_queues(struct run *r)
     return ADMIN_DONE;
 }
 
+static enum admin_verdict show_leads(struct run *r)
+{
+    admin_show_leads(r->view, r->out);
+    return ADMIN_DONE;
+}
+
 static enum admin_verdict show_version(struct run *r)
 {
     return say(r, WARREN_VERSION);
@@ -421,6 +427,7 @@ static const struct {
     { "show discover", "", "how RabbitMQ's management answers, for discover = rabbitmq",
       show_discover },
     { "show info", "", "the process", show_info },
+    { "show leads", "", "where publishes to exchanges land, as brokers say", show_leads },
     { "show legs", "", "each channel and the brokers that carry it", show_legs },
     { "show limits", "", "what each source, user and vhost has, where there are limits",
       show_limits },

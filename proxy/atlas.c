@@ -23,6 +23,7 @@ struct nodes {
 
 struct atlas {
     struct epoch *epoch;
+    struct leads *leads;
     struct shared key;
     struct shared moves, news, count;
     struct shown nodes;                    /* struct nodes, or NULL */
@@ -72,13 +73,9 @@ static const struct location_node *find_node(const struct nodes *n, uint16_t nod
     return NULL;
 }
 
-enum atlas_word atlas_find(const struct atlas *a, struct slice vhost, struct slice queue,
-                           uint16_t *node, uint64_t *hash)
+enum atlas_word atlas_find_hashed(const struct atlas *a, uint64_t hash, uint16_t *node)
 {
-    uint64_t h = location_hash(shared_get(&a->key), vhost, queue);
-    const struct entry *e = find_entry(shown_get(&a->leaves[location_bucket_of(h)]), h);
-    if (hash != NULL)
-        *hash = h;
+    const struct entry *e = find_entry(shown_get(&a->leaves[location_bucket_of(hash)]), hash);
     if (e == NULL)
         return ATLAS_UNKNOWN;
     *node = node_of(*e);
@@ -89,6 +86,20 @@ enum atlas_word atlas_find(const struct atlas *a, struct slice vhost, struct sli
     if ((e->packed & LOCATION_TRANSIENT) != 0 && ver_of(*e) < n->swept)
         return ATLAS_UNKNOWN;
     return n->is_up ? ATLAS_UP : ATLAS_DOWN;
+}
+
+enum atlas_word atlas_find(const struct atlas *a, struct slice vhost, struct slice queue,
+                           uint16_t *node, uint64_t *hash)
+{
+    uint64_t h = location_hash(shared_get(&a->key), vhost, queue);
+    if (hash != NULL)
+        *hash = h;
+    return atlas_find_hashed(a, h, node);
+}
+
+struct leads *atlas_leads(const struct atlas *a)
+{
+    return a->leads;
 }
 
 bool atlas_is_loose(const struct atlas *a, struct slice vhost, struct slice queue)
@@ -244,6 +255,11 @@ void atlas_follow(struct atlas *a, struct location_table *t, uint64_t key)
         (void)shared_add(&a->moves, moved);
     if (moved != 0 || is_news)
         (void)shared_add(&a->news, 1);
+}
+
+void atlas_set_leads(struct atlas *a, struct leads *leads)
+{
+    a->leads = leads;
 }
 
 /* ---- life -------------------------------------------------------------------------------------

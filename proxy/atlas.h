@@ -16,6 +16,7 @@
 #include "io/epoch.h"
 
 struct atlas;
+struct leads;
 
 struct atlas *atlas_new(struct epoch *epoch);
 /* Through the epoch: whoever looks now may do so to its end. */
@@ -25,6 +26,10 @@ void atlas_retire(struct atlas **a);
 
 /* Take over what has changed in `t`, whose names are hashed by `key`. */
 void atlas_follow(struct atlas *a, struct location_table *t, uint64_t key);
+
+/* Where messages to exchanges land, of the same cluster, by this atlas' hashes; before anybody
+ * looks. Not taken. */
+void atlas_set_leads(struct atlas *a, struct leads *leads);
 
 /* ---- any loop of the epoch ---- */
 
@@ -37,6 +42,12 @@ enum atlas_word {
 /* `hash` may be NULL: the name's number in this atlas. */
 enum atlas_word atlas_find(const struct atlas *a, struct slice vhost, struct slice queue,
                            uint16_t *node, uint64_t *hash);
+
+/* The same of a queue whose hash is known. */
+enum atlas_word atlas_find_hashed(const struct atlas *a, uint64_t hash, uint16_t *node);
+
+/* NULL: nobody knows. */
+struct leads *atlas_leads(const struct atlas *a);
 
 /* Is it known, and may its consumers leave it and come back (LOCATION_LOOSE)? */
 bool atlas_is_loose(const struct atlas *a, struct slice vhost, struct slice queue);

@@ -1,5 +1,6 @@
 #include "observer.h"
 
+#include "asker.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -27,6 +28,7 @@ struct observer {
     struct link_door *door;
     struct gossip_net *net;
     struct location_sub *sub;
+    struct asker *asker;
     struct atlas *atlas;
     struct discover *discover;
     uint64_t moves; /* of the atlas, as they were told */
@@ -132,6 +134,7 @@ static void on_cluster(const uint8_t cluster[GOSSIP_CLUSTER_BYTES], void *arg)
     const struct observer *o = arg;
     nodes_clear(discover_nodes(o->discover)); /* their numbers are those of another cluster */
     location_sub_cluster(o->sub, cluster);
+    asker_clear(o->asker);
 }
 
 /* ---- what is made of it -----------------------------------------------------------------------
@@ -234,8 +237,8 @@ static bool listen_at(struct observer *o, const struct conf_address *where, bool
     return true;
 }
 
-static bool open_net(struct observer *o, const struct sock_addr *at, struct slice cookie,
-                     struct err *err)
+static bool open_net(struct observer *o, struct epoch *epoch, const struct sock_addr *at,
+                     struct slice cookie, struct err *err)
 {
     o->net = gossip_net_new(
         &(struct gossip_net_setup){
@@ -260,6 +263,8 @@ static bool open_net(struct observer *o, const struct sock_addr *at, struct slic
     struct link_hall *hall = gossip_net_hall(o->net);
     link_door_serve(o->door, LINK_FEED, &hall, 1);
     o->sub = location_sub_new(o->loop, o->node, o->net, cookie, on_table, o);
+    o->asker = asker_new(o->loop, epoch, o->sub);
+    atlas_set_leads(o->atlas, asker_leads(o->asker));
     return true;
 }
 
@@ -282,7 +287,7 @@ bool observer_open(struct loop *loop, struct epoch *epoch, const struct global_c
     loop_timer_init(&o->news, loop, on_news, o);
     loop_timer_init(&o->look, loop, on_look, o);
     if (!open_node(o, cookie, err) || !listen_at(o, &conf->gossip, takes_over, &at, err) ||
-        !open_net(o, &at, cookie, err)) {
+        !open_net(o, epoch, &at, cookie, err)) {
         observer_close(&o);
         return false;
     }
@@ -301,6 +306,9 @@ void observer_close(struct observer **op)
     *op = NULL;
     loop_timer_fini(&o->news);
     loop_timer_fini(&o->look);
+    while (loop_settle(o->loop)) /* what workers had asked for; they are gone */
+        ;
+    asker_free(&o->asker);
     location_sub_free(&o->sub);
     discover_free(&o->discover);
     atlas_retire(&o->atlas);
@@ -367,4 +375,5 @@ void observer_metrics(const struct observer *o, struct text *out)
     gossip_net_figures(o->net, &f);
     gossip_net_metrics(&f, out);
     location_sub_metrics(o->sub, out);
+    asker_metrics(o->asker, out);
 }

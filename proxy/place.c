@@ -50,6 +50,23 @@ struct slice place_queue(struct slice payload)
     return w.ran_out ? slice_of(NULL, 0) : queue;
 }
 
+/* A publish to an exchange that has a name: where it lands its broker knows. */
+static bool names_exchange(struct slice payload, struct amqp_basic_publish *out)
+{
+    struct wire w = wire_over(slice_from(payload, 4));
+    if (amqp_method_peek(payload) != AMQP_BASIC_PUBLISH)
+        return false;
+    amqp_basic_publish_read(&w, out);
+    return !w.ran_out && out->exchange.len != 0;
+}
+
+static enum where_lead lead_of(const struct session *s, const struct amqp_basic_publish *m,
+                               const struct server **server, bool *is_whole)
+{
+    return where_lead(s->worker, s->backend, s->login->vhost, m->exchange, m->routing_key, server,
+                      is_whole);
+}
+
 /* ---- before there is a leg ------------------------------------------------------------------- */
 
 void place_open(struct session *s, struct channel *c)
@@ -136,6 +153,17 @@ bool place_find(const struct session *s, struct slice queue, struct upstream **o
     return where_find(s->worker, s->backend, s->login->vhost, queue, master);
 }
 
+/* The session's exclusive queues that were left out may be among those that are meant. */
+static const struct server *lead_for(const struct session *s, struct slice payload)
+{
+    struct amqp_basic_publish m;
+    const struct server *server = NULL;
+    bool is_whole;
+    if (s->pinned == NULL && names_exchange(payload, &m))
+        (void)lead_of(s, &m, &server, &is_whole);
+    return server;
+}
+
 void place_hunt(struct session *s, struct channel *c, struct slice payload)
 {
     struct upstream *owner;
@@ -146,6 +174,8 @@ void place_hunt(struct session *s, struct channel *c, struct slice payload)
         splice_attach(s, c, owner);
     else if (known)
         hunt_start_for(s, c, queue);
+    else if ((master = lead_for(s, payload)) != NULL)
+        hunt_start_at(s, c, master);
     else
         hunt_start(s, HUNT_READY, c);
 }
@@ -332,53 +362,97 @@ void place_forget(struct session *s, const struct upstream *u)
 
 /* ---- counting -------------------------------------------------------------------------------- */
 
-static enum place_way way_of(const struct session *s, const struct upstream *u, struct slice queue)
+/* How a method goes at u, and where it should have gone. */
+struct judged {
+    enum place_way way;
+    bool lasts;              /* until masters or leads are others */
+    const struct server *to; /* one that is up; NULL: none, or by u */
+};
+
+static struct judged judge_queue(const struct session *s, const struct upstream *u,
+                                 struct slice queue)
 {
     const struct server *master;
-    if (queue.len == 0)
-        return PLACE_UNKNOWN;
-    if (where_find(s->worker, s->backend, s->login->vhost, queue, &master))
-        return master == u->server ? PLACE_STRAIGHT : PLACE_HOP;
-    /* It may be too young for anybody to have heard of it, but not for us. */
-    return owner_of(s, queue) == u ? PLACE_STRAIGHT : PLACE_UNKNOWN;
+    enum where where = where_look(s->worker, s->backend, s->login->vhost, queue, &master);
+    if (where != WHERE_UNKNOWN && master == u->server)
+        return (struct judged){ PLACE_STRAIGHT, true, NULL };
+    if (where != WHERE_UNKNOWN)
+        return (struct judged){ PLACE_HOP, true, where == WHERE_AT ? master : NULL };
+    /* It may be too young for anybody to have heard of it, but not for us. What is not known today
+     * may be tomorrow, without anything having moved. */
+    bool is_ours = owner_of(s, queue) == u;
+    return (struct judged){ is_ours ? PLACE_STRAIGHT : PLACE_UNKNOWN, is_ours, NULL };
 }
 
-/* One publish like the one before it. Where the master is, a leg is to be had? */
-static void note_hop(const struct session *s, struct channel *c)
+/* Of several masters' queues some are reached by a hop, wherever it goes. */
+static struct judged judge_exchange(const struct session *s, const struct upstream *u,
+                                    const struct amqp_basic_publish *m)
 {
-    struct place *p = &c->place;
-    const struct server *master;
-    struct slice memo = slice_of(p->memo, p->memo_len);
+    const struct server *server;
+    bool is_whole;
+    enum where_lead lead = lead_of(s, m, &server, &is_whole);
+    if (lead != WHERE_LEAD_AT)
+        return (struct judged){ PLACE_UNKNOWN, lead == WHERE_LEAD_NONE, NULL };
+    if (!is_whole)
+        return (struct judged){ PLACE_HOP, true, NULL };
+    if (server == u->server)
+        return (struct judged){ PLACE_STRAIGHT, true, NULL };
+    return (struct judged){ PLACE_HOP, true, server };
+}
+
+static struct judged judge(const struct session *s, const struct upstream *u, struct slice payload)
+{
+    struct amqp_basic_publish m;
+    struct slice queue = place_queue(payload);
+    if (queue.len != 0)
+        return judge_queue(s, u, queue);
+    if (names_exchange(payload, &m))
+        return judge_exchange(s, u, &m);
+    return (struct judged){ PLACE_UNKNOWN, false, NULL };
+}
+
+/* One publish like those before it. Where its queues are, a leg is to be had? */
+static void note_hop(struct place *p)
+{
     if (p->in_turn < PLACE_IN_TURN) {
         p->in_turn++;
         return;
     }
-    if (p->tried == p->moves || amqp_method_peek(memo) != AMQP_BASIC_PUBLISH)
-        return;
-    if (where_look(s->worker, s->backend, s->login->vhost, place_queue(memo), &master) != WHERE_AT)
+    if (p->to == NULL || p->tried == p->moves)
         return;
     p->tried = p->moves;
-    p->wants_move = server_has_room(master);
+    p->wants_move = server_has_room(p->to);
+}
+
+static void note_new(const struct session *s, struct place *p, const struct upstream *u,
+                     struct slice payload)
+{
+    struct judged j = judge(s, u, payload);
+    bool publishes = amqp_method_peek(payload) == AMQP_BASIC_PUBLISH;
+    const struct server *to = publishes ? j.to : NULL;
+    bool is_next = to != NULL && to == p->to && p->at == u->server;
+    p->way = (uint8_t)j.way;
+    p->at = u->server;
+    p->to = to;
+    p->memo_len = payload.len <= PLACE_MEMO_MAX && j.lasts ? (uint8_t)payload.len : 0;
+    memcpy(p->memo, payload.ptr, p->memo_len);
+    if (is_next)
+        note_hop(p);
+    else
+        p->in_turn = 0;
 }
 
 void place_count(struct session *s, struct channel *c, const struct upstream *u,
                  struct slice payload)
 {
     struct place *p = &c->place;
-    uint64_t moves = where_moves(s->backend);
+    uint64_t moves = where_moves(s->backend) + where_leads_news(s->backend);
     if (payload.len != p->memo_len || p->moves != moves || p->at != u->server ||
         memcmp(payload.ptr, p->memo, payload.len) != 0) {
-        enum place_way way = way_of(s, u, place_queue(payload));
-        p->way = (uint8_t)way;
-        p->at = u->server;
         p->moves = moves;
-        /* What is not known today may be tomorrow, without anything having moved. */
-        p->memo_len =
-            payload.len <= PLACE_MEMO_MAX && way != PLACE_UNKNOWN ? (uint8_t)payload.len : 0;
-        memcpy(p->memo, payload.ptr, p->memo_len);
-        p->in_turn = 0;
+        note_new(s, p, u, payload);
     } else if (UNLIKELY(p->way == PLACE_HOP)) {
-        note_hop(s, c);
+        note_hop(p);
     }
     shared_bump(&s->worker->counts.ways[p->way], 1);
 }

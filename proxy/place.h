@@ -46,12 +46,13 @@ enum place_way {
 /* Longer methods than this are looked up each time. */
 #define PLACE_MEMO_MAX 60u
 
-/* A channel that publishes the same way so often goes after its queue's master. */
+/* A channel that publishes so often by a hop to one server goes there. */
 #define PLACE_IN_TURN 8u
 
 /* A channel's part of it. */
 struct place {
     const struct server *at;      /* a method that went there... */
+    const struct server *to;      /* ... is a publish that should have gone there; or NULL */
     uint64_t moves;               /* ... when masters had moved so often... */
     uint8_t memo_len;             /* 0: nothing is kept */
     uint8_t way;                  /* ... went this way */
@@ -65,7 +66,7 @@ struct place {
     bool has_published;
     bool has_nameless; /* a queue whose name the broker makes up, which can be meant without it */
     bool wants_move;   /* its publishes take a hop (follow.h)... */
-    uint8_t in_turn;   /* ... so many like the last one before it, or more */
+    uint8_t in_turn;   /* ... so many to there one after the other, or more */
     uint64_t tried;    /* when masters had moved so often it was last to follow them */
     uint16_t prefetch[2];
 };
@@ -90,7 +91,8 @@ void place_open(struct session *s, struct channel *c);
 bool place_prepare(struct session *s, struct channel **c, struct slice payload);
 
 /* Look for the leg that this method needs, the first or a further one; it may be there at once. An
- * empty payload: any. */
+ * empty payload: any. A publish to an exchange other than the default is wanted where most of its
+ * queues are, as far as brokers have said. */
 void place_hunt(struct session *s, struct channel *c, struct slice payload);
 
 /* Where a queue is used best: *owner when it belongs to one of the session's upstreams, else

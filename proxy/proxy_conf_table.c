@@ -272,7 +272,8 @@ static bool set_stats_allow(void *instance, const struct conf_value *value, stru
       .help =                                                                                      \
           "Who is next: roundrobin, leastconn, first or random. queue-master: the server that "    \
           "masters the queue, if it is known, else as roundrobin; a channel that reads queues "    \
-          "of several masters goes to each of them." },                                            \
+          "of several masters goes to each of them, and one that publishes to an exchange to "     \
+          "where brokers say that this lands, as gossip finds them." },                            \
         { .section = (kind),                                                                       \
           .key = "legs",                                                                           \
           .type = CONF_CHOICE,                                                                     \

@@ -1,6 +1,7 @@
 #include "where.h"
 
 #include "base/check.h"
+#include "leads.h"
 #include "worker.h"
 
 static const struct crew *crew_of(const struct backend_live *l)
@@ -57,6 +58,85 @@ bool where_find(const struct worker *w, const struct backend *b, struct slice vh
                 struct slice queue, const struct server **out)
 {
     return where_look(w, b, vhost, queue, out) != WHERE_UNKNOWN;
+}
+
+/* ---- messages to exchanges --------------------------------------------------------------------
+ */
+
+struct votes {
+    const struct server *server[LOCATION_LEADS_QUEUES];
+    unsigned count[LOCATION_LEADS_QUEUES];
+    unsigned servers;
+};
+
+static void vote(struct votes *v, const struct server *server)
+{
+    unsigned i = 0;
+    while (i < v->servers && v->server[i] != server)
+        i++;
+    if (i == v->servers) {
+        CHECK(v->servers < LOCATION_LEADS_QUEUES);
+        v->server[v->servers++] = server;
+    }
+    v->count[i]++;
+}
+
+bool where_most(const struct backend *b, const struct leads_queues *queues,
+                const struct server **out, bool *is_whole)
+{
+    const struct atlas *a = shown_get(&b->live->atlas);
+    struct votes v = { .servers = 0 };
+    uint16_t node;
+    CHECK(a != NULL && queues->count <= LOCATION_LEADS_QUEUES);
+    for (size_t i = 0; i < queues->count; i++) {
+        bool is_up = atlas_find_hashed(a, queues->hashes[i], &node) == ATLAS_UP;
+        const struct server *server = is_up ? where_server_of(b, node) : NULL;
+        if (server != NULL)
+            vote(&v, server);
+    }
+    unsigned best = 0;
+    for (unsigned i = 1; i < v.servers; i++)
+        best = v.count[i] > v.count[best] ? i : best;
+    *out = v.servers != 0 ? v.server[best] : NULL;
+    *is_whole = v.servers != 0 && v.count[best] == queues->count;
+    return *out != NULL;
+}
+
+static struct leads *leads_of(const struct backend *b)
+{
+    const struct atlas *a = shown_get(&b->live->atlas);
+    return a != NULL ? atlas_leads(a) : NULL;
+}
+
+enum where_lead where_lead(const struct worker *w, const struct backend *b, struct slice vhost,
+                           struct slice exchange, struct slice key, const struct server **out,
+                           bool *is_whole)
+{
+    CHECK(loop_is_current(w->loop));
+    struct leads *l = leads_of(b);
+    struct leads_queues queues;
+    *out = NULL;
+    *is_whole = false;
+    if (l == NULL)
+        return WHERE_LEAD_NONE;
+    switch (leads_find(l, vhost, exchange, key, loop_now_ms(w->loop) / 1000, &queues)) {
+    case LEADS_LATER:
+        return WHERE_LEAD_LATER;
+    case LEADS_ASKED:
+        return WHERE_LEAD_NONE;
+    case LEADS_KNOWN:
+        break;
+    }
+    if (queues.count == 0)
+        return WHERE_LEAD_NONE;
+    /* Queues that nobody knows yet may be known without a word. */
+    return where_most(b, &queues, out, is_whole) ? WHERE_LEAD_AT : WHERE_LEAD_LATER;
+}
+
+uint64_t where_leads_news(const struct backend *b)
+{
+    const struct leads *l = leads_of(b);
+    return l != NULL ? leads_news(l) : 0;
 }
 
 bool where_is_loose(const struct backend *b, struct slice vhost, struct slice queue)

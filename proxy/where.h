@@ -31,6 +31,26 @@ enum where where_look(const struct worker *w, const struct backend *b, struct sl
 bool where_find(const struct worker *w, const struct backend *b, struct slice vhost,
                 struct slice queue, const struct server **out);
 
+enum where_lead {
+    WHERE_LEAD_NONE,  /* nothing can be said until where_leads_news rises */
+    WHERE_LEAD_LATER, /* nothing can be said now */
+    WHERE_LEAD_AT,    /* at *out, or the most of it */
+};
+
+/* Where messages to an exchange land, with this key: the server that masters the most of their
+ * queues, and whether those are all (*is_whole). Worker's loop. */
+enum where_lead where_lead(const struct worker *w, const struct backend *b, struct slice vhost,
+                           struct slice exchange, struct slice key, const struct server **out,
+                           bool *is_whole);
+
+/* Rises when where_lead may say otherwise, beside where_moves. Any loop of the epoch. */
+uint64_t where_leads_news(const struct backend *b);
+
+/* The same of queues that are known (leads.h). False: none of them is up. */
+struct leads_queues;
+bool where_most(const struct backend *b, const struct leads_queues *queues,
+                const struct server **out, bool *is_whole);
+
 /* May a consumer of the queue be taken off it for a moment? False when nobody says so. */
 bool where_is_loose(const struct backend *b, struct slice vhost, struct slice queue);
 

@@ -261,9 +261,15 @@ static void follow_default(struct route *r)
         follow_queue(r, q);
 }
 
+static bool looks_at_keys(enum meta_exchange_type type)
+{
+    return type == META_DIRECT || type == META_TOPIC;
+}
+
 static void follow_key(struct route *r, struct slice key)
 {
     r->key = key;
+    r->out->by_key |= looks_at_keys(r->x->def->type) || r->x->def->type == META_CONSISTENT_HASH;
     switch (r->x->def->type) {
     case META_DIRECT:
         if (r->x->def->name_bytes == 0)
@@ -287,11 +293,6 @@ static void follow_key(struct route *r, struct slice key)
         return;
     }
     UNREACHABLE("exchange type");
-}
-
-static bool looks_at_keys(enum meta_exchange_type type)
-{
-    return type == META_DIRECT || type == META_TOPIC;
 }
 
 static void follow_exchange(struct route *r, const struct meta_exchange *x)
@@ -369,6 +370,7 @@ bool exchange_route(const struct meta_version *v, const struct route_in *in, str
 {
     out->count = 0;
     out->by_names = true;
+    out->by_key = false;
     const struct meta_vhost *vh = meta_vhost_get(v, in->vhost_id);
     const struct meta_exchange *x = first_exchange(v, vh, in->exchange, in->to_internal, why);
     if (x == NULL)

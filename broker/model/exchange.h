@@ -31,6 +31,7 @@ struct route_out {
     size_t cap;
     bool by_names; /* exchange and keys alone decided: the next message with them goes the same way
                     */
+    bool by_key;   /* ... and the key had a say in it: another one may go another way */
     const struct meta_queue *few[ROUTE_INLINE];
     struct route_scratch *scratch; /* made when first needed, then kept */
 };

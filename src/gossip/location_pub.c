@@ -20,6 +20,8 @@ struct sub {
     uint8_t *unwanted; /* buckets that it has already, a bit each; NULL: none */
     uint64_t next;     /* the number of the next change to be sent */
     uint64_t told;     /* index up to which it was told */
+    bool has_asked;    /* where messages land, since it was told that this has changed */
+    bool is_due;       /* to be told that */
     TAILQ_ENTRY(sub) entry;
 };
 
@@ -34,6 +36,8 @@ struct location_pub {
     uint64_t key;
     location_rumour_fn fn;
     void *arg;
+    location_leads_fn leads_fn;
+    void *leads_arg;
     struct location_table *table;
     /* what the entry that is being applied did */
     struct fresh *fresh;
@@ -354,12 +358,58 @@ static void feed(struct sub *s)
     }
 }
 
+/* Behind what it feeds: where the queues are that messages land in now. */
+static void say_routes(struct sub *s)
+{
+    if (!s->is_due || link_is_full(s->link))
+        return;
+    s->is_due = false;
+    (void)link_send(s->link, LINK_BULKY, LOCATION_ROUTES, slice_of(NULL, 0), NULL,
+                    slice_of(NULL, 0));
+}
+
 static void on_flush(void *arg)
 {
     struct location_pub *p = arg;
     struct sub *s;
-    TAILQ_FOREACH (s, &p->subs, entry)
+    TAILQ_FOREACH (s, &p->subs, entry) {
         feed(s);
+        say_routes(s);
+    }
+}
+
+/* ---- where messages land ----------------------------------------------------------------------
+ */
+
+void location_pub_answer(struct location_pub *p, location_leads_fn fn, void *arg)
+{
+    p->leads_fn = fn;
+    p->leads_arg = arg;
+}
+
+void location_pub_routes(struct location_pub *p)
+{
+    struct sub *s;
+    TAILQ_FOREACH (s, &p->subs, entry) {
+        s->is_due |= s->has_asked;
+        s->has_asked = false;
+    }
+    if (!TAILQ_EMPTY(&p->subs))
+        loop_at_turn_end(p->loop, &p->flush);
+}
+
+/* A full link is not waited for: who has no answer asks again, or does without. */
+static void answer(struct sub *s, const struct location_ask *ask)
+{
+    uint8_t room[LOCATION_LEADS_MAX];
+    struct wire_out w = wire_out_over(room, sizeof room);
+    struct location_leads leads = { .id = ask->id };
+    s->has_asked = true;
+    if (s->pub->leads_fn == NULL || link_is_full(s->link))
+        return;
+    s->pub->leads_fn(ask, &leads, s->pub->leads_arg);
+    location_leads_put(&w, &leads);
+    send(s, LOCATION_LEADS, &w);
 }
 
 /* ---- subscribers ------------------------------------------------------------------------------
@@ -367,15 +417,17 @@ static void on_flush(void *arg)
 
 static void on_frame(struct link *l, const struct link_frame *f, void *arg)
 {
+    struct location_ask ask;
     (void)l;
-    (void)f;
-    (void)arg; /* nothing more is asked in this version */
+    if (f->type == LOCATION_ASK && location_ask_take(f->payload, &ask))
+        answer(arg, &ask);
 }
 
 static void on_room(struct link *l, void *arg)
 {
     (void)l;
     feed(arg);
+    say_routes(arg);
 }
 
 static void on_lost(struct link *l, enum link_loss why, const struct err *err, void *arg)

@@ -19,6 +19,10 @@ struct location_pub;
 /* A change that is worth a rumour, too: there were few of them. */
 typedef void (*location_rumour_fn)(const struct location_change *c, void *arg);
 
+/* Where a message lands, into `out`, whose id is set; the names' hashes are location_pub_hash's. */
+typedef void (*location_leads_fn)(const struct location_ask *ask, struct location_leads *out,
+                                  void *arg);
+
 /* `key` is the cluster's, see location_key. `fn` may be NULL. */
 struct location_pub *location_pub_new(struct loop *loop, uint64_t key, location_rumour_fn fn,
                                       void *arg);
@@ -43,6 +47,12 @@ void location_pub_node(struct location_pub *p, uint64_t index, uint16_t node, bo
                        uint64_t swept);
 /* All that entry `index` did was told. */
 void location_pub_applied(struct location_pub *p, uint64_t index);
+
+/* Answer those who ask where messages land; NULL, as at first: nobody is answered. */
+void location_pub_answer(struct location_pub *p, location_leads_fn fn, void *arg);
+
+/* Where they land may have changed: those who have asked hear of it, soon. */
+void location_pub_routes(struct location_pub *p);
 
 /* A link that asks for the feed, by its first frame. Takes it; false: it is left, and to be closed.
  */

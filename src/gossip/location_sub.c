@@ -29,7 +29,8 @@ struct location_sub {
     struct rng rng;
     location_sub_fn fn;
     void *arg;
-    struct loop_task tell; /* once a turn */
+    struct location_sub_leads leads; /* on_leads NULL: nobody asks */
+    struct loop_task tell;           /* once a turn */
     struct location_sub_figures figures;
 };
 
@@ -81,8 +82,11 @@ static void say_sub(struct location_sub *s)
 
 static void on_up(struct link *l, void *arg)
 {
+    struct location_sub *s = arg;
     (void)l;
-    say_sub(arg);
+    say_sub(s);
+    if (s->leads.on_leads != NULL)
+        s->leads.on_routes(s->leads.arg);
 }
 
 static void on_lost(struct link *l, enum link_loss why, const struct err *err, void *arg)
@@ -173,10 +177,24 @@ static bool take_changes(struct location_sub *s, struct wire *w)
     return true;
 }
 
+static bool take_leads(struct location_sub *s, struct slice payload)
+{
+    struct location_leads l;
+    if (!location_leads_take(payload, &l))
+        return false;
+    if (s->leads.on_leads != NULL)
+        s->leads.on_leads(&l, s->leads.arg);
+    return true;
+}
+
 static bool take(struct location_sub *s, const struct link_frame *f)
 {
     struct wire w = wire_over(f->payload);
     s->figures.bytes += f->payload.len;
+    if (f->type == LOCATION_LEADS)
+        return take_leads(s, f->payload);
+    if (f->type == LOCATION_ROUTES && s->leads.on_leads != NULL)
+        s->leads.on_routes(s->leads.arg);
     has_changed(s);
     switch (f->type) {
     case LOCATION_BEGIN:
@@ -275,6 +293,26 @@ static void on_look(void *arg)
         drop(s);
     if (s->link == NULL)
         dial(s);
+}
+
+/* ---- where messages land ----------------------------------------------------------------------
+ */
+
+void location_sub_listen(struct location_sub *s, const struct location_sub_leads *leads)
+{
+    s->leads = *leads;
+}
+
+bool location_sub_ask(struct location_sub *s, const struct location_ask *ask)
+{
+    uint8_t room[LOCATION_ASK_MAX];
+    struct wire_out w = wire_out_over(room, sizeof room);
+    if (!s->is_subscribed || link_is_full(s->link))
+        return false;
+    location_ask_put(&w, ask);
+    CHECK(!w.overflow);
+    return link_send(s->link, LINK_BULKY, LOCATION_ASK, wire_out_slice(&w), NULL,
+                     slice_of(NULL, 0));
 }
 
 /* ---- from outside -----------------------------------------------------------------------------

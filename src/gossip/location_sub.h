@@ -16,11 +16,25 @@ struct location_sub;
 /* The table, or what is known of nodes, may be another. Called now and then. */
 typedef void (*location_sub_fn)(void *arg);
 
+/* What brokers say of where messages land. */
+struct location_sub_leads {
+    void (*on_leads)(const struct location_leads *l, void *arg);
+    void (*on_routes)(void *arg); /* all that was answered may be wrong by now, or be answered at
+                                     last: there is another broker, or routes have changed */
+    void *arg;
+};
+
 /* `net` and `node` outlive it. `fn` may be NULL. */
 struct location_sub *location_sub_new(struct loop *loop, struct link_node *node,
                                       struct gossip_net *net, struct slice cookie,
                                       location_sub_fn fn, void *arg);
 void location_sub_free(struct location_sub **s);
+
+/* Whoever asks is told from now on. */
+void location_sub_listen(struct location_sub *s, const struct location_sub_leads *leads);
+
+/* False: nobody can be asked now. Whether an answer comes is another matter. */
+bool location_sub_ask(struct location_sub *s, const struct location_ask *ask);
 
 /* The proxy has found its cluster, or another one: what was known is worth nothing. */
 void location_sub_cluster(struct location_sub *s, const uint8_t cluster[GOSSIP_CLUSTER_BYTES]);

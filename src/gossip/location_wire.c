@@ -261,3 +261,48 @@ bool location_rumour_take(uint64_t key, uint64_t ver, struct slice in, struct lo
         return false;
     }
 }
+
+/* ---- ASK and LEADS ----------------------------------------------------------------------------
+ */
+
+void location_ask_put(struct wire_out *w, const struct location_ask *a)
+{
+    wire_put_u64(w, a->id);
+    wire_put_shortstr(w, a->vhost);
+    wire_put_shortstr(w, a->exchange);
+    wire_put_shortstr(w, a->key);
+}
+
+bool location_ask_take(struct slice in, struct location_ask *out)
+{
+    struct wire w = wire_over(in);
+    out->id = wire_u64(&w);
+    out->vhost = wire_shortstr(&w);
+    out->exchange = wire_shortstr(&w);
+    out->key = wire_shortstr(&w);
+    return !w.ran_out && wire_left(&w) == 0;
+}
+
+void location_leads_put(struct wire_out *w, const struct location_leads *l)
+{
+    CHECK(l->count <= LOCATION_LEADS_QUEUES);
+    wire_put_u64(w, l->id);
+    wire_put_u8(w, l->any_key);
+    wire_put_u8(w, l->count);
+    for (unsigned i = 0; i < l->count; i++)
+        wire_put_u64(w, l->hashes[i]);
+}
+
+bool location_leads_take(struct slice in, struct location_leads *out)
+{
+    struct wire w = wire_over(in);
+    out->id = wire_u64(&w);
+    uint8_t any_key = wire_u8(&w);
+    out->any_key = any_key != 0;
+    out->count = wire_u8(&w);
+    if (any_key > 1 || out->count > LOCATION_LEADS_QUEUES)
+        return false;
+    for (unsigned i = 0; i < out->count; i++)
+        out->hashes[i] = wire_u64(&w);
+    return !w.ran_out && wire_left(&w) == 0;
+}

@@ -13,6 +13,16 @@
  * which is true as of END's index once the changes after BEGIN's were applied. The table of the one
  * who asks is complete up to CHANGES' `to`.
  *
+ *       ASK     id 8 | vhost | exchange | key, short strings each
+ *                                                LEADS    id 8 | any key 1 | how many 1 | hashes 8
+ *                                                ROUTES
+ *
+ * A proxy may ask where messages to an exchange with a key land: LEADS names the queues by their
+ * hashes, none when it is nowhere, not known by exchange and key alone, or too many; `any key` says
+ * that other keys lead there as well. Whoever has asked hears once in a while (ROUTES) that answers
+ * may have changed. A broker of before passes over ASK, and says neither: so the version is the
+ * same.
+ *
  *     nodes    how many 2, each: node 2 | is up 1 | version 8 | swept 8
  *     bucket   entries varint, each: hash, less the one before and the bucket's first, varint
  *              | index less version, zigzag varint | node varint | flags 1       about 12 octets
@@ -32,7 +42,10 @@ enum location_frame {
     LOCATION_BEGIN = 33,
     LOCATION_BUCKETS_FRAME = 34,
     LOCATION_END = 35,
-    LOCATION_CHANGES = 36
+    LOCATION_CHANGES = 36,
+    LOCATION_ASK = 37,
+    LOCATION_LEADS = 38,
+    LOCATION_ROUTES = 39,
 };
 
 #define LOCATION_FRAME_BYTES ((size_t)64 * 1024) /* of BUCKETS and CHANGES, about */
@@ -59,6 +72,26 @@ struct location_change {
 #define LOCATION_CHANGE_MAX 40u /* octets at most */
 void location_change_put(struct wire_out *w, uint64_t from, const struct location_change *c);
 MUST_CHECK bool location_change_take(struct wire *w, uint64_t from, struct location_change *out);
+
+/* Where does a message land? The names are lent. */
+struct location_ask {
+    uint64_t id; /* for the answer */
+    struct slice vhost, exchange, key;
+};
+void location_ask_put(struct wire_out *w, const struct location_ask *a);
+MUST_CHECK bool location_ask_take(struct slice in, struct location_ask *out);
+#define LOCATION_ASK_MAX ((size_t)8 + 3 * 256)
+
+struct location_leads {
+    uint64_t id;
+    bool any_key;
+    uint8_t count;
+#define LOCATION_LEADS_QUEUES 32u
+    uint64_t hashes[LOCATION_LEADS_QUEUES];
+};
+void location_leads_put(struct wire_out *w, const struct location_leads *l);
+MUST_CHECK bool location_leads_take(struct slice in, struct location_leads *out);
+#define LOCATION_LEADS_MAX ((size_t)10 + LOCATION_LEADS_QUEUES * 8)
 
 /* A bucket without its tombstones; and back into a table. */
 void location_bucket_put(struct wire_out *w, const struct location_table *t, unsigned bucket,

@@ -47,6 +47,28 @@ static void take_buckets(struct location_table *t, struct wire w)
     }
 }
 
+static void take_ask(struct slice body)
+{
+    struct location_ask a;
+    uint8_t room[LOCATION_ASK_MAX];
+    struct wire_out o = wire_out_over(room, sizeof room);
+    if (!location_ask_take(body, &a))
+        return;
+    location_ask_put(&o, &a);
+    CHECK(!o.overflow && slice_eq(wire_out_slice(&o), body));
+}
+
+static void take_leads(struct slice body)
+{
+    struct location_leads l;
+    uint8_t room[LOCATION_LEADS_MAX];
+    struct wire_out o = wire_out_over(room, sizeof room);
+    if (!location_leads_take(body, &l))
+        return;
+    location_leads_put(&o, &l);
+    CHECK(!o.overflow && slice_eq(wire_out_slice(&o), body));
+}
+
 /* The first octet says which frame it is. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -59,7 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         uint16_t len = wire_u16(&w);
         struct slice body = wire_take(&w, len < wire_left(&w) ? len : wire_left(&w));
         struct wire b = wire_over(body);
-        switch (kind % 6) {
+        switch (kind % 8) {
         case 0:
             take_changes(t, b);
             break;
@@ -76,6 +98,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         case 4:
             if (location_rumour_take(7, 1 + kind, body, &c))
                 apply(t, &c);
+            break;
+        case 6:
+            take_ask(body);
+            break;
+        case 7:
+            take_leads(body);
             break;
         default:
             location_reach(t, wire_u64(&b) & LOCATION_VER_MAX);

@@ -334,6 +334,9 @@ static bool hear(struct world *w, struct proxy *x, const struct frame *f)
         return true;
     }
     case LOCATION_SUB:
+    case LOCATION_ASK: /* nobody asks where messages land */
+    case LOCATION_LEADS:
+    case LOCATION_ROUTES:
         break;
     }
     return fail(w, "no such frame");

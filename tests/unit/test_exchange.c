@@ -136,12 +136,22 @@ Test(exchange, says_whether_names_decided)
     struct meta_cmd c = x_declare("by-header", "x-consistent-hash");
     c.exchange_declare.args = args_str(&a, "hash-header", "h");
     must(&w, c);
+    must(&w, x_declare("to-all", "fanout"));
+    must(&w, q_bind("to-all", "k", "a"));
+    must(&w, x_declare("to-keys", "fanout"));
+    must(&w, x_bind("to-keys", "", "amq.direct"));
     static const struct {
         const char *exchange;
-        bool by_names;
-    } rows[] = { { "", true },          { "amq.direct", true },  { "amq.topic", true },
-                 { "by-key", true },    { "amq.fanout", false }, { "amq.headers", false },
-                 { "by-header", false } };
+        bool by_names, by_key;
+    } rows[] = { { "", true, true },
+                 { "amq.direct", true, true },
+                 { "amq.topic", true, true },
+                 { "by-key", true, true },
+                 { "amq.fanout", false, false },
+                 { "amq.headers", false, false },
+                 { "by-header", false, true },
+                 { "to-all", true, false },
+                 { "to-keys", true, true } };
     struct route_out out;
     struct meta_refusal why;
     route_out_init(&out);
@@ -149,6 +159,7 @@ Test(exchange, says_whether_names_decided)
         struct route_in in = to(&w, rows[i].exchange, "k");
         cr_assert(exchange_route(now(&w), &in, &out, &why));
         cr_expect(eq(int, out.by_names, rows[i].by_names), "%s", rows[i].exchange);
+        cr_expect(eq(int, out.by_key, rows[i].by_key), "%s", rows[i].exchange);
     }
     route_out_fini(&out);
     world_fini(&w);

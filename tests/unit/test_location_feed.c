@@ -274,3 +274,126 @@ Test(location_feed, a_broker_that_was_made_anew_sends_what_differs)
     cr_expect(f.bytes - whole < whole / 4, "%llu of %llu", (unsigned long long)(f.bytes - whole),
               (unsigned long long)whole);
 }
+
+/* ---- where messages land ---- */
+
+static struct {
+    struct location_leads leads;
+    unsigned answers, routes;
+} heard;
+
+static void on_leads(const struct location_leads *l, void *arg)
+{
+    (void)arg;
+    heard.leads = *l;
+    heard.answers++;
+}
+
+static void on_routes(void *arg)
+{
+    (void)arg;
+    heard.routes++;
+}
+
+/* To as many queues as the key has letters; a key of none leads to one, as any other does. */
+static void lead(const struct location_ask *ask, struct location_leads *out, void *arg)
+{
+    const struct broker *b = arg;
+    cr_assert(slice_is(ask->vhost, "/"));
+    cr_assert(slice_is(ask->exchange, "x"));
+    out->any_key = ask->key.len == 0;
+    out->count = (uint8_t)(out->any_key ? 1 : ask->key.len);
+    for (unsigned i = 0; i < out->count; i++)
+        out->hashes[i] = location_pub_hash(b->pub, ask->vhost, name_of(i));
+}
+
+static bool is_answered(void *arg)
+{
+    return heard.answers == *(const unsigned *)arg;
+}
+
+static bool is_told_of_routes(void *arg)
+{
+    return heard.routes == *(const unsigned *)arg;
+}
+
+/* Links are used on their loop alone. */
+struct asking {
+    struct loop_task task;
+    struct location_ask ask;
+    bool is_sent, done;
+};
+
+static void on_asking(void *arg)
+{
+    struct asking *a = arg;
+    a->is_sent = location_sub_ask(proxy.sub, &a->ask);
+    a->done = true;
+}
+
+static bool ask(uint64_t id, const char *key)
+{
+    struct asking a = { .ask = { id, slice_str("/"), slice_str("x"), slice_str(key) } };
+    loop_task_init(&a.task, on_asking, &a);
+    loop_again(loop, &a.task);
+    kit_until_set(loop, &a.done);
+    return a.is_sent;
+}
+
+static void open_both(void)
+{
+    memset(&heard, 0, sizeof heard);
+    open_broker(&brokers[0], 1);
+    open_proxy();
+    location_sub_listen(proxy.sub, &(struct location_sub_leads){ on_leads, on_routes, NULL });
+    cr_expect(ask(1, "early") == false, "there is nobody to ask");
+    kit_until(loop, is_told_of_routes, &(unsigned){ 1 });
+}
+
+Test(location_feed, a_proxy_asks_where_messages_land)
+{
+    char most[LOCATION_LEADS_QUEUES + 1] = { 0 };
+    open_both();
+    location_pub_answer(brokers[0].pub, lead, &brokers[0]);
+    cr_assert(ask(7, "ab"));
+    kit_until(loop, is_answered, &(unsigned){ 1 });
+    cr_expect(eq(u64, heard.leads.id, 7));
+    cr_expect(eq(u8, heard.leads.count, 2));
+    cr_expect(heard.leads.any_key == false);
+    cr_expect(eq(u64, heard.leads.hashes[1],
+                 location_pub_hash(brokers[0].pub, slice_str("/"), name_of(1))));
+    cr_assert(ask(8, ""));
+    kit_until(loop, is_answered, &(unsigned){ 2 });
+    cr_expect(heard.leads.any_key);
+    memset(most, 'x', LOCATION_LEADS_QUEUES);
+    cr_assert(ask(9, most));
+    kit_until(loop, is_answered, &(unsigned){ 3 });
+    cr_expect(eq(u8, heard.leads.count, LOCATION_LEADS_QUEUES));
+}
+
+/* Once for each time it asked, however often they change; and who never asked hears nothing. */
+Test(location_feed, who_has_asked_hears_that_routes_have_changed)
+{
+    open_both();
+    location_pub_answer(brokers[0].pub, lead, &brokers[0]);
+    location_pub_routes(brokers[0].pub);
+    cr_assert(ask(1, "a"));
+    kit_until(loop, is_answered, &(unsigned){ 1 });
+    cr_expect(eq(u32, heard.routes, 1), "nothing had been asked");
+    for (unsigned i = 0; i < 3; i++)
+        location_pub_routes(brokers[0].pub);
+    kit_until(loop, is_told_of_routes, &(unsigned){ 2 });
+    cr_assert(ask(2, "b"));
+    kit_until(loop, is_answered, &(unsigned){ 2 });
+    cr_expect(eq(u32, heard.routes, 2));
+}
+
+/* As one of an older release is. */
+Test(location_feed, a_broker_that_does_not_answer_feeds_on)
+{
+    open_both();
+    cr_assert(ask(1, "a"));
+    declare(&brokers[0], 1, 9, 1);
+    kit_until(loop, is_told, &brokers[0]);
+    cr_expect(eq(u32, heard.answers, 0));
+}

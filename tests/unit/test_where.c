@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "discover.h"
 #include "io_kit.h"
+#include "leads.h"
 #include "worker.h"
 
 #include <stdio.h>
@@ -345,4 +346,88 @@ Test(where, a_node_that_drains_takes_nothing_new)
     nodes_put(discover_nodes(discover), &n);
     kit_turns(loop, 2);
     cr_expect(server_is_usable(s));
+}
+
+/* ---- messages to exchanges ---- */
+
+static struct leads *leads;
+
+static bool on_ask(void *arg, const struct location_ask *ask, uint64_t now_s)
+{
+    uint64_t id;
+    (void)arg;
+    (void)now_s;
+    return leads_expect(leads, ask, &id);
+}
+
+/* Messages with this key land on queues of these names. */
+static void answer(const char *key, const char *const *queues, uint8_t count)
+{
+    struct location_leads l = { .count = count };
+    (void)leads_expect(
+        leads, &(struct location_ask){ 0, slice_str("/"), slice_str("x"), slice_str(key) }, &l.id);
+    for (unsigned i = 0; i < count; i++)
+        l.hashes[i] = location_hash(1, slice_str("/"), slice_str(queues[i]));
+    cr_assert(leads_answer(leads, &l));
+}
+
+struct lead_look {
+    struct loop_task task;
+    const char *key;
+    enum where_lead word;
+    const char *server;
+    bool is_whole, done;
+};
+
+static void on_lead_look(void *arg)
+{
+    struct lead_look *k = arg;
+    const struct server *s;
+    k->word = where_lead(&worker, snapshot_backend(snapshot, "rabbits"), slice_str("/"),
+                         slice_str("x"), slice_str(k->key), &s, &k->is_whole);
+    k->server = s != NULL ? s->conf->name : "-";
+    k->done = true;
+}
+
+static void expect_lead(const char *key, enum where_lead word, const char *server, bool is_whole)
+{
+    struct lead_look k = { .key = key };
+    loop_task_init(&k.task, on_lead_look, &k);
+    loop_again(loop, &k.task);
+    kit_until_set(loop, &k.done);
+    cr_expect(k.word == word, "%s: %d", key, (int)k.word);
+    cr_expect(eq(str, (char *)(uintptr_t)k.server, (char *)(uintptr_t)server), "%s", key);
+    cr_expect(k.is_whole == is_whole, "%s", key);
+}
+
+Test(where, messages_to_exchanges_go_where_most_of_their_queues_are)
+{
+    const char *const queues[] = { "a", "b", "c", "d" };
+    leads = leads_new(epoch, 1, on_ask, NULL);
+    atlas_set_leads(atlas, leads);
+    hear(1, "rabbit@rabbit1", "10.0.0.1", 5672, LIVE_HEARSAY_ALIVE);
+    hear(2, "rabbit@other", "10.0.0.2", 5672, LIVE_HEARSAY_ALIVE);
+    put_node(1, true, 1);
+    put_node(2, true, 1);
+    put("a", 2, 1);
+    put("b", 3, 2);
+    put("c", 4, 2);
+    expect_lead("k", WHERE_LEAD_NONE, "-", false);
+    answer("k", queues, 0);
+    expect_lead("k", WHERE_LEAD_NONE, "-", false);
+    answer("k", queues, 1);
+    expect_lead("k", WHERE_LEAD_AT, "rabbit1", true);
+    answer("k", queues, 3);
+    expect_lead("k", WHERE_LEAD_AT, "other", false);
+    answer("k", queues + 1, 2);
+    expect_lead("k", WHERE_LEAD_AT, "other", true);
+    put("c", 5, 1);
+    expect_lead("k", WHERE_LEAD_AT, "other", false);
+    put("b", 6, 1);
+    expect_lead("k", WHERE_LEAD_AT, "rabbit1", true);
+    answer("k", queues, 4);
+    expect_lead("k", WHERE_LEAD_AT, "rabbit1", false); /* nobody knows where d is */
+    put_node(1, false, 7);
+    expect_lead("k", WHERE_LEAD_LATER, "-", false);
+    leads_retire(&leads);
 }
