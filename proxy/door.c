@@ -109,6 +109,20 @@ static void close_door(struct door *d)
     mem_free(d);
 }
 
+/* Nobody else comes in here; it goes with the last who is on the way in. */
+static void leave(struct door *d)
+{
+    struct worker *w = d->worker;
+    if (d->guest_count == 0) {
+        close_door(d);
+        return;
+    }
+    shut(d);
+    TAILQ_REMOVE(&w->doors, d, entry);
+    d->is_leaving = true;
+    TAILQ_INSERT_TAIL(&w->leaving, d, entry);
+}
+
 static void refuse(struct door *d, const struct err *why)
 {
     unsigned left_out;
@@ -288,7 +302,7 @@ void doors_commit(struct worker *w, struct snapshot *snapshot)
     while (d != NULL) {
         struct door *next = TAILQ_NEXT(d, entry);
         if (d->snapshot != snapshot)
-            close_door(d);
+            leave(d);
         d = next;
     }
 }
@@ -303,17 +317,8 @@ void doors_close(struct worker *w)
 
 void doors_leave(struct worker *w)
 {
-    while (!TAILQ_EMPTY(&w->doors)) {
-        struct door *d = TAILQ_FIRST(&w->doors);
-        if (d->guest_count == 0) {
-            close_door(d);
-            continue;
-        }
-        shut(d);
-        TAILQ_REMOVE(&w->doors, d, entry);
-        d->is_leaving = true;
-        TAILQ_INSERT_TAIL(&w->leaving, d, entry);
-    }
+    while (!TAILQ_EMPTY(&w->doors))
+        leave(TAILQ_FIRST(&w->doors));
 }
 
 /* The first worker's listener has the path, the others share its socket. */

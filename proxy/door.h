@@ -38,7 +38,7 @@ struct door {
 MUST_CHECK bool doors_open(struct worker *w, struct snapshot *snapshot, const struct worker *twin,
                            bool share_ports, struct err *err);
 
-/* The snapshot is in force: doors that it has no more are closed. */
+/* The snapshot is in force: doors that it has no more are closed, but for who is on the way in. */
 void doors_commit(struct worker *w, struct snapshot *snapshot);
 
 /* It is not, because another worker could not open: close what was opened for it. */

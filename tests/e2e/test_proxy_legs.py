@@ -340,6 +340,30 @@ class Headers(Case):
         mute.sock.close()
         self.assertEqual(self.front.proc.wait(), 0)
 
+    def test_who_is_on_the_way_in_comes_in_when_a_reload_drops_the_bind(self):
+        header = b"PROXY TCP4 10.9.8.7 127.0.0.1 4711 5672\r\n"
+        guest = self.raw(address=("127.0.0.1", self.port))
+        known = self.raw(address=("127.0.0.1", self.port))
+        known.send(header)
+        known.handshake()
+        self.front.conf["frontend amqp"]["bind"].pop()
+        self.front.write_conf()
+        self.front.proc.signal(signal.SIGHUP)
+
+        def is_shut():
+            with socket.socket() as s:
+                return s.connect_ex(("127.0.0.1", self.port)) != 0
+
+        wait_until(is_shut, "nobody else")
+        known.channel().queue()
+        guest.send(header)
+        guest.handshake()
+        guest.channel().queue()
+        self.front.proc.signal(signal.SIGUSR1)
+        guest.close()
+        known.close()
+        self.assertEqual(self.front.proc.wait(), 0)
+
 
 class TlsToServers(Case):
     """Over TLS to the broker, with the client's address in front of it, proven by the cookie."""
