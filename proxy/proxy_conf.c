@@ -43,6 +43,16 @@ static bool has_pages(const struct part *p)
     return p->mode == PROXY_MODE_HTTP;
 }
 
+static bool looks_inside(const struct quota_bounds *b)
+{
+    return b->channels != 0 || b->messages.count != 0 || b->bytes.count != 0;
+}
+
+static bool needs_amqp(const struct quota_limits *l)
+{
+    return looks_inside(&l->refuse) || looks_inside(&l->alarm);
+}
+
 static bool judge(struct finish *f, const struct part *p)
 {
     bool front = (p->kind & PART_FRONTEND) != 0;
@@ -75,6 +85,11 @@ static bool judge(struct finish *f, const struct part *p)
         (p->front.has_limit[QUOTA_USER] || p->front.has_limit[QUOTA_VHOST] ||
          (has_pages(p) && p->front.has_limit[QUOTA_SOURCE])))
         return refuse(f, p, "has a limit that needs mode = amqp; mode tcp knows sources alone");
+    if (front && p->mode == PROXY_MODE_TCP && needs_amqp(&p->front.limits[QUOTA_SOURCE]))
+        return refuse(
+            f, p,
+            "has a limit of channels, messages or bytes, which needs mode = amqp; mode tcp "
+            "knows connections and their rate alone");
     if (!has_pages(p) && (p->front.stats_auth != NULL || p->front.stats_allow.count != 0))
         return refuse(f, p, "has stats-auth or stats-allow, which need mode = http");
     return true;

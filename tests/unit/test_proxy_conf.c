@@ -1,6 +1,8 @@
 /* proxy/proxy_conf: the configuration file, word by word. */
 #include "proxy_conf.h"
 
+#include <stdio.h>
+
 #include "expect.h"
 
 static struct proxy_conf *load(const char *text)
@@ -200,6 +202,19 @@ Test(proxy_conf, what_does_not_fit_together_is_refused)
     refused("[listen s]\nbind = :1\nmode = tcp\nserver = a h:1\nstats-auth = a:b\n", "test.conf:1",
             "mode = http");
     refused("[listen s]\nbind = :1\nmode = http\nstats-auth = ab\n", "test.conf:4", "PASSWORD");
+    refused("[listen s]\nbind = :1\nmode = tcp\nserver = a h:1\nlimit = user rate 1/1s\n",
+            "test.conf:1", "sources alone");
+    static const char *const inside[] = { "channels 5", "messages 100/1s", "bytes 1M/1s alarm" };
+    for (unsigned i = 0; i < ARRAY_COUNT(inside); i++) {
+        char text[160];
+        (void)snprintf(text, sizeof text,
+                       "[listen s]\nbind = :1\nmode = tcp\nserver = a h:1\nlimit = source %s\n",
+                       inside[i]);
+        refused(text, "test.conf:1", "needs mode = amqp");
+    }
+    struct proxy_conf *c = load("[listen s]\nbind = :1\nmode = tcp\nserver = a h:1\n"
+                                "limit = source connections 5 rate 10/1s\n");
+    proxy_conf_free(&c);
     refused(BACK, "test.conf:", "no [frontend]");
     refused("", "test.conf:", "no [frontend]");
 }
