@@ -277,7 +277,7 @@ static bool start(struct proxy *p, struct err *err)
 static void init_process(struct proxy *p)
 {
     p->process.greeting = greeting_conf();
-    p->process.conns_limit = sizing_clients(p->snapshot->conf->global.maxconn);
+    p->process.conns_limit = sizing_clients(p->snapshot->conf);
     p->process.wake = proxy_wake_all;
     p->process.suspect = suspect;
     p->process.left = left;

@@ -2,14 +2,32 @@
 
 #include "base/log.h"
 #include "io/host.h"
+#include "io/stream_splice.h"
 
 #include <sys/resource.h>
 
 #define FILES_RESERVED 64u /* logs, checks, pages, loops */
 #define FILES_EACH     2u  /* a client and its upstream */
 
-uint64_t sizing_clients(uint64_t wanted)
+static bool splices(const struct proxy_conf *conf)
 {
+    for (unsigned i = 0; i < conf->backend_count; i++) {
+        const struct backend_conf *b = conf->backends[i];
+        if (b->mode == PROXY_MODE_TCP && (b->splice_request || b->splice_response))
+            return true;
+    }
+    return false;
+}
+
+static uint64_t files_reserved(const struct proxy_conf *conf)
+{
+    uint64_t pipes = splices(conf) ? (uint64_t)sizing_threads(conf) * STREAM_SPLICE_FILES_MAX : 0;
+    return FILES_RESERVED + pipes;
+}
+
+uint64_t sizing_clients(const struct proxy_conf *conf)
+{
+    uint64_t wanted = conf->global.maxconn, reserved = files_reserved(conf);
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) != 0)
         return wanted;
@@ -18,7 +36,7 @@ uint64_t sizing_clients(uint64_t wanted)
         (void)setrlimit(RLIMIT_NOFILE, &files);
         (void)getrlimit(RLIMIT_NOFILE, &files);
     }
-    uint64_t room = files.rlim_cur > FILES_RESERVED ? files.rlim_cur - FILES_RESERVED : 1;
+    uint64_t room = files.rlim_cur > reserved ? files.rlim_cur - reserved : 1;
     uint64_t carried = room / FILES_EACH > 0 ? room / FILES_EACH : 1;
     if (carried >= wanted)
         return wanted;

@@ -6,8 +6,8 @@
 
 #include "proxy_conf.h"
 
-/* How many clients the limit of open files can carry; `wanted` or fewer, with a warning. */
-uint64_t sizing_clients(uint64_t wanted);
+/* How many clients the limit of open files can carry; maxconn or fewer, with a warning. */
+uint64_t sizing_clients(const struct proxy_conf *conf);
 
 unsigned sizing_threads(const struct proxy_conf *conf);
 

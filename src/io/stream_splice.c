@@ -10,6 +10,8 @@
 /* From how much at a time on the pipe is cheaper than a copy. */
 #define BULK_MIN_BYTES ((size_t)16 * 1024)
 
+_Static_assert(STREAM_SPLICE_FILES_MAX == 2 * LOOP_PIPES_MAX, "two ends each");
+
 void stream_join(struct stream *from, struct stream *to, stream_moved_fn moved)
 {
     CHECK(from->loop == to->loop && loop_is_current(from->loop) && moved != NULL);

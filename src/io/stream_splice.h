@@ -12,6 +12,9 @@
 
 #include "io/stream.h"
 
+/* Descriptors of pipes that one loop has open at most. */
+#define STREAM_SPLICE_FILES_MAX 128u
+
 /* So many octets have gone by on_data; `arg` is that of the stream they came from. */
 typedef void (*stream_moved_fn)(struct stream *from, size_t octets, void *arg);
 
