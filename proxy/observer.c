@@ -31,7 +31,9 @@ struct observer {
     struct asker *asker;
     struct atlas *atlas;
     struct discover *discover;
-    uint64_t moves; /* of the atlas, as they were told */
+    struct inquiry *inquiries[OBSERVER_INQUIRIES_MAX]; /* NULL: none */
+    size_t asked_first;                                /* which member, the next time */
+    uint64_t moves;                                    /* of the atlas, as they were told */
     struct loop_timer news;
     struct failovers failovers;
     struct loop_timer look;
@@ -306,6 +308,8 @@ void observer_close(struct observer **op)
     *op = NULL;
     loop_timer_fini(&o->news);
     loop_timer_fini(&o->look);
+    for (unsigned i = 0; i < OBSERVER_INQUIRIES_MAX; i++)
+        inquiry_free(&o->inquiries[i]);
     while (loop_settle(o->loop)) /* what workers had asked for; they are gone */
         ;
     asker_free(&o->asker);
@@ -347,6 +351,46 @@ void observer_look(struct observer *o)
 {
     if (o != NULL)
         discover_look(o->discover);
+}
+
+/* ---- asking ----------------------------------------------------------------------------------
+ */
+
+static bool may_answer(const struct gossip_member *m)
+{
+    struct gossip_info info;
+    return m->state == GOSSIP_ALIVE && gossip_net_info(m, &info) && info.role == GOSSIP_ROLE_BROKER;
+}
+
+/* Another one first each time: one that gossips and yet does not answer is not asked for ever. */
+static size_t choose_places(struct observer *o, struct inquiry_place *places)
+{
+    size_t all = gossip_net_count(o->net), count = 0;
+    o->asked_first++;
+    for (size_t i = 0; i < all && count < INQUIRY_PLACES_MAX; i++) {
+        const struct gossip_member *m = gossip_net_member(o->net, (o->asked_first + i) % all);
+        count += may_answer(m) &&
+                 gossip_net_place(o->net, m->id, places[count].host, &places[count].port);
+    }
+    return count;
+}
+
+bool observer_inquire(struct observer *o, struct slice path, inquiry_fn fn, void *arg,
+                      struct err *err)
+{
+    struct inquiry_place places[INQUIRY_PLACES_MAX];
+    unsigned free = 0;
+    if (o == NULL)
+        return err_set(err, ERR_CONFIG, "brokers are known by gossip, and there is none");
+    while (free < OBSERVER_INQUIRIES_MAX && o->inquiries[free] != NULL)
+        free++;
+    if (free == OBSERVER_INQUIRIES_MAX)
+        return err_set(err, ERR_LIMIT, "brokers are being asked for others already");
+    size_t count = choose_places(o, places);
+    if (count == 0)
+        return err_set(err, ERR_IO, "gossip knows of no broker that is alive");
+    inquiry_start(o->loop, o->node, places, count, path, fn, arg, &o->inquiries[free]);
+    return true;
 }
 
 /* ---- looking ----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@
 #define WARREN_OBSERVER_H
 
 #include "base/text.h"
+#include "inquiry.h"
 #include "io/epoch.h"
 #include "io/loop.h"
 #include "snapshot.h"
@@ -48,6 +49,12 @@ void observer_look(struct observer *o);
 
 /* The last of them; NULL when there is no gossip. */
 const struct failovers *observer_failovers(const struct observer *o);
+
+/* Ask the management of a broker that gossip says is alive. False: nobody can be asked now, and
+ * `fn` is not called. */
+#define OBSERVER_INQUIRIES_MAX 4u /* at a time */
+MUST_CHECK bool observer_inquire(struct observer *o, struct slice path, inquiry_fn fn, void *arg,
+                                 struct err *err);
 
 void observer_show(const struct observer *o, struct text *out);
 void observer_metrics(const struct observer *o, struct text *out);

@@ -2,10 +2,13 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/units.h"
 #include "bind_addr.h"
 #include "census.h"
 #include "io/http.h"
 #include "io/nets.h"
+#include "observer.h"
+#include "queues_page.h"
 #include "stat_masters.h"
 #include "stat_metrics.h"
 #include "stat_table.h"
@@ -16,6 +19,7 @@
 #define PAGE_MAX           ((size_t)32 * 1024 * 1024)
 #define SESSIONS_MAX       200u /* on the page */
 #define REQUEST_TIMEOUT_MS 10000u
+#define QUEUES_PATH_MAX    ((size_t)4096)
 #define NAME_ROOM          256u /* of a queue or vhost, and the end */
 
 /* One address with pages. It outlives a reload that keeps the address. */
@@ -128,6 +132,7 @@ struct page_request {
     struct http_request *request;
     const struct view *view;
     uint64_t refresh_s;
+    char uri[];
 };
 
 static void on_sessions(const struct text *list, unsigned left_out, void *arg)
@@ -138,7 +143,7 @@ static void on_sessions(const struct text *list, unsigned left_out, void *arg)
     unsigned count;
     text_init(&out, PAGE_MAX);
     struct stat_row *rows = stat_rows(v->snapshot, loop_now_ms(v->loop), &count);
-    stats_page(rows, count, v, list, left_out, p->refresh_s, &out);
+    stats_page(rows, count, v, list, left_out, p->refresh_s, p->uri, &out);
     http_reply_header(p->request, "Cache-Control", "no-cache");
     http_reply(p->request, 200, "text/html; charset=utf-8", text_view(&out));
     mem_free(rows);
@@ -148,7 +153,9 @@ static void on_sessions(const struct text *list, unsigned left_out, void *arg)
 
 static void start_page(const struct page_server *s, struct http_request *r, uint64_t refresh_s)
 {
-    struct page_request *p = mem_zalloc(sizeof *p);
+    const char *uri = s->frontend->conf->stats_uri;
+    struct page_request *p = mem_zalloc(sizeof *p + strlen(uri) + 1);
+    memcpy(p->uri, uri, strlen(uri) + 1);
     p->request = r;
     p->view = s->view;
     p->refresh_s = refresh_s;
@@ -168,6 +175,88 @@ static void on_still_page(struct http_request *r, void *arg)
 {
     if (admit(arg, r, true))
         start_page(arg, r, 0);
+}
+
+/* ---- the list of queues, as a broker tells it ------------------------------------------------ */
+
+/* It waits for the broker; the frontend may be another one by then. */
+struct queues_request {
+    struct http_request *request;
+    struct queues_query query;
+    char name[QUEUES_PAGE_NAME_MAX + 1];
+    char uri[];
+};
+
+static void refuse_queues(struct http_request *r, const char *why)
+{
+    char room[512];
+    struct text t = text_over(room, sizeof room);
+    text_put(&t, "no list of queues: %s\n", why);
+    reply_text(r, 503, room);
+}
+
+static void reply_queues(const struct queues_request *q, struct slice answer)
+{
+    struct text out;
+    struct err err;
+    text_init(&out, PAGE_MAX);
+    if (queues_page(&q->query, q->uri, answer, &out, &err)) {
+        http_reply_header(q->request, "Cache-Control", "no-cache");
+        http_reply(q->request, 200, "text/html; charset=utf-8", text_view(&out));
+    } else {
+        refuse_queues(q->request, err.text);
+    }
+    text_fini(&out);
+}
+
+static void on_queues_answer(const struct http_answer *answer, const struct err *why, void *arg)
+{
+    struct queues_request *q = arg;
+    if (answer == NULL)
+        refuse_queues(q->request, why->text);
+    else if (answer->status == 400) /* the one thing that a query of ours can have wrong */
+        reply_text(q->request, 404, "there is no such page of the list\n");
+    else if (answer->status != 200)
+        refuse_queues(q->request, "the broker does not tell");
+    else
+        reply_queues(q, text_view(&answer->body));
+    mem_free(q);
+}
+
+static struct queues_request *new_queues_request(const struct page_server *s,
+                                                 struct http_request *r)
+{
+    const char *uri = s->frontend->conf->stats_uri;
+    struct queues_request *q = mem_zalloc(sizeof *q + strlen(uri) + 1);
+    char page[24];
+    struct text p = text_over(page, sizeof page);
+    struct text name = text_over(q->name, sizeof q->name);
+    q->request = r;
+    memcpy(q->uri, uri, strlen(uri) + 1);
+    if (!http_request_query(r, "page", &p) || !units_u64(text_view(&p), &q->query.page) ||
+        q->query.page == 0)
+        q->query.page = 1;
+    if (http_request_query(r, "name", &name))
+        q->query.name = text_view(&name);
+    return q;
+}
+
+static void on_queues(struct http_request *r, void *arg)
+{
+    const struct page_server *s = arg;
+    struct text path;
+    struct err err;
+    if (!admit(s, r, true))
+        return;
+    struct queues_request *q = new_queues_request(s, r);
+    text_init(&path, QUEUES_PATH_MAX);
+    queues_page_path(&q->query, &path);
+    http_hold(r);
+    if (!observer_inquire(s->view->observer, text_view(&path), on_queues_answer, q, &err)) {
+        refuse_queues(r, err.text);
+        mem_free(q);
+    }
+    text_fini(&path);
 }
 
 static void on_health(struct http_request *r, void *arg)
@@ -228,6 +317,7 @@ static void add_routes(struct page_server *s)
     http_route(s->http, "/ready", HTTP_ALLOW(HTTP_GET), on_ready, s);
     route(s, "", on_page);
     route(s, ";norefresh", on_still_page);
+    route(s, ";queues", on_queues);
     route(s, ";csv", on_csv);
     route(s, ";csv;norefresh", on_csv);
 }

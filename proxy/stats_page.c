@@ -1,5 +1,6 @@
 #include "stats_page.h"
 
+#include "page_parts.h"
 #include "rabbits.h"
 #include "stat_failovers.h"
 #include "stat_masters.h"
@@ -7,34 +8,7 @@
 
 #include <string.h>
 
-static const char style[] =
-    "<style>"
-    "body{font:14px/1.4 system-ui,sans-serif;margin:0 auto;max-width:90rem;padding:.8rem;"
-    "color:#222;background:#fff}"
-    "h1{font-size:1.3rem;margin:.2rem 0}h2{font-size:1.05rem;margin:1.2rem 0 .3rem}"
-    ".w{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:13px}"
-    "th,td{padding:.2rem .5rem;text-align:right;white-space:nowrap;border-bottom:1px solid #ddd}"
-    "th{background:#f0f0ee;font-weight:600}th:first-child,td:first-child,.l{text-align:left}"
-    ".up{background:#dff3df}.going{background:#fff3c4}.down{background:#f8d5d2}"
-    ".maint{background:#e6ddd0}.drain{background:#d8e6f3}.sum{background:#f6f6f4;font-weight:600}"
-    "p.f{color:#555;margin:.2rem 0}"
-    "@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}"
-    "th,.sum{background:#2a2a2a}th,td{border-color:#333}.up{background:#1d3a1d}"
-    ".going{background:#4a3f12}.down{background:#4d1f1c}.maint{background:#3a3227}"
-    ".drain{background:#1d2f40}p.f{color:#aaa}}"
-    "</style>";
-
 /* ---- words ----------------------------------------------------------------------------------- */
-
-static void put_html(struct text *out, const char *text)
-{
-    for (; *text != '\0'; text++) {
-        if (strchr("<>&\"'", *text) != NULL)
-            text_put(out, "&#%u;", (unsigned)(unsigned char)*text);
-        else
-            text_char(out, *text);
-    }
-}
 
 static void put_bytes(struct text *out, uint64_t n)
 {
@@ -112,7 +86,7 @@ static void cell_check(struct text *out, const struct stat_row *r)
             text_put(out, " in %lld ms", (long long)stat_number(r, STAT_CHECK_DURATION));
         if (stat_text(r, STAT_LAST_CHK)[0] != '\0') {
             text_str(out, ": ");
-            put_html(out, stat_text(r, STAT_LAST_CHK));
+            page_text(out, slice_str(stat_text(r, STAT_LAST_CHK)));
         }
     }
     text_str(out, "</td>");
@@ -157,13 +131,8 @@ static const char heading[] =
 static void put_top(struct text *out, const struct view *v, uint64_t refresh_s)
 {
     struct view_totals t = view_totals(v);
-    text_str(out, "<!doctype html><html lang=en><head><meta charset=utf-8>"
-                  "<meta name=viewport content=\"width=device-width,initial-scale=1\">");
-    if (refresh_s != 0)
-        text_put(out, "<meta http-equiv=refresh content=%llu>", (unsigned long long)refresh_s);
-    text_put(out,
-             "<title>warren-proxy</title>%s</head><body><h1>warren-proxy %s</h1><p class=f>up ",
-             style, WARREN_VERSION);
+    page_begin(out, "warren-proxy", refresh_s);
+    text_put(out, "<h1>warren-proxy %s</h1><p class=f>up ", WARREN_VERSION);
     put_time(out, (loop_now_ms(v->loop) - v->started_ms) / 1000);
     text_put(out,
              ", %u threads, %llu of %llu clients, %llu channels, %llu connections to brokers, %llu "
@@ -186,8 +155,17 @@ static void put_sessions(struct text *out, const struct text *sessions, unsigned
         text_put(out, "<p class=f>and %u more</p>", left_out);
 }
 
+static void put_queues_link(struct text *out, const struct view *v, const char *uri)
+{
+    if (v->observer == NULL)
+        return;
+    text_str(out, "<p class=f><a href=\"");
+    page_text(out, slice_str(uri));
+    text_str(out, ";queues\">all queues</a></p>\n");
+}
+
 void stats_page(const struct stat_row *rows, unsigned count, const struct view *v,
-                const struct text *sessions, unsigned left_out, uint64_t refresh_s,
+                const struct text *sessions, unsigned left_out, uint64_t refresh_s, const char *uri,
                 struct text *out)
 {
     const char *proxy = "";
@@ -203,8 +181,10 @@ void stats_page(const struct stat_row *rows, unsigned count, const struct view *
     text_str(out, "</table></div>");
     stat_rates_page(rows, count, v, out);
     stat_masters_page(v, out);
+    put_queues_link(out, v, uri);
     rabbits_page(v->rabbits, out);
     stat_failovers_page(v, out);
     put_sessions(out, sessions, left_out);
-    text_put(out, "<p class=f><a href=\"?\">now</a></p></body></html>\n");
+    text_str(out, "<p class=f><a href=\"?\">now</a></p>");
+    page_end(out);
 }

@@ -16,7 +16,7 @@ struct view {
     struct loop *loop;
     struct snapshot *snapshot; /* the one in force; changes with a reload */
     struct process *process;
-    const struct observer *observer; /* NULL: no gossip */
+    struct observer *observer; /* NULL: no gossip */
     const struct rabbits *rabbits;
     struct worker *workers;
     unsigned worker_count;

@@ -183,6 +183,8 @@ static void put_replicas(json_t *o, const struct mgmt_http *m, const struct meta
 {
     struct meta_placement p;
     meta_placement_of(v, q, &p);
+    if (meta_placement_cohort(&p) != 0)
+        mgmt_json_put_u64(o, "epoch", p.epoch);
     if (meta_queue_is_quorum(q)) {
         mgmt_json_put(o, "leader", mgmt_json_text(mgmt_node_name(m, p.master)));
         mgmt_json_put(o, "members", mgmt_replicas(m, v, q, false));

@@ -71,8 +71,16 @@ class Pages(ClusterCase):
         for n in self.cluster.nodes:
             self.assertIn(n.name, shown)
         self.look("proxy")
+        self.assertIn("all queues", shown)
+        self.b.open(pages + "stats;queues")
+        shown = self.b.wait_text("page.q", NASTY, "2 of 2", "running", "1 of 1")
+        self.assertEqual(self.b.value("document.images.length"), 0)
+        self.look("queues")
+        self.b.open(pages + "stats;queues?name=PAGE")
+        self.assertNotIn(NASTY, self.b.wait_text("page.q", "1 of 2"))
         self.judge(at, pages)
 
+        self.b.open(pages + "stats")
         # A node goes with a queue that nobody else has, and comes back with it.
         lost = next(n for n in self.cluster.nodes if n.name != node.name and re.search(
             r"queues=[1-9]\d* server=%s " % n.name, command(p, "show queues")))

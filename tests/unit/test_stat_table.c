@@ -163,7 +163,7 @@ Test(stat_table, metrics_page_and_runtime_commands)
     expect_in(t.ptr, "\nwarren_proxy_legs{proxy=\"rabbits\",server=\"r1\"} 0\n");
 
     text_clear(&t);
-    stats_page(s.rows, s.count, &v, &none, 3, 5, &t);
+    stats_page(s.rows, s.count, &v, &none, 3, 5, "/stats", &t);
     expect_in(t.ptr, "http-equiv=refresh content=5");
     expect_in(t.ptr, "<td>r1</td>");
     expect_in(t.ptr, "and 3 more");
