@@ -137,7 +137,8 @@ static const struct conf_directive directives[] = {
           "A message is delivered only after all in-sync mirrors have it, on disk if it is to be "
           "confirmed then, so that nobody ever saw a message that a failover lost, and one that "
           "comes twice is marked as redelivered. That costs a delivery what a confirm takes. One "
-          "that may not wait (expiration 0) does not. off: it is delivered at once." },
+          "that may not wait (expiration 0) does not, and one that waits for longer than its TTL "
+          "expires. off: it is delivered at once." },
 
     { KEY(tls, "cert"), AT(tls.cert), .type = CONF_STRING, .zero = "none",
       .help = "The node's certificate and its chain, PEM." },
