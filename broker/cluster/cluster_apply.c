@@ -11,12 +11,14 @@
 #define TURN_BYTES       ((size_t)512 * 1024)
 
 static void on_more(void *arg);
+static void on_turn_end(void *arg);
 
 void cluster_apply_init(struct cluster *c)
 {
     struct cluster_apply *a = &c->apply;
     meta_result_init(&a->result);
     loop_task_init(&a->more, on_more, c);
+    loop_task_init(&a->turn_end, on_turn_end, c);
 }
 
 /* ---- effects ---- */
@@ -70,6 +72,7 @@ void cluster_apply_fini(struct cluster *c)
 {
     struct cluster_apply *a = &c->apply;
     loop_task_cancel(c->loop, &a->more);
+    loop_task_cancel(c->loop, &a->turn_end);
     drop_effects(a);
     mem_free(a->effects);
     a->effects = NULL;
@@ -166,6 +169,19 @@ static void on_more(void *arg)
         apply_some(c);
 }
 
+/* Behind what the links had been given before, and which their streams send at the end of this turn
+ * in tasks that come into being there: the others apply while this node does, and not after it. */
+static void on_turn_end(void *arg)
+{
+    struct cluster *c = arg;
+    struct cluster_apply *a = &c->apply;
+    a->is_behind_sends = !a->is_behind_sends;
+    if (a->is_behind_sends)
+        loop_at_turn_end(c->loop, &a->turn_end);
+    else
+        on_more(c);
+}
+
 void cluster_apply_committed(struct cluster *c, uint64_t index)
 {
     struct cluster_apply *a = &c->apply;
@@ -173,7 +189,7 @@ void cluster_apply_committed(struct cluster *c, uint64_t index)
     bool is_at_it = a->applied < a->committed || c->raft.is_restoring;
     a->committed = index;
     if (!is_at_it)
-        apply_some(c);
+        loop_at_turn_end(c->loop, &a->turn_end);
 }
 
 bool cluster_apply_is_behind(const struct cluster *c)

@@ -106,7 +106,9 @@ struct cluster_apply {
     size_t effect_count;
     size_t effect_cap;
     struct loop_task more;
-    bool carries_out; /* false until the shards were told of everything */
+    struct loop_task turn_end;
+    bool is_behind_sends; /* it was at the end of this turn once, see on_turn_end */
+    bool carries_out;     /* false until the shards were told of everything */
 };
 
 void cluster_apply_init(struct cluster *c);
