@@ -1,5 +1,5 @@
 /* Leadership given to another voter: it is brought up to date and told to stand at once. A witness
- * does so by itself, and a leader whose disk hangs, since it commits nothing. */
+ * does so by itself, and a leader whose disk hangs, since its log can never be compacted. */
 #include "raft/raft_inner.h"
 
 static bool is_fit(const struct raft *r, const struct raft_peer *p)

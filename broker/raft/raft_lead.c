@@ -178,9 +178,6 @@ void raft_lead_propose(struct raft *r, const struct raft_propose *p)
 static void advance_commit(struct raft *r)
 {
     uint64_t index = majority_match(r);
-    /* Whoever leads has on disk what it calls committed. */
-    if (index > own_match(r))
-        index = own_match(r);
     if (index <= r->commit)
         return;
     /* An entry of an older term may be on a majority and yet be overwritten: Raft, figure 8. */

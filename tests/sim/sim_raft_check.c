@@ -47,6 +47,11 @@ static bool is_voter_in(const struct raft_config *c, unsigned node)
     return raft_config_is_voter(c, (uint16_t)node);
 }
 
+static unsigned majority(const struct raft *r)
+{
+    return raft_config_voters(raft_config(r)) / 2 + 1;
+}
+
 /* One voter more or less; only when the one before is committed, and something of the term. */
 static void check_change(struct sim_raft *w, unsigned node, const struct raft_entry *e)
 {
@@ -143,14 +148,39 @@ static void check_said(struct sim_raft *w, unsigned node, const struct raft_msg 
 
 /* ---- what is committed stays, and is the same everywhere ---- */
 
+/* Or had stored it: one whose disk was damaged since knows that, and counts for nothing meanwhile.
+ */
+static bool has_stored(const struct sim_raft_node *n, uint64_t index, uint64_t term)
+{
+    const struct raft_store *s = &n->store;
+    if (index <= s->snapshot.index || index <= n->had)
+        return true;
+    return index > s->base && index <= s->base + s->count &&
+           s->entries[index - s->base - 1].term == term;
+}
+
+static bool is_stored(const struct sim_raft *w, unsigned node, uint64_t index)
+{
+    const struct raft *r = w->nodes[node].raft;
+    if (index <= raft_log(r)->base)
+        return true;
+    unsigned count = 0;
+    for (unsigned i = 1; i <= SIM_NODES; i++)
+        count += is_voter_in(raft_config(r), i) &&
+                 has_stored(&w->nodes[i], index, raft_entry_at(r, index)->term);
+    return count >= majority(r);
+}
+
 static void check_commit(struct sim_raft *w, unsigned node, uint64_t upto)
 {
     struct sim_raft_node *n = &w->nodes[node];
     if (upto <= n->commit)
         sim_raft_fail(w, "the commit index of %u does not rise", node);
-    /* Whoever is told by the leader may have it in memory alone. */
-    if ((raft_role(n->raft) == RAFT_LEADER || w->committed[upto].hash == 0) && !store_has(n, upto))
-        sim_raft_fail(w, "%u commits %" PRIu64 ", which it has not on disk", node, upto);
+    /* Each may have it in memory alone, but it is never the first to be sure of it when it is not
+     * on the disks of a majority. */
+    if ((raft_role(n->raft) == RAFT_LEADER || w->committed[upto].hash == 0) &&
+        !is_stored(w, node, upto))
+        sim_raft_fail(w, "%u commits %" PRIu64 ", which no majority has on disk", node, upto);
     if (raft_role(n->raft) == RAFT_LEADER &&
         raft_entry_at(n->raft, upto)->term != raft_term(n->raft))
         sim_raft_fail(w, "%u leads and commits up to an entry of an older term", node);
@@ -195,11 +225,6 @@ static bool has_committed(const struct sim_raft *w, unsigned node, uint64_t upto
 }
 
 /* ---- roles ---- */
-
-static unsigned majority(const struct raft *r)
-{
-    return raft_config_voters(raft_config(r)) / 2 + 1;
-}
 
 static void check_leader(struct sim_raft *w, unsigned node, uint64_t term)
 {

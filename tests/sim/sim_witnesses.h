@@ -8,7 +8,7 @@
 #define SIM_WITNESSES(X) \
     X(GOSSIP_SUSPECT_NOT_TOLD, gossip, 166) \
     X(RAFT_VOTE_AGAIN, raft, 91) \
-    X(RAFT_OLD_LEADER_HEARD, raft, 1020) \
+    X(RAFT_OLD_LEADER_HEARD, raft, 450) \
     X(RAFT_NO_PREV_CHECK, raft, 13) \
     X(RAFT_KEEP_CONFLICT, raft, 13) \
     X(RAFT_COMMIT_UNVERIFIED, raft, 8) \
@@ -17,7 +17,7 @@
     X(RAFT_CONFIG_KEPT, raft, 403) \
     X(RAFT_RECOVERING_TO_COMMIT, raft, 193) \
     X(RAFT_READ_OLD_ROUND, raft, 1571) \
-    X(RAFT_WHOLE_OF_ANY_BOOT, raft, 18069) \
+    X(RAFT_WHOLE_OF_ANY_BOOT, raft, 7790) \
     X(REMOTE_KEPT_OUT_OF_ORDER, remote, 6923) \
     X(REMOTE_TURNED_AWAY_OVERTAKEN, remote, 1680) \
     X(REMOTE_REFUSAL_KEPT, remote, 2905) \

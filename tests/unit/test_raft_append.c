@@ -122,17 +122,39 @@ Test(raft_append, entries_of_older_terms_are_not_counted)
     kit_fini(&k);
 }
 
-/* Design 1.3: the commit index advanced past what the leader has stored. */
-Test(raft_append, leader_commits_no_more_than_it_has_stored)
+/* Its own disk may be the slowest of all: it does not count, and is not waited for. A crash takes
+ * the entry from it, and a later leader has it. */
+Test(raft_append, leader_commits_what_a_majority_of_others_has_stored)
 {
     kit_init(&k, 3);
     kit_elect(&k, 1);
     kit_run_ms(&k, 100);
     k.nodes[1].holds_disk = true;
     uint64_t index = kit_propose(&k, 1, "a");
+    cr_expect(lt(u64, raft_durable(raft(1)), index));
+    cr_expect(eq(u64, raft_commit(raft(1)), index));
+    cr_expect(eq(u64, k.nodes[1].machine.index, index));
+    kit_kill(&k, 1);
+    k.nodes[1].holds_disk = false;
+    kit_start(&k, 1);
+    kit_run_ms(&k, 1000);
+    cr_expect(ne(int, kit_leader(&k), 0));
+    cr_expect(kit_has(&k, 1, index, "a"));
+    kit_expect_agreement(&k);
+    kit_fini(&k);
+}
+
+/* Design 1.3: the commit index advanced past what was stored, for the leader counted itself. */
+Test(raft_append, leader_does_not_count_what_it_has_not_stored)
+{
+    kit_init(&k, 3);
+    kit_elect(&k, 1);
+    kit_run_ms(&k, 100);
+    kit_isolate(&k, 3, true);
+    k.nodes[1].holds_disk = true;
+    uint64_t index = kit_propose(&k, 1, "a");
     kit_run_ms(&k, 200);
     cr_expect(eq(u64, raft_durable(raft(2)), index));
-    cr_expect(eq(u64, raft_durable(raft(3)), index));
     cr_expect(lt(u64, raft_commit(raft(1)), index));
     kit_release_disk(&k, 1);
     cr_expect(eq(u64, raft_commit(raft(1)), index));
