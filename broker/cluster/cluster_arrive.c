@@ -39,7 +39,7 @@ void cluster_arrive_hold(struct cluster_node *n, struct slice ops)
 }
 
 /* The next that is to be kept no longer; who is not led from here any more says it again. */
-static struct buf *take_one(struct cluster *c)
+static struct buf *take_one(struct cluster *c, uint16_t *from)
 {
     struct cluster_node *n;
     TAILQ_FOREACH (n, &c->links.nodes, entry) {
@@ -48,6 +48,7 @@ static struct buf *take_one(struct cluster *c)
             (c->leader == c->identity.node && !cluster_arrive_may(c, buf_slice(ops))))
             continue;
         n->arrival = NULL;
+        *from = n->id;
         return ops;
     }
     return NULL;
@@ -57,8 +58,9 @@ static struct buf *take_one(struct cluster *c)
 void cluster_arrive_look(struct cluster *c)
 {
     struct buf *ops;
-    while ((ops = take_one(c)) != NULL) {
-        if (c->leader == c->identity.node && !cluster_raft_propose(c, &ops, 1))
+    uint16_t from;
+    while ((ops = take_one(c, &from)) != NULL) {
+        if (c->leader == c->identity.node && !cluster_raft_propose(c, &ops, 1, from))
             log_debug("cluster", c->name, "the start of a node was not taken, it comes again");
         buf_unref(&ops);
     }

@@ -57,7 +57,7 @@ bool cluster_drive_is_allowed(const struct meta_envelope *e)
 void cluster_drive_once(struct cluster *c, const struct meta_cmd *cmd)
 {
     struct buf *b = envelope_of(cmd);
-    bool ok = c->leader == c->identity.node ? cluster_raft_propose(c, &b, 1)
+    bool ok = c->leader == c->identity.node ? cluster_raft_propose(c, &b, 1, c->identity.node)
                                             : cluster_links_send_ops(c, c->leader, b);
     if (!ok)
         log_debug("cluster", c->name, "a change of the nodes was not sent, tried again later");
@@ -68,7 +68,7 @@ static void send(struct cluster *c, struct cluster_wish *w, uint64_t now_ms)
 {
     bool ok = false; /* else again in a moment */
     if (c->leader == c->identity.node)
-        ok = cluster_raft_propose(c, &w->bytes, 1);
+        ok = cluster_raft_propose(c, &w->bytes, 1, c->identity.node);
     else if (c->leader != 0)
         ok = cluster_links_send_ops(c, c->leader, w->bytes);
     w->sent_ms = ok ? now_ms : 0;

@@ -99,7 +99,7 @@ void cluster_first_look(struct cluster *c)
         return;
     }
     c->first_term = c->term;
-    if (!cluster_raft_propose(c, &entry, 1))
+    if (!cluster_raft_propose(c, &entry, 1, c->identity.node))
         c->first_term = 0;
     buf_unref(&entry);
 }

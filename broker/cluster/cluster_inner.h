@@ -89,8 +89,9 @@ void cluster_raft_step(struct cluster *c, struct raft_event *ev);
 void cluster_raft_fail(struct cluster *c, const struct err *err);
 void cluster_raft_look_at_snapshot(struct cluster *c);
 
-/* Not while effects are carried out. */
-MUST_CHECK bool cluster_raft_propose(struct cluster *c, struct buf *const *blocks, size_t count);
+/* Not while effects are carried out. `from` is the node that asks for it. */
+MUST_CHECK bool cluster_raft_propose(struct cluster *c, struct buf *const *blocks, size_t count,
+                                     uint16_t from);
 MUST_CHECK enum raft_refusal cluster_raft_change(struct cluster *c, uint16_t node, bool is_removal,
                                                  enum raft_part part);
 MUST_CHECK bool cluster_raft_has_room(const struct cluster *c, size_t bytes, bool takes_away);

@@ -367,7 +367,7 @@ static bool take_ops(struct cluster *c, struct cluster_node *n, struct slice ops
         return true;
     }
     struct buf *b = buf_copy(ops);
-    if (!cluster_raft_propose(c, &b, 1))
+    if (!cluster_raft_propose(c, &b, 1, n->id))
         log_debug("cluster", c->name, "changes of %s were not taken, they come again", n->name);
     buf_unref(&b);
     return true;

@@ -277,7 +277,7 @@ static void send_to_core(struct cluster *c)
         /* Set before the step: in a cluster of one they may be applied in its course. */
         sent_before(c, p);
         uint64_t next = c->propose.sent_op + 1;
-        bool ok = cluster_raft_propose(c, blocks, count);
+        bool ok = cluster_raft_propose(c, blocks, count, c->identity.node);
         for (size_t i = 0; i < count; i++)
             buf_unref(&blocks[i]);
         if (!ok)

@@ -153,12 +153,13 @@ static uint64_t new_token(struct cluster *c)
     return c->raft.asked = ++c->raft.last_token;
 }
 
-bool cluster_raft_propose(struct cluster *c, struct buf *const *blocks, size_t count)
+bool cluster_raft_propose(struct cluster *c, struct buf *const *blocks, size_t count, uint16_t from)
 {
     CHECK(!c->raft.is_carrying_out);
-    struct raft_event ev = { .kind = RAFT_EV_PROPOSE,
-                             .propose = {
-                                 .token = new_token(c), .commands = blocks, .count = count } };
+    struct raft_event ev = {
+        .kind = RAFT_EV_PROPOSE,
+        .propose = { .token = new_token(c), .commands = blocks, .count = count, .from = from }
+    };
     cluster_raft_step(c, &ev);
     return c->raft.answer == RAFT_REFUSED_NONE;
 }

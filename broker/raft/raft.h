@@ -98,6 +98,7 @@ struct raft_propose {
     uint64_t token;
     struct buf *const *commands; /* of 1 .. RAFT_ENTRY_BYTES_MAX octets */
     size_t count;
+    uint16_t from; /* hears at once when all have applied them; 0: nobody but the leader does */
 };
 
 /* One change of one node. A voter must have been a learner that has caught up. Answered by ACCEPTED

@@ -74,10 +74,12 @@ static bool stream(struct raft *r, struct raft_peer *p)
     return has_sent;
 }
 
+/* That all have applied something matters at once to whoever proposed it; the others hear it with
+ * whatever is said next. */
 static bool has_news(const struct raft *r, const struct raft_peer *p)
 {
-    return p->told_commit < r->commit || p->told_all_applied < r->all_applied ||
-           p->told_round < r->round;
+    bool awaits_all = p->told_all_applied < p->waits_for && p->told_all_applied < r->all_applied;
+    return p->told_commit < r->commit || awaits_all || p->told_round < r->round;
 }
 
 static void serve(struct raft *r, struct raft_peer *p)

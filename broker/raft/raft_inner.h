@@ -56,6 +56,7 @@ struct raft_peer {
     uint64_t told_commit;
     uint64_t told_all_applied;
     uint64_t told_round;
+    uint64_t waits_for;          /* all to have applied this entry: it was the one to propose it */
     struct raft_flight *flights; /* a ring of setup.window_count */
     uint32_t flight_head;
     uint32_t flight_count;

@@ -86,6 +86,7 @@ static void begin_peer(struct raft *r, struct raft_peer *p)
     p->heard_us = r->now_us;
     p->sent_us = r->now_us - r->setup.heartbeat_us;
     p->told_commit = p->told_all_applied = p->told_round = 0;
+    p->waits_for = 0;
     p->fetching = RAFT_FETCH_IDLE;
     raft_append_probe(p);
 }
@@ -171,6 +172,9 @@ void raft_lead_propose(struct raft *r, const struct raft_propose *p)
         CHECK(p->commands[i]->len_bytes != 0 && p->commands[i]->len_bytes <= RAFT_ENTRY_BYTES_MAX);
         raft_lead_append(r, RAFT_COMMAND, buf_ref(p->commands[i]));
     }
+    struct raft_peer *waits = p->from != 0 ? raft_conf_peer(r, p->from) : NULL;
+    if (waits != NULL)
+        waits->waits_for = r->log.last;
 }
 
 /* ---- what is committed ---- */

@@ -190,31 +190,33 @@ static void want_something(struct sim_raft *w, unsigned node)
 
 /* ---- sending them ---- */
 
-void sim_group_on_ops(struct sim_raft *w, unsigned node, struct buf *ops)
+void sim_group_on_ops(struct sim_raft *w, unsigned node, unsigned from, struct buf *ops)
 {
     if (w->cluster != NULL && !sim_cluster_admits(w, node, buf_slice(ops)))
         return; /* it comes again */
     sim_raft_node_step(w, node,
-                       &(struct raft_event){ .kind = RAFT_EV_PROPOSE,
-                                             .propose = { .commands = &ops, .count = 1 } });
+                       &(struct raft_event){
+                           .kind = RAFT_EV_PROPOSE,
+                           .propose = { .commands = &ops, .count = 1, .from = (uint16_t)from } });
 }
 
 static void send(struct sim_raft *w, unsigned from, uint16_t to, struct buf *ops)
 {
     const struct sim_chances *c = &w->chance;
     if (to == from) {
-        sim_group_on_ops(w, from, ops);
+        sim_group_on_ops(w, from, from, ops);
         return;
     }
     if (w->is_cut[from][to] || (c->lose != 0 && rng_chance(&w->rng, c->lose)))
         return;
     unsigned times = c->twice != 0 && rng_chance(&w->rng, c->twice) ? 2 : 1;
     for (unsigned i = 0; i < times; i++)
-        sim_raft_net_later(w, 20 + (int64_t)rng_below(&w->rng, (uint64_t)(2 * c->delay_us)),
-                           &(struct sim_raft_act){ .kind = SIM_OPS,
-                                                   .node = to,
-                                                   .boot = w->nodes[to].boot,
-                                                   .chunk = { .bytes = buf_ref(ops) } });
+        sim_raft_net_later(
+            w, 20 + (int64_t)rng_below(&w->rng, (uint64_t)(2 * c->delay_us)),
+            &(struct sim_raft_act){ .kind = SIM_OPS,
+                                    .node = to,
+                                    .boot = w->nodes[to].boot,
+                                    .chunk = { .node = (uint16_t)from, .bytes = buf_ref(ops) } });
 }
 
 static void send_on(struct sim_raft *w, unsigned node)
@@ -273,7 +275,7 @@ void sim_group_say(struct sim_raft *w, unsigned node, enum meta_op op, unsigned 
 {
     struct meta_cmd cmd = node_cmd(w, op, about, inc);
     struct buf *b = operation(0, 0, 0, &cmd);
-    sim_group_on_ops(w, node, b);
+    sim_group_on_ops(w, node, node, b);
     buf_unref(&b);
 }
 

@@ -29,7 +29,7 @@ void sim_group_restore(struct sim_raft *w, unsigned node, uint64_t id);
 void sim_group_work(struct sim_raft *w, unsigned node);
 /* An entry that changes nothing. */
 void sim_group_say_nothing(struct sim_raft *w, unsigned node);
-void sim_group_on_ops(struct sim_raft *w, unsigned node, struct buf *ops);
+void sim_group_on_ops(struct sim_raft *w, unsigned node, unsigned from, struct buf *ops);
 /* The leader says it, in nobody's name. */
 void sim_group_say(struct sim_raft *w, unsigned node, enum meta_op op, unsigned about,
                    uint32_t inc);

@@ -338,7 +338,7 @@ static void do_act(struct sim_raft *w, const struct sim_raft_act *a)
                            &(struct raft_event){ .kind = RAFT_EV_CHUNK_TAKEN, .taken = a->taken });
         return;
     case SIM_OPS:
-        sim_group_on_ops(w, a->node, a->chunk.bytes);
+        sim_group_on_ops(w, a->node, a->chunk.node, a->chunk.bytes);
         return;
     case SIM_GRANT:
         sim_cluster_on_frame(w, a->node, a->chunk.bytes);

@@ -9,14 +9,10 @@
     X(GOSSIP_SUSPECT_NOT_TOLD, gossip, 166) \
     X(RAFT_VOTE_AGAIN, raft, 91) \
     X(RAFT_OLD_LEADER_HEARD, raft, 450) \
-    X(RAFT_NO_PREV_CHECK, raft, 13) \
-    X(RAFT_KEEP_CONFLICT, raft, 13) \
-    X(RAFT_COMMIT_UNVERIFIED, raft, 8) \
+    X(RAFT_NO_PREV_CHECK, raft, 23) \
     X(RAFT_COMMIT_BY_HALF, raft, 96) \
-    X(RAFT_LEARNER_COUNTS, raft, 8) \
-    X(RAFT_CONFIG_KEPT, raft, 403) \
-    X(RAFT_RECOVERING_TO_COMMIT, raft, 193) \
-    X(RAFT_READ_OLD_ROUND, raft, 1571) \
+    X(RAFT_CONFIG_KEPT, raft, 224) \
+    X(RAFT_READ_OLD_ROUND, raft, 846) \
     X(RAFT_WHOLE_OF_ANY_BOOT, raft, 7790) \
     X(REMOTE_KEPT_OUT_OF_ORDER, remote, 6923) \
     X(REMOTE_TURNED_AWAY_OVERTAKEN, remote, 1680) \

@@ -342,8 +342,9 @@ uint64_t kit_propose(struct kit *k, unsigned node, const char *command)
     struct buf *b = buf_copy(slice_of(command, strlen(command)));
     k->nodes[node].accepted = 0;
     kit_do(k, node,
-           &(struct raft_event){ .kind = RAFT_EV_PROPOSE,
-                                 .propose = { .token = 7, .commands = &b, .count = 1 } });
+           &(struct raft_event){
+               .kind = RAFT_EV_PROPOSE,
+               .propose = { .token = 7, .commands = &b, .count = 1, .from = k->from } });
     buf_unref(&b);
     return k->nodes[node].accepted;
 }

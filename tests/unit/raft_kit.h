@@ -43,6 +43,7 @@ struct kit {
     struct raft_msg *msgs[4096];
     size_t msg_count;
     struct raft_setup setup;
+    uint16_t from; /* who asks for what is proposed */
     uint64_t seed; /* added to those of the members that start */
 };
 
