@@ -286,9 +286,10 @@ MUST_CHECK bool channel_tx_await(struct channel *ch);
 void channel_tx_fence(struct channel *ch);
 void channel_tx_lose(struct channel *ch, uint64_t qid);
 
-/* Something of that queue was settled there. If that is another place than the queue's, or is by
- * the time that all is done, it may come again, and the commit under way fails. */
-void channel_tx_settled_at(struct channel *ch, uint64_t qid, uint32_t where);
+/* Something of that queue was settled there, that came when the metadata was known so far. If the
+ * queue has been given to anybody since, or is by the time that all is done, it may come again, and
+ * the commit under way fails. */
+void channel_tx_settled_at(struct channel *ch, uint64_t qid, uint32_t where, uint64_t known);
 
 /* How many are kept; 0 without a transaction. */
 uint64_t channel_tx_messages(const struct channel *ch);

@@ -25,6 +25,7 @@ struct channel_claim {
     uint32_t from;   /* where it was */
     uint32_t where;  /* answered: where it is; where it was, if it could not be claimed */
     bool is_awaited; /* a commit waits for the answer */
+    uint64_t known;  /* answered: see unacked_entry */
     uint64_t *tags;  /* answered: what stands for each there; PORT_NO_POSITION: not the channel's */
     uint32_t count;
     struct claimed items[]; /* by rising tags */
@@ -216,7 +217,7 @@ static void settle_those_said(struct channel *ch, const struct channel_claim *c)
             settle(ch->conn->shard, c, i, c->items[i].how);
     }
     if (is_any)
-        channel_tx_settled_at(ch, c->qid, c->where);
+        channel_tx_settled_at(ch, c->qid, c->where, c->known);
 }
 
 /* Where the client's tag finds it from now on. */
@@ -228,6 +229,7 @@ static void place(uint64_t tag, struct unacked_entry *e, void *arg)
     if (e->where != CHANNEL_CLAIMING || it == NULL)
         return;
     e->consumer = c->consumer;
+    e->known = c->known;
     e->qseq = c->tags[it - c->items];
     if (e->qseq != PORT_NO_POSITION)
         e->where = c->where;
@@ -244,6 +246,7 @@ enum channel_claim_end channel_claimed(struct channel *ch, const struct port_req
     if (c->is_awaited)
         port_fence_begin(ch->conn->shard);
     answer(ch->conn->shard, c, r);
+    c->known = channel_meta(ch)->index;
     settle_those_said(ch, c);
     each_held(ch, place, c);
     if (c->is_awaited) {

@@ -138,14 +138,16 @@ static uint32_t now_ds(const struct channel *ch)
 static void deliver(struct channel *ch, const struct channel_consumer *cc,
                     const struct port_handed *as, struct message *m, bool redelivered)
 {
-    uint64_t tag =
-        cc->no_ack ? unacked_skip(&ch->unacked)
-                   : unacked_add(&ch->unacked, &(struct unacked_entry){ .qid = cc->qid,
-                                                                        .qseq = as->tag,
-                                                                        .consumer = cc->id,
-                                                                        .where = cc->where,
-                                                                        .at_ds = now_ds(ch),
-                                                                        .position = as->position });
+    uint64_t tag = cc->no_ack
+                       ? unacked_skip(&ch->unacked)
+                       : unacked_add(&ch->unacked,
+                                     &(struct unacked_entry){ .qid = cc->qid,
+                                                              .qseq = as->tag,
+                                                              .consumer = cc->id,
+                                                              .where = cc->where,
+                                                              .at_ds = now_ds(ch),
+                                                              .position = as->position,
+                                                              .known = channel_meta(ch)->index });
     ch->held += !cc->no_ack;
     channel_put_delivery(ch, slice_of(cc->tag, cc->tag_bytes), tag, redelivered, m);
     if (cc->no_ack)
@@ -452,13 +454,15 @@ static void on_got(struct channel *ch, struct port_request *r)
         channel_send(ch, &(struct amqp_method){ .id = AMQP_BASIC_GET_EMPTY });
         return;
     }
-    uint64_t tag =
-        no_ack ? unacked_skip(&ch->unacked)
-               : unacked_add(&ch->unacked, &(struct unacked_entry){ .qid = r->qid,
-                                                                    .qseq = r->qseq,
-                                                                    .where = r->where,
-                                                                    .at_ds = now_ds(ch),
-                                                                    .position = UNACKED_NOWHERE });
+    uint64_t tag = no_ack
+                       ? unacked_skip(&ch->unacked)
+                       : unacked_add(&ch->unacked,
+                                     &(struct unacked_entry){ .qid = r->qid,
+                                                              .qseq = r->qseq,
+                                                              .where = r->where,
+                                                              .at_ds = now_ds(ch),
+                                                              .position = UNACKED_NOWHERE,
+                                                              .known = channel_meta(ch)->index });
     struct amqp_method ok = { .id = AMQP_BASIC_GET_OK,
                               .basic_get_ok = { tag, r->redelivered, message_exchange(r->message),
                                                 message_key(r->message),
@@ -495,7 +499,7 @@ void channel_settle(struct channel *ch, const struct unacked_entry *e, enum port
         channel_settle_claimed(ch, e, how);
     else {
         port_settle(ch->conn->shard, e->where, e->qid, e->qseq, e->consumer, how);
-        channel_tx_settled_at(ch, e->qid, e->where);
+        channel_tx_settled_at(ch, e->qid, e->where, e->known);
     }
 }
 

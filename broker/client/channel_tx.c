@@ -224,20 +224,30 @@ static struct settled_at *add_place(struct channel_tx *tx)
     return &tx->places[tx->place_count++];
 }
 
-void channel_tx_settled_at(struct channel *ch, uint64_t qid, uint32_t where)
+static const struct settled_at *place_of(struct channel *ch, uint64_t qid, uint32_t where)
+{
+    struct channel_tx *tx = ch->tx;
+    const struct settled_at *last = tx->place_count != 0 ? &tx->places[tx->place_count - 1] : NULL;
+    if (last != NULL && last->qid == qid && last->where == where)
+        return last;
+    const struct meta_version *v = channel_meta(ch);
+    const struct meta_queue *q = meta_queue_get(v, qid);
+    if (q == NULL)
+        return NULL;
+    tx->failed = tx->failed || port_where(ch->conn->shard, q) != where;
+    struct settled_at *new = add_place(tx);
+    *new = (struct settled_at){ qid, meta_queue_epoch(v, q), where };
+    return new;
+}
+
+/* An epoch is the number of the entry with which it began. */
+void channel_tx_settled_at(struct channel *ch, uint64_t qid, uint32_t where, uint64_t known)
 {
     struct channel_tx *tx = ch->tx;
     if (tx == NULL || !tx->committing)
         return;
-    const struct settled_at *last = tx->place_count != 0 ? &tx->places[tx->place_count - 1] : NULL;
-    if (last != NULL && last->qid == qid && last->where == where)
-        return;
-    const struct meta_version *v = channel_meta(ch);
-    const struct meta_queue *q = meta_queue_get(v, qid);
-    if (q == NULL)
-        return;
-    tx->failed = tx->failed || port_where(ch->conn->shard, q) != where;
-    *add_place(tx) = (struct settled_at){ qid, meta_queue_epoch(v, q), where };
+    const struct settled_at *at = place_of(ch, qid, where);
+    tx->failed = tx->failed || (at != NULL && at->epoch > known);
 }
 
 /* Is each of them in the hands in which it was? One that was deleted takes its messages with it. */

@@ -316,13 +316,19 @@ class Leaving(Holding):
         self.see_left()
 
     def test_what_nobody_could_claim_is_not_called_committed(self):
+        self.see_one_that_came_again(self.b)
+
+    def test_nor_is_it_when_the_queue_is_back(self):
+        self.see_one_that_came_again(self.b, self.a)
+
+    def see_one_that_came_again(self, *ways):
         self.held_in_transactions(0)
         self.send(1)
         ch = self.at(self.c)
         ch.call("tx.select")
         ch.ack(ch.get("m", no_ack=False).delivery_tag)
         ch.barrier()
-        self.assertEqual(self.move_and_pause(self.b), [b"0"])
+        self.assertEqual(self.move_and_pause(*ways), [b"0"])
         ch.send("tx.commit")
         ch.expect_close(406, "PRECONDITION_FAILED - partial tx completion")
 
