@@ -293,6 +293,16 @@ void connection_take_channel(struct connection *c, uint16_t number)
 
 /* ---- heartbeats ---- */
 
+/* Silence counts while we listen, and while it takes nothing of what we say. */
+static uint64_t heard_ms(struct connection *c, uint64_t now_ms)
+{
+    uint64_t heard = stream_last_read_ms(c->stream);
+    uint64_t until = stream_pending(c->stream) != 0 ? stream_last_write_ms(c->stream) : now_ms;
+    if ((!stream_is_reading(c->stream) || c->held) && until > c->excused_at_ms)
+        c->excused_at_ms = until;
+    return heard > c->excused_at_ms ? heard : c->excused_at_ms;
+}
+
 /* Twice in each interval, as the specification advises: send if nothing was sent for half of it,
  * and give up when two whole ones brought nothing (4.2.7). */
 static void on_heart(void *arg)
@@ -300,12 +310,7 @@ static void on_heart(void *arg)
     struct connection *c = arg;
     uint64_t now = loop_now_ms(c->shard->loop);
     uint64_t interval = c->hs.limits.heartbeat_s * 1000u;
-    uint64_t heard = stream_last_read_ms(c->stream);
-    if (!stream_is_reading(c->stream) || c->held)
-        heard = now; /* it is we who do not listen */
-    if (heard < c->unblocked_at_ms)
-        heard = c->unblocked_at_ms;
-    if (now - heard > 2 * interval) {
+    if (now - heard_ms(c, now) > 2 * interval) {
         log_warn("connection", connection_id_text(c).text,
                  "missed heartbeats from client, timeout: %us", (unsigned)c->hs.limits.heartbeat_s);
         count_octets(c);
@@ -339,7 +344,7 @@ void connection_alarm_ended(struct connection *c)
     if (!c->blocked || c->stream == NULL)
         return;
     c->blocked = false;
-    c->unblocked_at_ms = loop_now_ms(c->shard->loop);
+    c->excused_at_ms = loop_now_ms(c->shard->loop);
     if (c->said_blocked)
         connection_send(c, 0, &(struct amqp_method){ .id = AMQP_CONNECTION_UNBLOCKED });
     c->said_blocked = false;
@@ -397,7 +402,7 @@ static void opened(struct connection *c)
     c->connected_ms = clock_wall_ms();
     shard_count(c->shard, connections_opened, 1);
     loop_timer_stop(&c->deadline);
-    stream_set_peek_max(c->stream, amqp_hs_server_frame_max(&c->hs));
+    stream_set_peek_max(c->stream, amqp_hs_server_frame_max(&c->hs) + AMQP_FRAME_SLACK);
     if (c->hs.limits.heartbeat_s != 0)
         loop_timer_start(&c->heart, c->hs.limits.heartbeat_s * 500u);
     log_debug("connection", connection_id_text(c).text,

@@ -64,7 +64,7 @@ struct connection {
     struct channel_list hungry;     /* have consumers that wait for room */
     uint64_t forwarded_bytes;       /* published, on their way to queues of other shards */
     uint64_t connected_ms;          /* wall time; 0 before connection.open-ok */
-    uint64_t unblocked_at_ms;       /* silence is counted from here at the earliest */
+    uint64_t excused_at_ms;         /* silence is counted from here at the earliest */
     unsigned waiting;               /* answers that what follows must not overtake */
     unsigned contents;              /* channels in the middle of a message */
     size_t copies;                  /* this turn, of what was published: one for each queue */

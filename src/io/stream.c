@@ -627,7 +627,6 @@ struct slice stream_peek(const struct stream *s)
 
 void stream_set_peek_max(struct stream *s, size_t octets)
 {
-    CHECK(octets <= STREAM_PEEK_MAX);
     s->peek_max = octets > PEEK_LEAST ? octets : PEEK_LEAST;
 }
 

@@ -22,7 +22,7 @@
 struct stream;
 struct tls_ctx;
 
-/* A peek may need this many octets in one piece: the largest frame anybody may negotiate. */
+/* A peek gets this many octets in one piece, unless stream_set_peek_max says otherwise. */
 #define STREAM_PEEK_MAX ((size_t)(1024 * 1024))
 
 struct stream_handlers {
@@ -82,8 +82,8 @@ void stream_end(struct stream *s);
 
 /* All that has come and is not consumed, in one piece; good until the next call that reads. */
 struct slice stream_peek(const struct stream *s);
-/* Nobody needs more than so many octets (STREAM_PEEK_MAX at most) in one piece. With about as many
- * unread, reading stops: they would be moved to larger and larger blocks for nothing. */
+/* So many octets may be needed in one piece, and no more. With about as many unread, reading stops:
+ * they would be moved to larger and larger blocks for nothing. */
 void stream_set_peek_max(struct stream *s, size_t octets);
 void stream_consume(struct stream *s, size_t octets);
 

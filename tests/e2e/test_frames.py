@@ -3,7 +3,7 @@
 import struct
 
 import wire
-from harness.case import Case
+from harness.case import Case, only
 from harness.client import Eof
 
 THREADS = True
@@ -71,6 +71,31 @@ class Framing(Base):
         q = ch.queue()
         ch.publish("", q, b"y" * (4096 - 8))
         self.assertEqual(ch.get(q).body, b"y" * 4088)
+
+    def test_clients_that_count_the_payload_alone(self):
+        """Their largest frames have eight octets more, of which the last may come by itself."""
+        conn = self.connect()
+        ch = conn.channel()
+        q = ch.queue()
+        body = b"y" * conn.frame_max
+        content = wire.content_frames(ch.number, body, {}, len(body) + wire.FRAME_OVERHEAD)
+        for _ in range(3):
+            ch.send("basic.publish", exchange="", routing_key=q)
+            conn.send(content[:-1])
+            self.witness.barrier()
+            conn.send(content[-1:])
+            self.assertEqual(ch.get(q).body, body)
+
+    @only("broker")
+    def test_frames_of_more_than_a_megabyte(self):
+        own = self.broker("own", {"limits": {"frame-max": "2M"},
+                                  "store": {"segment-size": "16M"}})
+        conn = self.connect(address=own.address, frame_max=2 << 20)
+        ch = conn.channel()
+        q = ch.queue()
+        body = b"z" * (4 << 20)
+        ch.publish("", q, body)
+        self.assertEqual(ch.get(q).body, body)
 
     def test_heartbeats_belong_on_channel_0(self):
         self.expect_all([("channel 1", wire.put_frame(8, 1, b""))], 505, (0, 0))
