@@ -137,11 +137,23 @@ static void apply_command(struct cluster *c, const struct raft_entry *entry)
     }
 }
 
+/* The others may be ahead of this node's disk, and stay so for as long as there is something to do.
+ * A snapshot is of what is on the disk: while one is wanted, what is applied waits for that. */
+static uint64_t limit(const struct cluster *c)
+{
+    const struct cluster_apply *a = &c->apply;
+    uint64_t durable = raft_durable(c->raft.core);
+    if (durable >= a->committed || !cluster_raft_wants_snapshot(c))
+        return a->committed;
+    return durable > a->applied ? durable : a->applied;
+}
+
 static void apply_some(struct cluster *c)
 {
     struct cluster_apply *a = &c->apply;
+    uint64_t until = limit(c);
     size_t bytes = 0;
-    for (unsigned n = 0; n < TURN_ENTRIES && bytes < TURN_BYTES && a->applied < a->committed; n++) {
+    for (unsigned n = 0; n < TURN_ENTRIES && bytes < TURN_BYTES && a->applied < until; n++) {
         const struct raft_entry *e = raft_entry_at(c->raft.core, a->applied + 1);
         if (e->kind == RAFT_COMMAND)
             apply_command(c, e);
@@ -156,10 +168,11 @@ static void apply_some(struct cluster *c)
     cluster_raft_step(c, &ev);
     cluster_propose_answer(c);
     cluster_raft_look_at_snapshot(c);
-    if (a->applied < a->committed)
-        loop_again(c->loop, &a->more);
-    else
+    a->awaits_disk = a->applied < a->committed && a->applied == limit(c);
+    if (a->applied == a->committed)
         cluster_members_look(c);
+    else if (!a->awaits_disk)
+        loop_again(c->loop, &a->more);
 }
 
 static void on_more(void *arg)
@@ -192,6 +205,12 @@ void cluster_apply_committed(struct cluster *c, uint64_t index)
         loop_at_turn_end(c->loop, &a->turn_end);
 }
 
+void cluster_apply_on_written(struct cluster *c)
+{
+    if (c->apply.awaits_disk)
+        loop_again(c->loop, &c->apply.more);
+}
+
 bool cluster_apply_is_behind(const struct cluster *c)
 {
     return c->apply.applied < c->apply.committed;
@@ -222,6 +241,7 @@ void cluster_apply_restored(struct cluster *c, uint64_t index)
 {
     struct cluster_apply *a = &c->apply;
     a->applied = index;
+    a->awaits_disk = false;
     if (a->committed < index)
         a->committed = index;
     cluster_grants_applied(c, index, true);

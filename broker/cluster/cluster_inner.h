@@ -88,6 +88,7 @@ void cluster_raft_fini(struct cluster *c);
 void cluster_raft_step(struct cluster *c, struct raft_event *ev);
 void cluster_raft_fail(struct cluster *c, const struct err *err);
 void cluster_raft_look_at_snapshot(struct cluster *c);
+bool cluster_raft_wants_snapshot(const struct cluster *c);
 
 /* Not while effects are carried out. `from` is the node that asks for it. */
 MUST_CHECK bool cluster_raft_propose(struct cluster *c, struct buf *const *blocks, size_t count,
@@ -110,6 +111,7 @@ struct cluster_apply {
     struct loop_task turn_end;
     bool is_behind_sends; /* it was at the end of this turn once, see on_turn_end */
     bool carries_out;     /* false until the shards were told of everything */
+    bool awaits_disk;     /* for a snapshot: this node's, while others are ahead */
 };
 
 void cluster_apply_init(struct cluster *c);
@@ -117,6 +119,7 @@ void cluster_apply_fini(struct cluster *c);
 void cluster_apply_committed(struct cluster *c, uint64_t index);
 void cluster_apply_all(struct cluster *c, uint64_t index);
 bool cluster_apply_is_behind(const struct cluster *c);
+void cluster_apply_on_written(struct cluster *c);
 /* The state becomes `fresh`, which is taken; is_foreign: it is another cluster's. */
 void cluster_apply_replace(struct cluster *c, struct meta **fresh, bool is_foreign);
 void cluster_apply_restored(struct cluster *c, uint64_t index);

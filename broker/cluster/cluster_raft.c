@@ -188,6 +188,7 @@ static void on_written(uint64_t number, void *arg)
     struct raft_event ev = { .kind = RAFT_EV_WRITTEN, .number = number };
     cluster_raft_step(arg, &ev);
     cluster_raft_look_at_snapshot(arg);
+    cluster_apply_on_written(arg);
 }
 
 static void on_failed(const struct err *err, void *arg)
@@ -232,14 +233,19 @@ static void on_saved(const struct raft_snapshot *is, void *arg)
     cluster_part_look(c);
 }
 
+bool cluster_raft_wants_snapshot(const struct cluster *c)
+{
+    const struct cluster_raft *r = &c->raft;
+    return r->core != NULL && !r->is_saving && !r->is_restoring && !r->is_carrying_out &&
+           !r->is_stopped && raft_keeper_wants_snapshot(r->keeper, c->apply.applied);
+}
+
 /* What is published is what was applied, and nobody frees what it holds before the reader goes
  * offline. */
 void cluster_raft_look_at_snapshot(struct cluster *c)
 {
     struct cluster_raft *r = &c->raft;
-    if (r->core == NULL || r->is_saving || r->is_restoring || r->is_carrying_out || r->is_stopped ||
-        raft_durable(r->core) < c->apply.applied ||
-        !raft_keeper_wants_snapshot(r->keeper, c->apply.applied))
+    if (!cluster_raft_wants_snapshot(c) || raft_durable(r->core) < c->apply.applied)
         return;
     struct raft_snapshot is = { .index = c->apply.applied };
     raft_config_at(r->core, is.index, &is);
