@@ -1,6 +1,7 @@
 #include "gossip_node.h"
 
 #include "alarms.h"
+#include "amqp/amqp_table.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -10,7 +11,6 @@
 #include "doorway.h"
 #include "gossip/location_pub.h"
 #include "gossip_leads.h"
-#include "gossip_loose.h"
 #include "gossip_moved.h"
 #include "io/epoch.h"
 #include "link/link_door.h"
@@ -34,7 +34,6 @@ struct gossip_node {
     struct gossip_net *net; /* NULL: no part is taken */
     struct location_pub *pub;
     struct gossip_moved *moved;
-    struct gossip_loose *loose;
     uint8_t cluster[GOSSIP_CLUSTER_BYTES];
     uint16_t node;
     uint32_t inc;
@@ -262,13 +261,14 @@ static void tell_node(struct gossip_node *g, uint64_t index, uint16_t node)
     location_pub_node(g->pub, index, node, is_up, is_up ? n->since : index);
 }
 
-static void tell_place(struct gossip_node *g, uint64_t index, const struct meta_vhost *vh,
-                       const struct meta_queue *q, const struct meta_placement *p)
+/* May a consumer leave the queue for a moment, for another way to it? Not when the queue would go
+ * with its last one, or count how long it has none, or give another one the turn. */
+static bool is_loose(const struct meta_queue *q)
 {
-    bool is_loose = gossip_loose_is(broker_meta(g->broker), q);
-    location_pub_queue(g->pub, index, meta_vhost_name(vh), meta_queue_name(q), p->master,
-                       (q->durable ? 0 : (unsigned)LOCATION_TRANSIENT) |
-                           (is_loose ? (unsigned)LOCATION_LOOSE : 0));
+    struct amqp_field f;
+    return !q->auto_delete && q->owner == 0 &&
+           !amqp_table_find(meta_queue_args(q), "x-single-active-consumer", &f) &&
+           !amqp_table_find(meta_queue_args(q), "x-expires", &f);
 }
 
 /* Where its master is. A queue that has no record of its own is where it was declared, whatever has
@@ -282,26 +282,10 @@ static void tell_queue(struct gossip_node *g, const struct meta_queue *q)
         return;
     meta_placement_of(v, q, &p);
     uint64_t index = meta_placement_cohort(&p) != 0 ? p.epoch : q->epoch;
-    tell_place(g, index != 0 ? index : 1, vh, q, &p);
-}
-
-/* Told as of now, since what was told is as old as its place: only what is told otherwise is. */
-static void look_at_queue(void *arg, const struct meta_queue *q)
-{
-    struct gossip_node *g = arg;
-    const struct meta_version *v = broker_meta(g->broker);
-    const struct meta_vhost *vh = meta_vhost_get(v, q->vhost_id);
-    struct meta_placement p;
-    struct location told;
-    bool is_up;
-    if (vh == NULL ||
-        !location_find(location_pub_table(g->pub),
-                       location_pub_hash(g->pub, meta_vhost_name(vh), meta_queue_name(q)), &told,
-                       &is_up) ||
-        ((told.flags & LOCATION_LOOSE) != 0) == gossip_loose_is(v, q))
-        return;
-    meta_placement_of(v, q, &p);
-    tell_place(g, v->index, vh, q, &p);
+    location_pub_queue(g->pub, index != 0 ? index : 1, meta_vhost_name(vh), meta_queue_name(q),
+                       p.master,
+                       (q->durable ? 0 : (unsigned)LOCATION_TRANSIENT) |
+                           (is_loose(q) ? (unsigned)LOCATION_LOOSE : 0));
 }
 
 static void tell_moved(void *arg, const struct meta_queue *q)
@@ -327,7 +311,6 @@ void gossip_node_replaced(struct gossip_node *g)
         return;
     location_pub_reset(g->pub);
     gossip_moved_forget(g->moved);
-    gossip_loose_forget(g->loose);
     for (size_t i = 0; i < meta_node_count(v); i++)
         tell_node(g, v->index != 0 ? v->index : 1, meta_node_at(v, i)->node);
     pmap_iter(&it, &v->queues);
@@ -401,8 +384,6 @@ void gossip_node_after_show(struct gossip_node *g, const struct meta_effect *eff
             tell_queue(g, q);
         if (e->kind == META_COHORT_PLACED && (e->how & META_HOW_MASTER) != 0)
             gossip_moved_add(g->moved, e->cohort);
-        if (e->kind == META_POLICIES_CHANGED)
-            gossip_loose_again(g->loose);
         if (e->kind != META_NODES_CHANGED)
             continue;
         tell_node(g, e->index, e->node);
@@ -458,7 +439,6 @@ void gossip_node_stop(struct gossip_node *g)
     gossip_net_leave(g->net);
     link_door_serve(doorway_door(broker_doorway(g->broker)), LINK_FEED, NULL, 0);
     gossip_moved_free(&g->moved);
-    gossip_loose_free(&g->loose);
     location_pub_free(&g->pub);
     gossip_net_free(&g->net);
     look_at_alarms(g); /* of nobody any more */
@@ -526,7 +506,6 @@ bool gossip_node_start(struct gossip_node *g, struct err *err)
         on_change, g);
     location_pub_answer(g->pub, on_ask, g);
     g->moved = gossip_moved_new(b, &(struct gossip_moved_calls){ tell_moved, tell_applied }, g);
-    g->loose = gossip_loose_new(b, &(struct gossip_loose_calls){ look_at_queue, tell_applied }, g);
     struct link_hall *hall = gossip_net_hall(g->net);
     link_door_serve(doorway_door(broker_doorway(b)), LINK_FEED, &hall, 1);
     gossip_node_replaced(g);

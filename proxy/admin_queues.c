@@ -49,7 +49,7 @@ static void put_queue(const struct backend *b, struct slice vhost, struct slice 
     }
     text_put(out, "node=%u %s ", node, word == ATLAS_UP ? "up" : "down");
     put_server(out, where_server_of(b, node));
-    text_put(out, " loose=%s\n", atlas_is_loose(atlas_of(b), vhost, queue) ? "yes" : "no");
+    text_char(out, '\n');
 }
 
 static void put_nothing(struct text *out)

@@ -7,8 +7,7 @@
 #include "view.h"
 
 /* For each backend that routes by master: its nodes, their servers, and how many queues each
- * masters. Names are not in the table: one queue is asked for by them; and whether its consumers
- * follow a master that moves (loose). */
+ * masters. Names are not in the table: one queue is asked for by them. */
 void admin_show_queues(const struct view *v, struct text *out);
 void admin_show_queue(const struct view *v, struct slice vhost, struct slice queue,
                       struct text *out);

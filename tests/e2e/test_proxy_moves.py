@@ -278,25 +278,6 @@ class Moves(Mirrored):
                          {"exclusive", "single", "soon"})
         self.assertEqual(self.legs()[ch.number], [self.first])
 
-    def test_a_policy_that_lets_queues_expire_keeps_consumers_there(self):
-        """As x-expires does: the queue must not be seen without one, be it for a moment."""
-        def wait_loose(word):
-            wait_until(lambda: "loose=" + word in command(
-                self.front, "show queues / " + self.q), "the proxy knows: " + word, LONG)
-        wait_loose("yes")
-        self.ctl("set_operator_policy", "gone", "^%s$" % self.q, '{"expires":3600000}')
-        wait_loose("no")
-        ch = self.conn.channel()
-        ch.consume(self.q, "c")
-        self.move(self.q, self.there)
-        self.publish(1)
-        self.assertEqual(ch.deliveries(1, LONG)[0].delivery_tag, 1)
-        self.assertEqual(self.legs()[ch.number], [self.first])
-        self.ctl("clear_operator_policy", "gone")
-        wait_loose("yes")
-        self.move(self.q, self.third)
-        self.wait_moved(ch, 1, [self.first, self.names[2]])
-
 
 class Drained(Mirrored):
     """Each node in turn is stopped and started under load, one of them drained before."""
