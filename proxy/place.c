@@ -362,10 +362,16 @@ void place_forget(struct session *s, const struct upstream *u)
 
 /* ---- counting -------------------------------------------------------------------------------- */
 
+static uint32_t news_of(const struct session *s)
+{
+    return (uint32_t)where_leads_news(s->backend);
+}
+
 /* How a method goes at u, and where it should have gone. */
 struct judged {
     enum place_way way;
-    bool lasts;              /* until masters or leads are others */
+    bool lasts;              /* until masters are others, or leads are */
+    bool is_led;             /* leads have a say in it */
     const struct server *to; /* one that is up; NULL: none, or by u */
 };
 
@@ -375,13 +381,13 @@ static struct judged judge_queue(const struct session *s, const struct upstream 
     const struct server *master;
     enum where where = where_look(s->worker, s->backend, s->login->vhost, queue, &master);
     if (where != WHERE_UNKNOWN && master == u->server)
-        return (struct judged){ PLACE_STRAIGHT, true, NULL };
+        return (struct judged){ PLACE_STRAIGHT, true, false, NULL };
     if (where != WHERE_UNKNOWN)
-        return (struct judged){ PLACE_HOP, true, where == WHERE_AT ? master : NULL };
+        return (struct judged){ PLACE_HOP, true, false, where == WHERE_AT ? master : NULL };
     /* It may be too young for anybody to have heard of it, but not for us. What is not known today
      * may be tomorrow, without anything having moved. */
     bool is_ours = owner_of(s, queue) == u;
-    return (struct judged){ is_ours ? PLACE_STRAIGHT : PLACE_UNKNOWN, is_ours, NULL };
+    return (struct judged){ is_ours ? PLACE_STRAIGHT : PLACE_UNKNOWN, is_ours, false, NULL };
 }
 
 /* Of several masters' queues some are reached by a hop, wherever it goes. */
@@ -392,12 +398,12 @@ static struct judged judge_exchange(const struct session *s, const struct upstre
     bool is_whole;
     enum where_lead lead = lead_of(s, m, &server, &is_whole);
     if (lead != WHERE_LEAD_AT)
-        return (struct judged){ PLACE_UNKNOWN, lead == WHERE_LEAD_NONE, NULL };
+        return (struct judged){ PLACE_UNKNOWN, lead == WHERE_LEAD_NONE, true, NULL };
     if (!is_whole)
-        return (struct judged){ PLACE_HOP, true, NULL };
+        return (struct judged){ PLACE_HOP, true, true, NULL };
     if (server == u->server)
-        return (struct judged){ PLACE_STRAIGHT, true, NULL };
-    return (struct judged){ PLACE_HOP, true, server };
+        return (struct judged){ PLACE_STRAIGHT, true, true, NULL };
+    return (struct judged){ PLACE_HOP, true, true, server };
 }
 
 static struct judged judge(const struct session *s, const struct upstream *u, struct slice payload)
@@ -408,19 +414,29 @@ static struct judged judge(const struct session *s, const struct upstream *u, st
         return judge_queue(s, u, queue);
     if (names_exchange(payload, &m))
         return judge_exchange(s, u, &m);
-    return (struct judged){ PLACE_UNKNOWN, false, NULL };
+    return (struct judged){ PLACE_UNKNOWN, false, false, NULL };
+}
+
+bool place_may_try(struct place_tries *t, bool is_led, uint64_t moves, uint32_t news,
+                   uint32_t now_s)
+{
+    bool has_rested = now_s - t->at_s >= PLACE_REST_S;
+    if (t->any && t->moves == moves && !(is_led && t->news != news && has_rested))
+        return false;
+    *t = (struct place_tries){ moves, news, now_s, true };
+    return true;
 }
 
 /* One publish like those before it. Where its queues are, a leg is to be had? */
-static void note_hop(struct place *p)
+static void note_hop(const struct session *s, struct place *p)
 {
     if (p->in_turn < PLACE_IN_TURN) {
         p->in_turn++;
         return;
     }
-    if (p->to == NULL || p->tried == p->moves)
+    if (p->to == NULL || !place_may_try(&p->tries, p->is_led, p->moves, news_of(s),
+                                        (uint32_t)(loop_now_ms(s->worker->loop) / 1000)))
         return;
-    p->tried = p->moves;
     p->wants_move = server_has_room(p->to);
 }
 
@@ -432,12 +448,13 @@ static void note_new(const struct session *s, struct place *p, const struct upst
     const struct server *to = publishes ? j.to : NULL;
     bool is_next = to != NULL && to == p->to && p->at == u->server;
     p->way = (uint8_t)j.way;
+    p->is_led = j.is_led;
     p->at = u->server;
     p->to = to;
     p->memo_len = payload.len <= PLACE_MEMO_MAX && j.lasts ? (uint8_t)payload.len : 0;
     memcpy(p->memo, payload.ptr, p->memo_len);
     if (is_next)
-        note_hop(p);
+        note_hop(s, p);
     else
         p->in_turn = 0;
 }
@@ -446,13 +463,14 @@ void place_count(struct session *s, struct channel *c, const struct upstream *u,
                  struct slice payload)
 {
     struct place *p = &c->place;
-    uint64_t moves = where_moves(s->backend) + where_leads_news(s->backend);
+    uint64_t moves = where_moves(s->backend);
     if (payload.len != p->memo_len || p->moves != moves || p->at != u->server ||
-        memcmp(payload.ptr, p->memo, payload.len) != 0) {
+        (p->is_led && p->news != news_of(s)) || memcmp(payload.ptr, p->memo, payload.len) != 0) {
         p->moves = moves;
+        p->news = news_of(s);
         note_new(s, p, u, payload);
     } else if (UNLIKELY(p->way == PLACE_HOP)) {
-        note_hop(p);
+        note_hop(s, p);
     }
     shared_bump(&s->worker->counts.ways[p->way], 1);
 }

@@ -49,11 +49,29 @@ enum place_way {
 /* A channel that publishes so often by a hop to one server goes there. */
 #define PLACE_IN_TURN 8u
 
+/* When a channel was last to follow its publishes. */
+struct place_tries {
+    uint64_t moves; /* masters had moved so often */
+    uint32_t news;  /* and that often brokers had said otherwise where messages land */
+    uint32_t at_s;
+    bool any;
+};
+
+/* It goes again when masters have moved; and after its publishes to exchanges (`is_led`) when
+ * brokers say otherwise, but then only once in a while. Their news come all the time, and a channel
+ * that publishes to several masters, or one whose user is refused there, would come and go with
+ * each of them. */
+#define PLACE_REST_S 10u
+MUST_CHECK bool place_may_try(struct place_tries *t, bool is_led, uint64_t moves, uint32_t news,
+                              uint32_t now_s);
+
 /* A channel's part of it. */
 struct place {
-    const struct server *at;      /* a method that went there... */
-    const struct server *to;      /* ... is a publish that should have gone there; or NULL */
-    uint64_t moves;               /* ... when masters had moved so often... */
+    const struct server *at; /* a method that went there... */
+    const struct server *to; /* ... is a publish that should have gone there; or NULL */
+    uint64_t moves;          /* ... when masters had moved so often... */
+    uint32_t news;           /* ... and leads, for one to an exchange (is_led)... */
+    bool is_led;
     uint8_t memo_len;             /* 0: nothing is kept */
     uint8_t way;                  /* ... went this way */
     uint8_t memo[PLACE_MEMO_MAX]; /* the last publish's, whole */
@@ -67,8 +85,8 @@ struct place {
     bool has_nameless; /* a queue whose name the broker makes up, which can be meant without it */
     bool wants_move;   /* its publishes take a hop (follow.h)... */
     uint8_t in_turn;   /* ... so many to there one after the other, or more */
-    uint64_t tried;    /* when masters had moved so often it was last to follow them */
     uint16_t prefetch[2];
+    struct place_tries tries;
 };
 
 /* Exclusive queues of a session, and where they are. */

@@ -147,6 +147,26 @@ class Leads(Mirrored):
             self.publish(ch, exchange, "k")
         self.assertEqual(self.leg(ch), [second])
 
+    def test_a_channel_does_not_come_and_go_with_what_brokers_say(self):
+        """Bursts to queues of two masters: it goes once, and not again for news of others."""
+        queues = [self.queues[n] for n in self.names[:2]]
+        exchange = self.exchange("direct", [(queues[0], "k")])
+        self.publish(self.publisher(), exchange, "k")
+        ch = self.publisher()
+        places = []
+        for _ in range(3):
+            for now, server in enumerate(self.names[:2]):
+                for q in queues:
+                    for _ in range(12):
+                        self.publish(ch, "", q)
+                    places.append(self.leg(ch))
+                self.admin.call("queue.unbind", exchange=exchange, queue=queues[now],
+                                routing_key="k")
+                self.bind(exchange, queues[1 - now], "k")
+                self.wait_lead(exchange, "k", self.names[1 - now])
+        moves = sum(a != b for a, b in zip(places, places[1:]))
+        self.assertLessEqual(moves, 1, places)
+
     def hops(self, ch, exchange):
         before = self.ways()["hop"]
         self.publish(ch, exchange, "k")
