@@ -9,10 +9,16 @@
 
 #include "cluster/meta.h"
 #include "gossip/location_pub.h"
+#include "model/exchange.h"
+
+/* Bindings that are looked at for one answer: the control thread has other things to do. Where more
+ * of them would have to be, nobody can say. */
+#define GOSSIP_LEADS_STEPS 1024u
 
 /* `out` has no queues yet. Without an exchange of that name, or a vhost, it stays so: no key leads
- * anywhere. */
+ * anywhere. `route` is initialised, and used again and again. */
 void gossip_leads_find(const struct meta_version *v, const struct location_pub *pub,
-                       const struct location_ask *ask, struct location_leads *out);
+                       const struct location_ask *ask, struct route_out *route,
+                       struct location_leads *out);
 
 #endif

@@ -38,7 +38,8 @@ struct gossip_node {
     uint16_t node;
     uint32_t inc;
     uint64_t digest_index, digest;
-    uint64_t routes; /* of the version that proxies were answered by */
+    uint64_t leads;         /* of the version that proxies were answered by */
+    struct route_out route; /* for answers to them */
     struct goner *goners;
     size_t goner_count, goner_room;
     uint64_t window_us; /* of rumours */
@@ -240,16 +241,16 @@ static void on_change(const struct location_change *c, void *arg)
 
 static void on_ask(const struct location_ask *ask, struct location_leads *out, void *arg)
 {
-    const struct gossip_node *g = arg;
-    gossip_leads_find(broker_meta(g->broker), g->pub, ask, out);
+    struct gossip_node *g = arg;
+    gossip_leads_find(broker_meta(g->broker), g->pub, ask, &g->route, out);
 }
 
 static void tell_routes(struct gossip_node *g)
 {
-    uint64_t routes = broker_meta(g->broker)->routes;
-    if (routes == g->routes)
+    uint64_t leads = broker_meta(g->broker)->leads;
+    if (leads == g->leads)
         return;
-    g->routes = routes;
+    g->leads = leads;
     location_pub_routes(g->pub);
 }
 
@@ -417,6 +418,7 @@ struct gossip_node *gossip_node_new(struct broker *b, struct epoch *epoch)
     g->epoch = epoch;
     g->proxies = gather_proxies(NULL);
     shown_init(&g->shown, g->proxies);
+    route_out_init(&g->route);
     return g;
 }
 
@@ -427,6 +429,7 @@ void gossip_node_free(struct gossip_node **g)
     gossip_node_stop(*g);
     mem_free((*g)->proxies);
     mem_free((*g)->goners);
+    route_out_fini(&(*g)->route);
     mem_free(*g);
     *g = NULL;
 }

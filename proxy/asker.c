@@ -14,6 +14,10 @@
 #define AGAIN_MS   1000u  /* all is asked again that often at most... */
 #define REFRESH_MS 30000u /* ... and that often at least: an answer may have got lost */
 #define NEWS_MS    50u    /* workers look again that often at most */
+#define PART_MS    20u /* all is asked again in parts, since a broker has other things to do... */
+#define PART_ASKS                                                                                  \
+    ((size_t)48) /* ... of so many and a few more: less than a second for LEADS_MAX                \
+                  */
 
 struct asker {
     struct loop *loop;
@@ -22,8 +26,9 @@ struct asker {
     struct shared posted;
     struct shared second; /* in which... */
     struct shared asks;   /* ... so many new ones were posted */
-    struct loop_timer again, news;
-    bool is_again_soon; /* the timer runs for AGAIN_MS, not for REFRESH_MS */
+    struct loop_timer again, news, part;
+    unsigned set, sets_left; /* of leads, to be asked again */
+    bool is_again_soon;      /* the timer runs for AGAIN_MS, not for REFRESH_MS */
     uint64_t asked, answered;
     struct shared throttled;
 };
@@ -131,13 +136,25 @@ static void visit(void *arg, const struct location_ask *names, bool any_key,
     ask(arg, names, names->id);
 }
 
-/* Who has lost his entry meanwhile looks again, too, and has it asked for. */
+static void on_part(void *arg)
+{
+    struct asker *a = arg;
+    for (size_t asks = 0; a->sets_left != 0 && asks < PART_ASKS; a->sets_left--)
+        asks += leads_each_of(a->leads, a->set++, visit, a);
+    if (a->sets_left != 0)
+        loop_timer_start(&a->part, PART_MS);
+}
+
+/* Who has lost his entry meanwhile looks again, too, and has it asked for. One that begins amid
+ * the last goes on from there, all around: those at the end have their turn, too. */
 static void on_again(void *arg)
 {
     struct asker *a = arg;
     a->is_again_soon = false;
     loop_timer_start(&a->again, REFRESH_MS);
-    leads_each(a->leads, visit, a);
+    a->sets_left = LEADS_SETS;
+    if (!loop_timer_is_running(&a->part))
+        on_part(a);
     if (leads_count(a->leads) != 0)
         news_soon(a);
 }
@@ -162,6 +179,7 @@ struct asker *asker_new(struct loop *loop, struct epoch *epoch, struct location_
     a->leads = leads_new(epoch, random_u64(), on_ask, a);
     loop_timer_init(&a->again, loop, on_again, a);
     loop_timer_init(&a->news, loop, on_news, a);
+    loop_timer_init(&a->part, loop, on_part, a);
     loop_timer_start(&a->again, REFRESH_MS);
     location_sub_listen(sub, &(struct location_sub_leads){ on_leads, on_routes, a });
     return a;
@@ -176,6 +194,7 @@ void asker_free(struct asker **ap)
     CHECK(shared_get(&a->posted) == 0);
     loop_timer_fini(&a->again);
     loop_timer_fini(&a->news);
+    loop_timer_fini(&a->part);
     leads_retire(&a->leads);
     mem_free(a);
 }

@@ -257,18 +257,25 @@ void leads_clear(struct leads *l)
     leads_tell(l);
 }
 
+size_t leads_each_of(const struct leads *l, unsigned set, leads_visit_fn fn, void *arg)
+{
+    size_t count = 0;
+    for (unsigned k = 0; k < LEADS_WAYS; k++) {
+        const struct lead *one = lead_at(&l->places[set % LEADS_SETS][k]);
+        if (one == NULL)
+            continue;
+        struct location_ask ask = ask_of(one);
+        struct leads_queues queues = { one->count, one->hashes };
+        fn(arg, &ask, one->any_key, one->is_known ? &queues : NULL);
+        count++;
+    }
+    return count;
+}
+
 void leads_each(const struct leads *l, leads_visit_fn fn, void *arg)
 {
-    for (unsigned i = 0; i < LEADS_SETS; i++) {
-        for (unsigned k = 0; k < LEADS_WAYS; k++) {
-            const struct lead *one = lead_at(&l->places[i][k]);
-            if (one == NULL)
-                continue;
-            struct location_ask ask = ask_of(one);
-            struct leads_queues queues = { one->count, one->hashes };
-            fn(arg, &ask, one->any_key, one->is_known ? &queues : NULL);
-        }
-    }
+    for (unsigned i = 0; i < LEADS_SETS; i++)
+        (void)leads_each_of(l, i, fn, arg);
 }
 
 size_t leads_count(const struct leads *l)

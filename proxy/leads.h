@@ -68,6 +68,8 @@ void leads_clear(struct leads *l);
 typedef void (*leads_visit_fn)(void *arg, const struct location_ask *ask, bool any_key,
                                const struct leads_queues *known);
 void leads_each(const struct leads *l, leads_visit_fn fn, void *arg);
+/* Those of one set, set % LEADS_SETS: how many. */
+size_t leads_each_of(const struct leads *l, unsigned set, leads_visit_fn fn, void *arg);
 size_t leads_count(const struct leads *l);
 
 #endif

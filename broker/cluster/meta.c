@@ -226,6 +226,8 @@ void meta_publish(struct meta *m)
         return;
     m->draft.number++;
     if (m->routes_changed)
+        m->draft.leads = m->draft.number;
+    if (m->routes_changed || m->queues_changed)
         m->draft.routes = m->draft.number;
     if (m->rights_changed)
         m->draft.rights = m->draft.number;
@@ -241,6 +243,7 @@ void meta_publish(struct meta *m)
     m->is_changed = false;
     m->is_another = false;
     m->routes_changed = false;
+    m->queues_changed = false;
     m->rights_changed = false;
 
     /* Only now can nobody come to the old things any more; whoever holds them is waited for. */

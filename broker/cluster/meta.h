@@ -201,6 +201,8 @@ struct meta_version {
     uint64_t number; /* rises with each publication */
     uint64_t routes; /* rises when what an exchange with a name routes to may have changed, and when
                         a queue goes: what is cached by it holds no dead queue */
+    uint64_t leads;  /* the same, but for what a proxy knows without being told: masters that move,
+                        and queues that nothing leads to */
     uint64_t rights; /* rises when what a user is or may do may have changed */
     const struct meta_kinds *kinds;
     struct pmap vhosts_by_name;

@@ -279,7 +279,7 @@ static uint64_t epoch_now(const struct meta *m, uint64_t before, uint8_t how)
 static void tell(struct meta *m, struct meta_effect *e, const struct meta_record *was,
                  const struct meta_record *is, uint8_t how, struct meta_result *out)
 {
-    m->routes_changed = m->routes_changed || (how & META_HOW_MASTER) != 0;
+    m->queues_changed = m->queues_changed || (how & META_HOW_MASTER) != 0;
     e->how = how;
     e->node = is->replicas[0].node;
     e->node_was = was->replicas[0].node;

@@ -328,7 +328,7 @@ void meta_queue_delete(struct meta *m, const struct meta_queue *q, struct meta_r
                     meta_hash_id(&m->kinds.queues, q->qid), &q->qid);
     CHECK(gone == q);
     meta_queue_drop(m, q);
-    m->routes_changed = true;
+    m->queues_changed = true;
 }
 
 /* The number beside it: there may be a million, and they lie all over the memory. */

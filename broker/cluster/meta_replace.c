@@ -209,6 +209,7 @@ static void swap_contents(struct meta *m, struct meta *f)
     SWAP(struct meta_version, m->draft, f->draft);
     SWAP(uint64_t, m->draft.number, f->draft.number);
     SWAP(uint64_t, m->draft.routes, f->draft.routes);
+    SWAP(uint64_t, m->draft.leads, f->draft.leads);
     SWAP(uint64_t, m->draft.rights, f->draft.rights);
     m->draft.kinds = &m->kinds;
     f->draft.kinds = &f->kinds;

@@ -76,6 +76,7 @@ struct meta {
     bool is_changed;        /* since the last publication */
     bool is_another;        /* the same, of the node that we are: no change of the draft */
     bool routes_changed;    /* the same, of what decides where messages go */
+    bool queues_changed;    /* the same, of the queues at the end of such a way alone */
     bool rights_changed;    /* the same, of what users may do */
     bool replays;           /* exchanges whose last binding goes stay */
     uint32_t shard_count;

@@ -36,6 +36,8 @@ struct route {
     const struct meta_exchange *x; /* whose bindings are being followed */
     struct slice key;              /* the routing key they are being followed for */
     bool has_matched;              /* x led somewhere, be it to an exchange */
+    size_t left;                   /* steps that may be done yet */
+    size_t queues_most;
 };
 
 void route_out_init(struct route_out *out)
@@ -152,6 +154,18 @@ static void add_exchange(struct route *r, struct slice name)
 
 /* ---- one exchange ---- */
 
+/* So many steps more? No further one is done behind the first that is not. */
+static bool goes_on(struct route *r, size_t steps)
+{
+    if (LIKELY(r->left >= steps && r->out->count <= r->queues_most)) {
+        r->left -= steps;
+        return true;
+    }
+    r->out->is_cut = true;
+    r->left = 0;
+    return false;
+}
+
 /* A queue without mirrors whose node is down is passed by as if it were not bound. */
 static void follow_queue(struct route *r, const struct meta_queue *q)
 {
@@ -184,7 +198,7 @@ static void follow_all(struct route *r, const struct pmap *bindings)
             __builtin_prefetch(ahead[count]);
         for (size_t i = 0; i < count; i++)
             follow(r, ahead[i]);
-    } while (count == AHEAD);
+    } while (count == AHEAD && goes_on(r, AHEAD));
 }
 
 static void follow_direct(struct route *r)
@@ -198,9 +212,20 @@ static void follow_direct(struct route *r)
         follow(r, at);
 }
 
-static void on_topic_match(void *arg, const void *item)
+static bool on_topic_match(void *arg, const void *item)
 {
     follow(arg, item);
+    return goes_on(arg, 1);
+}
+
+static void follow_topic(struct route *r)
+{
+    struct topic_walk *w = &scratch_of(r->out)->walk;
+    if (r->x->topic == NULL)
+        return;
+    w->most = r->in->steps_most;
+    if (!topic_match(r->x->topic, meta_topic_kinds(r->v), r->key, w, on_topic_match, r))
+        r->out->is_cut = true;
 }
 
 static void follow_headers(struct route *r)
@@ -212,7 +237,7 @@ static void follow_headers(struct route *r)
     s->headers_are_read = true;
     struct pmap_iter it;
     pmap_iter(&it, &r->x->all);
-    for (const void *b; (b = pmap_next(&it)) != NULL;)
+    for (const void *b; (b = pmap_next(&it)) != NULL && goes_on(r, 1);)
         if (headers_match(meta_binding_args(b), &s->headers))
             follow(r, b);
 }
@@ -245,7 +270,7 @@ static void follow_hash(struct route *r)
     const struct meta_binding *chosen = NULL;
     struct pmap_iter it;
     pmap_iter(&it, &r->x->all);
-    for (const struct meta_binding *b; (b = pmap_next(&it)) != NULL;)
+    for (const struct meta_binding *b; (b = pmap_next(&it)) != NULL && goes_on(r, 1);)
         if (is_in_reach(r, b) &&
             consistent_hash_offer(&best, meta_binding_to_name(b), meta_binding_key(b)))
             chosen = b;
@@ -278,9 +303,7 @@ static void follow_key(struct route *r, struct slice key)
             follow_direct(r);
         return;
     case META_TOPIC:
-        if (r->x->topic != NULL)
-            topic_match(r->x->topic, meta_topic_kinds(r->v), key, &scratch_of(r->out)->walk,
-                        on_topic_match, r);
+        follow_topic(r);
         return;
     case META_FANOUT:
         follow_all(r, &r->x->all);
@@ -334,7 +357,7 @@ static void follow_hops(struct route *r, const struct meta_exchange *first)
     s->hops.count = 0;
     s->headers_are_read = false;
     add_hop(&s->hops, first);
-    for (size_t i = 0; i < s->hops.count; i++)
+    for (size_t i = 0; i < s->hops.count && goes_on(r, 1); i++)
         follow_exchange(r, s->hops.list[i]);
 }
 
@@ -371,11 +394,17 @@ bool exchange_route(const struct meta_version *v, const struct route_in *in, str
     out->count = 0;
     out->by_names = true;
     out->by_key = false;
+    out->is_cut = false;
     const struct meta_vhost *vh = meta_vhost_get(v, in->vhost_id);
     const struct meta_exchange *x = first_exchange(v, vh, in->exchange, in->to_internal, why);
     if (x == NULL)
         return false;
-    struct route r = { .v = v, .vh = vh, .in = in, .out = out };
+    struct route r = { .v = v,
+                       .vh = vh,
+                       .in = in,
+                       .out = out,
+                       .left = in->steps_most != 0 ? in->steps_most : SIZE_MAX,
+                       .queues_most = in->queues_most != 0 ? in->queues_most : SIZE_MAX };
     if (is_plain(x))
         follow_exchange(&r, x);
     else

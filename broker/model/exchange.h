@@ -22,6 +22,9 @@ struct route_in {
     struct slice
         props;        /* all its properties, raw, for exchanges that look at others; may be empty */
     bool to_internal; /* the broker itself publishes: an internal exchange takes it too */
+    /* For who only wonders, and has no time to lose; 0: as many as it takes. The way is left off,
+     * out->is_cut, when there are more queues, or more bindings to be looked at. */
+    size_t queues_most, steps_most;
 };
 
 /* Distinct queues. Init once; results are good until the next route, or the end of the version. */
@@ -32,6 +35,7 @@ struct route_out {
     bool by_names; /* exchange and keys alone decided: the next message with them goes the same way
                     */
     bool by_key;   /* ... and the key had a say in it: another one may go another way */
+    bool is_cut;   /* that is not all, see route_in; nor is what is said above */
     const struct meta_queue *few[ROUTE_INLINE];
     struct route_scratch *scratch; /* made when first needed, then kept */
 };

@@ -315,19 +315,24 @@ static void step(struct topic_walk *w, const struct topic_kinds *k, struct slice
     w->next = done;
 }
 
-void topic_match(const struct topic_node *root, const struct topic_kinds *k, struct slice key,
-                 struct topic_walk *w, topic_match_fn each, void *arg)
+bool topic_match(const struct topic_node *root, const struct topic_kinds *k, struct slice key,
+                 struct topic_walk *w, topic_item_fn each, void *arg)
 {
     w->now.count = 0;
     seen_clear(&w->hashes);
     reach(w, &w->now, root);
     struct words rest = words_of(key);
-    while (!rest.is_done && w->now.count != 0)
+    while (!rest.is_done && w->now.count != 0) {
         step(w, k, word_next(&rest));
+        if (w->most != 0 && w->now.count > w->most)
+            return false;
+    }
     for (size_t i = 0; i < w->now.count; i++) {
         struct pmap_iter it;
         pmap_iter(&it, &w->now.nodes[i]->items);
         for (const void *item; (item = pmap_next(&it)) != NULL;)
-            each(arg, item);
+            if (!each(arg, item))
+                return false;
     }
+    return true;
 }

@@ -55,14 +55,15 @@ struct topic_walk {
     struct topic_list now;  /* the nodes reached with the words so far, each once */
     struct topic_list next; /* and with one word more */
     struct seen hashes;     /* "#" nodes reached at any time */
+    size_t most;            /* nodes in `now` for which it goes on; 0: any number */
 };
 
 void topic_walk_init(struct topic_walk *w);
 void topic_walk_fini(struct topic_walk *w);
 
-/* Tell of each item whose pattern matches the routing key, once. */
-typedef void (*topic_match_fn)(void *arg, const void *item);
-void topic_match(const struct topic_node *root, const struct topic_kinds *k, struct slice key,
-                 struct topic_walk *w, topic_match_fn each, void *arg);
+/* Tell of each item whose pattern matches the routing key, once, until `each` says false; then, and
+ * when there are more nodes than w->most, false. */
+bool topic_match(const struct topic_node *root, const struct topic_kinds *k, struct slice key,
+                 struct topic_walk *w, topic_item_fn each, void *arg);
 
 #endif

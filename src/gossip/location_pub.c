@@ -7,9 +7,17 @@
 #include "io/hmac.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/queue.h>
 
 #define RUMOURS_MOST 40u /* changes of one entry that are worth rumours */
+
+/* One that waits for its answer, as it came. */
+struct question {
+    STAILQ_ENTRY(question) entry;
+    size_t len;
+    uint8_t bytes[];
+};
 
 struct sub {
     struct location_pub *pub;
@@ -22,7 +30,10 @@ struct sub {
     uint64_t told;     /* index up to which it was told */
     bool has_asked;    /* where messages land, since it was told that this has changed */
     bool is_due;       /* to be told that */
+    STAILQ_HEAD(, question) questions;
+    size_t asked; /* their octets, as memory has them */
     TAILQ_ENTRY(sub) entry;
+    TAILQ_ENTRY(sub) asking; /* while there are questions */
 };
 
 struct fresh {
@@ -32,7 +43,7 @@ struct fresh {
 
 struct location_pub {
     struct loop *loop;
-    struct loop_task flush;
+    struct loop_task flush, answer;
     uint64_t key;
     location_rumour_fn fn;
     void *arg;
@@ -47,7 +58,8 @@ struct location_pub {
     struct location_change *ring;
     uint64_t first, end; /* numbers */
     uint64_t floor;      /* changes of indexes up to this may be missing */
-    TAILQ_HEAD(, sub) subs;
+    TAILQ_HEAD(subs, sub) subs;
+    struct subs asking; /* who is next comes first */
     struct location_pub_figures figures;
 };
 
@@ -69,6 +81,7 @@ static uint64_t check_of(uint64_t key)
  */
 
 static void on_flush(void *arg);
+static void on_answer(void *arg);
 
 struct location_pub *location_pub_new(struct loop *loop, uint64_t key, location_rumour_fn fn,
                                       void *arg)
@@ -81,12 +94,27 @@ struct location_pub *location_pub_new(struct loop *loop, uint64_t key, location_
     p->table = location_new();
     p->ring = mem_array(LOCATION_PUB_CHANGES, sizeof *p->ring);
     TAILQ_INIT(&p->subs);
+    TAILQ_INIT(&p->asking);
     loop_task_init(&p->flush, on_flush, p);
+    loop_task_init(&p->answer, on_answer, p);
     return p;
+}
+
+/* The first one. Whoever has no other does not wait for a turn any more. */
+static void question_drop(struct sub *s)
+{
+    struct question *q = STAILQ_FIRST(&s->questions);
+    STAILQ_REMOVE_HEAD(&s->questions, entry);
+    s->asked -= sizeof *q + q->len;
+    mem_free(q);
+    if (STAILQ_EMPTY(&s->questions))
+        TAILQ_REMOVE(&s->pub->asking, s, asking);
 }
 
 static void sub_free(struct sub *s)
 {
+    while (!STAILQ_EMPTY(&s->questions))
+        question_drop(s);
     TAILQ_REMOVE(&s->pub->subs, s, entry);
     s->pub->figures.subscribers--;
     link_free(&s->link);
@@ -101,6 +129,7 @@ void location_pub_free(struct location_pub **pp)
         return;
     *pp = NULL;
     loop_task_cancel(p->loop, &p->flush);
+    loop_task_cancel(p->loop, &p->answer);
     while (!TAILQ_EMPTY(&p->subs))
         sub_free(TAILQ_FIRST(&p->subs));
     location_free(&p->table);
@@ -399,17 +428,53 @@ void location_pub_routes(struct location_pub *p)
 }
 
 /* A full link is not waited for: who has no answer asks again, or does without. */
-static void answer(struct sub *s, const struct location_ask *ask)
+static void answer(struct sub *s, const struct question *q)
 {
     uint8_t room[LOCATION_LEADS_MAX];
     struct wire_out w = wire_out_over(room, sizeof room);
-    struct location_leads leads = { .id = ask->id };
+    struct location_ask ask;
+    bool is_whole = location_ask_take(slice_of(q->bytes, q->len), &ask);
+    CHECK(is_whole);
+    struct location_leads leads = { .id = ask.id };
     s->has_asked = true;
     if (s->pub->leads_fn == NULL || link_is_full(s->link))
         return;
-    s->pub->leads_fn(ask, &leads, s->pub->leads_arg);
+    s->pub->leads_fn(&ask, &leads, s->pub->leads_arg);
     location_leads_put(&w, &leads);
     send(s, LOCATION_LEADS, &w);
+}
+
+/* Some of those who ask, one question each and then the next. This loop is where the cluster's
+ * log is applied, too, and masters are made: it is not to wait for all of them. */
+static void on_answer(void *arg)
+{
+    struct location_pub *p = arg;
+    struct sub *s;
+    for (unsigned n = 0; n < LOCATION_PUB_ANSWERS && (s = TAILQ_FIRST(&p->asking)) != NULL; n++) {
+        TAILQ_REMOVE(&p->asking, s, asking);
+        TAILQ_INSERT_TAIL(&p->asking, s, asking);
+        answer(s, STAILQ_FIRST(&s->questions));
+        question_drop(s);
+    }
+    if (!TAILQ_EMPTY(&p->asking))
+        loop_again(p->loop, &p->answer);
+}
+
+static void keep_question(struct sub *s, struct slice bytes)
+{
+    struct location_pub *p = s->pub;
+    if (s->asked + sizeof(struct question) + bytes.len > LOCATION_PUB_ASKED) {
+        p->figures.passed_over++;
+        return;
+    }
+    struct question *q = mem_alloc(sizeof *q + bytes.len);
+    q->len = bytes.len;
+    memcpy(q->bytes, bytes.ptr, bytes.len);
+    if (STAILQ_EMPTY(&s->questions))
+        TAILQ_INSERT_TAIL(&p->asking, s, asking);
+    STAILQ_INSERT_TAIL(&s->questions, q, entry);
+    s->asked += sizeof *q + q->len;
+    loop_again(p->loop, &p->answer);
 }
 
 /* ---- subscribers ------------------------------------------------------------------------------
@@ -420,7 +485,7 @@ static void on_frame(struct link *l, const struct link_frame *f, void *arg)
     struct location_ask ask;
     (void)l;
     if (f->type == LOCATION_ASK && location_ask_take(f->payload, &ask))
-        answer(arg, &ask);
+        keep_question(arg, f->payload);
 }
 
 static void on_room(struct link *l, void *arg)
@@ -476,6 +541,7 @@ bool location_pub_take(struct location_pub *p, struct link **l, const struct lin
         return false;
     struct sub *s = mem_zalloc(sizeof *s);
     s->pub = p;
+    STAILQ_INIT(&s->questions);
     s->link = *l;
     *l = NULL;
     TAILQ_INSERT_TAIL(&p->subs, s, entry);

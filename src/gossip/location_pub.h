@@ -13,6 +13,9 @@
 
 #define LOCATION_PUB_CHANGES 65536u /* kept, for those who are a little behind */
 #define LOCATION_PUB_SUBS    512u   /* at a time; more are turned away */
+#define LOCATION_PUB_ANSWERS 16u    /* in a turn, to all together: others wait for theirs */
+/* Questions of one subscriber that wait, in octets; more are passed over, and asked again. */
+#define LOCATION_PUB_ASKED ((size_t)64 * 1024)
 
 struct location_pub;
 
@@ -64,6 +67,7 @@ const struct location_table *location_pub_table(const struct location_pub *p);
 struct location_pub_figures {
     size_t subscribers;
     uint64_t snapshots, frames, bytes; /* sent */
+    uint64_t passed_over;              /* questions */
 };
 void location_pub_figures(const struct location_pub *p, struct location_pub_figures *out);
 

@@ -380,3 +380,54 @@ Test(exchange, tells_many_queues_apart)
     route_out_fini(&out);
     world_fini(&w);
 }
+
+/* Is the way whole, within so many queues and steps? */
+static bool is_whole(const struct world *w, struct route_out *out, const char *exchange,
+                     const char *key, size_t queues_most, size_t steps_most)
+{
+    struct meta_refusal why;
+    struct route_in in = to(w, exchange, key);
+    in.queues_most = queues_most;
+    in.steps_most = steps_most;
+    cr_assert(exchange_route(now(w), &in, out, &why));
+    return !out->is_cut;
+}
+
+Test(exchange, stops_where_more_is_of_no_use)
+{
+    enum { MANY = 500 };
+    struct world w;
+    char name[16], key[16];
+    struct route_out out;
+    world_init(&w, 1);
+    must(&w, x_declare("hash", "x-consistent-hash"));
+    must(&w, q_declare("one"));
+    for (int i = 0; i < MANY; i++) {
+        snprintf(name, sizeof name, "q%d", i);
+        snprintf(key, sizeof key, "%d", i);
+        must(&w, q_declare(name));
+        must(&w, q_bind("amq.fanout", "", name));
+        must(&w, q_bind("amq.direct", "k", name));
+        must(&w, q_bind("amq.topic", i % 2 == 0 ? "#.k" : "*", name));
+        must(&w, q_bind("hash", "1", name));
+        must(&w, q_bind("amq.headers", key, "one"));
+    }
+    route_out_init(&out);
+    static const char *const all[] = { "amq.fanout", "amq.direct", "amq.topic" };
+    for (size_t i = 0; i < ARRAY_COUNT(all); i++) {
+        cr_expect(is_whole(&w, &out, all[i], "k", 0, 0), "%s", all[i]);
+        cr_expect(eq(sz, out.count, MANY), "%s", all[i]);
+        cr_expect(is_whole(&w, &out, all[i], "k", MANY, 2 * MANY), "%s", all[i]);
+        cr_expect(is_whole(&w, &out, all[i], "k", 32, 1024) == false, "%s", all[i]);
+        cr_expect(out.count <= 64, "%s: %zu", all[i], out.count);
+        cr_expect(is_whole(&w, &out, all[i], "k", MANY, 100) == false, "%s", all[i]);
+        cr_expect(out.count <= 128, "%s: %zu", all[i], out.count);
+    }
+    static const char *const one[] = { "hash", "amq.headers" };
+    for (size_t i = 0; i < ARRAY_COUNT(one); i++) {
+        cr_expect(is_whole(&w, &out, one[i], "k", 32, 1024), "%s", one[i]);
+        cr_expect(is_whole(&w, &out, one[i], "k", 32, 100) == false, "%s", one[i]);
+    }
+    route_out_fini(&out);
+    world_fini(&w);
+}

@@ -155,6 +155,31 @@ Test(leads, keeps_so_many_and_those_that_were_looked_for_last)
     cr_expect(leads_count(leads) > LEADS_MAX * 3 / 4);
 }
 
+static void count_one(void *arg, const struct location_ask *ask, bool any_key,
+                      const struct leads_queues *known)
+{
+    (void)ask;
+    (void)any_key;
+    (void)known;
+    (*(unsigned *)arg)++;
+}
+
+Test(leads, sets_are_visited_one_by_one)
+{
+    struct leads_queues q;
+    char key[16];
+    unsigned seen = 0;
+    size_t said = 0;
+    for (unsigned i = 0; i < 100; i++) {
+        (void)snprintf(key, sizeof key, "k%u", i);
+        cr_assert(find("x", key, &q) == LEADS_ASKED);
+    }
+    for (unsigned set = 7; set < 7 + LEADS_SETS; set++)
+        said += leads_each_of(leads, set, count_one, &seen);
+    cr_expect(eq(sz, said, leads_count(leads)));
+    cr_expect(eq(u32, seen, (unsigned)said));
+}
+
 Test(leads, nothing_is_known_of_another_cluster)
 {
     struct leads_queues q;

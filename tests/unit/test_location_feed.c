@@ -388,6 +388,82 @@ Test(location_feed, who_has_asked_hears_that_routes_have_changed)
     cr_expect(eq(u32, heard.routes, 2));
 }
 
+/* Many questions at once; and how many of them each turn answers. */
+static struct {
+    struct loop_task ask, tick;
+    size_t key_len;
+    unsigned most; /* to be sent */
+    unsigned sent;
+    unsigned now, peak; /* answers of a turn */
+    bool done;
+} many;
+
+static void on_tick(void *arg)
+{
+    (void)arg;
+    many.peak = many.now > many.peak ? many.now : many.peak;
+    many.now = 0;
+    loop_again(loop, &many.tick);
+}
+
+static void on_many(void *arg)
+{
+    char key[256] = { 0 };
+    (void)arg;
+    memset(key, 'k', many.key_len);
+    struct location_ask a = { 1, slice_str("/"), slice_str("x"), slice_str(key) };
+    while (many.sent < many.most && location_sub_ask(proxy.sub, &a))
+        many.sent++;
+    many.done = true;
+}
+
+static void lead_counted(const struct location_ask *ask, struct location_leads *out, void *arg)
+{
+    (void)ask;
+    (void)arg;
+    out->any_key = true;
+    many.now++;
+}
+
+static bool are_all_done(void *arg)
+{
+    struct location_pub_figures f;
+    (void)arg;
+    location_pub_figures(brokers[0].pub, &f);
+    return many.done && heard.answers + f.passed_over == many.sent;
+}
+
+static void ask_many(unsigned most, size_t key_len)
+{
+    memset(&many, 0, sizeof many);
+    many.most = most;
+    many.key_len = key_len;
+    open_both();
+    location_pub_answer(brokers[0].pub, lead_counted, NULL);
+    loop_task_init(&many.ask, on_many, NULL);
+    loop_task_init(&many.tick, on_tick, NULL);
+    loop_again(loop, &many.tick);
+    loop_again(loop, &many.ask);
+    kit_until(loop, are_all_done, NULL);
+    loop_task_cancel(loop, &many.tick);
+}
+
+Test(location_feed, a_turn_answers_a_few_and_the_others_have_theirs_later)
+{
+    ask_many(200, 10);
+    cr_expect(eq(u32, many.sent, 200));
+    cr_expect(eq(u32, heard.answers, 200));
+    cr_expect(many.peak > 0 && many.peak <= LOCATION_PUB_ANSWERS, "%u", many.peak);
+}
+
+Test(location_feed, questions_that_are_too_many_are_passed_over)
+{
+    ask_many(4000, 255);
+    cr_expect(heard.answers < many.sent, "%u of %u", heard.answers, many.sent);
+    cr_expect(heard.answers >= LOCATION_PUB_ASKED / 512, "%u", heard.answers);
+    cr_expect(many.peak <= LOCATION_PUB_ANSWERS, "%u", many.peak);
+}
+
 /* As one of an older release is. */
 Test(location_feed, a_broker_that_does_not_answer_feeds_on)
 {

@@ -499,6 +499,24 @@ Test(meta, tells_when_routes_may_have_changed)
     world_fini(&w);
 }
 
+/* Proxies ask all of it again then: that is not to be for nothing. */
+Test(meta, tells_when_what_leads_to_queues_may_have_changed)
+{
+    struct world w;
+    world_init(&w, 1);
+    must(&w, q_declare("q1"));
+    must(&w, q_declare("q2"));
+    uint64_t leads = now(&w)->leads;
+    must(&w, q_bind("amq.direct", "k", "q1"));
+    cr_expect(lt(u64, leads, now(&w)->leads));
+    leads = now(&w)->leads;
+    must(&w, q_delete("q2"));
+    cr_expect(eq(u64, now(&w)->leads, leads), "nothing led there");
+    must(&w, q_delete("q1"));
+    cr_expect(lt(u64, leads, now(&w)->leads));
+    world_fini(&w);
+}
+
 Test(meta, shows_nothing_before_it_is_published)
 {
     struct world w;

@@ -101,15 +101,34 @@ static void trie_del(struct trie *t, struct item *item)
     item->is_in = false;
 }
 
-static void hit(void *arg, const void *item)
+static bool hit(void *arg, const void *item)
 {
     (void)arg;
     ((struct item *)(uintptr_t)item)->hits++;
+    return true;
 }
 
 static void match(struct trie *t, const char *key)
 {
-    topic_match(t->root, &t->kinds, slice_str(key), &t->walk, hit, NULL);
+    cr_assert(topic_match(t->root, &t->kinds, slice_str(key), &t->walk, hit, NULL));
+}
+
+Test(topic, gives_up_where_too_many_nodes_can_match)
+{
+    struct trie t;
+    struct item items[64];
+    trie_init(&t);
+    for (unsigned i = 0; i < 64; i++) { /* each of six words is that word, or any */
+        items[i] = (struct item){ .id = i };
+        for (unsigned k = 0; k < 6; k++)
+            strcat(items[i].pattern, i >> k & 1 ? (k == 0 ? "*" : ".*") : (k == 0 ? "a" : ".a"));
+        trie_add(&t, &items[i]);
+    }
+    t.walk.most = 64;
+    match(&t, "a.a.a.a.a.a");
+    t.walk.most = 63;
+    cr_expect(topic_match(t.root, &t.kinds, slice_str("a.a.a.a.a.a"), &t.walk, hit, NULL) == false);
+    trie_fini(&t);
 }
 
 Test(topic, matches_word_by_word)
@@ -239,7 +258,7 @@ Test(topic, leaves_older_versions_alone)
     for (int n = 0; n < 200; n++) {
         char key[PATTERN_MAX];
         random_key(&r, false, key);
-        topic_match(before, &t.kinds, slice_str(key), &t.walk, hit, NULL);
+        cr_assert(topic_match(before, &t.kinds, slice_str(key), &t.walk, hit, NULL));
         for (size_t i = 0; i < ITEMS; i++) {
             cr_assert(eq(int, (int)items[i].hits, naive_match(items[i].pattern, key)));
             items[i].hits = 0;
