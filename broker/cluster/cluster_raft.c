@@ -208,6 +208,11 @@ static void on_chunk_taken(const struct raft_taken *taken, void *arg)
     cluster_raft_step(arg, &ev);
 }
 
+static void on_settled(void *arg)
+{
+    cluster_part_look(arg);
+}
+
 /* ---- snapshots of our own ---- */
 
 /* On another thread. */
@@ -330,6 +335,7 @@ static bool open_keeper(struct cluster *c, struct raft_found *found, struct err 
                                        .on_failed = on_failed,
                                        .on_chunk_read = on_chunk_read,
                                        .on_chunk_taken = on_chunk_taken,
+                                       .on_settled = on_settled,
                                        .arg = c };
     c->raft.keeper = raft_keeper_open(&setup, found, err);
     if (c->raft.keeper != NULL)

@@ -99,6 +99,13 @@ static void fail(struct raft_keeper *k, const struct err *err)
         k->setup.on_failed(err, k->setup.arg);
 }
 
+/* The last that is done with it: whoever is told may free it. */
+static void tell_if_settled(const struct raft_keeper *k)
+{
+    if (k->writers == NULL && k->setup.on_settled != NULL && raft_keeper_is_settled(k))
+        k->setup.on_settled(k->setup.arg);
+}
+
 /* ---- the log's thread ---- */
 
 static void msg_free(struct raft_msg **m)
@@ -200,6 +207,7 @@ static void on_log_back(struct work_job *job)
         take_back(k);
     msg_free(&piece);
     loop_at_turn_end(k->setup.loop, &k->turn_end);
+    tell_if_settled(k);
 }
 
 static bool rest_is_wanted(const struct raft_keeper *k)
@@ -303,6 +311,7 @@ static void on_read(struct work_job *job)
         k->setup.on_chunk_read(&r->chunk, k->setup.arg);
     buf_unref(&r->chunk.bytes);
     mem_free(r);
+    tell_if_settled(k);
 }
 
 void raft_keeper_need(struct raft_keeper *k, uint16_t node, uint64_t index, uint64_t id,
@@ -380,12 +389,13 @@ static void on_saved(struct work_job *job)
     struct raft_keeper *k = CONTAINER_OF(job, struct raft_keeper, save.job);
     struct save *s = &k->save;
     bool ok = s->has_run && s->ok;
+    bool has_failed = s->has_run && !s->ok && s->err.code != ERR_LIMIT && k->writers != NULL;
     s->is_on = false;
     raft_disk_snapshot_done(k->disk, &s->image, ok);
     if (s->has_run)
         tell_saved(k, s);
-    s->done(ok ? &s->image.is : NULL, s->arg);
-    if (s->has_run && !s->ok && s->err.code != ERR_LIMIT)
+    s->done(ok ? &s->image.is : NULL, s->arg); /* which may free a keeper that was stopped */
+    if (has_failed)
         fail(k, &s->err);
 }
 

@@ -32,6 +32,9 @@ struct raft_keeper_setup {
     void (*on_chunk_read)(const struct raft_chunk *chunk, void *arg);
     /* RAFT_EV_CHUNK_TAKEN. */
     void (*on_chunk_taken)(const struct raft_taken *taken, void *arg);
+    /* After raft_keeper_stop: the last that was on its way is back, but for what raft_keeper_save
+     * and raft_keeper_load tell. The keeper may be freed here. NULL: nobody waits for that. */
+    void (*on_settled)(void *arg);
     void *arg;
 };
 
@@ -40,8 +43,8 @@ MUST_CHECK struct raft_keeper *raft_keeper_open(const struct raft_keeper_setup *
                                                 struct raft_found *found, struct err *err);
 
 /* Threads end; what was on its way comes back as mail to the loop, without callbacks but those of
- * raft_keeper_save and raft_keeper_load. What was written and not safe yet is dropped, as by a
- * crash: an orderly end waits for on_written first. */
+ * raft_keeper_save and raft_keeper_load, and on_settled. What was written and not safe yet is
+ * dropped, as by a crash: an orderly end waits for on_written first. */
 void raft_keeper_stop(struct raft_keeper *k);
 
 /* Stopped, and the loop is settled or raft_keeper_is_settled says so. NULL is allowed. */

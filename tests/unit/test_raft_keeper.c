@@ -59,6 +59,14 @@ static void on_saved(const struct raft_snapshot *is, void *arg)
     saves++;
 }
 
+/* As whoever waits for nothing else may do. */
+static void on_settled(void *arg)
+{
+    (void)arg;
+    cr_assert(raft_keeper_is_settled(k));
+    raft_keeper_free(&k);
+}
+
 static void set_up(void)
 {
     disk = mem_disk_new();
@@ -87,7 +95,8 @@ static void begin(void)
                                                       .on_written = on_written,
                                                       .on_failed = on_failed,
                                                       .on_chunk_read = on_chunk_read,
-                                                      .on_chunk_taken = on_chunk_taken },
+                                                      .on_chunk_taken = on_chunk_taken,
+                                                      .on_settled = on_settled },
                          &found, &err);
     cr_assert(k != NULL, "%s", err.text);
 }
@@ -95,7 +104,7 @@ static void begin(void)
 static void end(void)
 {
     raft_keeper_stop(k);
-    while (!raft_keeper_is_settled(k))
+    while (k != NULL && !raft_keeper_is_settled(k))
         kit_turns(loop, 1);
     raft_keeper_free(&k);
     raft_found_fini(&found);
@@ -138,6 +147,20 @@ static void on_loaded(bool ok, const struct err *why, void *arg)
     (void)arg;
     cr_assert(ok, "%s", why->text);
     loads++;
+}
+
+Test(raft_keeper, tells_when_what_was_on_its_way_at_its_stop_is_back)
+{
+    begin();
+    struct raft_write *w = write_of(1, 1);
+    raft_keeper_write(k, &w);
+    while (raft_keeper_is_settled(k) && written == 0)
+        kit_turns(loop, 1);
+    raft_keeper_stop(k);
+    while (k != NULL)
+        kit_turns(loop, 1);
+    raft_found_fini(&found);
+    cr_expect(eq(u64, written, 0), "nobody is told of what became of it");
 }
 
 Test(raft_keeper, makes_writes_safe_in_order)
