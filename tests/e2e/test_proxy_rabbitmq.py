@@ -214,7 +214,7 @@ class BadManagement(Case):
         self.addCleanup(house.end)
         front = self.proxy([], discovering(
             "https://who:what%%40@localhost:%d/rabbit/" % house.http.server_address[1],
-            "inter 100ms timeout 500ms ca-file " + ca))
+            "inter 100ms timeout 15s ca-file " + ca))  # for 16 MiB on a slow machine
         good = "server=rabbit_there|server=rabbit@there"
         wait_at(front, "q", good)
         for mood, why in (("broken", "status is 500"), ("gone", "no management API is there"),
