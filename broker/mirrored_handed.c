@@ -13,7 +13,7 @@
 
 #define HANDED_MAX      ((size_t)64 * 1024) /* that are out; of more nothing is said */
 #define EARLY_FIRST     ((size_t)64)
-#define HANDED_WAIT_MS  500u  /* for the former master's word */
+#define HANDED_WAIT_MS  2000u /* for the former master's word */
 #define HANDED_GRACE_MS 3000u /* for those who hold something to claim it */
 #define LOG_BURST       10u
 #define LOG_MS          1000u
