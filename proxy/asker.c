@@ -7,17 +7,15 @@
 #include "io/random.h"
 #include "leads.h"
 
-#include <string.h>
-
 #define POSTED_MAX 64u    /* questions on their way from workers */
 #define ASKS_MAX   500u   /* new ones a second: a client may use another key each time */
 #define AGAIN_MS   1000u  /* all is asked again that often at most... */
 #define REFRESH_MS 30000u /* ... and that often at least: an answer may have got lost */
 #define NEWS_MS    50u    /* workers look again that often at most */
-#define PART_MS    20u /* all is asked again in parts, since a broker has other things to do... */
-#define PART_ASKS                                                                                  \
-    ((size_t)48) /* ... of so many and a few more: less than a second for LEADS_MAX                \
-                  */
+#define PART_MS    20u    /* all is asked again in parts: a broker has other things to do... */
+
+/* ... of so many and a few more: less than a second for LEADS_MAX. */
+#define PART_ASKS ((size_t)48)
 
 struct asker {
     struct loop *loop;
@@ -43,24 +41,15 @@ struct question {
     uint8_t names[];
 };
 
-static struct slice put(struct wire_out *w, struct slice s)
-{
-    uint8_t *at = wire_out_room(w, s.len);
-    CHECK(at != NULL);
-    if (s.len != 0)
-        memcpy(at, s.ptr, s.len);
-    return slice_of(at, s.len);
-}
-
 static struct question *question_new(struct asker *a, const struct location_ask *ask)
 {
     size_t len = ask->vhost.len + ask->exchange.len + ask->key.len;
     struct question *q = mem_zalloc(sizeof *q + len);
     struct wire_out w = wire_out_over(q->names, len);
     q->asker = a;
-    q->ask.vhost = put(&w, ask->vhost);
-    q->ask.exchange = put(&w, ask->exchange);
-    q->ask.key = put(&w, ask->key);
+    q->ask.vhost = wire_out_keep(&w, ask->vhost);
+    q->ask.exchange = wire_out_keep(&w, ask->exchange);
+    q->ask.key = wire_out_keep(&w, ask->key);
     return q;
 }
 

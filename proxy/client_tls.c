@@ -1,6 +1,5 @@
 #include "client_tls.h"
 
-#include "base/check.h"
 #include "base/mem.h"
 #include "base/wire.h"
 
@@ -8,15 +7,6 @@ struct client_tls {
     struct proxy_tls tls; /* its slices lie in `room` */
     uint8_t room[2 * PROXY_WORD_MAX + PROXY_NAME_MAX];
 };
-
-static struct slice keep(struct wire_out *w, struct slice s)
-{
-    uint8_t *p = wire_out_room(w, s.len);
-    CHECK(p != NULL);
-    if (s.len != 0)
-        memcpy(p, s.ptr, s.len);
-    return slice_of(p, s.len);
-}
 
 struct client_tls *client_tls_told(const struct proxy_header *h)
 {
@@ -26,9 +16,9 @@ struct client_tls *client_tls_told(const struct proxy_header *h)
     struct wire_out w = wire_out_over(t->room, sizeof t->room);
     t->tls = (struct proxy_tls){ .used = h->tls.used,
                                  .verify = h->tls.verify,
-                                 .version = keep(&w, h->tls.version),
-                                 .cipher = keep(&w, h->tls.cipher),
-                                 .common_name = keep(&w, h->tls.common_name) };
+                                 .version = wire_out_keep(&w, h->tls.version),
+                                 .cipher = wire_out_keep(&w, h->tls.cipher),
+                                 .common_name = wire_out_keep(&w, h->tls.common_name) };
     return t;
 }
 

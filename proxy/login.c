@@ -7,24 +7,15 @@
 
 #include <string.h>
 
-static struct slice keep(struct wire_out *w, struct slice s)
-{
-    uint8_t *p = wire_out_room(w, s.len);
-    CHECK(p != NULL);
-    if (s.len != 0)
-        memcpy(p, s.ptr, s.len);
-    return slice_of(p, s.len);
-}
-
 static void fill(struct login *l, const struct amqp_hs_login *from, struct slice subject)
 {
     size_t bytes = from->properties.len + from->mechanism.len + from->response.len + subject.len;
     uint8_t *memory = mem_alloc(bytes + 1);
     struct wire_out w = wire_out_over(memory, bytes);
-    l->properties = keep(&w, from->properties);
-    l->mechanism = keep(&w, from->mechanism);
-    l->response = keep(&w, from->response);
-    l->subject = keep(&w, subject);
+    l->properties = wire_out_keep(&w, from->properties);
+    l->mechanism = wire_out_keep(&w, from->mechanism);
+    l->response = wire_out_keep(&w, from->response);
+    l->subject = wire_out_keep(&w, subject);
     l->memory = slice_of(memory, bytes);
 }
 

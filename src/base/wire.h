@@ -10,6 +10,7 @@
 #define WARREN_WIRE_H
 
 #include "base/attr.h"
+#include "base/check.h"
 #include "base/slice.h"
 
 struct wire {
@@ -196,6 +197,16 @@ static inline void wire_put_bytes(struct wire_out *w, struct slice s)
     uint8_t *p = wire_out_room(w, s.len);
     if (LIKELY(p != NULL) && s.len != 0)
         memcpy(p, s.ptr, s.len);
+}
+
+/* Where a copy of the octets is now; the caller has made room for them. */
+static inline struct slice wire_out_keep(struct wire_out *w, struct slice s)
+{
+    uint8_t *p = wire_out_room(w, s.len);
+    CHECK(p != NULL);
+    if (s.len != 0)
+        memcpy(p, s.ptr, s.len);
+    return slice_of(p, s.len);
 }
 
 /* A string longer than 255 octets does not fit a short string: the writer overflows. */
