@@ -171,29 +171,21 @@ static void take_answer(struct bench_admin *a, const struct amqp_method *m)
         send_more(a);
 }
 
-static size_t on_data(struct bench_conn *c, struct slice in, void *arg)
+static void take_frame(const struct amqp_frame *f, void *arg)
 {
     struct bench_admin *a = arg;
-    struct slice rest = in;
-    struct amqp_frame f;
-    while (bench_conn_is_ready(c)) {
-        enum amqp_cut cut = amqp_frame_cut(rest, bench_conn_frame_max(c), &f);
-        if (cut == AMQP_CUT_MORE)
-            break;
-        if (cut == AMQP_CUT_BAD) {
-            bench_conn_break(c, "what came is not an AMQP frame");
-            break;
-        }
-        rest = slice_from(rest, amqp_frame_len(&f));
-        struct amqp_method m;
-        if (f.type == AMQP_FRAME_METHOD && f.channel == CHANNEL && a->answered < a->sent &&
-            amqp_method_peek(f.payload) != AMQP_CHANNEL_CLOSE &&
-            amqp_method_decode(f.payload, &m) == AMQP_DECODE_OK && amqp_method_is_answer(m.id))
-            take_answer(a, &m);
-        else
-            bench_conn_take(c, &f);
-    }
-    return in.len - rest.len;
+    struct amqp_method m;
+    if (f->type == AMQP_FRAME_METHOD && f->channel == CHANNEL && a->answered < a->sent &&
+        amqp_method_peek(f->payload) != AMQP_CHANNEL_CLOSE &&
+        amqp_method_decode(f->payload, &m) == AMQP_DECODE_OK && amqp_method_is_answer(m.id))
+        take_answer(a, &m);
+    else
+        bench_conn_take(&a->conn, f);
+}
+
+static size_t on_data(struct bench_conn *c, struct slice in, void *arg)
+{
+    return bench_conn_cut(c, in, take_frame, arg);
 }
 
 static void on_ready(struct bench_conn *c, void *arg)

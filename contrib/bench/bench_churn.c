@@ -81,8 +81,9 @@ static void publish(struct client *c)
     stream_commit(to, wire_out_len(&w));
 }
 
-static void take_frame(struct client *c, const struct amqp_frame *f)
+static void take_frame(const struct amqp_frame *f, void *arg)
 {
+    struct client *c = arg;
     uint32_t id =
         f->type == AMQP_FRAME_METHOD && f->channel == CHANNEL ? amqp_method_peek(f->payload) : 0;
     if (id == AMQP_CONFIRM_SELECT_OK) {
@@ -98,21 +99,7 @@ static void take_frame(struct client *c, const struct amqp_frame *f)
 
 static size_t on_data(struct bench_conn *conn, struct slice in, void *arg)
 {
-    struct client *c = arg;
-    struct slice rest = in;
-    while (bench_conn_is_ready(conn)) {
-        struct amqp_frame f;
-        enum amqp_cut cut = amqp_frame_cut(rest, bench_conn_frame_max(conn), &f);
-        if (cut == AMQP_CUT_MORE)
-            break;
-        if (cut == AMQP_CUT_BAD) {
-            bench_conn_break(conn, "what came is not an AMQP frame");
-            break;
-        }
-        rest = slice_from(rest, amqp_frame_len(&f));
-        take_frame(c, &f);
-    }
-    return in.len - rest.len;
+    return bench_conn_cut(conn, in, take_frame, arg);
 }
 
 static void on_ready(struct bench_conn *conn, void *arg)

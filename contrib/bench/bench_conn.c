@@ -398,6 +398,24 @@ static void channel_closed(struct bench_conn *c, const struct amqp_frame *f)
     bench_conn_break(c, "channel closed by the server: %u %s", m.channel_close.reply_code, room);
 }
 
+size_t bench_conn_cut(struct bench_conn *c, struct slice in, bench_frame_fn take, void *arg)
+{
+    struct slice rest = in;
+    while (bench_conn_is_ready(c)) {
+        struct amqp_frame f;
+        enum amqp_cut cut = amqp_frame_cut(rest, bench_conn_frame_max(c), &f);
+        if (cut == AMQP_CUT_MORE)
+            break;
+        if (cut == AMQP_CUT_BAD) {
+            bench_conn_break(c, "what came is not an AMQP frame");
+            break;
+        }
+        rest = slice_from(rest, amqp_frame_len(&f));
+        take(&f, arg);
+    }
+    return in.len - rest.len;
+}
+
 void bench_conn_take(struct bench_conn *c, const struct amqp_frame *f)
 {
     if (c->hs.state != AMQP_HS_CLIENT_RUNNING || f->channel == 0) {

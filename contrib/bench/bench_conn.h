@@ -121,6 +121,11 @@ void bench_conn_send(struct bench_conn *c, uint16_t channel, const struct amqp_m
  * may not be ready any more. */
 void bench_conn_take(struct bench_conn *c, const struct amqp_frame *f);
 
+/* For on_data: cuts frames for as long as the connection is ready, and breaks it when what came is
+ * none. Returns how many octets were used. */
+typedef void (*bench_frame_fn)(const struct amqp_frame *f, void *arg);
+size_t bench_conn_cut(struct bench_conn *c, struct slice in, bench_frame_fn take, void *arg);
+
 /* The server did what it must not: give this connection up (and reconnect). */
 void bench_conn_break(struct bench_conn *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 

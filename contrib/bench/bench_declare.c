@@ -240,8 +240,9 @@ static void take_answer(struct client *c, uint16_t channel, const struct amqp_me
         on_idle(s);
 }
 
-static void take_frame(struct client *c, const struct amqp_frame *f)
+static void take_frame(const struct amqp_frame *f, void *arg)
 {
+    struct client *c = arg;
     struct amqp_method m;
     if (f->type == AMQP_FRAME_METHOD && f->channel != 0 && f->channel <= c->run->o->window &&
         amqp_method_peek(f->payload) != AMQP_CHANNEL_CLOSE &&
@@ -253,20 +254,7 @@ static void take_frame(struct client *c, const struct amqp_frame *f)
 
 static size_t on_data(struct bench_conn *conn, struct slice in, void *arg)
 {
-    struct slice rest = in;
-    while (bench_conn_is_ready(conn)) {
-        struct amqp_frame f;
-        enum amqp_cut cut = amqp_frame_cut(rest, bench_conn_frame_max(conn), &f);
-        if (cut == AMQP_CUT_MORE)
-            break;
-        if (cut == AMQP_CUT_BAD) {
-            bench_conn_break(conn, "what came is not an AMQP frame");
-            break;
-        }
-        rest = slice_from(rest, amqp_frame_len(&f));
-        take_frame(arg, &f);
-    }
-    return in.len - rest.len;
+    return bench_conn_cut(conn, in, take_frame, arg);
 }
 
 static void on_ready(struct bench_conn *conn, void *arg)
