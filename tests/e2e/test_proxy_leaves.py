@@ -76,6 +76,12 @@ class Leaves(Mirrored):
         self.assertEqual(self.figure("warren_proxy_vacated_total"), 1)
         self.assertEqual(self.failovers(), {"kept": 0, "ended": 0})
 
+    def test_who_bears_a_nodes_name_elsewhere_is_told_of_nobody(self):
+        """The tap is called as the node, and might be anything: it gets no PROXY header."""
+        conn = self.connect(address=self.front.address)
+        self.at_first(conn)
+        self.assertEqual(self.tap.conn_of(b"at first").said[UP][:4], b"AMQP")
+
     def leave_without_an_answer(self, end):
         conn = self.connect(address=self.front.address)
         plain, settled = self.at_first(conn), self.at_first(conn, confirms=True)
