@@ -132,7 +132,7 @@ void broker_set_memory_limit(struct broker *b, uint64_t octets, struct loop *rep
 
 /* Not between stop_app and start_app. */
 bool broker_app_is_running(const struct broker *b);
-/* Between drain and revive. */
+/* Between drain and revive, and while it stops and lets proxies go. */
 bool broker_is_drained(const struct broker *b);
 /* It stops since it cannot keep anything any more. Any thread. */
 bool broker_has_failed(const struct broker *b);

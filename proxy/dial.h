@@ -21,10 +21,10 @@ struct dial_client {
     bool speaks_amqp; /* with a server that is a broker */
 };
 
-/* Brokers of Warren that have our cookie hear whom a connection is for without being asked to: who
- * is drained waits for those. The server has an address. `client` is NULL for a connection of our
- * own, such as a check. `cookie` proves to Warren's brokers that we may speak for a client, and may
- * be empty. */
+/* Brokers of Warren that have our cookie, and are known by gossip at that address, hear whom a
+ * connection is for without being asked to: who is drained waits for those. The server has an
+ * address. `client` is NULL for a connection of our own, such as a check. `cookie` proves to
+ * Warren's brokers that we may speak for a client, and may be empty. */
 struct stream *dial(struct loop *loop, const struct server *server, const struct sock_addr *to,
                     uint64_t timeout_ms, const struct dial_client *client, struct slice cookie,
                     const struct stream_handlers *handlers, void *arg);

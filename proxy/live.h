@@ -118,8 +118,8 @@ struct server_live {
     struct shared suspected;     /* 1: a session has met trouble; check soon */
     struct shared hearsay;       /* enum live_hearsay */
     struct shared draining;      /* 1: its node says that it takes nothing new */
-    struct shared ours;          /* 1: it is one of Warren's brokers, and has our cookie */
-    struct shared gone;          /* 1: it was found, and is no server any more */
+    struct shared ours; /* 1: one of Warren's brokers, with our cookie, is at its address */
+    struct shared gone; /* 1: it was found, and is no server any more */
     struct shared econ, eresp, wretr, wredis, cli_abrt, srv_abrt, lbtot;
     struct shared legs, legs_total;
     struct shared opening; /* connections that are being made, logins included */

@@ -310,8 +310,8 @@ static bool set_stats_allow(void *instance, const struct conf_value *value, stru
           .help = "NAME HOST:PORT [check] [inter 2s] [fastinter T] [downinter T] [fall 3] "        \
                   "[rise 2] [port CHECKPORT] [weight 1] [maxconn N] [slowstart T] [backup] "       \
                   "[disabled] [send-proxy|send-proxy-v2|send-proxy-v2-ssl|send-proxy-v2-ssl-cn] "  \
-                  "[ssl [verify none] [ca-file FILE] [crt FILE] [sni NAME]]. Brokers that "        \
-                  "gossip names hear of a client without send-proxy-v2, too." },                   \
+                  "[ssl [verify none] [ca-file FILE] [crt FILE] [sni NAME]]. A broker "            \
+                  "that gossip knows at that address hears of a client without send-proxy-v2." },  \
         { .section = (kind),                                                                       \
           .key = "option",                                                                         \
           .type = CONF_WORDS,                                                                      \
