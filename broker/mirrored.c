@@ -444,6 +444,7 @@ static bool cut(struct hosted *h, const struct wanted *w)
         sm_move(rows, &mq->state, MIRRORED_STILL);
         return true;
     }
+    mq->since = w->p.epoch;
     h->queue.is_mirrored = true; /* it hands out nothing before its master's side says so */
     queue_lead(&h->queue, loop_now_ms(h->shard->loop));
     mirrored_handed_hold(h);

@@ -68,6 +68,7 @@ struct mirrored_queue {
     uint16_t earlier;          /* the one before this epoch, this node among them; 0: nobody: the
                                   queue was made in it */
     uint64_t epoch;            /* of the placement that was seen last */
+    uint64_t since;            /* USED, MASTER: no other node has led since this epoch began */
     struct mirror_queue *lead; /* MASTER */
     struct mirror_copy *copy;  /* COPY */
     struct mirror_history history; /* the others */

@@ -256,7 +256,11 @@ void mirrored_handed_claim(struct hosted *h, struct consumer *c, uint64_t *posit
 static void settle(struct hosted *h, uint64_t qseq, enum port_settle how)
 {
     struct shard *s = h->shard;
-    port_settle(s, s->index, h->queue.qid, qseq, 0, how);
+    port_settle(
+        s,
+        &(struct unacked_entry){
+            .qid = h->queue.qid, .qseq = qseq, .where = s->index, .known = h->mirrored->since },
+        how);
 }
 
 static void keep_early(struct mirrored_handed *d, uint64_t qseq, enum port_settle how)

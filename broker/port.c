@@ -121,29 +121,49 @@ static void run_later(struct shard *s, struct hosted *h)
     STAILQ_INSERT_TAIL(&s->to_run, h, run_entry);
 }
 
-static void settle_here(struct shard *s, uint64_t qid, uint64_t qseq, uint64_t consumer,
-                        enum port_settle how)
+/* That it goes back, since whoever held it is gone, is not said: its holder may claim it. */
+static bool is_said_of_moved(enum port_settle how)
 {
-    struct hosted *h = shard_hosted(s, qid);
+    return how != PORT_FORGET && how != PORT_REQUEUE_SEEN;
+}
+
+bool port_is_late(const struct hosted *h, uint64_t known)
+{
+    return UNLIKELY(h->mirrored != NULL) && known < h->mirrored->since;
+}
+
+void port_settle_late(struct hosted *h, uint64_t qseq, enum port_settle how)
+{
+    if (is_said_of_moved(how))
+        mirrored_handed_settle(h, qseq, how);
+}
+
+static void settle_here(struct shard *s, const struct unacked_entry *e, enum port_settle how)
+{
+    struct hosted *h = shard_hosted(s, e->qid);
     if (UNLIKELY(h == NULL)) {
-        port_settle_moved(s, qid, qseq, how);
+        port_settle_moved(s, e->qid, e->qseq, how);
+        return;
+    }
+    if (UNLIKELY(port_is_late(h, e->known))) {
+        port_settle_late(h, e->qseq, how);
         return;
     }
     struct queue *q = &h->queue;
-    struct consumer *c = port_consumer_find(s, consumer);
+    struct consumer *c = port_consumer_find(s, e->consumer);
     switch (how) {
     case PORT_ACK:
-        queue_ack(q, qseq, c);
+        queue_ack(q, e->qseq, c);
         break;
     case PORT_DROP:
-        queue_reject(q, qseq, c);
+        queue_reject(q, e->qseq, c);
         break;
     case PORT_REQUEUE:
-        queue_return(q, qseq, c);
+        queue_return(q, e->qseq, c);
         break;
     case PORT_REQUEUE_SEEN:
     case PORT_REQUEUE_UNSEEN:
-        queue_requeue(q, qseq, c, how == PORT_REQUEUE_SEEN);
+        queue_requeue(q, e->qseq, c, how == PORT_REQUEUE_SEEN);
         break;
     case PORT_FORGET:
         return;
@@ -161,21 +181,23 @@ void port_settled(struct shard *s)
     }
 }
 
-void port_settle(struct shard *s, uint32_t where, uint64_t qid, uint64_t qseq, uint64_t consumer,
-                 enum port_settle how)
+void port_settle(struct shard *s, const struct unacked_entry *e, enum port_settle how)
 {
-    if (port_where_node(where) != 0) {
-        remote_settle(s, where, qseq, how);
+    if (port_where_node(e->where) != 0) {
+        remote_settle(s, e->where, e->qseq, how);
         return;
     }
-    s->lanes[where].is_touched = true;
-    if (is_here(s, where)) {
-        settle_here(s, qid, qseq, consumer, how);
+    s->lanes[e->where].is_touched = true;
+    if (is_here(s, e->where)) {
+        settle_here(s, e, how);
         return;
     }
-    *port_add_notice(s, where) = (struct notice_item){
-        .kind = NOTICE_SETTLE, .how = how, .qid = qid, .qseq = qseq, .consumer = consumer
-    };
+    *port_add_notice(s, e->where) = (struct notice_item){ .kind = NOTICE_SETTLE,
+                                                          .how = how,
+                                                          .qid = e->qid,
+                                                          .qseq = e->qseq,
+                                                          .consumer = e->consumer,
+                                                          .known = e->known };
 }
 
 void port_settle_moved(struct shard *s, uint64_t qid, uint64_t qseq, enum port_settle how)
@@ -183,8 +205,7 @@ void port_settle_moved(struct shard *s, uint64_t qid, uint64_t qseq, enum port_s
     const struct meta_version *v = broker_meta(s->broker);
     const struct meta_queue *q = meta_queue_get(v, qid);
     uint16_t master = q != NULL ? meta_queue_master(v, q) : 0;
-    bool is_said = how != PORT_FORGET && how != PORT_REQUEUE_SEEN;
-    if (master != 0 && master != broker_node(s->broker) && is_said)
+    if (master != 0 && master != broker_node(s->broker) && is_said_of_moved(how))
         remote_settle_moved(s, master, qid, qseq, how);
 }
 
@@ -249,7 +270,11 @@ static void on_notice(struct shard *s, const struct notice_item *n)
 {
     switch (n->kind) {
     case NOTICE_SETTLE:
-        settle_here(s, n->qid, n->qseq, n->consumer, n->how);
+        settle_here(
+            s,
+            &(struct unacked_entry){
+                .qid = n->qid, .qseq = n->qseq, .consumer = n->consumer, .known = n->known },
+            n->how);
         return;
     case NOTICE_SETTLE_HANDED:
         settle_handed(s, n->qid, n->qseq, n->how);
@@ -355,6 +380,7 @@ static enum port_verdict serve(struct shard *s, struct port_request *r)
     struct hosted *h = shard_hosted(s, r->qid);
     if (h == NULL)
         return none_here(s, r);
+    r->known = broker_meta(s->broker)->index;
     switch (r->op) {
     case PORT_CONSUME:
         return consume(s, h, r);
@@ -384,6 +410,19 @@ void port_serve(struct shard *s, struct port_request *r)
     r->verdict = serve(s, r);
 }
 
+/* Of what an answer has brought. */
+static void settle_answered(struct shard *s, const struct port_request *r, uint64_t qseq,
+                            enum port_settle how)
+{
+    port_settle(s,
+                &(struct unacked_entry){ .qid = r->qid,
+                                         .qseq = qseq,
+                                         .consumer = r->consumer,
+                                         .where = r->where,
+                                         .known = r->known },
+                how);
+}
+
 /* A channel's are as it has said; what was another node's comes back to it. */
 static void give_back_claims(struct shard *s, const struct port_request *r)
 {
@@ -392,8 +431,7 @@ static void give_back_claims(struct shard *s, const struct port_request *r)
     bool is_away = port_where_node(r->where) != 0;
     for (uint32_t i = 0; i < r->claim_count; i++)
         if (r->claims[i] != PORT_NO_POSITION)
-            port_settle(s, r->where, r->qid, is_away ? r->claim_tag + i : r->claims[i], r->consumer,
-                        PORT_REQUEUE_SEEN);
+            settle_answered(s, r, is_away ? r->claim_tag + i : r->claims[i], PORT_REQUEUE_SEEN);
 }
 
 /* The channel went while its request was under way: what it was given goes back. */
@@ -406,7 +444,7 @@ static void nobody_waits(struct shard *s, struct port_request *r)
     if (r->op == PORT_GET && r->message != NULL) {
         shard_message_drop(s, &r->message);
         if (!r->no_ack)
-            port_settle(s, r->where, r->qid, r->qseq, 0, PORT_REQUEUE_UNSEEN);
+            settle_answered(s, r, r->qseq, PORT_REQUEUE_UNSEEN);
     }
     port_settled(s);
     if (r->verdict == PORT_OK && (r->op == PORT_DELETE || (r->op == PORT_CANCEL && r->is_unused)))
@@ -546,6 +584,7 @@ void port_ask(struct shard *s, struct port_request **request)
     *request = NULL;
     r->asker = s;
     if (port_where_node(r->where) != 0) {
+        r->known = broker_meta(s->broker)->index; /* its master is of an epoch that began before */
         remote_ask(s, &r);
         return;
     }

@@ -12,6 +12,7 @@
 #ifndef WARREN_PORT_H
 #define WARREN_PORT_H
 
+#include "client/unacked.h"
 #include "io/mailbox.h"
 #include "model/message.h"
 #include "shard.h"
@@ -77,6 +78,7 @@ struct port_request {
     struct message *message;     /* GET: a reference, or NULL */
     uint64_t qseq;               /* GET */
     bool redelivered;            /* GET */
+    uint64_t known;              /* GET, CONSUME with claims: see unacked_entry */
     bool later; /* GET: many have expired: ask again in another turn (by port_ask this is done) */
     bool away;  /* GET: not in memory: ask again after hosted_post_when_loaded (the same) */
     /* CONSUME, carried: positions that its channel holds of the queue, in the request's own memory;
@@ -148,6 +150,7 @@ bool port_published(struct shard *s, const struct port_channel_ref *from, uint64
 struct port_handed {
     uint64_t tag;
     uint64_t position;
+    uint64_t known; /* see unacked_entry */
 };
 
 enum port_settle {
@@ -159,10 +162,10 @@ enum port_settle {
     PORT_FORGET,         /* to another node: it is no longer there to be settled */
 };
 
-/* A delivery is settled. `consumer` is 0 for one from a get. Follow a run of requeues by
- * port_settled. */
-void port_settle(struct shard *s, uint32_t where, uint64_t qid, uint64_t qseq, uint64_t consumer,
-                 enum port_settle how);
+/* A delivery is settled. Its position means nothing to its queue if that was another node's since
+ * it was handed out: then it counts as if that had passed it on, see mirrored_handed.h. Follow a
+ * run of requeues by port_settled. */
+void port_settle(struct shard *s, const struct unacked_entry *e, enum port_settle how);
 
 /* Something was handed out here of a queue that another node masters by now: it is settled there,
  * if nobody has claimed it yet; see mirrored_handed.h. That it goes back, since whoever held it is

@@ -73,6 +73,7 @@ static bool forward(struct shard *s, const struct deliver_item *it, uint32_t fro
                                                          .consumer = it->consumer,
                                                          .where = from_shard,
                                                          .bytes = it->bytes,
+                                                         .known = it->known,
                                                          .auto_ack = it->auto_ack,
                                                          .redelivered = it->redelivered },
                               m);
@@ -101,6 +102,7 @@ static void deliver_there(struct consumer *c, uint64_t qseq, struct message *m, 
         .consumer = pc->id,
         .to = pc->ref,
         .redelivered = redelivered,
+        .known = broker_meta(pc->shard->broker)->index,
         .auto_ack = pc->auto_ack,
         .bytes = remote_kept_bytes_back(m, pc->ref.connection),
     };
@@ -159,9 +161,10 @@ static void take_item(struct shard *s, struct deliver_item *it)
     struct channel *ch = channel_find(s, &it->to);
     switch (it->kind) {
     case DELIVER_MESSAGE:
-        it->refused = ch == NULL ||
-                      !channel_offer(ch, it->consumer, &(struct port_handed){ it->qseq, it->qseq },
-                                     it->message, it->redelivered);
+        it->refused =
+            ch == NULL ||
+            !channel_offer(ch, it->consumer, &(struct port_handed){ it->qseq, it->qseq, it->known },
+                           it->message, it->redelivered);
         shard_message_drop(s, &it->message);
         return;
     case DELIVER_RESUMED:
@@ -207,16 +210,28 @@ void port_return(struct shard *s, uint32_t shard, const struct deliver_item *ite
     lane->returns->items[lane->returns->count++] = *item;
 }
 
+/* Another node masters its queue, or did since. */
+static void take_back_late(struct shard *s, const struct deliver_item *it, struct hosted *h)
+{
+    enum port_settle back = it->seen ? PORT_REQUEUE_SEEN : PORT_REQUEUE_UNSEEN;
+    enum port_settle how = it->refused ? back : PORT_ACK;
+    if (!it->refused && !it->auto_ack)
+        return;
+    if (h != NULL)
+        port_settle_late(h, it->qseq, how);
+    else
+        port_settle_moved(s, it->qid, it->qseq, how);
+}
+
 static void take_back(struct shard *s, const struct deliver_item *it, struct port_consumer *pc)
 {
-    struct queue *q = shard_queue(s, it->qid);
-    struct consumer *c = pc != NULL ? &pc->base : NULL;
-    if (UNLIKELY(q == NULL)) {
-        enum port_settle back = it->seen ? PORT_REQUEUE_SEEN : PORT_REQUEUE_UNSEEN;
-        if (it->refused || it->auto_ack)
-            port_settle_moved(s, it->qid, it->qseq, it->refused ? back : PORT_ACK);
+    struct hosted *h = shard_hosted(s, it->qid);
+    if (UNLIKELY(h == NULL || port_is_late(h, it->known))) {
+        take_back_late(s, it, h);
         return;
     }
+    struct queue *q = &h->queue;
+    struct consumer *c = pc != NULL ? &pc->base : NULL;
     if (it->refused)
         queue_requeue(q, it->qseq, c, it->seen);
     else if (it->auto_ack)

@@ -52,6 +52,7 @@ struct deliver_item {
     uint64_t consumer;
     struct port_channel_ref to;
     bool redelivered;
+    uint64_t known; /* see unacked_entry */
     bool auto_ack;
     bool refused;   /* filled in by the channel's shard */
     bool seen;      /* the same: refused, and yet somebody may have seen it */
@@ -81,6 +82,7 @@ struct notice_item {
     uint64_t qid;
     uint64_t qseq;
     uint64_t consumer;
+    uint64_t known;  /* SETTLE */
     uint32_t credit; /* WAKE */
     struct port_channel_ref to;
 };
@@ -184,6 +186,11 @@ struct hosted *port_find_here(const struct shard *s, uint32_t shard, uint64_t qi
 
 /* On the queue's shard. */
 void port_on_request(struct mail *mail);
+
+/* On the queue's shard, of something that was handed out when the metadata was known so far: has
+ * the queue been another node's since? Then it is settled as what that has passed on. */
+MUST_CHECK bool port_is_late(const struct hosted *h, uint64_t known);
+void port_settle_late(struct hosted *h, uint64_t qseq, enum port_settle how);
 
 /* ---- port.c, for remote/ ---- */
 

@@ -173,7 +173,9 @@ static uint64_t tag_there(const struct port_request *r, uint32_t i)
 static void forget_old(struct shard *s, const struct channel_claim *c)
 {
     for (uint32_t i = 0; i < c->count && port_where_node(c->from) != 0; i++)
-        port_settle(s, c->from, c->qid, c->items[i].old, 0, PORT_FORGET);
+        port_settle(
+            s, &(struct unacked_entry){ .qid = c->qid, .qseq = c->items[i].old, .where = c->from },
+            PORT_FORGET);
 }
 
 /* One that came to nothing leaves all as it was: the former master passes on what is settled with
@@ -183,6 +185,7 @@ static void answer(struct shard *s, struct channel_claim *c, const struct port_r
     bool is_there = r->verdict == PORT_OK;
     CHECK(r->claim_count == c->count);
     c->where = is_there ? r->where : c->from;
+    c->known = is_there ? r->known : 0; /* else it is nobody's */
     c->tags = mem_array(c->count, sizeof *c->tags);
     for (uint32_t i = 0; i < c->count; i++)
         c->tags[i] = is_there ? tag_there(r, i) : c->items[i].old;
@@ -193,7 +196,13 @@ static void answer(struct shard *s, struct channel_claim *c, const struct port_r
 static void settle(struct shard *s, const struct channel_claim *c, uint32_t i, enum port_settle how)
 {
     if (c->tags[i] != PORT_NO_POSITION)
-        port_settle(s, c->where, c->qid, c->tags[i], c->consumer, how);
+        port_settle(s,
+                    &(struct unacked_entry){ .qid = c->qid,
+                                             .qseq = c->tags[i],
+                                             .consumer = c->consumer,
+                                             .where = c->where,
+                                             .known = c->known },
+                    how);
 }
 
 /* Is it certain that what was settled is, or will be? */
@@ -246,7 +255,6 @@ enum channel_claim_end channel_claimed(struct channel *ch, const struct port_req
     if (c->is_awaited)
         port_fence_begin(ch->conn->shard);
     answer(ch->conn->shard, c, r);
-    c->known = channel_meta(ch)->index;
     settle_those_said(ch, c);
     each_held(ch, place, c);
     if (c->is_awaited) {

@@ -138,16 +138,15 @@ static uint32_t now_ds(const struct channel *ch)
 static void deliver(struct channel *ch, const struct channel_consumer *cc,
                     const struct port_handed *as, struct message *m, bool redelivered)
 {
-    uint64_t tag = cc->no_ack
-                       ? unacked_skip(&ch->unacked)
-                       : unacked_add(&ch->unacked,
-                                     &(struct unacked_entry){ .qid = cc->qid,
-                                                              .qseq = as->tag,
-                                                              .consumer = cc->id,
-                                                              .where = cc->where,
-                                                              .at_ds = now_ds(ch),
-                                                              .position = as->position,
-                                                              .known = channel_meta(ch)->index });
+    uint64_t tag =
+        cc->no_ack ? unacked_skip(&ch->unacked)
+                   : unacked_add(&ch->unacked, &(struct unacked_entry){ .qid = cc->qid,
+                                                                        .qseq = as->tag,
+                                                                        .consumer = cc->id,
+                                                                        .where = cc->where,
+                                                                        .at_ds = now_ds(ch),
+                                                                        .position = as->position,
+                                                                        .known = as->known });
     ch->held += !cc->no_ack;
     channel_put_delivery(ch, slice_of(cc->tag, cc->tag_bytes), tag, redelivered, m);
     if (cc->no_ack)
@@ -163,7 +162,8 @@ void channel_deliver(struct channel *ch, uint64_t consumer, uint64_t qseq, struc
 {
     const struct channel_consumer *cc = idmap_get(&ch->consumers, consumer);
     CHECK(cc != NULL);
-    deliver(ch, cc, &(struct port_handed){ qseq, qseq }, m, redelivered);
+    struct port_handed as = { qseq, qseq, channel_meta(ch)->index };
+    deliver(ch, cc, &as, m, redelivered);
 }
 
 /* One that has none left says nothing more before it is woken. */
@@ -454,15 +454,14 @@ static void on_got(struct channel *ch, struct port_request *r)
         channel_send(ch, &(struct amqp_method){ .id = AMQP_BASIC_GET_EMPTY });
         return;
     }
-    uint64_t tag = no_ack
-                       ? unacked_skip(&ch->unacked)
-                       : unacked_add(&ch->unacked,
-                                     &(struct unacked_entry){ .qid = r->qid,
-                                                              .qseq = r->qseq,
-                                                              .where = r->where,
-                                                              .at_ds = now_ds(ch),
-                                                              .position = UNACKED_NOWHERE,
-                                                              .known = channel_meta(ch)->index });
+    uint64_t tag =
+        no_ack ? unacked_skip(&ch->unacked)
+               : unacked_add(&ch->unacked, &(struct unacked_entry){ .qid = r->qid,
+                                                                    .qseq = r->qseq,
+                                                                    .where = r->where,
+                                                                    .at_ds = now_ds(ch),
+                                                                    .position = UNACKED_NOWHERE,
+                                                                    .known = r->known });
     struct amqp_method ok = { .id = AMQP_BASIC_GET_OK,
                               .basic_get_ok = { tag, r->redelivered, message_exchange(r->message),
                                                 message_key(r->message),
@@ -498,7 +497,7 @@ void channel_settle(struct channel *ch, const struct unacked_entry *e, enum port
     if (UNLIKELY(e->where == CHANNEL_CLAIMING))
         channel_settle_claimed(ch, e, how);
     else {
-        port_settle(ch->conn->shard, e->where, e->qid, e->qseq, e->consumer, how);
+        port_settle(ch->conn->shard, e, how);
         channel_tx_settled_at(ch, e->qid, e->where, e->known);
     }
 }

@@ -31,7 +31,8 @@ static void on_slice(void *arg)
     struct unacked_entry e;
     unsigned n = 0;
     while (n < SLICE && unacked_take_oldest(&r->unacked, UINT64_MAX, &e)) {
-        port_settle(all->shard, e.where, e.qid, e.qseq, 0, PORT_REQUEUE_SEEN);
+        e.consumer = 0; /* it is gone */
+        port_settle(all->shard, &e, PORT_REQUEUE_SEEN);
         n++;
     }
     port_settled(all->shard);

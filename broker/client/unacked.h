@@ -24,7 +24,8 @@ struct unacked_entry {
     uint32_t where;    /* the queue is, see port_where */
     uint32_t at_ds;    /* when it was handed out, in tenths of a second of monotonic time */
     uint64_t position; /* its queue's, whoever masters that; or UNACKED_NOWHERE */
-    uint64_t known;    /* the metadata's index when it came: masters of later ones do not know it */
+    uint64_t known;    /* the metadata's index when it was handed out or, from another node, when
+                        * that was asked or it came: masters of later ones do not know it */
 };
 
 /* A tag and what it stands for. */

@@ -456,7 +456,12 @@ static void on_got(struct mail *mail)
 static void settle(struct gets *g)
 {
     for (uint32_t i = 0; i < g->base.count && !g->no_ack; i++)
-        port_settle(g->shard, g->shard->index, g->qid, g->list[i].qseq, 0, g->how);
+        port_settle(g->shard,
+                    &(struct unacked_entry){ .qid = g->qid,
+                                             .qseq = g->list[i].qseq,
+                                             .where = g->shard->index,
+                                             .known = broker_meta(g->shard->broker)->index },
+                    g->how);
     port_settled(g->shard);
 }
 

@@ -566,7 +566,7 @@ static bool offer(struct remote_client *c, const struct remote_subscriber *s,
 {
     bool taken = s != NULL && m != NULL &&
                  c->ops->offer(c->arg, &s->channel, r->consumer,
-                               &(struct port_handed){ r->tag, r->signed_number }, m,
+                               &(struct port_handed){ r->tag, r->signed_number, 0 }, m,
                                (r->flags & REMOTE_REDELIVERED) != 0);
     if (taken || !MUTATION(REMOTE_SENT_BACK_NOT_SAID))
         gather(c, taken ? &c->took : &c->sent_back, r->tag);

@@ -82,8 +82,10 @@ static void on_answer(void *arg, struct port_request *r)
 static bool on_offer(void *arg, const struct port_channel_ref *to, uint64_t consumer,
                      const struct port_handed *as, struct message *m, bool redelivered)
 {
-    struct channel *ch = channel_find(shard_of(arg), to);
-    return ch != NULL && channel_offer(ch, consumer, as, m, redelivered);
+    struct shard *s = shard_of(arg);
+    struct channel *ch = channel_find(s, to);
+    struct port_handed came = { as->tag, as->position, broker_meta(s->broker)->index };
+    return ch != NULL && channel_offer(ch, consumer, &came, m, redelivered);
 }
 
 static void on_resumed(void *arg, const struct port_channel_ref *to, uint64_t consumer)

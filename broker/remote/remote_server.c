@@ -366,7 +366,8 @@ static uint64_t tag_of_got(struct remote_server *s, const struct port_request *r
                ? 0
                : remote_add_under_way(
                      s,
-                     &(struct remote_delivery){ .qid = r->qid, .qseq = r->qseq, .where = r->where },
+                     &(struct remote_delivery){
+                         .qid = r->qid, .qseq = r->qseq, .where = r->where, .known = r->known },
                      true);
 }
 
@@ -382,6 +383,7 @@ static uint64_t tags_of_claims(struct remote_server *s, const struct port_reques
                                        .qseq = r->claims[i],
                                        .consumer = r->consumer,
                                        .where = r->where,
+                                       .known = r->known,
                                        .auto_ack = r->claims[i] == PORT_NO_POSITION },
             true);
     return first;

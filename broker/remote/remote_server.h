@@ -34,6 +34,7 @@ struct remote_delivery {
     uint64_t consumer;
     uint32_t where; /* the queue's shard */
     uint32_t bytes; /* of memory, which it may keep from going */
+    uint64_t known; /* see unacked_entry */
     bool auto_ack;
     bool redelivered;
     bool refused; /* of one that comes back: no channel took it */
@@ -66,8 +67,8 @@ struct remote_server_ops {
     bool (*is_elsewhere)(void *arg, uint64_t qid);
     /* As port_ask; takes the request: remote_server_on_answer brings it back. */
     void (*ask)(void *arg, struct remote_request *r);
-    void (*settle)(void *arg, uint32_t where, uint64_t qid, uint64_t qseq, uint64_t consumer,
-                   enum port_settle how);
+    /* As port_settle. */
+    void (*settle)(void *arg, const struct unacked_entry *e, enum port_settle how);
     /* As port_settle_handed. */
     void (*settle_moved)(void *arg, uint64_t qid, uint64_t qseq, enum port_settle how);
     void (*settled)(void *arg);

@@ -21,6 +21,7 @@ uint64_t remote_add_under_way(struct remote_server *s, const struct remote_deliv
                                                               .qseq = d->qseq,
                                                               .consumer = d->consumer,
                                                               .where = d->where,
+                                                              .known = d->known,
                                                           });
     if (done && s->under_way.count == 0) {
         s->under_way_base = tag + 1;
@@ -192,7 +193,7 @@ void remote_on_settle(struct remote_server *s, struct slice list, enum port_sett
         uint64_t next = s->unacked.next;
         for (uint64_t tag = first; count != 0 && tag < next; tag++, count--) {
             if (unacked_take(&s->unacked, tag, &e) && how != PORT_FORGET)
-                s->ops->settle(s->arg, e.where, e.qid, e.qseq, e.consumer, how);
+                s->ops->settle(s->arg, &e, how);
         }
     }
 }

@@ -207,10 +207,9 @@ static void ask(void *arg, struct remote_request *r)
     port_ask(shard_of(ss), &request);
 }
 
-static void settle(void *arg, uint32_t where, uint64_t qid, uint64_t qseq, uint64_t consumer,
-                   enum port_settle how)
+static void settle(void *arg, const struct unacked_entry *e, enum port_settle how)
 {
-    port_settle(shard_of(arg), where, qid, qseq, consumer, how);
+    port_settle(shard_of(arg), e, how);
 }
 
 /* It may have been moved on, or not have come yet to where this node knows of it. */
@@ -245,6 +244,7 @@ static void returned(void *arg, const struct remote_delivery *d)
                                         .qseq = d->qseq,
                                         .consumer = d->consumer,
                                         .bytes = d->bytes,
+                                        .known = d->known,
                                         .auto_ack = d->auto_ack,
                                         .refused = d->refused,
                                         .seen = d->seen });

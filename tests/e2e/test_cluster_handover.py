@@ -332,6 +332,25 @@ class Leaving(Holding):
         ch.send("tx.commit")
         ch.expect_close(406, "PRECONDITION_FAILED - partial tx completion")
 
+    def test_a_late_acknowledgement_settles_nothing_of_others(self):
+        """What the same node's former mastership handed out has come to somebody else since."""
+        self.held_in_transactions(0)
+        self.send(2)
+        getters = [self.at(n) for n in (self.a, self.c)]
+        tags = [ch.get("m", no_ack=False).delivery_tag for ch in getters]
+        for node in (self.b, self.a):
+            self.move(node)
+        other = self.at(self.b)
+        again = [wait_until(lambda: other.get("m", no_ack=False), "what nobody claims", LONG)
+                 for _ in tags]
+        for ch, tag in zip(getters, tags):
+            ch.ack(tag)
+            self.assertIsNone(ch.get("m"), "behind the acknowledgement")
+        self.assertEqual(self.unacknowledged(), 2)
+        for event in again:
+            other.ack(event.delivery_tag)
+        wait_until(lambda: self.unacknowledged() == 0, "all to be acknowledged", LONG)
+
     def test_what_was_rolled_back_is_still_the_clients(self):
         def leave(h):
             for tag in h.held[:3]:

@@ -375,7 +375,10 @@ static void settle_one(struct channel *ch, const struct held *h, enum port_settl
     else
         sim_books_requeue(books, h->qid, h->qseq, how != PORT_REQUEUE_UNSEEN,
                           how == PORT_REQUEUE && is_quorum(ch, h->qid));
-    port_settle(ch->shard, h->shard, h->qid, h->qseq, h->consumer, how);
+    port_settle(ch->shard,
+                &(struct unacked_entry){
+                    .qid = h->qid, .qseq = h->qseq, .consumer = h->consumer, .where = h->shard },
+                how);
 }
 
 static enum port_settle a_way(const struct errand *e)

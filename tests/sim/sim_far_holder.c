@@ -312,18 +312,17 @@ static bool find_where(void *arg, uint64_t qid, uint32_t *where)
     return ok;
 }
 
-static void settle(void *arg, uint32_t where, uint64_t qid, uint64_t qseq, uint64_t consumer,
-                   enum port_settle how)
+static void settle(void *arg, const struct unacked_entry *e, enum port_settle how)
 {
     struct far_session *s = of(arg);
-    if (where == HERE)
-        far_settle_here(s->w, qid, qseq, s->index, how, true);
+    if (e->where == HERE)
+        far_settle_here(s->w, e->qid, e->qseq, s->index, how, true);
     else
         (void)far_post(&s->w->to_queues, &(struct far_mail){ .kind = FAR_SETTLE,
                                                              .session = s->index,
-                                                             .qid = qid,
-                                                             .qseq = qseq,
-                                                             .consumer = consumer,
+                                                             .qid = e->qid,
+                                                             .qseq = e->qseq,
+                                                             .consumer = e->consumer,
                                                              .how = how,
                                                              .ok = true });
 }

@@ -75,6 +75,7 @@ struct world {
     uint64_t last_number;
     struct remote_request *asked;
     char settled[4096];
+    uint64_t settled_known; /* of the last */
     unsigned returned, refused, runs;
     uint32_t woken;
     unsigned abandoned, deleted, given_back;
@@ -329,22 +330,21 @@ static void ask(void *arg, struct remote_request *r)
     w->asked = r;
 }
 
-static void settle(void *arg, uint32_t where, uint64_t qid, uint64_t qseq, uint64_t consumer,
-                   enum port_settle how)
+static void settle(void *arg, const struct unacked_entry *e, enum port_settle how)
 {
     struct world *w = arg;
-    (void)consumer;
-    cr_expect(eq(u32, where, WHERE));
-    cr_expect(eq(u64, qid, QID));
+    cr_expect(eq(u32, e->where, WHERE));
+    cr_expect(eq(u64, e->qid, QID));
+    w->settled_known = e->known;
     size_t at = strlen(w->settled);
     if (at + 32 < sizeof w->settled)
         snprintf(w->settled + at, sizeof w->settled - at, "%s%c%u", at != 0 ? " " : "",
-                 "adrsu"[how], (unsigned)qseq);
+                 "adrsu"[how], (unsigned)e -> qseq);
 }
 
 static void settle_moved(void *arg, uint64_t qid, uint64_t qseq, enum port_settle how)
 {
-    settle(arg, WHERE, qid, qseq, 0, how);
+    settle(arg, &(struct unacked_entry){ .qid = qid, .qseq = qseq, .where = WHERE }, how);
 }
 
 static void settled(void *arg)
@@ -552,6 +552,7 @@ static inline bool deliver(struct world *w, uint64_t consumer, uint64_t qseq, bo
                                                                .consumer = consumer,
                                                                .where = WHERE,
                                                                .bytes = (uint32_t)bytes,
+                                                               .known = 1000 + qseq,
                                                                .auto_ack = auto_ack },
                                     m);
     message_unref(&m);

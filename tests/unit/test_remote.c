@@ -253,6 +253,7 @@ Test(remote, deliveries_are_settled_by_their_tags)
     remote_client_settle(w->client, 3, PORT_REQUEUE_SEEN);
     settle_down(w);
     expect_text(w->settled, "a11 a12 d14 r15 s13");
+    cr_expect(eq(u64, w->settled_known, 1013), "when it was handed out");
     remote_client_settle(w->client, 1, PORT_ACK);
     remote_client_settle(w->client, 77, PORT_ACK);
     settle_down(w);
@@ -392,6 +393,7 @@ Test(remote, a_get_brings_its_message_and_its_tag)
     ask_for(w, PORT_GET, 0, false);
     w->asked->request.message = message(70000);
     w->asked->request.qseq = 9;
+    w->asked->request.known = 77;
     w->asked->request.redelivered = true;
     give_answer(w, PORT_OK);
     cr_expect(eq(int, last(w)->kind, ANSWERED));
@@ -400,6 +402,7 @@ Test(remote, a_get_brings_its_message_and_its_tag)
     remote_client_settle(w->client, 1, PORT_ACK);
     settle_down(w);
     expect_text(w->settled, "a9");
+    cr_expect(eq(u64, w->settled_known, 77));
     close_world(w);
 }
 

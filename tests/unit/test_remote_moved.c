@@ -166,6 +166,7 @@ Test(remote_moved, what_a_channel_holds_travels_with_its_consumer)
     for (unsigned i = 0; i < ARRAY_COUNT(held); i++)
         cr_expect(eq(u64, asked->claims[i], held[i]));
     asked->claims[1] = PORT_NO_POSITION;
+    asked->known = 88;
     give_answer(w, PORT_OK);
     cr_expect(eq(u64, w->answer.claim_tag, 2), "behind what was delivered");
     cr_expect(eq(u64, w->claims[0], 5));
@@ -176,6 +177,7 @@ Test(remote_moved, what_a_channel_holds_travels_with_its_consumer)
     remote_client_settle(w->client, 4, PORT_DROP);
     settle_down(w);
     expect_text(w->settled, "a5 d9");
+    cr_expect(eq(u64, w->settled_known, 88), "when it was claimed");
     cr_expect(deliver(w, 8, 12, false, 10), "others follow");
     settle_down(w);
     remote_client_settle(w->client, 5, PORT_ACK);
