@@ -111,7 +111,7 @@ static struct disk_file *new_file(struct journal *j, const char *name, struct er
 
 static bool write_header(struct journal *j, struct segment *s, struct err *err)
 {
-    uint8_t octets[SEGMENT_HEADER_BYTES];
+    uint8_t octets[SEGMENT_HEADER_BYTES] = { 0 };
     struct slice part = slice_of(octets, sizeof octets);
     s->header = (struct segment_header){
         .seg = j->next_made,

@@ -210,7 +210,7 @@ static bool write_end(struct disk_file *f, struct found_seg *s, struct err *err)
 
 static bool mend_file(struct disk_file *f, const struct found_seg *s, struct err *err)
 {
-    uint8_t bytes[SEGMENT_HEADER_BYTES];
+    uint8_t bytes[SEGMENT_HEADER_BYTES] = { 0 };
     struct slice part = slice_of(bytes, sizeof bytes);
     segment_header_put(bytes, &s->header);
     return f->disk->ops->write(f, 0, &part, 1, err);
