@@ -13,6 +13,7 @@
 #include "doorway.h"
 #include "effects.h"
 #include "entrance.h"
+#include "io/clock.h"
 #include "io/cookie.h"
 #include "io/disk.h"
 #include "io/epoch.h"
@@ -35,6 +36,7 @@
 #include "shard.h"
 #include "stats/tally.h"
 #include "storage.h"
+#include "storage_read.h"
 #include "store/store.h"
 #include "vitals.h"
 
@@ -240,14 +242,21 @@ struct service *broker_service(const struct broker *b)
     return b->service;
 }
 
+/* Nothing that others wait for moves while the journal is read: where that takes long, queues go to
+ * nodes that have them, too. */
+static uint32_t loop_strain_ms(const struct broker *b)
+{
+    if (b->is_open)
+        return vitals_loop_ms(b->vitals);
+    return b->reading_since_ms != 0 ? (uint32_t)(clock_mono_ms() - b->reading_since_ms) : 0;
+}
+
 void broker_strain(const struct broker *b, struct cluster_strain *out)
 {
-    /* There is none before it is known what the cluster agreed upon. */
-    struct journal *j = broker_store(b) != NULL ? store_journal(broker_store(b)) : NULL;
-    uint64_t disk_ms = j != NULL ? journal_strain_ms(j) : 0;
+    uint64_t disk_ms = b->is_open ? journal_strain_ms(store_journal(broker_store(b))) : 0;
     *out =
         (struct cluster_strain){ .disk_ms = disk_ms < UINT32_MAX ? (uint32_t)disk_ms : UINT32_MAX,
-                                 .loop_ms = vitals_loop_ms(b->vitals) };
+                                 .loop_ms = loop_strain_ms(b) };
 }
 
 uint64_t broker_hangs(const struct broker *b)
@@ -615,6 +624,14 @@ static bool start_shards(struct broker *b, struct err *err)
     return true;
 }
 
+static bool read_journal(struct broker *b, struct err *err)
+{
+    b->reading_since_ms = clock_mono_ms();
+    bool ok = storage_read_aside(b, b->storage, b->epoch, err);
+    b->reading_since_ms = 0;
+    return ok;
+}
+
 /* What is on disk of the queues that there are. They wait as mail until the shards' loops run.
  * What is not there any more is known to the others before any of them is served. */
 static bool open_queues(struct broker *b, struct err *err)
@@ -622,7 +639,7 @@ static bool open_queues(struct broker *b, struct err *err)
     effects_of_start(b, meta_current(b->meta));
     control_shown(b->control, meta_current(b->meta)->last_id, meta_current(b->meta)->index);
     cluster_carry_out_from_now(broker_cluster(b));
-    return storage_recover(b->storage, err) &&
+    return read_journal(b, err) && storage_recover(b->storage, err) &&
            entrance_tell_loss(b->entrance, store_recovered(broker_store(b)), err);
 }
 

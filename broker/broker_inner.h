@@ -50,7 +50,8 @@ struct broker {
     uint64_t ceiling_bytes; /* of messages, while there is an alarm: above it, it is exhausted */
     atomic_uint_least64_t epoch_waiting; /* as of the last tick */
     struct loop_timer tick;
-    bool is_open; /* for clients, once */
+    bool is_open;              /* for clients, once */
+    uint64_t reading_since_ms; /* its journal; 0: it does not */
     bool stopping;
     atomic_bool failed;
     bool failure_told;

@@ -53,10 +53,8 @@ static void on_ask(struct store_ask *ask, void *arg)
     mover_on_ask(broker_shard(st->broker, ask->shard)->mover, ask);
 }
 
-static uint32_t shard_of(uint64_t qid, void *arg)
+static uint32_t shard_in(const struct storage *st, const struct meta_version *v, uint64_t qid)
 {
-    const struct storage *st = arg;
-    const struct meta_version *v = broker_meta(st->broker);
     const struct meta_queue *q = meta_queue_get(v, qid);
     struct meta_placement p;
     if (q == NULL)
@@ -66,15 +64,16 @@ static uint32_t shard_of(uint64_t qid, void *arg)
     return is_here ? q->shard : UINT32_MAX;
 }
 
+static uint32_t shard_of(uint64_t qid, void *arg)
+{
+    const struct storage *st = arg;
+    return shard_in(st, broker_meta(st->broker), qid);
+}
+
 static uint64_t disk_limit(void *arg)
 {
     const struct storage *st = arg;
     return broker_disk_limit(st->broker);
-}
-
-static bool knows_queue(uint64_t qid, void *arg)
-{
-    return shard_of(qid, arg) != UINT32_MAX;
 }
 
 /* ---- start ------------------------------------------------------------------------------------
@@ -120,10 +119,25 @@ struct storage *storage_open(struct broker *b, struct epoch *epoch, struct disk 
     return st;
 }
 
+struct reader {
+    const struct storage *storage;
+    const struct meta_version *version;
+};
+
+static bool knows_queue(uint64_t qid, void *arg)
+{
+    const struct reader *r = arg;
+    return shard_in(r->storage, r->version, qid) != UINT32_MAX;
+}
+
+bool storage_read(struct storage *st, const struct meta_version *v, struct err *err)
+{
+    struct reader r = { st, v };
+    return store_recover(st->store, knows_queue, &r, err);
+}
+
 bool storage_recover(struct storage *st, struct err *err)
 {
-    if (!store_recover(st->store, knows_queue, st, err))
-        return false;
     st->quarantine = quarantined_open(store_disk(st->store), err);
     if (st->quarantine == NULL)
         return false;

@@ -16,6 +16,7 @@
 struct broker;
 struct disk;
 struct epoch;
+struct meta_version;
 struct recovered_queue;
 struct shard;
 struct quarantined;
@@ -27,7 +28,12 @@ struct store;
 MUST_CHECK struct storage *storage_open(struct broker *b, struct epoch *epoch, struct disk *disk,
                                         struct err *err);
 
-/* The metadata is as it was: read the journal. From here on the shards write. */
+/* Read the journal: what is there of the queues that `v` knows, which stays meanwhile. On any
+ * thread, while nobody asks for anything of the store. It takes as long as there is much;
+ * storage_read.h does it while the control thread goes on. */
+MUST_CHECK bool storage_read(struct storage *st, const struct meta_version *v, struct err *err);
+
+/* It is read: from here on the shards write. */
 MUST_CHECK bool storage_recover(struct storage *st, struct err *err);
 
 /* Its threads, before the shards' loops run... */

@@ -383,6 +383,7 @@ struct broker *sim_node_new(const struct sim_node_setup *setup, struct err *err)
     b->placements = make_placements(b);
     b->storage = storage_open(b, b->epoch, sim_disk_of(setup->disk), err);
     bool ok = b->storage != NULL && open_cluster(b, err) && enter_cluster(b, err) &&
+              storage_read(b->storage, meta_current(b->meta), err) &&
               storage_recover(b->storage, err);
     if (!ok)
         (void)sim_node_free(&b);

@@ -168,3 +168,38 @@ class Unwell(Case):
         self.a.faults.hang("")
         self.comes_back(self.a)
         self.nothing_is_lost(self.a)
+
+    def running(self, asked):
+        status = json.loads(self.ctl(asked, "cluster_status", "--formatter", "json"))
+        return status["running_nodes"]
+
+    def long_to_read(self):
+        """The first has died, and is back; the disk makes it wait while it reads its journal."""
+        ch = self.confirming(self.a)
+        ch.declare("lone", durable=True, arguments=HERE)
+        self.one_by_one(ch, "lone", 0, 20)
+        self.a.kill()
+        wait_until(lambda: self.a.node not in self.running(self.b), "it is down", LONG)
+        self.a.faults.only("/journal/")
+        self.a.faults.slow("sync", 2500)
+        self.a.dead.append(self.a.proc)
+        self.a.start(ready=False)
+        wait_until(lambda: self.a.node in self.running(self.b), "it is back", LONG)
+        wait_until(lambda: self.a.faults.calls("sync") > 0, "it syncs what it read", LONG)
+
+    def test_who_reads_a_long_journal_is_up_meanwhile(self):
+        self.long_to_read()
+        looks = 0
+        while not self.a.is_serving():
+            self.assertIn(self.a.node, self.running(self.b))
+            looks += 1
+        self.assertGreater(looks, 1)
+        self.a.faults.heal()
+        self.assertEqual(self.at(self.b).get_all("lone"), [b"%d" % i for i in range(20)])
+
+    def test_who_is_stopped_amid_it_ends_in_order(self):
+        self.long_to_read()
+        self.assertEqual(self.a.stop(), 0)
+        self.a.faults.heal()
+        self.cluster.start([self.a])
+        self.assertEqual(self.at(self.b).get_all("lone"), [b"%d" % i for i in range(20)])

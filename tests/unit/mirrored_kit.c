@@ -82,7 +82,9 @@ void house_start(struct house *h, house_history_fn decide)
     if (decide != NULL)
         decide(h);
     effects_of_start(h->b, meta_current(h->b->meta));
-    cr_assert(storage_recover(h->b->storage, &err), "%s", err.text);
+    cr_assert(storage_read(h->b->storage, meta_current(h->b->meta), &err) &&
+                  storage_recover(h->b->storage, &err),
+              "%s", err.text);
     cr_assert(storage_start(h->b->storage, &err), "%s", err.text);
     storage_hand_out(h->b->storage);
     house_session(h);
