@@ -40,6 +40,10 @@ class StopAll(Case):
         ch = self.channel(address=node.address)
         return ch.call("queue.declare", queue=queue, passive=True).message_count
 
+    def states(self, asked):
+        return asked.ctl("-n", asked.node, "-q", "--no-table-headers", "list_queues", "state",
+                         seconds=LONG).stdout.split()
+
     def test_all_end_and_any_majority_may_begin(self):
         self.publish(self.first, "one")
         client = self.connect(address=self.second.address)
@@ -60,6 +64,7 @@ class StopAll(Case):
         self.stop_all(self.first)
         self.cluster.start().wait_voters()
         for n in self.cluster.nodes:
+            wait_until(lambda n=n: self.states(n) == ["running", "running"], "both queues", LONG)
             self.assertEqual([self.depth(n, "one"), self.depth(n, "three")], [1, 1])
         self.second.stop()  # alone: as ever, the others go on without its vote
         wait_until(lambda: self.cluster.voters(self.first) == 2, "the second has left", LONG)

@@ -206,13 +206,20 @@ class Moves(Mirrored):
 
     def test_moves_do_not_prolong_the_wait_of_others(self):
         """A consumer of the channel is astray, whose node is down: after timeout-failover any broker
-        says why, however often another one moves meanwhile. Many moves fit into that time, however
-        fast they are here."""
+        says why, however often another one moves meanwhile. Whether moves fit into that time is the
+        machine's affair: where they do not, it is tried with more of it."""
         seconds = max(2, int(5 * self.seconds_for_two_moves()))
+        self.declare_at(self.third, "lone")
+        while self.moves_while_one_waits(seconds) <= 1:
+            seconds *= 4
+            self.assertLess(seconds, LONG, "no two moves in so many seconds")
+            self.cluster.start([self.third]).wait_voters()
+
+    def moves_while_one_waits(self, seconds):
+        """How many there were until it was told, which is not later for them."""
         self.front = self.proxy(self.cluster.nodes, {
             "global": self.gossiping(), "defaults": {"timeout-failover": "%ds" % seconds},
             "backend rabbits": {"balance": "queue-master"}})
-        self.declare_at(self.third, "lone")
         self.wait_known()
         wait_until(lambda: "server=%s usable=yes" % self.names[2] in command(
             self.front, "show queues / lone"), "the proxy knows it", LONG)
@@ -221,14 +228,14 @@ class Moves(Mirrored):
         ch.consume(self.q, "moves")
         self.third.kill()
         wait_until(lambda: " astray=1" in command(self.front, "show legs"), "one waits", LONG)
-        for n in range(100):
+        for n in range(1000):
             self.move(self.q, self.there if n % 2 == 0 else self.here)
             if "state=LOST" in command(self.front, "show legs"):
                 break
         else:
             self.fail("it waits still")
-        self.assertGreater(self.moved(), 1)
         ch.expect_close(404, seconds=LONG)
+        return self.moved()
 
     def test_a_broker_that_does_not_answer_is_left(self):
         hasty = self.proxy(self.cluster.nodes, {
