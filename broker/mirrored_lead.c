@@ -10,6 +10,7 @@
 #include "marks.h"
 #include "mirror_link/mirror_links.h"
 #include "mirrored_lead_inner.h"
+#include "model/queue_copy.h"
 #include "port_held.h"
 #include "promise.h"
 
@@ -516,4 +517,41 @@ bool mirrored_cancel_sync(struct hosted *h)
     mirror_master_cancel_sync(h->shard->mirrored->m, h->mirrored->lead);
     mirror_links_soon(h->shard);
     return true;
+}
+
+/* At most so many: none that is settled is counted before the first that is not. */
+static uint64_t messages_in(const struct hosted *h, const struct mirror_run *rows, unsigned count)
+{
+    const struct qcounts *counts = &h->queue.store.counts;
+    uint64_t all = counts->ready.count + counts->out.count, sum = 0;
+    for (unsigned i = 0; i < count && sum < all; i++) {
+        uint64_t first, last;
+        struct qwant want;
+        enum qcopy found = queue_live(&h->queue, rows[i].first, &first, &last, &want);
+        if (found == QCOPY_NOTHING)
+            break;
+        if (found != QCOPY_DONE) /* it is on disk: not worth reading */
+            first = rows[i].first;
+        if (first <= rows[i].last)
+            sum += rows[i].last - first < all ? rows[i].last - first + 1 : all;
+    }
+    return sum < all ? sum : all;
+}
+
+unsigned mirrored_lags(const struct hosted *h, struct mirrored_lag *out)
+{
+    unsigned count = 0;
+    if (!mirrored_is_lead(h->mirrored))
+        return 0;
+    const struct mirror_queue *q = h->mirrored->lead;
+    for (unsigned i = 0; i < q->pair_count && count < MIRRORED_LAGS_MAX; i++) {
+        struct mirror_run rows[MIRROR_STARTS_MAX];
+        struct mirror_progress p;
+        mirror_queue_progress(q, i, &p);
+        if (p.is_whole)
+            continue;
+        unsigned lacks = mirror_queue_lacks(q, i, rows);
+        out[count++] = (struct mirrored_lag){ messages_in(h, rows, lacks), p.node };
+    }
+    return count;
 }

@@ -132,6 +132,16 @@ bool mirrored_sync(struct hosted *h);
 bool mirrored_is_syncing(const struct hosted *h, uint64_t *sent);
 bool mirrored_cancel_sync(struct hosted *h);
 
+/* Mirrors that do not have all of the queue yet, and how many messages they may lack at most: with
+ * those that were not compared with what is there. What is merely under way to one that is whole
+ * does not count. Returns how many; of more than MIRRORED_LAGS_MAX the first. */
+#define MIRRORED_LAGS_MAX 8u
+struct mirrored_lag {
+    uint64_t messages;
+    uint16_t node;
+};
+unsigned mirrored_lags(const struct hosted *h, struct mirrored_lag *out);
+
 /* ---- the end ------------------------------------------------------------------------------------
  */
 

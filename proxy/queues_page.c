@@ -7,7 +7,7 @@
 
 #define COLUMNS                                                                                    \
     "name,vhost,node,leader,state,messages,consumers,slave_nodes,synchronised_slave_nodes,"        \
-    "members,online,epoch,sync_messages"
+    "members,online,epoch,sync_messages,mirror_lag"
 
 void queues_page_path(const struct queues_query *q, struct text *out)
 {
@@ -53,6 +53,27 @@ static void put_words(struct text *out, const char *class, struct slice s)
     text_str(out, "</td>");
 }
 
+/* How many messages a mirror lacks at most; NULL: none. */
+static const json_t *lag_of(const json_t *q, const json_t *node)
+{
+    const json_t *lags = json_object_get(q, "mirror_lag");
+    for (size_t i = 0; i < json_array_size(lags); i++) {
+        const json_t *lag = json_array_get(lags, i), *n = json_object_get(lag, "messages");
+        if (json_equal(json_object_get(lag, "name"), node) && json_is_integer(n))
+            return n;
+    }
+    return NULL;
+}
+
+static void put_mirror(struct text *out, const json_t *node, const char *bad, const json_t *lag)
+{
+    page_text(out, slice_of(json_string_value(node), json_string_length(node)));
+    if (lag != NULL)
+        text_put(out, " <b>is behind</b> by at most %lld", (long long)json_integer_value(lag));
+    else if (bad != NULL)
+        text_put(out, " <b>%s</b>", bad);
+}
+
 /* Its mirrors, or the members of a quorum queue but the leader: which are behind, or down. */
 static void put_mirrors(struct text *out, const json_t *q, const json_t *master)
 {
@@ -70,9 +91,7 @@ static void put_mirrors(struct text *out, const json_t *q, const json_t *master)
         if (json_equal(node, master))
             continue;
         text_str(out, between);
-        page_text(out, slice_of(json_string_value(node), json_string_length(node)));
-        if (!has(good, node))
-            text_put(out, " <b>%s</b>", bad);
+        put_mirror(out, node, has(good, node) ? NULL : bad, lag_of(q, node));
         between = ", ";
     }
     const json_t *sent = json_object_get(q, "sync_messages");

@@ -11,6 +11,7 @@ struct figures {
     struct ctl *ctl;
     struct http_request *request;
     enum mgmt_wire_kind kind;
+    bool with_lags;
 };
 
 static void on_found(struct mgmt_ask *a, void *arg)
@@ -22,7 +23,7 @@ static void on_found(struct mgmt_ask *a, void *arg)
     switch (f->kind) {
     case MGMT_WIRE_QUEUES: {
         const struct mgmt_queue *q = mgmt_ask_queue_list(a, &count);
-        mgmt_wire_put_queues(&out, q, count, loop_now_ms(f->ctl->loop));
+        mgmt_wire_put_queues(&out, q, count, f->with_lags, loop_now_ms(f->ctl->loop));
         break;
     }
     case MGMT_WIRE_TAGS: {
@@ -120,7 +121,7 @@ void ctl_on_figures(struct http_request *r, void *arg)
         return;
     }
     struct figures *f = mem_zalloc(sizeof *f);
-    *f = (struct figures){ c, r, q.kind };
+    *f = (struct figures){ c, r, q.kind, q.what == MGMT_WIRE_WITH_LAGS };
     switch (q.kind) {
     case MGMT_WIRE_QUEUES:
         ask_queues(f, &q);

@@ -14,6 +14,7 @@
 #include "client/channel.h"
 #include "io/loop.h"
 #include "io/sock.h"
+#include "mirrored_lead.h"
 
 struct broker;
 struct mgmt_ask;
@@ -26,6 +27,8 @@ struct mgmt_queue {
     bool found;     /* else it has gone meanwhile */
     bool syncing;   /* a mirror is being sent old messages; so many were: */
     uint64_t sync_messages;
+    unsigned lag_count; /* mirrors that are behind */
+    struct mirrored_lag lags[MIRRORED_LAGS_MAX];
     bool exclusive; /* has an exclusive consumer */
     uint32_t consumers;
     uint64_t ready;

@@ -135,8 +135,9 @@ static void ask_queues_of(struct mgmt_ask *a, uint16_t node)
         uint64_t *ids = mem_array(p->count, sizeof *ids);
         for (size_t i = 0; i < p->count; i++)
             ids[i] = p->queues[i]->qid;
-        ask_part(p, node,
-                 &(struct mgmt_wire_question){ MGMT_WIRE_QUEUES, MGMT_CONNECTIONS, p->count, ids });
+        ask_part(
+            p, node,
+            &(struct mgmt_wire_question){ MGMT_WIRE_QUEUES, MGMT_WIRE_WITH_LAGS, p->count, ids });
     }
 }
 

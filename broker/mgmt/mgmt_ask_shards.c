@@ -69,6 +69,7 @@ static void look_at_queue(struct shard *s, struct mgmt_queue *out)
     const struct qcount *ready = &q->store.counts.ready;
     const struct qcount *out_now = &q->store.counts.out;
     out->syncing = mirrored_is_syncing(h, &out->sync_messages) && out->sync_messages != 0;
+    out->lag_count = mirrored_lags(h, out->lags);
     out->exclusive = q->has_exclusive;
     out->consumers = q->consumer_count;
     out->ready = ready->count;

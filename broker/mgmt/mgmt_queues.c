@@ -196,6 +196,20 @@ static void put_replicas(json_t *o, const struct mgmt_http *m, const struct meta
     }
 }
 
+/* RabbitMQ has no such thing. Nothing, when all mirrors have all. */
+static void put_lags(json_t *o, const struct mgmt_http *m, const struct mgmt_queue *f)
+{
+    json_t *lags = f->lag_count != 0 ? json_array() : NULL;
+    for (unsigned i = 0; i < f->lag_count; i++) {
+        json_t *one = json_object();
+        mgmt_json_put(one, "name", mgmt_json_text(mgmt_node_name(m, f->lags[i].node)));
+        mgmt_json_put_u64(one, "messages", f->lags[i].messages);
+        json_array_append_new(lags, one);
+    }
+    if (lags != NULL)
+        mgmt_json_put(o, "mirror_lag", lags);
+}
+
 /* What is known while its node does not answer. */
 static json_t *queue_without(const struct mgmt_http *m, const struct meta_version *v,
                              const struct meta_queue *q)
@@ -235,6 +249,7 @@ static json_t *queue(const struct mgmt_http *m, const struct meta_version *v,
     mgmt_json_put(o, "backing_queue_status", backing_status(f));
     put_idle_since(o, m, f->used_ms);
     put_replicas(o, m, v, q);
+    put_lags(o, m, f);
     put_messages(o, m, q, f);
     return o;
 }

@@ -132,6 +132,7 @@ enum {
     QUEUE_TIMESTAMP = 4,
     QUEUE_LONE_ACTIVE = 8,
     QUEUE_SYNCING = 16,
+    QUEUE_LAGS = 32, /* they come last */
 };
 
 static uint64_t age_of(uint64_t at_ms, uint64_t now_ms)
@@ -153,12 +154,35 @@ static void take_tag(struct wire *w, struct mgmt_queue *q)
         memcpy(q->lone_tag, tag.ptr, tag.len);
 }
 
-static void put_queue(struct text *out, const struct mgmt_queue *q, uint64_t now_ms)
+static void put_lags(struct text *out, const struct mgmt_queue *q)
 {
+    put_u8(out, (uint8_t)q->lag_count);
+    for (unsigned i = 0; i < q->lag_count; i++) {
+        put_u32(out, q->lags[i].node);
+        put_u64(out, q->lags[i].messages);
+    }
+}
+
+/* A later version may say more of them than there is room for. */
+static void take_lags(struct wire *w, struct mgmt_queue *q)
+{
+    unsigned count = wire_u8(w);
+    q->lag_count = count < MIRRORED_LAGS_MAX ? count : MIRRORED_LAGS_MAX;
+    for (unsigned i = 0; i < count; i++) {
+        struct mirrored_lag lag = { .node = (uint16_t)wire_u32(w) };
+        lag.messages = wire_u64(w);
+        if (i < MIRRORED_LAGS_MAX)
+            q->lags[i] = lag;
+    }
+}
+
+static void put_queue(struct text *out, const struct mgmt_queue *q, bool with_lags, uint64_t now_ms)
+{
+    with_lags = with_lags && q->lag_count != 0;
     put_u8(out, (uint8_t)((q->found ? QUEUE_FOUND : 0) | (q->exclusive ? QUEUE_EXCLUSIVE : 0) |
                           (q->has_timestamp ? QUEUE_TIMESTAMP : 0) |
                           (q->lone_is_active ? QUEUE_LONE_ACTIVE : 0) |
-                          (q->syncing ? QUEUE_SYNCING : 0)));
+                          (q->syncing ? QUEUE_SYNCING : 0) | (with_lags ? QUEUE_LAGS : 0)));
 #define U(name) put_u64(out, q->name);
     QUEUE_FIELDS(U)
 #undef U
@@ -167,15 +191,17 @@ static void put_queue(struct text *out, const struct mgmt_queue *q, uint64_t now
     put_u32(out, q->lone_channel.incarnation);
     put_u32(out, q->lone_channel.number);
     put_tag(out, q);
+    if (with_lags)
+        put_lags(out, q);
 }
 
 void mgmt_wire_put_queues(struct text *out, const struct mgmt_queue *q, size_t count,
-                          uint64_t now_ms)
+                          bool with_lags, uint64_t now_ms)
 {
     put_head(out, MGMT_WIRE_QUEUES);
     put_u32(out, (uint32_t)count);
     for (size_t i = 0; i < count; i++)
-        put_queue(out, &q[i], now_ms);
+        put_queue(out, &q[i], with_lags, now_ms);
 }
 
 static void take_queue(struct wire *w, struct mgmt_queue *q, uint64_t now_ms)
@@ -195,6 +221,9 @@ static void take_queue(struct wire *w, struct mgmt_queue *q, uint64_t now_ms)
     q->lone_channel.incarnation = wire_u32(w);
     q->lone_channel.number = (uint16_t)wire_u32(w);
     take_tag(w, q);
+    q->lag_count = 0;
+    if ((flags & QUEUE_LAGS) != 0)
+        take_lags(w, q);
 }
 
 bool mgmt_wire_take_queues(struct slice in, struct mgmt_queue *const *q, size_t count,

@@ -4,8 +4,9 @@
  *     question  u8 MGMT_WIRE_FORMAT | u8 kind | u8 what | u32 count | count times u64 ids
  *     answer    u8 MGMT_WIRE_FORMAT | u8 kind | lists, each u32 count and its items
  *
- * Ages travel in place of moments, for nodes have clocks of their own. Pure, any thread; what comes
- * in is judged.
+ * Lags of queues' mirrors are said only to who asks for them (MGMT_WIRE_WITH_LAGS): older nodes do
+ * not, and would not read them; asked themselves, they answer without. Ages travel in place of
+ * moments, for nodes have clocks of their own. Pure, any thread; what comes in is judged.
  */
 #ifndef WARREN_MGMT_WIRE_H
 #define WARREN_MGMT_WIRE_H
@@ -17,11 +18,14 @@
 #define MGMT_WIRE_IDS_MAX 4096u /* of one question */
 
 enum mgmt_wire_kind {
-    MGMT_WIRE_QUEUES = 1,     /* ids: qids */
+    MGMT_WIRE_QUEUES = 1,     /* ids: qids; what: with lags, or not */
     MGMT_WIRE_CLIENTS = 2,    /* what: enum mgmt_clients */
     MGMT_WIRE_TAGS = 3,       /* ids: connection, incarnation and channel, consumer; three each */
     MGMT_WIRE_ACTIVITIES = 4, /* ids: qid, consumer; two each */
 };
+
+/* `what`, with MGMT_WIRE_QUEUES */
+#define MGMT_WIRE_WITH_LAGS MGMT_CHANNELS
 
 struct mgmt_wire_question {
     enum mgmt_wire_kind kind;
@@ -37,7 +41,7 @@ MUST_CHECK bool mgmt_wire_take_question(struct slice in, struct mgmt_wire_questi
 /* Queues come in the order of the question, those included that were not found. `now_ms` is the
  * loop's. */
 void mgmt_wire_put_queues(struct text *out, const struct mgmt_queue *q, size_t count,
-                          uint64_t now_ms);
+                          bool with_lags, uint64_t now_ms);
 /* Into the `count` queues that were asked for in this order. False: that is no such answer; some of
  * them may have been filled in. */
 MUST_CHECK bool mgmt_wire_take_queues(struct slice in, struct mgmt_queue *const *q, size_t count,

@@ -422,6 +422,46 @@ void mirror_master_cancel_sync(struct mirror_master *m, struct mirror_queue *q)
     }
 }
 
+/* ---- what is left
+ * ------------------------------------------------------------------------------------
+ */
+
+/* Of each priority what comes before its end, from `at` on. */
+static unsigned rows_before(const struct mirror_starts *ends, uint64_t at, struct mirror_run *out)
+{
+    unsigned count = 0;
+    for (uint32_t i = 0; i < ends->count; i++) {
+        uint64_t end = ends->items[i], first = mirror_priority_base(end);
+        if (first < at)
+            first = at;
+        if (first < end)
+            out[count++] = (struct mirror_run){ first, end - 1 };
+    }
+    return count;
+}
+
+unsigned mirror_queue_lacks(const struct mirror_queue *q, unsigned index, struct mirror_run *out)
+{
+    const struct mirror_pair *p = q->pairs[index];
+    switch (p->state) {
+    case MIRROR_PAIR_WAITING:
+    case MIRROR_PAIR_REFUSED:
+        *out = (struct mirror_run){ 0, UINT64_MAX };
+        return 1;
+    case MIRROR_PAIR_CALLED:
+    case MIRROR_PAIR_SYNCING:
+        return rows_before(&p->cursor->end, p->cursor->at, out);
+    case MIRROR_PAIR_HOLLOW:
+        return rows_before(&p->cursor->lacks, 0, out);
+    case MIRROR_PAIR_TOLD:
+    case MIRROR_PAIR_WHOLE:
+        return 0;
+    case MIRROR_PAIR_STATE_COUNT:
+        break;
+    }
+    UNREACHABLE("state of a pair");
+}
+
 void mirror_master_loaded(struct mirror_master *m, struct mirror_queue *q, uint64_t now_ms)
 {
     m->now_ms = now_ms;

@@ -212,6 +212,11 @@ struct mirror_progress {
 void mirror_queue_progress(const struct mirror_queue *q, unsigned index,
                            struct mirror_progress *out);
 
+/* Positions of which the mirror of a pair may lack some, for they are not compared yet, or not to
+ * be sent: a row a priority, rising. `out` has room for MIRROR_STARTS_MAX; returns how many, 0: it
+ * was told all that there is. */
+unsigned mirror_queue_lacks(const struct mirror_queue *q, unsigned index, struct mirror_run *out);
+
 /* ---- records ------------------------------------------------------------------------------------
  */
 

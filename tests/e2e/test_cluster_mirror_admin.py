@@ -76,6 +76,12 @@ class Admin(Case):
             asked, queue, "synchronised_slave_pids")[0])) == wanted,
             "%s is in sync on %s" % (queue, wanted), LONG)
 
+    def wait_lag(self, queue, lag):
+        """Whoever is asked says which mirrors lack something, and how much."""
+        for asked in self.cluster.nodes:
+            wait_until(lambda: self.queue(asked, queue).get("mirror_lag") == lag,
+                       "%s says that %s lacks %s" % (asked.name, queue, lag), LONG)
+
     def wait_master(self, asked, queue, node):
         wait_until(lambda: self.nodes_of(self.columns(asked, queue, "pid")[0]) == [node.node],
                    "%s is on %s" % (queue, node.name), LONG)
@@ -252,12 +258,19 @@ class Promoted(Admin):
             self.columns(self.first, "m", "slave_pids")[0]), "it is a mirror", LONG)
         self.wait_in_sync(self.first, "m", self.third)
         self.assertEqual(self.ctl(self.third, "cancel_sync_queue", "m"), "not_syncing\n")
+        self.wait_lag("m", [{"name": self.second.node, "messages": 50}])
+        self.publish(self.first, "m", 5)  # which it gets
+        ch = self.channel(address=self.first.address)
+        for _ in range(10):
+            ch.call("basic.get", queue="m", no_ack=True)
+        self.wait_lag("m", [{"name": self.second.node, "messages": 40}])
         self.ctl(self.third, "sync_queue", "m")
         self.wait_in_sync(self.first, "m", self.second, self.third)
+        self.wait_lag("m", None)
         self.assertIn("not_mirrored", self.ctl(self.third, "sync_queue", "plain",
                                                status=EX_UNAVAILABLE))
         self.ctl(self.first, "move_master", "m", self.second.node)
-        self.assertEqual(self.depth(self.third, "m"), 50)
+        self.assertEqual(self.depth(self.third, "m"), 45)
 
     def test_a_mirror_gets_old_messages_by_the_api(self):
         self.ctl(self.first, "set_policy", "--priority", "1", "manual", "^m",

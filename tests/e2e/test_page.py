@@ -35,6 +35,24 @@ class Pages(ClusterCase):
         self.assertEqual(strangers, [])
         self.assertEqual(self.b.complaints, [])
 
+    def ctl(self, node, *args):
+        out = node.ctl("-n", node.node, "-q", *args, seconds=LONG)
+        self.assertEqual(out.returncode, 0, out.stdout + out.stderr)
+
+    def shown(self, address):
+        """What a page shows that does not load itself anew."""
+        self.b.open(address)
+        return self.b.wait_text("1 of 2")
+
+    def see_mirrors_behind(self, node, address):
+        """By how much; they are not given what is old."""
+        self.ctl(node, "set_policy", "late", "^page", '{"ha-mode":"all","ha-sync-mode":"manual"}')
+        wait_until(lambda: self.shown(address).count("is behind by at most 3") ==
+                   len(self.cluster.nodes) - 1, "the lag of all mirrors", LONG)
+        self.look("behind")
+        self.ctl(node, "clear_policy", "late")
+        wait_until(lambda: "behind" not in self.shown(address), "no mirrors", LONG)
+
     def test_of_a_node_and_of_the_proxy(self):
         node = self.cluster.nodes[0]
         p = self.proxy(self.cluster.nodes, {"global": self.gossiping(),
@@ -78,6 +96,7 @@ class Pages(ClusterCase):
         self.look("queues")
         self.b.open(pages + "stats;queues?name=PAGE")
         self.assertNotIn(NASTY, self.b.wait_text("page.q", "1 of 2"))
+        self.see_mirrors_behind(node, pages + "stats;queues?name=PAGE")
         self.judge(at, pages)
 
         self.b.open(pages + "stats")

@@ -69,6 +69,8 @@ static const struct mgmt_queue a_queue = {
     .lone_channel = { .connection = UINT64_MAX, .incarnation = UINT32_MAX, .number = UINT16_MAX },
     .lone_tag_bytes = 3,
     .lone_tag = "tag",
+    .lag_count = 2,
+    .lags = { { .messages = UINT64_MAX, .node = UINT16_MAX }, { .messages = 3, .node = 4 } },
 };
 
 Test(mgmt_wire, queues_come_back_as_they_were_and_as_old, .init = start, .fini = end)
@@ -76,7 +78,7 @@ Test(mgmt_wire, queues_come_back_as_they_were_and_as_old, .init = start, .fini =
     struct mgmt_queue there[2] = { a_queue, { .found = false } },
                       here[2] = { { .qid = 77 }, { 0 } };
     struct mgmt_queue *into[] = { &here[0], &here[1] };
-    mgmt_wire_put_queues(&out, there, 2, 1000);
+    mgmt_wire_put_queues(&out, there, 2, true, 1000);
     cr_assert(mgmt_wire_take_queues(text_view(&out), into, 2, 5000));
     cr_expect(eq(u64, here[0].qid, 77), "what was asked for stays");
     cr_expect(here[0].found && here[0].exclusive && here[0].has_timestamp);
@@ -90,11 +92,50 @@ Test(mgmt_wire, queues_come_back_as_they_were_and_as_old, .init = start, .fini =
     cr_expect(not(here[1].found));
 }
 
+/* Older nodes would not read them. */
+Test(mgmt_wire, lags_of_mirrors_come_back_where_they_were_asked_for, .init = start, .fini = end)
+{
+    struct mgmt_queue there[2] = { a_queue, { .found = true } },
+                      here[2] = { { 0 }, { .lag_count = 1 } };
+    struct mgmt_queue *into[] = { &here[0], &here[1] };
+    mgmt_wire_put_queues(&out, there, 2, true, 0);
+    cr_assert(mgmt_wire_take_queues(text_view(&out), into, 2, 0));
+    cr_assert(eq(u32, here[0].lag_count, 2));
+    cr_expect(eq(u64, here[0].lags[0].messages, UINT64_MAX));
+    cr_expect(eq(u16, here[0].lags[0].node, UINT16_MAX));
+    cr_expect(eq(u64, here[0].lags[1].messages, 3));
+    cr_expect(eq(u32, here[1].lag_count, 0));
+    size_t with = text_view(&out).len;
+
+    text_clear(&out);
+    mgmt_wire_put_queues(&out, there, 2, false, 0);
+    cr_assert(mgmt_wire_take_queues(text_view(&out), into, 2, 0));
+    cr_expect(eq(u32, here[0].lag_count, 0));
+    cr_expect(eq(sz, text_view(&out).len, with - 1 - 2 * (4 + 8)), "as ever");
+}
+
+/* The first of them are good for a list. */
+Test(mgmt_wire, more_lags_than_there_is_room_for_are_passed_over, .init = start, .fini = end)
+{
+    struct mgmt_queue there = a_queue, here = { 0 };
+    struct mgmt_queue *into[] = { &here };
+    there.lag_count = MIRRORED_LAGS_MAX;
+    mgmt_wire_put_queues(&out, &there, 1, true, 0);
+    struct slice all = text_view(&out);
+    uint8_t more[4096];
+    cr_assert(lt(sz, all.len + 12, sizeof more));
+    memcpy(more, all.ptr, all.len);
+    memset(more + all.len, 7, 12);
+    more[all.len - MIRRORED_LAGS_MAX * 12 - 1]++;
+    cr_assert(mgmt_wire_take_queues(slice_of(more, all.len + 12), into, 1, 0));
+    cr_expect(eq(u32, here.lag_count, MIRRORED_LAGS_MAX));
+}
+
 Test(mgmt_wire, no_prefix_is_a_list_of_queues, .init = start, .fini = end)
 {
     struct mgmt_queue here;
     struct mgmt_queue *into[] = { &here };
-    mgmt_wire_put_queues(&out, &a_queue, 1, 1000);
+    mgmt_wire_put_queues(&out, &a_queue, 1, true, 1000);
     struct slice all = text_view(&out);
     for (size_t n = 0; n < all.len; n++)
         cr_expect(not(mgmt_wire_take_queues(slice_head(all, n), into, 1, 0)), "%zu octets", n);

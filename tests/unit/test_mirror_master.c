@@ -473,6 +473,44 @@ Test(mirror_master, on_command_it_gets_what_it_lacks)
     mirror_master_free(&h->m);
 }
 
+/* What it may lack of the only priority there is: so many positions, from the first on. */
+static uint64_t lacks(const struct host *h, uint64_t *first)
+{
+    struct mirror_run rows[MIRROR_STARTS_MAX];
+    unsigned count = mirror_queue_lacks(h->q, 0, rows);
+    cr_expect(le(u32, count, 1));
+    *first = count != 0 ? rows[0].first : 0;
+    return count != 0 ? rows[0].last - rows[0].first + 1 : 0;
+}
+
+Test(mirror_master, what_it_lacks_is_what_was_not_compared)
+{
+    uint64_t first;
+    struct host *h = host_new(100000, true, false);
+    cr_expect(eq(u64, lacks(h, &first), HERE), "it was called");
+    take(h, &(struct mirror_record){
+                .op = MIRROR_OFFER, .pos = h->join_pos, .qid = QID, .to = 3 }); /* none of those */
+    cr_expect(eq(u32, h->olds, 4));
+    cr_expect(eq(int, h->said, MIRROR_NEED));
+    cr_expect(eq(u64, lacks(h, &first), HERE - 4));
+    cr_expect(eq(u64, first, 4));
+    mirror_master_free(&h->m);
+}
+
+Test(mirror_master, what_it_lacks_is_what_is_not_to_be_sent)
+{
+    uint64_t first;
+    struct host *h = host_new(100000, false, true);
+    offer(h, 4);
+    cr_expect(eq(u64, lacks(h, &first), HERE));
+    mirror_master_sync(h->m, h->q);
+    flush(h, 0);
+    offer(h, 4);
+    cr_expect(eq(int, h->said, MIRROR_DONE));
+    cr_expect(eq(u64, lacks(h, &first), 0), "all is under way");
+    mirror_master_free(&h->m);
+}
+
 Test(mirror_master, one_that_lags_is_to_be_struck)
 {
     struct host *h = host_new(100000, true, false);
