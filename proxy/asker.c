@@ -142,8 +142,11 @@ static void on_again(void *arg)
     a->is_again_soon = false;
     loop_timer_start(&a->again, REFRESH_MS);
     a->sets_left = LEADS_SETS;
-    if (!loop_timer_is_running(&a->part))
+    if (!loop_timer_is_running(&a->part)) {
+        /* A broker that many ask passes over what comes last: let that be others each time. */
+        a->set = (unsigned)random_u64() % LEADS_SETS;
         on_part(a);
+    }
     if (leads_count(a->leads) != 0)
         news_soon(a);
 }

@@ -60,6 +60,10 @@ struct location_pub {
     uint64_t floor;      /* changes of indexes up to this may be missing */
     TAILQ_HEAD(subs, sub) subs;
     struct subs asking; /* who is next comes first */
+    /* answers of the last window; the next begins when the timer runs out */
+    uint64_t window_ms;
+    unsigned window_answers;
+    struct loop_timer rest;
     struct location_pub_figures figures;
 };
 
@@ -97,6 +101,7 @@ struct location_pub *location_pub_new(struct loop *loop, uint64_t key, location_
     TAILQ_INIT(&p->asking);
     loop_task_init(&p->flush, on_flush, p);
     loop_task_init(&p->answer, on_answer, p);
+    loop_timer_init(&p->rest, loop, on_answer, p);
     return p;
 }
 
@@ -130,6 +135,7 @@ void location_pub_free(struct location_pub **pp)
     *pp = NULL;
     loop_task_cancel(p->loop, &p->flush);
     loop_task_cancel(p->loop, &p->answer);
+    loop_timer_fini(&p->rest);
     while (!TAILQ_EMPTY(&p->subs))
         sub_free(TAILQ_FIRST(&p->subs));
     location_free(&p->table);
@@ -444,20 +450,44 @@ static void answer(struct sub *s, const struct question *q)
     send(s, LOCATION_LEADS, &w);
 }
 
-/* Some of those who ask, one question each and then the next. This loop is where the cluster's
- * log is applied, too, and masters are made: it is not to wait for all of them. */
+/* One of those who ask, and then the next. False: nobody does. */
+static bool answer_one(struct location_pub *p)
+{
+    struct sub *s = TAILQ_FIRST(&p->asking);
+    if (s == NULL)
+        return false;
+    TAILQ_REMOVE(&p->asking, s, asking);
+    TAILQ_INSERT_TAIL(&p->asking, s, asking);
+    answer(s, STAILQ_FIRST(&s->questions));
+    question_drop(s);
+    return true;
+}
+
+/* How many may be answered in this window still. */
+static unsigned left_in_window(struct location_pub *p)
+{
+    uint64_t now_ms = loop_now_ms(p->loop);
+    if (now_ms - p->window_ms >= LOCATION_PUB_WINDOW_MS) {
+        p->window_ms = now_ms;
+        p->window_answers = 0;
+    }
+    return LOCATION_PUB_WINDOW_ANSWERS - p->window_answers;
+}
+
+/* This loop is where the cluster's log is applied, too, and masters are made: it is not to wait for
+ * all of them, nor to have its hands full of them. */
 static void on_answer(void *arg)
 {
     struct location_pub *p = arg;
-    struct sub *s;
-    for (unsigned n = 0; n < LOCATION_PUB_ANSWERS && (s = TAILQ_FIRST(&p->asking)) != NULL; n++) {
-        TAILQ_REMOVE(&p->asking, s, asking);
-        TAILQ_INSERT_TAIL(&p->asking, s, asking);
-        answer(s, STAILQ_FIRST(&s->questions));
-        question_drop(s);
-    }
-    if (!TAILQ_EMPTY(&p->asking))
+    unsigned left = left_in_window(p);
+    for (unsigned n = 0; n < LOCATION_PUB_ANSWERS && n < left && answer_one(p); n++)
+        p->window_answers++;
+    if (TAILQ_EMPTY(&p->asking))
+        return;
+    if (p->window_answers < LOCATION_PUB_WINDOW_ANSWERS)
         loop_again(p->loop, &p->answer);
+    else
+        loop_timer_start(&p->rest, p->window_ms + LOCATION_PUB_WINDOW_MS - loop_now_ms(p->loop));
 }
 
 static void keep_question(struct sub *s, struct slice bytes)

@@ -14,6 +14,10 @@
 #define LOCATION_PUB_CHANGES 65536u /* kept, for those who are a little behind */
 #define LOCATION_PUB_SUBS    512u   /* at a time; more are turned away */
 #define LOCATION_PUB_ANSWERS 16u    /* in a turn, to all together: others wait for theirs */
+/* ... and so many in a window of time: where a turn has nothing else to do, the next one comes at
+ * once. */
+#define LOCATION_PUB_WINDOW_MS      100u
+#define LOCATION_PUB_WINDOW_ANSWERS 200u
 /* Questions of one subscriber that wait, in octets; more are passed over, and asked again. */
 #define LOCATION_PUB_ASKED ((size_t)64 * 1024)
 

@@ -388,13 +388,16 @@ Test(location_feed, who_has_asked_hears_that_routes_have_changed)
     cr_expect(eq(u32, heard.routes, 2));
 }
 
-/* Many questions at once; and how many of them each turn answers. */
+/* Many questions at once; and how many of them each turn answers, and when. */
+#define MANY 4000u
 static struct {
     struct loop_task ask, tick;
     size_t key_len;
     unsigned most; /* to be sent */
     unsigned sent;
     unsigned now, peak; /* answers of a turn */
+    unsigned answers;
+    uint64_t at_ms[MANY];
     bool done;
 } many;
 
@@ -423,6 +426,8 @@ static void lead_counted(const struct location_ask *ask, struct location_leads *
     (void)arg;
     out->any_key = true;
     many.now++;
+    if (many.answers < MANY)
+        many.at_ms[many.answers++] = loop_now_ms(loop);
 }
 
 static bool are_all_done(void *arg)
@@ -458,10 +463,21 @@ Test(location_feed, a_turn_answers_a_few_and_the_others_have_theirs_later)
 
 Test(location_feed, questions_that_are_too_many_are_passed_over)
 {
-    ask_many(4000, 255);
+    ask_many(MANY, 255);
     cr_expect(heard.answers < many.sent, "%u of %u", heard.answers, many.sent);
     cr_expect(heard.answers >= LOCATION_PUB_ASKED / 512, "%u", heard.answers);
     cr_expect(many.peak <= LOCATION_PUB_ANSWERS, "%u", many.peak);
+}
+
+/* However many turns come one after the other: of any three windows two are apart by a whole one.
+ */
+Test(location_feed, a_window_of_time_answers_so_many)
+{
+    const unsigned apart = 2 * LOCATION_PUB_WINDOW_ANSWERS;
+    ask_many(1000, 1);
+    cr_expect(eq(u32, many.answers, 1000));
+    for (unsigned i = 0; i + apart < many.answers; i++)
+        cr_assert(many.at_ms[i + apart] - many.at_ms[i] >= LOCATION_PUB_WINDOW_MS, "from %u on", i);
 }
 
 /* As one of an older release is. */
