@@ -422,11 +422,6 @@ bool link_connect(struct link *l, struct stream **s, const struct link_shake *sh
 
 void link_lose(struct link *l, enum link_loss why, const struct err *err)
 {
-    struct err bare;
-    if (err == NULL) {
-        (void)err_set(&bare, ERR_IO, "%s", link_loss_text(why));
-        err = &bare;
-    }
     loop_timer_stop(&l->loss_timer);
     loop_task_cancel(l->loop, &l->pump_task);
     loop_task_cancel(l->loop, &l->room_task);

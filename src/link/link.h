@@ -116,7 +116,8 @@ struct link_handlers {
     void (*on_room)(struct link *l, void *arg);
     /* The session is over; called once for each on_up. What was not acknowledged may or may not
      * have arrived. A dialled link dials on; an accepted one is the owner's to free. Also for a
-     * dialled link with resume_ms that was sent frames and did not come up within resume_ms. */
+     * dialled link with resume_ms that was sent frames and did not come up within resume_ms. What
+     * is known of it beyond `why` is in err; NULL: nothing is. */
     void (*on_lost)(struct link *l, enum link_loss why, const struct err *err, void *arg);
     /* A try to connect failed; the next follows by itself. Also while a session waits to be
      * resumed. May be NULL. Refusals were logged. */

@@ -164,7 +164,8 @@ static void on_frame(struct link *l, const struct link_frame *f, void *arg)
 static void on_lost(struct link *l, enum link_loss why, const struct err *err, void *arg)
 {
     (void)l, (void)arg;
-    fprintf(stderr, "bench-link: lost: %s: %s\n", link_loss_text(why), err->text);
+    fprintf(stderr, "bench-link: lost: %s: %s\n", link_loss_text(why),
+            err != NULL ? err->text : "");
     exit(1);
 }
 

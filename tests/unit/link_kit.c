@@ -51,7 +51,7 @@ static void on_lost(struct link *l, enum link_loss why, const struct err *err, v
     CHECK(e->l == l && !link_is_up(l));
     e->losses++;
     e->loss = why;
-    e->why = *err;
+    e->why = err != NULL ? *err : (struct err){ 0 };
     e->next = 0;
     if (e->frees_on_loss)
         link_free(&e->l);

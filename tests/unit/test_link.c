@@ -316,6 +316,7 @@ Test(link, given_up_it_begins_anew)
     on_loop(give_up_a);
     kit_until_count(loop, &at_a.ups, 2);
     cr_expect(eq(int, at_a.loss, LINK_LOST_GIVEN_UP));
+    expect_text(at_a.why.text, ""); /* who tells of it says why: once is enough */
     cr_expect(eq(sz, at_a.losses, 1));
     kit_until_count(loop, &at_b.losses, 1);
     cr_expect(eq(int, at_b.loss, LINK_LOST_FORGOTTEN));
