@@ -122,11 +122,17 @@ struct steward cluster_steward(const struct cluster *c, uint64_t now_ms)
                              .arg = c };
 }
 
+/* One whose part of the consensus has failed hears nobody any more, and can say nothing of them. */
+static bool may_judge(const struct cluster *c)
+{
+    return leads(c) && !c->raft.has_failed;
+}
+
 /* What is said here may apply an entry at once: then the rest is looked at again. */
 void cluster_watch_look(struct cluster *c, uint64_t now_ms)
 {
     const struct meta_version *v = meta_current(c->meta);
-    for (size_t i = 0; leads(c) && v == meta_current(c->meta) && i < meta_node_count(v); i++) {
+    for (size_t i = 0; may_judge(c) && v == meta_current(c->meta) && i < meta_node_count(v); i++) {
         struct steward s = cluster_steward(c, now_ms);
         const struct meta_node *m = meta_node_at(v, i);
         const char *why = steward_is_down(&s, m);

@@ -147,6 +147,18 @@ class Unwell(Case):
     def test_a_disk_that_fails(self):
         self.is_left("sync", errno.EIO)
 
+    def test_who_led_says_nothing_of_others_once_its_disk_has_failed(self):
+        """It hears of them no more, and is there for as long as a client does not answer."""
+        leader = next(n for n in self.cluster.nodes if b"this node leads" in n.proc.log_bytes())
+        other = next(n for n in self.cluster.nodes if n is not leader)
+        deaf = self.connect(address=leader.address)
+        deaf.polite = False
+        leader.faults.fail("sync")
+        self.ctl(other, "set_policy", "more", "^x", '{"max-length":1}')
+        self.assertEqual(leader.proc.wait(LONG), LEFT)
+        leader.proc.tolerated = True
+        self.assertNotIn(b"is taken for down", leader.proc.log_bytes())
+
     def test_a_disk_that_lost_the_room_it_had_promised(self):
         self.is_left("write", errno.ENOSPC)
 
