@@ -83,7 +83,7 @@ Test(disk, writes_many_parts_and_reads_them)
 Test(disk, goes_on_after_a_short_write)
 {
     struct rlimit limit = { 5000, 5000 };
-    uint8_t octets[4000];
+    uint8_t octets[4000] = { 0 };
     struct slice parts[] = { slice_of(octets, 4000), slice_of(octets, 4000) };
     memset(octets, 7, sizeof octets);
     signal(SIGXFSZ, SIG_IGN);
