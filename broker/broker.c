@@ -44,9 +44,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
 
 #define SETTLE_ROUNDS_MAX 100000
 #define LEAVE_MS_MAX      10000u /* for the others to hear of an orderly stop */
+#define STUCK_MS          60000u /* for a thread that hangs to go on, while the node stops */
 #define HASH_THREADS      2u
 #define HASHES_MAX        4096u /* that wait for those; see client/auth.c for what bounds them before */
 
@@ -529,12 +532,21 @@ void broker_has_left(struct broker *b)
                       on_left_cluster, b);
 }
 
+/* Whatever that thread has was not confirmed to anybody; the others have done what they could. */
+static void on_stuck(void *arg)
+{
+    const struct broker *b = arg;
+    log_error("broker", b->name, "the node ends as it is: one of its threads does not stop");
+    _exit(EX_SOFTWARE);
+}
+
 void broker_stop(struct broker *b)
 {
     if (b->stopping)
         return;
     b->stopping = true;
     log_info("broker", b->name, "stopping");
+    vitals_leave(b->vitals, STUCK_MS, on_stuck, b);
     mgmt_http_close(b->mgmt);
     ctl_close(b->ctl);
     if (b->is_open)

@@ -29,6 +29,10 @@ struct vitals {
     struct lock lock;
     struct bell bell;
     bool is_stopping;
+    vitals_stuck_fn stuck; /* NULL: the node does not stop, or it was called */
+    void *stuck_arg;
+    uint64_t within_ms;
+    uint64_t hung_ms; /* while it stops, at a stretch */
     struct shared loop_ms;
     struct shared hangs;
     uint64_t looked_ms; /* 0: not yet */
@@ -70,18 +74,51 @@ static uint64_t look_at(struct vitals *v, struct patient *p, uint64_t step_ms)
     return for_ms;
 }
 
-static void look(struct vitals *v)
+/* Returns for how long one of them has not answered. */
+static uint64_t look(struct vitals *v, uint64_t step_ms)
 {
-    uint64_t now_ms = clock_mono_ms(), longest = 0;
-    uint64_t step_ms = v->looked_ms != 0 ? now_ms - v->looked_ms : 0;
-    v->looked_ms = now_ms;
-    if (step_ms > STEP_MOST_MS)
-        step_ms = STEP_MOST_MS;
+    uint64_t longest = 0;
     for (size_t i = 0; i < v->count; i++) {
         uint64_t for_ms = look_at(v, &v->patients[i], step_ms);
         longest = for_ms > longest ? for_ms : longest;
     }
     shared_set(&v->loop_ms, longest);
+    return longest;
+}
+
+static uint64_t next_step_ms(struct vitals *v)
+{
+    uint64_t now_ms = clock_mono_ms();
+    uint64_t step_ms = v->looked_ms != 0 ? now_ms - v->looked_ms : 0;
+    v->looked_ms = now_ms;
+    return step_ms < STEP_MOST_MS ? step_ms : STEP_MOST_MS;
+}
+
+/* With the lock, as what follows. NULL: nobody is to be told. */
+static vitals_stuck_fn whom_to_tell(struct vitals *v, uint64_t for_ms, uint64_t step_ms)
+{
+    vitals_stuck_fn stuck = v->stuck;
+    bool hangs = stuck != NULL && for_ms >= VITALS_HANG_MS;
+    v->hung_ms = hangs ? v->hung_ms + step_ms : 0;
+    if (!hangs || v->hung_ms < v->within_ms)
+        return NULL;
+    v->stuck = NULL;
+    return stuck;
+}
+
+static void look_after_all(struct vitals *v)
+{
+    uint64_t step_ms = next_step_ms(v);
+    lock_give(&v->lock);
+    uint64_t for_ms = look(v, step_ms);
+    lock_take(&v->lock);
+    vitals_stuck_fn stuck = whom_to_tell(v, for_ms, step_ms);
+    void *arg = v->stuck_arg;
+    if (stuck == NULL)
+        return;
+    lock_give(&v->lock);
+    stuck(arg);
+    lock_take(&v->lock);
 }
 
 static void run(void *arg)
@@ -89,9 +126,7 @@ static void run(void *arg)
     struct vitals *v = arg;
     lock_take(&v->lock);
     while (!v->is_stopping) {
-        lock_give(&v->lock);
-        look(v);
-        lock_take(&v->lock);
+        look_after_all(v);
         if (!v->is_stopping)
             bell_wait(&v->bell, &v->lock, clock_mono_us() + VITALS_ASK_MS * UINT64_C(1000));
     }
@@ -114,6 +149,15 @@ bool vitals_start(struct vitals *v, struct err *err)
 {
     v->thread = thread_start("vitals", run, v, err);
     return v->thread != NULL;
+}
+
+void vitals_leave(struct vitals *v, uint64_t within_ms, vitals_stuck_fn stuck, void *arg)
+{
+    lock_take(&v->lock);
+    v->within_ms = within_ms;
+    v->stuck_arg = arg;
+    v->stuck = stuck;
+    lock_give(&v->lock);
 }
 
 void vitals_stop(struct vitals *v)
