@@ -14,7 +14,8 @@
  *     moved away  --->  awaits HANDED  --->  held, with nobody  --->  claimed | settled | back
  *
  * If nothing is said in HANDED_WAIT_MS, or not all, it is as after a failover: all that may have
- * been handed out is ready, and redelivered. On the shard's thread.
+ * been handed out is ready, and redelivered. What was said, and who has taken which of it, is kept
+ * by a core (mirror/mirror_handed.h); here are its clock and its queue. On the shard's thread.
  */
 #ifndef WARREN_MIRRORED_HANDED_H
 #define WARREN_MIRRORED_HANDED_H

@@ -155,6 +155,17 @@ void house_decide(struct house *h, struct meta_cmd cmd)
     look_at_all(h);
 }
 
+struct meta_cmd move_to(const struct world *w, unsigned node)
+{
+    static uint8_t room[META_MOVE_ITEM_BYTES];
+    struct wire_out out = wire_out_over(room, sizeof room);
+    meta_move_item_put(&out, &(struct meta_move_item){ queue_now(w, "m")->qid,
+                                                       placement(w, "m").epoch, (uint16_t)node });
+    struct meta_cmd c = { .op = META_MASTER_MOVE };
+    c.master_move.items = wire_out_slice(&out);
+    return c;
+}
+
 void house_up(struct house *h)
 {
     struct meta_cmd up = mirroring_up(HOUSE_NODE, store_incarnation(h->s->store));

@@ -143,17 +143,6 @@ Test(mirrored, what_comes_again_at_a_settled_position_stays)
     house_fini(&h);
 }
 
-static struct meta_cmd move_to(const struct world *w, unsigned node)
-{
-    static uint8_t room[META_MOVE_ITEM_BYTES];
-    struct wire_out out = wire_out_over(room, sizeof room);
-    meta_move_item_put(&out, &(struct meta_move_item){ queue_now(w, "m")->qid,
-                                                       placement(w, "m").epoch, (uint16_t)node });
-    struct meta_cmd c = { .op = META_MASTER_MOVE };
-    c.master_move.items = wire_out_slice(&out);
-    return c;
-}
-
 static struct meta_cmd replicas_of(const struct world *w, const char *name, unsigned count,
                                    const uint16_t *nodes)
 {
