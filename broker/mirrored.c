@@ -342,15 +342,17 @@ static void place_anew(struct hosted *h, const struct wanted *w)
 }
 
 /* What was settled, and what has died, is written before anything may come anew; and said to the
- * next master, before what is out. */
-static void end_leading(struct hosted *h, uint16_t next)
+ * next master, before what is out. Where it leads on in another epoch at once, nothing has gone
+ * anywhere: what is held for those who may claim it still is. */
+static void end_leading(struct hosted *h, uint16_t next, bool goes_on)
 {
     struct mirrored_queue *mq = h->mirrored;
     struct shard *s = h->shard;
     hosted_settle_letters(h);
     (void)ledger_flush(s->ledger);
     mirrored_hand_over(h, next);
-    mirrored_handed_forget(h);
+    if (!goes_on)
+        mirrored_handed_forget(h);
     mirrored_lead_ends(s, h);
     mirror_master_end(s->mirrored->m, &mq->lead, &mq->history);
     sm_move(rows, &mq->state, MIRRORED_USED);
@@ -471,7 +473,7 @@ static bool step(struct hosted *h, const struct wanted *w)
         return true;
     case MIRRORED_MASTER:
         if (!w->leads || mq->lead->epoch != w->p.epoch) {
-            end_leading(h, w->p.master);
+            end_leading(h, w->p.master, w->leads);
             return true;
         }
         place_anew(h, w);
@@ -607,7 +609,7 @@ void mirrored_forget(struct hosted *h)
     mirrored_keep_forget(h);
     mirrored_handed_forget(h);
     if (mq->state == MIRRORED_MASTER)
-        end_leading(h, 0);
+        end_leading(h, 0, false);
     else if (mq->state == MIRRORED_COPY)
         end_copy(h);
     mirror_links_soon(s);

@@ -55,3 +55,21 @@ Test(mirrored_handed, what_is_out_stays_out_until_it_is_settled)
     cr_expect(eq(u64, queue_unacked(&q->queue), 1));
     house_fini(&h);
 }
+
+/* The metadata has moved it away and back before this node looked. */
+Test(mirrored_handed, what_is_held_is_known_to_be_when_it_leads_on_in_another_epoch)
+{
+    struct house h;
+    struct hosted *q = open_handed(&h, 10, 3, 5);
+    house_decide(&h, move_to(&h.w, 2));
+    cr_assert(eq(int, q->mirrored->state, MIRRORED_MASTER));
+    uint64_t epoch = q->mirrored->lead->epoch;
+    must(&h.w, move_to(&h.w, 3));
+    house_decide(&h, move_to(&h.w, 2));
+    cr_assert(eq(int, q->mirrored->state, MIRRORED_MASTER));
+    cr_assert(gt(u64, q->mirrored->lead->epoch, epoch));
+    cr_expect(eq(u64, queue_unacked(&q->queue), 3));
+    mirrored_handed_settle(q, 4, PORT_ACK);
+    HELD(&h, "0-3 5-9");
+    house_fini(&h);
+}
