@@ -200,20 +200,24 @@ void port_settle(struct shard *s, const struct unacked_entry *e, enum port_settl
                                                           .known = e->known };
 }
 
-void port_settle_moved(struct shard *s, uint64_t qid, uint64_t qseq, enum port_settle how)
-{
-    const struct meta_version *v = broker_meta(s->broker);
-    const struct meta_queue *q = meta_queue_get(v, qid);
-    uint16_t master = q != NULL ? meta_queue_master(v, q) : 0;
-    if (master != 0 && master != broker_node(s->broker) && is_said_of_moved(how))
-        remote_settle_moved(s, master, qid, qseq, how);
-}
-
 static void settle_handed(struct shard *s, uint64_t qid, uint64_t qseq, enum port_settle how)
 {
     struct hosted *h = shard_kept(s, qid);
     if (h != NULL)
         mirrored_handed_settle(h, qseq, how);
+}
+
+void port_settle_moved(struct shard *s, uint64_t qid, uint64_t qseq, enum port_settle how)
+{
+    const struct meta_version *v = broker_meta(s->broker);
+    const struct meta_queue *q = meta_queue_get(v, qid);
+    uint16_t master = q != NULL ? meta_queue_master(v, q) : 0;
+    if (!is_said_of_moved(how) || master == 0)
+        return;
+    if (master != broker_node(s->broker))
+        remote_settle_moved(s, master, qid, qseq, how);
+    else
+        settle_handed(s, qid, qseq, how); /* it is back here, and about to lead */
 }
 
 void port_settle_handed(struct shard *s, uint32_t where, uint64_t qid, uint64_t qseq,

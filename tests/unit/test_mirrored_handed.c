@@ -73,3 +73,19 @@ Test(mirrored_handed, what_is_held_is_known_to_be_when_it_leads_on_in_another_ep
     HELD(&h, "0-3 5-9");
     house_fini(&h);
 }
+
+/* It was the master before the last one, has been told to lead once more, and does not yet. */
+Test(mirrored_handed, what_is_settled_where_it_comes_back_to_counts)
+{
+    struct house h;
+    struct hosted *q = open_handed(&h, 10, 3, 5);
+    must(&h.w, move_to(&h.w, 2));
+    cr_assert(eq(int, q->mirrored->state, MIRRORED_COPY));
+    port_settle_moved(h.s, q->queue.qid, 4, PORT_ACK);
+    port_settle_moved(h.s, q->queue.qid, 5, PORT_REQUEUE_SEEN);
+    house_decide(&h, policy_put("other", "^z", "{\"ha-mode\":\"all\"}", 0));
+    cr_assert(eq(int, q->mirrored->state, MIRRORED_MASTER));
+    cr_expect(eq(u64, queue_unacked(&q->queue), 2));
+    HELD(&h, "0-3 5-9");
+    house_fini(&h);
+}
