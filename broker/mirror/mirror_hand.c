@@ -1,5 +1,6 @@
 /* A planned move: what the next master is told by the one that was. */
 #include "base/check.h"
+#include "base/mutation.h"
 #include "mirror/mirror_master_inner.h"
 
 /* Those without a gap as one, as many as a record holds. Returns how many positions. */
@@ -22,7 +23,8 @@ static struct mirror_pair *whole_pair(const struct mirror_queue *q, uint16_t nod
 {
     for (unsigned i = 0; i < q->pair_count; i++) {
         struct mirror_pair *p = q->pairs[i];
-        if (p->stream->node == node && p->stream->is_up && p->state == MIRROR_PAIR_WHOLE)
+        bool has_all = p->state == MIRROR_PAIR_WHOLE || MUTATION(HAND_TO_ANYONE);
+        if (p->stream->node == node && p->stream->is_up && has_all)
             return p;
     }
     return NULL;

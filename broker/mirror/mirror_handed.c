@@ -1,6 +1,7 @@
 #include "mirror/mirror_handed.h"
 
 #include "base/mem.h"
+#include "base/mutation.h"
 
 #define EARLY_FIRST ((size_t)64)
 
@@ -52,7 +53,7 @@ bool mirror_handed_hear(struct mirror_handed *d, const struct mirror_record *r)
     d->is_given_up = !add_runs(d, r);
     if (!d->is_given_up && (r->flags & MIRROR_HANDED_LAST) == 0)
         return false;
-    if (!d->is_given_up)
+    if (!d->is_given_up && !MUTATION(HAND_ALL_UNSEEN))
         mirror_starts_copy(&d->fresh, r->starts);
     d->is_whole = !d->is_given_up;
     return true;
@@ -60,12 +61,12 @@ bool mirror_handed_hear(struct mirror_handed *d, const struct mirror_record *r)
 
 bool mirror_handed_is_of_another(const struct mirror_handed *d, uint64_t epoch)
 {
-    return d->epoch != 0 && d->epoch != epoch;
+    return d->epoch != 0 && d->epoch != epoch && !MUTATION(HAND_OLD_WORD_COUNTS);
 }
 
 bool mirror_handed_await(struct mirror_handed *d)
 {
-    if (mirror_handed_is_decided(d))
+    if (mirror_handed_is_decided(d) || MUTATION(HAND_NOT_AWAITED))
         return false;
     d->is_awaited = true;
     return true;
@@ -81,7 +82,8 @@ void mirror_handed_give_up(struct mirror_handed *d)
 
 bool mirror_handed_hold(struct mirror_handed *d)
 {
-    if (!d->is_whole || d->is_held)
+    bool is_known = d->is_whole || (d->is_given_up && MUTATION(HAND_NO_WORD_IS_ALL));
+    if (!is_known || d->is_held)
         return false;
     d->is_taken = mem_zalloc((d->count + 1) * sizeof *d->is_taken);
     d->left = d->count;
@@ -107,8 +109,10 @@ bool mirror_handed_take(struct mirror_handed *d, uint64_t position)
     size_t at = find(d, position);
     if (!d->is_held || at == d->count || d->positions[at] != position || d->is_taken[at])
         return false;
-    d->is_taken[at] = true;
-    d->left--;
+    if (MUTATION(HAND_CLAIM_REFUSED))
+        return false;
+    d->is_taken[at] = !MUTATION(HAND_TAKEN_AGAIN);
+    d->left -= d->is_taken[at];
     return true;
 }
 
@@ -117,7 +121,7 @@ bool mirror_handed_take(struct mirror_handed *d, uint64_t position)
 
 void mirror_handed_put_early(struct mirror_handed *d, uint64_t position, uint8_t how)
 {
-    if (d->early_count == MIRROR_HANDED_MAX)
+    if (d->early_count == MIRROR_HANDED_MAX || MUTATION(HAND_EARLY_FORGOTTEN))
         return;
     if (d->early_count == d->early_cap) {
         d->early_cap = d->early_cap != 0 ? 2 * d->early_cap : EARLY_FIRST;
@@ -141,7 +145,7 @@ bool mirror_handed_next_early(struct mirror_handed *d, uint64_t *position, uint8
 
 bool mirror_handed_next_left(struct mirror_handed *d, uint64_t *position)
 {
-    while (d->is_held && d->next < d->count) {
+    while (d->is_held && d->next < d->count && !MUTATION(HAND_REST_STAYS)) {
         *position = d->positions[d->next++];
         if (mirror_handed_take(d, *position))
             return true;

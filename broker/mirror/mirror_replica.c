@@ -284,8 +284,10 @@ static void take_handed(struct mirror_source *s, const struct mirror_record *r)
 {
     struct mirror_replica *re = s->replica;
     struct mirror_copy *c = idmap_get(&re->copies, r->qid);
-    if (is_of_join(s, c) && mirror_history_epoch(&c->history) == r->epoch &&
-        re->ops->handed != NULL)
+    if (c == NULL || re->ops->handed == NULL)
+        return;
+    bool is_followed = is_of_join(s, c) || MUTATION(HAND_ANY_SOURCE);
+    if (is_followed && mirror_history_epoch(&c->history) == r->epoch)
         re->ops->handed(re->arg, c, r);
 }
 

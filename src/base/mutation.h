@@ -164,6 +164,19 @@
     X(MIRROR_EPOCH_KEPT, "lets a node that was started anew lead on")                              \
     X(MIRROR_SETTLEMENT_COUNTS, "lets an old settlement count for a message that came again")
 
+/* Those of planned moves of mirrored queues, by histories of hand. */
+#define MUTATIONS_HAND(X)                                                                          \
+    X(HAND_TO_ANYONE, "gives its word to a mirror that does not have all")                         \
+    X(HAND_ANY_SOURCE, "believes the word of a master that it does not follow")                    \
+    X(HAND_OLD_WORD_COUNTS, "believes what was said of an earlier move")                           \
+    X(HAND_NOT_AWAITED, "leads before it has the word of the master that was")                     \
+    X(HAND_NO_WORD_IS_ALL, "takes it that nothing is out when nothing was said")                   \
+    X(HAND_ALL_UNSEEN, "calls unseen what the former master has handed out")                       \
+    X(HAND_CLAIM_REFUSED, "does not let those have it who hold it")                                \
+    X(HAND_TAKEN_AGAIN, "gives back what was claimed")                                             \
+    X(HAND_EARLY_FORGOTTEN, "forgets what was settled before it led")                              \
+    X(HAND_REST_STAYS, "keeps for ever what nobody claims")
+
 /* Those of queues of other nodes, by histories of them. */
 #define MUTATIONS_REMOTE(X)                                                                        \
     X(REMOTE_LARGE_OVERTAKEN, "lets what a channel says overtake its own large message")           \
@@ -217,6 +230,7 @@
     MUTATIONS_CLUSTER(X)                                                                           \
     MUTATIONS_GRANT(X)                                                                             \
     MUTATIONS_MIRROR(X)                                                                            \
+    MUTATIONS_HAND(X)                                                                              \
     MUTATIONS_REMOTE(X)                                                                            \
     X(NO_SYNC, "says that a group is durable when it is written, not when it is synced")           \
     X(IGNORE_FAILED_SYNC, "takes a failed sync for a good one")                                    \

@@ -39,7 +39,7 @@ static const struct sim_kind kinds[] = {
     { "raft", sim_raft_run },         { "disk", sim_raft_disk_run }, { "meta", sim_meta_run },
     { "location", sim_location_run }, { "group", sim_group_run },    { "cluster", sim_cluster_run },
     { "grant", sim_grant_run },       { "mirror", sim_mirror_run },  { "remote", sim_far_run },
-    { "lane", sim_lane_run },
+    { "lane", sim_lane_run },         { "hand", sim_hand_run },
 };
 
 static const char *const mutation_names[] = {
@@ -63,7 +63,7 @@ static bool is_of_kind(const char *rule, const struct sim_kind *kind)
     } rows[] = { { "GOSSIP_", "gossip" }, { "LOCATION_", "location" }, { "RAFT_", "raft" },
                  { "DISK_", "disk" },     { "META_", "meta" },         { "GRANT_", "grant" },
                  { "MIRROR_", "mirror" }, { "REMOTE_", "remote" },     { "CLUSTER_", "cluster" },
-                 { "LANE_", "lane" } };
+                 { "LANE_", "lane" },     { "HAND_", "hand" } };
     for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
         if (strncmp(rule, rows[i].prefix, strlen(rows[i].prefix)) == 0)
             return strcmp(kind->name, rows[i].kind) == 0;
@@ -182,6 +182,13 @@ static bool is_noticed_at_once(enum mutation m, const char *only)
     return false;
 }
 
+/* So many more take as long. */
+static bool is_short(const struct sim_kind *kind)
+{
+    return strcmp(kind->name, "log") == 0 || strcmp(kind->name, "mirror") == 0 ||
+           strcmp(kind->name, "hand") == 0;
+}
+
 /* Seeds of each kind in turn, more and more of them. */
 static bool notices(enum mutation m, const char *only)
 {
@@ -194,9 +201,7 @@ static bool notices(enum mutation m, const char *only)
             bool is_wanted = only == NULL || strcmp(only, kinds[k].name) == 0;
             if (!is_wanted || !is_of_kind(mutation_names[m], &kinds[k]))
                 continue;
-            /* Those of log and mirror are short: so many take as long. */
-            uint64_t times =
-                strcmp(kinds[k].name, "log") == 0 || strcmp(kinds[k].name, "mirror") == 0 ? 8 : 1;
+            uint64_t times = is_short(&kinds[k]) ? 8 : 1;
             if (is_noticed_by(m, &kinds[k], 1 + (first - 1) * times, count * times))
                 return true;
         }

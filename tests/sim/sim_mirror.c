@@ -89,6 +89,26 @@ static void draw(struct smr *w)
     }
 }
 
+/* In calm histories nothing breaks and nobody is slow: moves are not noticed. */
+static void draw_takers(struct smr *w)
+{
+    struct smr_chances *c = &w->chance;
+    unsigned more[] = { 100 + (unsigned)smr_below(w, 300), 2 + (unsigned)smr_below(w, 12) };
+    c->take = more[0];
+    c->settle += more[1] * 4;
+    c->move += more[1];
+    c->total += more[0] + 5 * more[1];
+    for (unsigned pid = 1; pid <= w->producer_count; pid++)
+        w->producers[pid].is_persistent = true;
+    w->is_calm = smr_below(w, 3) == 0;
+    if (!w->is_calm)
+        return;
+    c->total -= c->crash + c->pause + c->cut + c->down + c->expel;
+    c->crash = c->pause = c->cut = c->down = c->expel = 0;
+    w->setup.lag_ms = UINT32_MAX;
+    w->setup.window_bytes = 1000000;
+}
+
 /* ---- steps ---- */
 
 static void deliver(struct smr *w)
@@ -118,6 +138,8 @@ static void tick(struct smr *w, struct smr_node *n)
     smr_node_activate(n);
     mirror_master_tick(n->master, w->now_ms);
     smr_node_load(n);
+    if (w->has_takers)
+        smr_hand_tick(n);
 }
 
 static void restart(struct smr *w, struct smr_node *n)
@@ -150,9 +172,24 @@ static void expel(struct smr *w, struct smr_node *n)
     smr_node_flush(n);
 }
 
+/* The move before is over: its next master leads, and all have all. */
+static bool is_settled(const struct smr *w, unsigned queue)
+{
+    const struct smr_placement *p = &smr_head(w)->queues[queue];
+    const struct mirror_queue *m = w->nodes[p->master].queues[queue].master;
+    struct mirror_progress how = { .is_whole = true };
+    if (m == NULL || !m->is_active || m->epoch != p->epoch)
+        return false;
+    for (unsigned i = 0; i < m->pair_count && how.is_whole; i++)
+        mirror_queue_progress(m, i, &how);
+    return how.is_whole;
+}
+
 static void move(struct smr *w)
 {
     unsigned q = (unsigned)smr_below(w, w->queue_count);
+    if (w->is_calm && !is_settled(w, q))
+        return;
     smr_meta_propose(w, &(struct smr_proposal){ .what = SMR_MOVE,
                                                 .queue = (uint8_t)q,
                                                 .node = (uint8_t)smr_below(w, w->node_count),
@@ -170,6 +207,9 @@ static void break_link(struct smr *w, unsigned a, unsigned b)
     smr_link_break(&w->links[a][b]);
     if (smr_below(w, 2) == 0)
         smr_link_break(&w->links[b][a]);
+    smr_line_clear(&w->passed[a][b]);
+    if (w->has_takers && smr_below(w, 2) == 0)
+        smr_taker_lose(w, a);
     smr_producer_lose(w, 1 + (unsigned)smr_below(w, w->producer_count), a);
 }
 
@@ -204,6 +244,8 @@ static void step(struct smr *w)
         declare_down(w, n);
     else if (IS(move))
         move(w);
+    else if (IS(take))
+        smr_takers_step(w);
     else if (IS(cut))
         break_link(w, a, b);
     else if (IS(notice))
@@ -276,15 +318,19 @@ static void heal_round(struct smr *w)
             while (smr_producer_deliver(w, pid, i))
                 ;
     }
+    if (w->has_takers)
+        smr_takers_heal(w);
 }
 
 static bool heal(struct smr *w)
 {
     w->is_healing = true;
     smr_say(w, "all is healed");
+    for (unsigned i = 0; w->is_calm && i < w->node_count; i++)
+        smr_hand_wait_anew(&w->nodes[i]);
     for (unsigned i = 0; i < HEAL_ROUNDS && !w->has_failed; i++) {
         heal_round(w);
-        if (smr_check_is_quiet(w))
+        if (smr_check_is_quiet(w) && (!w->has_takers || smr_takers_are_quiet(w)))
             return true;
         if (i % 8 == 7)
             for (unsigned pid = 1; pid <= w->producer_count; pid++)
@@ -308,12 +354,13 @@ static void fini(struct smr *w)
             smr_line_fini(&w->producers[pid].to[i]);
             smr_line_fini(&w->producers[pid].from[i]);
         }
+    smr_takers_fini(w);
     smr_meta_fini(w);
     mem_free(w->log);
     mem_free(w);
 }
 
-bool sim_mirror_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_report *out)
+static bool run(uint64_t seed, bool has_takers, sim_say_fn trace, void *arg, struct sim_report *out)
 {
     struct smr *w = mem_zalloc(sizeof *w);
     *out = (struct sim_report){ 0 };
@@ -325,6 +372,9 @@ bool sim_mirror_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_repor
     rng_init(&w->rng, seed);
     sim_world_begin(seed);
     draw(w);
+    w->has_takers = has_takers;
+    if (has_takers)
+        draw_takers(w);
     smr_meta_init(w);
     for (unsigned i = 0; i < w->node_count; i++)
         for (unsigned k = 0; k < w->node_count; k++)
@@ -345,4 +395,14 @@ bool sim_mirror_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_repor
     fini(w);
     sim_world_end();
     return ok;
+}
+
+bool sim_mirror_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_report *out)
+{
+    return run(seed, false, trace, arg, out);
+}
+
+bool sim_hand_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_report *out)
+{
+    return run(seed, true, trace, arg, out);
 }

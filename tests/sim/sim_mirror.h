@@ -19,4 +19,11 @@
 /* As sim_log_run. */
 MUST_CHECK bool sim_mirror_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_report *out);
 
+/* The same, and masters hand out what they have to consumers, who settle it and are carried along
+ * when queues are moved (mirror/mirror_handed.h). What is confirmed, settled for good or was shown
+ * keeps its rules across moves; the next master believes the word of the former one only if that is
+ * the truth. In histories in which nothing breaks nobody notices that a queue has moved: no message
+ * comes again, or as one that had come. At the end consumers take all, and nothing is left. */
+MUST_CHECK bool sim_hand_run(uint64_t seed, sim_say_fn trace, void *arg, struct sim_report *out);
+
 #endif

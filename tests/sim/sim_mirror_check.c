@@ -70,6 +70,90 @@ void smr_check_shown(struct smr_node *n, unsigned queue)
                 check_shown(n->world, queue, c->at[p][i], smr_base(p) + i);
 }
 
+/* ---- what is handed out ---- */
+
+static const struct smr_given *given_in(const struct smr *w, unsigned queue, uint64_t epoch)
+{
+    for (unsigned i = 0; i < w->node_count; i++)
+        if (w->given[queue][i].epoch == epoch)
+            return &w->given[queue][i];
+    return NULL;
+}
+
+static void check_held_at(struct smr_node *n, unsigned queue, const struct smr_given *g,
+                          unsigned priority, unsigned index)
+{
+    struct smr_msg theirs = g->at[priority][index];
+    struct smr_msg ours = n->queues[queue].at[priority][index];
+    bool is_out = n->hand[queue].out[priority][index] != SMR_READY;
+    if (theirs.pid != ours.pid || theirs.seq != ours.seq)
+        smr_fail(n->world, "node %u, told what is out, has another queue %u at %u:%u than it had",
+                 n->number, queue, priority, index);
+    if (is_out != g->is_out[priority][index])
+        smr_fail(n->world, "node %u has another word of what is out of queue %u at %u:%u",
+                 n->number, queue, priority, index);
+}
+
+/* A word that is believed is the truth: what the former master had when it gave the queue away. */
+void smr_check_held(struct smr_node *n, unsigned queue)
+{
+    const struct smr_hand *h = &n->hand[queue];
+    const struct smr_given *g = given_in(n->world, queue, h->word.epoch);
+    if (g == NULL) {
+        smr_fail(n->world, "node %u believes of queue %u what nobody has said", n->number, queue);
+        return;
+    }
+    for (unsigned p = 0; p < SMR_PRIORITIES; p++) {
+        for (unsigned i = 0; i < SMR_POSITIONS; i++)
+            check_held_at(n, queue, g, p, i);
+        if (h->fresh[p] != g->fresh[p])
+            smr_fail(n->world, "node %u takes other messages of queue %u for new ones", n->number,
+                     queue);
+    }
+}
+
+/* By a master. What comes as new keeps its order. */
+void smr_check_handed_out(struct smr_node *n, unsigned queue, const struct smr_word *said)
+{
+    struct smr *w = n->world;
+    struct smr_msg m = said->msg;
+    struct smr_publish *p = &w->producers[m.pid].publishes[m.seq];
+    uint16_t *newest = &w->newest[queue][m.pid][said->position >> MIRROR_PRIORITY_SHIFT];
+    uint8_t bit = (uint8_t)(1u << queue);
+    smr_say(w, "node %u hands %u of producer %u of queue %u to taker %u%s", n->number, m.seq, m.pid,
+            queue, said->taker, said->is_redelivered ? ", again" : "");
+    if ((p->final & bit) != 0)
+        smr_fail(w, "%u of producer %u was settled for good and comes again", m.seq, m.pid);
+    if (w->is_calm && said->is_redelivered && (p->fate.given & bit) == 0)
+        smr_fail(w, "%u of producer %u never came and is said to come again", m.seq, m.pid);
+    if (!said->is_redelivered && m.seq <= *newest)
+        smr_fail(w, "%u of producer %u comes as new behind %u", m.seq, m.pid, *newest);
+    if (!said->is_redelivered)
+        *newest = m.seq;
+    p->fate.given |= bit;
+}
+
+/* Word that it was settled has come to where the queue has been, and is not any more: it was moved
+ * on before. Nobody sends it after that, and the message comes once more. */
+void smr_check_missed(struct smr *w, unsigned queue, struct smr_msg m)
+{
+    w->producers[m.pid].publishes[m.seq].fate.kept &= (uint8_t) ~(1u << queue);
+}
+
+/* By who is given it. */
+void smr_check_taken(struct smr *w, unsigned queue, const struct smr_word *said)
+{
+    struct smr_msg m = said->msg;
+    struct smr_publish *p = &w->producers[m.pid].publishes[m.seq];
+    uint8_t bit = (uint8_t)(1u << queue);
+    if ((p->fate.had & bit) != 0 && !said->is_redelivered)
+        smr_fail(w, "%u of producer %u comes again and does not say so", m.seq, m.pid);
+    if (w->is_calm && (p->fate.kept & bit) != 0)
+        smr_fail(w, "%u of producer %u comes again though nothing has gone wrong", m.seq, m.pid);
+    p->fate.had |= bit;
+    p->fate.kept |= bit;
+}
+
 /* ---- at the end ---- */
 
 bool smr_check_is_quiet(const struct smr *w)

@@ -9,6 +9,8 @@
  *   sim_mirror_journal.c its journal, on a disk that may break, and what a start finds there
  *   sim_mirror_disk.c    all that was appended, and what that says: the reference for it
  *   sim_mirror_work.c    producers and consumers
+ *   sim_mirror_hand.c    what a master hands out, and planned moves with it (of kind hand)
+ *   sim_mirror_taker.c   who takes that: consumers, carried from master to master
  *   sim_mirror_check.c   the rules
  */
 #ifndef WARREN_SIM_MIRROR_INNER_H
@@ -16,6 +18,7 @@
 
 #include "base/rng.h"
 #include "cluster/meta.h"
+#include "mirror/mirror_handed.h"
 #include "mirror/mirror_master.h"
 #include "mirror/mirror_replica.h"
 #include "sim_disk.h"
@@ -32,6 +35,8 @@
 #define SMR_BEGINNING   64u   /* ...so many that make nodes and queues */
 #define SMR_FLIGHT      64u   /* proposals under way */
 #define SMR_UNCONFIRMED 6u
+#define SMR_TAKERS      2u /* of one queue */
+#define SMR_TAKEN_MAX   4u /* that one of them has at a time */
 
 /* ---- messages ---- */
 
@@ -109,6 +114,35 @@ struct smr_journal {
     uint32_t segment_bytes;
 };
 
+/* ---- planned moves: what is out, at a master ---- */
+
+enum smr_how { SMR_ACKED, SMR_GIVEN_BACK, SMR_NOT_SEEN };
+
+#define SMR_READY  0u         /* out with nobody */
+#define SMR_NOBODY UINT32_MAX /* out, and nobody has claimed it yet */
+
+struct smr_hand {              /* of one queue, at one node */
+    struct mirror_handed word; /* as the next master */
+    uint64_t until_ms;         /* the word, or claims, are waited for; 0: they are not */
+    bool is_due;               /* the word has come */
+    uint64_t epoch;            /* as this node has seen the queue last */
+    uint8_t master;
+    uint8_t earlier; /* before this epoch, as far as it has seen; itself: it does not know */
+    /* As a master: */
+    bool goes_on; /* in another epoch, at once: it was never a copy between */
+    uint32_t out[SMR_PRIORITIES][SMR_POSITIONS]; /* READY, NOBODY, or which subscription has it */
+    uint32_t fresh[SMR_PRIORITIES];              /* nothing from here on was handed out */
+    uint32_t may[SMR_PRIORITIES];                /* what stands before may be */
+    uint32_t subs[SMR_TAKERS];                   /* subscriptions; 0: none */
+};
+
+struct smr_given { /* what a master had when it gave the queue away, and said so */
+    uint64_t epoch;
+    struct smr_msg at[SMR_PRIORITIES][SMR_POSITIONS];
+    bool is_out[SMR_PRIORITIES][SMR_POSITIONS];
+    uint32_t fresh[SMR_PRIORITIES];
+};
+
 /* ---- a node ---- */
 
 struct smr_copy { /* what is in memory of one queue */
@@ -142,6 +176,7 @@ struct smr_node {
     struct producer_path paths[SMR_PRODUCERS + 1];
     bool is_reading[SMR_QUEUES]; /* the master's core waits for smr_node_load */
     bool is_finding[SMR_QUEUES]; /* the mirror's */
+    struct smr_hand hand[SMR_QUEUES];
 };
 
 /* ---- links ---- */
@@ -171,6 +206,59 @@ struct smr_link { /* from a master to a mirror */
     struct smr_line back;
 };
 
+/* ---- those who take what is handed out ---- */
+
+enum smr_word_op {
+    SMR_SUBSCRIBE,
+    SMR_SETTLE_IT,
+    SMR_SETTLE_MOVED,
+    SMR_SUBSCRIBED,
+    SMR_ELSEWHERE,
+    SMR_DELIVERY,
+    SMR_MOVED
+};
+
+struct smr_word { /* between a taker and a node, or of what a node passes on */
+    enum smr_word_op op;
+    enum smr_how how;
+    uint8_t queue;
+    uint8_t taker;
+    bool is_redelivered;
+    uint32_t sub;
+    uint64_t position;
+    uint64_t epoch; /* as who passes it on has seen the queue */
+    struct smr_msg msg;
+    unsigned count;
+    uint64_t claims[SMR_TAKEN_MAX];
+    bool is_refused[SMR_TAKEN_MAX];
+};
+
+struct smr_taken {
+    uint64_t position;
+    struct smr_msg msg;
+    bool is_settled; /* while it is being claimed */
+    enum smr_how how;
+};
+
+struct smr_taker {
+    size_t view;
+    uint8_t node; /* where it is subscribed, or asks to be */
+    uint32_t sub; /* 0: it never was */
+    bool is_asking;
+    bool is_due;                           /* it asks again */
+    struct smr_taken taken[SMR_TAKEN_MAX]; /* while it asks they are being claimed */
+    unsigned count;
+    struct smr_line to[SMR_NODES];
+    struct smr_line from[SMR_NODES];
+};
+
+/* What its takers may see of a message, in each queue a bit. */
+struct smr_fate {
+    uint8_t given; /* somebody was handed it, or it was on its way there */
+    uint8_t had;   /* somebody has had it */
+    uint8_t kept;  /* and has not given it back: in calm histories nobody else gets it */
+};
+
 /* ---- producers ---- */
 
 struct smr_publish {
@@ -182,6 +270,7 @@ struct smr_publish {
     uint8_t settled;   /* bits: somebody has */
     uint8_t final;     /* bits: for good */
     uint64_t shown_at[SMR_QUEUES];
+    struct smr_fate fate;
 };
 
 struct smr_order { /* on its way to a node */
@@ -215,8 +304,8 @@ struct smr_producer {
 
 struct smr_chances { /* weights of steps; of 1000 where it says so */
     unsigned deliver, sync, view, decide, publish, settle, produce, connect, tick;
-    unsigned crash, restart, pause, turn, cut, notice, down, expel, move, later_1000, partial_1000,
-        torn_1000;
+    unsigned crash, restart, pause, turn, cut, notice, down, expel, move, take, later_1000,
+        partial_1000, torn_1000;
     unsigned total;
 };
 
@@ -227,15 +316,22 @@ struct smr {
     unsigned queue_count;
     unsigned producer_count;
     uint64_t now_ms;
+    bool has_takers; /* kind hand: what is handed out, and planned moves with it */
+    bool is_calm;    /* and nothing breaks: nobody is to notice that queues move */
     bool is_healing;
     bool has_crashed;
     struct mirror_setup setup;
     struct smr_node nodes[SMR_NODES];
     struct smr_link links[SMR_NODES][SMR_NODES];
     struct smr_producer producers[SMR_PRODUCERS + 1]; /* from 1 */
-    struct meta *meta;                                /* the register; */
-    struct meta_result result;                        /* what came of its last entry, */
-    struct smr_state *log;                            /* and what it said after each */
+    struct smr_taker takers[SMR_QUEUES][SMR_TAKERS];
+    uint32_t last_sub;
+    struct smr_line passed[SMR_NODES][SMR_NODES]; /* by a former master to the next one */
+    struct smr_given given[SMR_QUEUES][SMR_NODES];
+    uint16_t newest[SMR_QUEUES][SMR_PRODUCERS + 1][SMR_PRIORITIES]; /* that came as new */
+    struct meta *meta;                                              /* the register; */
+    struct meta_result result; /* what came of its last entry, */
+    struct smr_state *log;     /* and what it said after each */
     size_t log_count;
     uint64_t vhost_id;
     uint64_t qids[SMR_QUEUES];
@@ -312,6 +408,37 @@ void smr_node_settle(struct smr_node *n, unsigned queue);
 void smr_node_activate(struct smr_node *n);
 void smr_node_load(struct smr_node *n); /* what is waited for is there */
 
+/* Takes it out for good, as a master. */
+void smr_node_settle_at(struct smr_node *n, unsigned queue, uint64_t position);
+
+/* sim_mirror_hand.c; all of kind hand alone. */
+void smr_hand_see(struct smr_node *n, unsigned queue, const struct smr_placement *p);
+/* Before it ends to lead, or goes on with another epoch at once. */
+void smr_hand_over(struct smr_node *n, unsigned queue, unsigned to, bool goes_on);
+bool smr_hand_awaits(struct smr_node *n, unsigned queue);
+void smr_hand_leads_not(struct smr_node *n, unsigned queue);
+void smr_hand_hold(struct smr_node *n, unsigned queue);  /* it is to lead; */
+void smr_hand_began(struct smr_node *n, unsigned queue); /* its epoch has begun */
+void smr_hand_forget(struct smr_node *n, unsigned queue);
+void smr_hand_heard(struct smr_node *n, unsigned queue, const struct mirror_record *r);
+void smr_hand_go_on(struct smr_node *n); /* what has come may have been waited for */
+void smr_hand_may(struct smr_node *n, unsigned queue, const uint32_t *may);
+void smr_hand_serve(struct smr_node *n, unsigned queue);
+void smr_hand_tick(struct smr_node *n);
+void smr_hand_wait_anew(struct smr_node *n); /* from now on */
+void smr_hand_lose(struct smr_node *n, unsigned queue, unsigned taker);
+bool smr_hand_deliver_passed(struct smr *w, unsigned from, unsigned to);
+bool smr_hand_take(struct smr_node *n, const struct smr_word *said); /* false: not yet */
+
+/* sim_mirror_taker.c */
+void smr_taker_hear(struct smr_node *n, unsigned taker, const struct smr_word *said);
+void smr_taker_lose(struct smr *w, unsigned node); /* sessions of all takers with it */
+void smr_takers_step(struct smr *w);
+void smr_takers_heal(struct smr *w);
+bool smr_takers_are_quiet(const struct smr *w);
+bool smr_takers_are_idle(const struct smr *w, unsigned queue); /* nothing is on its way */
+void smr_takers_fini(struct smr *w);
+
 /* sim_mirror_journal.c */
 void smr_journal_init(struct smr_node *n);
 void smr_journal_fini(struct smr_node *n);
@@ -345,6 +472,10 @@ void smr_producer_lose(struct smr *w, unsigned pid, unsigned node);
 void smr_check_master(struct smr_node *n, unsigned queue);
 void smr_check_confirmed(struct smr_node *n, unsigned queue, unsigned pid, unsigned seq);
 void smr_check_shown(struct smr_node *n, unsigned queue);
+void smr_check_held(struct smr_node *n, unsigned queue);
+void smr_check_handed_out(struct smr_node *n, unsigned queue, const struct smr_word *said);
+void smr_check_missed(struct smr *w, unsigned queue, struct smr_msg m);
+void smr_check_taken(struct smr *w, unsigned queue, const struct smr_word *said);
 bool smr_check_is_quiet(const struct smr *w);
 void smr_check_end(struct smr *w);
 

@@ -184,6 +184,8 @@ bool smr_link_deliver(struct smr_link *l)
             smr_line_put_back(&l->forth, &p);
             p.bytes = NULL;
         }
+        if (w->has_takers)
+            smr_hand_go_on(to);
         if (smr_below(w, 2) == 0 || w->is_healing)
             smr_node_flush(to);
     } else if (back && take(l, &l->back, &p, &r)) {

@@ -157,6 +157,8 @@ static void show(struct smr_node *n, unsigned queue, bool is_safe)
         return;
     n->queues[queue].asks = false;
     smr_check_shown(n, queue);
+    if (n->world->has_takers)
+        smr_hand_may(n, queue, n->queues[queue].asked);
 }
 
 static void op_answer(void *arg, const struct mirror_confirm *c, bool is_safe)
@@ -324,6 +326,11 @@ static bool op_held(void *arg, struct mirror_copy *c, uint64_t from, struct mirr
     return true;
 }
 
+static void op_handed(void *arg, struct mirror_copy *c, const struct mirror_record *r)
+{
+    smr_hand_heard(arg, queue_of(c->qid), r);
+}
+
 static const struct mirror_replica_ops replica_ops = {
     .say = op_say_back,
     .starts = op_copy_starts,
@@ -332,6 +339,7 @@ static const struct mirror_replica_ops replica_ops = {
     .hurry = op_hurry,
     .data = op_data,
     .held = op_held,
+    .handed = op_handed,
 };
 
 /* ---- roles ---- */
@@ -345,12 +353,40 @@ static void lead(struct smr_node *n, unsigned queue, const struct smr_placement 
         smr_copy_cut(n, queue, &at_or_behind);
     mirror_starts_fini(&at_or_behind);
     c->asks = false;
+    if (n->world->has_takers)
+        smr_hand_hold(n, queue);
     c->master = mirror_master_begin(n->master, queue + 1u, p->epoch, &c->history, true, c, placed);
     uint64_t lsn = smr_copy_put_history(n, queue, &c->master->history);
     smr_copy_raise(c, mirror_history_starts(&c->master->history));
     mirror_master_written(n->master, c->master->last_pos, lsn);
     smr_say(n->world, "node %u leads queue %u in epoch %u", n->number, queue, (unsigned)p->epoch);
     smr_check_master(n, queue);
+    if (n->world->has_takers)
+        smr_hand_began(n, queue);
+}
+
+static void end_leading(struct smr_node *n, unsigned queue, unsigned next, bool goes_on)
+{
+    struct smr_copy *c = &n->queues[queue];
+    if (n->world->has_takers)
+        smr_hand_over(n, queue, next, goes_on);
+    mirror_master_end(n->master, &c->master, &c->history);
+    for (unsigned pid = 1; pid <= n->world->producer_count; pid++)
+        producer_path_break(&n->paths[pid]); /* what came along it may be lost */
+}
+
+static void be_copy(struct smr_node *n, unsigned queue, uint64_t epoch)
+{
+    struct smr_copy *c = &n->queues[queue];
+    if (n->world->has_takers && c->copy != NULL)
+        smr_hand_leads_not(n, queue);
+    if (c->copy != NULL) {
+        mirror_replica_fence(n->replica, c->copy, epoch);
+        return;
+    }
+    if (n->world->has_takers)
+        smr_hand_forget(n, queue); /* of a move before the last */
+    c->copy = mirror_replica_begin(n->replica, queue + 1u, epoch, &c->history, c);
 }
 
 static void look_at(struct smr_node *n, unsigned queue, const struct smr_state *s)
@@ -364,21 +400,20 @@ static void look_at(struct smr_node *n, unsigned queue, const struct smr_state *
         if (i != n->number)
             members[placed.count++] =
                 (struct mirror_member){ .node = (uint16_t)(i + 1), .is_in_sync = p->is_in_sync[i] };
-    if (c->master != NULL && (!leads || c->master->epoch != p->epoch)) {
-        mirror_master_end(n->master, &c->master, &c->history);
-        for (unsigned pid = 1; pid <= n->world->producer_count; pid++)
-            producer_path_break(&n->paths[pid]); /* what came along it may be lost */
-    }
+    if (n->world->has_takers)
+        smr_hand_see(n, queue, p);
+    if (c->master != NULL && (!leads || c->master->epoch != p->epoch))
+        end_leading(n, queue, p->master, leads);
+    if (leads && c->copy != NULL && n->world->has_takers && smr_hand_awaits(n, queue))
+        return;
     if (leads && c->copy != NULL)
         mirror_replica_end(n->replica, &c->copy, &c->history);
     if (c->master != NULL)
         mirror_master_place(n->master, c->master, &placed);
     else if (leads)
         lead(n, queue, p, &placed);
-    else if (c->copy != NULL)
-        mirror_replica_fence(n->replica, c->copy, p->epoch);
     else
-        c->copy = mirror_replica_begin(n->replica, queue + 1u, p->epoch, &c->history, c);
+        be_copy(n, queue, p->epoch);
 }
 
 void smr_node_look(struct smr_node *n)
@@ -425,8 +460,11 @@ static void fini_memory(struct smr *w, struct smr_node *n)
 {
     mirror_master_free(&n->master);
     mirror_replica_free(&n->replica);
-    for (unsigned q = 0; q < SMR_QUEUES; q++)
+    for (unsigned q = 0; q < SMR_QUEUES; q++) {
         mirror_history_fini(&n->queues[q].history);
+        mirror_handed_fini(&n->hand[q].word);
+    }
+    memset(n->hand, 0, sizeof n->hand);
     memset(n->queues, 0, sizeof n->queues);
     memset(n->paths, 0, sizeof n->paths);
     memset(n->is_reading, 0, sizeof n->is_reading);
@@ -448,6 +486,8 @@ void smr_node_crash(struct smr *w, unsigned number)
     smr_journal_crash(n);
     for (unsigned pid = 1; pid <= w->producer_count; pid++)
         smr_producer_lose(w, pid, number);
+    if (w->has_takers)
+        smr_taker_lose(w, number);
     smr_say(w, "node %u crashes", number);
 }
 
@@ -553,16 +593,9 @@ static void ask_to_show(struct smr_node *n, unsigned queue)
                             &(struct mirror_token){ SMR_TOKEN_SHOW << 8, 0 }, 0);
 }
 
-void smr_node_settle(struct smr_node *n, unsigned queue)
+void smr_node_settle_at(struct smr_node *n, unsigned queue, uint64_t position)
 {
     struct smr_copy *c = &n->queues[queue];
-    unsigned priority = (unsigned)smr_below(n->world, SMR_PRIORITIES);
-    if (c->master == NULL || !c->master->is_active)
-        return;
-    ask_to_show(n, queue);
-    if (c->next[priority] == 0)
-        return;
-    uint64_t position = smr_base(priority) + smr_below(n->world, c->next[priority]);
     struct smr_msg m = *smr_copy_at(c, position);
     if (m.pid == 0)
         return;
@@ -573,4 +606,17 @@ void smr_node_settle(struct smr_node *n, unsigned queue)
     if (lsn != 0)
         mirror_master_written(n->master, pos, lsn);
     await(n, queue, pos, m, SMR_TOKEN_SETTLE, 0);
+}
+
+void smr_node_settle(struct smr_node *n, unsigned queue)
+{
+    struct smr_copy *c = &n->queues[queue];
+    unsigned priority = (unsigned)smr_below(n->world, SMR_PRIORITIES);
+    if (c->master == NULL || !c->master->is_active)
+        return;
+    ask_to_show(n, queue);
+    if (n->world->has_takers)
+        smr_hand_serve(n, queue);
+    else if (c->next[priority] != 0)
+        smr_node_settle_at(n, queue, smr_base(priority) + smr_below(n->world, c->next[priority]));
 }

@@ -14,6 +14,12 @@
     X(RAFT_CONFIG_KEPT, raft, 224) \
     X(RAFT_READ_OLD_ROUND, raft, 846) \
     X(RAFT_WHOLE_OF_ANY_BOOT, raft, 7790) \
+    X(HAND_TO_ANYONE, hand, 84) \
+    X(HAND_ANY_SOURCE, hand, 8510) \
+    X(HAND_OLD_WORD_COUNTS, hand, 13252) \
+    X(HAND_TAKEN_AGAIN, hand, 6839) \
+    X(HAND_EARLY_FORGOTTEN, hand, 266) \
+    X(HAND_REST_STAYS, hand, 439) \
     X(REMOTE_KEPT_OUT_OF_ORDER, remote, 6923) \
     X(REMOTE_TURNED_AWAY_OVERTAKEN, remote, 1680) \
     X(REMOTE_REFUSAL_KEPT, remote, 2905) \
