@@ -230,9 +230,12 @@ bool work_submit(struct work_pool *p, struct loop *loop, struct work_job *job, s
         TAILQ_INSERT_TAIL(&p->waiting, job, entry);
         p->waiting_count++;
         atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
-        pthread_cond_signal(&p->wanted);
     }
     pthread_mutex_unlock(&p->lock);
+    /* Not before: the thread may have the processor at once, and would wait for the lock. The pool
+     * is there, its owner's reference does not end before this returns. */
+    if (ok)
+        pthread_cond_signal(&p->wanted);
     return ok;
 }
 
