@@ -146,6 +146,9 @@ void raft_disk_log_put_entry(struct raft_disk *d, struct raft_items *it,
 void raft_disk_log_put_entries(struct raft_disk *d, struct raft_items *it,
                                const struct raft_entry *entries, size_t count);
 
+/* From now on; while the file has the name that it was opened by. */
+void raft_disk_log_write_through(struct raft_disk *d, struct disk_file *file);
+
 /* The items, as a group that is synced. */
 MUST_CHECK bool raft_disk_log_write_group(struct raft_disk *d, size_t items, uint32_t count,
                                           unsigned flags, struct err *err);

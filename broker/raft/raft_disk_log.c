@@ -51,6 +51,13 @@ bool raft_disk_log_fill_ahead(struct raft_disk *d, uint64_t len, struct err *err
     return true;
 }
 
+/* A group is short, and synced as soon as it is written: what it waits for is the device. */
+void raft_disk_log_write_through(struct raft_disk *d, struct disk_file *file)
+{
+    if (d->disk->ops->write_through != NULL)
+        d->disk->ops->write_through(file);
+}
+
 /* ---- groups ---- */
 
 void raft_disk_log_make_room(struct raft_disk *d, size_t items)
@@ -178,9 +185,11 @@ static struct disk_file *make_file(struct raft_disk *d, const struct raft_log_he
     if (file == NULL)
         return NULL;
     raft_file_log_name(head->generation, name);
-    if (write_new(d, file, head, it, length, err) &&
-        ops->rename(d->disk, RAFT_NEW_LOG, name, err) && sync_names(d, err))
-        return file;
+    if (write_new(d, file, head, it, length, err)) {
+        raft_disk_log_write_through(d, file);
+        if (ops->rename(d->disk, RAFT_NEW_LOG, name, err) && sync_names(d, err))
+            return file;
+    }
     ops->close(&file);
     (void)!ops->remove(d->disk, RAFT_NEW_LOG, &none);
     return NULL;

@@ -37,6 +37,7 @@ static bool open_last(struct raft_disk *d, const struct raft_read *re, uint64_t 
     d->file = ops->open(d->disk, name, DISK_WRITE, err);
     if (d->file == NULL || !ops->size(d->file, &d->size, err))
         return false;
+    raft_disk_log_write_through(d, d->file);
     if (d->size < d->end)
         return err_set(err, ERR_IO, "%s became shorter while it was read", name);
     /* Not cut short: on a full disk the room would be gone. */

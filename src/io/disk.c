@@ -13,7 +13,10 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define PARTS_AT_ONCE 256u /* of one pwritev; the system takes 1024 */
+#define PARTS_AT_ONCE 256u                /* of one pwritev; the system takes 1024 */
+#define SECTOR        512u                /* the least that a device may write */
+#define THROUGH_BYTES ((size_t)64 * 1024) /* of a write that goes past the page cache */
+#define THROUGH_ALIGN ((size_t)4096)      /* of its memory: no device asks for more */
 
 struct machine_disk {
     struct disk base;
@@ -25,6 +28,9 @@ struct machine_file {
     struct disk_file base;
     char *name;
     int fd;
+    int through_fd;   /* past the page cache; -1: there is none */
+    uint8_t *through; /* what is written there, aligned within its room */
+    uint8_t *through_room;
 };
 
 static struct machine_disk *disk_of(struct disk *d)
@@ -96,13 +102,25 @@ static struct disk_file *machine_open(struct disk *d, const char *name, enum dis
     f->base.disk = d;
     f->name = mem_strdup(name);
     f->fd = fd;
+    f->through_fd = -1;
     return &f->base;
+}
+
+static void end_through(struct machine_file *f)
+{
+    if (f->through_fd < 0)
+        return;
+    close(f->through_fd);
+    f->through_fd = -1;
+    mem_free(f->through_room);
+    f->through = f->through_room = NULL;
 }
 
 static void machine_close(struct disk_file **file)
 {
     struct machine_file *f = file_of(*file);
     *file = NULL;
+    end_through(f);
     close(f->fd);
     mem_free(f->name);
     mem_free(f);
@@ -163,11 +181,73 @@ static void skip(struct rest *r, size_t written)
     CHECK(r->count != 0 || r->skip == 0);
 }
 
+/* By its name, which another may have by now. */
+static int open_again(struct machine_file *f, int flags)
+{
+    struct stat was, is;
+    int fd = openat(disk_of(f->base.disk)->fd, f->name, flags | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return -1;
+    if (fstat(f->fd, &was) == 0 && fstat(fd, &is) == 0 && was.st_dev == is.st_dev &&
+        was.st_ino == is.st_ino)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* The page cache would write whole pages where this writes sectors, and begin only when the sync
+ * asks. Not every file system can do without it, and none says so before it is tried. */
+static void machine_write_through(struct disk_file *file)
+{
+    struct machine_file *f = file_of(file);
+    if (f->through_fd >= 0)
+        return;
+    f->through_fd = open_again(f, O_WRONLY | O_DIRECT);
+    if (f->through_fd < 0)
+        return;
+    f->through_room = mem_alloc(THROUGH_BYTES + THROUGH_ALIGN);
+    f->through = f->through_room + THROUGH_ALIGN - (uintptr_t)f->through_room % THROUGH_ALIGN;
+}
+
+/* The octets of all parts, gathered where they are aligned; 0: they are not for this. */
+static size_t gather_through(struct machine_file *f, uint64_t offset, const struct rest *r)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < r->count; i++)
+        len += r->parts[i].len;
+    if (f->through_fd < 0 || len > THROUGH_BYTES || len % SECTOR != 0 || offset % SECTOR != 0)
+        return 0;
+    uint8_t *to = f->through;
+    for (size_t i = 0; i < r->count; to += r->parts[i++].len)
+        if (r->parts[i].len != 0)
+            memcpy(to, r->parts[i].ptr, r->parts[i].len);
+    return len;
+}
+
+/* False: it is to be written in the other way, all of it. What cannot be done once cannot be done
+ * at all; whatever else fails is told by that other way, or by the sync. */
+static bool wrote_through(struct machine_file *f, uint64_t offset, const struct rest *r)
+{
+    size_t len = gather_through(f, offset, r);
+    ssize_t n;
+    if (len == 0)
+        return false;
+    do
+        n = pwrite(f->through_fd, f->through, len, (off_t)offset);
+    while (n < 0 && errno == EINTR);
+    if (n == (ssize_t)len)
+        return true;
+    end_through(f);
+    return false;
+}
+
 static bool machine_write(struct disk_file *file, uint64_t offset, const struct slice *parts,
                           size_t count, struct err *err)
 {
     struct machine_file *f = file_of(file);
     struct rest rest = { parts, count, 0 };
+    if (wrote_through(f, offset, &rest))
+        return true;
     skip(&rest, 0); /* empty ones at the beginning */
     while (rest.count != 0) {
         struct iovec iov[PARTS_AT_ONCE];
@@ -299,6 +379,7 @@ static const struct disk_ops machine_ops = {
     .read = machine_read,
     .write = machine_write,
     .sync = machine_sync,
+    .write_through = machine_write_through,
     .truncate = machine_truncate,
     .rename = machine_rename,
     .remove = machine_remove,

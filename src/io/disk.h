@@ -46,6 +46,11 @@ struct disk_ops {
     /* What was written is on the medium (fdatasync). After a failure nothing that was written since
      * the last success may be believed, and it is not to be tried again. */
     bool (*sync)(struct disk_file *f, struct err *err);
+    /* Optional, NULL where there is no such thing. From now on a short write of whole sectors goes
+     * to the device at once instead of leaving that to the sync, where the file system can do so:
+     * for a log that is synced after each, at places that it has filled before. A file that has
+     * another name than it was opened by is written as before. */
+    void (*write_through)(struct disk_file *f);
     bool (*truncate)(struct disk_file *f, uint64_t bytes, struct err *err);
     /* Names change durably with sync_folder. `to` is replaced if it is there. */
     bool (*rename)(struct disk *d, const char *from, const char *to, struct err *err);

@@ -303,6 +303,13 @@ static bool list(struct disk *d, const char *folder, disk_name_fn each, void *ar
     return true;
 }
 
+static void write_through(struct disk_file *file)
+{
+    struct mem_disk *m = enter(file->disk);
+    m->calls[MEM_DISK_WRITE_THROUGH]++;
+    leave(m);
+}
+
 static bool space(struct disk *d, uint64_t *free_bytes, uint64_t *total_bytes, struct err *err)
 {
     (void)err;
@@ -330,6 +337,7 @@ static const struct disk_ops ops = {
     .read = read_bytes,
     .write = write_bytes,
     .sync = sync_file,
+    .write_through = write_through,
     .truncate = truncate_file,
     .rename = rename_file,
     .remove = remove_file,

@@ -34,6 +34,7 @@ enum mem_disk_op {
     MEM_DISK_READ,
     MEM_DISK_WRITE,
     MEM_DISK_SYNC,
+    MEM_DISK_WRITE_THROUGH, /* cannot fail: nothing comes of it here */
     MEM_DISK_OPS,
 };
 

@@ -4,6 +4,8 @@
 #include "io/random.h"
 #include "io_kit.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -95,6 +97,129 @@ Test(disk, goes_on_after_a_short_write)
     cr_assert(disk->ops->size(f, &size, &err));
     cr_expect(eq(u64, size, 5000), "it tried the rest and learned why not");
     disk->ops->close(&f);
+}
+
+/* ---- past the page cache -------------------------------------------------------------------- */
+
+#define SECTOR 512u
+#define BLOCK  (64u * 1024)
+
+static _Alignas(4096) uint8_t sector[SECTOR];
+
+/* Whether the file system of the tests lets a sector be written so. */
+static bool has_direct_writes(void)
+{
+    int fd = open(kit_path(path, folder, "probe"), O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0600);
+    bool ok = fd >= 0 && pwrite(fd, sector, SECTOR, SECTOR) == (ssize_t)SECTOR;
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
+static unsigned direct_count(void)
+{
+    unsigned count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    cr_assert(dir != NULL);
+    const struct dirent *e;
+    while ((e = readdir(dir)) != NULL) {
+        int flags = e->d_name[0] != '.' ? fcntl(atoi(e->d_name), F_GETFL) : -1;
+        count += flags >= 0 && (flags & O_DIRECT) != 0;
+    }
+    closedir(dir);
+    return count;
+}
+
+static struct disk_file *open_through(uint8_t *shadow, size_t len)
+{
+    struct disk_file *f = open_file("log", DISK_CREATE);
+    struct slice zeros = slice_of(shadow, len);
+    memset(shadow, 0, len);
+    cr_assert(disk->ops->write(f, 0, &zeros, 1, &err), "%s", err.text);
+    disk->ops->write_through(f);
+    return f;
+}
+
+static void expect_content(struct disk_file *f, const uint8_t *shadow, size_t len)
+{
+    uint8_t *got = mem_alloc(len);
+    size_t n;
+    cr_assert(disk->ops->read(f, 0, got, len, &n, &err), "%s", err.text);
+    cr_expect(n == len && memcmp(got, shadow, len) == 0);
+    mem_free(got);
+}
+
+/* Those that are for it and those that are not, mixed, over each other and on what was never
+ * synced: the file has what was written last. */
+Test(disk, writes_through_what_is_whole_sectors)
+{
+    enum { LEN = 4 * BLOCK, WRITES = 300 };
+    static const uint32_t lens[] = { SECTOR, 3 * SECTOR, 1, 700, BLOCK, BLOCK + SECTOR, 0 };
+    uint8_t *shadow = mem_alloc(LEN), *octets = mem_alloc(2 * BLOCK);
+    bool is_direct = has_direct_writes();
+    struct disk_file *f = open_through(shadow, LEN);
+    random_octets(octets, 2 * BLOCK);
+    for (unsigned i = 0; i < WRITES; i++) {
+        uint32_t len = lens[i % 7], from = i * 37;
+        uint32_t at = i * 7919 % (LEN - len);
+        if (i % 3 != 0)
+            at = at / SECTOR * SECTOR;
+        struct slice parts[] = { slice_of(octets + from, len / 3), slice_of(octets, 0),
+                                 slice_of(octets + from + len / 3, len - len / 3) };
+        cr_assert(disk->ops->write(f, at, parts, 3, &err), "%s", err.text);
+        memcpy(shadow + at, octets + from, len);
+        if (i % 10 == 0)
+            cr_assert(disk->ops->sync(f, &err), "%s", err.text);
+    }
+    expect_content(f, shadow, LEN);
+    cr_expect(eq(uint, direct_count(), is_direct ? 1u : 0u), "it was used and never failed");
+    disk->ops->close(&f);
+    cr_expect(eq(uint, direct_count(), 0));
+    mem_free(octets);
+    mem_free(shadow);
+}
+
+/* What fails there is tried in the other way, which says why, and is all that is left. */
+Test(disk, writes_as_before_once_it_cannot_write_through)
+{
+    struct rlimit limit, all;
+    uint8_t *shadow = mem_alloc(BLOCK);
+    struct disk_file *f = open_through(shadow, BLOCK);
+    struct slice one = slice_of(sector, SECTOR);
+    memset(sector, 9, SECTOR);
+    signal(SIGXFSZ, SIG_IGN);
+    cr_assert(getrlimit(RLIMIT_FSIZE, &all) == 0);
+    limit = (struct rlimit){ .rlim_cur = 4096, .rlim_max = all.rlim_max };
+    cr_assert(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    cr_expect(not(disk->ops->write(f, 8192, &one, 1, &err)));
+    expect_error(ERR_IO, "cannot write ");
+    cr_expect(eq(uint, direct_count(), 0));
+    cr_assert(setrlimit(RLIMIT_FSIZE, &all) == 0);
+    cr_expect(disk->ops->write(f, 8192, &one, 1, &err), "%s", err.text);
+    memcpy(shadow + 8192, sector, SECTOR);
+    expect_content(f, shadow, BLOCK);
+    disk->ops->close(&f);
+    mem_free(shadow);
+}
+
+/* It is another file that has the name by now, or none. */
+Test(disk, never_writes_through_to_another_file)
+{
+    struct disk_file *f = open_file("log", DISK_CREATE), *other;
+    struct slice one = slice_of(sector, SECTOR);
+    uint64_t size;
+    memset(sector, 3, SECTOR);
+    cr_assert(disk->ops->rename(disk, "log", "elsewhere", &err));
+    disk->ops->write_through(f);
+    other = open_file("log", DISK_CREATE);
+    disk->ops->write_through(f);
+    cr_expect(eq(uint, direct_count(), 0));
+    cr_expect(disk->ops->write(f, 0, &one, 1, &err), "%s", err.text);
+    expect_content(f, sector, SECTOR);
+    cr_assert(disk->ops->size(other, &size, &err));
+    cr_expect(eq(u64, size, 0));
+    disk->ops->close(&f);
+    disk->ops->close(&other);
 }
 
 static void note_name(const char *name, void *arg)

@@ -81,8 +81,10 @@ Test(raft_disk, begins_with_nothing)
     begin();
     cr_expect(l->found.is_new && l->found.verdict == RAFT_DISK_WHOLE && l->found.count == 0);
     cr_expect(mem_disk_has(disk, "raft/log-00000001") && mem_disk_has(disk, "raft/identity"));
+    cr_expect(eq(uint, mem_disk_calls(disk, MEM_DISK_WRITE_THROUGH), 1));
     again();
     cr_expect(not(l->found.is_new));
+    cr_expect(eq(uint, mem_disk_calls(disk, MEM_DISK_WRITE_THROUGH), 2));
     rlife_end(l);
 }
 
