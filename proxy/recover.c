@@ -49,6 +49,7 @@ static void promote(struct channel *c)
         sp->speaker = LEG_MAP_MAIN;
     if (sp->wish == i)
         sp->wish = LEG_MAP_MAIN;
+    publishes_move(&c->publishes, leg->numbered);
     place_tell_confirms(c);
 }
 
@@ -105,7 +106,7 @@ void recover_leave(struct session *s, struct channel *c, struct leg *leg)
     unsigned number = leg->number;
     CHECK(recover_can(c, leg));
     if (number == LEG_MAP_MAIN)
-        publishes_move(&c->publishes);
+        publishes_move(&c->publishes, 0);
     session_answered(s, c); /* follow may have held the client */
     if (sp == NULL) {
         leg_free(&s->worker->legs, &c->leg);

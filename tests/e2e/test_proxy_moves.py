@@ -102,6 +102,77 @@ class Moves(Mirrored):
         self.assertEqual(self.failovers(), {"kept": 0, "ended": 0})
         self.assertGreaterEqual(self.ways()["straight"], ways["straight"])
 
+    def confirmed(self, ch, count, got):
+        """Published and confirmed one by one, by the numbers that are next; deliveries go aside."""
+        for _ in range(count):
+            ch.publish("", self.q, b"%d" % self.sent, props=PERSISTENT)
+            self.sent += 1
+            event = ch.next(LONG)
+            while event.name == "basic.deliver":
+                got.append(event)
+                event = ch.next(LONG)
+            self.assertEqual((event.name, event.delivery_tag), ("basic.ack", self.sent))
+
+    def straight_from(self, ch, got):
+        """It publishes by a hop for a while, and then no more."""
+        hops, before = None, self.ways()
+        for _ in range(200):
+            self.confirmed(ch, 1, got)
+            hops, before = before["hop"], self.ways()
+            if before["hop"] == hops:
+                break
+        self.confirmed(ch, 10, got)
+        after = self.ways()
+        self.assertEqual(after["hop"], hops)
+        self.assertEqual(after["straight"], before["straight"] + 10)
+
+    def test_what_a_channel_with_consumers_publishes_follows_them(self):
+        ch, got = self.pub, []
+        ch.consume(self.q, "c")
+        ch.consume(self.queues[self.second], "other")
+        self.confirmed(ch, 3, got)
+        got += ch.deliveries(3 - len(got), LONG)  # which it keeps, from where they came
+        self.move(self.q, self.there)
+        self.wait_moved(ch, 1, [self.first, self.second])
+        self.straight_from(ch, got)
+        got += ch.deliveries(self.sent - len(got), LONG)
+        ch.ack(2)
+        ch.ack(0, multiple=True)
+        ch.barrier()
+
+        self.move(self.q, self.here)  # where the numbers of confirms go on
+        self.wait_moved(ch, 2, [self.first, self.second])
+        self.straight_from(ch, got)
+        got += ch.deliveries(self.sent - len(got), LONG)
+        self.expect_numbered(got, 1)
+        self.assertEqual(self.bodies(got), [b"%d" % n for n in range(self.sent)])
+        ch.ack(0, multiple=True)
+        ch.close()
+        view = self.channel(address=self.third.address)
+        self.assertEqual([view.declare(q, passive=True).message_count for q in
+                          self.queues.values()], [0, 0, 0])
+        self.assertEqual(self.failovers(), {"kept": 0, "ended": 0})
+
+    def test_numbers_of_confirms_go_on_where_it_published_before(self):
+        """... also when the broker that it went to is lost: the other one is used again."""
+        ch, got = self.pub, []
+        ch.consume(self.q, "c")
+        ch.consume(self.queues[self.second], "other")
+        self.confirmed(ch, 3, got)
+        self.move(self.q, self.there)
+        self.wait_moved(ch, 1, [self.first, self.second])
+        self.straight_from(ch, got)
+        got += ch.deliveries(self.sent - len(got), LONG)
+        ch.ack(0, multiple=True)
+        ch.barrier()
+        self.there.proc.tolerated = True
+        self.there.kill()
+        wait_until(lambda: self.failovers() == {"kept": 1, "ended": 0}, "the loss is seen", LONG)
+        self.confirmed(ch, 10, got)
+        got += ch.deliveries(self.sent - len(got), LONG)
+        self.expect_numbered(got, 1)
+        self.assertEqual(self.failovers()["ended"], 0)
+
     def test_its_limit_holds_for_both_places(self):
         ch = self.conn.channel()
         ch.call("basic.qos", prefetch_count=4)
