@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "broker.h"
 #include "client/channel.h"
 #include "client/channel_port.h"
 
@@ -185,7 +186,8 @@ static void answer(struct shard *s, struct channel_claim *c, const struct port_r
     bool is_there = r->verdict == PORT_OK;
     CHECK(r->claim_count == c->count);
     c->where = is_there ? r->where : c->from;
-    c->known = is_there ? r->known : 0; /* else it is nobody's */
+    /* Who was asked may have answered in a later epoch than the one in which it was asked. */
+    c->known = is_there ? broker_meta(s->broker)->index : 0;
     c->tags = mem_array(c->count, sizeof *c->tags);
     for (uint32_t i = 0; i < c->count; i++)
         c->tags[i] = is_there ? tag_there(r, i) : c->items[i].old;
