@@ -43,6 +43,7 @@ static void on_client(int fd, const struct sock_addr *peer, void *arg)
         sock_close(fd);
         return;
     }
+    sock_do_not_pace(fd, peer);
     if (ear->tls != NULL)
         guest_new(&ear->guests, ear->shard, fd, peer, ear->tls);
     else

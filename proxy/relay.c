@@ -331,6 +331,7 @@ bool relay_new(struct worker *w, struct snapshot *snapshot, const struct fronten
     TAILQ_INSERT_TAIL(&w->all_relays, r, entry);
     worker_client_in(w, frontend);
     r->client = stream_new(w->loop, fd, &client_handlers, r);
+    stream_do_not_pace(r->client);
     stream_on_end(r->client, on_end);
     if (frontend->tls[bind] != NULL) {
         r->is_shaking = true;

@@ -377,6 +377,7 @@ bool session_new(struct worker *w, struct snapshot *snapshot, const struct front
     worker_client_in(w, frontend);
 
     s->client = stream_new(w->loop, fd, &session_client_handlers, s);
+    stream_do_not_pace(s->client);
     if (frontend->tls[bind] != NULL)
         stream_start_tls_server(s->client, frontend->tls[bind]);
     session_restart_deadline(s);

@@ -20,9 +20,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define ACCEPTS_PER_TURN 64
-#define REST_MS          1000 /* pause after the system refused a descriptor */
-#define FILES_KEPT       64u  /* descriptors that no client gets, or a quarter of all */
+#define ACCEPTS_PER_TURN    64
+#define REST_MS             1000 /* pause after the system refused a descriptor */
+#define FILES_KEPT          64u  /* descriptors that no client gets, or a quarter of all */
+
+#define CONGESTION_NAME_MAX 16 /* TCP_CA_NAME_MAX, which no header of libc has */
 
 _Static_assert(sizeof(struct sockaddr_in6) <= sizeof((struct sock_addr *)0)->bytes, "v6 fits");
 _Static_assert(sizeof(struct sockaddr_un) <= sizeof((struct sock_addr *)0)->bytes, "unix fits");
@@ -198,11 +200,25 @@ static bool is_of_the_last(int fd)
     return (uint64_t)fd >= max - (max / 4 < FILES_KEPT ? max / 4 : FILES_KEPT);
 }
 
-static void no_delay(int fd, const struct sock_addr *at)
+void sock_no_delay(int fd, const struct sock_addr *peer)
 {
     int one = 1;
-    if (!sock_addr_is_unix(at))
+    if (!sock_addr_is_unix(peer))
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+}
+
+/* BBR sends by timers, at the rate that it takes a path to have. On a path through memory these
+ * cost more than all else: what sends as long as there is room does better, and every system has
+ * Reno, for everybody. */
+void sock_do_not_pace(int fd, const struct sock_addr *peer)
+{
+    char name[CONGESTION_NAME_MAX] = "";
+    socklen_t len = sizeof name - 1;
+    if (sock_addr_is_unix(peer) || !sock_addr_is_loopback(peer))
+        return;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len) == 0 &&
+        strncmp(name, "bbr", 3) == 0)
+        setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", strlen("reno"));
 }
 
 static void on_acceptable(evutil_socket_t fd, short what, void *arg)
@@ -228,7 +244,7 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
             return;
         }
         peer.len = len;
-        no_delay(client, &l->at);
+        sock_no_delay(client, &peer);
         l->fn(client, &peer, l->arg);
     }
 }

@@ -73,6 +73,13 @@ MUST_CHECK int listener_give(struct listener *l);
 /* The path of an inherited unix socket is ours: who gave it is about to end. */
 void listener_own_path(struct listener *l);
 
+/* Have the system send what is small at once. */
+void sock_no_delay(int fd, const struct sock_addr *peer);
+
+/* For a connection that carries much: if it stays on this machine, have the system send without
+ * timers (BBR's). Elsewhere, and where it is of another kind, it stays as the system has it. */
+void sock_do_not_pace(int fd, const struct sock_addr *peer);
+
 /* Have the system ask the peer now and then whether it is still there: a path between that forgets
  * idle connections remembers this one, and a peer without a goodbye is noticed. TCP alone. */
 void sock_keep_alive(int fd, unsigned idle_s);

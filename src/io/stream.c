@@ -6,8 +6,6 @@
 
 #include <errno.h>
 #include <event2/event.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -133,9 +131,7 @@ struct stream *stream_connect(struct loop *loop, const struct sock_addr *to, uin
         stream_fail(s, ERR_SYSTEM, "socket", e);
         return s;
     }
-    int one = 1;
-    if (!sock_addr_is_unix(to))
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    sock_no_delay(fd, to);
     if (connect(fd, sa, to->len) != 0 && errno != EINPROGRESS) {
         stream_fail(s, ERR_IO, "connect", errno);
         return s;

@@ -159,6 +159,8 @@ bool stream_found_nobody(const struct stream *s);
 bool stream_was_connected(const struct stream *s);
 /* Fail when what was sent is not acknowledged for so long, a peer's full buffer included. */
 void stream_set_patience(struct stream *s, uint64_t ms);
+/* It is to carry much: see sock_do_not_pace. */
+void stream_do_not_pace(struct stream *s);
 bool stream_is_tls(const struct stream *s);
 /* Of one that speaks TLS and has shaken hands; else NULL. The caller's, see tls_about.h. */
 struct tls_about *stream_tls_about(const struct stream *s);

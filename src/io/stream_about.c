@@ -96,6 +96,11 @@ void stream_set_patience(struct stream *s, uint64_t ms)
     (void)setsockopt(s->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &value, sizeof value);
 }
 
+void stream_do_not_pace(struct stream *s)
+{
+    sock_do_not_pace(s->fd, &s->peer);
+}
+
 bool stream_is_tls(const struct stream *s)
 {
     return s->tls != NULL;

@@ -224,6 +224,7 @@ void link_stats(const struct link *l, struct link_stats *out);
 const char *link_class_text(enum link_class c);
 /* Are both ends nodes? Else one may be a proxy or warrenctl. */
 bool link_class_is_of_nodes(enum link_class c);
+bool link_class_carries_messages(enum link_class c); /* of queues */
 const char *link_refusal_text(enum link_refusal r, bool by_peer);
 const char *link_loss_text(enum link_loss w);
 

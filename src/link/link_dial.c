@@ -261,6 +261,8 @@ static void connect_next(struct link *l)
     link_move(l, LINK_CONNECTING);
     l->stream =
         stream_connect(l->loop, &d->places.addrs[d->next_place++], CONNECT_MS, &dial_handlers, l);
+    if (link_class_carries_messages(l->class))
+        stream_do_not_pace(l->stream);
     stream_prelude(l->stream, slice_of(prelude, sizeof prelude));
     struct tls_ctx *tls = link_node_client_tls(l->node, link_class_is_of_nodes(l->class));
     stream_start_tls_client(l->stream, tls, NULL);

@@ -317,6 +317,8 @@ void link_hall_take(struct link_hall *h, int fd, uint16_t shard)
     loop_timer_init(&s->timer, h->loop, on_timer, s);
     loop_timer_start(&s->timer, LINK_SHAKE_MS);
     s->stream = stream_new(h->loop, fd, &stranger_handlers, s);
+    if (link_class_carries_messages(h->options.class))
+        stream_do_not_pace(s->stream);
     struct tls_ctx *tls = link_node_server_tls(h->node, link_class_is_of_nodes(h->options.class));
     stream_start_tls_server(s->stream, tls);
     tls_ctx_unref(&tls);

@@ -16,6 +16,11 @@ const char *link_class_text(enum link_class c)
     UNREACHABLE("link class");
 }
 
+bool link_class_carries_messages(enum link_class c)
+{
+    return c == LINK_BULK || c == LINK_MIRROR;
+}
+
 bool link_class_is_of_nodes(enum link_class c)
 {
     switch (c) {

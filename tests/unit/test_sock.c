@@ -101,6 +101,35 @@ Test(sock, knows_loopback)
     cr_expect(not(sock_addr_is_loopback(&a)), "nobody knows");
 }
 
+/* How a connection to there is sent, when it would be by BBR where the system has it. */
+static bool is_paced(const char *to)
+{
+    struct sock_addr at = ip(to, 1);
+    char name[32] = "";
+    socklen_t len = sizeof name - 1;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert(fd >= 0);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "bbr", 3);
+    sock_do_not_pace(fd, &at);
+    cr_assert(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len) == 0);
+    close(fd);
+    return strncmp(name, "bbr", 3) == 0;
+}
+
+static bool has_bbr(void)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    bool has = setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "bbr", 3) == 0;
+    close(fd);
+    return has;
+}
+
+Test(sock, is_not_paced_within_the_machine)
+{
+    cr_expect(not(is_paced("127.0.0.1")));
+    cr_expect(eq(int, is_paced("192.0.2.1"), has_bbr()), "there it is as the system wants it");
+}
+
 Test(sock, compares_addresses)
 {
     struct sock_addr a = ip("10.0.0.1", 1), b = ip("10.0.0.1", 1), c = ip("10.0.0.1", 2);
