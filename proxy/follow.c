@@ -1,6 +1,5 @@
 #include "follow.h"
 
-#include "base/log.h"
 #include "method_out.h"
 #include "recover.h"
 #include "session.h"
@@ -34,54 +33,6 @@ enum run_pass follow_publish(const struct session *s, struct channel *c)
         return can_leave_now(c) ? RUN_LEAVE : RUN_PASS;
     c->place.wants_move = false; /* until it is seen to take a hop again */
     return RUN_PASS;
-}
-
-/* Questions and declarations go where publishes go: none that must be where the last ones were. */
-static bool may_leave_main(const struct session *s, const struct channel *c)
-{
-    const struct place *p = &c->place;
-    const struct split *sp = c->split;
-    return c->state == CHANNEL_OPEN && c->owed == 0 && !p->keeps_one && !p->has_tx &&
-           !p->is_stopped && !p->has_nameless && !p->is_quiet && s->pinned == NULL &&
-           s->owned == NULL && c->leg != NULL && !c->leg->is_closing &&
-           !content_is_open(&c->publish) && sp->wish == SPLIT_NONE && !sp->is_hunting &&
-           !split_is_limited(c);
-}
-
-static struct leg *leg_of_publishes(const struct channel *c)
-{
-    return c->place.to != NULL ? split_leg_to(c, NULL, c->place.to) : NULL;
-}
-
-bool follow_may_turn(const struct session *s, const struct channel *c)
-{
-    const struct publishes *p = &c->publishes;
-    const struct leg *leg = leg_of_publishes(c);
-    return leg != NULL && leg != c->leg && !leg->is_closing &&
-           leg->upstream->state == UPSTREAM_READY && !leg->upstream->is_blocked && p->confirms &&
-           !p->is_lost && publishes_are_settled(p) && may_leave_main(s, c) &&
-           leg_map_may_turn(c->split->map, leg->number);
-}
-
-void follow_turn(struct session *s, struct channel *c)
-{
-    char id[SESSION_ID_MAX];
-    struct split *sp = c->split;
-    struct leg *was = c->leg, *leg = leg_of_publishes(c);
-    unsigned number = leg->number;
-    leg_map_turn(sp->map, number);
-    was->number = number;
-    was->numbered = publishes_numbered(&c->publishes);
-    leg->number = LEG_MAP_MAIN;
-    sp->legs[number] = was;
-    sp->legs[LEG_MAP_MAIN] = c->leg = leg;
-    if (sp->speaker == number || sp->speaker == LEG_MAP_MAIN)
-        sp->speaker = sp->speaker == number ? LEG_MAP_MAIN : number;
-    publishes_move(&c->publishes, leg->numbered);
-    c->place.wants_move = false;
-    place_tell_confirms(c);
-    log_debug("session", session_id_text(s, id), "publishes move channel=%u from=%s to=%s",
-              c->number, was->upstream->server->conf->name, leg->upstream->server->conf->name);
 }
 
 void follow_leave(struct session *s, struct channel *c)

@@ -16,7 +16,6 @@ struct leg {
     struct content deliver; /* to the client: deliveries, returns, answers to basic.get */
     unsigned told;          /* answers that are still to come to what the proxy itself has said */
     unsigned number;        /* by which the channel's split knows it; 0: the main one */
-    uint64_t numbered;      /* confirms, when it was the main one: a broker goes on with them */
     bool is_closing;        /* it was sent channel.close by the split, or by follow */
 };
 

@@ -168,15 +168,6 @@ void leg_consumers_rename_leg(struct leg_consumers *l, unsigned from, unsigned t
     }
 }
 
-void leg_consumers_swap_legs(struct leg_consumers *l, unsigned a, unsigned b)
-{
-    CHECK(a < LEG_MAP_LEGS_MAX && b < LEG_MAP_LEGS_MAX);
-    for (struct leg_consumer *c = l->first; c != NULL; c = c->next) {
-        if (c->leg == a || c->leg == b)
-            move(l, c, c->leg == a ? b : a);
-    }
-}
-
 void leg_consumers_settle(struct leg_consumers *l, struct leg_consumer *c, unsigned leg)
 {
     CHECK(c->leg == LEG_CONSUMERS_ASTRAY && leg < LEG_MAP_LEGS_MAX);

@@ -87,8 +87,6 @@ bool leg_consumers_can_leave(const struct leg_consumers *l, unsigned leg);
 void leg_consumers_leave(struct leg_consumers *l, unsigned leg);
 void leg_consumers_leave_one(struct leg_consumers *l, struct leg_consumer *c);
 void leg_consumers_rename_leg(struct leg_consumers *l, unsigned from, unsigned to);
-/* Two legs change numbers. */
-void leg_consumers_swap_legs(struct leg_consumers *l, unsigned a, unsigned b);
 
 /* One that is astray is about to be said again there; its consume, whose slices are its own. */
 void leg_consumers_settle(struct leg_consumers *l, struct leg_consumer *c, unsigned leg);

@@ -8,8 +8,7 @@
  *    the order in which they pass. Its acks, nacks and rejects are translated back; one with
  *    `multiple` becomes one for each leg that has something up to that number. A number that is not
  *    outstanding is refused here as a broker would: a broker would name its own.
- *  - What is published stays on the main leg, the first one unless the caller turns to another
- *    (leg_map_turn), with everything else that has an order
+ *  - What is published stays on the main leg, the first one, with everything else that has an order
  *    to it: declarations, bindings, confirms, whose numbers then are the client's. Consumers and
  *    gets may be on other legs.
  *  - basic.qos, recover, channel.flow and transactions are said to all legs, and answered to the
@@ -83,11 +82,6 @@ bool leg_map_can_lose(const struct leg_map *m, unsigned leg);
 void leg_map_lose(struct leg_map *m, unsigned leg);
 void leg_map_promote(struct leg_map *m, unsigned leg);
 void leg_map_restore(struct leg_map *m);
-
-/* With several: this one and the main leg change numbers, so that what has an order to it goes to
- * the other broker from now on. Not while an answer is under way. */
-bool leg_map_may_turn(const struct leg_map *m, unsigned leg);
-void leg_map_turn(struct leg_map *m, unsigned leg);
 
 /* Consumers that are astray: the first one, or the next one. */
 unsigned leg_map_astray_count(const struct leg_map *m);

@@ -82,22 +82,6 @@ void leg_map_promote(struct leg_map *m, unsigned leg)
     leg_consumers_rename_leg(&m->consumers, leg, LEG_MAP_MAIN);
 }
 
-bool leg_map_may_turn(const struct leg_map *m, unsigned leg)
-{
-    return m->leg_count > 1 && !m->is_fixed && !m->has_tx && m->asked == 0 && m->pending == 0 &&
-           leg != LEG_MAP_MAIN && leg_map_is_present(m, LEG_MAP_MAIN) && leg_map_is_present(m, leg);
-}
-
-void leg_map_turn(struct leg_map *m, unsigned leg)
-{
-    CHECK(leg_map_may_turn(m, leg));
-    struct leg_state was = m->legs[LEG_MAP_MAIN];
-    m->legs[LEG_MAP_MAIN] = m->legs[leg];
-    m->legs[leg] = was;
-    leg_tags_swap_legs(&m->tags, LEG_MAP_MAIN, leg);
-    leg_consumers_swap_legs(&m->consumers, LEG_MAP_MAIN, leg);
-}
-
 void leg_map_restore(struct leg_map *m)
 {
     CHECK(m->leg_count > 1 && m->present == 0);

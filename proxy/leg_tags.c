@@ -224,34 +224,16 @@ void leg_tags_forget(struct leg_tags *t)
     trim(t);
 }
 
-static uint64_t with_leg(uint64_t entry, unsigned leg)
-{
-    return (entry & (((uint64_t)1 << LEG_SHIFT) - 1)) | (uint64_t)leg << LEG_SHIFT;
-}
-
 void leg_tags_rename_leg(struct leg_tags *t, unsigned from, unsigned to)
 {
     CHECK(from < LEG_MAP_LEGS_MAX && to < LEG_MAP_LEGS_MAX && t->outstanding[to] == 0);
     for (uint64_t tag = t->first; tag <= t->last; tag++) {
         uint64_t *entry = at(t, tag);
         if (*entry != 0 && leg_of(*entry) == from)
-            *entry = with_leg(*entry, to);
+            *entry = (*entry & (((uint64_t)1 << LEG_SHIFT) - 1)) | (uint64_t)to << LEG_SHIFT;
     }
     t->outstanding[to] = t->outstanding[from];
     t->outstanding[from] = 0;
-}
-
-void leg_tags_swap_legs(struct leg_tags *t, unsigned a, unsigned b)
-{
-    CHECK(a < LEG_MAP_LEGS_MAX && b < LEG_MAP_LEGS_MAX);
-    for (uint64_t tag = t->first; tag <= t->last; tag++) {
-        uint64_t *entry = at(t, tag);
-        if (*entry != 0 && (leg_of(*entry) == a || leg_of(*entry) == b))
-            *entry = with_leg(*entry, leg_of(*entry) == a ? b : a);
-    }
-    uint64_t of_a = t->outstanding[a];
-    t->outstanding[a] = t->outstanding[b];
-    t->outstanding[b] = of_a;
 }
 
 void leg_tags_check(const struct leg_tags *t)

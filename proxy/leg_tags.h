@@ -76,9 +76,6 @@ void leg_tags_forget(struct leg_tags *t);
 /* The leg has another number, which nothing was of. */
 void leg_tags_rename_leg(struct leg_tags *t, unsigned from, unsigned to);
 
-/* Two legs change numbers. */
-void leg_tags_swap_legs(struct leg_tags *t, unsigned a, unsigned b);
-
 /* What must hold; for tests. */
 void leg_tags_check(const struct leg_tags *t);
 

@@ -83,7 +83,6 @@ struct place {
     bool keeps_one;       /* nor if the client does what cannot be followed */
     bool has_published;
     bool has_nameless; /* a queue whose name the broker makes up, which can be meant without it */
-    bool is_quiet;     /* declared or bound something without an answer: who else knows of it? */
     bool wants_move;   /* its publishes take a hop (follow.h)... */
     uint8_t in_turn;   /* ... so many to there one after the other, or more */
     uint16_t prefetch[2];

@@ -101,8 +101,8 @@ bool publishes_are_settled(const struct publishes *p)
     return !p->is_open && !p->is_lost && p->upto == p->said;
 }
 
-void publishes_move(struct publishes *p, uint64_t numbered)
+void publishes_move(struct publishes *p)
 {
-    CHECK(publishes_are_settled(p) && numbered <= p->said);
-    p->before = p->said - numbered;
+    CHECK(publishes_are_settled(p));
+    p->before = p->said;
 }

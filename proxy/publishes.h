@@ -26,7 +26,7 @@ struct publishes {
     bool is_lost;    /* what is settled is not known any more */
     uint64_t said;   /* with confirms: messages */
     uint64_t upto;   /* all up to this one are settled */
-    uint64_t before; /* those that were said to others than the present broker */
+    uint64_t before; /* those that were said to earlier brokers */
     uint64_t *ahead; /* a bit for each message behind `upto` that is settled, by its number */
     size_t cap;      /* bits: a power of two, or 0 */
 };
@@ -65,14 +65,7 @@ uint64_t publishes_settle(struct publishes *p, uint64_t tag, bool multiple);
 /* Does the client know what became of all that it published? */
 bool publishes_are_settled(const struct publishes *p);
 
-/* How many confirms the present broker has numbered on the channel. */
-static inline uint64_t publishes_numbered(const struct publishes *p)
-{
-    return p->said - p->before;
-}
-
-/* They are settled, and what comes goes to another broker, which has numbered so many on the
- * channel before, and goes on with the next number. */
-void publishes_move(struct publishes *p, uint64_t numbered);
+/* They are settled, and what comes goes to another broker. */
+void publishes_move(struct publishes *p);
 
 #endif

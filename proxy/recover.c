@@ -49,7 +49,6 @@ static void promote(struct channel *c)
         sp->speaker = LEG_MAP_MAIN;
     if (sp->wish == i)
         sp->wish = LEG_MAP_MAIN;
-    publishes_move(&c->publishes, leg->numbered);
     place_tell_confirms(c);
 }
 
@@ -106,7 +105,7 @@ void recover_leave(struct session *s, struct channel *c, struct leg *leg)
     unsigned number = leg->number;
     CHECK(recover_can(c, leg));
     if (number == LEG_MAP_MAIN)
-        publishes_move(&c->publishes, 0);
+        publishes_move(&c->publishes);
     session_answered(s, c); /* follow may have held the client */
     if (sp == NULL) {
         leg_free(&s->worker->legs, &c->leg);

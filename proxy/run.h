@@ -66,7 +66,6 @@ enum run_pass {
     RUN_SPLIT,    /* its channel has several legs: what came before it goes on first */
     RUN_HOMELESS, /* its channel needs a leg first */
     RUN_LEAVE,    /* its channel leaves its leg first, behind what came before it */
-    RUN_TURN,     /* another of its channel's legs becomes the main one first, in the same way */
     RUN_HELD,     /* not now */
 };
 

@@ -77,12 +77,6 @@ static void note_declare(struct session *s, struct channel *c, struct slice fiel
         s->pinned = c->leg->upstream;
 }
 
-/* Of the classes exchange and queue. */
-static bool is_of_topology(uint32_t id)
-{
-    return id >> 16 == AMQP_EXCHANGE_DECLARE >> 16 || id >> 16 == AMQP_QUEUE_DECLARE >> 16;
-}
-
 /* The method goes on. */
 static void note_method(struct session *s, struct channel *c, uint32_t id, struct slice fields)
 {
@@ -90,8 +84,6 @@ static void note_method(struct session *s, struct channel *c, uint32_t id, struc
         c->asked = id;
         c->owed++;
         publishes_ask(&c->publishes);
-    } else if (is_of_topology(id)) {
-        c->place.is_quiet = true;
     }
     if (s->backend->conf->by_master && place_is_noted(id))
         place_note(s, c, id, fields);
@@ -174,8 +166,6 @@ static enum run_pass on_split(struct session *s, struct channel *c, const struct
         return RUN_PASS;
     }
     uint32_t id = amqp_method_peek(f->payload);
-    if (UNLIKELY(c->place.wants_move) && id == AMQP_BASIC_PUBLISH && follow_may_turn(s, c))
-        return RUN_TURN;
     content_method(&c->publish, id);
     if (id != AMQP_BASIC_PUBLISH)
         return RUN_SPLIT;
@@ -293,9 +283,6 @@ static enum after rare_from_client(struct session *s, const struct run_frame *f,
     case RUN_LEAVE:
         follow_leave(s, session_channel(s, f->head.channel));
         return AFTER_HELD;
-    case RUN_TURN:
-        follow_turn(s, session_channel(s, f->head.channel));
-        return AFTER_AGAIN;
     case RUN_HELD:
         return AFTER_HELD;
     case RUN_HOMELESS: /* with a leg, or LOST, it is judged anew */

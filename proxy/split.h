@@ -2,9 +2,8 @@
  * split: a client's channel with a leg at each of several brokers (driver of leg_map).
  *
  * In a backend that routes by queues' masters a channel that consumes or gets from queues of
- * several masters has a leg at each of them; what it publishes and declares stays on the first one,
- * until follow makes another the first. leg_map says what each side is to hear, and this file says
- * it:
+ * several masters has a leg at each of them; what it publishes and declares stays on the first one.
+ * leg_map says what each side is to hear, and this file says it:
  *
  *  - From the first consume or get on the map is kept. While there is one leg it only counts, and
  *    frames pass by reference as on any other channel.

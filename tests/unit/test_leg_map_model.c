@@ -1,7 +1,6 @@
 /* proxy/leg_map, by a model: random operations on a channel that is spread over several brokers
  * against the same on one broker's channel. Every answer is equal, numbers and order included, also
- * when brokers crash on which nothing was in flight, when consumers follow their queues, and when
- * another leg becomes the main one. */
+ * when brokers crash on which nothing was in flight, and when consumers follow their queues. */
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/text.h"
@@ -156,7 +155,7 @@ static void world_free(struct world *w)
 struct run {
     struct world *both[2];
     struct rng rng;
-    unsigned crashes, moves, turns;
+    unsigned crashes, moves;
 };
 
 static uint64_t chance(struct run *r, uint64_t n)
@@ -400,27 +399,6 @@ static void step_move(struct run *r)
     r->moves++;
 }
 
-/* Another leg becomes the main one. */
-static void step_turn(struct run *r)
-{
-    struct world *w = r->both[1];
-    unsigned node = (unsigned)chance(r, NODES), main_node = 0;
-    both_hear(r, UINT32_MAX);
-    int leg = w->leg_at[node];
-    if (leg < 0 || leg_map_is_fixed(w->map) || !leg_map_may_turn(w->map, (unsigned)leg))
-        return;
-    while (w->leg_at[main_node] != LEG_MAP_MAIN)
-        main_node++;
-    leg_map_turn(w->map, (unsigned)leg);
-    leg_map_check(w->map);
-    struct bchan was = w->chans[LEG_MAP_MAIN];
-    w->chans[LEG_MAP_MAIN] = w->chans[leg];
-    w->chans[leg] = was;
-    w->leg_at[main_node] = leg;
-    w->leg_at[node] = LEG_MAP_MAIN;
-    r->turns++;
-}
-
 static void step_message(struct run *r)
 {
     unsigned queue = (unsigned)chance(r, QUEUES);
@@ -450,8 +428,6 @@ static void step(struct run *r)
             step_crash(r);
         else if (chance(r, 4) == 0)
             step_move(r);
-        else if (chance(r, 4) == 0)
-            step_turn(r);
         else
             step_rare(r);
         return;
@@ -493,7 +469,7 @@ static const char *last_line(const struct world *w)
     return w->line_count != 0 ? w->lines[w->line_count - 1] : "nothing";
 }
 
-static unsigned run_seed(uint64_t seed, unsigned *crashes, unsigned *moves, unsigned *turns)
+static unsigned run_seed(uint64_t seed, unsigned *crashes, unsigned *moves)
 {
     struct run r = { .crashes = 0 };
     unsigned node_of[QUEUES];
@@ -521,7 +497,6 @@ static unsigned run_seed(uint64_t seed, unsigned *crashes, unsigned *moves, unsi
     unsigned legs = leg_map_count(r.both[1]->map);
     *crashes += r.crashes;
     *moves += r.moves;
-    *turns += r.turns;
     world_free(r.both[0]);
     world_free(r.both[1]);
     return legs;
@@ -533,12 +508,11 @@ Test(leg_map_model, a_spread_channel_answers_as_one_broker_s, .timeout = 300)
     uint64_t first = chosen != NULL ? strtoull(chosen, NULL, 10) : 1;
     uint64_t count = chosen != NULL ? 1 : 600;
     unsigned with_legs[LEG_MAP_LEGS_MAX + 1] = { 0 };
-    unsigned crashes = 0, moves = 0, turns = 0;
+    unsigned crashes = 0, moves = 0;
     for (uint64_t seed = first; seed < first + count; seed++)
-        with_legs[run_seed(seed, &crashes, &moves, &turns)]++;
+        with_legs[run_seed(seed, &crashes, &moves)]++;
     cr_expect(chosen != NULL || with_legs[1] + with_legs[2] < count / 2, "%u have one leg, %u two",
               with_legs[1], with_legs[2]);
     cr_expect(chosen != NULL || crashes > count, "%u crashes", crashes);
     cr_expect(chosen != NULL || moves > count, "%u moves", moves);
-    cr_expect(chosen != NULL || turns > count, "%u turns", turns);
 }
