@@ -128,8 +128,8 @@ static bool add_address(struct listen *l, const struct conf_address *a, const ch
     struct sock_addr at;
     if (!listen_address(a, key, &at, err))
         return false;
-    struct listener *door =
-        listener_new(l->loop, &at, &(struct listener_options){ 0 }, on_nobody, NULL, err);
+    struct listener *door = listener_new(
+        l->loop, &at, &(struct listener_options){ .carries_much = true }, on_nobody, NULL, err);
     if (door == NULL)
         return err_context(err, "[listen] %s", key);
     listener_pause(door);

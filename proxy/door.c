@@ -202,7 +202,9 @@ static struct listener *listen_at(struct door *d, const struct door *twin, bool 
                                   struct err *err)
 {
     struct worker *w = d->worker;
-    struct listener_options o = { .reuse_port = share_port, .inherited = w->process->inherited };
+    struct listener_options o = { .reuse_port = share_port,
+                                  .carries_much = true,
+                                  .inherited = w->process->inherited };
     struct sock_addr at;
     if (!bind_addr(conf_of(d), &at, err))
         return NULL;

@@ -303,6 +303,8 @@ static bool set_options(int fd, const struct sock_addr *at, const struct listene
         return false;
     if (o->reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) != 0)
         return false;
+    if (o->carries_much)
+        sock_do_not_pace(fd, at);
     return !sock_addr_is_v6(at) || setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one) == 0;
 }
 

@@ -44,6 +44,7 @@ struct listener_options {
     int backlog;        /* 0: the system's largest */
     bool reuse_port;    /* several listeners on one address, one a loop */
     unsigned unix_mode; /* permissions of a unix socket, 0: 0600 */
+    bool carries_much;  /* see sock_do_not_pace */
     /* Of a process whose place we take: what listens there already is taken from it. NULL: none. */
     struct handover *inherited;
 };
@@ -77,7 +78,8 @@ void listener_own_path(struct listener *l);
 void sock_no_delay(int fd, const struct sock_addr *peer);
 
 /* For a connection that carries much: if it stays on this machine, have the system send without
- * timers (BBR's). Elsewhere, and where it is of another kind, it stays as the system has it. */
+ * timers (BBR's). Elsewhere, and where it is of another kind, it stays as the system has it. Before
+ * it is made, or on the listener: later the system sends by timers still, though by fewer. */
 void sock_do_not_pace(int fd, const struct sock_addr *peer);
 
 /* Have the system ask the peer now and then whether it is still there: a path between that forgets

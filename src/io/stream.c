@@ -117,8 +117,9 @@ void stream_fail(struct stream *s, enum err_code code, const char *what, int e)
     loop_again(s->loop, &s->notify_task);
 }
 
-struct stream *stream_connect(struct loop *loop, const struct sock_addr *to, uint64_t timeout_ms,
-                              const struct stream_handlers *handlers, void *arg)
+static struct stream *connect_to(struct loop *loop, const struct sock_addr *to, uint64_t timeout_ms,
+                                 bool carries_much, const struct stream_handlers *handlers,
+                                 void *arg)
 {
     CHECK(loop_is_current(loop));
     const struct sockaddr *sa = (const struct sockaddr *)(const void *)to->bytes;
@@ -132,6 +133,8 @@ struct stream *stream_connect(struct loop *loop, const struct sock_addr *to, uin
         return s;
     }
     sock_no_delay(fd, to);
+    if (carries_much)
+        sock_do_not_pace(fd, to);
     if (connect(fd, sa, to->len) != 0 && errno != EINPROGRESS) {
         stream_fail(s, ERR_IO, "connect", errno);
         return s;
@@ -139,6 +142,19 @@ struct stream *stream_connect(struct loop *loop, const struct sock_addr *to, uin
     stream_arm_writing(s, true);
     loop_timer_start(&s->timer, timeout_ms);
     return s;
+}
+
+struct stream *stream_connect(struct loop *loop, const struct sock_addr *to, uint64_t timeout_ms,
+                              const struct stream_handlers *handlers, void *arg)
+{
+    return connect_to(loop, to, timeout_ms, false, handlers, arg);
+}
+
+struct stream *stream_connect_for_much(struct loop *loop, const struct sock_addr *to,
+                                       uint64_t timeout_ms, const struct stream_handlers *handlers,
+                                       void *arg)
+{
+    return connect_to(loop, to, timeout_ms, true, handlers, arg);
 }
 
 static void start_tls(struct stream *s, struct tls_ctx *ctx, bool server, const char *name)

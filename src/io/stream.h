@@ -47,6 +47,11 @@ struct stream *stream_new(struct loop *loop, int fd, const struct stream_handler
 struct stream *stream_connect(struct loop *loop, const struct sock_addr *to, uint64_t timeout_ms,
                               const struct stream_handlers *handlers, void *arg);
 
+/* The same for what is to carry much: see sock_do_not_pace. */
+struct stream *stream_connect_for_much(struct loop *loop, const struct sock_addr *to,
+                                       uint64_t timeout_ms, const struct stream_handlers *handlers,
+                                       void *arg);
+
 /* Speak TLS from here on, as the server or the client, before any octet went either way (call it
  * right after stream_new or stream_connect; on_open then follows the handshake). `server_name`
  * (SNI and the name to verify) may be NULL. Holds a reference to ctx. */
@@ -159,7 +164,7 @@ bool stream_found_nobody(const struct stream *s);
 bool stream_was_connected(const struct stream *s);
 /* Fail when what was sent is not acknowledged for so long, a peer's full buffer included. */
 void stream_set_patience(struct stream *s, uint64_t ms);
-/* It is to carry much: see sock_do_not_pace. */
+/* It is to carry much, which could not be said before: see sock_do_not_pace. */
 void stream_do_not_pace(struct stream *s);
 bool stream_is_tls(const struct stream *s);
 /* Of one that speaks TLS and has shaken hands; else NULL. The caller's, see tls_about.h. */

@@ -259,10 +259,10 @@ static void connect_next(struct link *l)
     uint8_t prelude[LINK_PRELUDE_BYTES];
     link_door_prelude(prelude, l->class, l->shard);
     link_move(l, LINK_CONNECTING);
-    l->stream =
-        stream_connect(l->loop, &d->places.addrs[d->next_place++], CONNECT_MS, &dial_handlers, l);
-    if (link_class_carries_messages(l->class))
-        stream_do_not_pace(l->stream);
+    const struct sock_addr *to = &d->places.addrs[d->next_place++];
+    l->stream = link_class_carries_messages(l->class)
+                    ? stream_connect_for_much(l->loop, to, CONNECT_MS, &dial_handlers, l)
+                    : stream_connect(l->loop, to, CONNECT_MS, &dial_handlers, l);
     stream_prelude(l->stream, slice_of(prelude, sizeof prelude));
     struct tls_ctx *tls = link_node_client_tls(l->node, link_class_is_of_nodes(l->class));
     stream_start_tls_client(l->stream, tls, NULL);
