@@ -68,18 +68,20 @@ static const json_t *lag_of(const json_t *q, const json_t *node)
 static void put_mirror(struct text *out, const json_t *node, const char *bad, const json_t *lag)
 {
     page_text(out, slice_of(json_string_value(node), json_string_length(node)));
-    if (lag != NULL)
-        text_put(out, " <b>is behind</b> by at most %lld", (long long)json_integer_value(lag));
-    else if (bad != NULL)
+    if (bad != NULL)
         text_put(out, " <b>%s</b>", bad);
+    if (bad != NULL && lag != NULL)
+        text_put(out, " by at most %lld", (long long)json_integer_value(lag));
 }
 
-/* Its mirrors, or the members of a quorum queue but the leader: which are behind, or down. */
+/* Its mirrors, or the members of a quorum queue but the leader: which are behind, or down. One in
+ * sync has a lag, too, until its new master has compared it. */
 static void put_mirrors(struct text *out, const json_t *q, const json_t *master)
 {
     const json_t *mirrors = json_object_get(q, "slave_nodes");
     const json_t *good = json_object_get(q, "synchronised_slave_nodes");
     const char *bad = "is behind", *between = "";
+    bool has_lags = mirrors != NULL;
     if (mirrors == NULL) {
         mirrors = json_object_get(q, "members");
         good = json_object_get(q, "online");
@@ -91,7 +93,7 @@ static void put_mirrors(struct text *out, const json_t *q, const json_t *master)
         if (json_equal(node, master))
             continue;
         text_str(out, between);
-        put_mirror(out, node, has(good, node) ? NULL : bad, lag_of(q, node));
+        put_mirror(out, node, has(good, node) ? NULL : bad, has_lags ? lag_of(q, node) : NULL);
         between = ", ";
     }
     const json_t *sent = json_object_get(q, "sync_messages");

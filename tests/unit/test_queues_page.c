@@ -57,12 +57,13 @@ Test(queues_page, shows_masters_and_what_their_mirrors_are)
 
 Test(queues_page, says_by_how_much_mirrors_are_behind)
 {
-    const char *page = page_of(
-        1, "",
-        HEAD "{\"name\":\"q\",\"vhost\":\"/\",\"node\":\"r@a\",\"state\":\"running\","
-             "\"slave_nodes\":[\"r@b\",\"r@c\",\"r@d\"],"
-             "\"synchronised_slave_nodes\":[\"r@c\"],"
-             "\"mirror_lag\":[{\"name\":\"r@d\",\"messages\":1200},8,{\"name\":\"r@b\"}]}]}");
+    const char *page =
+        page_of(1, "",
+                HEAD "{\"name\":\"q\",\"vhost\":\"/\",\"node\":\"r@a\",\"state\":\"running\","
+                     "\"slave_nodes\":[\"r@b\",\"r@c\",\"r@d\"],"
+                     "\"synchronised_slave_nodes\":[\"r@c\"],"
+                     "\"mirror_lag\":[{\"name\":\"r@d\",\"messages\":1200},8,"
+                     "{\"name\":\"r@c\",\"messages\":5},{\"name\":\"r@b\"}]}]}");
     shows(page, "<td class=l>r@b <b>is behind</b>, r@c, "
                 "r@d <b>is behind</b> by at most 1200</td>");
     shows(path_of(1, ""), "mirror_lag");
