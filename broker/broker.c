@@ -44,12 +44,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sysexits.h>
-#include <unistd.h>
 
 #define SETTLE_ROUNDS_MAX 100000
-#define LEAVE_MS_MAX      10000u /* for the others to hear of an orderly stop */
-#define STUCK_MS          60000u /* for a thread that hangs to go on, while the node stops */
 #define HASH_THREADS      2u
 #define HASHES_MAX        4096u /* that wait for those; see client/auth.c for what bounds them before */
 
@@ -514,47 +510,6 @@ void broker_shard_is_idle(struct shard *s)
     mailbox_post(s->broker->loop, &n->mail);
 }
 
-static void on_left_cluster(void *arg)
-{
-    struct broker *b = arg;
-    doorway_close(b->doorway);
-    loop_stop(b->loop);
-}
-
-/* The clients have gone; now the other nodes hear of it. */
-void broker_has_left(struct broker *b)
-{
-    uint64_t within_ms = broker_live(b)->conf->cluster.drain_timeout_ms;
-    if (broker_has_failed(b))
-        on_left_cluster(b);
-    else
-        cluster_leave(broker_cluster(b), within_ms < LEAVE_MS_MAX ? within_ms : LEAVE_MS_MAX,
-                      on_left_cluster, b);
-}
-
-/* Whatever that thread has was not confirmed to anybody; the others have done what they could. */
-static void on_stuck(void *arg)
-{
-    const struct broker *b = arg;
-    log_error("broker", b->name, "the node ends as it is: one of its threads does not stop");
-    _exit(EX_SOFTWARE);
-}
-
-void broker_stop(struct broker *b)
-{
-    if (b->stopping)
-        return;
-    b->stopping = true;
-    log_info("broker", b->name, "stopping");
-    vitals_leave(b->vitals, STUCK_MS, on_stuck, b);
-    mgmt_http_close(b->mgmt);
-    ctl_close(b->ctl);
-    if (b->is_open)
-        service_leave(b->service);
-    else
-        loop_stop(b->loop); /* it has not begun */
-}
-
 static void on_stop_signal(void *arg)
 {
     broker_stop(arg);
@@ -648,6 +603,7 @@ static bool read_journal(struct broker *b, struct err *err)
  * What is not there any more is known to the others before any of them is served. */
 static bool open_queues(struct broker *b, struct err *err)
 {
+    b->has_entered = true;
     effects_of_start(b, meta_current(b->meta));
     control_shown(b->control, meta_current(b->meta)->last_id, meta_current(b->meta)->index);
     cluster_carry_out_from_now(broker_cluster(b));
@@ -677,8 +633,10 @@ bool broker_start(struct broker *b, broker_waits_fn waits, void *arg, struct err
         stop_loops(b);
         return false;
     }
-    if (b->stopping)
+    if (b->stopping) {
+        broker_await_left(b);
         return true;
+    }
     loop_timer_start(&b->tick, BROKER_TICK_MS);
     b->minority = minority_new(b);
     storage_hand_out(b->storage);

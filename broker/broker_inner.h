@@ -50,6 +50,8 @@ struct broker {
     uint64_t ceiling_bytes; /* of messages, while there is an alarm: above it, it is exhausted */
     atomic_uint_least64_t epoch_waiting; /* as of the last tick */
     struct loop_timer tick;
+    bool has_entered;          /* its cluster: the others know that it is up... */
+    bool has_left;             /* ...or were told that it stops */
     bool is_open;              /* for clients, once */
     uint64_t reading_since_ms; /* its journal; 0: it does not */
     bool stopping;
@@ -61,6 +63,9 @@ struct broker {
     atomic_uint_least64_t memory_limit; /* set while it runs; UINT64_MAX: the configuration's */
     atomic_uint_least64_t disk_limit;
 };
+
+/* Stopping, on the control thread: run the loop until the others know. */
+void broker_await_left(struct broker *b);
 
 /* Look at what messages take, and free what was replaced; see broker_memory.c. */
 void broker_on_tick(void *arg);

@@ -237,9 +237,17 @@ class Unwell(Case):
         self.a.faults.heal()
         self.assertEqual(self.at(self.b).get_all("lone"), [b"%d" % i for i in range(20)])
 
+    def taken_for_down(self):
+        return sum(n.proc.log_bytes().count(b"%s is taken for down" % self.a.node.encode())
+                   for n in (self.b, self.c))
+
     def test_who_is_stopped_amid_it_ends_in_order(self):
+        """It tells the others that it stops, which is another thing than to die."""
         self.long_to_read()
+        before = self.taken_for_down()
         self.assertEqual(self.a.stop(), 0)
+        wait_until(lambda: self.a.node not in self.running(self.b), "it is known to be gone", LONG)
+        self.assertEqual(self.taken_for_down(), before)
         self.a.faults.heal()
         self.cluster.start([self.a])
         self.assertEqual(self.at(self.b).get_all("lone"), [b"%d" % i for i in range(20)])
