@@ -74,11 +74,16 @@ static void on_arrival(struct mail *mail)
     mem_free(a);
 }
 
-static void hand_on(struct halls *halls, int fd, uint16_t shard)
+/* False: not now. A loop that does not run yet, or hangs, does not take them. */
+static bool hand_on(struct halls *halls, int fd, uint16_t shard)
 {
+    struct link_hall *hall = halls->of[shard % halls->count];
+    if (!link_hall_expect(hall))
+        return false;
     struct arrival *a = mem_zalloc(sizeof *a);
-    *a = (struct arrival){ { NULL, on_arrival }, halls->of[shard % halls->count], fd, shard };
+    *a = (struct arrival){ { NULL, on_arrival }, hall, fd, shard };
     mailbox_post(link_hall_loop(a->hall), &a->mail);
+    return true;
 }
 
 static void turn_away(struct caller *c, const char *why)
@@ -105,8 +110,10 @@ static void on_first(int fd, struct slice octets, void *arg)
         turn_away(c, "it did not say what it wants");
     else if (fd >= 0 && (zero != 0 || class >= LINK_CLASS_END || d->halls[class].count == 0))
         turn_away(c, "it wants a kind of link that this node does not serve");
+    else if (fd >= 0 && hand_on(&d->halls[class], fd, shard))
+        fd = -1;
     else if (fd >= 0)
-        hand_on(&d->halls[class], fd, shard), fd = -1;
+        turn_away(c, "too many others are waiting");
     forget(c);
     if (fd >= 0)
         sock_close(fd);

@@ -7,6 +7,7 @@
 #include "io/tls.h"
 #include "link/link_inner.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #define REFUSALS_LOG  20u
@@ -33,6 +34,7 @@ struct link_hall {
     void *arg;
     TAILQ_HEAD(, stranger) strangers;
     unsigned stranger_count;
+    atomic_uint expected;    /* that the loop has not taken yet */
     LIST_HEAD(, link) links; /* in a session */
     unsigned link_count;
     struct log_rate refusals;
@@ -304,9 +306,18 @@ static const struct stream_handlers stranger_handlers = { .on_open = on_open,
                                                           .on_data = on_data,
                                                           .on_closed = on_closed };
 
+bool link_hall_expect(struct link_hall *h)
+{
+    if (atomic_fetch_add_explicit(&h->expected, 1, memory_order_relaxed) < LINK_STRANGERS_MAX)
+        return true;
+    (void)atomic_fetch_sub_explicit(&h->expected, 1, memory_order_relaxed);
+    return false;
+}
+
 void link_hall_take(struct link_hall *h, int fd, uint16_t shard)
 {
     CHECK(loop_is_current(h->loop));
+    (void)atomic_fetch_sub_explicit(&h->expected, 1, memory_order_relaxed);
     if (h->stranger_count == LINK_STRANGERS_MAX)
         send_away(TAILQ_FIRST(&h->strangers), "too many others are waiting");
     struct stranger *s = mem_zalloc(sizeof *s);

@@ -50,6 +50,10 @@ void link_hall_forget_older(struct link_hall *h, uint16_t node, uint32_t inc);
 
 struct loop *link_hall_loop(const struct link_hall *h);
 
+/* For the door, any thread: one more is to come. False: as many as may be are on their way, and the
+ * hall's loop does not take them. Else link_hall_take follows. */
+MUST_CHECK bool link_hall_expect(struct link_hall *h);
+
 /* For the door: an accepted socket, taken, whose prelude was read. */
 void link_hall_take(struct link_hall *h, int fd, uint16_t shard);
 
