@@ -32,7 +32,7 @@ struct vitals {
     vitals_stuck_fn stuck; /* NULL: the node does not stop, or it was called */
     void *stuck_arg;
     uint64_t within_ms;
-    uint64_t hung_ms; /* while it stops, at a stretch */
+    uint64_t leaving_ms; /* since then */
     struct shared loop_ms;
     struct shared hangs;
     uint64_t looked_ms; /* 0: not yet */
@@ -98,9 +98,9 @@ static uint64_t next_step_ms(struct vitals *v)
 static vitals_stuck_fn whom_to_tell(struct vitals *v, uint64_t for_ms, uint64_t step_ms)
 {
     vitals_stuck_fn stuck = v->stuck;
-    bool hangs = stuck != NULL && for_ms >= VITALS_HANG_MS;
-    v->hung_ms = hangs ? v->hung_ms + step_ms : 0;
-    if (!hangs || v->hung_ms < v->within_ms)
+    v->leaving_ms += stuck != NULL ? step_ms : 0;
+    if (stuck == NULL || v->leaving_ms < v->within_ms || for_ms < v->within_ms ||
+        for_ms < VITALS_HANG_MS)
         return NULL;
     v->stuck = NULL;
     return stuck;
