@@ -179,6 +179,13 @@ static void forget_old(struct shard *s, const struct channel_claim *c)
             PORT_FORGET);
 }
 
+/* A shard of this node says when it answered. Another node may have answered in a later epoch than
+ * the one in which it was asked. */
+static uint64_t known_of(const struct shard *s, const struct port_request *r)
+{
+    return port_where_node(r->where) != 0 ? broker_meta(s->broker)->index : r->known;
+}
+
 /* One that came to nothing leaves all as it was: the former master passes on what is settled with
  * it. */
 static void answer(struct shard *s, struct channel_claim *c, const struct port_request *r)
@@ -186,8 +193,7 @@ static void answer(struct shard *s, struct channel_claim *c, const struct port_r
     bool is_there = r->verdict == PORT_OK;
     CHECK(r->claim_count == c->count);
     c->where = is_there ? r->where : c->from;
-    /* Who was asked may have answered in a later epoch than the one in which it was asked. */
-    c->known = is_there ? broker_meta(s->broker)->index : 0;
+    c->known = is_there ? known_of(s, r) : 0;
     c->tags = mem_array(c->count, sizeof *c->tags);
     for (uint32_t i = 0; i < c->count; i++)
         c->tags[i] = is_there ? tag_there(r, i) : c->items[i].old;

@@ -352,6 +352,7 @@ struct got {
     struct message *message;
     uint64_t qseq;
     uint64_t left;
+    uint64_t known; /* the metadata's index when it was got */
     bool redelivered;
 };
 
@@ -460,7 +461,7 @@ static void settle(struct gets *g)
                     &(struct unacked_entry){ .qid = g->qid,
                                              .qseq = g->list[i].qseq,
                                              .where = g->shard->index,
-                                             .known = broker_meta(g->shard->broker)->index },
+                                             .known = g->list[i].known },
                     g->how);
     port_settled(g->shard);
 }
@@ -481,7 +482,8 @@ static bool get_one(struct gets *g)
         g->cap = g->cap != 0 ? g->cap * 2 : 16;
         g->list = mem_realloc(g->list, g->cap * sizeof *g->list);
     }
-    g->list[g->base.count++] = (struct got){ r.message, r.qseq, r.messages, r.redelivered };
+    g->list[g->base.count++] =
+        (struct got){ r.message, r.qseq, r.messages, r.known, r.redelivered };
     return true;
 }
 
