@@ -79,7 +79,7 @@ struct stream *dial(struct loop *loop, const struct server *server, const struct
                     const struct stream_handlers *handlers, void *arg)
 {
     const struct server_conf *conf = server->conf;
-    struct stream *s = stream_connect_for_much(loop, to, timeout_ms, handlers, arg);
+    struct stream *s = stream_connect_as(loop, to, timeout_ms, true, handlers, arg);
     if (conf->send_proxy || dial_tells_names(server, client, cookie))
         send_header_v2(s, conf, to, client, cookie);
     else if (conf->send_proxy_v1)

@@ -121,7 +121,7 @@ static void connect_to(struct bench_conn *c, const struct sock_addr *to)
 {
     move(c, BENCH_CONN_CONNECTING);
     c->stream =
-        stream_connect_for_much(c->loop, to, c->o.options->connect_timeout_ms, &stream_handlers, c);
+        stream_connect_as(c->loop, to, c->o.options->connect_timeout_ms, true, &stream_handlers, c);
     if (c->o.tls != NULL)
         stream_start_tls_client(c->stream, c->o.tls, c->o.options->hosts[c->host].name);
     loop_timer_start(&c->timer, c->o.options->connect_timeout_ms);

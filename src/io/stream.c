@@ -117,7 +117,7 @@ void stream_fail(struct stream *s, enum err_code code, const char *what, int e)
     loop_again(s->loop, &s->notify_task);
 }
 
-static struct stream *connect_to(struct loop *loop, const struct sock_addr *to, uint64_t timeout_ms,
+struct stream *stream_connect_as(struct loop *loop, const struct sock_addr *to, uint64_t timeout_ms,
                                  bool carries_much, const struct stream_handlers *handlers,
                                  void *arg)
 {
@@ -142,19 +142,6 @@ static struct stream *connect_to(struct loop *loop, const struct sock_addr *to, 
     stream_arm_writing(s, true);
     loop_timer_start(&s->timer, timeout_ms);
     return s;
-}
-
-struct stream *stream_connect(struct loop *loop, const struct sock_addr *to, uint64_t timeout_ms,
-                              const struct stream_handlers *handlers, void *arg)
-{
-    return connect_to(loop, to, timeout_ms, false, handlers, arg);
-}
-
-struct stream *stream_connect_for_much(struct loop *loop, const struct sock_addr *to,
-                                       uint64_t timeout_ms, const struct stream_handlers *handlers,
-                                       void *arg)
-{
-    return connect_to(loop, to, timeout_ms, true, handlers, arg);
 }
 
 static void start_tls(struct stream *s, struct tls_ctx *ctx, bool server, const char *name)

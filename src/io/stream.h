@@ -43,14 +43,18 @@ struct stream_handlers {
 struct stream *stream_new(struct loop *loop, int fd, const struct stream_handlers *handlers,
                           void *arg);
 
-/* Connect; on_open or on_closed follows. */
-struct stream *stream_connect(struct loop *loop, const struct sock_addr *to, uint64_t timeout_ms,
-                              const struct stream_handlers *handlers, void *arg);
+/* Connect; on_open or on_closed follows. `carries_much`: see sock_do_not_pace. */
+struct stream *stream_connect_as(struct loop *loop, const struct sock_addr *to, uint64_t timeout_ms,
+                                 bool carries_much, const struct stream_handlers *handlers,
+                                 void *arg);
 
-/* The same for what is to carry much: see sock_do_not_pace. */
-struct stream *stream_connect_for_much(struct loop *loop, const struct sock_addr *to,
-                                       uint64_t timeout_ms, const struct stream_handlers *handlers,
-                                       void *arg);
+/* One that does not. */
+static inline struct stream *stream_connect(struct loop *loop, const struct sock_addr *to,
+                                            uint64_t timeout_ms,
+                                            const struct stream_handlers *handlers, void *arg)
+{
+    return stream_connect_as(loop, to, timeout_ms, false, handlers, arg);
+}
 
 /* Speak TLS from here on, as the server or the client, before any octet went either way (call it
  * right after stream_new or stream_connect; on_open then follows the handshake). `server_name`

@@ -260,9 +260,8 @@ static void connect_next(struct link *l)
     link_door_prelude(prelude, l->class, l->shard);
     link_move(l, LINK_CONNECTING);
     const struct sock_addr *to = &d->places.addrs[d->next_place++];
-    l->stream = link_class_carries_messages(l->class)
-                    ? stream_connect_for_much(l->loop, to, CONNECT_MS, &dial_handlers, l)
-                    : stream_connect(l->loop, to, CONNECT_MS, &dial_handlers, l);
+    l->stream = stream_connect_as(l->loop, to, CONNECT_MS, link_class_carries_messages(l->class),
+                                  &dial_handlers, l);
     stream_prelude(l->stream, slice_of(prelude, sizeof prelude));
     struct tls_ctx *tls = link_node_client_tls(l->node, link_class_is_of_nodes(l->class));
     stream_start_tls_client(l->stream, tls, NULL);

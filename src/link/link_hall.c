@@ -3,11 +3,11 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/shared.h"
 #include "base/text.h"
 #include "io/tls.h"
 #include "link/link_inner.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 #define REFUSALS_LOG  20u
@@ -34,7 +34,7 @@ struct link_hall {
     void *arg;
     TAILQ_HEAD(, stranger) strangers;
     unsigned stranger_count;
-    atomic_uint expected;    /* that the loop has not taken yet */
+    struct shared expected;  /* that the loop has not taken yet */
     LIST_HEAD(, link) links; /* in a session */
     unsigned link_count;
     struct log_rate refusals;
@@ -308,16 +308,16 @@ static const struct stream_handlers stranger_handlers = { .on_open = on_open,
 
 bool link_hall_expect(struct link_hall *h)
 {
-    if (atomic_fetch_add_explicit(&h->expected, 1, memory_order_relaxed) < LINK_STRANGERS_MAX)
+    if (shared_add(&h->expected, 1) <= LINK_STRANGERS_MAX)
         return true;
-    (void)atomic_fetch_sub_explicit(&h->expected, 1, memory_order_relaxed);
+    (void)shared_sub(&h->expected, 1);
     return false;
 }
 
 void link_hall_take(struct link_hall *h, int fd, uint16_t shard)
 {
     CHECK(loop_is_current(h->loop));
-    (void)atomic_fetch_sub_explicit(&h->expected, 1, memory_order_relaxed);
+    (void)shared_sub(&h->expected, 1);
     if (h->stranger_count == LINK_STRANGERS_MAX)
         send_away(TAILQ_FIRST(&h->strangers), "too many others are waiting");
     struct stranger *s = mem_zalloc(sizeof *s);
