@@ -32,7 +32,7 @@ struct vitals {
     vitals_stuck_fn stuck; /* NULL: the node does not stop, or it was called */
     void *stuck_arg;
     uint64_t within_ms;
-    uint64_t leaving_ms; /* since then */
+    uint64_t leaving_ms; /* for so long it has been stopping */
     struct shared loop_ms;
     struct shared hangs;
     uint64_t looked_ms; /* 0: not yet */

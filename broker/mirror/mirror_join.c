@@ -422,8 +422,7 @@ void mirror_master_cancel_sync(struct mirror_master *m, struct mirror_queue *q)
     }
 }
 
-/* ---- what is left
- * ------------------------------------------------------------------------------------
+/* ---- what is left -----------------------------------------------------------------------------
  */
 
 /* Of each priority what comes before its end, from `at` on. */
