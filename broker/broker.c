@@ -198,6 +198,11 @@ bool broker_is_stopping(const struct broker *b)
     return b->stopping;
 }
 
+bool broker_has_entered(const struct broker *b)
+{
+    return b->has_entered;
+}
+
 bool broker_is_drained(const struct broker *b)
 {
     return atomic_load_explicit(&b->drained, memory_order_relaxed);

@@ -20,6 +20,8 @@
 #define STRANGERS_MS    3000u
 #define PROXIES_LOOK_MS 50u
 
+#define STOPS           "the node stops"
+
 /*
  *   CLOSED -- service_open --> OPEN, or not yet, when stop_app came before
  *
@@ -54,6 +56,7 @@ struct service {
     uint32_t proxies_shards_left;       /* that have not answered how much that is */
     uint32_t proxies_clients;           /* by those that have */
     STAILQ_HEAD(, service_ask) waiting; /* for it to be closed */
+    STAILQ_HEAD(, service_ask) early;   /* came while the node reads its journal */
 };
 
 static const char *name_of(const struct service *s)
@@ -312,7 +315,7 @@ static void look(struct service *s)
         return;
     s->starts = NULL;
     if (starts != NULL && s->leaving)
-        refuse(starts, "the node stops");
+        refuse(starts, STOPS);
     else if (starts != NULL)
         open_app(s, starts);
     answer_waiting(s);
@@ -339,8 +342,18 @@ void service_shard_is_idle(struct service *s)
         closed(s);
 }
 
+static void refuse_early(struct service *s)
+{
+    struct service_ask *a;
+    while ((a = STAILQ_FIRST(&s->early)) != NULL) {
+        STAILQ_REMOVE_HEAD(&s->early, entry);
+        refuse(a, STOPS);
+    }
+}
+
 void service_leave(struct service *s)
 {
+    refuse_early(s);
     if (s->drains != NULL)
         STAILQ_INSERT_TAIL(&s->waiting, s->drains, entry);
     s->drains = NULL;
@@ -359,9 +372,20 @@ static bool listen_to_clients(struct service *s, struct err *err)
     return s->listen != NULL;
 }
 
+/* They come again when the loop runs, with the node open. */
+static void send_early_again(struct service *s)
+{
+    struct service_ask *a;
+    while ((a = STAILQ_FIRST(&s->early)) != NULL) {
+        STAILQ_REMOVE_HEAD(&s->early, entry);
+        mailbox_post(s->loop, &a->mail);
+    }
+}
+
 bool service_open(struct service *s, struct err *err)
 {
     s->has_begun = true;
+    send_early_again(s);
     if (s->is_held)
         return true;
     broker_set_app_running(s->broker, true);
@@ -531,12 +555,22 @@ static void reset(struct service *s, struct service_ask *a)
     cluster_send(broker_cluster(s->broker), &ask);
 }
 
+/* It waits for nobody any more, but for its own disk. */
+static bool is_early(const struct service *s)
+{
+    return !s->has_begun && broker_has_entered(s->broker);
+}
+
 static void on_ask(struct mail *mail)
 {
     struct service_ask *a = CONTAINER_OF(mail, struct service_ask, mail);
     struct service *s = a->service;
     if (s->leaving && a->order != SERVICE_STOP) {
-        refuse(a, "the node stops");
+        refuse(a, STOPS);
+        return;
+    }
+    if (is_early(s) && a->order != SERVICE_STOP) {
+        STAILQ_INSERT_TAIL(&s->early, a, entry);
         return;
     }
     switch (a->order) {
@@ -587,9 +621,21 @@ struct service *service_new(struct broker *b, struct loop *loop)
     s->loop = loop;
     s->state = SERVICE_CLOSED;
     STAILQ_INIT(&s->waiting);
+    STAILQ_INIT(&s->early);
     loop_timer_init(&s->grace, loop, on_grace, s);
     loop_timer_init(&s->proxies, loop, on_proxies, s);
     return s;
+}
+
+/* It failed while it read; no loop runs any more. */
+static void drop_early(struct service *s)
+{
+    struct service_ask *a;
+    while ((a = STAILQ_FIRST(&s->early)) != NULL) {
+        STAILQ_REMOVE_HEAD(&s->early, entry);
+        err_set(&a->err, ERR_REFUSED, "%s", STOPS);
+        a->done(a);
+    }
 }
 
 void service_free(struct service **service)
@@ -599,6 +645,7 @@ void service_free(struct service **service)
     if (s == NULL)
         return;
     CHECK(STAILQ_EMPTY(&s->waiting));
+    drop_early(s);
     listen_free(&s->listen);
     loop_timer_fini(&s->grace);
     loop_timer_fini(&s->proxies);
