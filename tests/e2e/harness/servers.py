@@ -3,10 +3,11 @@
 import glob
 import os
 import signal
+import socket
 
 from harness import ports, procs
 from harness.client import Conn, Eof
-from harness.waits import LONG, wait_until
+from harness.waits import LONG, SOON, wait_until
 from wire import WireError
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -65,6 +66,14 @@ def answers(address, before=b""):
         conn.sock.close()
 
 
+def listens(address):
+    try:
+        socket.create_connection(address, SOON).close()
+    except OSError:
+        return False
+    return True
+
+
 class Server:
     """What all servers share: a folder, an address, a process, an end."""
 
@@ -86,8 +95,13 @@ class Server:
             if not self.proc.alive():
                 raise AssertionError("%s did not start, status %s:\n%s" % (
                     self.name, self.proc.popen.poll(), self.proc.log_tail()))
-            return answers(self.address, self.before)
+            return answers(self.address, self.before) and all(
+                listens(a) for a in self.others())
         wait_until(ready, "%s ready at port %d" % (self.name, self.port), LONG)
+
+    def others(self):
+        """Addresses that open beside the one for clients, perhaps a moment later."""
+        return []
 
     def restart(self):
         """A new life at the same address, after a stop or a kill."""
@@ -115,6 +129,10 @@ class Broker(Server):
         }, conf)
         self.conf_path = self.path("warren-broker.conf")
         self.before = PROXY_LOOPBACK if "proxy-protocol" in self.conf["listen"] else b""
+
+    def others(self):
+        host, _, port = self.conf.get("listen", {}).get("management", "").rpartition(":")
+        return [(host, int(port))] if host == "127.0.0.1" else []
 
     def argv(self, *more):
         return [BROKER_BIN, "-c", self.conf_path, "-n", self.name + "@localhost",
