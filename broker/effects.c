@@ -115,7 +115,9 @@ static bool is_there_yet(const struct effect_notice *n)
 static void on_node_lost(struct mail *mail)
 {
     struct effect_notice *n = CONTAINER_OF(mail, struct effect_notice, mail);
-    if (!is_there_yet(n))
+    if (is_there_yet(n))
+        remote_node_stops(n->shard, n->node);
+    else
         remote_node_lost(n->shard, n->node);
     free_notice(n);
 }

@@ -37,6 +37,10 @@ void remotes_free(struct remotes **r);
  * comes back. */
 void remote_node_lost(struct shard *s, uint16_t node);
 
+/* Another node stops in an order: it ends its links when it has said all. One that is broken by now
+ * will not be resumed. */
+void remote_node_stops(struct shard *s, uint16_t node);
+
 /* The others took this node for down: sessions whose connection is broken will not be resumed by
  * them, and what was out with those comes back now. */
 void remote_self_lost(struct shard *s);

@@ -245,11 +245,29 @@ static void on_lost(struct link *l, enum link_loss why, const struct err *err, v
     lose(p);
 }
 
+/* A node that the metadata calls down, or does not know, is not waited for. */
+static bool is_serving(const struct shard *s, uint16_t node)
+{
+    const struct meta_node *n = meta_node_get(broker_meta(s->broker), node);
+    return n != NULL && meta_node_is_serving(n);
+}
+
+/* The session might be resumed. But who stops in an order has taken leave, and does not come back
+ * as the same process. */
+static void on_trouble(struct link *l, enum link_trouble what, enum link_refusal refusal,
+                       const struct err *err, void *arg)
+{
+    struct remote_peer *p = arg;
+    (void)l, (void)what, (void)refusal, (void)err;
+    if (!is_serving(shard_of(p), p->node))
+        lose(p);
+}
+
 static void dial(struct remote_peer *p)
 {
-    static const struct link_handlers handlers = { .on_frame = on_frame,
-                                                   .on_room = on_room,
-                                                   .on_lost = on_lost };
+    static const struct link_handlers handlers = {
+        .on_frame = on_frame, .on_room = on_room, .on_lost = on_lost, .on_trouble = on_trouble
+    };
     struct shard *s = shard_of(p);
     const struct meta_node *n = meta_node_get(broker_meta(s->broker), p->node);
     struct node_place at;
@@ -334,6 +352,13 @@ void remote_lose_peer(struct remotes *r, uint16_t node)
 {
     struct remote_peer *p = find(r->shard, node);
     if (p != NULL)
+        lose(p);
+}
+
+void remote_node_stops(struct shard *s, uint16_t node)
+{
+    struct remote_peer *p = find(s, node);
+    if (p != NULL && p->link != NULL && !link_is_connected(p->link))
         lose(p);
 }
 
@@ -481,13 +506,7 @@ uint32_t remote_fence_undone(struct shard *s, const struct port_channel_ref *fro
     return asked;
 }
 
-/* A node that the metadata calls down, or does not know, is not dialled for this. */
-static bool is_serving(const struct shard *s, uint16_t node)
-{
-    const struct meta_node *n = meta_node_get(broker_meta(s->broker), node);
-    return n != NULL && meta_node_is_serving(n);
-}
-
+/* Nobody is dialled for this who does not serve. */
 bool remote_reply(struct shard *s, uint16_t node, const struct reply_address *to, struct message *m,
                   const struct port_channel_ref *from)
 {

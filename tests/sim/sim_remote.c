@@ -23,6 +23,13 @@ void remote_node_lost(struct shard *s, uint16_t node)
     NEVER;
 }
 
+void remote_node_stops(struct shard *s, uint16_t node)
+{
+    (void)s;
+    (void)node;
+    NEVER;
+}
+
 void remote_self_lost(struct shard *s)
 {
     (void)s;
