@@ -22,6 +22,7 @@
 #include "io/random.h"
 #include "io/tls.h"
 #include "io/work.h"
+#include "leaving.h"
 #include "listen.h"
 #include "live.h"
 #include "mgmt/ctl.h"
@@ -451,6 +452,7 @@ static void free_loops(struct broker *b)
         storage_stop(b->storage);
     settle_loops(b);
     vitals_free(&b->vitals);
+    leaving_free(&b->leaving);
     service_free(&b->service);
     ctl_free(&b->ctl);
     mgmt_http_free(&b->mgmt);

@@ -42,6 +42,7 @@ struct broker {
     struct doorway *doorway;
     struct minority *minority;
     struct vitals *vitals;
+    struct leaving *leaving;
     atomic_uint alarms;                      /* enum broker_alarm */
     atomic_uint alarms_elsewhere;            /* of other nodes, together; each one's: */
     struct shared elsewhere[META_NODES_MAX]; /* alarms.c; 0 ends it */

@@ -4,6 +4,7 @@
 #include "broker.h"
 #include "cluster/cluster.h"
 #include "doorway.h"
+#include "leaving.h"
 #include "live.h"
 #include "mgmt/ctl.h"
 #include "mgmt/mgmt_http.h"
@@ -16,12 +17,22 @@
 #define LEAVE_MS_MAX 10000u /* for the others to hear of an orderly stop */
 #define STUCK_MS     60000u /* for a thread that hangs to go on, while the node stops */
 
-static void on_left_cluster(void *arg)
+static void on_all_said(void *arg)
 {
     struct broker *b = arg;
     b->has_left = true;
     doorway_close(b->doorway);
     loop_stop(b->loop);
+}
+
+/* Its queues are given away; what was settled at them until now is still to be passed on. */
+static void on_left_cluster(void *arg)
+{
+    struct broker *b = arg;
+    if (b->is_open && !broker_has_failed(b))
+        b->leaving = leaving_begin(b, on_all_said, b);
+    else
+        on_all_said(b);
 }
 
 /* The clients have gone; now the other nodes hear of it. */

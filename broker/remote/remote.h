@@ -48,6 +48,11 @@ void remote_self_lost(struct shard *s);
 /* Placements of queues have changed: what waits for a master may have one. */
 void remote_placed(struct shard *s);
 
+/* This node is about to end, and has given its mirrored queues away. True: what other nodes'
+ * channels have settled at it before they heard of that has been read, and passed on to where the
+ * queues are now. Else that is under way, and the caller comes again. */
+MUST_CHECK bool remote_leave(struct shard *s);
+
 /* ---- queues of other nodes: what port.h says ---- */
 
 /* As port_where: of a queue of this node. */

@@ -617,6 +617,14 @@ static void end_consumer(struct remote_client *c, uint64_t consumer, consumer_fn
     fn(c->arg, &to, consumer);
 }
 
+/* The other node ends when it has read this: what is gathered goes before it. */
+static void on_leaving(struct remote_client *c)
+{
+    say_gathered(c);
+    remote_outbox_put(&c->out, 0, &(struct remote_record){ .op = REMOTE_LEFT });
+    c->out.pipe.soon(c->out.pipe.arg);
+}
+
 /* ---- frames -----------------------------------------------------------------------------------
  */
 
@@ -654,6 +662,9 @@ static bool on_record(struct remote_client *c, struct remote_record *r)
         return true;
     case REMOTE_MOVED:
         on_publish_moved(c, r);
+        return true;
+    case REMOTE_LEAVING:
+        on_leaving(c);
         return true;
     case REMOTE_REPLY_KNOWN:
         return on_reply_known(c, r);

@@ -458,6 +458,43 @@ void remote_server_on_reply_known(struct remote_server *s, uint32_t token, bool 
                    .op = REMOTE_REPLY_KNOWN, .flags = known ? REMOTE_YES : 0, .token = token });
 }
 
+/* ---- this node ends ---------------------------------------------------------------------------
+ */
+
+/* Another node masters its queue, and its consumer has not been told yet. */
+static bool is_moving(const struct remote_server *s, const struct remote_subscription *c)
+{
+    uint32_t where;
+    return !s->ops->find(s->arg, c->qid, &where) && s->ops->is_elsewhere(s->arg, c->qid);
+}
+
+static bool moves_any(const struct remote_server *s)
+{
+    size_t at = 0;
+    for (const struct remote_subscription *c; (c = idmap_next(&s->consumers, &at)) != NULL;)
+        if (is_moving(s, c))
+            return true;
+    return false;
+}
+
+bool remote_server_leave(struct remote_server *s)
+{
+    if (s->is_lost || s->has_left)
+        return true;
+    if (!s->is_leaving && !moves_any(s)) {
+        s->is_leaving = true;
+        remote_say(s, 0, &(struct remote_record){ .op = REMOTE_LEAVING });
+        soon(s);
+    }
+    return false;
+}
+
+bool remote_on_left(struct remote_server *s)
+{
+    s->has_left = s->is_leaving;
+    return s->has_left;
+}
+
 /* ---- the turn's end ---------------------------------------------------------------------------
  */
 

@@ -98,6 +98,7 @@ struct remote_server {
     struct remote_outbox out;
     struct remote_inbox in;
     bool is_lost;
+    bool is_leaving, has_left; /* LEAVING was said, LEFT was heard */
     uint64_t id;               /* of the session, as messages name it that the other side keeps */
     uint64_t kept_read;        /* octets of all that were, see remote_kept.h */
     uint64_t awaits;           /* this queue is to be known first, or this index; 0: nothing is
@@ -135,6 +136,11 @@ void remote_server_flush(struct remote_server *s);
 
 /* Publishers need not wait any more. */
 void remote_server_go_on(struct remote_server *s);
+
+/* This node is about to end, and has given its mirrored queues away. True: all that the other side
+ * had to say of those has been read, or never will be. Else it is being asked, and the caller comes
+ * again. */
+MUST_CHECK bool remote_server_leave(struct remote_server *s);
 
 /* The session is over. Nothing is said any more; calls that bring answers have no effect. */
 void remote_server_lost(struct remote_server *s);

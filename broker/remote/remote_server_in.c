@@ -39,6 +39,8 @@ static bool on_record(struct remote_server *s, struct remote_record *r)
     case REMOTE_REPLY_ASK:
         remote_on_reply_ask(s, r);
         return true;
+    case REMOTE_LEFT:
+        return remote_on_left(s);
     case REMOTE_PARTS_TAKEN:
         remote_outbox_on_parts_taken(&s->out, r->count);
         remote_wake_those_away(s);

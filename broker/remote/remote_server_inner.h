@@ -40,6 +40,7 @@ bool remote_on_publish(struct remote_server *s, struct remote_record *r);
 bool remote_on_ask(struct remote_server *s, const struct remote_record *r);
 bool remote_on_reply(struct remote_server *s, struct remote_record *r);
 void remote_on_reply_ask(struct remote_server *s, const struct remote_record *r);
+MUST_CHECK bool remote_on_left(struct remote_server *s);
 
 /* ---- remote_server_in.c ---- */
 

@@ -67,6 +67,8 @@
     X(ASK_HELD, 12,                                                                                \
       0x0001u | 0x0002u | 0x0008u | 0x0010u | 0x0020u | 0x0080u | 0x0200u | REMOTE_HAS_CHANNEL |   \
           REMOTE_HAS_QIDS)                                                                         \
+    /* all that was said before LEAVING came is said by now */                                     \
+    X(LEFT, 13, 0)                                                                                 \
     /* by who answers */                                                                           \
     X(TAKEN, 32, 0x0100u)                       /* copies of messages, since the beginning */      \
     X(CONFIRM, 33, 0x0100u | REMOTE_HAS_RANGES) /* all up to number, and these */                  \
@@ -88,6 +90,8 @@
     /* to ASK_HELD: tag: of the first that was held; then those that are not the consumer's */     \
     X(ANSWER_HELD, 44,                                                                             \
       0x0001u | 0x0004u | 0x0008u | 0x0040u | 0x0080u | 0x0100u | 0x0200u | REMOTE_HAS_QIDS)       \
+    /* this node stops: what is settled at it is to be said now */                                 \
+    X(LEAVING, 45, 0)                                                                              \
     /* by both */                                                                                  \
     X(BEGIN, 64, 0x0002u | REMOTE_HAS_BYTES) /* kind: slot; a record whose content is to come */   \
     X(PART, 65, 0x0002u | REMOTE_HAS_BYTES)  /* kind: slot */                                      \

@@ -30,7 +30,7 @@
 #include "link/link.h"
 
 #define LINK_VERSION_LEAST  2u /* of the cluster protocol, that this program speaks */
-#define LINK_VERSION_MOST   2u
+#define LINK_VERSION_MOST   3u /* REMOTE_LEAVING */
 #define LINK_NONCE_BYTES    ((size_t)32)
 #define LINK_EXPORTER_BYTES ((size_t)32)
 #define LINK_EXPORTER       "EXPORTER-warren-link"

@@ -222,3 +222,69 @@ Test(remote_moved, a_former_master_passes_on_what_is_settled_there)
     expect_text(w->settled, "a7 d8");
     close_world(w);
 }
+
+/* ---- the other node stops -----------------------------------------------------------------------
+ */
+
+/* One turn of it, without one of ours. */
+static void other_side_speaks(struct world *w)
+{
+    bool more;
+    remote_server_flush(w->server);
+    for (struct buf *b; (b = next_frame(&w->back, &more)) != NULL; buf_unref(&b))
+        cr_assert(remote_client_take(w->client, buf_slice(b)));
+}
+
+Test(remote_moved, what_was_settled_is_read_before_it_ends)
+{
+    struct world *w = open_world();
+    consume(w, 4, false);
+    cr_expect(deliver(w, 4, 3, false, 10));
+    settle_down(w);
+    cr_expect(not(remote_server_leave(w->server)));
+    remote_client_settle(w->client, 1, PORT_ACK);
+    other_side_speaks(w);
+    cr_expect(not(remote_server_leave(w->server)), "nothing of ours has come");
+    expect_text(w->settled, "");
+    settle_down(w);
+    expect_text(w->settled, "a3");
+    cr_expect(remote_server_leave(w->server));
+    close_world(w);
+}
+
+/* Later there would be others that settle there. */
+Test(remote_moved, it_asks_when_all_consumers_that_move_know_of_it)
+{
+    struct world *w = open_world();
+    consume(w, 4, false);
+    w->is_moved = true;
+    for (unsigned i = 0; i < 3; i++) {
+        cr_expect(not(remote_server_leave(w->server)));
+        settle_down(w);
+    }
+    remote_server_on_consumer_moved(w->server, 4);
+    cr_expect(not(remote_server_leave(w->server)));
+    settle_down(w);
+    cr_expect(eq(int, last(w)->kind, CONSUMER_MOVED));
+    cr_expect(remote_server_leave(w->server));
+    close_world(w);
+}
+
+Test(remote_moved, a_side_that_is_lost_is_not_waited_for)
+{
+    struct world *w = open_world();
+    cr_expect(not(remote_server_leave(w->server)));
+    remote_server_lost(w->server);
+    cr_expect(remote_server_leave(w->server));
+    close_world(w);
+}
+
+Test(remote_moved, who_was_not_asked_cannot_say_that_all_is_said)
+{
+    struct world *w = open_world();
+    uint8_t room[64];
+    struct wire_out out = wire_out_over(room, sizeof room);
+    remote_put(&out, &(struct remote_record){ .op = REMOTE_LEFT });
+    cr_expect(not(remote_server_take(w->server, wire_out_slice(&out), false)));
+    close_world(w);
+}

@@ -1,0 +1,40 @@
+#include "broker.h"
+#include "cluster/meta_node.h"
+#include "remote/remote_inner.h"
+
+#define LEAVING_VERSION 3u /* the first that knows it */
+
+/* One that is broken may be resumed. */
+static bool has_left(const struct remote_session *ss)
+{
+    return link_peer(ss->link)->version < LEAVING_VERSION || remote_server_leave(ss->server);
+}
+
+/* Nobody is there to take it. */
+static bool is_gone(const struct remote_peer *p)
+{
+    const struct meta_node *n = meta_node_get(broker_meta(p->all->shard->broker), p->node);
+    return !link_is_connected(p->link) && (n == NULL || !meta_node_is_serving(n));
+}
+
+static bool has_all(const struct remote_peer *p)
+{
+    struct link_stats now;
+    if (p->link == NULL || is_gone(p))
+        return true;
+    link_stats(p->link, &now);
+    return !p->is_due && !remote_outbox_holds_any(&p->client->out) &&
+           now.waiting_bytes + now.unacked_bytes == 0;
+}
+
+bool remote_leave(struct shard *s)
+{
+    bool is_over = true;
+    size_t at = 0;
+    for (struct remote_session *ss; (ss = idmap_next(&s->remotes->sessions, &at)) != NULL;)
+        is_over = has_left(ss) && is_over;
+    at = 0;
+    for (const struct remote_peer *p; (p = idmap_next(&s->remotes->peers, &at)) != NULL;)
+        is_over = has_all(p) && is_over;
+    return is_over;
+}

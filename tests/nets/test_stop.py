@@ -1,0 +1,63 @@
+"""Nodes that stop in an order, while others are slow."""
+
+import json
+import signal
+import subprocess
+
+from harness.waits import LONG, wait_until
+from lab.case import LOCAL, NetCase
+
+TARGETS = ("broker",)
+BARE = True
+COUNT = 40
+FOR_A_WHILE = 0.3  # much less than what a node that stops waits for others
+
+
+class Stop(NetCase):
+    def left_of(self, host, queue):
+        for line in host.ctl("-q", "list_queues", "name", "messages").stdout.splitlines():
+            if line.startswith(queue + "\t"):
+                return int(line.split("\t")[1])
+        return None
+
+    def mirrored(self, host, other, queue):
+        """Mastered there, with a mirror in sync at the other one."""
+        ch = self.channel_at(host)
+        ch.call("confirm.select")
+        ch.declare(queue, durable=True, arguments=LOCAL)
+        self.ctl(host, "set_policy", "ha", "^m", json.dumps(
+            {"ha-mode": "nodes", "ha-params": [host.node, other.node]}))
+        wait_until(lambda: other.name in
+                   self.ctl(host, "-q", "list_queues", "synchronised_slave_pids"),
+                   "a mirror in sync", LONG)
+        for i in range(COUNT):
+            ch.publish(key=queue, body=b"%d" % i, props={"delivery_mode": 2})
+        while ch.expect("basic.ack").delivery_tag < COUNT:
+            pass
+        ch.conn.close()
+
+    def test_what_was_acknowledged_meanwhile_does_not_come_back(self):
+        """It is on its way to the master when that gives the queue away, and ends."""
+        hosts = self.cluster()
+        one, slow, other = self.rng.sample(list(hosts), 3)
+        self.mirrored(one, other, "m")
+        ch = self.channel_at(slow)
+        ch.consume("m")
+        tag = ch.deliveries(COUNT)[-1].delivery_tag
+        slow.pause()
+        ch.ack(tag, multiple=True)
+        one.proc.signal(signal.SIGTERM)
+        other.proc.wait_log(rb"1 queue moved from", LONG)
+        try:
+            one.proc.popen.wait(timeout=FOR_A_WHILE)
+        except subprocess.TimeoutExpired:
+            pass  # it waits, as it should
+        slow.resume()
+        self.assertEqual(one.stop(), 0)
+        wait_until(lambda: self.left_of(other, "m") == 0, "all to be settled", LONG)
+        ch.publish(key="m", body=b"last")
+        last = ch.deliveries(1)[0]
+        self.assertEqual((last.body, last.redelivered), (b"last", False))
+        ch.ack(last.delivery_tag)
+        one.start()
+        self.check_end()
