@@ -241,6 +241,33 @@ class Unwell(Case):
         return sum(n.proc.log_bytes().count(b"%s is taken for down" % self.a.node.encode())
                    for n in (self.b, self.c))
 
+    def test_an_order_amid_it_is_carried_out_behind_it(self):
+        """All have died; the first one waited for the others, which is why warrenctl is answered,
+        and reads now that they are there."""
+        ch = self.confirming(self.a)
+        ch.declare("lone", durable=True, arguments=HERE)
+        self.one_by_one(ch, "lone", 0, 20)
+        for n in self.cluster.nodes:
+            n.kill()
+            n.dead.append(n.proc)
+        self.a.faults.only("/journal/")
+        self.a.faults.slow("sync", 2500)
+        self.a.start(ready=False)
+        wait_until(lambda: self.a.ctl("-n", self.a.node, "-q", "cluster_status").returncode == 0,
+                   "it answers warrenctl", LONG)
+        lives = self.a.proc.log_bytes().count(b"in the cluster as node")
+        for n in (self.b, self.c):
+            n.start(ready=False)
+        wait_until(lambda: self.a.proc.log_bytes().count(b"in the cluster as node") > lives,
+                   "it is in", LONG)
+        self.assertFalse(self.a.is_serving())
+        self.ctl(self.a, "start_app")
+        self.assertTrue(self.a.is_serving())
+        self.a.faults.heal()
+        for n in (self.b, self.c):
+            n.wait_ready()
+        self.assertEqual(self.at(self.b).get_all("lone"), [b"%d" % i for i in range(20)])
+
     def test_who_is_stopped_amid_it_ends_in_order(self):
         """It tells the others that it stops, which is another thing than to die."""
         self.long_to_read()
