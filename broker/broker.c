@@ -199,9 +199,9 @@ bool broker_is_stopping(const struct broker *b)
     return b->stopping;
 }
 
-bool broker_has_entered(const struct broker *b)
+bool broker_is_reading(const struct broker *b)
 {
-    return b->has_entered;
+    return b->reading_since_ms != 0;
 }
 
 bool broker_is_drained(const struct broker *b)
@@ -603,6 +603,7 @@ static bool read_journal(struct broker *b, struct err *err)
     b->reading_since_ms = clock_mono_ms();
     bool ok = storage_read_aside(b, b->storage, b->epoch, err);
     b->reading_since_ms = 0;
+    service_has_read(b->service);
     return ok;
 }
 
@@ -637,6 +638,7 @@ bool broker_start(struct broker *b, broker_waits_fn waits, void *arg, struct err
         !entrance_pass(b->entrance, waits, arg, err) || (!b->stopping && !open_queues(b, err)) ||
         (!b->stopping && !open_for_clients(b, err)) ||
         (!b->stopping && !vitals_start(b->vitals, err))) {
+        service_give_up(b->service);
         stop_loops(b);
         return false;
     }

@@ -116,8 +116,8 @@ struct mgmt_http *broker_mgmt(const struct broker *b);
 void broker_stop(struct broker *b);
 bool broker_is_stopping(const struct broker *b);
 
-/* It is in its cluster, whose other nodes know that it is up; it may still read its journal. */
-bool broker_has_entered(const struct broker *b);
+/* It reads its journal, and the other nodes of its cluster know already that it is up. */
+bool broker_is_reading(const struct broker *b);
 /* What is to be kept cannot be kept any more: say so, and leave. Any thread. */
 void broker_fail(struct broker *b, const struct err *why);
 /* There is nobody left to wait for. */

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "broker.h"
 #include "cluster/cluster.h"
+#include "cluster/meta_node.h"
 #include "doorway.h"
 #include "leaving.h"
 #include "live.h"
@@ -25,11 +26,18 @@ static void on_all_said(void *arg)
     loop_stop(b->loop);
 }
 
+/* Or they could not be told: nothing is given away then. */
+static bool is_stopped_for_others(const struct broker *b)
+{
+    const struct meta_node *n = meta_node_get(broker_meta(b), broker_node(b));
+    return n != NULL && n->state == META_NODE_IS_STOPPED;
+}
+
 /* Its queues are given away; what was settled at them until now is still to be passed on. */
 static void on_left_cluster(void *arg)
 {
     struct broker *b = arg;
-    if (b->is_open && !broker_has_failed(b))
+    if (b->is_open && !broker_has_failed(b) && is_stopped_for_others(b))
         b->leaving = leaving_begin(b, on_all_said, b);
     else
         on_all_said(b);
@@ -72,9 +80,12 @@ void broker_stop(struct broker *b)
     vitals_leave(b->vitals, STUCK_MS, on_stuck, b);
     mgmt_http_close(b->mgmt);
     ctl_close(b->ctl);
-    if (b->is_open)
+    if (b->is_open) {
         service_leave(b->service);
-    else if (b->has_entered)
+        return;
+    }
+    service_give_up(b->service);
+    if (b->has_entered)
         broker_has_left(b);
     else
         loop_stop(b->loop);

@@ -11,7 +11,7 @@
 
 #define LEAVING_MS 2000u
 #define LOOK_MS    5u
-#define ROUNDS     2u /* what was passed from shard to shard is seen in the second */
+#define ROUNDS     3u /* what is passed from shard to shard may be seen in the third only */
 
 struct leaving_shard {
     struct mail mail;

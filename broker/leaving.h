@@ -7,11 +7,13 @@
  * hold what is out for those who settle it (mirrored_handed.h). Without this messages that were
  * acknowledged would come back, redelivered.
  *
- *     control      each shard: asks its sessions,    each shard: what others
- *     thread  ---> passes on what they say      ---> have passed to it is out ---> done
+ *                       each shard, in rounds:
+ *     control thread ---> asks its sessions, passes on what they say, ---> done
+ *                         looks whether that is out
  *
- * Each of these looks again until it is so, for LEAVING_MS together; after that whoever has not
- * answered is left.
+ * What a session says may be about a queue of another shard, which hears of it at the turn's end:
+ * hence more than one round. Each shard looks again until it is so, for LEAVING_MS together; after
+ * that whoever has not answered is left.
  */
 #ifndef WARREN_LEAVING_H
 #define WARREN_LEAVING_H

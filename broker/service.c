@@ -342,9 +342,10 @@ void service_shard_is_idle(struct service *s)
         closed(s);
 }
 
-static void refuse_early(struct service *s)
+void service_give_up(struct service *s)
 {
     struct service_ask *a;
+    s->leaving = true;
     while ((a = STAILQ_FIRST(&s->early)) != NULL) {
         STAILQ_REMOVE_HEAD(&s->early, entry);
         refuse(a, STOPS);
@@ -353,7 +354,6 @@ static void refuse_early(struct service *s)
 
 void service_leave(struct service *s)
 {
-    refuse_early(s);
     if (s->drains != NULL)
         STAILQ_INSERT_TAIL(&s->waiting, s->drains, entry);
     s->drains = NULL;
@@ -372,8 +372,8 @@ static bool listen_to_clients(struct service *s, struct err *err)
     return s->listen != NULL;
 }
 
-/* They come again when the loop runs, with the node open. */
-static void send_early_again(struct service *s)
+/* They come again when the loop runs: if nothing else is to be waited for, with the node open. */
+void service_has_read(struct service *s)
 {
     struct service_ask *a;
     while ((a = STAILQ_FIRST(&s->early)) != NULL) {
@@ -385,7 +385,6 @@ static void send_early_again(struct service *s)
 bool service_open(struct service *s, struct err *err)
 {
     s->has_begun = true;
-    send_early_again(s);
     if (s->is_held)
         return true;
     broker_set_app_running(s->broker, true);
@@ -555,12 +554,6 @@ static void reset(struct service *s, struct service_ask *a)
     cluster_send(broker_cluster(s->broker), &ask);
 }
 
-/* It waits for nobody any more, but for its own disk. */
-static bool is_early(const struct service *s)
-{
-    return !s->has_begun && broker_has_entered(s->broker);
-}
-
 static void on_ask(struct mail *mail)
 {
     struct service_ask *a = CONTAINER_OF(mail, struct service_ask, mail);
@@ -569,7 +562,7 @@ static void on_ask(struct mail *mail)
         refuse(a, STOPS);
         return;
     }
-    if (is_early(s) && a->order != SERVICE_STOP) {
+    if (broker_is_reading(s->broker) && a->order != SERVICE_STOP) {
         STAILQ_INSERT_TAIL(&s->early, a, entry);
         return;
     }
@@ -627,25 +620,13 @@ struct service *service_new(struct broker *b, struct loop *loop)
     return s;
 }
 
-/* It failed while it read; no loop runs any more. */
-static void drop_early(struct service *s)
-{
-    struct service_ask *a;
-    while ((a = STAILQ_FIRST(&s->early)) != NULL) {
-        STAILQ_REMOVE_HEAD(&s->early, entry);
-        err_set(&a->err, ERR_REFUSED, "%s", STOPS);
-        a->done(a);
-    }
-}
-
 void service_free(struct service **service)
 {
     struct service *s = *service;
     *service = NULL;
     if (s == NULL)
         return;
-    CHECK(STAILQ_EMPTY(&s->waiting));
-    drop_early(s);
+    CHECK(STAILQ_EMPTY(&s->waiting) && STAILQ_EMPTY(&s->early));
     listen_free(&s->listen);
     loop_timer_fini(&s->grace);
     loop_timer_fini(&s->proxies);

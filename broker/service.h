@@ -51,6 +51,12 @@ void service_free(struct service **s);
  * the node waited for others. */
 MUST_CHECK bool service_open(struct service *s, struct err *err);
 
+/* The node has read its journal: orders that came meanwhile are carried out from now on. */
+void service_has_read(struct service *s);
+
+/* The node ends before it was open: whatever is ordered is refused. */
+void service_give_up(struct service *s);
+
 /* Clients that come from now on see these certificates; borrowed. */
 struct tls_ctx;
 void service_set_tls(struct service *s, struct tls_ctx *tls);

@@ -38,7 +38,7 @@ void remotes_free(struct remotes **r);
 void remote_node_lost(struct shard *s, uint16_t node);
 
 /* Another node stops in an order: it ends its links when it has said all. One that is broken by now
- * will not be resumed. */
+ * is tried once more. */
 void remote_node_stops(struct shard *s, uint16_t node);
 
 /* The others took this node for down: sessions whose connection is broken will not be resumed by

@@ -4,23 +4,23 @@
 
 #define LEAVING_VERSION 3u /* the first that knows it */
 
-/* One that is broken may be resumed. */
-static bool has_left(const struct remote_session *ss)
+/* One that is broken may be resumed, unless that node has stopped, too. */
+static bool is_gone(const struct remotes *r, uint16_t node, const struct link *l)
 {
-    return link_peer(ss->link)->version < LEAVING_VERSION || remote_server_leave(ss->server);
+    const struct meta_node *n = meta_node_get(broker_meta(r->shard->broker), node);
+    return !link_is_connected(l) && (n == NULL || !meta_node_is_serving(n));
 }
 
-/* Nobody is there to take it. */
-static bool is_gone(const struct remote_peer *p)
+static bool has_left(const struct remote_session *ss)
 {
-    const struct meta_node *n = meta_node_get(broker_meta(p->all->shard->broker), p->node);
-    return !link_is_connected(p->link) && (n == NULL || !meta_node_is_serving(n));
+    return link_peer(ss->link)->version < LEAVING_VERSION || is_gone(ss->all, ss->node, ss->link) ||
+           remote_server_leave(ss->server);
 }
 
 static bool has_all(const struct remote_peer *p)
 {
     struct link_stats now;
-    if (p->link == NULL || is_gone(p))
+    if (p->link == NULL || is_gone(p->all, p->node, p->link))
         return true;
     link_stats(p->link, &now);
     return !p->is_due && !remote_outbox_holds_any(&p->client->out) &&

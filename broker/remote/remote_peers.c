@@ -252,8 +252,8 @@ static bool is_serving(const struct shard *s, uint16_t node)
     return n != NULL && meta_node_is_serving(n);
 }
 
-/* The session might be resumed. But who stops in an order has taken leave, and does not come back
- * as the same process. */
+/* The session might be resumed. But who does not serve has given its queues away, and mostly does
+ * not come back as the same process. */
 static void on_trouble(struct link *l, enum link_trouble what, enum link_refusal refusal,
                        const struct err *err, void *arg)
 {
@@ -359,7 +359,7 @@ void remote_node_stops(struct shard *s, uint16_t node)
 {
     struct remote_peer *p = find(s, node);
     if (p != NULL && p->link != NULL && !link_is_connected(p->link))
-        lose(p);
+        link_kick(p->link);
 }
 
 /* ---- for the port -----------------------------------------------------------------------------

@@ -481,7 +481,7 @@ bool remote_server_leave(struct remote_server *s)
 {
     if (s->is_lost || s->has_left)
         return true;
-    if (!s->is_leaving && !moves_any(s)) {
+    if (!s->is_leaving && !moves_any(s) && !remote_outbox_holds_any(&s->out)) {
         s->is_leaving = true;
         remote_say(s, 0, &(struct remote_record){ .op = REMOTE_LEAVING });
         soon(s);

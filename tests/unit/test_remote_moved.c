@@ -270,6 +270,22 @@ Test(remote_moved, it_asks_when_all_consumers_that_move_know_of_it)
     close_world(w);
 }
 
+/* That it moves waits behind a large delivery for the same channel. */
+Test(remote_moved, it_does_not_ask_before_that_is_said)
+{
+    struct world *w = open_world();
+    consume(w, 4, false);
+    cr_expect(deliver(w, 4, 3, false, 3u << 20));
+    remote_server_on_consumer_moved(w->server, 4);
+    cr_expect(not(remote_server_leave(w->server)));
+    settle_down(w);
+    cr_expect(eq(int, last(w)->kind, CONSUMER_MOVED));
+    cr_expect(not(remote_server_leave(w->server)), "it has asked just now");
+    settle_down(w);
+    cr_expect(remote_server_leave(w->server));
+    close_world(w);
+}
+
 Test(remote_moved, a_side_that_is_lost_is_not_waited_for)
 {
     struct world *w = open_world();
