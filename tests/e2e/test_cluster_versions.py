@@ -23,8 +23,10 @@ CALLER, ANSWERER = 1, 2
 CONTROL, BULK, ASK, FEED, CTL, MIRROR = range(1, 7)
 VERDICT = struct.Struct(">HB32s")
 REFUSED_VERSION = 2
+OURS = (2, 3)
 THEIRS = (7, 9)  # what another release speaks
-WHY = "no version of the cluster protocol is spoken by both: it speaks 7 to 9, and we 2"
+WHY = ("no version of the cluster protocol is spoken by both: it speaks %d to %d, and we %d to %d"
+       % (*THEIRS, *OURS))
 
 
 def hello(role, class_):
@@ -105,7 +107,7 @@ class Versions(Case):
             s.sendall(hello(CALLER, class_))
             magic, size, least, most, role, said, _ = HELLO.unpack(read(s, HELLO.size))
             self.assertEqual((magic, size, role, said), (b"WRNH", HELLO.size, ANSWERER, class_))
-            self.assertEqual((least, most), (2, 2))
+            self.assertEqual((least, most), OURS)
             self.assertEqual(VERDICT.unpack(read(s, VERDICT.size)),
                              (VERDICT.size, REFUSED_VERSION, b"\0" * 32))
             self.assertEqual(s.recv(1), b"", "and nothing else")
@@ -119,7 +121,7 @@ class Versions(Case):
         wait_until(lambda: WHY in self.log(one), "its log says why", LONG)
         wait_until(lambda: self.later.said_more, "it hangs up")
         self.assertEqual(set(self.later.said_more), {b""})
-        self.assertEqual({(h[2], h[3], h[4]) for h in self.later.heard}, {(2, 2, CALLER)})
+        self.assertEqual({(h[2], h[3], h[4]) for h in self.later.heard}, {(*OURS, CALLER)})
 
         # It is called, and refuses that: as long as it is alone it answers no more than questions.
         self.call(one, ASK)
