@@ -115,7 +115,6 @@ struct mgmt_http *broker_mgmt(const struct broker *b);
 /* As TERM does; it was told to. */
 void broker_stop(struct broker *b);
 bool broker_is_stopping(const struct broker *b);
-
 /* It reads its journal, and the other nodes of its cluster know already that it is up. */
 bool broker_is_reading(const struct broker *b);
 /* What is to be kept cannot be kept any more: say so, and leave. Any thread. */

@@ -63,6 +63,8 @@ struct remotes {
 void remote_flush_peers(struct remotes *r);
 void remote_close_peers(struct remotes *r);
 void remote_lose_peer(struct remotes *r, uint16_t node);
+/* One that the metadata calls down, or does not know, is neither dialled nor waited for. */
+bool remote_is_serving(const struct shard *s, uint16_t node);
 /* A link to that node ends. */
 void remote_end_link(struct remotes *r, uint16_t node, struct link **l);
 

@@ -1,5 +1,3 @@
-#include "broker.h"
-#include "cluster/meta_node.h"
 #include "remote/remote_inner.h"
 
 #define LEAVING_VERSION 3u /* the first that knows it */
@@ -7,8 +5,7 @@
 /* One that is broken may be resumed, unless that node has stopped, too. */
 static bool is_gone(const struct remotes *r, uint16_t node, const struct link *l)
 {
-    const struct meta_node *n = meta_node_get(broker_meta(r->shard->broker), node);
-    return !link_is_connected(l) && (n == NULL || !meta_node_is_serving(n));
+    return !link_is_connected(l) && !remote_is_serving(r->shard, node);
 }
 
 static bool has_left(const struct remote_session *ss)

@@ -245,8 +245,7 @@ static void on_lost(struct link *l, enum link_loss why, const struct err *err, v
     lose(p);
 }
 
-/* A node that the metadata calls down, or does not know, is not waited for. */
-static bool is_serving(const struct shard *s, uint16_t node)
+bool remote_is_serving(const struct shard *s, uint16_t node)
 {
     const struct meta_node *n = meta_node_get(broker_meta(s->broker), node);
     return n != NULL && meta_node_is_serving(n);
@@ -259,7 +258,7 @@ static void on_trouble(struct link *l, enum link_trouble what, enum link_refusal
 {
     struct remote_peer *p = arg;
     (void)l, (void)what, (void)refusal, (void)err;
-    if (!is_serving(shard_of(p), p->node))
+    if (!remote_is_serving(shard_of(p), p->node))
         lose(p);
 }
 
@@ -510,7 +509,7 @@ uint32_t remote_fence_undone(struct shard *s, const struct port_channel_ref *fro
 bool remote_reply(struct shard *s, uint16_t node, const struct reply_address *to, struct message *m,
                   const struct port_channel_ref *from)
 {
-    if (!is_serving(s, node))
+    if (!remote_is_serving(s, node))
         return false;
     late_answer_note(s, from, node);
     remote_client_reply(need(s, node)->client, to, m, from);
@@ -520,7 +519,7 @@ bool remote_reply(struct shard *s, uint16_t node, const struct reply_address *to
 bool remote_reply_ask(struct shard *s, uint16_t node, const struct reply_address *to,
                       const struct port_channel_ref *from)
 {
-    if (!is_serving(s, node))
+    if (!remote_is_serving(s, node))
         return false;
     remote_client_reply_ask(need(s, node)->client, to, from);
     return true;
