@@ -194,6 +194,13 @@ class Moves(Mirrored):
         self.expect_numbered(got, 1)
         self.assertLessEqual(self.moved(), 3)
 
+    def bring_home(self):
+        """Each queue, to the node of its name."""
+        for node in self.cluster.nodes:
+            q = self.queues[node.name]
+            wait_until(lambda q=q: self.mirrors(q) == 2, "mirrors of " + q, LONG)
+            self.move(q, node)
+
     def seconds_for_two_moves(self):
         ch = self.conn.channel()
         ch.consume(self.q, "moves")
@@ -214,6 +221,7 @@ class Moves(Mirrored):
             seconds *= 4
             self.assertLess(seconds, LONG, "no two moves in so many seconds")
             self.cluster.start([self.third]).wait_voters()
+            self.bring_home()
 
     def moves_while_one_waits(self, seconds):
         """How many there were until it was told, which is not later for them."""
