@@ -3,6 +3,7 @@
 import os
 import subprocess
 import unittest
+from collections import Counter
 
 from harness.client import Conn, Eof
 from harness.waits import LONG, Deadline
@@ -129,6 +130,19 @@ def drain(address, queue, idle=0.3, before=b""):
     ch.barrier()
     conn.close()
     return out
+
+
+def wrong_in(taken, count):
+    """What is wrong with these (number, redelivered) that should be 0, 1, ... count - 1, or ""."""
+    got = [n for n, _ in taken]
+    places = [i for i in range(1, len(got)) if got[i] != got[i - 1] + 1]
+    words = [("missing", sorted(set(range(count)) - set(got))),
+             ("unknown", sorted(set(got) - set(range(count)))),
+             ("twice", sorted(n for n, times in Counter(got).items() if times > 1)),
+             ("out of place", ["%d behind %d%s" % (
+                 got[i], got[i - 1], " (redelivered)" if taken[i][1] else "") for i in places])]
+    return ", ".join("%s: %d, as %s" % (what, len(which), which[:10])
+                     for what, which in words if which)
 
 
 class SmallDisk:

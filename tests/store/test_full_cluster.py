@@ -6,7 +6,7 @@ import os
 from harness.case import Case
 from harness.cluster import Cluster
 from harness.waits import LONG, wait_until
-from kit import Publisher, SmallDisk, drain
+from kit import Publisher, SmallDisk, drain, wrong_in
 
 TARGETS = ("broker",)
 HERE = {"x-queue-master-locator": "client-local"}
@@ -56,7 +56,7 @@ class OneOfThree(Case):
         p.publish(200)
         p.wait_confirmed()
         taken += drain(self.c.address, "m")
-        self.assertEqual([n for n, _ in taken], list(range(p.sent)))
+        self.assertEqual(wrong_in(taken, p.sent), "")
         self.assertEqual(self.in_sync(self.a), 2)
         p.close()
 

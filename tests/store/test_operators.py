@@ -5,7 +5,7 @@ import json
 from harness.api import Api
 from harness.case import Case
 from harness.waits import LONG, wait_until
-from kit import Publisher, drain
+from kit import Publisher, drain, wrong_in
 
 TARGETS = ("broker",)
 
@@ -138,5 +138,5 @@ class View(Case):
         for _ in range(40):
             p.publish(100)
             p.wait_confirmed()
-        self.assertEqual([n for n, _ in drain(b.address, "q")], list(range(4000)))
+        self.assertEqual(wrong_in(drain(b.address, "q"), 4000), "")
         p.close()

@@ -6,7 +6,7 @@ import os
 
 from harness.case import Case
 from harness.waits import LONG, wait_until
-from kit import PERSISTENT, Publisher, drain, node_folder, numbers
+from kit import PERSISTENT, Publisher, drain, node_folder, numbers, wrong_in
 
 TARGETS = ("broker",)
 
@@ -51,7 +51,7 @@ class Paged(Case):
         self.away(b)
         self.assertEqual(self.row(b)["messages"], COUNT)
         self.assertGreater(self.row(b)["message_bytes_paged_out"], COUNT // 3 * SIZE)
-        self.assertEqual([n for n, _ in drain(b.address, "q")], list(range(COUNT)))
+        self.assertEqual(wrong_in(drain(b.address, "q"), COUNT), "")
         p.close()
 
     def test_what_does_not_last(self):
@@ -59,7 +59,7 @@ class Paged(Case):
         self.declare(b)
         p = self.publish(b, props={})
         self.away(b)
-        self.assertEqual([n for n, _ in drain(b.address, "q")], list(range(COUNT)))
+        self.assertEqual(wrong_in(drain(b.address, "q"), COUNT), "")
         p.close()
 
     def test_what_does_not_last_is_gone_after_a_restart(self):
@@ -81,7 +81,7 @@ class Paged(Case):
         b.stop()
         b.restart()
         self.assertEqual(self.row(b)["messages"], COUNT)
-        self.assertEqual([n for n, _ in drain(b.address, "q")], list(range(COUNT)))
+        self.assertEqual(wrong_in(drain(b.address, "q"), COUNT), "")
 
     def test_get(self):
         b = self.node()
@@ -138,7 +138,7 @@ class Paged(Case):
                            "x-dead-letter-routing-key": "dead"})
         p = self.publish(b)
         wait_until(lambda: self.row(b, "dead")["messages"] == COUNT, "all are dead letters", LONG)
-        self.assertEqual([n for n, _ in drain(b.address, "dead")], list(range(COUNT)))
+        self.assertEqual(wrong_in(drain(b.address, "dead"), COUNT), "")
         p.close()
 
     def test_damage_loses_what_is_damaged_and_nothing_else(self):
