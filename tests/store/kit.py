@@ -111,22 +111,30 @@ def numbers(bodies):
 
 
 def drain(address, queue, idle=0.3, before=b""):
-    """All that a queue has, acknowledged: (number, redelivered) in order, until nothing is ready and
-    nothing has come for so long."""
+    """All that a queue has, acknowledged: (number, redelivered) in order, until nothing is left when
+    nothing has come for so long. Then the consumer is cancelled first: what has been handed out and
+    is on its way comes before the answer, and counts too."""
     conn = Conn(address, before=before)
     ch, asker = conn.channel(), conn.channel()
     ch.call("basic.qos", prefetch_count=200)
-    ch.consume(queue)
     out = []
-    while True:
-        try:
-            event = ch.expect("basic.deliver", idle)
-        except TimeoutError:
-            if asker.declare(queue, passive=True).message_count == 0:
-                break
-            continue
+
+    def take(event):
         ch.ack(event.delivery_tag)
         out.append((int(event.body.split(b" ", 1)[0]), event.redelivered))
+
+    while True:
+        tag = ch.consume(queue)
+        while True:
+            try:
+                take(ch.expect("basic.deliver", idle))
+            except TimeoutError:
+                break
+        ch.send("basic.cancel", consumer_tag=tag)
+        while (event := ch.next(LONG)).name != "basic.cancel_ok":
+            take(event)
+        if asker.declare(queue, passive=True).message_count == 0:
+            break
     ch.barrier()
     conn.close()
     return out
