@@ -44,6 +44,7 @@
     X(synchronised_slave_pids)                                                                     \
     X(mirror_pids)                                                                                 \
     X(synchronised_mirror_pids)                                                                    \
+    X(mirror_lag)                                                                                  \
     X(state)                                                                                       \
     X(type)                                                                                        \
     X(leader)                                                                                      \

@@ -1,4 +1,4 @@
-/* list_queues: RabbitMQ's columns. */
+/* list_queues: RabbitMQ's columns, and mirror_lag. */
 #include "base/mem.h"
 #include "mgmt/ctl_columns.h"
 #include "mgmt/ctl_lister.h"
@@ -166,6 +166,23 @@ static void put_mirror_pids(const struct row *r)
 static void put_synchronised_mirror_pids(const struct row *r)
 {
     put_mirrors(r, true);
+}
+
+/* RabbitMQ has no such thing: mirrors that lack something, and how many messages at most. */
+static void put_mirror_lag(const struct row *r)
+{
+    struct text t;
+    bool is_mirrored = mgmt_is_mirrored(r->v, r->q);
+    text_init(&t, (size_t)MIRRORED_LAGS_MAX * META_NAME_MAX * 2);
+    for (unsigned i = 0; i < r->f->lag_count && is_mirrored; i++) {
+        text_str(&t, i == 0 ? "[{" : ", {");
+        text_slice(&t, mgmt_node_name(r->ctl->mgmt, r->f->lags[i].node));
+        text_put(&t, ", %" PRIu64 "}", r->f->lags[i].messages);
+    }
+    if (is_mirrored)
+        text_str(&t, r->f->lag_count == 0 ? "[]" : "]");
+    ctl_row_slice(r->out, text_view(&t));
+    text_fini(&t);
 }
 
 static void put_online(const struct row *r)

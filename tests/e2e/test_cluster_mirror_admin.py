@@ -81,6 +81,9 @@ class Admin(Case):
         for asked in self.cluster.nodes:
             wait_until(lambda: self.queue(asked, queue).get("mirror_lag") == lag,
                        "%s says that %s lacks %s" % (asked.name, queue, lag), LONG)
+        listed = "[%s]" % ", ".join("{%(name)s, %(messages)d}" % one for one in lag or [])
+        for asked in self.cluster.nodes:
+            self.assertEqual(self.columns(asked, queue, "mirror_lag"), [listed])
 
     def wait_master(self, asked, queue, node):
         wait_until(lambda: self.nodes_of(self.columns(asked, queue, "pid")[0]) == [node.node],
@@ -102,6 +105,7 @@ class Seen(Admin):
             self.assertEqual(sorted(self.nodes_of(in_sync)),
                              [self.second.node, self.third.node])
             self.assertEqual([policy, state], ["ha", "running"])
+            self.assertEqual(self.columns(asked, "plain", "mirror_lag"), [""])
             self.assertEqual(self.columns(asked, "plain", "slave_pids", "synchronised_slave_pids",
                                           "policy"), ["", "", ""])
 
