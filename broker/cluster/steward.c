@@ -102,7 +102,8 @@ static bool stays_away(const struct steward *s, const struct meta_node *m)
 
 /* The part that a node is to have, when it now has `part`. A voter that is down stays one: it may
  * hold what the others need. Who stops in an orderly way does not, as long as another one votes;
- * but when all stop, any majority of them may be the first to come back. */
+ * but when all stop, any majority of them may be the first to come back. Its own vote may be what
+ * gives its masters away: it has it until that is agreed. */
 static enum raft_part part_of(const struct steward *s, const struct meta_node *m,
                               enum raft_part part)
 {
@@ -111,7 +112,8 @@ static enum raft_part part_of(const struct steward *s, const struct meta_node *m
     if (m->type == META_NODE_RAM)
         return RAFT_LEARNER;
     if (part != RAFT_LEARNER) {
-        bool goes = is_leaving(s, m) || stays_away(s, m);
+        bool has_stopped = is_leaving(s, m) && !meta_node_is_serving(m);
+        bool goes = has_stopped || stays_away(s, m);
         return goes && voters > 1 && !s->version->is_frozen ? RAFT_LEARNER : vote;
     }
     bool may = meta_node_is_serving(m) && !is_leaving(s, m) && steward_is_alive(s, m) &&
