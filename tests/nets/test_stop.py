@@ -37,12 +37,14 @@ class Stop(NetCase):
             pass
         ch.conn.close()
 
-    def stop_with_acks_under_way(self, one, slow, other, queue):
+    def stop_with_acks_under_way(self, one, slow, other, queues):
         """False: `slow` stood still for so long that it was taken for down, which is something else."""
-        self.mirrored(one, other, queue)
+        for q in queues:
+            self.mirrored(one, other, q)
         ch = self.channel_at(slow)
-        ch.consume(queue)
-        tag = ch.deliveries(COUNT)[-1].delivery_tag
+        for q in queues:
+            ch.consume(q)
+        tag = ch.deliveries(COUNT * len(queues))[-1].delivery_tag
         missed, moved = "%s is taken for down" % slow.node, "moved from %s to" % one.node
         seen = {what: other.log_text().count(what) for what in (missed, moved)}
         slow.pause()
@@ -57,20 +59,21 @@ class Stop(NetCase):
         self.assertEqual(one.stop(), 0)
         if other.log_text().count(missed) > seen[missed]:
             return False
-        wait_until(lambda: self.left_of(other, queue) == 0, "all to be settled", LONG)
-        ch.publish(key=queue, body=b"last")
-        last = ch.deliveries(1)[0]
-        self.assertEqual((last.body, last.redelivered), (b"last", False))
-        ch.ack(last.delivery_tag)
+        for q in queues:
+            wait_until(lambda q=q: self.left_of(other, q) == 0, "all to be settled", LONG)
+            ch.publish(key=q, body=q.encode())
+            last = ch.deliveries(1)[0]
+            self.assertEqual((last.body, last.redelivered), (q.encode(), False))
+            ch.ack(last.delivery_tag)
         return True
 
-    def test_what_was_acknowledged_meanwhile_does_not_come_back(self):
-        """It is on its way to the master when that gives the queue away, and ends."""
-        hosts = self.cluster()
+    def stops(self, queue_count, **conf):
+        hosts = self.cluster(conf=conf)
         other = hosts.leader()
         one, slow = self.rng.sample(hosts.others(other), 2)
         for i in range(TRIES):
-            if self.stop_with_acks_under_way(one, slow, other, "m%d" % i):
+            if self.stop_with_acks_under_way(one, slow, other, [
+                    "m%d.%d" % (i, n) for n in range(queue_count)]):
                 break
             one.start()
             self.wait_one_cluster()
@@ -78,3 +81,10 @@ class Stop(NetCase):
             self.fail("a pause of %s s is too long for this machine" % FOR_A_WHILE)
         one.start()
         self.check_end()
+
+    def test_what_was_acknowledged_meanwhile_does_not_come_back(self):
+        """It is on its way to the master when that gives the queue away, and ends."""
+        self.stops(1)
+
+    def test_nor_when_it_passes_from_thread_to_thread(self):
+        self.stops(6, node={"threads": 3})
