@@ -432,6 +432,19 @@ static void tell_cut(const struct hosted *h)
                  room, count);
 }
 
+static void unsee(uint64_t next_new, void *arg)
+{
+    queue_unseen(arg, next_new);
+}
+
+/* It was told ahead how far messages may have been shown. What comes now was shown to nobody, if
+ * that waits until all have it who may lead; else it may be sent again by who had no confirm. */
+static void expect_new(struct hosted *h)
+{
+    if (h->mirrored->was_cut && mirrored_lead_shows_late(h))
+        queue_starts(&h->queue, unsee, &h->queue);
+}
+
 /* False: not done yet. */
 static bool cut(struct hosted *h, const struct wanted *w)
 {
@@ -447,6 +460,7 @@ static bool cut(struct hosted *h, const struct wanted *w)
         return true;
     }
     mq->since = w->p.epoch;
+    expect_new(h);
     h->queue.is_mirrored = true; /* it hands out nothing before its master's side says so */
     queue_lead(&h->queue, loop_now_ms(h->shard->loop));
     mirrored_handed_hold(h);

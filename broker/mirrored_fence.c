@@ -83,7 +83,7 @@ bool mirrored_lead_fence(struct shard *s, uint64_t lsn, struct mail *mail, bool 
  * know that it may have been shown, and what of it they have. What comes meanwhile is in the next.
  */
 
-static bool shows_late(const struct hosted *h)
+bool mirrored_lead_shows_late(const struct hosted *h)
 {
     return broker_live(h->shard->broker)->conf->cluster.deliver_after_replication;
 }
@@ -152,7 +152,7 @@ void lead_show_answered(struct mirrored_leads *l, const struct mirror_confirm *c
 /* If nobody else may master it next, nobody else needs to have it. */
 static bool is_had(const struct hosted *h, uint64_t qseq)
 {
-    return marks_are_behind(h, qseq) || !shows_late(h) ||
+    return marks_are_behind(h, qseq) || !mirrored_lead_shows_late(h) ||
            !mirror_queue_is_waited(h->mirrored->lead);
 }
 
@@ -175,7 +175,7 @@ bool mirrored_lead_may_show(struct hosted *h, uint64_t qseq)
  * may have been seen. */
 bool mirrored_lead_may_pass(const struct hosted *h)
 {
-    return leads_of(h->shard)->is_stopped || !shows_late(h) ||
+    return leads_of(h->shard)->is_stopped || !mirrored_lead_shows_late(h) ||
            !mirror_queue_is_waited(h->mirrored->lead);
 }
 

@@ -119,6 +119,9 @@ void mirrored_lead_marks_said(struct hosted *h);
  * queue_run and hosted_loaded are called when it may. */
 MUST_CHECK bool mirrored_lead_may_show(struct hosted *h, uint64_t qseq);
 
+/* Is that so, by deliver-after-replication? */
+MUST_CHECK bool mirrored_lead_shows_late(const struct hosted *h);
+
 /* May one that comes be handed out at once, or is it to wait for that, too? */
 MUST_CHECK bool mirrored_lead_may_pass(const struct hosted *h);
 

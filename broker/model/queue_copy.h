@@ -24,8 +24,8 @@ size_t queue_list_out(const struct queue *q, uint64_t *out, size_t max);
 /* For each priority, behind everything that was ever handed out, here or by another master. */
 void queue_fresh(const struct queue *q, void (*each)(uint64_t next_fresh, void *arg), void *arg);
 
-/* The master that was says so of one that leads now, and has handed out nothing: what is at or
- * behind this position nobody has seen. */
+/* Of one that leads from now on, and has handed out nothing: what is at or behind this position
+ * nobody has seen. */
 void queue_unseen(struct queue *q, uint64_t next_fresh);
 
 /* The same says that these, which rise, are out with somebody: so they are here, with nobody yet,
