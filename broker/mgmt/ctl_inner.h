@@ -59,6 +59,7 @@ typedef void (*ctl_fn)(struct ctl *c, struct http_request *r, json_t *args);
     X(clear_vhost_limits)                                                                          \
     X(close_connections)                                                                           \
     X(cluster_status)                                                                              \
+    X(critical)                                                                                    \
     X(delete_queue)                                                                                \
     X(delete_user)                                                                                 \
     X(delete_vhost)                                                                                \

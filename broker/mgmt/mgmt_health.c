@@ -137,18 +137,11 @@ void mgmt_serve_protocol_listener(struct mgmt_call *c)
     reply_listener(c, "protocol", "protocols", value);
 }
 
-/* ---- what cannot fail on one node ---- */
+/* ---- what cannot fail ---- */
 
 void mgmt_serve_vhosts_check(struct mgmt_call *c)
 {
     mgmt_reply(c, 200, well());
-}
-
-void mgmt_serve_critical_check(struct mgmt_call *c)
-{
-    json_t *o = well();
-    mgmt_json_put_str(o, "reason", "single node cluster");
-    mgmt_reply(c, 200, o);
 }
 
 /* ---- certificates ---- */

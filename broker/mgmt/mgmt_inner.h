@@ -137,7 +137,8 @@ void mgmt_reply_bindings_from(struct mgmt_call *c, const struct meta_exchange *x
     X(port_listener)                                                                               \
     X(protocol_listener)                                                                           \
     X(vhosts_check)                                                                                \
-    X(critical_check)                                                                              \
+    X(mirror_check)                                                                                \
+    X(quorum_check)                                                                                \
     X(certificates)                                                                                \
     X(aliveness)                                                                                   \
     X(vhosts)                                                                                      \

@@ -293,28 +293,57 @@ static int check_virtual_hosts(struct warrenctl *w)
     return status;
 }
 
-static int check_critical(struct warrenctl *w, const char *of)
+/* RabbitMQ's exit status and first words; queues by their names. */
+static int tell_critical(struct warrenctl *w, const json_t *o)
+{
+    size_t index;
+    json_t *q, *list = json_object_get(o, "queues");
+    json_int_t count = json_integer_value(json_object_get(o, "count"));
+    struct text names;
+    text_init(&names, SIZE_MAX / 2);
+    json_array_foreach(list, index, q)
+        text_put(&names, "\n%s in virtual host '%s'", json_string_value(json_object_get(q, "name")),
+                 json_string_value(json_object_get(q, "virtual_host")));
+    if ((size_t)count > json_array_size(list))
+        text_put(&names, "\n... and %" JSON_INTEGER_FORMAT " more",
+                 count - (json_int_t)json_array_size(list));
+    int status = warrenctl_fail(w, EX_UNAVAILABLE,
+                                "Node %s reported %" JSON_INTEGER_FORMAT
+                                " queues of which no other node that is up has a copy in sync:%.*s",
+                                w->node_name, count, SLICE_ARG(text_view(&names)));
+    text_fini(&names);
+    return status;
+}
+
+static int check_critical(struct warrenctl *w, const char *of, bool quorum)
 {
     int status = warrenctl_connect(w);
     if (status != EX_OK)
         return status;
     warrenctl_banner(w, "Checking if node %s is critical for %s ...", w->node_name, of);
-    status = warrenctl_do(w, "ping", json_object());
-    if (status == EX_OK)
+    json_t *o = warrenctl_ask(w, "critical", json_pack("{s:b}", "quorum", quorum), &status);
+    if (o == NULL)
+        return status;
+    if (json_is_true(json_object_get(o, "is_alone")))
         say(w,
             "Node %s seems to be the only one in a single node cluster, the check does not apply",
             w->node_name);
+    else if (json_integer_value(json_object_get(o, "count")) != 0)
+        status = tell_critical(w, o);
+    else
+        say(w, "Node %s reported no queues that only it could serve", w->node_name);
+    json_decref(o);
     return status;
 }
 
 static int check_quorum(struct warrenctl *w)
 {
-    return check_critical(w, "quorum of any quorum queues");
+    return check_critical(w, "quorum of any quorum queues", true);
 }
 
 static int check_mirrors(struct warrenctl *w)
 {
-    return check_critical(w, "data safety of any classic mirrored queues");
+    return check_critical(w, "data safety of any classic mirrored queues", false);
 }
 
 static int memory_breakdown(struct warrenctl *w)

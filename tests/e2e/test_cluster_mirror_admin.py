@@ -148,6 +148,34 @@ class Seen(Admin):
                          ["[]", "[]"])
         self.assertEqual(self.queue(self.second, "m1")["slave_nodes"], [])
 
+    def test_whether_a_node_may_be_stopped(self):
+        """Not while it masters a queue that no other node has in sync."""
+        self.declare(self.first, "m", "plain")
+        self.declare(self.first, "q", arguments={"x-queue-type": "quorum"})
+        checks = (("check_if_node_is_mirror_sync_critical", "node-is-mirror-sync-critical", "m"),
+                  ("check_if_node_is_quorum_critical", "node-is-quorum-critical", "q"))
+        leader = self.columns(self.first, "q", "leader")[0]
+        asked = next(n for n in self.cluster.nodes if n.node == leader)
+        self.wait_in_sync(self.first, "m", self.second, self.third)
+        for order, path, queue in checks:
+            wait_until(lambda path=path: self.api(asked).get(
+                "/api/health/checks/" + path).status == 200, path + " is well", LONG)
+            self.assertIn("no queues", self.ctl_aloud(asked, order).stdout)
+        for n in self.cluster.nodes:
+            if n is not asked:
+                self.assertEqual(n.stop(), 0)
+        for order, path, queue in checks:
+            answer = wait_until(lambda path=path: next(
+                (a for a in [self.api(asked).get("/api/health/checks/" + path)]
+                 if a.status == 503), None), path + " is critical", LONG)
+            self.assertEqual([q["name"] for q in answer.json["queues"]], [queue])
+            out = self.ctl_aloud(asked, order)
+            self.assertEqual(out.returncode, EX_UNAVAILABLE)
+            self.assertIn("\n%s in virtual host '/'" % queue, out.stderr)
+
+    def ctl_aloud(self, node, *args):
+        return node.ctl("-n", node.node, *args, seconds=LONG)
+
     def test_why_a_queue_is_served_or_not(self):
         self.declare(self.first, "m")
         self.declare(self.third, "plain")
