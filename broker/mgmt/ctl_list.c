@@ -3,7 +3,8 @@
  *
  * POST /ctl/list {"what": ..., "vhost": ..., "columns": [...]} answers the first piece, and says in
  * Warren-List which list goes on: POST /ctl/more {"list": N} has the next one. So a list of any
- * length is held as the ids of its rows alone, and is read as fast as its reader reads.
+ * length is held as the ids of its rows alone, and is read as fast as its reader reads. Of queues
+ * "which" may ask for some: local, online, offline.
  */
 #include "base/check.h"
 #include "base/mem.h"
@@ -150,6 +151,19 @@ static bool find_vhost(struct ctl_list *l, const json_t *args)
     return vh != NULL;
 }
 
+static bool read_which(struct ctl_list *l, const json_t *which)
+{
+    static const char *const words[] = {
+        [CTL_LOCAL] = "local", [CTL_ONLINE] = "online", [CTL_OFFLINE] = "offline"
+    };
+    const char *said = json_string_value(which);
+    for (unsigned i = CTL_LOCAL; said != NULL && i < ARRAY_COUNT(words); i++) {
+        if (strcmp(said, words[i]) == 0)
+            l->which = (enum ctl_which)i;
+    }
+    return which == NULL || l->which != CTL_ALL;
+}
+
 static const struct ctl_lister *lister_of(const char *what)
 {
     for (size_t i = 0; what != NULL && i < ARRAY_COUNT(listers); i++) {
@@ -170,6 +184,8 @@ void ctl_serve_list(struct ctl *c, struct http_request *r, json_t *args)
     l->request = r;
     if (!read_columns(l, json_object_get(args, "columns"))) {
         ctl_list_refuse(l, "bad_request", "a column is not known");
+    } else if (!read_which(l, json_object_get(args, "which"))) {
+        ctl_list_refuse(l, "bad_request", "which: local, online or offline");
     } else if (!find_vhost(l, args)) {
         struct text none = ctl_list_rows();
         ctl_list_reply(l, &none);

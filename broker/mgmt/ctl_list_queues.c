@@ -289,8 +289,10 @@ static void begin(struct ctl_list *l)
     struct pmap_iter it;
     pmap_iter(&it, queues);
     const struct meta_queue *q;
-    while ((q = pmap_next(&it)) != NULL)
-        l->ids[l->count++] = q->qid;
+    while ((q = pmap_next(&it)) != NULL) {
+        if (l->which != CTL_LOCAL || meta_queue_master(v, q) == broker_node(l->ctl->broker))
+            l->ids[l->count++] = q->qid;
+    }
     qsort(l->ids, l->count, sizeof *l->ids, compare_ids);
 }
 
@@ -303,7 +305,8 @@ static void on_found(struct mgmt_ask *a, void *arg)
     const struct mgmt_queue *f = mgmt_ask_queue_list(a, &count);
     for (size_t i = 0; i < count; i++) {
         const struct meta_queue *q = meta_queue_get(v, f[i].qid);
-        if (q == NULL || !mgmt_is_shown(l->ctl->broker, v, q, f[i].found))
+        if (q == NULL || !mgmt_is_shown(l->ctl->broker, v, q, f[i].found) ||
+            (f[i].found && l->which == CTL_OFFLINE) || (!f[i].found && l->which == CTL_ONLINE))
             continue;
         struct ctl_row out;
         struct row r = { l->ctl, v, q, &f[i], &out };

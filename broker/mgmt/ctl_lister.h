@@ -10,11 +10,20 @@
 
 #define CTL_COLUMNS_MAX 64u
 
+/* Of queues: by where they are. */
+enum ctl_which {
+    CTL_ALL,
+    CTL_LOCAL, /* mastered by this node */
+    CTL_ONLINE,
+    CTL_OFFLINE, /* durable, and their node is away */
+};
+
 struct ctl_list {
     struct ctl *ctl;
     const struct ctl_lister *how;
     uint64_t number;
-    uint64_t vhost_id;                 /* 0: of all */
+    uint64_t vhost_id; /* 0: of all */
+    enum ctl_which which;
     unsigned columns[CTL_COLUMNS_MAX]; /* indexes of how->columns */
     unsigned column_count;
     uint64_t *ids; /* of the rows, or NULL */

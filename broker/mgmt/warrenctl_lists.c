@@ -28,7 +28,7 @@ struct kind {
     const char *ends;         /* behind it */
     bool of_vhost;
     bool says_timeout;
-    bool is_empty; /* whatever the node has */
+    bool is_placed; /* on nodes: some may be asked for */
 };
 
 static const char *const queues_shown[] = { "name", "messages", NULL };
@@ -43,15 +43,8 @@ static const struct kind queues = { .what = "queues",
                                     .banner = "Listing queues for vhost",
                                     .ends = " ...",
                                     .of_vhost = true,
-                                    .says_timeout = true };
-/* Those of other nodes that do not run. */
-static const struct kind queues_away = { .columns = queue_columns,
-                                         .shown = queues_shown,
-                                         .banner = "Listing queues for vhost",
-                                         .ends = " ...",
-                                         .of_vhost = true,
-                                         .says_timeout = true,
-                                         .is_empty = true };
+                                    .says_timeout = true,
+                                    .is_placed = true };
 static const struct kind exchanges = { .what = "exchanges",
                                        .columns = exchange_columns,
                                        .shown = exchanges_shown,
@@ -160,6 +153,18 @@ static bool print_piece(struct warrenctl_rows *r, struct slice lines)
     return true;
 }
 
+/* Which queues, as rabbitmqctl reads its options: --local goes before the others, and both of those
+ * are all. NULL: all. */
+static const char *which_of(const struct warrenctl *w)
+{
+    bool online = warrenctl_option(w, "online") != NULL;
+    if (warrenctl_option(w, "local") != NULL)
+        return "local";
+    if (online == w->offline)
+        return NULL;
+    return online ? "online" : "offline";
+}
+
 static json_t *request_of(const struct warrenctl *w, const struct kind *k,
                           const char *const *columns, unsigned count)
 {
@@ -170,6 +175,8 @@ static json_t *request_of(const struct warrenctl *w, const struct kind *k,
     json_object_set_new(o, "columns", names);
     if (k->of_vhost)
         json_object_set_new(o, "vhost", json_string(w->vhost));
+    if (k->is_placed && which_of(w) != NULL)
+        json_object_set_new(o, "which", json_string(which_of(w)));
     return o;
 }
 
@@ -198,18 +205,6 @@ static int print_all(struct warrenctl *w, json_t *request, const char *const *co
     return EX_OK;
 }
 
-/* The node that is asked must be there all the same. */
-static int print_none(struct warrenctl *w, const char *const *columns, unsigned count)
-{
-    int status = warrenctl_do(w, "ping", json_object());
-    if (status != EX_OK)
-        return status;
-    struct warrenctl_rows rows;
-    warrenctl_rows_begin(&rows, w, columns, count, false);
-    warrenctl_rows_end(&rows);
-    return EX_OK;
-}
-
 static int list(struct warrenctl *w, const struct kind *k)
 {
     const char *columns[COLUMNS_MAX];
@@ -228,8 +223,7 @@ static int list(struct warrenctl *w, const struct kind *k)
             warrenctl_banner(w, "%s %s%s", k->banner, w->vhost, k->ends);
         else
             warrenctl_banner(w, "%s ...", k->banner);
-        status = k->is_empty ? print_none(w, columns, count)
-                             : print_all(w, request_of(w, k, columns, count), columns, count);
+        status = print_all(w, request_of(w, k, columns, count), columns, count);
     }
     text_fini(&words);
     text_fini(&bad);
@@ -238,18 +232,9 @@ static int list(struct warrenctl *w, const struct kind *k)
 
 /* ---- the commands ---- */
 
-/* As rabbitmqctl reads its options: --local goes before the others, and both of those are all. */
-static bool is_offline_alone(const struct warrenctl *w)
-{
-    return w->offline && warrenctl_option(w, "online") == NULL &&
-           warrenctl_option(w, "local") == NULL;
-}
-
-/* A single node has all queues: with --local and --online they are listed as without, and queues of
- * nodes that are away are none. */
 static int list_queues(struct warrenctl *w)
 {
-    int status = list(w, is_offline_alone(w) ? &queues_away : &queues);
+    int status = list(w, &queues);
     if (status == EX_OK)
         warrenctl_say_done(w);
     return status;

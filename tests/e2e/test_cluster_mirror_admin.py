@@ -148,6 +148,25 @@ class Seen(Admin):
                          ["[]", "[]"])
         self.assertEqual(self.queue(self.second, "m1")["slave_nodes"], [])
 
+    def listed(self, asked, *which):
+        return sorted(self.ctl(asked, "--no-table-headers", "list_queues", "name",
+                               *which).split())
+
+    def test_queues_by_where_they_are(self):
+        self.declare(self.first, "here")
+        self.declare(self.second, "there")
+        self.declare(self.third, "away")
+        self.third.kill()
+        wait_until(lambda: self.columns(self.first, "away", "state") == ["down"], "it is away",
+                   LONG)
+        self.assertEqual(self.listed(self.first, "--local"), ["here"])
+        self.assertEqual(self.listed(self.second, "--local"), ["there"])
+        self.assertEqual(self.listed(self.first, "--online"), ["here", "there"])
+        self.assertEqual(self.listed(self.second, "--offline"), ["away"])
+        self.assertEqual(self.listed(self.first), ["away", "here", "there"])
+        self.assertEqual(self.listed(self.first, "--online", "--offline"),
+                         ["away", "here", "there"])
+
     def test_whether_a_node_may_be_stopped(self):
         """Not while it masters a queue that no other node has in sync."""
         self.declare(self.first, "m", "plain")
