@@ -310,6 +310,21 @@ static bool is_running(const struct ctl *c, const struct meta_node *n)
     return meta_node_is_serving(n);
 }
 
+/* Without a majority nobody can say of others that they are down: those run that have answered. */
+static json_t *running_nodes(const struct ctl *c, const json_t *answers)
+{
+    json_t *list = nodes_that(c, is_running);
+    const struct meta_node *self = meta_node_get(broker_meta(c->broker), broker_node(c->broker));
+    if (!cluster_status(broker_cluster(c->broker))->is_cut_off || self == NULL)
+        return list;
+    for (size_t i = json_array_size(list); i-- != 0;) {
+        const char *name = json_string_value(json_array_get(list, i));
+        if (!slice_is(self->name, name) && json_object_get(answers, name) == NULL)
+            json_array_remove(list, i);
+    }
+    return list;
+}
+
 static bool is_unwell(const struct ctl *c, const struct meta_node *n)
 {
     (void)c;
@@ -416,7 +431,7 @@ static void on_others(json_t *answers, void *arg)
     mgmt_json_put(o, "disk_nodes", nodes_that(c, is_disc));
     mgmt_json_put(o, "ram_nodes", nodes_that(c, is_ram));
     mgmt_json_put(o, "witness_nodes", nodes_that(c, is_witness));
-    mgmt_json_put(o, "running_nodes", nodes_that(c, is_running));
+    mgmt_json_put(o, "running_nodes", running_nodes(c, answers));
     mgmt_json_put(o, "unwell_nodes", nodes_that(c, is_unwell));
     mgmt_json_put(o, "feature_flags", json_array());
     mgmt_json_put(o, "partitions", json_object());

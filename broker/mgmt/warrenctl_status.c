@@ -356,6 +356,15 @@ static void print_unwell(const json_t *nodes)
     print_lines_or_none(nodes);
 }
 
+/* Nor does it say why nothing can be declared now. */
+static void print_waits_for(const json_t *waits_for)
+{
+    if (!json_is_string(waits_for))
+        return;
+    heading("Metadata Cannot Be Changed");
+    printf("waits for %s\n", json_string_value(waits_for));
+}
+
 void warrenctl_print_cluster(const json_t *o, bool old_only)
 {
     if (old_only) {
@@ -372,6 +381,7 @@ void warrenctl_print_cluster(const json_t *o, bool old_only)
     heading("Running Nodes");
     print_lines_or_none(json_object_get(o, "running_nodes"));
     print_unwell(json_object_get(o, "unwell_nodes"));
+    print_waits_for(json_object_get(o, "waits_for"));
     print_versions(json_object_get(o, "versions"));
     print_proxies(json_object_get(o, "proxies"));
     print_maintenance(json_object_get(o, "maintenance_status"));

@@ -1,5 +1,6 @@
 """Without a majority of the voters the metadata cannot change, and says so at once; messages go on."""
 
+import json
 import time
 
 from harness.api import Api
@@ -59,6 +60,13 @@ class Minority(NetCase):
         self.assertEqual(answer.status, 503, answer)
         self.assertIn("majority", answer.body)
 
+    def shown_by_cluster_status(self):
+        """Nobody can agree that others are down: what it shows is who answers it, and why."""
+        said = json.loads(self.ctl(self.alone, "-q", "--formatter", "json", "cluster_status"))
+        self.assertEqual(said["running_nodes"], [self.alone.node])
+        self.assertRegex(self.ctl(self.alone, "cluster_status"),
+                         "Metadata Cannot Be Changed.*\n\nwaits for .*rabbit@")
+
     def messages_go_on(self):
         self.local.wait_progress()
         ch = self.channel_at(self.alone)
@@ -80,6 +88,7 @@ class Minority(NetCase):
         self.hosts.net.isolate(self.alone.machine)
         self.wait_cut_off(self.alone)
         self.all_six_are_refused(rest[0])
+        self.shown_by_cluster_status()
         self.messages_go_on()
         for h in rest:
             self.wait_change(h)
@@ -93,6 +102,7 @@ class Minority(NetCase):
             h.kill()
         self.wait_cut_off(self.alone)
         self.all_six_are_refused(rest[0])
+        self.shown_by_cluster_status()
         self.messages_go_on()
         self.hosts.start(rest)
         self.check_end()
