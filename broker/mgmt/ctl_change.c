@@ -55,6 +55,18 @@ void ctl_change(struct ctl *c, struct http_request *r, const struct meta_cmd *cm
 
 /* ---- what is named ---- */
 
+void ctl_refuse_queue(struct http_request *r, const json_t *args)
+{
+    char room[1200];
+    struct text t = text_over(room, sizeof room);
+    text_str(&t, "not_found: no queue '");
+    text_escaped(&t, ctl_text(args, "queue"));
+    text_str(&t, "' in vhost '");
+    text_escaped(&t, ctl_text(args, "vhost"));
+    text_str(&t, "'");
+    ctl_refuse(r, "refused", room);
+}
+
 bool ctl_vhost_of(struct ctl *c, struct http_request *r, const json_t *args,
                   const struct meta_vhost **out)
 {

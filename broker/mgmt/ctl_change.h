@@ -13,6 +13,9 @@ bool ctl_has(const json_t *args, const char *name);
 /* Carry out, then answer. */
 void ctl_change(struct ctl *c, struct http_request *r, const struct meta_cmd *cmd);
 
+/* There is no queue as the arguments name: RabbitMQ's word, and which. */
+void ctl_refuse_queue(struct http_request *r, const json_t *args);
+
 /* The vhost and the user that the arguments name; false: there is none, and the request is
  * answered. */
 MUST_CHECK bool ctl_vhost_of(struct ctl *c, struct http_request *r, const json_t *args,

@@ -23,7 +23,7 @@ static bool queue_of(struct ctl *c, struct http_request *r, const json_t *args,
         return false;
     *out = meta_queue_find(broker_meta(c->broker), vh, ctl_text(args, "queue"));
     if (*out == NULL)
-        ctl_refuse(r, "refused", "not_found");
+        ctl_refuse_queue(r, args);
     return *out != NULL;
 }
 

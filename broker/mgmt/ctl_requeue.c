@@ -384,7 +384,7 @@ void ctl_serve_requeue_quarantined(struct ctl *c, struct http_request *r, json_t
     q->queue = text_of(args, "queue");
     ctl_quarantine_ids(c, args, &q->ids);
     if (queue_of(q) == NULL) {
-        ctl_refuse(r, "refused", "not_found");
+        ctl_refuse_queue(r, args);
         free_requeue(q);
     } else if (ctl_is_local(r)) {
         begin(q);

@@ -231,8 +231,8 @@ class Moved(Admin):
                                                     self.second.node, status=EX_UNAVAILABLE))
         self.assertIn("not a member", self.ctl(self.first, "move_master", "m", "rabbit9@localhost",
                                                status=EX_UNAVAILABLE))
-        self.assertIn("not_found", self.ctl(self.first, "move_master", "nosuch", self.second.node,
-                                            status=EX_UNAVAILABLE))
+        self.assertIn("not_found: no queue 'nosuch' in vhost '/'", self.ctl(
+            self.first, "move_master", "nosuch", self.second.node, status=EX_UNAVAILABLE))
         self.assertIn("move_master moves it without a loss", self.ctl(
             self.first, "force_promote", "m", self.second.node, status=EX_UNAVAILABLE))
 
