@@ -43,7 +43,8 @@ static const char usage[] =
     "      --version        print the version and exit\n"
     "  -h, --help           print this and exit\n"
     "\n"
-    "Signals: TERM and INT stop in an orderly way, HUP reopens the log and reloads certificates.\n"
+    "Signals: TERM and INT stop in an orderly way, HUP reads the configuration and\n"
+    "certificates anew and reopens the log.\n"
     "Exit status: 0 after an orderly stop, 64 wrong usage, 70 the node could not start or failed,\n"
     "78 bad configuration. Of --check-store: 0 all is good, 65 something is damaged, 66 there is\n"
     "nothing, 69 the node runs, 70 it cannot be read.\n";
