@@ -254,7 +254,9 @@ static const struct conf_directive directives[] = {
               "used again. Files of another size that are there stay as they are." },
 
     { KEY(log, "target"), AT(log.target), .type = CONF_CHOICE, .choices = "stderr|file|syslog",
-      .fallback = "stderr", .help = "Where log lines go; systemd's journal takes stderr." },
+      .fallback = "stderr",
+      .help = "Where log lines go; systemd's journal takes stderr. With --detached stderr is the "
+              "file: nobody would read it." },
     { KEY(log, "file"), AT(log.file), .type = CONF_STRING, .shown = "DATA-DIR/NAME.log",
       .help = "The file for target = file; opened again by warrenctl rotate_logs and by HUP." },
     { KEY(log, "level"), AT(log.level), .type = CONF_CHOICE,

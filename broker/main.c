@@ -139,10 +139,18 @@ static bool start_log(const struct broker_conf *conf, struct err *err)
                      err);
 }
 
+/* In the background standard error is nobody's. */
+static struct broker_conf *load(const struct arguments *a, struct err *err)
+{
+    struct broker_conf *conf = broker_conf_load(&a->conf, err);
+    if (conf != NULL && a->detached && conf->log.target == BROKER_LOG_STDERR)
+        conf->log.target = BROKER_LOG_FILE;
+    return conf;
+}
+
 static struct broker_conf *load_again(void *arg, struct err *err)
 {
-    const struct arguments *a = arg;
-    return broker_conf_load(&a->conf, err);
+    return load(arg, err);
 }
 
 static int status_of(const struct err *err)
@@ -261,7 +269,7 @@ int main(int argc, char **argv)
     if (status >= 0)
         return status;
     struct err err = { 0 };
-    struct broker_conf *conf = broker_conf_load(&a.conf, &err);
+    struct broker_conf *conf = load(&a, &err);
     if (conf == NULL) {
         fprintf(stderr, "%s\n", err.text);
         return EX_CONFIG;

@@ -133,9 +133,9 @@ class Signals(Case):
 
 
 class Detached(Case):
-    def detach(self, option):
+    def detach(self, option, target="file"):
         b = self.broker(start=False)
-        b.conf["log"] = {"target": "file", "file": b.path("own.log"), "level": "info"}
+        b.conf["log"] = {"target": target, "file": b.path("own.log"), "level": "info"}
         write(b.conf_path, ini(b.conf))
         os.makedirs(b.path("run"), exist_ok=True)
         out = procs.run(b.argv(option), env=b.env())
@@ -157,13 +157,15 @@ class Detached(Case):
         return None
 
     def test_it_serves_when_the_command_returns(self):
-        for option in ("--detached", "-detached"):
+        for option, target in (("--detached", "file"), ("-detached", "stderr")):
             with self.subTest(option):
-                b = self.detach(option)
+                b = self.detach(option, target)
                 pid = wait_until(lambda: self.pid_of(b.port), "a listener")
                 try:
                     wait_until(lambda: answers(b.address), "service")
                     self.assertNotEqual(os.getsid(pid), os.getsid(0))
+                    with open(b.path("own.log"), encoding="utf-8") as f:  # nobody has its stderr
+                        self.assertIn("started version=", f.read())
                 finally:
                     os.kill(pid, signal.SIGTERM)
                 wait_until(lambda: not os.path.exists("/proc/%d" % pid) or
