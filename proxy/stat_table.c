@@ -66,14 +66,16 @@ static void put_since(struct stat_row *r, enum stat_column c, uint64_t moment_ms
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
-static void fill_frontend(struct stat_row *r, const struct frontend *f, unsigned iid)
+/* One without a limit of its own has the process's: readers divide by it. */
+static void fill_frontend(struct stat_row *r, const struct frontend *f, unsigned iid,
+                          const struct snapshot *s)
 {
     const struct frontend_live *l = f->live;
     r->kind = STAT_FRONTEND;
     r->frontend = f;
     put_names(r, f->conf->name, "FRONTEND", iid, 0);
     put_traffic(r, &l->traffic);
-    put(r, STAT_SLIM, f->conf->maxconn);
+    put(r, STAT_SLIM, f->conf->maxconn != 0 ? f->conf->maxconn : s->conf->global.maxconn);
     put_shared(r, STAT_EREQ, &l->ereq);
     put_shared(r, STAT_DCON, &l->dreq);
     put_text(r, STAT_STATUS, shared_get(&l->paused) != 0 ? "FULL" : "OPEN");
@@ -255,7 +257,7 @@ struct stat_row *stat_rows(const struct snapshot *s, uint64_t now_ms, unsigned *
     unsigned iid = 2; /* HAProxy's first */
     for (unsigned i = 0; i < s->frontend_count; i++, iid++) {
         const struct frontend *front = &s->frontends[i];
-        fill_frontend(&f.rows[f.count++], front, iid);
+        fill_frontend(&f.rows[f.count++], front, iid, s);
         const struct backend *twin = snapshot_backend(s, front->conf->name);
         if (twin != NULL)
             add_backend(&f, twin, iid);

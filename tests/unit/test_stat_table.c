@@ -70,6 +70,9 @@ Test(stat_table, rows)
     const struct stat_row *f = row(&s, "amqp", "FRONTEND");
     expect_text(stat_text(f, STAT_STATUS), "OPEN");
     cr_expect(eq(i64, stat_number(f, STAT_SLIM), 7));
+    cr_expect(eq(i64, stat_number(row(&s, "raw", "FRONTEND"), STAT_SLIM),
+                 (int64_t)s.snapshot->conf->global.maxconn),
+              "without one of its own the process's limit holds");
     const struct stat_row *r1 = row(&s, "rabbits", "r1");
     cr_expect(eq(i64, stat_number(r1, STAT_SCUR), 1));
     cr_expect(eq(i64, stat_number(r1, STAT_BIN), 12345));
