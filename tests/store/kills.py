@@ -100,8 +100,9 @@ class Definitions(threading.Thread):
             wrong.append("declared and lost: %s" % sorted(self.there - names)[:5])
         if self.gone & names:
             wrong.append("deleted and back: %s" % sorted(self.gone & names)[:5])
-        if len(self.there) < 3:
-            wrong.append("hardly anything was declared: %d" % len(self.there))
+        declared = len(self.there) + len(self.gone)
+        if declared < 3:
+            wrong.append("hardly anything was declared: %d" % declared)
         return wrong
 
 
