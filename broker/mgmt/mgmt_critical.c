@@ -1,6 +1,5 @@
 /* Would queues be without a copy in sync if this node stopped now? RabbitMQ asks so of mirrored
  * classic queues and of quorum queues. */
-#include "cluster/meta_mirrors.h"
 #include "cluster/meta_placement.h"
 #include "mgmt/ctl_inner.h"
 #include "mgmt/mgmt_inner.h"
