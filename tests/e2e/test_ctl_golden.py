@@ -16,6 +16,8 @@ GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden", "rab
 # The command, as it was given: why only its exit code is compared.
 DIFFERENT = {
     "list_vhosts name tracing": "comes after trace_on, see below",
+    "sync_queue q1": "names the queue that is not there, behind not_found",
+    "cancel_sync_queue q1": "the same",
     "stop_app": "says \"Stopping node ...\", as the tutorials have it",
 }
 # What Warren cannot do, and says so.
