@@ -5,7 +5,7 @@
  * It is built on the same loops and streams as the real one, so the distance between the two is
  * what exchanges, queues and their promises cost. A message goes over when all of it is there (so
  * at most a megabyte); with no consumer it is dropped and counted, and the count is what a
- * declaration answers. Prefetch and acknowledgements are read and ignored. One thread. Not
+ * declaration answers. Acknowledgements only make room under a prefetch count. One thread. Not
  * installed.
  */
 #include "amqp/amqp_hs_server.h"
@@ -45,7 +45,9 @@ struct conn {
     bool consumes;
     uint16_t consumer_channel;
     char tag[UINT8_MAX + 1];
+    uint16_t prefetch; /* 0: no limit */
     uint64_t delivered;
+    uint64_t acked;
     TAILQ_ENTRY(conn) entry;
 };
 
@@ -113,6 +115,13 @@ static void deliver(struct conn *to, const struct amqp_basic_publish *p, struct 
     stream_commit(to->stream, wire_out_len(&w));
     if (!small)
         write_content(to, block, content, channel);
+}
+
+/* It reads too slowly, or has its prefetch count unacknowledged. */
+static bool is_full(struct conn *to)
+{
+    return stream_is_full(to->stream) ||
+           (to->prefetch != 0 && to->delivered >= to->acked + to->prefetch);
 }
 
 static bool is_due(const struct fake *f, enum fault which)
@@ -193,7 +202,7 @@ static enum taken take_publish(struct conn *c, const struct amqp_frame *f, struc
 {
     struct fake *fake = c->fake;
     struct conn *to = fake->next_consumer;
-    if (to != NULL && stream_is_full(to->stream)) {
+    if (to != NULL && is_full(to)) {
         c->waits = true;
         stream_pause(c->stream);
         return TAKE_LATER;
@@ -213,7 +222,7 @@ static enum taken take_publish(struct conn *c, const struct amqp_frame *f, struc
         deliver(to, &p, stream_input_block(c->stream), content, f->channel);
     else
         fake->dropped++;
-    if (to != NULL && stream_is_full(to->stream))
+    if (to != NULL && is_full(to))
         fake->next_consumer = consumer_after(fake, to);
     *in = slice_from(behind, content.len);
     return TAKEN;
@@ -278,6 +287,9 @@ static bool answer(struct conn *c, uint16_t channel, const struct amqp_method *m
     } else if (m->id == AMQP_QUEUE_PURGE) {
         f->dropped = 0;
         ok->id = AMQP_QUEUE_PURGE_OK;
+    } else if (m->id == AMQP_BASIC_QOS) {
+        c->prefetch = m->basic_qos.prefetch_count;
+        ok->id = AMQP_BASIC_QOS_OK;
     } else if (m->id == AMQP_BASIC_CONSUME) {
         consume(c, channel, m->basic_consume.consumer_tag, ok);
     } else {
@@ -288,17 +300,46 @@ static bool answer(struct conn *c, uint16_t channel, const struct amqp_method *m
     return true;
 }
 
+/* A consumer can take more: publishers that waited go on. */
+static void go_on(struct conn *c)
+{
+    struct fake *f = c->fake;
+    struct conn *i;
+    if (c->consumes && (f->next_consumer == NULL || is_full(f->next_consumer)))
+        f->next_consumer = c;
+    TAILQ_FOREACH (i, &f->conns, entry) {
+        if (!i->waits)
+            continue;
+        i->waits = false;
+        stream_resume(i->stream);
+    }
+}
+
+static void take_ack(struct conn *c, const struct amqp_basic_ack *ack)
+{
+    bool was_full = is_full(c);
+    if (!ack->multiple)
+        c->acked++;
+    else
+        c->acked = ack->delivery_tag != 0 ? ack->delivery_tag : c->delivered;
+    if (was_full && !is_full(c))
+        go_on(c);
+}
+
 static void hang_up(struct conn *c);
 
 static bool take_method(struct conn *c, const struct amqp_frame *f)
 {
     uint32_t id = amqp_method_peek(f->payload);
     struct amqp_method m, ok = { .id = AMQP_BASIC_ACK };
-    if (id == AMQP_BASIC_ACK || id == AMQP_BASIC_NACK || id == AMQP_BASIC_REJECT)
+    bool settles = id == AMQP_BASIC_ACK || id == AMQP_BASIC_NACK || id == AMQP_BASIC_REJECT;
+    if (settles && (id != AMQP_BASIC_ACK || c->prefetch == 0))
         return true;
     if (f->channel > CHANNELS_MAX || amqp_method_decode(f->payload, &m) != AMQP_DECODE_OK)
         return false;
-    if (answer(c, f->channel, &m, &ok))
+    if (id == AMQP_BASIC_ACK)
+        take_ack(c, &m.basic_ack);
+    else if (answer(c, f->channel, &m, &ok))
         send(c, f->channel, &ok);
     return true;
 }
@@ -405,20 +446,11 @@ static void on_data(struct stream *s, void *arg)
     stream_consume(s, all.len - in.len);
 }
 
-/* A consumer can take more: publishers that waited go on. */
 static void on_room(struct stream *s, void *arg)
 {
-    struct conn *c = arg, *i;
+    struct conn *c = arg;
     CHECK(c->stream == s);
-    if (c->consumes &&
-        (c->fake->next_consumer == NULL || stream_is_full(c->fake->next_consumer->stream)))
-        c->fake->next_consumer = c;
-    TAILQ_FOREACH (i, &c->fake->conns, entry) {
-        if (!i->waits)
-            continue;
-        i->waits = false;
-        stream_resume(i->stream);
-    }
+    go_on(c);
 }
 
 static void on_closed(struct stream *s, const struct err *why, void *arg)
