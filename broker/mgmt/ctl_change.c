@@ -90,6 +90,6 @@ bool ctl_user_of(struct ctl *c, struct http_request *r, const json_t *args,
 void ctl_reply_rows(struct http_request *r, json_t *rows)
 {
     json_t *o = json_object();
-    mgmt_json_put(o, "rows", rows);
+    json_out_put(o, "rows", rows);
     ctl_reply(r, o);
 }

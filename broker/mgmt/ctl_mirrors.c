@@ -114,10 +114,10 @@ void ctl_serve_find_queue(struct ctl *c, struct http_request *r, json_t *args)
     text_init(&why, (size_t)META_REPLICAS_MAX * META_NAME_MAX + 1024);
     put_why(c, &why, v, q, &p);
     json_t *o = json_object();
-    mgmt_json_put(o, "node", mgmt_json_text(mgmt_node_name(c->mgmt, p.master)));
-    mgmt_json_put_bool(o, "is_served", meta_queue_is_served(v, q));
-    mgmt_json_put_bool(o, "is_mirrored", p.count > 1);
-    mgmt_json_put(o, "why", mgmt_json_text(text_view(&why)));
+    json_out_put(o, "node", json_out_text(mgmt_node_name(c->mgmt, p.master)));
+    json_out_put_bool(o, "is_served", meta_queue_is_served(v, q));
+    json_out_put_bool(o, "is_mirrored", p.count > 1);
+    json_out_put(o, "why", json_out_text(text_view(&why)));
     text_fini(&why);
     ctl_reply(r, o);
 }
@@ -299,7 +299,7 @@ static void on_synced(struct mail *mail)
     struct syncing *y = CONTAINER_OF(mail, struct syncing, mail);
     if (y->is_cancel) {
         json_t *o = json_object();
-        mgmt_json_put_bool(o, "was_syncing", y->is_done);
+        json_out_put_bool(o, "was_syncing", y->is_done);
         ctl_reply(y->request, o);
     } else if (y->is_done) {
         ctl_done(y->request);
@@ -373,7 +373,7 @@ static json_t *shares(const struct ctl *c)
     for (size_t i = 0; i < meta_node_count(v); i++)
         if (meta_node_at(v, i)->type != META_NODE_WITNESS)
             json_array_append_new(rows,
-                                  json_pack("[o, I, I]", mgmt_json_text(meta_node_at(v, i)->name),
+                                  json_pack("[o, I, I]", json_out_text(meta_node_at(v, i)->name),
                                             (json_int_t)quorum[i], (json_int_t)classic[i]));
     return rows;
 }
@@ -395,8 +395,8 @@ static void on_balanced(struct cluster_ask *a)
     struct balancing *b = a->arg;
     if (a->ok) {
         json_t *o = json_object();
-        mgmt_json_put(o, "rows", shares(b->ctl));
-        mgmt_json_put_bool(o, "is_under_way", a->is_under_way);
+        json_out_put(o, "rows", shares(b->ctl));
+        json_out_put_bool(o, "is_under_way", a->is_under_way);
         ctl_reply(b->request, o);
     } else {
         ctl_refuse(b->request, code_of(&a->err), a->err.text);

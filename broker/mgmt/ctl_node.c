@@ -154,7 +154,7 @@ static void on_closed(struct mail *mail)
 {
     struct closing *k = CONTAINER_OF(mail, struct closing, mail);
     json_t *o = json_object();
-    mgmt_json_put_u64(o, "closed", k->closed);
+    json_out_put_u64(o, "closed", k->closed);
     ctl_reply(k->request, o);
     mem_free(k->user);
     mem_free(k->why);

@@ -127,7 +127,7 @@ json_t *ctl_quarantine_missing(const struct ctl *c, const json_t *answers)
         text_slice(&t, n->name);
         if (n->node != broker_node(c->broker) && n->type != META_NODE_WITNESS &&
             json_object_get(answers, name) == NULL)
-            json_array_append_new(out, mgmt_json_text(n->name));
+            json_array_append_new(out, json_out_text(n->name));
     }
     return out;
 }
@@ -172,7 +172,7 @@ static void list_queue(const struct quarantine_queue *q, void *arg)
     struct task *t = arg;
     if (!slice_is(q->vhost, t->vhost))
         return;
-    json_array_append_new(t->rows, json_pack("[o, s, I, I, o, o]", mgmt_json_text(q->name), t->node,
+    json_array_append_new(t->rows, json_pack("[o, s, I, I, o, o]", json_out_text(q->name), t->node,
                                              (json_int_t)q->messages, (json_int_t)q->bytes,
                                              moment(q->first_ms), moment(q->last_ms)));
 }
@@ -184,7 +184,7 @@ static bool list_message(const struct quarantine_message *m, void *arg)
     snprintf(id, sizeof id, "%u-%" PRIu64, (unsigned)t->self, m->id);
     json_array_append_new(t->rows, json_pack("[s, s, o, I, o, o, I, b]", id, t->node,
                                              moment(m->when_ms), (json_int_t)m->epoch,
-                                             mgmt_json_text(m->exchange), mgmt_json_text(m->key),
+                                             json_out_text(m->exchange), json_out_text(m->key),
                                              (json_int_t)m->body.len, (int)m->persistent));
     return json_array_size(t->rows) < ROWS_MAX;
 }
@@ -281,11 +281,11 @@ static void reply(struct task *t)
     }
     if (t->queue == NULL)
         t->rows = in_order(t->rows);
-    mgmt_json_put(o, "rows", json_incref(t->rows));
-    mgmt_json_put_u64(o, "count", t->count);
-    mgmt_json_put_u64(o, "more", t->more);
+    json_out_put(o, "rows", json_incref(t->rows));
+    json_out_put_u64(o, "count", t->count);
+    json_out_put_u64(o, "more", t->more);
     if (t->answers != NULL)
-        mgmt_json_put(o, "missing", ctl_quarantine_missing(t->ctl, t->answers));
+        json_out_put(o, "missing", ctl_quarantine_missing(t->ctl, t->answers));
     ctl_reply(t->request, o);
 }
 

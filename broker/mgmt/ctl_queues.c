@@ -24,7 +24,7 @@ struct asking {
 static void tell_count(struct http_request *r, uint64_t messages)
 {
     json_t *o = json_object();
-    mgmt_json_put_u64(o, "messages", messages);
+    json_out_put_u64(o, "messages", messages);
     ctl_reply(r, o);
 }
 

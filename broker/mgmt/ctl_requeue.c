@@ -273,12 +273,12 @@ static void end(struct ctl_requeue *q)
         if (q->why[0] == '\0' && json_is_string(json_object_get(one, "why")))
             say_why(q, json_string_value(json_object_get(one, "why")));
     }
-    mgmt_json_put_u64(o, "count", q->count);
-    mgmt_json_put_u64(o, "left", q->left);
+    json_out_put_u64(o, "count", q->count);
+    json_out_put_u64(o, "left", q->left);
     if (q->why[0] != '\0')
-        mgmt_json_put_str(o, "why", q->why);
+        json_out_put_str(o, "why", q->why);
     if (q->answers != NULL)
-        mgmt_json_put(o, "missing", ctl_quarantine_missing(q->ctl, q->answers));
+        json_out_put(o, "missing", ctl_quarantine_missing(q->ctl, q->answers));
     ctl_reply(q->request, o);
     free_requeue(q);
 }

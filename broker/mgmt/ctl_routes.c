@@ -18,10 +18,10 @@ void ctl_serve_ping(struct ctl *c, struct http_request *r, json_t *args)
 {
     (void)args;
     json_t *o = json_object();
-    mgmt_json_put_str(o, "node", ctl_node_name(c));
-    mgmt_json_put_str(o, "version", WARREN_VERSION);
-    mgmt_json_put_u64(o, "pid", (uint64_t)getpid());
-    mgmt_json_put_bool(o, "running", broker_app_is_running(c->broker));
+    json_out_put_str(o, "node", ctl_node_name(c));
+    json_out_put_str(o, "version", WARREN_VERSION);
+    json_out_put_u64(o, "pid", (uint64_t)getpid());
+    json_out_put_bool(o, "running", broker_app_is_running(c->broker));
     ctl_reply(r, o);
 }
 
@@ -54,10 +54,10 @@ void ctl_reply(struct http_request *r, json_t *value)
 void ctl_refuse(struct http_request *r, const char *code, const char *detail)
 {
     json_t *o = json_object();
-    mgmt_json_put_str(o, "error", code);
+    json_out_put_str(o, "error", code);
     /* Lines and all, where it is fit to be shown. */
     json_t *text = json_string(detail);
-    mgmt_json_put(o, "detail", text != NULL ? text : mgmt_json_text(slice_str(detail)));
+    json_out_put(o, "detail", text != NULL ? text : json_out_text(slice_str(detail)));
     reply(r, 400, o);
 }
 

@@ -31,11 +31,11 @@ static void add_listeners(const struct ctl *c, json_t *list, const struct conf_a
         if (a->kind == CONF_ADDRESS_UNIX)
             continue;
         json_t *o = json_object();
-        mgmt_json_put_str(o, "interface", a->host[0] != '\0' ? a->host : "[::]");
-        mgmt_json_put_str(o, "node", conf_of(c)->node.name);
-        mgmt_json_put_u64(o, "port", a->port);
-        mgmt_json_put_str(o, "protocol", protocol);
-        mgmt_json_put_str(o, "purpose", purpose);
+        json_out_put_str(o, "interface", a->host[0] != '\0' ? a->host : "[::]");
+        json_out_put_str(o, "node", conf_of(c)->node.name);
+        json_out_put_u64(o, "port", a->port);
+        json_out_put_str(o, "protocol", protocol);
+        json_out_put_str(o, "purpose", purpose);
         json_array_append_new(list, o);
     }
 }
@@ -84,14 +84,14 @@ static json_t *memory(const struct ctl *c)
     uint64_t resident = host_resident_bytes("");
     uint64_t messages = broker_message_bytes(c->broker);
     json_t *o = json_object();
-    mgmt_json_put_u64(o, "messages", messages);
-    mgmt_json_put_u64(o, "other", resident > messages ? resident - messages : 0);
-    mgmt_json_put_str(o, "strategy", "rss");
+    json_out_put_u64(o, "messages", messages);
+    json_out_put_u64(o, "other", resident > messages ? resident - messages : 0);
+    json_out_put_str(o, "strategy", "rss");
     json_t *total = json_object();
-    mgmt_json_put_u64(total, "rss", resident);
-    mgmt_json_put_u64(total, "allocated", resident);
-    mgmt_json_put_u64(total, "erlang", resident);
-    mgmt_json_put(o, "total", total);
+    json_out_put_u64(total, "rss", resident);
+    json_out_put_u64(total, "allocated", resident);
+    json_out_put_u64(total, "erlang", resident);
+    json_out_put(o, "total", total);
     return o;
 }
 
@@ -109,10 +109,10 @@ static json_t *file_descriptors(const struct ctl *c)
 {
     uint64_t sockets = open_sockets(c->broker);
     json_t *o = json_object();
-    mgmt_json_put_u64(o, "sockets_limit", host_files_max());
-    mgmt_json_put_u64(o, "sockets_used", sockets);
-    mgmt_json_put_u64(o, "total_limit", host_files_max());
-    mgmt_json_put_u64(o, "total_used", sockets);
+    json_out_put_u64(o, "sockets_limit", host_files_max());
+    json_out_put_u64(o, "sockets_used", sockets);
+    json_out_put_u64(o, "total_limit", host_files_max());
+    json_out_put_u64(o, "total_used", sockets);
     return o;
 }
 
@@ -120,20 +120,20 @@ static json_t *totals(const struct ctl *c)
 {
     const struct meta_version *v = broker_meta(c->broker);
     json_t *o = json_object();
-    mgmt_json_put_u64(o, "virtual_host_count", v->vhosts.count);
-    mgmt_json_put_u64(o, "connection_count", open_connections(c->broker));
-    mgmt_json_put_u64(o, "queue_count", v->queues.count);
+    json_out_put_u64(o, "virtual_host_count", v->vhosts.count);
+    json_out_put_u64(o, "connection_count", open_connections(c->broker));
+    json_out_put_u64(o, "queue_count", v->queues.count);
     return o;
 }
 
 static void put_limits(json_t *o, const struct ctl *c)
 {
     const struct broker_conf *conf = conf_of(c);
-    mgmt_json_put_u64(o, "disk_free", host_disk_free_bytes(conf->node.data_path));
-    mgmt_json_put_u64(o, "disk_free_limit", broker_disk_limit(c->broker));
-    mgmt_json_put_str(o, "vm_memory_calculation_strategy", "rss");
-    mgmt_json_put_u64(o, "vm_memory_high_watermark_limit", broker_memory_limit(c->broker));
-    mgmt_json_put(o, "vm_memory_high_watermark_setting", watermark(c));
+    json_out_put_u64(o, "disk_free", host_disk_free_bytes(conf->node.data_path));
+    json_out_put_u64(o, "disk_free_limit", broker_disk_limit(c->broker));
+    json_out_put_str(o, "vm_memory_calculation_strategy", "rss");
+    json_out_put_u64(o, "vm_memory_high_watermark_limit", broker_memory_limit(c->broker));
+    json_out_put(o, "vm_memory_high_watermark_setting", watermark(c));
 }
 
 static void put_paths(json_t *o, const struct broker_conf *conf)
@@ -144,10 +144,10 @@ static void put_paths(json_t *o, const struct broker_conf *conf)
     static const char *const targets[] = { "<stderr>", NULL, "<syslog>" };
     const char *log =
         conf->log.target == BROKER_LOG_FILE ? conf->log.file : targets[conf->log.target];
-    json_array_append_new(logs, mgmt_json_text(slice_str(log)));
-    mgmt_json_put(o, "config_files", files);
-    mgmt_json_put_str(o, "data_directory", conf->node.data_path);
-    mgmt_json_put(o, "log_files", logs);
+    json_array_append_new(logs, json_out_text(slice_str(log)));
+    json_out_put(o, "config_files", files);
+    json_out_put_str(o, "data_directory", conf->node.data_path);
+    json_out_put(o, "log_files", logs);
 }
 
 static json_t *active_plugins(void)
@@ -200,26 +200,26 @@ static void on_status(void *arg, const struct mgmt_totals *all, const struct mgm
     struct ctl *c = a->ctl;
     const struct broker_conf *conf = conf_of(c);
     json_t *o = json_object();
-    mgmt_json_put(o, "active_plugins", active_plugins());
-    mgmt_json_put(o, "alarms", alarms(c));
-    mgmt_json_put(o, "cluster_alarms", mgmt_cluster_alarms(c->broker, conf->node.name));
+    json_out_put(o, "active_plugins", active_plugins());
+    json_out_put(o, "alarms", alarms(c));
+    json_out_put(o, "cluster_alarms", mgmt_cluster_alarms(c->broker, conf->node.name));
     put_paths(o, conf);
-    mgmt_json_put_str(o, "crypto_lib_version", OpenSSL_version(OPENSSL_VERSION));
-    mgmt_json_put(o, "file_descriptors", file_descriptors(c));
-    mgmt_json_put_bool(o, "is_under_maintenance", broker_is_drained(c->broker));
-    mgmt_json_put(o, "listeners", listeners(c));
-    mgmt_json_put(o, "memory", memory(c));
-    mgmt_json_put_str(o, "node", conf->node.name);
-    mgmt_json_put_str(o, "os", "Linux");
-    mgmt_json_put_u64(o, "pid", (uint64_t)getpid());
+    json_out_put_str(o, "crypto_lib_version", OpenSSL_version(OPENSSL_VERSION));
+    json_out_put(o, "file_descriptors", file_descriptors(c));
+    json_out_put_bool(o, "is_under_maintenance", broker_is_drained(c->broker));
+    json_out_put(o, "listeners", listeners(c));
+    json_out_put(o, "memory", memory(c));
+    json_out_put_str(o, "node", conf->node.name);
+    json_out_put_str(o, "os", "Linux");
+    json_out_put_u64(o, "pid", (uint64_t)getpid());
     put_limits(o, c);
-    mgmt_json_put_str(o, "product_name", "Warren");
-    mgmt_json_put_str(o, "product_version", WARREN_VERSION);
-    mgmt_json_put_str(o, "rabbitmq_version", WARREN_VERSION);
-    mgmt_json_put_u64(o, "threads", broker_shard_count(c->broker));
-    mgmt_json_put(o, "totals", totals(c));
-    mgmt_json_put_u64(o, "uptime", clock_wall_ms() / 1000u - c->started_s);
-    mgmt_json_put(o, "journal", mgmt_store_journal(c->broker, all));
+    json_out_put_str(o, "product_name", "Warren");
+    json_out_put_str(o, "product_version", WARREN_VERSION);
+    json_out_put_str(o, "rabbitmq_version", WARREN_VERSION);
+    json_out_put_u64(o, "threads", broker_shard_count(c->broker));
+    json_out_put(o, "totals", totals(c));
+    json_out_put_u64(o, "uptime", clock_wall_ms() / 1000u - c->started_s);
+    json_out_put(o, "journal", mgmt_store_journal(c->broker, all));
     ctl_reply(a->request, o);
     mem_free(a);
 }
@@ -254,7 +254,7 @@ static const char *cluster_name(const struct ctl *c, char room[META_NAME_MAX + 1
 static json_t *of_node(const struct ctl *c, json_t *value)
 {
     json_t *o = json_object();
-    mgmt_json_put(o, conf_of(c)->node.name, value);
+    json_out_put(o, conf_of(c)->node.name, value);
     return o;
 }
 
@@ -279,7 +279,7 @@ static json_t *nodes_that(const struct ctl *c,
     qsort(nodes, count, sizeof *nodes, compare_nodes);
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(list, mgmt_json_text(nodes[i]->name));
+        json_array_append_new(list, json_out_text(nodes[i]->name));
     mem_free(nodes);
     return list;
 }
@@ -363,16 +363,16 @@ static json_t *metadata(const struct ctl *c)
     char checksum[17];
     snprintf(checksum, sizeof checksum, "%016" PRIx64, s->checksum);
     json_t *o = json_object();
-    mgmt_json_put_str(o, "phase", phase_text(s->phase));
-    mgmt_json_put(o, "leader", json_null());
+    json_out_put_str(o, "phase", phase_text(s->phase));
+    json_out_put(o, "leader", json_null());
     for (unsigned i = 0; i < s->count; i++) {
         if (s->peers[i].is_leader)
-            mgmt_json_put_str(o, "leader", s->peers[i].name);
+            json_out_put_str(o, "leader", s->peers[i].name);
     }
-    mgmt_json_put_u64(o, "term", s->term);
-    mgmt_json_put_u64(o, "committed", s->committed);
-    mgmt_json_put_u64(o, "applied", s->applied);
-    mgmt_json_put_str(o, "checksum", checksum);
+    json_out_put_u64(o, "term", s->term);
+    json_out_put_u64(o, "committed", s->committed);
+    json_out_put_u64(o, "applied", s->applied);
+    json_out_put_str(o, "checksum", checksum);
     return o;
 }
 
@@ -383,9 +383,9 @@ static json_t *proxies(const struct ctl *c)
     json_t *list = json_array();
     for (size_t i = 0; i < p->count; i++) {
         json_t *o = json_object();
-        mgmt_json_put_str(o, "name", p->items[i].name);
-        mgmt_json_put_str(o, "address", p->items[i].address);
-        mgmt_json_put_str(o, "version", p->items[i].version);
+        json_out_put_str(o, "name", p->items[i].name);
+        json_out_put_str(o, "address", p->items[i].address);
+        json_out_put_str(o, "version", p->items[i].version);
         json_array_append_new(list, o);
     }
     return list;
@@ -395,15 +395,15 @@ static json_t *proxies(const struct ctl *c)
 static json_t *own_status(const struct ctl *c)
 {
     json_t *o = json_object();
-    mgmt_json_put(o, "alarms", alarms(c));
-    mgmt_json_put(o, "listeners", of_node(c, listeners(c)));
-    mgmt_json_put(o, "maintenance_status",
-                  of_node(c, json_string(broker_is_drained(c->broker) ? "under maintenance"
-                                                                      : "not under maintenance")));
-    mgmt_json_put(o, "metadata", of_node(c, metadata(c)));
-    mgmt_json_put(o, "versions",
-                  of_node(c, json_pack("{s:s, s:s}", "rabbitmq_name", "Warren", "rabbitmq_version",
-                                       WARREN_VERSION)));
+    json_out_put(o, "alarms", alarms(c));
+    json_out_put(o, "listeners", of_node(c, listeners(c)));
+    json_out_put(o, "maintenance_status",
+                 of_node(c, json_string(broker_is_drained(c->broker) ? "under maintenance"
+                                                                     : "not under maintenance")));
+    json_out_put(o, "metadata", of_node(c, metadata(c)));
+    json_out_put(o, "versions",
+                 of_node(c, json_pack("{s:s, s:s}", "rabbitmq_name", "Warren", "rabbitmq_version",
+                                      WARREN_VERSION)));
     return o;
 }
 
@@ -427,16 +427,16 @@ static void on_others(json_t *answers, void *arg)
         for (size_t i = 0; i < ARRAY_COUNT(objects); i++)
             json_object_update(json_object_get(o, objects[i]), json_object_get(one, objects[i]));
     }
-    mgmt_json_put_str(o, "cluster_name", cluster_name(c, room));
-    mgmt_json_put(o, "disk_nodes", nodes_that(c, is_disc));
-    mgmt_json_put(o, "ram_nodes", nodes_that(c, is_ram));
-    mgmt_json_put(o, "witness_nodes", nodes_that(c, is_witness));
-    mgmt_json_put(o, "running_nodes", running_nodes(c, answers));
-    mgmt_json_put(o, "unwell_nodes", nodes_that(c, is_unwell));
-    mgmt_json_put(o, "feature_flags", json_array());
-    mgmt_json_put(o, "partitions", json_object());
-    mgmt_json_put(o, "proxies", proxies(c));
-    mgmt_json_put(o, "waits_for", trouble(c));
+    json_out_put_str(o, "cluster_name", cluster_name(c, room));
+    json_out_put(o, "disk_nodes", nodes_that(c, is_disc));
+    json_out_put(o, "ram_nodes", nodes_that(c, is_ram));
+    json_out_put(o, "witness_nodes", nodes_that(c, is_witness));
+    json_out_put(o, "running_nodes", running_nodes(c, answers));
+    json_out_put(o, "unwell_nodes", nodes_that(c, is_unwell));
+    json_out_put(o, "feature_flags", json_array());
+    json_out_put(o, "partitions", json_object());
+    json_out_put(o, "proxies", proxies(c));
+    json_out_put(o, "waits_for", trouble(c));
     ctl_reply(s->request, o);
     mem_free(s);
 }
@@ -458,16 +458,16 @@ static void put_addresses(json_t *o, const char *name, const struct conf_address
 {
     json_t *list = json_array();
     for (size_t i = 0; i < at->count; i++)
-        json_array_append_new(list, mgmt_json_text(slice_str(at->items[i].text)));
-    mgmt_json_put(o, name, list);
+        json_array_append_new(list, json_out_text(slice_str(at->items[i].text)));
+    json_out_put(o, name, list);
 }
 
 static json_t *node_environment(const struct broker_conf *conf)
 {
     json_t *o = json_object();
-    mgmt_json_put_str(o, "name", conf->node.name);
-    mgmt_json_put_str(o, "data-dir", conf->node.data_dir);
-    mgmt_json_put_u64(o, "threads", conf->node.threads);
+    json_out_put_str(o, "name", conf->node.name);
+    json_out_put_str(o, "data-dir", conf->node.data_dir);
+    json_out_put_u64(o, "threads", conf->node.threads);
     return o;
 }
 
@@ -485,12 +485,12 @@ static json_t *limits_environment(const struct ctl *c)
 {
     const struct broker_conf *conf = conf_of(c);
     json_t *o = json_object();
-    mgmt_json_put_u64(o, "memory-high-watermark", broker_memory_limit(c->broker));
-    mgmt_json_put_u64(o, "disk-free-limit", broker_disk_limit(c->broker));
-    mgmt_json_put_u64(o, "channel-max", conf->limits.channel_max);
-    mgmt_json_put_u64(o, "frame-max", conf->limits.frame_max_bytes);
-    mgmt_json_put_u64(o, "heartbeat", conf->limits.heartbeat_s);
-    mgmt_json_put_u64(o, "max-message", conf->limits.max_message_bytes);
+    json_out_put_u64(o, "memory-high-watermark", broker_memory_limit(c->broker));
+    json_out_put_u64(o, "disk-free-limit", broker_disk_limit(c->broker));
+    json_out_put_u64(o, "channel-max", conf->limits.channel_max);
+    json_out_put_u64(o, "frame-max", conf->limits.frame_max_bytes);
+    json_out_put_u64(o, "heartbeat", conf->limits.heartbeat_s);
+    json_out_put_u64(o, "max-message", conf->limits.max_message_bytes);
     return o;
 }
 
@@ -499,13 +499,13 @@ void ctl_serve_environment(struct ctl *c, struct http_request *r, json_t *args)
     (void)args;
     const struct broker_conf *conf = conf_of(c);
     json_t *o = json_object(), *cluster = json_object(), *tls = json_object();
-    mgmt_json_put_str(cluster, "cookie-file", conf->cluster.cookie_file);
+    json_out_put_str(cluster, "cookie-file", conf->cluster.cookie_file);
     if (conf->tls.cert != NULL)
-        mgmt_json_put_str(tls, "cert", conf->tls.cert);
-    mgmt_json_put(o, "node", node_environment(conf));
-    mgmt_json_put(o, "listen", listen_environment(conf));
-    mgmt_json_put(o, "cluster", cluster);
-    mgmt_json_put(o, "tls", tls);
-    mgmt_json_put(o, "limits", limits_environment(c));
+        json_out_put_str(tls, "cert", conf->tls.cert);
+    json_out_put(o, "node", node_environment(conf));
+    json_out_put(o, "listen", listen_environment(conf));
+    json_out_put(o, "cluster", cluster);
+    json_out_put(o, "tls", tls);
+    json_out_put(o, "limits", limits_environment(c));
     ctl_reply(r, o);
 }

@@ -10,7 +10,7 @@
 
 static void add_tag(void *arg, struct slice tag)
 {
-    json_array_append_new(arg, mgmt_json_text(tag));
+    json_array_append_new(arg, json_out_text(tag));
 }
 
 void ctl_serve_list_users(struct ctl *c, struct http_request *r, json_t *args)
@@ -23,7 +23,7 @@ void ctl_serve_list_users(struct ctl *c, struct http_request *r, json_t *args)
     while ((u = pmap_next(&it)) != NULL) {
         json_t *tags = json_array();
         meta_each_tag(u->tags, add_tag, tags);
-        json_array_append_new(rows, json_pack("[o, o]", mgmt_json_text(u->name), tags));
+        json_array_append_new(rows, json_pack("[o, o]", json_out_text(u->name), tags));
     }
     ctl_reply_rows(r, rows);
 }
@@ -215,8 +215,8 @@ void ctl_serve_clear_permissions(struct ctl *c, struct http_request *r, json_t *
 static void add_permission(json_t *rows, struct slice of, const struct meta_permission *p)
 {
     json_array_append_new(
-        rows, json_pack("[o, o, o, o]", mgmt_json_text(of), mgmt_json_text(p->configure.text),
-                        mgmt_json_text(p->write.text), mgmt_json_text(p->read.text)));
+        rows, json_pack("[o, o, o, o]", json_out_text(of), json_out_text(p->configure.text),
+                        json_out_text(p->write.text), json_out_text(p->read.text)));
 }
 
 void ctl_serve_list_permissions(struct ctl *c, struct http_request *r, json_t *args)
@@ -299,9 +299,9 @@ static void add_topics(json_t *rows, const struct meta_vhost *vh, const struct m
             continue;
         json_array_append_new(rows,
                               json_pack("[o, o, o, o]",
-                                        mgmt_json_text(u != NULL ? meta_vhost_name(vh) : p->user),
-                                        mgmt_json_text(p->exchange), mgmt_json_text(p->write.text),
-                                        mgmt_json_text(p->read.text)));
+                                        json_out_text(u != NULL ? meta_vhost_name(vh) : p->user),
+                                        json_out_text(p->exchange), json_out_text(p->write.text),
+                                        json_out_text(p->read.text)));
     }
 }
 
@@ -382,7 +382,7 @@ void ctl_serve_list_user_limits(struct ctl *c, struct http_request *r, json_t *a
     while ((u = pmap_next(&it)) != NULL) {
         json_t *limits = limits_of(u);
         if (json_object_size(limits) != 0)
-            json_array_append_new(rows, json_pack("[o, O]", mgmt_json_text(u->name), limits));
+            json_array_append_new(rows, json_pack("[o, O]", json_out_text(u->name), limits));
         json_decref(limits);
     }
     ctl_reply_rows(r, rows);

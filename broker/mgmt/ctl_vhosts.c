@@ -9,20 +9,20 @@
 
 static void add_tag(void *arg, struct slice tag)
 {
-    json_array_append_new(arg, mgmt_json_text(tag));
+    json_array_append_new(arg, json_out_text(tag));
 }
 
 static json_t *vhost_value(const struct meta_vhost *vh, const char *column)
 {
     if (strcmp(column, "name") == 0)
-        return mgmt_json_text(meta_vhost_name(vh));
+        return json_out_text(meta_vhost_name(vh));
     if (strcmp(column, "tracing") == 0)
         return json_boolean(vh->tracing);
     if (strcmp(column, "description") == 0)
-        return mgmt_json_text(vh->description);
+        return json_out_text(vh->description);
     if (strcmp(column, "default_queue_type") == 0)
-        return mgmt_json_text(vh->default_queue_type.len != 0 ? vh->default_queue_type
-                                                              : slice_str("classic"));
+        return json_out_text(vh->default_queue_type.len != 0 ? vh->default_queue_type
+                                                             : slice_str("classic"));
     if (strcmp(column, "cluster_state") == 0)
         return json_string("running");
     json_t *tags = json_array();
@@ -135,7 +135,7 @@ void ctl_serve_list_vhost_limits(struct ctl *c, struct http_request *r, json_t *
         json_t *limits = limits_of(vh);
         if (json_object_size(limits) != 0)
             json_array_append_new(rows,
-                                  json_pack("[o, O]", mgmt_json_text(meta_vhost_name(vh)), limits));
+                                  json_pack("[o, O]", json_out_text(meta_vhost_name(vh)), limits));
         json_decref(limits);
     }
     ctl_reply_rows(r, rows);
@@ -189,10 +189,10 @@ void ctl_serve_list_policies(struct ctl *c, struct http_request *r, json_t *args
     const struct meta_policy *p;
     while ((p = pmap_next(&it)) != NULL)
         json_array_append_new(rows,
-                              json_pack("[o, o, o, s, o, I]", mgmt_json_text(meta_vhost_name(vh)),
-                                        mgmt_json_text(p->name), mgmt_json_text(p->pattern.text),
+                              json_pack("[o, o, o, s, o, I]", json_out_text(meta_vhost_name(vh)),
+                                        json_out_text(p->name), json_out_text(p->pattern.text),
                                         meta_apply_to_name(p->apply_to),
-                                        mgmt_json_text(p->definition), (json_int_t)p->priority));
+                                        json_out_text(p->definition), (json_int_t)p->priority));
     ctl_reply_rows(r, rows);
 }
 
@@ -233,8 +233,8 @@ void ctl_serve_list_parameters(struct ctl *c, struct http_request *r, json_t *ar
     pmap_iter(&it, &vh->parameters);
     const struct meta_parameter *p;
     while ((p = pmap_next(&it)) != NULL)
-        json_array_append_new(rows, json_pack("[o, o, o]", mgmt_json_text(p->component),
-                                              mgmt_json_text(p->name), mgmt_json_text(p->value)));
+        json_array_append_new(rows, json_pack("[o, o, o]", json_out_text(p->component),
+                                              json_out_text(p->name), json_out_text(p->value)));
     ctl_reply_rows(r, rows);
 }
 
@@ -261,7 +261,7 @@ void ctl_serve_list_global_parameters(struct ctl *c, struct http_request *r, jso
     pmap_iter(&it, &broker_meta(c->broker)->global_parameters);
     const struct meta_parameter *p;
     while ((p = pmap_next(&it)) != NULL)
-        json_array_append_new(
-            rows, json_pack("[o, o]", mgmt_json_text(p->name), mgmt_json_text(p->value)));
+        json_array_append_new(rows,
+                              json_pack("[o, o]", json_out_text(p->name), json_out_text(p->value)));
     ctl_reply_rows(r, rows);
 }

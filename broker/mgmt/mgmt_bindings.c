@@ -258,13 +258,13 @@ static json_t *binding(const struct found *f, const struct row *r)
     struct text key = text_over(octets, sizeof octets);
     const struct source *s = &f->sources[r->source];
     json_t *o = json_object();
-    mgmt_json_put(o, "source", mgmt_json_text(s->name));
-    mgmt_json_put(o, "vhost", mgmt_json_text(s->vhost));
-    mgmt_json_put(o, "destination", mgmt_json_text(destination_of(r)));
-    mgmt_json_put_str(o, "destination_type", r->to_exchange ? "exchange" : "queue");
-    mgmt_json_put(o, "routing_key", mgmt_json_text(key_of(r)));
-    mgmt_json_put(o, "arguments", mgmt_json_table(args_of(r)));
-    mgmt_json_put(o, "properties_key", mgmt_json_text(properties_of(r, &key)));
+    json_out_put(o, "source", json_out_text(s->name));
+    json_out_put(o, "vhost", json_out_text(s->vhost));
+    json_out_put(o, "destination", json_out_text(destination_of(r)));
+    json_out_put_str(o, "destination_type", r->to_exchange ? "exchange" : "queue");
+    json_out_put(o, "routing_key", json_out_text(key_of(r)));
+    json_out_put(o, "arguments", mgmt_json_table(args_of(r)));
+    json_out_put(o, "properties_key", json_out_text(properties_of(r, &key)));
     return o;
 }
 

@@ -112,8 +112,8 @@ void mgmt_reply_empty(struct mgmt_call *c, int status)
 void mgmt_refuse(struct mgmt_call *c, int status, const char *error, const char *reason)
 {
     json_t *o = json_object();
-    mgmt_json_put_str(o, "error", error);
-    mgmt_json_put(o, "reason", mgmt_json_lines(reason));
+    json_out_put_str(o, "error", error);
+    json_out_put(o, "reason", mgmt_json_lines(reason));
     mgmt_reply(c, status, o);
 }
 
@@ -350,8 +350,8 @@ static bool wrong_type(struct mgmt_call *c, const char *what, const json_t *valu
     json_array_append_new(reason, json_string(what));
     json_array_append_new(reason, json_deep_copy(value));
     json_t *o = json_object();
-    mgmt_json_put_str(o, "error", "bad_request");
-    mgmt_json_put(o, "reason", reason);
+    json_out_put_str(o, "error", "bad_request");
+    json_out_put(o, "reason", reason);
     mgmt_reply(c, 400, o);
     return false;
 }

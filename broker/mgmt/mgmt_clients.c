@@ -21,20 +21,20 @@ static const char *name_of(const struct mgmt_connection *c, char room[CLIENT_NAM
 static json_t *vhost_name(const struct meta_version *v, uint64_t vhost_id)
 {
     const struct meta_vhost *vh = meta_vhost_get(v, vhost_id);
-    return vh != NULL ? mgmt_json_text(meta_vhost_name(vh)) : json_null();
+    return vh != NULL ? json_out_text(meta_vhost_name(vh)) : json_null();
 }
 
 /* Where it is connected. */
 static void put_node(json_t *o, const struct mgmt_http *m, const struct mgmt_connection *c)
 {
-    mgmt_json_put(o, "node", mgmt_json_text(mgmt_node_name(m, node_of_id(c->id))));
+    json_out_put(o, "node", json_out_text(mgmt_node_name(m, node_of_id(c->id))));
 }
 
 static void put_peer(json_t *o, const struct mgmt_connection *c)
 {
     char room[SOCK_ADDR_TEXT_MAX];
-    mgmt_json_put_str(o, "peer_host", sock_addr_host(&c->client, room));
-    mgmt_json_put_u64(o, "peer_port", sock_addr_port(&c->client));
+    json_out_put_str(o, "peer_host", sock_addr_host(&c->client, room));
+    json_out_put_u64(o, "peer_port", sock_addr_port(&c->client));
 }
 
 /* ---- connections ---- */
@@ -42,14 +42,14 @@ static void put_peer(json_t *o, const struct mgmt_connection *c)
 static void put_word(json_t *o, const char *name, const char *value)
 {
     bool any = value != NULL && value[0] != '\0';
-    mgmt_json_put(o, name, any ? mgmt_json_text(slice_str(value)) : json_null());
+    json_out_put(o, name, any ? json_out_text(slice_str(value)) : json_null());
 }
 
 /* `t` is NULL for one that speaks no TLS: RabbitMQ has the names all the same. */
 static void put_tls(json_t *o, const struct tls_about *t)
 {
     static const struct tls_about none = { 0 };
-    mgmt_json_put_bool(o, "ssl", t != NULL);
+    json_out_put_bool(o, "ssl", t != NULL);
     if (t == NULL)
         t = &none;
     put_word(o, "ssl_protocol", t->protocol);
@@ -65,34 +65,34 @@ static json_t *connection(const struct mgmt_http *m, const struct mgmt_connectio
 {
     char name[CLIENT_NAME_MAX], room[SOCK_ADDR_TEXT_MAX];
     json_t *o = json_object();
-    mgmt_json_put_str(o, "name", name_of(c, name));
-    mgmt_json_put(o, "vhost", vhost_name(broker_meta(m->broker), c->vhost_id));
-    mgmt_json_put_str(o, "user", c->user);
-    mgmt_json_put_str(o, "user_who_performed_action", c->user);
+    json_out_put_str(o, "name", name_of(c, name));
+    json_out_put(o, "vhost", vhost_name(broker_meta(m->broker), c->vhost_id));
+    json_out_put_str(o, "user", c->user);
+    json_out_put_str(o, "user_who_performed_action", c->user);
     put_node(o, m, c);
-    mgmt_json_put_str(o, "state", c->blocked ? "blocked" : "running");
-    mgmt_json_put_str(o, "type", "network");
-    mgmt_json_put_str(o, "protocol", "AMQP 0-9-1");
-    mgmt_json_put_str(o, "auth_mechanism", c->mechanism);
+    json_out_put_str(o, "state", c->blocked ? "blocked" : "running");
+    json_out_put_str(o, "type", "network");
+    json_out_put_str(o, "protocol", "AMQP 0-9-1");
+    json_out_put_str(o, "auth_mechanism", c->mechanism);
     put_tls(o, c->tls);
     put_peer(o, c);
-    mgmt_json_put_str(o, "host", sock_addr_host(&c->local, room));
-    mgmt_json_put_u64(o, "port", sock_addr_port(&c->local));
-    mgmt_json_put_u64(o, "channels", c->channels);
-    mgmt_json_put_u64(o, "channel_max", c->channel_max);
-    mgmt_json_put_u64(o, "frame_max", c->frame_max);
-    mgmt_json_put_u64(o, "timeout", c->heartbeat_s);
-    mgmt_json_put_u64(o, "connected_at", c->connected_ms);
+    json_out_put_str(o, "host", sock_addr_host(&c->local, room));
+    json_out_put_u64(o, "port", sock_addr_port(&c->local));
+    json_out_put_u64(o, "channels", c->channels);
+    json_out_put_u64(o, "channel_max", c->channel_max);
+    json_out_put_u64(o, "frame_max", c->frame_max);
+    json_out_put_u64(o, "timeout", c->heartbeat_s);
+    json_out_put_u64(o, "connected_at", c->connected_ms);
     const uint64_t octets[] = { c->in_bytes, c->out_bytes };
     double rates[ARRAY_COUNT(octets)];
     mgmt_rates_look(m->client_rates, c->id, loop_now_us(m->loop), octets, 2, rates);
     mgmt_json_put_rated(o, "recv_oct", c->in_bytes, rates[0]);
     mgmt_json_put_rated(o, "send_oct", c->out_bytes, rates[1]);
-    mgmt_json_put(o, "client_properties",
-                  mgmt_json_table(slice_of(c->client_properties, c->client_properties_bytes)));
-    mgmt_json_put_u64(o, "send_pend", c->pending_bytes);
-    mgmt_json_put_u64(o, "recv_cnt", c->in_count);
-    mgmt_json_put_u64(o, "send_cnt", c->out_count);
+    json_out_put(o, "client_properties",
+                 mgmt_json_table(slice_of(c->client_properties, c->client_properties_bytes)));
+    json_out_put_u64(o, "send_pend", c->pending_bytes);
+    json_out_put_u64(o, "recv_cnt", c->in_count);
+    json_out_put_u64(o, "send_cnt", c->out_count);
     return o;
 }
 
@@ -115,11 +115,11 @@ static json_t *channel_details(const struct mgmt_http *m, const struct mgmt_conn
 {
     char of[CLIENT_NAME_MAX], name[CHANNEL_NAME_MAX];
     json_t *o = json_object();
-    mgmt_json_put_str(o, "name", channel_name(c, number, name));
-    mgmt_json_put_u64(o, "number", number);
-    mgmt_json_put_str(o, "connection_name", name_of(c, of));
+    json_out_put_str(o, "name", channel_name(c, number, name));
+    json_out_put_u64(o, "number", number);
+    json_out_put_str(o, "connection_name", name_of(c, of));
     put_node(o, m, c);
-    mgmt_json_put_str(o, "user", c->user);
+    json_out_put_str(o, "user", c->user);
     put_peer(o, c);
     return o;
 }
@@ -164,7 +164,7 @@ static void put_channel_stats(json_t *o, const struct mgmt_http *m, const struct
         mgmt_json_put_rated(stats, names[i], figures[i], rates[i]);
     }
     if (any != 0)
-        mgmt_json_put(o, "message_stats", stats);
+        json_out_put(o, "message_stats", stats);
     else
         json_decref(stats);
 }
@@ -174,27 +174,27 @@ static json_t *channel(const struct mgmt_http *m, const struct mgmt_connection *
 {
     char of[CLIENT_NAME_MAX], name[CHANNEL_NAME_MAX];
     json_t *details = json_object();
-    mgmt_json_put_str(details, "name", name_of(c, of));
+    json_out_put_str(details, "name", name_of(c, of));
     put_peer(details, c);
     json_t *o = json_object();
-    mgmt_json_put_str(o, "name", channel_name(c, ch->number, name));
-    mgmt_json_put_u64(o, "number", ch->number);
-    mgmt_json_put(o, "connection_details", details);
-    mgmt_json_put(o, "vhost", vhost_name(broker_meta(m->broker), c->vhost_id));
-    mgmt_json_put_str(o, "user", c->user);
-    mgmt_json_put_str(o, "user_who_performed_action", c->user);
+    json_out_put_str(o, "name", channel_name(c, ch->number, name));
+    json_out_put_u64(o, "number", ch->number);
+    json_out_put(o, "connection_details", details);
+    json_out_put(o, "vhost", vhost_name(broker_meta(m->broker), c->vhost_id));
+    json_out_put_str(o, "user", c->user);
+    json_out_put_str(o, "user_who_performed_action", c->user);
     put_node(o, m, c);
-    mgmt_json_put_str(o, "state", "running");
-    mgmt_json_put_bool(o, "confirm", ch->confirms);
-    mgmt_json_put_bool(o, "transactional", ch->transactional);
+    json_out_put_str(o, "state", "running");
+    json_out_put_bool(o, "confirm", ch->confirms);
+    json_out_put_bool(o, "transactional", ch->transactional);
     put_channel_stats(o, m, ch);
-    mgmt_json_put_u64(o, "consumer_count", ch->consumers);
-    mgmt_json_put_u64(o, "prefetch_count", ch->prefetch);
-    mgmt_json_put_u64(o, "global_prefetch_count", ch->channel_prefetch);
-    mgmt_json_put_u64(o, "messages_unacknowledged", ch->unacked);
-    mgmt_json_put_u64(o, "messages_unconfirmed", ch->unconfirmed);
-    mgmt_json_put_u64(o, "messages_uncommitted", ch->uncommitted);
-    mgmt_json_put_u64(o, "acks_uncommitted", ch->uncommitted_acks);
+    json_out_put_u64(o, "consumer_count", ch->consumers);
+    json_out_put_u64(o, "prefetch_count", ch->prefetch);
+    json_out_put_u64(o, "global_prefetch_count", ch->channel_prefetch);
+    json_out_put_u64(o, "messages_unacknowledged", ch->unacked);
+    json_out_put_u64(o, "messages_unconfirmed", ch->unconfirmed);
+    json_out_put_u64(o, "messages_uncommitted", ch->uncommitted);
+    json_out_put_u64(o, "acks_uncommitted", ch->uncommitted_acks);
     return o;
 }
 
@@ -208,18 +208,18 @@ static json_t *consumer(const struct mgmt_http *m, const struct mgmt_connection 
     if (q == NULL)
         return NULL; /* it is being cancelled */
     json_t *queue = json_object();
-    mgmt_json_put(queue, "name", mgmt_json_text(meta_queue_name(q)));
-    mgmt_json_put(queue, "vhost", vhost_name(v, q->vhost_id));
+    json_out_put(queue, "name", json_out_text(meta_queue_name(q)));
+    json_out_put(queue, "vhost", vhost_name(v, q->vhost_id));
     json_t *o = json_object();
-    mgmt_json_put(o, "arguments", mgmt_json_table(slice_of(k->arguments, k->arguments_bytes)));
-    mgmt_json_put_bool(o, "ack_required", !k->no_ack);
-    mgmt_json_put_bool(o, "active", k->activity != MGMT_WAITING);
-    mgmt_json_put_str(o, "activity_status", mgmt_activity_name(k->activity));
-    mgmt_json_put(o, "channel_details", channel_details(m, c, k->channel));
-    mgmt_json_put(o, "consumer_tag", mgmt_json_text(slice_of(k->tag, k->tag_bytes)));
-    mgmt_json_put_bool(o, "exclusive", k->exclusive);
-    mgmt_json_put_u64(o, "prefetch_count", k->prefetch);
-    mgmt_json_put(o, "queue", queue);
+    json_out_put(o, "arguments", mgmt_json_table(slice_of(k->arguments, k->arguments_bytes)));
+    json_out_put_bool(o, "ack_required", !k->no_ack);
+    json_out_put_bool(o, "active", k->activity != MGMT_WAITING);
+    json_out_put_str(o, "activity_status", mgmt_activity_name(k->activity));
+    json_out_put(o, "channel_details", channel_details(m, c, k->channel));
+    json_out_put(o, "consumer_tag", json_out_text(slice_of(k->tag, k->tag_bytes)));
+    json_out_put_bool(o, "exclusive", k->exclusive);
+    json_out_put_u64(o, "prefetch_count", k->prefetch);
+    json_out_put(o, "queue", queue);
     return o;
 }
 
@@ -360,7 +360,7 @@ json_t *mgmt_connection_named(const struct mgmt_ask *clients, uint64_t id)
     if (at == count)
         return NULL;
     json_t *o = json_object();
-    mgmt_json_put_str(o, "name", name_of(&k[at], name));
+    json_out_put_str(o, "name", name_of(&k[at], name));
     put_peer(o, &k[at]);
     return o;
 }
@@ -498,8 +498,8 @@ static void close_elsewhere(const struct mgmt_call *c, const struct mgmt_connect
                             const char *reason)
 {
     json_t *o = json_object();
-    mgmt_json_put_u64(o, "id", k->id);
-    mgmt_json_put(o, "reason", mgmt_json_text(slice_str(reason)));
+    json_out_put_u64(o, "id", k->id);
+    json_out_put(o, "reason", json_out_text(slice_str(reason)));
     char *body = json_dumps(o, JSON_COMPACT);
     json_decref(o);
     mgmt_peers_ask(c->m->peers, node_of_id(k->id),

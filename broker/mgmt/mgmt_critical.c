@@ -25,9 +25,9 @@ static json_t *shown(const struct meta_version *v, const struct meta_queue *q)
 {
     const struct meta_vhost *vh = meta_vhost_get(v, q->vhost_id);
     json_t *o = json_object();
-    mgmt_json_put(o, "name", mgmt_json_text(meta_queue_name(q)));
-    mgmt_json_put(o, "virtual_host", mgmt_json_text(meta_vhost_name(vh)));
-    mgmt_json_put_str(o, "type", meta_queue_is_quorum(q) ? "quorum" : "classic");
+    json_out_put(o, "name", json_out_text(meta_queue_name(q)));
+    json_out_put(o, "virtual_host", json_out_text(meta_vhost_name(vh)));
+    json_out_put_str(o, "type", meta_queue_is_quorum(q) ? "quorum" : "classic");
     return o;
 }
 
@@ -47,9 +47,9 @@ static json_t *find(struct broker *b, bool quorum)
         if (is_asked && is_critical(v, q, broker_node(b)) && count++ < SHOWN_MAX)
             json_array_append_new(list, shown(v, q));
     }
-    mgmt_json_put_bool(o, "is_alone", is_alone);
-    mgmt_json_put_u64(o, "count", count);
-    mgmt_json_put(o, "queues", list);
+    json_out_put_bool(o, "is_alone", is_alone);
+    json_out_put_u64(o, "count", count);
+    json_out_put(o, "queues", list);
     return o;
 }
 
@@ -61,9 +61,9 @@ static void serve(struct mgmt_call *c, bool quorum, const char *reason)
     bool is_alone = json_is_true(json_object_get(o, "is_alone"));
     bool is_well = json_integer_value(json_object_get(o, "count")) == 0;
     json_object_del(o, "is_alone");
-    mgmt_json_put_str(o, "status", is_well ? "ok" : "failed");
+    json_out_put_str(o, "status", is_well ? "ok" : "failed");
     if (is_alone || !is_well)
-        mgmt_json_put_str(o, "reason", is_alone ? "single node cluster" : reason);
+        json_out_put_str(o, "reason", is_alone ? "single node cluster" : reason);
     if (is_well) {
         json_object_del(o, "count");
         json_object_del(o, "queues");

@@ -33,10 +33,10 @@ struct exporting {
 
 static void put_version(json_t *o)
 {
-    mgmt_json_put_str(o, "rabbit_version", RABBIT_VERSION);
-    mgmt_json_put_str(o, "rabbitmq_version", RABBIT_VERSION);
-    mgmt_json_put_str(o, "product_name", "Warren");
-    mgmt_json_put_str(o, "product_version", WARREN_VERSION);
+    json_out_put_str(o, "rabbit_version", RABBIT_VERSION);
+    json_out_put_str(o, "rabbitmq_version", RABBIT_VERSION);
+    json_out_put_str(o, "product_name", "Warren");
+    json_out_put_str(o, "product_version", WARREN_VERSION);
 }
 
 static json_t *users_of(const struct meta_version *v)
@@ -53,15 +53,15 @@ static json_t *users_of(const struct meta_version *v)
 static json_t *vhost_of(const struct meta_vhost *vh)
 {
     json_t *o = json_object();
-    mgmt_json_put(o, "name", mgmt_json_text(meta_vhost_name(vh)));
+    json_out_put(o, "name", json_out_text(meta_vhost_name(vh)));
     if (vh->description.len != 0)
-        mgmt_json_put(o, "description", mgmt_json_text(vh->description));
+        json_out_put(o, "description", json_out_text(vh->description));
     if (vh->tags.len != 0)
-        mgmt_json_put(o, "tags", mgmt_json_words(vh->tags));
+        json_out_put(o, "tags", mgmt_json_words(vh->tags));
     if (vh->default_queue_type.len != 0)
-        mgmt_json_put(o, "default_queue_type", mgmt_json_text(vh->default_queue_type));
+        json_out_put(o, "default_queue_type", json_out_text(vh->default_queue_type));
     if (vh->tracing)
-        mgmt_json_put_bool(o, "tracing", true);
+        json_out_put_bool(o, "tracing", true);
     return o;
 }
 
@@ -69,10 +69,10 @@ static void add_parameter(json_t *all, const struct meta_vhost *vh, const char *
                           json_t *name, json_t *value)
 {
     json_t *o = json_object();
-    mgmt_json_put(o, "value", value);
-    mgmt_json_put(o, "vhost", mgmt_json_text(meta_vhost_name(vh)));
-    mgmt_json_put_str(o, "component", component);
-    mgmt_json_put(o, "name", name);
+    json_out_put(o, "value", value);
+    json_out_put(o, "vhost", json_out_text(meta_vhost_name(vh)));
+    json_out_put_str(o, "component", component);
+    json_out_put(o, "name", name);
     json_array_append_new(all, o);
 }
 
@@ -108,16 +108,16 @@ static json_t *short_lists(const struct exporting *e, const struct meta_vhost *c
     }
     put_version(o);
     if (!e->is_of_vhost) {
-        mgmt_json_put(o, "users", users_of(v));
-        mgmt_json_put(o, "vhosts", json_incref(names));
-        mgmt_json_put(o, "permissions", mgmt_permissions_json(vhosts, count, slice_str(""), false));
-        mgmt_json_put(o, "topic_permissions",
-                      mgmt_permissions_json(vhosts, count, slice_str(""), true));
-        mgmt_json_put(o, "global_parameters", mgmt_global_parameters_json(v));
+        json_out_put(o, "users", users_of(v));
+        json_out_put(o, "vhosts", json_incref(names));
+        json_out_put(o, "permissions", mgmt_permissions_json(vhosts, count, slice_str(""), false));
+        json_out_put(o, "topic_permissions",
+                     mgmt_permissions_json(vhosts, count, slice_str(""), true));
+        json_out_put(o, "global_parameters", mgmt_global_parameters_json(v));
     }
     json_decref(names);
-    mgmt_json_put(o, "parameters", parameters);
-    mgmt_json_put(o, "policies", policies);
+    json_out_put(o, "parameters", parameters);
+    json_out_put(o, "policies", policies);
     return o;
 }
 

@@ -33,12 +33,12 @@ json_t *mgmt_effective_definition(const struct meta_policy *p, const struct meta
 
 static json_t *name_of(const struct meta_policy *p)
 {
-    return p != NULL ? mgmt_json_text(p->name) : json_null();
+    return p != NULL ? json_out_text(p->name) : json_null();
 }
 
 void mgmt_effective_put(json_t *object, const struct meta_policy *p, const struct meta_policy *op)
 {
-    mgmt_json_put(object, "policy", name_of(p));
-    mgmt_json_put(object, "operator_policy", name_of(op));
-    mgmt_json_put(object, "effective_policy_definition", mgmt_effective_definition(p, op));
+    json_out_put(object, "policy", name_of(p));
+    json_out_put(object, "operator_policy", name_of(op));
+    json_out_put(object, "effective_policy_definition", mgmt_effective_definition(p, op));
 }

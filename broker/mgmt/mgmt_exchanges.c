@@ -15,13 +15,13 @@ static json_t *definition(const struct meta_vhost *vh, const struct meta_exchang
 {
     const struct meta_exchange_def *d = x->def;
     json_t *o = json_object();
-    mgmt_json_put(o, "name", mgmt_json_text(meta_exchange_name(d)));
-    mgmt_json_put(o, "vhost", mgmt_json_text(meta_vhost_name(vh)));
-    mgmt_json_put_str(o, "type", meta_exchange_type_name(d->type));
-    mgmt_json_put_bool(o, "durable", d->durable);
-    mgmt_json_put_bool(o, "auto_delete", d->auto_delete);
-    mgmt_json_put_bool(o, "internal", d->internal);
-    mgmt_json_put(o, "arguments", mgmt_json_table(meta_exchange_args(d)));
+    json_out_put(o, "name", json_out_text(meta_exchange_name(d)));
+    json_out_put(o, "vhost", json_out_text(meta_vhost_name(vh)));
+    json_out_put_str(o, "type", meta_exchange_type_name(d->type));
+    json_out_put_bool(o, "durable", d->durable);
+    json_out_put_bool(o, "auto_delete", d->auto_delete);
+    json_out_put_bool(o, "internal", d->internal);
+    json_out_put(o, "arguments", mgmt_json_table(meta_exchange_args(d)));
     return o;
 }
 
@@ -31,7 +31,7 @@ static json_t *exchange(const struct meta_version *v, const struct meta_vhost *v
     const struct meta_policy *policy = meta_policy_of_exchange(v, vh, x->def);
     json_t *o = definition(vh, x);
     if (policy != NULL)
-        mgmt_json_put(o, "policy", mgmt_json_text(policy->name));
+        json_out_put(o, "policy", json_out_text(policy->name));
     return o;
 }
 

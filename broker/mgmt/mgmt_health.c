@@ -52,7 +52,7 @@ static void serve_alarms(struct mgmt_call *c, json_t *alarms, const char *reason
         return;
     }
     json_t *o = ill(reason);
-    mgmt_json_put(o, "alarms", alarms);
+    json_out_put(o, "alarms", alarms);
     mgmt_reply(c, 503, o);
 }
 
@@ -104,11 +104,11 @@ static void reply_listener(struct mgmt_call *c, const char *name, const char *pl
     json_t *known = each_of(c->m, name);
     bool is_there = has(known, value);
     json_t *o = is_there ? well() : ill("No active listener");
-    mgmt_json_put(o, is_there ? name : "missing", value);
+    json_out_put(o, is_there ? name : "missing", value);
     if (is_there)
         json_decref(known);
     else
-        mgmt_json_put(o, plural, known);
+        json_out_put(o, plural, known);
     mgmt_reply(c, is_there ? 200 : 503, o);
 }
 
@@ -127,7 +127,7 @@ void mgmt_serve_protocol_listener(struct mgmt_call *c)
                                              { "amqp0.9.1", "amqp" },
                                              { "amqps", "amqp/ssl" },
                                              { "https", "https" } };
-    json_t *value = mgmt_json_text(mgmt_arg(c, 0));
+    json_t *value = json_out_text(mgmt_arg(c, 0));
     for (size_t i = 0; i < ARRAY_COUNT(others); i++) {
         if (slice_is(mgmt_arg(c, 0), others[i][0])) {
             json_decref(value);
@@ -161,7 +161,7 @@ static json_t *moment(int64_t at_s)
     struct text t = text_over(room, sizeof room);
     text_put(&t, "%d-%02d-%02d %d:%02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
              tm.tm_hour, tm.tm_min, tm.tm_sec);
-    return mgmt_json_text(text_view(&t));
+    return json_out_text(text_view(&t));
 }
 
 struct ending {
@@ -193,14 +193,14 @@ static json_t *ending_listener(const struct broker_conf *conf, const json_t *lis
                                json_t *trusted)
 {
     json_t *o = json_object();
-    mgmt_json_put(o, "node", json_incref(json_object_get(listener, "node")));
-    mgmt_json_put(o, "protocol", json_incref(json_object_get(listener, "protocol")));
-    mgmt_json_put(o, "interface", json_incref(json_object_get(listener, "ip_address")));
-    mgmt_json_put(o, "port", json_incref(json_object_get(listener, "port")));
-    mgmt_json_put_str(o, "certfile", conf->tls.cert != NULL ? conf->tls.cert : "");
-    mgmt_json_put_str(o, "cacertfile", conf->tls.ca != NULL ? conf->tls.ca : "");
-    mgmt_json_put(o, "certfile_expires_on", json_incref(own));
-    mgmt_json_put(o, "cacertfile_expires_on", json_incref(trusted));
+    json_out_put(o, "node", json_incref(json_object_get(listener, "node")));
+    json_out_put(o, "protocol", json_incref(json_object_get(listener, "protocol")));
+    json_out_put(o, "interface", json_incref(json_object_get(listener, "ip_address")));
+    json_out_put(o, "port", json_incref(json_object_get(listener, "port")));
+    json_out_put_str(o, "certfile", conf->tls.cert != NULL ? conf->tls.cert : "");
+    json_out_put_str(o, "cacertfile", conf->tls.ca != NULL ? conf->tls.ca : "");
+    json_out_put(o, "certfile_expires_on", json_incref(own));
+    json_out_put(o, "cacertfile_expires_on", json_incref(trusted));
     return o;
 }
 
@@ -284,6 +284,6 @@ void mgmt_serve_certificates(struct mgmt_call *c)
         return;
     }
     json_t *o = ill("Certificates expiring");
-    mgmt_json_put(o, "expired", listeners);
+    json_out_put(o, "expired", listeners);
     mgmt_reply(c, 503, o);
 }

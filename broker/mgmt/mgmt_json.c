@@ -9,25 +9,6 @@
 #include <math.h>
 #include <string.h>
 
-/* A replacement character takes three octets for one. */
-#define GROWTH 3u
-
-json_t *mgmt_json_text(struct slice s)
-{
-    char few[768];
-    struct text t = text_over(few, sizeof few);
-    bool is_long = s.len * GROWTH >= sizeof few;
-    if (is_long)
-        text_init(&t, s.len * GROWTH + 1);
-    text_utf8(&t, s);
-    CHECK(!t.cut);
-    json_t *j = json_stringn(t.ptr, t.len);
-    CHECK(j != NULL);
-    if (is_long)
-        text_fini(&t);
-    return j;
-}
-
 json_t *mgmt_json_lines(const char *text)
 {
     struct text t;
@@ -46,31 +27,10 @@ json_t *mgmt_json_lines(const char *text)
     return j;
 }
 
-void mgmt_json_put(json_t *object, const char *name, json_t *value)
-{
-    int failed = json_object_set_new_nocheck(object, name, value);
-    CHECK(failed == 0);
-}
-
-void mgmt_json_put_u64(json_t *object, const char *name, uint64_t value)
-{
-    mgmt_json_put(object, name, json_integer(value < INT64_MAX ? (json_int_t)value : INT64_MAX));
-}
-
-void mgmt_json_put_str(json_t *object, const char *name, const char *value)
-{
-    mgmt_json_put(object, name, mgmt_json_text(slice_str(value)));
-}
-
-void mgmt_json_put_bool(json_t *object, const char *name, bool value)
-{
-    mgmt_json_put(object, name, json_boolean(value));
-}
-
 json_t *mgmt_json_rate(double per_second)
 {
     json_t *o = json_object();
-    mgmt_json_put(o, "rate", json_real(per_second));
+    json_out_put(o, "rate", json_real(per_second));
     return o;
 }
 
@@ -86,7 +46,7 @@ json_t *mgmt_json_words(struct slice list)
         while (word.len != 0 && word.ptr[word.len - 1] == ' ')
             word.len--;
         if (word.len != 0)
-            json_array_append_new(out, mgmt_json_text(word));
+            json_array_append_new(out, json_out_text(word));
         list = slice_from(list, comma != NULL ? len + 1 : len);
     }
     return out;
@@ -97,8 +57,8 @@ void mgmt_json_put_rated(json_t *object, const char *name, uint64_t value, doubl
     char details[64];
     struct text t = text_over(details, sizeof details);
     text_put(&t, "%s_details", name);
-    mgmt_json_put_u64(object, name, value);
-    mgmt_json_put(object, details, mgmt_json_rate(rate));
+    json_out_put_u64(object, name, value);
+    json_out_put(object, details, mgmt_json_rate(rate));
 }
 
 /* ---- tables ---- */
@@ -138,7 +98,7 @@ static json_t *field(const struct amqp_field *f)
         return real(decimal(f->decimal));
     case AMQP_FIELD_LONGSTR:
     case AMQP_FIELD_BINARY:
-        return mgmt_json_text(f->bytes);
+        return json_out_text(f->bytes);
     case AMQP_FIELD_TABLE:
         return mgmt_json_table(f->bytes);
     case AMQP_FIELD_ARRAY:
@@ -167,11 +127,11 @@ json_t *mgmt_json_table(struct slice table)
     struct amqp_table_iter it = amqp_table_iter_init(table);
     struct amqp_field f;
     while (amqp_table_iter_next(&it, &f)) {
-        char name[256 * GROWTH];
+        char name[256 * TEXT_UTF8_GROWTH];
         struct text t = text_over(name, sizeof name);
         text_utf8(&t, f.name);
         if (json_object_get(out, name) == NULL) /* the first of a name counts */
-            mgmt_json_put(out, name, field(&f));
+            json_out_put(out, name, field(&f));
     }
     return out;
 }

@@ -8,16 +8,14 @@
 #define WARREN_MGMT_JSON_H
 
 #include "base/attr.h"
+#include "base/json_out.h"
 #include "base/slice.h"
 #include "base/text.h"
 
 #include <jansson.h>
 #include <stdint.h>
 
-/* A new string; never NULL. */
-json_t *mgmt_json_text(struct slice s);
-
-/* The same, and lines stay lines. */
+/* As json_out_text, and lines stay lines. */
 json_t *mgmt_json_lines(const char *text);
 
 /* A field table (without its length, found well formed before) as an object. Numbers that JSON does
@@ -44,11 +42,5 @@ void mgmt_json_percent(struct slice s, struct text *out);
 
 /* What stands between commas, as an array of strings. */
 json_t *mgmt_json_words(struct slice list);
-
-/* Members of an object; numbers above INT64_MAX are shown as that. */
-void mgmt_json_put(json_t *object, const char *name, json_t *value);
-void mgmt_json_put_u64(json_t *object, const char *name, uint64_t value);
-void mgmt_json_put_str(json_t *object, const char *name, const char *value);
-void mgmt_json_put_bool(json_t *object, const char *name, bool value);
 
 #endif

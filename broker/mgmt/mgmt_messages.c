@@ -18,7 +18,7 @@
 
 static json_t *shown_shortstr(struct slice s)
 {
-    return mgmt_json_text(s);
+    return json_out_text(s);
 }
 
 static json_t *shown_u8(uint8_t v)
@@ -45,7 +45,7 @@ static json_t *shown_props(struct slice raw)
     json_t *o = json_object();
 #define F(kind, name, bit)                                                                         \
     if (amqp_props_has(&p, AMQP_PROP_##name))                                                      \
-        mgmt_json_put(o, #name, shown_##kind(p.name));
+        json_out_put(o, #name, shown_##kind(p.name));
     AMQP_PROPERTIES(F)
 #undef F
     return o;
@@ -239,8 +239,8 @@ static void on_shard_publish(struct mail *mail)
 static void refuse_pair(struct mgmt_call *c, const char *what, json_t *value)
 {
     json_t *o = json_object();
-    mgmt_json_put_str(o, "error", "bad_request");
-    mgmt_json_put(o, "reason", json_pack("[so]", what, value));
+    json_out_put_str(o, "error", "bad_request");
+    json_out_put(o, "reason", json_pack("[so]", what, value));
     mgmt_reply(c, 400, o);
 }
 
@@ -252,12 +252,12 @@ static bool read_payload(struct publish *p, struct slice payload, struct slice e
         return true;
     }
     if (!slice_is(encoding, "base64")) {
-        refuse_pair(c, "unsupported_encoding", mgmt_json_text(encoding));
+        refuse_pair(c, "unsupported_encoding", json_out_text(encoding));
         return false;
     }
     if (http_base64_octets(payload, &p->payload))
         return true;
-    refuse_pair(c, "not_base64", mgmt_json_text(payload));
+    refuse_pair(c, "not_base64", json_out_text(payload));
     return false;
 }
 
@@ -419,8 +419,8 @@ static void put_payload(json_t *o, const struct message *m, const struct gets *g
         http_base64_encode(text_view(&body), &base64);
         shown = json_stringn(base64.ptr, base64.len);
     }
-    mgmt_json_put(o, "payload", shown);
-    mgmt_json_put_str(o, "payload_encoding", is_text ? "string" : "base64");
+    json_out_put(o, "payload", shown);
+    json_out_put_str(o, "payload_encoding", is_text ? "string" : "base64");
     text_fini(&body);
     text_fini(&base64);
 }
@@ -432,12 +432,12 @@ static json_t *render_got(struct mgmt_source *s, uint32_t row, uint32_t nth)
     const struct got *got = &g->list[row];
     const struct message *m = got->message;
     json_t *o = json_object();
-    mgmt_json_put_u64(o, "payload_bytes", m->body_bytes);
-    mgmt_json_put_bool(o, "redelivered", got->redelivered);
-    mgmt_json_put(o, "exchange", mgmt_json_text(message_exchange(m)));
-    mgmt_json_put(o, "routing_key", mgmt_json_text(message_key(m)));
-    mgmt_json_put_u64(o, "message_count", got->left);
-    mgmt_json_put(o, "properties", shown_props(message_props(m)));
+    json_out_put_u64(o, "payload_bytes", m->body_bytes);
+    json_out_put_bool(o, "redelivered", got->redelivered);
+    json_out_put(o, "exchange", json_out_text(message_exchange(m)));
+    json_out_put(o, "routing_key", json_out_text(message_key(m)));
+    json_out_put_u64(o, "message_count", got->left);
+    json_out_put(o, "properties", shown_props(message_props(m)));
     put_payload(o, m, g);
     return o;
 }
@@ -540,7 +540,7 @@ static bool read_get(struct gets *g)
     if (!g->as_base64 && !slice_is(encoding, "auto"))
         mgmt_bad_request(c, "Unsupported encoding. Please use auto or base64.");
     else if (!read_ackmode(g, ackmode))
-        refuse_pair(c, "unsupported_ackmode", mgmt_json_text(ackmode));
+        refuse_pair(c, "unsupported_ackmode", json_out_text(ackmode));
     else
         return true;
     return false;

@@ -41,17 +41,17 @@ void mgmt_serve_whoami(struct mgmt_call *c)
     struct slice name = slice_of(c->user.name, c->user.name_len);
     const struct meta_user *u = meta_user_find(mgmt_meta(c), name);
     json_t *o = json_object();
-    mgmt_json_put(o, "name", mgmt_json_text(name));
-    mgmt_json_put(o, "tags", u != NULL ? mgmt_json_words(u->tags) : json_array());
+    json_out_put(o, "name", json_out_text(name));
+    json_out_put(o, "tags", u != NULL ? mgmt_json_words(u->tags) : json_array());
     mgmt_reply(c, 200, o);
 }
 
 void mgmt_serve_auth_methods(struct mgmt_call *c)
 {
     json_t *o = json_object();
-    mgmt_json_put_bool(o, "enable_uaa", false);
-    mgmt_json_put_str(o, "uaa_client_id", "");
-    mgmt_json_put_str(o, "uaa_location", "");
+    json_out_put_bool(o, "enable_uaa", false);
+    json_out_put_str(o, "uaa_client_id", "");
+    json_out_put_str(o, "uaa_location", "");
     mgmt_reply(c, 200, o);
 }
 
@@ -64,8 +64,8 @@ json_t *mgmt_cluster_name(const struct mgmt_http *m)
     if (json_is_string(name))
         return name;
     json_decref(name);
-    return mgmt_json_text(meta_node_count(v) != 0 ? meta_node_at(v, 0)->name
-                                                  : slice_str(mgmt_conf(m)->node.name));
+    return json_out_text(meta_node_count(v) != 0 ? meta_node_at(v, 0)->name
+                                                 : slice_str(mgmt_conf(m)->node.name));
 }
 
 void mgmt_serve_cluster_name(struct mgmt_call *c)
@@ -102,10 +102,10 @@ void mgmt_serve_auth_attempts(struct mgmt_call *c)
                  { "http", c->m->logins, c->m->logins_refused } };
     for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
         json_t *o = json_object();
-        mgmt_json_put_str(o, "protocol", rows[i].protocol);
-        mgmt_json_put_u64(o, "auth_attempts", rows[i].ok + rows[i].refused);
-        mgmt_json_put_u64(o, "auth_attempts_failed", rows[i].refused);
-        mgmt_json_put_u64(o, "auth_attempts_succeeded", rows[i].ok);
+        json_out_put_str(o, "protocol", rows[i].protocol);
+        json_out_put_u64(o, "auth_attempts", rows[i].ok + rows[i].refused);
+        json_out_put_u64(o, "auth_attempts_failed", rows[i].refused);
+        json_out_put_u64(o, "auth_attempts_succeeded", rows[i].ok);
         json_array_append_new(all, o);
     }
     mgmt_reply_list(c, all);

@@ -44,10 +44,10 @@ static void put_listeners(json_t *list, const struct mgmt_http *m, const char *p
         if (a->kind == CONF_ADDRESS_UNIX)
             continue;
         json_t *o = json_object();
-        mgmt_json_put_str(o, "node", mgmt_conf(m)->node.name);
-        mgmt_json_put_str(o, "protocol", protocol);
-        mgmt_json_put_str(o, "ip_address", a->host[0] != '\0' ? a->host : "::");
-        mgmt_json_put_u64(o, "port", a->port);
+        json_out_put_str(o, "node", mgmt_conf(m)->node.name);
+        json_out_put_str(o, "protocol", protocol);
+        json_out_put_str(o, "ip_address", a->host[0] != '\0' ? a->host : "::");
+        json_out_put_u64(o, "port", a->port);
         json_array_append_new(list, o);
     }
 }
@@ -91,21 +91,21 @@ static void put_resources(json_t *o, const struct mgmt_http *m)
     struct mgmt_counts c;
     mgmt_counts_read(m->broker, &c);
     uint64_t sockets = c.sockets_accepted - c.sockets_ended;
-    mgmt_json_put_u64(o, "mem_used", host_resident_bytes(""));
-    mgmt_json_put_u64(o, "mem_limit", broker_memory_limit(m->broker));
+    json_out_put_u64(o, "mem_used", host_resident_bytes(""));
+    json_out_put_u64(o, "mem_limit", broker_memory_limit(m->broker));
     unsigned alarms = broker_alarms(m->broker);
-    mgmt_json_put_bool(o, "mem_alarm", (alarms & BROKER_ALARM_MEMORY) != 0);
-    mgmt_json_put_u64(o, "disk_free", host_disk_free_bytes(conf->node.data_path));
-    mgmt_json_put_u64(o, "disk_free_limit", broker_disk_limit(m->broker));
-    mgmt_json_put_bool(o, "disk_free_alarm", (alarms & BROKER_ALARM_DISK) != 0);
-    mgmt_json_put_u64(o, "fd_total", host_files_max());
-    mgmt_json_put_u64(o, "fd_used", host_files_open());
-    mgmt_json_put_u64(o, "proc_total", PROCESSES_MAX);
-    mgmt_json_put_u64(o, "proc_used", c.channels_opened - c.channels_closed + sockets);
-    mgmt_json_put_u64(o, "run_queue", 0);
-    mgmt_json_put_u64(o, "sockets_total", host_files_max());
-    mgmt_json_put_u64(o, "sockets_used", sockets);
-    mgmt_json_put_u64(o, "processors", host_cores(""));
+    json_out_put_bool(o, "mem_alarm", (alarms & BROKER_ALARM_MEMORY) != 0);
+    json_out_put_u64(o, "disk_free", host_disk_free_bytes(conf->node.data_path));
+    json_out_put_u64(o, "disk_free_limit", broker_disk_limit(m->broker));
+    json_out_put_bool(o, "disk_free_alarm", (alarms & BROKER_ALARM_DISK) != 0);
+    json_out_put_u64(o, "fd_total", host_files_max());
+    json_out_put_u64(o, "fd_used", host_files_open());
+    json_out_put_u64(o, "proc_total", PROCESSES_MAX);
+    json_out_put_u64(o, "proc_used", c.channels_opened - c.channels_closed + sockets);
+    json_out_put_u64(o, "run_queue", 0);
+    json_out_put_u64(o, "sockets_total", host_files_max());
+    json_out_put_u64(o, "sockets_used", sockets);
+    json_out_put_u64(o, "processors", host_cores(""));
 }
 
 static json_t *node(const struct mgmt_http *m)
@@ -115,23 +115,23 @@ static json_t *node(const struct mgmt_http *m)
     struct text t = text_over(pid, sizeof pid);
     text_put(&t, "%ld", (long)getpid());
     json_t *o = json_object();
-    mgmt_json_put_str(o, "name", conf->node.name);
-    mgmt_json_put_str(o, "type", conf->node.type == BROKER_NODE_RAM ? "ram" : "disc");
-    mgmt_json_put_bool(o, "running", true);
-    mgmt_json_put_bool(o, "being_drained", broker_is_drained(m->broker));
-    mgmt_json_put(o, "cluster_links", json_array());
-    mgmt_json_put(o, "enabled_plugins",
-                  json_pack("[s,s]", "rabbitmq_management", "rabbitmq_prometheus"));
-    mgmt_json_put(o, "config_files", json_array());
-    mgmt_json_put(o, "log_files", json_array());
-    mgmt_json_put(o, "contexts", json_array());
-    mgmt_json_put(o, "partitions", json_array());
-    mgmt_json_put_str(o, "os_pid", pid);
-    mgmt_json_put_str(o, "rates_mode", "basic");
-    mgmt_json_put_u64(o, "uptime", clock_wall_ms() - m->started_ms);
-    mgmt_json_put_str(o, "db_dir", conf->node.data_path);
-    mgmt_json_put(o, "exchange_types", mgmt_exchange_types());
-    mgmt_json_put(o, "auth_mechanisms", auth_mechanisms(&mgmt_conf(m)->auth.mechanisms));
+    json_out_put_str(o, "name", conf->node.name);
+    json_out_put_str(o, "type", conf->node.type == BROKER_NODE_RAM ? "ram" : "disc");
+    json_out_put_bool(o, "running", true);
+    json_out_put_bool(o, "being_drained", broker_is_drained(m->broker));
+    json_out_put(o, "cluster_links", json_array());
+    json_out_put(o, "enabled_plugins",
+                 json_pack("[s,s]", "rabbitmq_management", "rabbitmq_prometheus"));
+    json_out_put(o, "config_files", json_array());
+    json_out_put(o, "log_files", json_array());
+    json_out_put(o, "contexts", json_array());
+    json_out_put(o, "partitions", json_array());
+    json_out_put_str(o, "os_pid", pid);
+    json_out_put_str(o, "rates_mode", "basic");
+    json_out_put_u64(o, "uptime", clock_wall_ms() - m->started_ms);
+    json_out_put_str(o, "db_dir", conf->node.data_path);
+    json_out_put(o, "exchange_types", mgmt_exchange_types());
+    json_out_put(o, "auth_mechanisms", auth_mechanisms(&mgmt_conf(m)->auth.mechanisms));
     put_resources(o, m);
     mgmt_store_put_io(o, m->broker);
     return o;
@@ -152,12 +152,12 @@ struct slice mgmt_node_name(const struct mgmt_http *m, uint16_t node)
 static json_t *absent_node(const struct meta_node *n)
 {
     json_t *o = json_object();
-    mgmt_json_put(o, "name", mgmt_json_text(n->name));
-    mgmt_json_put_str(o, "type", meta_node_type_name(n->type));
-    mgmt_json_put_bool(o, "running", false);
-    mgmt_json_put_bool(o, "being_drained", false);
-    mgmt_json_put(o, "partitions", json_array());
-    mgmt_json_put(o, "cluster_links", json_array());
+    json_out_put(o, "name", json_out_text(n->name));
+    json_out_put_str(o, "type", meta_node_type_name(n->type));
+    json_out_put_bool(o, "running", false);
+    json_out_put_bool(o, "being_drained", false);
+    json_out_put(o, "partitions", json_array());
+    json_out_put(o, "cluster_links", json_array());
     return o;
 }
 
@@ -226,15 +226,15 @@ void mgmt_serve_node_memory(struct mgmt_call *c)
     uint64_t all = host_resident_bytes("");
     uint64_t messages = broker_message_bytes(c->m->broker);
     json_t *total = json_object();
-    mgmt_json_put_u64(total, "rss", all);
-    mgmt_json_put_u64(total, "allocated", all);
-    mgmt_json_put_u64(total, "erlang", all);
+    json_out_put_u64(total, "rss", all);
+    json_out_put_u64(total, "allocated", all);
+    json_out_put_u64(total, "erlang", all);
     json_t *memory = json_object();
-    mgmt_json_put_u64(memory, "queue_procs", messages);
-    mgmt_json_put_u64(memory, "other_system", all > messages ? all - messages : 0);
-    mgmt_json_put_str(memory, "strategy", "rss");
-    mgmt_json_put(memory, "total", total);
+    json_out_put_u64(memory, "queue_procs", messages);
+    json_out_put_u64(memory, "other_system", all > messages ? all - messages : 0);
+    json_out_put_str(memory, "strategy", "rss");
+    json_out_put(memory, "total", total);
     json_t *o = json_object();
-    mgmt_json_put(o, "memory", memory);
+    json_out_put(o, "memory", memory);
     mgmt_reply(c, 200, o);
 }

@@ -88,15 +88,15 @@ static uint64_t exchange_count(const struct mgmt_http *m)
 
 static void put_versions(json_t *o, const struct mgmt_http *m)
 {
-    mgmt_json_put_str(o, "management_version", WARREN_VERSION);
-    mgmt_json_put_str(o, "product_name", "Warren");
-    mgmt_json_put_str(o, "product_version", WARREN_VERSION);
-    mgmt_json_put_str(o, "rabbitmq_version", WARREN_VERSION); /* readers look for it */
-    mgmt_json_put(o, "cluster_name", mgmt_cluster_name(m));
-    mgmt_json_put_str(o, "rates_mode", "basic");
-    mgmt_json_put_bool(o, "disable_stats", false);
-    mgmt_json_put_bool(o, "enable_queue_totals", false);
-    mgmt_json_put_u64(o, "statistics_db_event_queue", 0);
+    json_out_put_str(o, "management_version", WARREN_VERSION);
+    json_out_put_str(o, "product_name", "Warren");
+    json_out_put_str(o, "product_version", WARREN_VERSION);
+    json_out_put_str(o, "rabbitmq_version", WARREN_VERSION); /* readers look for it */
+    json_out_put(o, "cluster_name", mgmt_cluster_name(m));
+    json_out_put_str(o, "rates_mode", "basic");
+    json_out_put_bool(o, "disable_stats", false);
+    json_out_put_bool(o, "enable_queue_totals", false);
+    json_out_put_u64(o, "statistics_db_event_queue", 0);
 }
 
 static void put_totals(json_t *o, const struct mgmt_totals *t, uint64_t exchanges)
@@ -105,14 +105,14 @@ static void put_totals(json_t *o, const struct mgmt_totals *t, uint64_t exchange
     mgmt_json_put_rated(totals, "messages", t->ready + t->unacked, 0);
     mgmt_json_put_rated(totals, "messages_ready", t->ready, 0);
     mgmt_json_put_rated(totals, "messages_unacknowledged", t->unacked, 0);
-    mgmt_json_put(o, "queue_totals", totals);
+    json_out_put(o, "queue_totals", totals);
     json_t *objects = json_object();
-    mgmt_json_put_u64(objects, "channels", t->channels);
-    mgmt_json_put_u64(objects, "connections", t->connections);
-    mgmt_json_put_u64(objects, "consumers", t->consumers);
-    mgmt_json_put_u64(objects, "exchanges", exchanges);
-    mgmt_json_put_u64(objects, "queues", t->queues);
-    mgmt_json_put(o, "object_totals", objects);
+    json_out_put_u64(objects, "channels", t->channels);
+    json_out_put_u64(objects, "connections", t->connections);
+    json_out_put_u64(objects, "consumers", t->consumers);
+    json_out_put_u64(objects, "exchanges", exchanges);
+    json_out_put_u64(objects, "queues", t->queues);
+    json_out_put(o, "object_totals", objects);
 }
 
 static json_t *stats_of(const struct mgmt_totals *t)
@@ -139,7 +139,7 @@ static void put_own(json_t *o, const struct mgmt_call *c, const struct mgmt_tota
         exchanges += own[i]->exchanges.count;
     }
     mem_free(own);
-    mgmt_json_put(o, "message_stats", stats_of(&sum));
+    json_out_put(o, "message_stats", stats_of(&sum));
     put_totals(o, &sum, exchanges);
 }
 
@@ -147,9 +147,9 @@ static void put_all(json_t *o, const struct mgmt_http *m, const struct mgmt_tota
 {
     struct mgmt_counts now;
     mgmt_counts_read(m->broker, &now);
-    mgmt_json_put_str(o, "node", mgmt_conf(m)->node.name);
-    mgmt_json_put(o, "listeners", mgmt_listeners(m));
-    mgmt_json_put(o, "message_stats", counted(m, &now, message_stats));
+    json_out_put_str(o, "node", mgmt_conf(m)->node.name);
+    json_out_put(o, "listeners", mgmt_listeners(m));
+    json_out_put(o, "message_stats", counted(m, &now, message_stats));
     put_totals(o, all, exchange_count(m));
 }
 
@@ -202,8 +202,8 @@ static void on_overview(void *arg, const struct mgmt_totals *all, const struct m
     json_t *o = json_object();
     mgmt_counts_read(c->m->broker, &now);
     put_versions(o, c->m);
-    mgmt_json_put(o, "exchange_types", mgmt_exchange_types());
-    mgmt_json_put(o, "churn_rates", counted(c->m, &now, churn_rates));
+    json_out_put(o, "exchange_types", mgmt_exchange_types());
+    json_out_put(o, "churn_rates", counted(c->m, &now, churn_rates));
     bool is_monitor = mgmt_has_tag(c, MGMT_MONITORING);
     if (is_monitor)
         put_all(o, c->m, all);

@@ -10,22 +10,22 @@
 static json_t *permission(const struct meta_vhost *vh, const struct meta_permission *p)
 {
     json_t *o = json_object();
-    mgmt_json_put(o, "user", mgmt_json_text(p->user));
-    mgmt_json_put(o, "vhost", mgmt_json_text(meta_vhost_name(vh)));
-    mgmt_json_put(o, "configure", mgmt_json_text(p->configure.text));
-    mgmt_json_put(o, "write", mgmt_json_text(p->write.text));
-    mgmt_json_put(o, "read", mgmt_json_text(p->read.text));
+    json_out_put(o, "user", json_out_text(p->user));
+    json_out_put(o, "vhost", json_out_text(meta_vhost_name(vh)));
+    json_out_put(o, "configure", json_out_text(p->configure.text));
+    json_out_put(o, "write", json_out_text(p->write.text));
+    json_out_put(o, "read", json_out_text(p->read.text));
     return o;
 }
 
 static json_t *topic_permission(const struct meta_vhost *vh, const struct meta_topic_permission *p)
 {
     json_t *o = json_object();
-    mgmt_json_put(o, "user", mgmt_json_text(p->user));
-    mgmt_json_put(o, "vhost", mgmt_json_text(meta_vhost_name(vh)));
-    mgmt_json_put(o, "exchange", mgmt_json_text(p->exchange));
-    mgmt_json_put(o, "write", mgmt_json_text(p->write.text));
-    mgmt_json_put(o, "read", mgmt_json_text(p->read.text));
+    json_out_put(o, "user", json_out_text(p->user));
+    json_out_put(o, "vhost", json_out_text(meta_vhost_name(vh)));
+    json_out_put(o, "exchange", json_out_text(p->exchange));
+    json_out_put(o, "write", json_out_text(p->write.text));
+    json_out_put(o, "read", json_out_text(p->read.text));
     return o;
 }
 

@@ -18,12 +18,12 @@ json_t *mgmt_json_parsed(struct slice text)
 static json_t *policy(const struct meta_vhost *vh, const struct meta_policy *p)
 {
     json_t *o = json_object();
-    mgmt_json_put(o, "vhost", mgmt_json_text(meta_vhost_name(vh)));
-    mgmt_json_put(o, "name", mgmt_json_text(p->name));
-    mgmt_json_put(o, "pattern", mgmt_json_text(p->pattern.text));
-    mgmt_json_put_str(o, "apply-to", meta_apply_to_name(p->apply_to));
-    mgmt_json_put(o, "definition", mgmt_json_parsed(p->definition));
-    mgmt_json_put(o, "priority", json_integer(p->priority));
+    json_out_put(o, "vhost", json_out_text(meta_vhost_name(vh)));
+    json_out_put(o, "name", json_out_text(p->name));
+    json_out_put(o, "pattern", json_out_text(p->pattern.text));
+    json_out_put_str(o, "apply-to", meta_apply_to_name(p->apply_to));
+    json_out_put(o, "definition", mgmt_json_parsed(p->definition));
+    json_out_put(o, "priority", json_integer(p->priority));
     return o;
 }
 
@@ -62,11 +62,11 @@ static json_t *parameter(const struct meta_vhost *vh, const struct meta_paramete
 {
     json_t *o = json_object();
     if (vh != NULL) {
-        mgmt_json_put(o, "vhost", mgmt_json_text(meta_vhost_name(vh)));
-        mgmt_json_put(o, "component", mgmt_json_text(p->component));
+        json_out_put(o, "vhost", json_out_text(meta_vhost_name(vh)));
+        json_out_put(o, "component", json_out_text(p->component));
     }
-    mgmt_json_put(o, "name", mgmt_json_text(p->name));
-    mgmt_json_put(o, "value", mgmt_json_parsed(p->value));
+    json_out_put(o, "name", json_out_text(p->name));
+    json_out_put(o, "value", mgmt_json_parsed(p->value));
     return o;
 }
 
@@ -214,12 +214,12 @@ static void add_all_parameters(json_t *all, const struct meta_vhost *vh, struct 
     json_array_foreach(policies, index, p)
     {
         json_t *o = json_object();
-        mgmt_json_put(o, "vhost", json_incref(json_object_get(p, "vhost")));
-        mgmt_json_put_str(o, "component", word);
-        mgmt_json_put(o, "name", json_incref(json_object_get(p, "name")));
+        json_out_put(o, "vhost", json_incref(json_object_get(p, "vhost")));
+        json_out_put_str(o, "component", word);
+        json_out_put(o, "name", json_incref(json_object_get(p, "name")));
         json_object_del(p, "vhost");
         json_object_del(p, "name");
-        mgmt_json_put(o, "value", json_incref(p));
+        json_out_put(o, "value", json_incref(p));
         json_array_append_new(all, o);
     }
     json_decref(policies);
@@ -364,9 +364,9 @@ static json_t *limits_of(const struct meta_vhost *vh)
 {
     json_t *o = json_object();
     if (vh->max_connections != META_NO_LIMIT)
-        mgmt_json_put(o, "max-connections", json_integer(vh->max_connections));
+        json_out_put(o, "max-connections", json_integer(vh->max_connections));
     if (vh->max_queues != META_NO_LIMIT)
-        mgmt_json_put(o, "max-queues", json_integer(vh->max_queues));
+        json_out_put(o, "max-queues", json_integer(vh->max_queues));
     return o;
 }
 
@@ -379,8 +379,8 @@ void mgmt_serve_vhost_limits(struct mgmt_call *c)
         json_t *limits = limits_of(vhosts[i]);
         if (json_object_size(limits) != 0)
             json_array_append_new(all, json_pack("{s:o, s:O}", "vhost",
-                                                 mgmt_json_text(meta_vhost_name(vhosts[i])),
-                                                 "value", limits));
+                                                 json_out_text(meta_vhost_name(vhosts[i])), "value",
+                                                 limits));
         json_decref(limits);
     }
     mem_free(vhosts);

@@ -30,7 +30,7 @@ static void put_message_stats(json_t *o, const struct mgmt_queue *f, const doubl
         mgmt_json_put_rated(stats, names[i], counters[i], rates[i]);
     }
     if (any != 0)
-        mgmt_json_put(o, "message_stats", stats);
+        json_out_put(o, "message_stats", stats);
     else
         json_decref(stats); /* RabbitMQ has none before something happened */
 }
@@ -45,20 +45,20 @@ static void put_messages(json_t *o, const struct mgmt_http *m, const struct meta
     mgmt_json_put_rated(o, "messages", f->ready + f->unacked, rates[6]);
     mgmt_json_put_rated(o, "messages_ready", f->ready, rates[4]);
     mgmt_json_put_rated(o, "messages_unacknowledged", f->unacked, rates[5]);
-    mgmt_json_put_u64(o, "messages_ram", f->ready + f->unacked - f->paged_out);
-    mgmt_json_put_u64(o, "messages_ready_ram", f->ready - f->paged_out);
-    mgmt_json_put_u64(o, "messages_unacknowledged_ram", f->unacked);
-    mgmt_json_put_u64(o, "messages_persistent", q->durable ? f->persistent : 0);
-    mgmt_json_put_u64(o, "messages_paged_out", f->paged_out);
-    mgmt_json_put_u64(o, "message_bytes", f->ready_bytes + f->unacked_bytes);
-    mgmt_json_put_u64(o, "message_bytes_ready", f->ready_bytes);
-    mgmt_json_put_u64(o, "message_bytes_unacknowledged", f->unacked_bytes);
-    mgmt_json_put_u64(o, "message_bytes_ram",
-                      f->ready_bytes + f->unacked_bytes - f->paged_out_bytes);
-    mgmt_json_put_u64(o, "message_bytes_persistent", q->durable ? f->persistent_bytes : 0);
-    mgmt_json_put_u64(o, "message_bytes_paged_out", f->paged_out_bytes);
-    mgmt_json_put_u64(o, "disk_reads", f->disk_reads);
-    mgmt_json_put_u64(o, "disk_writes", f->disk_writes);
+    json_out_put_u64(o, "messages_ram", f->ready + f->unacked - f->paged_out);
+    json_out_put_u64(o, "messages_ready_ram", f->ready - f->paged_out);
+    json_out_put_u64(o, "messages_unacknowledged_ram", f->unacked);
+    json_out_put_u64(o, "messages_persistent", q->durable ? f->persistent : 0);
+    json_out_put_u64(o, "messages_paged_out", f->paged_out);
+    json_out_put_u64(o, "message_bytes", f->ready_bytes + f->unacked_bytes);
+    json_out_put_u64(o, "message_bytes_ready", f->ready_bytes);
+    json_out_put_u64(o, "message_bytes_unacknowledged", f->unacked_bytes);
+    json_out_put_u64(o, "message_bytes_ram",
+                     f->ready_bytes + f->unacked_bytes - f->paged_out_bytes);
+    json_out_put_u64(o, "message_bytes_persistent", q->durable ? f->persistent_bytes : 0);
+    json_out_put_u64(o, "message_bytes_paged_out", f->paged_out_bytes);
+    json_out_put_u64(o, "disk_reads", f->disk_reads);
+    json_out_put_u64(o, "disk_writes", f->disk_writes);
     put_message_stats(o, f, rates);
 }
 
@@ -74,7 +74,7 @@ static void put_idle_since(json_t *o, const struct mgmt_http *m, uint64_t at_ms)
     strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
     struct text t = text_over(room, sizeof room);
     text_put(&t, "%s.%03u+00:00", text, (unsigned)(wall % 1000));
-    mgmt_json_put_str(o, "idle_since", room);
+    json_out_put_str(o, "idle_since", room);
 }
 
 /* RabbitMQ's queue of messages has four parts, ours one. */
@@ -84,18 +84,18 @@ static json_t *backing_status(const struct mgmt_queue *f)
     static const char *const rates[] = { "avg_ack_egress_rate", "avg_ack_ingress_rate",
                                          "avg_egress_rate", "avg_ingress_rate" };
     for (size_t i = 0; i < ARRAY_COUNT(rates); i++)
-        mgmt_json_put(o, rates[i], json_real(0));
-    mgmt_json_put(o, "delta", json_pack("[s,s,i,i,s]", "delta", "undefined", 0, 0, "undefined"));
-    mgmt_json_put_u64(o, "len", f->ready);
-    mgmt_json_put_str(o, "mode", "default");
-    mgmt_json_put_u64(o, "next_seq_id", f->published);
-    mgmt_json_put_u64(o, "next_deliver_seq_id", f->delivered);
-    mgmt_json_put_u64(o, "q1", 0);
-    mgmt_json_put_u64(o, "q2", 0);
-    mgmt_json_put_u64(o, "q3", 0);
-    mgmt_json_put_u64(o, "q4", f->ready);
-    mgmt_json_put_str(o, "target_ram_count", "infinity");
-    mgmt_json_put_u64(o, "version", 1);
+        json_out_put(o, rates[i], json_real(0));
+    json_out_put(o, "delta", json_pack("[s,s,i,i,s]", "delta", "undefined", 0, 0, "undefined"));
+    json_out_put_u64(o, "len", f->ready);
+    json_out_put_str(o, "mode", "default");
+    json_out_put_u64(o, "next_seq_id", f->published);
+    json_out_put_u64(o, "next_deliver_seq_id", f->delivered);
+    json_out_put_u64(o, "q1", 0);
+    json_out_put_u64(o, "q2", 0);
+    json_out_put_u64(o, "q3", 0);
+    json_out_put_u64(o, "q4", f->ready);
+    json_out_put_str(o, "target_ram_count", "infinity");
+    json_out_put_u64(o, "version", 1);
     return o;
 }
 
@@ -109,20 +109,20 @@ static const char *type_of(const struct meta_queue *q)
 
 static void put_definition(json_t *o, const struct meta_version *v, const struct meta_queue *q)
 {
-    mgmt_json_put(o, "name", mgmt_json_text(meta_queue_name(q)));
-    mgmt_json_put(o, "vhost", mgmt_json_text(meta_vhost_name(meta_vhost_get(v, q->vhost_id))));
-    mgmt_json_put_bool(o, "durable", q->durable);
-    mgmt_json_put_bool(o, "auto_delete", q->auto_delete);
-    mgmt_json_put_bool(o, "exclusive", q->owner != 0);
-    mgmt_json_put(o, "arguments", mgmt_json_table(meta_queue_args(q)));
-    mgmt_json_put_str(o, "type", type_of(q));
+    json_out_put(o, "name", json_out_text(meta_queue_name(q)));
+    json_out_put(o, "vhost", json_out_text(meta_vhost_name(meta_vhost_get(v, q->vhost_id))));
+    json_out_put_bool(o, "durable", q->durable);
+    json_out_put_bool(o, "auto_delete", q->auto_delete);
+    json_out_put_bool(o, "exclusive", q->owner != 0);
+    json_out_put(o, "arguments", mgmt_json_table(meta_queue_args(q)));
+    json_out_put_str(o, "type", type_of(q));
 }
 
 static json_t *lone_tag(const struct mgmt_queue *f, bool is_that)
 {
     if (!is_that || f->lone == 0)
         return json_null();
-    return mgmt_json_text(slice_of(f->lone_tag, f->lone_tag_bytes));
+    return json_out_text(slice_of(f->lone_tag, f->lone_tag_bytes));
 }
 
 json_t *mgmt_replicas(const struct mgmt_http *m, const struct meta_version *v,
@@ -136,7 +136,7 @@ json_t *mgmt_replicas(const struct mgmt_http *m, const struct meta_version *v,
         const struct meta_node *n = meta_node_get(v, node);
         bool is_up = node == v->self || (n != NULL && meta_node_is_serving(n));
         if (is_up || !online)
-            json_array_append_new(nodes, mgmt_json_text(mgmt_node_name(m, node)));
+            json_array_append_new(nodes, json_out_text(mgmt_node_name(m, node)));
     }
     return nodes;
 }
@@ -171,7 +171,7 @@ static json_t *mirrors(const struct mgmt_http *m, const struct meta_version *v,
     for (unsigned i = 1; i < p->count; i++) {
         const struct meta_replica *r = meta_placement_replica(p, i);
         if (mgmt_is_mirror(v, r, in_sync))
-            json_array_append_new(nodes, mgmt_json_text(mgmt_node_name(m, r->node)));
+            json_array_append_new(nodes, json_out_text(mgmt_node_name(m, r->node)));
     }
     return nodes;
 }
@@ -184,15 +184,15 @@ static void put_replicas(json_t *o, const struct mgmt_http *m, const struct meta
     struct meta_placement p;
     meta_placement_of(v, q, &p);
     if (meta_placement_cohort(&p) != 0)
-        mgmt_json_put_u64(o, "epoch", p.epoch);
+        json_out_put_u64(o, "epoch", p.epoch);
     if (meta_queue_is_quorum(q)) {
-        mgmt_json_put(o, "leader", mgmt_json_text(mgmt_node_name(m, p.master)));
-        mgmt_json_put(o, "members", mgmt_replicas(m, v, q, false));
-        mgmt_json_put(o, "online", mgmt_replicas(m, v, q, true));
+        json_out_put(o, "leader", json_out_text(mgmt_node_name(m, p.master)));
+        json_out_put(o, "members", mgmt_replicas(m, v, q, false));
+        json_out_put(o, "online", mgmt_replicas(m, v, q, true));
     } else if (mgmt_is_mirrored(v, q)) {
-        mgmt_json_put(o, "slave_nodes", mirrors(m, v, &p, false));
-        mgmt_json_put(o, "synchronised_slave_nodes", mirrors(m, v, &p, true));
-        mgmt_json_put(o, "recoverable_slaves", mirrors(m, v, &p, true));
+        json_out_put(o, "slave_nodes", mirrors(m, v, &p, false));
+        json_out_put(o, "synchronised_slave_nodes", mirrors(m, v, &p, true));
+        json_out_put(o, "recoverable_slaves", mirrors(m, v, &p, true));
     }
 }
 
@@ -202,12 +202,12 @@ static void put_lags(json_t *o, const struct mgmt_http *m, const struct mgmt_que
     json_t *lags = f->lag_count != 0 ? json_array() : NULL;
     for (unsigned i = 0; i < f->lag_count; i++) {
         json_t *one = json_object();
-        mgmt_json_put(one, "name", mgmt_json_text(mgmt_node_name(m, f->lags[i].node)));
-        mgmt_json_put_u64(one, "messages", f->lags[i].messages);
+        json_out_put(one, "name", json_out_text(mgmt_node_name(m, f->lags[i].node)));
+        json_out_put_u64(one, "messages", f->lags[i].messages);
         json_array_append_new(lags, one);
     }
     if (lags != NULL)
-        mgmt_json_put(o, "mirror_lag", lags);
+        json_out_put(o, "mirror_lag", lags);
 }
 
 /* What is known while its node does not answer. */
@@ -217,8 +217,8 @@ static json_t *queue_without(const struct mgmt_http *m, const struct meta_versio
     json_t *o = json_object();
     struct slice node = mgmt_node_name(m, meta_queue_master(v, q));
     put_definition(o, v, q);
-    mgmt_json_put_str(o, "state", "down");
-    mgmt_json_put(o, "node", mgmt_json_text(node));
+    json_out_put_str(o, "state", "down");
+    json_out_put(o, "node", json_out_text(node));
     mgmt_effective_put(o, meta_policy_of_queue(v, q), meta_operator_policy_of_queue(v, q));
     put_replicas(o, m, v, q);
     return o;
@@ -230,23 +230,23 @@ static json_t *queue(const struct mgmt_http *m, const struct meta_version *v,
     json_t *o = json_object();
     struct slice node = mgmt_node_name(m, meta_queue_master(v, q));
     put_definition(o, v, q);
-    mgmt_json_put_str(o, "state", f->syncing ? "syncing" : "running");
+    json_out_put_str(o, "state", f->syncing ? "syncing" : "running");
     if (f->syncing)
-        mgmt_json_put_u64(o, "sync_messages", f->sync_messages);
-    mgmt_json_put(o, "node", mgmt_json_text(node));
+        json_out_put_u64(o, "sync_messages", f->sync_messages);
+    json_out_put(o, "node", json_out_text(node));
     mgmt_effective_put(o, meta_policy_of_queue(v, q), meta_operator_policy_of_queue(v, q));
-    mgmt_json_put_u64(o, "consumers", f->consumers);
-    mgmt_json_put(o, "consumer_utilisation", f->consumers != 0 ? json_real(1) : json_integer(0));
-    mgmt_json_put(o, "consumer_capacity", f->consumers != 0 ? json_real(1) : json_integer(0));
-    mgmt_json_put(o, "exclusive_consumer_tag", lone_tag(f, !f->lone_is_active));
-    mgmt_json_put_u64(o, "reductions", 0);
-    mgmt_json_put(o, "single_active_consumer_tag", lone_tag(f, f->lone_is_active));
-    mgmt_json_put(o, "head_message_timestamp", json_null());
+    json_out_put_u64(o, "consumers", f->consumers);
+    json_out_put(o, "consumer_utilisation", f->consumers != 0 ? json_real(1) : json_integer(0));
+    json_out_put(o, "consumer_capacity", f->consumers != 0 ? json_real(1) : json_integer(0));
+    json_out_put(o, "exclusive_consumer_tag", lone_tag(f, !f->lone_is_active));
+    json_out_put_u64(o, "reductions", 0);
+    json_out_put(o, "single_active_consumer_tag", lone_tag(f, f->lone_is_active));
+    json_out_put(o, "head_message_timestamp", json_null());
     if (f->has_timestamp)
-        mgmt_json_put_u64(o, "head_message_timestamp", f->head_timestamp);
-    mgmt_json_put(o, "recoverable_slaves", json_null());
-    mgmt_json_put_u64(o, "memory", f->memory_bytes);
-    mgmt_json_put(o, "backing_queue_status", backing_status(f));
+        json_out_put_u64(o, "head_message_timestamp", f->head_timestamp);
+    json_out_put(o, "recoverable_slaves", json_null());
+    json_out_put_u64(o, "memory", f->memory_bytes);
+    json_out_put(o, "backing_queue_status", backing_status(f));
     put_idle_since(o, m, f->used_ms);
     put_replicas(o, m, v, q);
     put_lags(o, m, f);
@@ -372,11 +372,11 @@ static json_t *render_definition(struct mgmt_source *source, uint32_t row, uint3
     if (q == NULL || q->owner != 0)
         return NULL;
     json_t *o = json_object();
-    mgmt_json_put(o, "name", mgmt_json_text(meta_queue_name(q)));
-    mgmt_json_put(o, "vhost", mgmt_json_text(meta_vhost_name(meta_vhost_get(v, q->vhost_id))));
-    mgmt_json_put_bool(o, "durable", q->durable);
-    mgmt_json_put_bool(o, "auto_delete", q->auto_delete);
-    mgmt_json_put(o, "arguments", mgmt_json_table(meta_queue_args(q)));
+    json_out_put(o, "name", json_out_text(meta_queue_name(q)));
+    json_out_put(o, "vhost", json_out_text(meta_vhost_name(meta_vhost_get(v, q->vhost_id))));
+    json_out_put_bool(o, "durable", q->durable);
+    json_out_put_bool(o, "auto_delete", q->auto_delete);
+    json_out_put(o, "arguments", mgmt_json_table(meta_queue_args(q)));
     return o;
 }
 
@@ -427,14 +427,14 @@ static void reply_one(struct mgmt_call *c, const struct mgmt_ask *clients)
         return;
     }
     json_t *o = f->found ? queue(c->m, v, q, f) : queue_without(c->m, v, q);
-    mgmt_json_put(o, "consumer_details",
-                  clients != NULL ? mgmt_consumers_of(c->m, clients, q->qid) : json_array());
+    json_out_put(o, "consumer_details",
+                 clients != NULL ? mgmt_consumers_of(c->m, clients, q->qid) : json_array());
     json_t *owner =
         clients != NULL && q->owner != 0 ? mgmt_connection_named(clients, q->owner) : NULL;
     if (owner != NULL)
-        mgmt_json_put(o, "owner_pid_details", owner);
-    mgmt_json_put(o, "deliveries", json_array());
-    mgmt_json_put(o, "incoming", json_array());
+        json_out_put(o, "owner_pid_details", owner);
+    json_out_put(o, "deliveries", json_array());
+    json_out_put(o, "incoming", json_array());
     mgmt_reply_object(c, o);
 }
 
@@ -601,8 +601,8 @@ void mgmt_serve_queue_actions(struct mgmt_call *c)
         return;
     }
     json_t *o = json_object();
-    mgmt_json_put_str(o, "error", "bad_request");
-    mgmt_json_put(o, "reason", json_pack("[so]", "unknown", mgmt_json_text(action)));
+    json_out_put_str(o, "error", "bad_request");
+    json_out_put(o, "reason", json_pack("[so]", "unknown", json_out_text(action)));
     mgmt_reply(c, 400, o);
 }
 

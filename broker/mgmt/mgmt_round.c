@@ -43,7 +43,7 @@ static void on_answer(uint16_t node, const struct http_answer *a, const struct e
                         ? json_loadb((const char *)body.ptr, body.len, JSON_DECODE_ANY, &error)
                         : NULL;
     if (value != NULL && mgmt_peers_name(r->peers, node, name))
-        mgmt_json_put(r->answers, name, json_incref(value));
+        json_out_put(r->answers, name, json_incref(value));
     json_decref(value);
     one_less(r);
 }

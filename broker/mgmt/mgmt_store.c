@@ -75,10 +75,10 @@ static json_t *latency(const struct journal_stats *j)
             continue;
         json_t *o = json_object();
         if (i + 1 < JOURNAL_LATENCY_BUCKETS)
-            mgmt_json_put_u64(o, "up_to_us", (uint64_t)BUCKET_FIRST_US << i);
+            json_out_put_u64(o, "up_to_us", (uint64_t)BUCKET_FIRST_US << i);
         else
-            mgmt_json_put(o, "up_to_us", json_null());
-        mgmt_json_put_u64(o, "count", j->sync_us[i]);
+            json_out_put(o, "up_to_us", json_null());
+        json_out_put_u64(o, "count", j->sync_us[i]);
         json_array_append_new(list, o);
     }
     return list;
@@ -96,11 +96,11 @@ static const char *state_of(const struct store_stats *s)
 static json_t *syncs(const struct journal_stats *j)
 {
     json_t *o = json_object();
-    mgmt_json_put_u64(o, "count", j->syncs);
-    mgmt_json_put_u64(o, "slow", j->slow_syncs);
-    mgmt_json_put_u64(o, "sum_us", j->sync_us_sum);
-    mgmt_json_put_u64(o, "max_us", j->sync_us_max);
-    mgmt_json_put(o, "latency", latency(j));
+    json_out_put_u64(o, "count", j->syncs);
+    json_out_put_u64(o, "slow", j->slow_syncs);
+    json_out_put_u64(o, "sum_us", j->sync_us_sum);
+    json_out_put_u64(o, "max_us", j->sync_us_max);
+    json_out_put(o, "latency", latency(j));
     return o;
 }
 
@@ -109,46 +109,46 @@ static json_t *recovery(const struct store_recovery *r)
     if (r->at_ms == 0)
         return json_null();
     json_t *o = json_object();
-    mgmt_json_put_u64(o, "at", r->at_ms / 1000u);
-    mgmt_json_put_u64(o, "took_ms", r->took_ms);
-    mgmt_json_put_u64(o, "bytes_read", r->read_bytes);
-    mgmt_json_put_u64(o, "records", r->records);
-    mgmt_json_put_u64(o, "messages", r->messages);
-    mgmt_json_put_u64(o, "damages", r->damages);
-    mgmt_json_put_u64(o, "torn_bytes", r->torn_bytes);
-    mgmt_json_put_bool(o, "closed_in_order", r->is_clean);
+    json_out_put_u64(o, "at", r->at_ms / 1000u);
+    json_out_put_u64(o, "took_ms", r->took_ms);
+    json_out_put_u64(o, "bytes_read", r->read_bytes);
+    json_out_put_u64(o, "records", r->records);
+    json_out_put_u64(o, "messages", r->messages);
+    json_out_put_u64(o, "damages", r->damages);
+    json_out_put_u64(o, "torn_bytes", r->torn_bytes);
+    json_out_put_bool(o, "closed_in_order", r->is_clean);
     return o;
 }
 
 static void put_files(json_t *o, const struct store_stats *s)
 {
-    mgmt_json_put_u64(o, "bytes", s->segs.bytes);
-    mgmt_json_put_u64(o, "bytes_alive", s->segs.alive_bytes);
-    mgmt_json_put_u64(o, "bytes_dead", s->dead_bytes);
-    mgmt_json_put_u64(o, "segments", s->segs.count);
-    mgmt_json_put_u64(o, "spare_segments", s->journal.spares);
-    mgmt_json_put_u64(o, "messages", s->segs.alive_count);
-    mgmt_json_put_u64(o, "large_files", s->large_files);
-    mgmt_json_put_u64(o, "large_bytes", s->large_bytes);
-    mgmt_json_put_u64(o, "disk_free", s->disk_free_bytes);
-    mgmt_json_put_u64(o, "disk_free_limit", s->disk_limit_bytes);
-    mgmt_json_put_u64(o, "disk_total", s->disk_total_bytes);
+    json_out_put_u64(o, "bytes", s->segs.bytes);
+    json_out_put_u64(o, "bytes_alive", s->segs.alive_bytes);
+    json_out_put_u64(o, "bytes_dead", s->dead_bytes);
+    json_out_put_u64(o, "segments", s->segs.count);
+    json_out_put_u64(o, "spare_segments", s->journal.spares);
+    json_out_put_u64(o, "messages", s->segs.alive_count);
+    json_out_put_u64(o, "large_files", s->large_files);
+    json_out_put_u64(o, "large_bytes", s->large_bytes);
+    json_out_put_u64(o, "disk_free", s->disk_free_bytes);
+    json_out_put_u64(o, "disk_free_limit", s->disk_limit_bytes);
+    json_out_put_u64(o, "disk_total", s->disk_total_bytes);
 }
 
 static void put_work(json_t *o, const struct store_stats *s)
 {
-    mgmt_json_put_u64(o, "records_written", s->journal.records);
-    mgmt_json_put_u64(o, "bytes_written", s->journal.bytes);
-    mgmt_json_put_u64(o, "groups_written", s->journal.batches);
-    mgmt_json_put_u64(o, "backlog_bytes", s->backlog_bytes);
-    mgmt_json_put_u64(o, "waits_for_segments", s->journal.waits);
-    mgmt_json_put_u64(o, "segments_evacuated", s->evacuated_segs);
-    mgmt_json_put_u64(o, "bytes_evacuated", s->evacuated_bytes);
-    mgmt_json_put_u64(o, "segments_recycled", s->recycled_segs);
-    mgmt_json_put_u64(o, "segments_indexed", s->indexed_segs);
-    mgmt_json_put_u64(o, "messages_read_back", s->loaded_messages);
-    mgmt_json_put_u64(o, "bytes_read_back", s->loaded_bytes);
-    mgmt_json_put_u64(o, "messages_lost", s->lost_messages);
+    json_out_put_u64(o, "records_written", s->journal.records);
+    json_out_put_u64(o, "bytes_written", s->journal.bytes);
+    json_out_put_u64(o, "groups_written", s->journal.batches);
+    json_out_put_u64(o, "backlog_bytes", s->backlog_bytes);
+    json_out_put_u64(o, "waits_for_segments", s->journal.waits);
+    json_out_put_u64(o, "segments_evacuated", s->evacuated_segs);
+    json_out_put_u64(o, "bytes_evacuated", s->evacuated_bytes);
+    json_out_put_u64(o, "segments_recycled", s->recycled_segs);
+    json_out_put_u64(o, "segments_indexed", s->indexed_segs);
+    json_out_put_u64(o, "messages_read_back", s->loaded_messages);
+    json_out_put_u64(o, "bytes_read_back", s->loaded_bytes);
+    json_out_put_u64(o, "messages_lost", s->lost_messages);
 }
 
 json_t *mgmt_store_journal(const struct broker *b, const struct mgmt_totals *totals)
@@ -161,14 +161,14 @@ json_t *mgmt_store_journal(const struct broker *b, const struct mgmt_totals *tot
         return json_null();
     const struct broker_conf *conf = broker_live(b)->conf;
     json_t *o = json_object();
-    mgmt_json_put_str(o, "state", state_of(&s));
-    mgmt_json_put_str(o, "sync", promises[conf->store.sync]);
+    json_out_put_str(o, "state", state_of(&s));
+    json_out_put_str(o, "sync", promises[conf->store.sync]);
     put_files(o, &s);
     put_work(o, &s);
-    mgmt_json_put(o, "syncs", syncs(&s.journal));
-    mgmt_json_put_u64(o, "messages_paged_out", totals->paged_out);
-    mgmt_json_put_u64(o, "message_bytes_paged_out", totals->paged_out_bytes);
-    mgmt_json_put(o, "recovery", recovery(&s.recovery));
+    json_out_put(o, "syncs", syncs(&s.journal));
+    json_out_put_u64(o, "messages_paged_out", totals->paged_out);
+    json_out_put_u64(o, "message_bytes_paged_out", totals->paged_out_bytes);
+    json_out_put(o, "recovery", recovery(&s.recovery));
     return o;
 }
 
@@ -183,13 +183,13 @@ void mgmt_store_put_io(json_t *node, const struct broker *b)
 {
     struct store_stats s;
     (void)broker_store_stats(b, &s); /* zeros, where nothing is on disk */
-    mgmt_json_put_u64(node, "io_read_count", s.loads);
-    mgmt_json_put_u64(node, "io_read_bytes", s.loaded_bytes);
-    mgmt_json_put_u64(node, "io_write_count", s.journal.batches);
-    mgmt_json_put_u64(node, "io_write_bytes", s.journal.bytes);
-    mgmt_json_put_u64(node, "io_sync_count", s.journal.syncs);
-    mgmt_json_put(node, "io_sync_avg_time",
-                  json_real(average_ms(s.journal.sync_us_sum, s.journal.syncs)));
-    mgmt_json_put_u64(node, "msg_store_read_count", s.loaded_messages);
-    mgmt_json_put_u64(node, "msg_store_write_count", s.journal.records);
+    json_out_put_u64(node, "io_read_count", s.loads);
+    json_out_put_u64(node, "io_read_bytes", s.loaded_bytes);
+    json_out_put_u64(node, "io_write_count", s.journal.batches);
+    json_out_put_u64(node, "io_write_bytes", s.journal.bytes);
+    json_out_put_u64(node, "io_sync_count", s.journal.syncs);
+    json_out_put(node, "io_sync_avg_time",
+                 json_real(average_ms(s.journal.sync_us_sum, s.journal.syncs)));
+    json_out_put_u64(node, "msg_store_read_count", s.loaded_messages);
+    json_out_put_u64(node, "msg_store_write_count", s.journal.records);
 }

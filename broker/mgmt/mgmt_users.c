@@ -14,9 +14,9 @@ static json_t *limits_of(const struct meta_user *u)
 {
     json_t *o = json_object();
     if (u->max_connections != META_NO_LIMIT)
-        mgmt_json_put(o, "max-connections", json_integer(u->max_connections));
+        json_out_put(o, "max-connections", json_integer(u->max_connections));
     if (u->max_channels != META_NO_LIMIT)
-        mgmt_json_put(o, "max-channels", json_integer(u->max_channels));
+        json_out_put(o, "max-channels", json_integer(u->max_channels));
     return o;
 }
 
@@ -26,11 +26,11 @@ json_t *mgmt_user_json(const struct meta_user *u)
     struct text hash = text_over(room, sizeof room);
     http_base64_encode(u->hash, &hash);
     json_t *o = json_object();
-    mgmt_json_put(o, "name", mgmt_json_text(u->name));
-    mgmt_json_put_str(o, "password_hash", room);
-    mgmt_json_put_str(o, "hashing_algorithm", meta_hashing_name(u->hashing));
-    mgmt_json_put(o, "tags", mgmt_json_words(u->tags));
-    mgmt_json_put(o, "limits", limits_of(u));
+    json_out_put(o, "name", json_out_text(u->name));
+    json_out_put_str(o, "password_hash", room);
+    json_out_put_str(o, "hashing_algorithm", meta_hashing_name(u->hashing));
+    json_out_put(o, "tags", mgmt_json_words(u->tags));
+    json_out_put(o, "limits", limits_of(u));
     return o;
 }
 
@@ -170,8 +170,8 @@ static void on_hash(void *arg, enum meta_hashing hashing, const struct password_
 static void refuse_hash(struct mgmt_call *c, struct slice given)
 {
     json_t *o = json_object();
-    mgmt_json_put_str(o, "error", "bad_request");
-    mgmt_json_put(o, "reason", json_pack("[so]", "not_base64", mgmt_json_text(given)));
+    json_out_put_str(o, "error", "bad_request");
+    json_out_put(o, "reason", json_pack("[so]", "not_base64", json_out_text(given)));
     mgmt_reply(c, 400, o);
 }
 
@@ -277,8 +277,8 @@ static void add_limits(json_t *all, const struct meta_user *u)
         return;
     }
     json_t *o = json_object();
-    mgmt_json_put(o, "user", mgmt_json_text(u->name));
-    mgmt_json_put(o, "value", limits);
+    json_out_put(o, "user", json_out_text(u->name));
+    json_out_put(o, "value", limits);
     json_array_append_new(all, o);
 }
 
@@ -309,10 +309,10 @@ static void refuse_nobodys_limit(struct mgmt_call *c)
 {
     json_t *reason = json_array();
     json_array_append_new(reason, json_string("no_such_user"));
-    json_array_append_new(reason, mgmt_json_text(mgmt_arg(c, 0)));
+    json_array_append_new(reason, json_out_text(mgmt_arg(c, 0)));
     json_t *o = json_object();
-    mgmt_json_put_str(o, "error", "bad_request");
-    mgmt_json_put(o, "reason", reason);
+    json_out_put_str(o, "error", "bad_request");
+    json_out_put(o, "reason", reason);
     mgmt_reply(c, 400, o);
 }
 

@@ -5,8 +5,8 @@
 static json_t *metadata(const struct meta_vhost *vh)
 {
     json_t *o = json_object();
-    mgmt_json_put(o, "description", mgmt_json_text(vh->description));
-    mgmt_json_put(o, "tags", mgmt_json_words(vh->tags));
+    json_out_put(o, "description", json_out_text(vh->description));
+    json_out_put(o, "tags", mgmt_json_words(vh->tags));
     return o;
 }
 
@@ -15,19 +15,19 @@ static json_t *vhost(const struct mgmt_http *m, const struct meta_vhost *vh,
 {
     json_t *o = json_object();
     json_t *state = json_object();
-    mgmt_json_put_str(state, mgmt_conf(m)->node.name, "running");
-    mgmt_json_put(o, "name", mgmt_json_text(meta_vhost_name(vh)));
-    mgmt_json_put(o, "description", mgmt_json_text(vh->description));
-    mgmt_json_put(o, "tags", mgmt_json_words(vh->tags));
-    mgmt_json_put(o, "default_queue_type",
-                  mgmt_json_text(vh->default_queue_type.len != 0 ? vh->default_queue_type
-                                                                 : slice_str("undefined")));
-    mgmt_json_put(o, "metadata", metadata(vh));
-    mgmt_json_put_bool(o, "tracing", vh->tracing);
-    mgmt_json_put(o, "cluster_state", state);
-    mgmt_json_put_u64(o, "messages", t->ready + t->unacked);
-    mgmt_json_put_u64(o, "messages_ready", t->ready);
-    mgmt_json_put_u64(o, "messages_unacknowledged", t->unacked);
+    json_out_put_str(state, mgmt_conf(m)->node.name, "running");
+    json_out_put(o, "name", json_out_text(meta_vhost_name(vh)));
+    json_out_put(o, "description", json_out_text(vh->description));
+    json_out_put(o, "tags", mgmt_json_words(vh->tags));
+    json_out_put(o, "default_queue_type",
+                 json_out_text(vh->default_queue_type.len != 0 ? vh->default_queue_type
+                                                               : slice_str("undefined")));
+    json_out_put(o, "metadata", metadata(vh));
+    json_out_put_bool(o, "tracing", vh->tracing);
+    json_out_put(o, "cluster_state", state);
+    json_out_put_u64(o, "messages", t->ready + t->unacked);
+    json_out_put_u64(o, "messages_ready", t->ready);
+    json_out_put_u64(o, "messages_unacknowledged", t->unacked);
     return o;
 }
 

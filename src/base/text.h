@@ -42,6 +42,7 @@ void text_escaped(struct text *t, struct slice s);
 /* Octets from outside as UTF-8 without control characters: each octet that is neither becomes the
  * replacement character U+FFFD (three octets). For JSON and the like. */
 void text_utf8(struct text *t, struct slice s);
+#define TEXT_UTF8_GROWTH 3u
 
 static inline struct slice text_view(const struct text *t)
 {

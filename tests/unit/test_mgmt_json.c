@@ -27,11 +27,11 @@ static void expect_key(const char *key, const char *want)
 
 Test(mgmt_json, text_is_always_utf8)
 {
-    expect_json(mgmt_json_text(slice_str("")), "\"\"");
-    expect_json(mgmt_json_text(slice_str("gr\xc3\xbc\xc3\x9f")), "\"gr\xc3\xbc\xc3\x9f\"");
-    expect_json(mgmt_json_text(slice_str("a\"b\\")), "\"a\\\"b\\\\\"");
-    expect_json(mgmt_json_text(slice_of("a\xff\0b", 4)), "\"a\xef\xbf\xbd\xef\xbf\xbd"
-                                                         "b\"");
+    expect_json(json_out_text(slice_str("")), "\"\"");
+    expect_json(json_out_text(slice_str("gr\xc3\xbc\xc3\x9f")), "\"gr\xc3\xbc\xc3\x9f\"");
+    expect_json(json_out_text(slice_str("a\"b\\")), "\"a\\\"b\\\\\"");
+    expect_json(json_out_text(slice_of("a\xff\0b", 4)), "\"a\xef\xbf\xbd\xef\xbf\xbd"
+                                                        "b\"");
 }
 
 /* Octets grow to three each: texts around the size of the room on the stack, and far above. */
@@ -40,7 +40,7 @@ Test(mgmt_json, long_texts_are_whole)
     for (size_t len = 250; len < 70000; len = len < 260 ? len + 1 : len * 3) {
         char *bad = mem_alloc(len);
         memset(bad, 0xff, len);
-        json_t *j = mgmt_json_text(slice_of(bad, len));
+        json_t *j = json_out_text(slice_of(bad, len));
         cr_expect(eq(sz, json_string_length(j), 3 * len));
         json_decref(j);
         mem_free(bad);
@@ -50,10 +50,10 @@ Test(mgmt_json, long_texts_are_whole)
 Test(mgmt_json, numbers_past_the_end_are_the_end)
 {
     json_t *o = json_object();
-    mgmt_json_put_u64(o, "a", UINT64_MAX);
-    mgmt_json_put_u64(o, "b", 7);
-    mgmt_json_put_bool(o, "c", true);
-    mgmt_json_put_str(o, "d", "x");
+    json_out_put_u64(o, "a", UINT64_MAX);
+    json_out_put_u64(o, "b", 7);
+    json_out_put_bool(o, "c", true);
+    json_out_put_str(o, "d", "x");
     expect_json(o, "{\"a\":9223372036854775807,\"b\":7,\"c\":true,\"d\":\"x\"}");
     expect_json(mgmt_json_rate(0), "{\"rate\":0.0}");
 }
