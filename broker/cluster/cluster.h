@@ -118,7 +118,7 @@ enum cluster_order {
     /* The application is stopped (service.h) for these three; what the node had is gone afterwards.
      */
     CLUSTER_JOIN,        /* `target`: NAME@HOST or host:port, several of them between commas;
-                            `type`. `keep_own`: refused when the node has things of its own */
+                            `type`. Refused when the node has things of its own */
     CLUSTER_RESET,       /* leave the cluster (its other nodes forget it), then be new and alone */
     CLUSTER_FORCE_RESET, /* the same without telling anybody */
 
@@ -140,7 +140,6 @@ struct cluster_ask {
     enum cluster_order order;
     char target[CLUSTER_NAME_BYTES * 4];
     enum broker_node_type type;
-    bool keep_own;
     struct loop *reply_to;
     cluster_fn done; /* on reply_to's thread; owns the ask */
     void *arg;

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "cluster/meta_user.h"
 #include "io/clock.h"
 
 #include <stdio.h>
@@ -143,8 +144,12 @@ static bool is_let_go(const struct cluster *c, uint64_t now_ms)
 bool cluster_has_things_of_its_own(const struct cluster *c)
 {
     const struct meta_version *v = meta_current(c->meta);
-    return v->queues.count != 0 || v->vhosts.count > 1 ||
-           v->users.count > (c->conf->auth.default_user != NULL ? 1u : 0u);
+    const char *vhost = c->conf->auth.default_vhost;
+    const char *user = c->conf->auth.default_user;
+    bool has_vhost = meta_vhost_find(v, slice_str(vhost)) != NULL;
+    bool has_user = user != NULL && meta_user_find(v, slice_str(user)) != NULL;
+    return v->queues.count != 0 || v->vhosts.count > (has_vhost ? 1u : 0u) ||
+           v->users.count > (has_user ? 1u : 0u);
 }
 
 static void on_parted_to_join(struct cluster *c)
@@ -212,10 +217,10 @@ static void join(struct cluster *c, struct cluster_ask *a)
             "the node waits for its cluster: 'warrenctl force_reset' makes it leave, and what it "
             "had is lost");
         finish(c, false, &busy);
-    } else if (a->keep_own && cluster_has_things_of_its_own(c)) {
+    } else if (cluster_has_things_of_its_own(c)) {
         err_set(&busy, ERR_REFUSED,
                 "the node has queues, vhosts or users of its own, which would be lost: 'warrenctl "
-                "reset' drops them");
+                "reset' drops them, and then it can join");
         finish(c, false, &busy);
     } else {
         c->orders.has_resolved = false;

@@ -82,16 +82,48 @@ class Joining(Members):
                 r" \{partitions,\[\]\}")
         self.usable(c, c.nodes, "q")
 
-    def test_a_join_resets(self):
+    def test_one_that_has_nothing_needs_no_reset(self):
         c = self.cluster()
         one, two = c.nodes
-        self.ctl(two, "add_user", "mine", "secret")
         self.ctl(one, "add_user", "theirs", "secret")
         self.join(two, one, reset=False)
         self.wait_view(c.nodes, ["rabbit1", "rabbit2"])
-        users = self.ctl(two, "list_users")
-        self.assertIn("theirs", users)
-        self.assertNotIn("mine", users)
+        self.assertIn("theirs", self.ctl(two, "list_users"))
+
+    def test_what_it_has_is_not_dropped_by_joining(self):
+        c = self.cluster()
+        one, two = c.nodes
+        conn = self.connect(address=two.address)
+        for has, drop in ((("add_user", "mine", "secret"), ("delete_user", "mine")),
+                          (("add_vhost", "mine"), ("delete_vhost", "mine")), (None, None)):
+            if has is not None:
+                self.ctl(two, *has)
+            else:
+                conn.channel().declare("mine", durable=True)
+                conn.close()
+            self.ctl(two, "stop_app")
+            why = self.refused(two, "join_cluster", one.node)
+            self.assertIn("queues, vhosts or users of its own", why)
+            self.assertIn("warrenctl reset", why)
+            if has is not None:
+                self.ctl(two, "start_app")
+                self.ctl(two, *drop)
+                conn = self.connect(address=two.address)
+        self.ctl(two, "start_app")
+        self.assertIn("mine", self.ctl(two, "list_queues"))
+        self.join(two, one)
+        self.wait_view(c.nodes, ["rabbit1", "rabbit2"])
+        self.assertNotIn("mine", self.ctl(two, "list_queues"))
+
+    def test_another_user_in_place_of_the_first_is_its_own(self):
+        c = self.cluster()
+        one, two = c.nodes
+        self.ctl(two, "add_user", "mine", "secret")
+        self.ctl(two, "delete_user", "guest")
+        self.ctl(two, "stop_app")
+        self.assertIn("users of its own", self.refused(two, "join_cluster", one.node))
+        self.ctl(two, "start_app")
+        self.assertIn("mine", self.ctl(two, "list_users"))
 
     def test_one_with_its_metadata_in_memory(self):
         c = self.cluster()
