@@ -9,6 +9,7 @@
 #include "client/connection.h"
 #include "client/preamble.h"
 #include "cluster/cluster.h"
+#include "cluster/meta_policy.h"
 #include "control.h"
 #include "doorway.h"
 #include "effects.h"
@@ -381,11 +382,12 @@ struct broker *broker_new(struct broker_conf **conf, broker_reload_fn reload, vo
     struct broker *b = mem_zalloc(sizeof *b);
     struct tls_ctx *tls = NULL;
     bool has_certificates = load_tls(*conf, false, &tls, err);
-    struct live *live = live_new(conf, &tls);
+    char *name = mem_strdup((*conf)->node.name);
+    struct live *live = live_new(conf, &tls, name);
     atomic_init(&b->live, live);
     atomic_init(&b->memory_limit, UINT64_MAX);
     atomic_init(&b->disk_limit, UINT64_MAX);
-    b->name = mem_strdup(live->conf->node.name);
+    b->name = name;
     atomic_init(&b->node, 1);
     b->reload = reload;
     b->reload_arg = arg;
@@ -522,6 +524,26 @@ static void on_stop_signal(void *arg)
     broker_stop(arg);
 }
 
+static void show_live(struct broker *b, struct live *live)
+{
+    struct live *was = broker_live(b);
+    atomic_store_explicit(&b->live, live, memory_order_release);
+    epoch_retire(b->epoch, was, live_drop);
+}
+
+void broker_name_cluster(struct broker *b)
+{
+    char room[LIVE_CLUSTER_BYTES];
+    struct text name = text_over(room, sizeof room);
+    struct live *was = broker_live(b);
+    meta_cluster_name(broker_meta(b), &name);
+    if (name.len == 0 || strcmp(room, was->cluster_name) == 0)
+        return;
+    struct broker_conf *conf = broker_conf_ref(was->conf);
+    struct tls_ctx *tls = was->tls != NULL ? tls_ctx_ref(was->tls) : NULL;
+    show_live(b, live_new(&conf, &tls, room));
+}
+
 static bool reload(struct broker *b, struct err *err)
 {
     struct broker_conf *conf = b->reload(b->reload_arg, err);
@@ -541,8 +563,7 @@ static bool reload(struct broker *b, struct err *err)
     }
     live_warn(was, conf, b->name);
     log_set_level(conf->log.level);
-    atomic_store_explicit(&b->live, live_new(&conf, &tls), memory_order_release);
-    epoch_retire(b->epoch, was, live_drop);
+    show_live(b, live_new(&conf, &tls, was->cluster_name));
     return true;
 }
 

@@ -91,6 +91,9 @@ struct slice broker_cookie(const struct broker *b);
 uint16_t broker_node(const struct broker *b);
 void broker_set_node(struct broker *b, uint16_t node);
 
+/* The control thread: clients that come from now on are told the cluster's name as it is now. */
+void broker_name_cluster(struct broker *b);
+
 /* For log lines. */
 const char *broker_name(const struct broker *b);
 

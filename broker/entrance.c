@@ -53,6 +53,7 @@ static void after_show(const struct meta_effect *effects, size_t count, void *ar
     const struct entrance *e = arg;
     effects_after_publication(e->broker, effects, count);
     gossip_node_after_show(e->gossip, effects, count);
+    broker_name_cluster(e->broker);
     const struct meta_version *v = broker_meta(e->broker);
     control_shown(broker_control(e->broker), v->last_id, v->index);
 }
@@ -91,6 +92,7 @@ static void on_ready(void *arg)
 {
     struct entrance *e = arg;
     e->is_in = true;
+    broker_name_cluster(e->broker);
     if (e->has_passed)
         start_gossip(e);
     else

@@ -13,7 +13,7 @@ static struct slice describe_server(const struct live *l, bool vouched,
 {
     struct wire_out w = wire_out_over(room, LIVE_PROPERTIES_BYTES);
     amqp_capabilities_put(&w, AMQP_CAP_SERVED);
-    amqp_table_put_text(&w, "cluster_name", l->conf->node.name);
+    amqp_table_put_text(&w, "cluster_name", l->cluster_name);
     amqp_table_put_text(&w, "information", "Licensed under the Apache License 2.0");
     amqp_table_put_text(&w, "platform", "C11");
     amqp_table_put_text(&w, "product", "Warren");
@@ -40,9 +40,11 @@ static struct slice list_mechanisms(struct live *l, bool certified)
     return text_view(&t);
 }
 
-struct live *live_new(struct broker_conf **conf, struct tls_ctx **tls)
+struct live *live_new(struct broker_conf **conf, struct tls_ctx **tls, const char *cluster_name)
 {
     struct live *l = mem_zalloc(sizeof *l);
+    struct text name = text_over(l->cluster_name, sizeof l->cluster_name);
+    text_str(&name, cluster_name);
     atomic_init(&l->refs, 1);
     l->conf = *conf;
     *conf = NULL;

@@ -1,9 +1,13 @@
 #include "checker.h"
 
+#include "amqp/amqp_table.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "dial.h"
+#include "greeting.h"
+
+#include <string.h>
 
 #define RESOLVE_AGAIN_MS 30000u
 #define RESOLVE_RETRY_MS 2000u
@@ -123,6 +127,26 @@ static void pass(struct checker *c)
     finish(c, c->server->backend->conf->amqp_check ? LIVE_CHECK_L7_OK : LIVE_CHECK_L4_OK, "");
 }
 
+static void name_cluster(struct checker *c, struct slice name)
+{
+    struct backend_live *l = c->server->backend->live;
+    const char *was = shown_get(&l->cluster);
+    char room[GREETING_CLUSTER_MAX + 1];
+    struct text t = text_over(room, sizeof room);
+    text_slice(&t, name);
+    if (name.len == 0 || (was != NULL && strcmp(was, room) == 0))
+        return;
+    shown_set(&l->cluster, mem_strdup(room));
+    if (was != NULL)
+        epoch_retire(c->epoch, (void *)(uintptr_t)was, mem_free);
+}
+
+static void started(struct checker *c, const struct amqp_connection_start *start)
+{
+    name_cluster(c, amqp_table_longstr(start->server_properties, "cluster_name"));
+    pass(c);
+}
+
 static void step(struct checker *c, const struct amqp_hs_event *ev)
 {
     struct amqp_hs_effects out;
@@ -132,7 +156,7 @@ static void step(struct checker *c, const struct amqp_hs_event *ev)
         if (e->kind == AMQP_HS_SEND_HEADER)
             stream_write(c->stream, slice_of(AMQP_PROTOCOL_HEADER, AMQP_PROTOCOL_HEADER_LEN));
         else if (e->kind == AMQP_HS_STARTED)
-            pass(c);
+            started(c, &e->start);
         else if (e->kind == AMQP_HS_FAILED || e->kind == AMQP_HS_PEER_CLOSED)
             finish(c, LIVE_CHECK_L7_INVALID, "no connection.start");
     }

@@ -47,6 +47,7 @@ void backend_live_unref(struct backend_live **l)
 {
     if (*l != NULL && shared_sub(&(*l)->refs, 1) == 0) {
         crew_free((void *)(uintptr_t)shown_get(&(*l)->crew)); /* of readers there are none left */
+        mem_free((void *)(uintptr_t)shown_get(&(*l)->cluster));
         mem_free(*l);
     }
     *l = NULL;

@@ -51,6 +51,7 @@ struct backend_live {
     struct shown atlas;       /* where queues are, for where.h; NULL: not known */
     struct shown crew;        /* which node each server is; NULL: none */
     struct shared crew_moves; /* how often either became another */
+    struct shown cluster;     /* const char *: its name, as a broker told it last; NULL: none did */
 
     /* control */
     bool was_up;

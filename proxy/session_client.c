@@ -262,6 +262,14 @@ void session_take_bad(struct session *s, struct slice in)
 
 /* ---- the client's stream --------------------------------------------------------------------- */
 
+static void greet(struct session *s)
+{
+    uint8_t room[GREETING_BYTES];
+    s->conf.properties = greeting_properties(shown_get(&s->backend->live->cluster), room);
+    session_step(s, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_HEADER, .good = true });
+    s->conf.properties = (struct slice){ NULL, 0 }; /* they are said once */
+}
+
 static void take_header(struct session *s)
 {
     switch (amqp_protocol_header_cut(stream_peek(s->client))) {
@@ -276,7 +284,7 @@ static void take_header(struct session *s)
         stream_consume(s->client, AMQP_PROTOCOL_HEADER_LEN);
         if (stream_tls_subject(s->client) != NULL)
             greeting_certify(&s->conf);
-        session_step(s, &(struct amqp_hs_event){ .kind = AMQP_HS_EV_HEADER, .good = true });
+        greet(s);
         return;
     }
     UNREACHABLE("verdict on a protocol header");

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "cluster/meta_limits.h"
+#include "cluster/meta_node.h"
 #include "cluster/meta_state.h"
 
 #define VALUE_TEXT_MAX ((size_t)1 << 20)
@@ -23,6 +24,20 @@ const struct meta_parameter *meta_global_parameter_find(const struct meta_versio
     const struct pmap_kind *kind = &v->kinds->parameters;
     struct meta_pair pair = { { NULL, 0 }, name };
     return pmap_get(&v->global_parameters, kind, meta_hash_pair(kind, &pair), &pair);
+}
+
+void meta_cluster_name(const struct meta_version *v, struct text *out)
+{
+    const struct meta_parameter *p = meta_global_parameter_find(v, slice_str("cluster_name"));
+    json_error_t why;
+    json_t *name = p != NULL
+                       ? json_loadb((const char *)p->value.ptr, p->value.len, JSON_DECODE_ANY, &why)
+                       : NULL;
+    if (json_is_string(name))
+        text_str(out, json_string_value(name));
+    else if (meta_node_count(v) != 0)
+        text_slice(out, meta_node_at(v, 0)->name);
+    json_decref(name);
 }
 
 /* ---- checks ---- */

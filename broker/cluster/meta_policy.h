@@ -156,4 +156,8 @@ const struct meta_parameter *meta_parameter_find(const struct meta_version *v,
 const struct meta_parameter *meta_global_parameter_find(const struct meta_version *v,
                                                         struct slice name);
 
+/* As set_cluster_name says, or the eldest node's, so that all nodes say the same. Nothing: there is
+ * no node yet. */
+void meta_cluster_name(const struct meta_version *v, struct text *out);
+
 #endif

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "cluster/cluster.h"
 #include "cluster/meta_node.h"
+#include "cluster/meta_policy.h"
 #include "gossip_node.h"
 #include "io/clock.h"
 #include "io/host.h"
@@ -230,23 +231,12 @@ void ctl_serve_status(struct ctl *c, struct http_request *r, json_t *args)
     ask_totals(c, r, on_status);
 }
 
-/* As set_cluster_name says, a JSON string, or the eldest node's: all nodes say the same. */
 static const char *cluster_name(const struct ctl *c, char room[META_NAME_MAX + 1])
 {
-    const struct meta_version *version = broker_meta(c->broker);
-    const struct meta_parameter *p = meta_global_parameter_find(version, slice_str("cluster_name"));
-    json_error_t why;
-    json_t *v = p != NULL
-                    ? json_loadb((const char *)p->value.ptr, p->value.len, JSON_DECODE_ANY, &why)
-                    : NULL;
     struct text t = text_over(room, META_NAME_MAX + 1);
-    if (json_is_string(v))
-        text_str(&t, json_string_value(v));
-    else if (meta_node_count(version) != 0)
-        text_slice(&t, meta_node_at(version, 0)->name);
-    else
+    meta_cluster_name(broker_meta(c->broker), &t);
+    if (t.len == 0) /* it waits for its cluster */
         text_str(&t, conf_of(c)->node.name);
-    json_decref(v);
     return room;
 }
 

@@ -1,8 +1,10 @@
 #include "base/mem.h"
-#include "cluster/meta_node.h"
+#include "cluster/meta_policy.h"
 #include "mgmt/mgmt_export.h"
 #include "mgmt/mgmt_inner.h"
 #include "mgmt/mgmt_page.h"
+
+#define CLUSTER_NAME_MAX ((size_t)1 << 20)
 
 static const char *const methods[] = {
     [HTTP_GET] = "GET", [HTTP_POST] = "POST", [HTTP_PUT] = "PUT", [HTTP_DELETE] = "DELETE"
@@ -55,17 +57,14 @@ void mgmt_serve_auth_methods(struct mgmt_call *c)
     mgmt_reply(c, 200, o);
 }
 
-/* The eldest node's name where none was given: all nodes say the same. */
 json_t *mgmt_cluster_name(const struct mgmt_http *m)
 {
-    const struct meta_version *v = broker_meta(m->broker);
-    const struct meta_parameter *p = meta_global_parameter_find(v, slice_str("cluster_name"));
-    json_t *name = p != NULL ? mgmt_json_parsed(p->value) : NULL;
-    if (json_is_string(name))
-        return name;
-    json_decref(name);
-    return json_out_text(meta_node_count(v) != 0 ? meta_node_at(v, 0)->name
-                                                 : slice_str(mgmt_conf(m)->node.name));
+    struct text t;
+    text_init(&t, CLUSTER_NAME_MAX);
+    meta_cluster_name(broker_meta(m->broker), &t);
+    json_t *name = json_out_text(text_view(&t));
+    text_fini(&t);
+    return name;
 }
 
 void mgmt_serve_cluster_name(struct mgmt_call *c)

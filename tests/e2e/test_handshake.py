@@ -36,9 +36,7 @@ class Header(Case):
         self.assertIn(b"AMQPLAIN", mechanisms)
         props = start.server_properties
         self.assertEqual(props["product"], "RabbitMQ" if self.is_rabbit else "Warren")
-        keys = ("version", "platform") if self.target == "proxy" else \
-            ("version", "platform", "cluster_name")  # a proxy may serve several clusters
-        for key in keys:
+        for key in ("version", "platform", "cluster_name"):
             self.assertIsInstance(props[key], str, key)
             self.assertTrue(props[key], key)
         for capability in CAPABILITIES:
