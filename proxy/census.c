@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "census_json.h"
 #include "login.h"
 #include "relay.h"
 #include "session.h"
@@ -17,6 +18,8 @@ struct census {
     unsigned left_out;
     struct text list;
     census_fn fn;
+    json_t *rows; /* in place of the list, or NULL */
+    census_json_fn rows_fn;
     void *arg;
 };
 
@@ -51,17 +54,12 @@ static void put_servers(struct text *out, const struct session *s)
         text_str(out, "<none>");
 }
 
-static const char *protocol(const struct sock_addr *a)
-{
-    return sock_addr_is_unix(a) ? "unix_stream" : sock_addr_is_v6(a) ? "tcpv6" : "tcpv4";
-}
-
 static void put_session(struct text *out, const struct session *s)
 {
     char id[SESSION_ID_MAX];
     char peer[SOCK_ADDR_TEXT_MAX];
     text_put(out, "%s: proto=%s src=%s fe=%s be=%s srv=", session_id_text(s, id),
-             protocol(&s->peer), sock_addr_text(&s->peer, peer), s->frontend->conf->name,
+             census_protocol(&s->peer), sock_addr_text(&s->peer, peer), s->frontend->conf->name,
              s->backend->conf->name);
     put_servers(out, s);
     text_put(out, " state=%s age=%llus channels=%u", amqp_hs_server_state_name(&s->hs),
@@ -141,7 +139,7 @@ static void put_relay(struct text *out, const struct relay *r)
     char peer[SOCK_ADDR_TEXT_MAX];
     const struct sock_addr *a = &r->peer;
     text_put(out, "0x%llx: proto=%s src=%s fe=%s be=%s srv=%s state=%s age=%llus\n",
-             (unsigned long long)r->id, protocol(a), sock_addr_text(a, peer),
+             (unsigned long long)r->id, census_protocol(a), sock_addr_text(a, peer),
              r->frontend->conf->name, r->frontend->backend->conf->name,
              r->server != NULL ? r->server->conf->name : "<none>", r->is_open ? "RELAY" : "WAITING",
              (unsigned long long)age_s(r->worker, r->started_ms));
@@ -159,25 +157,55 @@ static bool may_add(struct census *c)
     return false;
 }
 
+static void add_leg(struct census *c, const struct session *s, const struct channel *ch,
+                    const struct leg *leg)
+{
+    if (!may_add(c))
+        return;
+    if (c->rows != NULL)
+        (void)json_array_append_new(c->rows, census_json_leg(s, ch, leg));
+    else
+        put_leg(&c->list, s, ch, leg);
+}
+
 static void add_legs(struct census *c, const struct session *s)
 {
     for (unsigned i = 0; i < s->channels_cap; i++) {
         const struct channel *ch = s->channels[i];
-        if (ch != NULL && may_add(c))
-            put_leg(&c->list, s, ch, ch->leg);
+        if (ch != NULL)
+            add_leg(c, s, ch, ch->leg);
         for (unsigned leg = 1; ch != NULL && leg < LEG_MAP_LEGS_MAX; leg++) {
-            if (split_leg(ch, leg) != NULL && may_add(c))
-                put_leg(&c->list, s, ch, split_leg(ch, leg));
+            if (split_leg(ch, leg) != NULL)
+                add_leg(c, s, ch, split_leg(ch, leg));
         }
     }
+}
+
+static void add_line(struct census *c, const struct session *s)
+{
+    if (!may_add(c))
+        return;
+    if (c->rows != NULL)
+        (void)json_array_append_new(c->rows, census_json_session(s));
+    else
+        put_session(&c->list, s);
+}
+
+static void add_relay(struct census *c, const struct relay *r)
+{
+    if (!may_add(c))
+        return;
+    if (c->rows != NULL)
+        (void)json_array_append_new(c->rows, census_json_relay(r));
+    else
+        put_relay(&c->list, r);
 }
 
 static void add_session(struct census *c, const struct session *s)
 {
     switch (c->form) {
     case CENSUS_SESSIONS:
-        if (may_add(c))
-            put_session(&c->list, s);
+        add_line(c, s);
         return;
     case CENSUS_LEGS:
         add_legs(c, s);
@@ -212,8 +240,8 @@ static bool visit(struct order *o, struct worker *w)
         add_session(c, s);
     }
     TAILQ_FOREACH (r, &w->all_relays, entry) {
-        if (c->form == CENSUS_SESSIONS && may_add(c))
-            put_relay(&c->list, r);
+        if (c->form == CENSUS_SESSIONS)
+            add_relay(c, r);
     }
     return true;
 }
@@ -223,19 +251,39 @@ static void done(struct order *o)
     struct census *c = CONTAINER_OF(o, struct census, order);
     if (c->form == CENSUS_ERRORS)
         text_put(&c->list, "Total events captured : %u\n", c->count);
-    c->fn(&c->list, c->left_out, c->arg);
+    if (c->rows != NULL)
+        c->rows_fn(c->rows, c->left_out, c->arg);
+    else
+        c->fn(&c->list, c->left_out, c->arg);
+    json_decref(c->rows);
     text_fini(&c->list);
     mem_free(c);
+}
+
+static struct census *census_new(enum census_form form, unsigned limit, void *arg)
+{
+    struct census *c = mem_zalloc(sizeof *c);
+    c->form = form;
+    c->limit = limit;
+    c->arg = arg;
+    text_init(&c->list, LIST_MAX);
+    return c;
 }
 
 void census_start(struct loop *control, struct worker *workers, unsigned worker_count,
                   enum census_form form, unsigned limit, census_fn fn, void *arg)
 {
-    struct census *c = mem_zalloc(sizeof *c);
-    c->form = form;
-    c->limit = limit;
+    struct census *c = census_new(form, limit, arg);
     c->fn = fn;
-    c->arg = arg;
-    text_init(&c->list, LIST_MAX);
+    order_send(&c->order, control, workers, worker_count, visit, done);
+}
+
+void census_start_json(struct loop *control, struct worker *workers, unsigned worker_count,
+                       enum census_form form, unsigned limit, census_json_fn fn, void *arg)
+{
+    CHECK(form == CENSUS_SESSIONS || form == CENSUS_LEGS);
+    struct census *c = census_new(form, limit, arg);
+    c->rows = json_array();
+    c->rows_fn = fn;
     order_send(&c->order, control, workers, worker_count, visit, done);
 }

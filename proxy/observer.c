@@ -401,6 +401,11 @@ const struct failovers *observer_failovers(const struct observer *o)
     return o != NULL ? &o->failovers : NULL;
 }
 
+const struct gossip_net *observer_net(const struct observer *o)
+{
+    return o != NULL ? o->net : NULL;
+}
+
 void observer_show(const struct observer *o, struct text *out)
 {
     if (o == NULL) {

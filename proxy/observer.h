@@ -15,6 +15,7 @@
 #include "snapshot.h"
 
 struct failovers;
+struct gossip_net;
 struct observer;
 
 struct observer_calls {
@@ -55,6 +56,9 @@ const struct failovers *observer_failovers(const struct observer *o);
 #define OBSERVER_INQUIRIES_MAX 4u /* at a time */
 MUST_CHECK bool observer_inquire(struct observer *o, struct slice path, inquiry_fn fn, void *arg,
                                  struct err *err);
+
+/* Who takes part; NULL when there is no gossip. */
+const struct gossip_net *observer_net(const struct observer *o);
 
 void observer_show(const struct observer *o, struct text *out);
 void observer_metrics(const struct observer *o, struct text *out);

@@ -1,5 +1,6 @@
 #include "pages.h"
 
+#include "api.h"
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/units.h"
@@ -290,6 +291,13 @@ static void on_ready(struct http_request *r, void *arg)
     reply_text(r, status, answer);
 }
 
+static void on_api(struct http_request *r, void *arg)
+{
+    const struct page_server *s = arg;
+    if (admit(s, r, true))
+        api_serve(s->view, r);
+}
+
 static void on_root(struct http_request *r, void *arg)
 {
     const struct page_server *s = arg;
@@ -315,6 +323,7 @@ static void add_routes(struct page_server *s)
     http_route(s->http, "/metrics", HTTP_ALLOW(HTTP_GET), on_metrics, s);
     http_route(s->http, "/health", HTTP_ALLOW(HTTP_GET), on_health, s);
     http_route(s->http, "/ready", HTTP_ALLOW(HTTP_GET), on_ready, s);
+    http_route(s->http, "/api/...", HTTP_ALLOW(HTTP_GET), on_api, s);
     route(s, "", on_page);
     route(s, ";norefresh", on_still_page);
     route(s, ";queues", on_queues);

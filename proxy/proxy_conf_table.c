@@ -349,7 +349,8 @@ static bool set_stats_allow(void *instance, const struct conf_value *value, stru
       .offset = CONF_FIELD(struct part, front.stats_uri),                                          \
       .fallback = "/stats",                                                                        \
       .help = "mode http: the page's path; ;csv behind it gives the table for programs, ;queues "  \
-              "the list of queues, which a broker that gossip knows is asked for." },              \
+              "the list of queues, which a broker that gossip knows is asked for. /api (JSON), "   \
+              "/metrics and /health are where they are." },                                        \
         { .section = (kind),                                                                       \
           .key = "stats-auth",                                                                     \
           .type = CONF_STRING,                                                                     \

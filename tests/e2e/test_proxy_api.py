@@ -1,0 +1,157 @@
+"""What the proxy tells programs, as JSON: /api/..."""
+
+import base64
+import json
+import re
+
+from harness.case import Case, only
+from harness.cluster_case import ClusterCase
+from harness.proxy_view import command, http_get, stats
+from harness.waits import LONG, wait_until
+
+TARGETS = ("proxy", "broker")
+LOCAL = {"x-queue-master-locator": "client-local"}
+
+
+def api(proxy, path, status=200):
+    got, text = http_get(proxy.stats_port, "/api" + path)
+    assert got == status, (path, got, text)
+    return json.loads(text)
+
+
+@only("proxy")
+class Answers(Case):
+    def test_the_paths_are_listed_and_answer(self):
+        p = self.site.proxy
+        paths = api(p, "")
+        self.assertEqual(paths, api(p, "/"))
+        self.assertEqual(sorted(paths), ["/api/" + name for name in (
+            "failovers", "gossip", "info", "legs", "queues", "sessions", "stats")])
+        for path in paths:
+            api(p, path[len("/api"):])
+
+    def test_what_is_not_there(self):
+        p = self.site.proxy
+        for path in ("/nothing", "/info/more", "/%00", "//", "/" + 300 * "x"):
+            with self.subTest(path=path):
+                self.assertEqual(api(p, path, 404)["error"], "not_found")
+        for path in ("/sessions?limit=0", "/legs?limit=many", "/queues?queue=q", "/queues?x=1"):
+            with self.subTest(path=path):
+                self.assertEqual(api(p, path, 400)["error"], "bad_request")
+
+    def test_the_table_is_that_of_the_csv(self):
+        p = self.site.proxy
+        rows = {(r["pxname"], r["svname"]): r for r in api(p, "/stats")}
+        table = stats(p)
+        self.assertEqual(set(rows), set(table))
+        for key in ("type", "iid", "sid", "mode", "weight", "addr"):
+            for name, row in rows.items():
+                self.assertEqual(str(row.get(key, "")), table[name][key], (name, key))
+
+    def test_the_process(self):
+        p = self.site.proxy
+        was = api(p, "/info")
+        self.assertEqual(was["pid"], p.proc.pid)
+        self.assertIs(was["serves"], True)
+        self.assertIs(was["stopping"], False)
+        ch = self.channel()
+        q = ch.queue()
+        ch.publish("", q, b"x")
+        wait_until(lambda: api(p, "/info")["published"] > was["published"], "it is counted")
+        now = api(p, "/info")
+        self.assertGreater(now["connections_total"], was["connections_total"])
+        self.assertGreaterEqual(now["clients"], 1)
+        self.assertEqual(sorted(now["operations"]), ["hop", "straight", "unknown"])
+
+    def test_sessions_and_their_legs(self):
+        p = self.site.proxy
+        conn = self.connect()
+        ch = conn.channel()
+        ch.queue()
+        source = "%s:%d" % conn.sock.getsockname()
+        found = [s for s in api(p, "/sessions?limit=10000")["sessions"] if s["source"] == source]
+        self.assertEqual(len(found), 1)
+        session = found[0]
+        self.assertEqual([session[k] for k in ("frontend", "backend", "user", "vhost", "state",
+                                               "channels", "protocol")],
+                         ["amqp", "rabbits", "guest", "/", "RUNNING", 1, "tcpv4"])
+        self.assertEqual(session["upstreams"], [{"server": "rabbit1", "legs": 1, "blocked": False}])
+        self.assertGreater(session["bytes_in"], 0)
+        legs = [leg for leg in api(p, "/legs?limit=10000")["legs"]
+                if leg["session"] == session["id"]]
+        self.assertEqual([(leg["channel"], leg["server"]) for leg in legs], [(1, "rabbit1")])
+
+    def test_a_list_is_as_long_as_is_asked_for(self):
+        p = self.site.proxy
+        for _ in range(3):
+            self.connect().channel()
+        got = api(p, "/sessions?limit=2")
+        self.assertEqual(len(got["sessions"]), 2)
+        self.assertGreaterEqual(got["left_out"], 1)
+
+    def test_names_that_are_no_text(self):
+        """A user's name need not be UTF-8, and JSON must be."""
+        conn = self.raw()
+        conn.hello()
+        conn.start_ok(response=b"\0a\"\\\xff\0b", capabilities={})  # it is refused, seconds later
+        wait_until(lambda: any(s.get("user") == "a\"\\\ufffd" for s in
+                               api(self.site.proxy, "/sessions?limit=10000")["sessions"]),
+                   "the session is listed")
+
+    def test_who_may_not_look_is_refused(self):
+        p = self.proxy([self.site.broker], {"listen stats": {"stats-auth": "admin:secret"}})
+        self.assertEqual(http_get(p.stats_port, "/api/info")[0], 401)
+        word = base64.b64encode(b"admin:secret").decode()
+        self.assertEqual(http_get(p.stats_port, "/api/info",
+                                  {"Authorization": "Basic " + word})[0], 200)
+
+    def test_without_gossip(self):
+        p = self.site.proxy
+        self.assertEqual(api(p, "/failovers"), {"total": 0, "failovers": []})
+        self.assertEqual(api(p, "/gossip"), {"takes_part": False, "members": []})
+        self.assertEqual(api(p, "/queues"), [])
+
+
+@only("broker")
+class OfACluster(ClusterCase):
+    def setUp(self):
+        super().setUp()
+        self.front = self.proxy(self.cluster.nodes, {
+            "global": self.gossiping(), "backend rabbits": {"balance": "queue-master"}})
+
+    def place(self, queue):
+        return api(self.front, "/queues?vhost=%2F&queue=" + queue)
+
+    def test_where_queues_are_and_who_died(self):
+        self.channel(address=self.there.address).declare("q", durable=True, arguments=LOCAL)
+        wait_until(lambda: self.place("q")[0].get("server") == "rabbit2", "q is seen", LONG)
+        self.assertEqual({k: v for k, v in self.place("q")[0].items() if k != "node"},
+                         {"backend": "rabbits", "known": True, "up": True, "server": "rabbit2",
+                          "usable": True, "gossip": "alive"})
+        self.assertEqual(self.place("nothing"), [{"backend": "rabbits", "known": False}])
+        backend, = api(self.front, "/queues")
+        self.assertEqual(backend["queues"], 1)
+        self.assertEqual({n["server"]: n["queues"] for n in backend["nodes"]},
+                         {"rabbit1": 0, "rabbit2": 1, "rabbit3": 0})
+        members = {re.sub("@.*", "", m["name"]): m for m in api(self.front, "/gossip")["members"]}
+        self.assertEqual({n: (m["role"], m["state"]) for n, m in members.items() if not m["self"]},
+                         {n.name: ("broker", "alive") for n in self.cluster.nodes})
+        self.there.kill()
+        wait_until(lambda: api(self.front, "/failovers")["total"] == 1, "it is seen to die", LONG)
+        last = api(self.front, "/failovers")["failovers"][0]
+        self.assertEqual((last["name"].split("@")[0], last["queues"], last["state"]),
+                         ("rabbit2", 1, "goes on"))
+        self.assertIs(self.place("q")[0]["up"], False)
+
+    def test_the_cluster_has_a_name(self):
+        """Clients are told what set_cluster_name says, at each node and through the proxy."""
+        eldest = self.cluster.nodes[0].node
+
+        def told():
+            return {self.raw(address=n.address).hello().server_properties.get("cluster_name")
+                    for n in self.cluster.nodes + [self.front]}
+        wait_until(lambda: told() == {eldest}, "all say the eldest's name", LONG)
+        out = self.there.ctl("set_cluster_name", "shop")
+        self.assertEqual(out.returncode, 0, out.stderr)
+        wait_until(lambda: told() == {"shop"}, "all say the new name", LONG)
+        self.assertIn("show", command(self.front, "help"))
