@@ -1,6 +1,7 @@
 """Clients of nodes that stay, when the node that masters their mirrored queue dies: they go on."""
 
 import re
+import signal
 import threading
 
 from harness.api import Api
@@ -145,8 +146,10 @@ class Publishers(Failover):
         self.declared("m")
         ch = self.at(self.b)
         self.publish(ch, "m", numbered(0, 300))
-        self.a.kill()
+        self.a.proc.signal(signal.SIGSTOP)  # what comes now nobody takes before it dies
         self.publish(ch, "m", numbered(300, 600))
+        wait_until(lambda: self.figure(self.b, "warren_publishes_kept_bytes") != 0, "they are kept")
+        self.a.kill()
         seen = []
 
         def all_there():
