@@ -42,6 +42,7 @@ struct mirrored_work {
 /* What the metadata says of a queue now, and what of that concerns this node. */
 struct wanted {
     struct meta_placement p;
+    uint64_t first_epoch; /* that the queue was made in */
     enum meta_role role;
     bool leads;
 };
@@ -148,7 +149,7 @@ static void on_due(void *arg)
             return;
         not_due(h);
         bool is_copy = h->mirrored->state == MIRRORED_COPY;
-        if (!is_copy || mirrored_handed_is_decided(h))
+        if (!is_copy || h->mirrored->is_wanted || mirrored_handed_is_decided(h))
             advance(h);
         if (is_copy)
             mirror_links_go_on(w->shard);
@@ -259,22 +260,24 @@ static bool look(const struct shard *s, uint64_t qid, struct wanted *out)
     if (q == NULL || s->store == NULL)
         return false;
     meta_placement_of(v, q, &out->p);
+    out->first_epoch = q->epoch;
     out->role = meta_placement_role(&out->p, broker_node(s->broker));
     out->leads = is_to_lead(s, v, &out->p);
     return true;
 }
 
 /* Who was the master before, as far as this node has seen: itself, if it does not know. */
-static void note_epoch(struct hosted *h, const struct meta_queue *q, const struct meta_placement *p)
+static void note_epoch(struct hosted *h, const struct wanted *w)
 {
     struct mirrored_queue *mq = h->mirrored;
-    if (mq->epoch != p->epoch) {
+    if (mq->epoch != w->p.epoch) {
         mq->earlier = mq->master != 0 ? mq->master : broker_node(h->shard->broker);
-        if (p->epoch == q->epoch)
+        if (w->p.epoch == w->first_epoch)
             mq->earlier = 0;
     }
-    mq->epoch = p->epoch;
-    mq->master = p->master;
+    mq->epoch = w->p.epoch;
+    mq->master = w->p.master;
+    mq->is_wanted = mq->is_wanted && w->leads;
 }
 
 /* The other replicas. Returns how many. */
@@ -321,6 +324,8 @@ static void begin_to_lead(struct hosted *h, const struct wanted *w)
     struct mirror_placed placed;
     place(h, w, &placed, members);
     (void)ledger_flush(s->ledger);
+    if (mq->earlier != 0)
+        mirror_master_takes_over(s->mirrored->m, loop_now_ms(s->loop));
     mq->lead = mirror_master_begin(s->mirrored->m, h->queue.qid, w->p.epoch, &mq->history,
                                    h->book.durable, h, &placed);
     mirrored_raise(h, mirror_history_starts(&mq->lead->history));
@@ -528,6 +533,7 @@ static void advance(struct hosted *h)
     struct wanted w;
     if (!look(s, qid, &w))
         return;
+    note_epoch(h, &w);
     while (step(h, &w))
         ;
     h = shard_kept(s, qid);
@@ -559,8 +565,19 @@ void mirrored_reconcile(struct shard *s, const struct meta_queue *q)
         h->mirrored->master = broker_node(s->broker);
         h->mirrored->epoch = q->epoch;
     }
-    note_epoch(h, q, &w.p);
     advance(h);
+}
+
+void mirrored_is_wanted(struct hosted *h)
+{
+    struct mirrored_queue *mq = h->mirrored;
+    if (mq->is_wanted)
+        return;
+    mq->is_wanted = true;
+    if (mq->own != NULL)
+        mirrored_lead_hurry(h);
+    else
+        mirrored_is_due(h);
 }
 
 /* ---- they come and go -------------------------------------------------------------------------

@@ -60,6 +60,7 @@ enum mirrored_state {
 struct mirrored_queue {
     enum mirrored_state state;
     bool is_due;               /* goes on in a later turn */
+    bool is_wanted;            /* somebody waits until this node serves it: before others */
     bool serves;               /* MASTER: mirrored_lead.c's: it hands out, gets and accepts */
     bool has_freed;            /* something that was written has left, since this was made false */
     bool was_cut;              /* CUTTING: what had to go is gone */
@@ -161,6 +162,10 @@ enum mirror_taken mirrored_cut(struct hosted *h, const struct mirror_starts *cut
 
 /* In a later turn, or when what it wanted is there, what could not go on for this queue goes on. */
 void mirrored_is_due(struct hosted *h);
+
+/* Somebody waits for the queue, which this node is the master of by now: what is to be done for
+ * that is done soon, and before the rest of those that came to it with this one. */
+void mirrored_is_wanted(struct hosted *h);
 
 /* So many entries may be changed or dropped in this turn, for all queues. */
 size_t *mirrored_budget(struct shard *s);

@@ -123,7 +123,10 @@ void lead_open_soon(struct mirrored_leads *l, struct mirrored_lead *own)
     if (own->is_starting)
         return;
     own->is_starting = true;
-    TAILQ_INSERT_TAIL(&l->starting, own, open_entry);
+    if (own->hosted->mirrored->is_wanted)
+        TAILQ_INSERT_HEAD(&l->starting, own, open_entry);
+    else
+        TAILQ_INSERT_TAIL(&l->starting, own, open_entry);
     loop_again(l->shard->loop, &l->open_task);
 }
 
@@ -132,6 +135,7 @@ static void open(struct mirrored_leads *l, struct mirrored_lead *own)
     struct hosted *h = own->hosted;
     struct mirrored_queue *mq = h->mirrored;
     uint64_t now_ms = loop_now_ms(l->shard->loop);
+    mq->is_wanted = false;
     if (!mq->serves) {
         mq->serves = true;
         mirror_master_activate(l->shard->mirrored->m, mq->lead, now_ms);
@@ -179,6 +183,16 @@ static void on_open(void *arg)
         loop_again(s->loop, &l->open_task);
 }
 
+void mirrored_lead_hurry(struct hosted *h)
+{
+    struct mirrored_leads *l = leads_of(h->shard);
+    struct mirrored_lead *own = h->mirrored->own;
+    if (!own->is_starting)
+        return;
+    TAILQ_REMOVE(&l->starting, own, open_entry);
+    TAILQ_INSERT_HEAD(&l->starting, own, open_entry);
+}
+
 /* What comes goes behind what waits already. */
 bool lead_accepts(struct hosted *h)
 {
@@ -200,6 +214,8 @@ bool lead_will_be(const struct hosted *h)
 
 bool mirrored_must_wait(struct hosted *h, enum port_op op)
 {
+    if (!hosted_leads(h) ? lead_will_be(h) : !h->mirrored->serves)
+        mirrored_is_wanted(h);
     if (!hosted_leads(h))
         return lead_will_be(h);
     switch (op) {

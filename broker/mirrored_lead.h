@@ -40,6 +40,9 @@ MUST_CHECK bool mirrored_lead_may_serve(struct hosted *h);
  * answer, or it may not be at the moment. */
 MUST_CHECK bool mirrored_must_wait(struct hosted *h, enum port_op op);
 
+/* It leads, and is to serve before others. */
+void mirrored_lead_hurry(struct hosted *h);
+
 /* It is known by now who masters the queue, for those who wait for that. */
 void mirrored_is_settled(struct hosted *h);
 

@@ -176,8 +176,11 @@ enum port_published mirrored_publish(struct shard *s, struct hosted *h, struct m
         shard_message_drop(s, m);
         return PORT_MOVED;
     }
-    if (mq->lead == NULL || (p->origin->pid != 0 && p->origin->epoch > epoch) || !lead_accepts(h))
+    if (mq->lead == NULL || (p->origin->pid != 0 && p->origin->epoch > epoch) || !lead_accepts(h)) {
+        if (!mq->serves)
+            mirrored_is_wanted(h);
         return PORT_LATER;
+    }
     if (is_known(mq->lead, p->origin))
         return again(l, h, m, p);
     return take(l, h, m, p);

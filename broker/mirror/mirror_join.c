@@ -4,12 +4,16 @@
 #include "base/mutation.h"
 #include "mirror/mirror_master_inner.h"
 
-#define STEPS_A_TURN 1024u /* of comparing, for each pair */
-#define BACKOFF_MS   5u
-#define BACKOFF_MAX  200u
-#define SMALL_BYTES  256u /* about what a record without a message costs */
+#define STEPS_A_TURN     1024u /* of comparing, for each pair */
+#define BACKOFF_MS       5u
+#define BACKOFF_MAX      200u
+#define SMALL_BYTES      256u /* about what a record without a message costs */
 
-#define TO(name)     SM_BIT(MIRROR_PAIR_##name)
+#define TAKE_OVER_MANY   4096u /* queues: before that it is not worth the while */
+#define TAKE_OVER_GAP_MS 30u
+#define TAKE_OVER_MAX_MS 1000u
+
+#define TO(name)         SM_BIT(MIRROR_PAIR_##name)
 static const struct sm_row rows[] = {
 #define X(name, moves) { #name, moves },
     MIRROR_PAIR_STATES(X)
@@ -339,14 +343,31 @@ static bool go_on(struct mirror_pair *p)
     return true;
 }
 
+void mirror_master_takes_over(struct mirror_master *m, uint64_t now_ms)
+{
+    if (now_ms - m->taking_over_ms > TAKE_OVER_GAP_MS || m->taken_over == 0) {
+        m->taken_over = 0;
+        m->taken_over_ms = now_ms;
+    }
+    m->taken_over++;
+    m->taking_over_ms = now_ms;
+}
+
+static bool is_taking_over(const struct mirror_master *m)
+{
+    return m->taken_over > TAKE_OVER_MANY && m->now_ms - m->taking_over_ms <= TAKE_OVER_GAP_MS &&
+           m->now_ms - m->taken_over_ms <= TAKE_OVER_MAX_MS;
+}
+
 bool mirror_stream_fill(struct mirror_stream *s)
 {
     struct mirror_pair *p, *next;
     bool has_more = false;
-    s->is_due = false;
+    bool waits = is_taking_over(s->master);
+    s->is_due = waits;
     if (!s->is_up)
         return false;
-    while (s->busy_count < s->master->setup.syncs && mirror_flow_has_room(&s->flow)) {
+    while (!waits && s->busy_count < s->master->setup.syncs && mirror_flow_has_room(&s->flow)) {
         p = !TAILQ_EMPTY(&s->urgent) ? TAILQ_FIRST(&s->urgent) : TAILQ_FIRST(&s->line);
         if (p == NULL)
             break;
@@ -363,7 +384,7 @@ bool mirror_stream_fill(struct mirror_stream *s)
         TAILQ_REMOVE(&s->busy, p, entry);
         TAILQ_INSERT_TAIL(&s->busy, p, entry);
     }
-    s->is_due = has_more;
+    s->is_due = has_more || waits;
     return has_more;
 }
 

@@ -122,6 +122,11 @@ struct mirror_master *mirror_master_new(const struct mirror_master_ops *ops, voi
 /* Nobody is told anything. */
 void mirror_master_free(struct mirror_master **m);
 
+/* A queue is about to begin here that another node mastered: one of many, perhaps. While they come
+ * thick and fast their mirrors wait with joining, for a second at most: the queues are served
+ * first. */
+void mirror_master_takes_over(struct mirror_master *m, uint64_t now_ms);
+
 /* ---- streams ------------------------------------------------------------------------------------
  */
 

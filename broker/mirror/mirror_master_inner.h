@@ -126,6 +126,9 @@ struct mirror_master {
     uint64_t now_ms; /* as was said last */
     uint64_t now_us; /* the same; 0: nobody says so */
     uint64_t roles;
+    unsigned taken_over;     /* queues, one close behind the other... */
+    uint64_t taking_over_ms; /* ... the last of them, and since when */
+    uint64_t taken_over_ms;
     bool is_refit_due; /* what confirms wait for has changed */
     bool is_behind;    /* as was told: ops.room is to follow */
     uint32_t mark_own;

@@ -141,7 +141,7 @@ static void look_at_all(struct house *h)
         mirrored_reconcile(h->s, q);
 }
 
-void house_decide(struct house *h, struct meta_cmd cmd)
+void house_show(struct house *h, struct meta_cmd cmd)
 {
     struct world *w = &h->w;
     cmd.vhost_id = w->vhost;
@@ -150,6 +150,11 @@ void house_decide(struct house *h, struct meta_cmd cmd)
     effects_before_publication(h->b, w->r.effects, w->r.effect_count);
     meta_publish(w->meta);
     effects_after_publication(h->b, w->r.effects, w->r.effect_count);
+}
+
+void house_decide(struct house *h, struct meta_cmd cmd)
+{
+    house_show(h, cmd);
     while (loop_settle(h->s->loop))
         ;
     look_at_all(h);

@@ -47,6 +47,8 @@ void house_start(struct house *h, house_history_fn decide);
 
 /* Apply, show, and tell the shard; not a history's, while nothing runs. */
 void house_decide(struct house *h, struct meta_cmd cmd);
+/* The same, and the shard is not told of it. */
+void house_show(struct house *h, struct meta_cmd cmd);
 void house_up(struct house *h);
 /* The queue `m` to that node, from its present epoch. */
 struct meta_cmd move_to(const struct world *w, unsigned node);

@@ -247,6 +247,44 @@ Test(mirror_master, brings_a_mirror_up_and_proposes_it)
     mirror_master_free(&h->m);
 }
 
+/* So many queues come to this node; and the mirror comes anew. */
+static struct host *taken_over(unsigned count)
+{
+    struct host *h = host_new(100000, true, false);
+    mirror_stream_down(h->stream, 4000);
+    for (unsigned i = 0; i < count; i++)
+        mirror_master_takes_over(h->m, 5000);
+    mirror_stream_up(h->stream, 5, 5000);
+    flush(h, 5000);
+    return h;
+}
+
+Test(mirror_master, of_many_queues_that_come_all_are_served_before_their_mirrors_join)
+{
+    struct host *h = taken_over(1000);
+    cr_expect(eq(int, h->said, MIRROR_JOIN), "a few");
+    mirror_master_free(&h->m);
+    h = taken_over(5000);
+    cr_expect(eq(int, h->said, MIRROR_HELLO), "more of them may come");
+    mirror_master_takes_over(h->m, 5020);
+    flush(h, 5045);
+    cr_expect(eq(int, h->said, MIRROR_HELLO), "and did");
+    flush(h, 5060);
+    cr_expect(eq(int, h->said, MIRROR_JOIN), "those were all");
+    mirror_master_free(&h->m);
+}
+
+Test(mirror_master, mirrors_of_queues_that_come_wait_for_a_second_at_most)
+{
+    struct host *h = taken_over(5000);
+    for (uint64_t now_ms = 5000; now_ms < 6020; now_ms += 20) {
+        mirror_master_takes_over(h->m, now_ms);
+        flush(h, now_ms);
+        cr_expect(eq(int, h->said, now_ms <= 6000 ? MIRROR_HELLO : MIRROR_JOIN));
+    }
+    mirror_master_free(&h->m);
+}
+
 Test(mirror_master, drops_what_was_settled_here)
 {
     struct host *h = host_new(100000, true, false);

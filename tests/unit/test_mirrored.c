@@ -4,6 +4,8 @@
 
 #include "base/mem.h"
 #include "io/clock.h"
+#include "mirrored_lead.h"
+#include "port.h"
 
 TestSuite(mirrored, .timeout = 300);
 
@@ -232,6 +234,22 @@ Test(mirrored, leads_with_all_that_it_has)
     cr_expect(eq(u64, producers_last(&q->mirrored->lead->history.now, PID), 100));
     cr_expect(eq(uint, q->mirrored->earlier, 1));
     HELD(&h, "10-99");
+    house_fini(&h);
+}
+
+/* Of a hundred thousand that come at once it may be the last that the shard is told of. */
+Test(mirrored, one_that_is_asked_for_leads_before_the_shard_is_told)
+{
+    struct house h;
+    open_whole(&h, 10);
+    house_show(&h, move_to(&h.w, 2));
+    cr_assert(eq(int, state(&h), MIRRORED_COPY));
+    struct hosted *q = house_queue(&h, "m");
+    cr_expect(mirrored_must_wait(q, PORT_GET));
+    HOUSE_UNTIL(&h, state(&h) == MIRRORED_MASTER);
+    cr_expect(eq(uint, q->mirrored->earlier, 1), "whose leave is to run out first");
+    cr_expect(q->mirrored->is_wanted, "until it is served");
+    cr_expect(mirrored_must_wait(q, PORT_GET), "it is not served yet");
     house_fini(&h);
 }
 
