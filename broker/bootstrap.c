@@ -2,6 +2,7 @@
 
 #include "client/auth.h"
 #include "cluster/cluster.h"
+#include "cluster/meta_user.h"
 #include "io/random.h"
 
 struct start {
@@ -83,4 +84,14 @@ bool bootstrap(struct cluster_first *first, const struct broker_conf *conf, stru
         return true;
     struct slice name = slice_str(conf->auth.default_user);
     return make_user(&s, name, err) && permit(&s, name, err);
+}
+
+bool bootstrap_has_more(const struct meta_version *v, const struct broker_conf *conf)
+{
+    const char *vhost = conf->auth.default_vhost;
+    const char *user = conf->auth.default_user;
+    bool has_vhost = meta_vhost_find(v, slice_str(vhost)) != NULL;
+    bool has_user = user != NULL && meta_user_find(v, slice_str(user)) != NULL;
+    return v->queues.count != 0 || v->vhosts.count > (has_vhost ? 1u : 0u) ||
+           v->users.count > (has_user ? 1u : 0u);
 }

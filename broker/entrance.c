@@ -70,6 +70,12 @@ static bool on_new_cluster(struct cluster_first *first, struct err *err, void *a
     return bootstrap(first, broker_live(e->broker)->conf, err);
 }
 
+static bool has_more(const struct meta_version *v, void *arg)
+{
+    const struct entrance *e = arg;
+    return bootstrap_has_more(v, broker_live(e->broker)->conf);
+}
+
 static void on_identity(uint16_t node, void *arg)
 {
     struct entrance *e = arg;
@@ -316,6 +322,7 @@ struct entrance *entrance_new(struct broker *b, struct epoch *epoch, struct meta
                                                        .after_show = after_show,
                                                        .on_checked = on_checked,
                                                        .begin = on_new_cluster,
+                                                       .has_more = has_more,
                                                        .on_identity = on_identity,
                                                        .on_ready = on_ready,
                                                        .on_grants = on_grants,

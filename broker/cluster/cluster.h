@@ -181,6 +181,9 @@ struct cluster_setup {
     void (*on_checked)(uint64_t index, uint64_t checksum, void *arg);
     /* A new cluster is made: give it, by cluster_first_add, what it begins with. */
     bool (*begin)(struct cluster_first *first, struct err *err, void *arg);
+    /* Is there more than that which would be lost if the node joined another cluster? May be NULL:
+     * no. */
+    bool (*has_more)(const struct meta_version *v, void *arg);
     /* The node has this number from now on; 1 while it has none. */
     void (*on_identity)(uint16_t node, void *arg);
     /* Its start is known to the cluster, and it knows all that was agreed upon before: after a

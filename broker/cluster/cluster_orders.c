@@ -4,7 +4,6 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "cluster/meta_user.h"
 #include "io/clock.h"
 
 #include <stdio.h>
@@ -143,13 +142,7 @@ static bool is_let_go(const struct cluster *c, uint64_t now_ms)
 
 bool cluster_has_things_of_its_own(const struct cluster *c)
 {
-    const struct meta_version *v = meta_current(c->meta);
-    const char *vhost = c->conf->auth.default_vhost;
-    const char *user = c->conf->auth.default_user;
-    bool has_vhost = meta_vhost_find(v, slice_str(vhost)) != NULL;
-    bool has_user = user != NULL && meta_user_find(v, slice_str(user)) != NULL;
-    return v->queues.count != 0 || v->vhosts.count > (has_vhost ? 1u : 0u) ||
-           v->users.count > (has_user ? 1u : 0u);
+    return c->setup.has_more != NULL && c->setup.has_more(meta_current(c->meta), c->setup.arg);
 }
 
 static void on_parted_to_join(struct cluster *c)
