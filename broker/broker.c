@@ -531,12 +531,22 @@ static void show_live(struct broker *b, struct live *live)
     epoch_retire(b->epoch, was, live_drop);
 }
 
+static void cut_between_characters(struct text *t)
+{
+    while (t->len != 0 && ((uint8_t)t->ptr[t->len - 1] & 0xC0) == 0x80)
+        t->ptr[--t->len] = '\0';
+    if (t->len != 0 && (uint8_t)t->ptr[t->len - 1] >= 0xC0)
+        t->ptr[--t->len] = '\0';
+}
+
 void broker_name_cluster(struct broker *b)
 {
     char room[LIVE_CLUSTER_BYTES];
     struct text name = text_over(room, sizeof room);
     struct live *was = broker_live(b);
     meta_cluster_name(broker_meta(b), &name);
+    if (name.cut)
+        cut_between_characters(&name);
     if (name.len == 0 || strcmp(room, was->cluster_name) == 0)
         return;
     struct broker_conf *conf = broker_conf_ref(was->conf);

@@ -291,6 +291,8 @@ static bool answer(struct conn *c, uint16_t channel, const struct amqp_method *m
         c->prefetch = m->basic_qos.prefetch_count;
         ok->id = AMQP_BASIC_QOS_OK;
     } else if (m->id == AMQP_BASIC_CONSUME) {
+        if (m->basic_consume.no_ack)
+            c->prefetch = 0; /* it counts what is to be acknowledged */
         consume(c, channel, m->basic_consume.consumer_tag, ok);
     } else {
         /* Of the rest, the answer to a request is the next number, and has no fields or zeros. */

@@ -4,6 +4,7 @@ import struct
 
 import wire
 from harness.case import Case
+from harness.waits import wait_until
 
 THREADS = True
 
@@ -27,8 +28,13 @@ class Header(Case):
                 self.assertEqual(conn.read_bytes(8), wire.PROTOCOL_HEADER)
                 conn.expect_eof()
 
-    def test_start_says_who_we_are(self):
+    def start_with_name(self):
+        """A proxy has the cluster's name from its checks."""
         start = self.raw().hello()
+        return start if "cluster_name" in start.server_properties else None
+
+    def test_start_says_who_we_are(self):
+        start = wait_until(self.start_with_name, "the cluster's name")
         self.assertEqual((start.version_major, start.version_minor), (0, 9))
         self.assertEqual(start.locales.split(), [b"en_US"])
         mechanisms = start.mechanisms.split()
