@@ -8,9 +8,9 @@
 
 #include <string.h>
 
-#define LIST_LEAST 1000u  /* entries, if nothing else is asked for */
-#define LIST_MOST  10000u /* 4 MB */
-#define NAME_ROOM  256u   /* of a queue or vhost, and the end */
+#define LIST_LEAST 500u  /* entries, if nothing else is asked for */
+#define LIST_MOST  2000u /* a worker does nothing else while it tells of its part */
+#define NAME_ROOM  256u  /* of a queue or vhost, and the end */
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
@@ -35,6 +35,7 @@ static void refuse(struct http_request *r, int status, const char *error, const 
 
 struct listing {
     struct http_request *request;
+    struct process *process;
     const char *name;
 };
 
@@ -42,19 +43,22 @@ static void on_list(json_t *list, unsigned left_out, void *arg)
 {
     struct listing *l = arg;
     json_t *o = json_object();
+    l->process->is_listing = false;
     json_out_put(o, l->name, json_incref(list));
     json_out_put_u64(o, "left_out", left_out);
     reply(l->request, 200, o);
     mem_free(l);
 }
 
-/* How many are wanted; 0: that is no number. */
+/* How many are wanted; 0: that is no such number. */
 static unsigned limit_of(const struct http_request *r)
 {
     char room[24];
     struct text t = text_over(room, sizeof room);
-    uint64_t limit = LIST_LEAST;
-    if (http_request_query(r, "limit", &t) && !units_u64(text_view(&t), &limit))
+    uint64_t limit = 0;
+    if (http_request_raw_query(r).len == 0)
+        return LIST_LEAST;
+    if (!http_request_query(r, "limit", &t) || !units_u64(text_view(&t), &limit))
         return 0;
     return (unsigned)(limit < LIST_MOST ? limit : LIST_MOST);
 }
@@ -64,11 +68,18 @@ static void serve_list(const struct view *v, struct http_request *r, const char 
 {
     unsigned limit = limit_of(r);
     if (limit == 0) {
-        refuse(r, 400, "bad_request", "limit is how many entries are wanted, 1 to 10000");
+        refuse(r, 400, "bad_request", "?limit=N is how many entries are wanted, 1 to 2000");
         return;
     }
+    if (v->process->is_listing) {
+        http_reply_header(r, "Retry-After", "1");
+        refuse(r, 503, "busy", "another list is being made");
+        return;
+    }
+    v->process->is_listing = true;
     struct listing *l = mem_zalloc(sizeof *l);
     l->request = r;
+    l->process = v->process;
     l->name = name;
     http_hold(r);
     census_start_json(v->loop, v->workers, v->worker_count, form, limit, on_list, l);
@@ -151,19 +162,22 @@ static void serve_root(struct http_request *r)
     reply(r, 200, o);
 }
 
+/* "/api/NAME", "/api/NAME/". */
+static bool is_path(const char *asked, const char *name)
+{
+    size_t len = strlen(name);
+    return strncmp(asked, name, len) == 0 && (asked[len] == '\0' || strcmp(asked + len, "/") == 0);
+}
+
 void api_serve(const struct view *v, struct http_request *r)
 {
-    char name[32];
-    char rest[8];
-    struct text t = text_over(name, sizeof name);
-    struct text behind = text_over(rest, sizeof rest);
-    bool has_name = http_request_segment(r, 1, &t) && t.len != 0;
-    if (!has_name && strlen(http_request_path(r)) <= strlen("/api/")) {
+    const char *asked = http_request_path(r) + strlen("/api");
+    if (is_path(asked, "")) {
         serve_root(r);
         return;
     }
-    for (unsigned i = 0; has_name && i < ARRAY_COUNT(paths); i++) {
-        if (strcmp(paths[i].name, name) == 0 && !http_request_segment(r, 2, &behind)) {
+    for (unsigned i = 0; i < ARRAY_COUNT(paths); i++) {
+        if (is_path(asked + 1, paths[i].name)) {
             paths[i].serve(v, r);
             return;
         }

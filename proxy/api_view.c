@@ -209,9 +209,9 @@ static json_t *member_of(const struct view *v, const struct gossip_net *net,
         json_out_put_str(o, "role", gossip_role_text(info.role));
         json_out_put(o, "name", json_out_text(info.name));
         json_out_put(o, "version", json_out_text(info.version));
-        json_out_put(o, "cluster", json_out_text(info.cluster));
-        json_out_put(o, "amqp", json_out_text(info.amqp));
-        json_out_put(o, "management", json_out_text(info.management));
+        json_out_put(o, "cluster_address", json_out_text(info.cluster));
+        json_out_put(o, "amqp_address", json_out_text(info.amqp));
+        json_out_put(o, "management_address", json_out_text(info.management));
     }
     if (m->pulse.seq != 0) {
         json_out_put_u64(o, "connections", m->pulse.load.connections);

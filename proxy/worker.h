@@ -29,7 +29,8 @@ struct process {
     struct shared next_id;
     struct shared draining; /* 1: nothing new */
     uint64_t conns_limit;
-    struct handover *inherited;          /* while it starts in the place of another; else NULL */
+    struct handover *inherited; /* while it starts in the place of another; else NULL */
+    bool is_listing;            /* the control loop's: a list for programs is being made (api.c) */
     struct amqp_hs_server_conf greeting; /* the offer is each session's own */
     struct slice cookie;
 
