@@ -109,6 +109,14 @@ static void drain(struct proxy *p)
 void proxy_terminate(void *arg)
 {
     struct proxy *p = arg;
+    uint64_t drain_ms = p->snapshot->conf->global.timeout_drain_ms;
+    if (p->state == PROXY_DRAINING && !loop_timer_is_running(&p->drain)) {
+        log_info("proxy", "-", "draining goes on sessions=%llu timeout=%llus",
+                 (unsigned long long)shared_get(&p->process.conns),
+                 (unsigned long long)(drain_ms / 1000));
+        loop_timer_start(&p->drain, drain_ms);
+        return;
+    }
     if (p->state != PROXY_RUNNING) {
         log_info("proxy", "-", "stopping at once");
         proxy_stop(p);
@@ -116,7 +124,6 @@ void proxy_terminate(void *arg)
     }
     if (waits_for_reload(p, proxy_terminate))
         return;
-    uint64_t drain_ms = p->snapshot->conf->global.timeout_drain_ms;
     log_info("proxy", "-", "draining sessions=%llu timeout=%llus",
              (unsigned long long)shared_get(&p->process.conns),
              (unsigned long long)(drain_ms / 1000));

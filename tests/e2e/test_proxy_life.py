@@ -142,6 +142,19 @@ class Drain(Case):
         conn.expect_close(320, None)
         self.assertEqual(p.proc.wait(), 0)
 
+    def test_term_drains_one_that_was_to_stop_softly(self):
+        """As the process of before an upgrade is: it lets everybody stay until then."""
+        p = self.proxy([self.broker()], {"defaults": {"timeout-drain": "30s"}})
+        conn = self.connect(address=p.address)
+        ch = conn.channel()
+        p.proc.signal(signal.SIGUSR1)
+        p.proc.wait_log(b"timeout=none")
+        p.proc.signal(signal.SIGTERM)
+        p.proc.wait_log(b"draining goes on sessions=1 timeout=30s")
+        self.assertTrue(ch.queue())
+        conn.close()
+        self.assertEqual(p.proc.wait(), 0)
+
     def test_a_second_term_stops_at_once(self):
         p = self.proxy([self.broker()], {"defaults": {"timeout-drain": "60s"}})
         conn = self.connect(address=p.address)
