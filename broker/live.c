@@ -101,9 +101,14 @@ void live_warn(const struct live *live, const struct broker_conf *now, const cha
     const struct broker_conf *was = live->conf;
     if (!same_addresses(&was->listen.amqp, &now->listen.amqp) ||
         !same_addresses(&was->listen.amqps, &now->listen.amqps) ||
+        !same_addresses(&was->listen.cluster, &now->listen.cluster) ||
         !same_addresses(&was->listen.management, &now->listen.management) ||
         !same_addresses(&was->listen.management_tls, &now->listen.management_tls))
         log_warn("broker", node, "[listen] addresses take effect with the next start");
-    if (was->node.threads != now->node.threads || strcmp(was->node.name, now->node.name) != 0)
+    if (was->node.threads != now->node.threads || was->node.type != now->node.type ||
+        strcmp(was->node.name, now->node.name) != 0 ||
+        strcmp(was->node.data_dir, now->node.data_dir) != 0)
         log_warn("broker", node, "[node] keys take effect with the next start");
+    if (strcmp(was->cluster.cookie_file, now->cluster.cookie_file) != 0)
+        log_warn("broker", node, "[cluster] cookie-file takes effect with the next start");
 }

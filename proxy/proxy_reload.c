@@ -82,6 +82,7 @@ static void on_committed(struct order *o)
     snapshot_unref(&p->snapshot);
     p->snapshot = snapshot_ref(c->snapshot);
     p->view.snapshot = p->snapshot;
+    log_set_level((enum log_level)p->snapshot->conf->global.log_level);
     observer_follow(p->observer, p->snapshot);
     rabbits_follow(p->rabbits, p->snapshot);
     checkers_start(&p->checkers, p->snapshot);
@@ -100,15 +101,36 @@ static void on_opened(struct order *o)
         order_send(o, p->loop, p->workers, p->worker_count, visit_commit, on_committed);
 }
 
+static bool is_same(const char *a, const char *b)
+{
+    return strcmp(a != NULL ? a : "", b != NULL ? b : "") == 0;
+}
+
+/* What is bound and started stays as it is; whoever changed it should know. */
+static void warn_of(const struct global_conf *was, const struct global_conf *now)
+{
+    const struct {
+        const char *key;
+        bool is_other;
+    } keys[] = {
+        { "nbthread", now->nbthread != was->nbthread },
+        { "maxconn", now->maxconn != was->maxconn },
+        { "cookie-file", !is_same(now->cookie_file, was->cookie_file) },
+        { "log: the target", !is_same(now->log_target, was->log_target) },
+        { "stats-socket: the mode",
+          is_same(now->socket_path, was->socket_path) && now->socket_mode != was->socket_mode },
+    };
+    for (unsigned i = 0; i < ARRAY_COUNT(keys); i++)
+        if (keys[i].is_other)
+            log_warn("proxy", "-", "[global] %s changes with the next start only", keys[i].key);
+}
+
 static struct snapshot *load_again(struct proxy *p, struct err *err)
 {
     struct proxy_conf *conf = proxy_conf_load(p->snapshot->conf->path, err);
     if (conf == NULL)
         return NULL;
-    if (conf->global.nbthread != p->snapshot->conf->global.nbthread)
-        log_warn("proxy", "-", "nbthread changes with the next start only");
-    if (conf->global.maxconn != p->snapshot->conf->global.maxconn)
-        log_warn("proxy", "-", "[global] maxconn changes with the next start only");
+    warn_of(&p->snapshot->conf->global, &conf->global);
     observer_reload(p->observer, &p->snapshot->conf->global, &conf->global);
     proxy_warn_all(conf);
     return snapshot_new(&conf, p->snapshot, loop_now_ms(p->loop), err);

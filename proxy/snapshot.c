@@ -45,6 +45,10 @@ static struct server_live *server_record(const struct server_conf *conf, const s
         health_adapt(&l->health, &old->conf->health, &conf->health);
         if (old->conf->weight != conf->weight)
             shared_set(&l->weight, conf->weight);
+        if (old->conf->disabled != conf->disabled)
+            shared_set(&l->admin, conf->disabled ? LIVE_ADMIN_MAINT : LIVE_ADMIN_READY);
+        if (old->conf->check && !conf->check) /* nobody would find out that it is up */
+            shared_set(&l->up, 1);
         return l;
     }
     struct server_live *l = server_live_new(now_ms);

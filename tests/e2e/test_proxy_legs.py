@@ -481,6 +481,38 @@ class Reloads(Case):
         p.proc.wait_log(b"reloaded")
         self.assertEqual(stats(p)[("rabbits", "rabbit1")]["status"], "DRAIN")
 
+    def reload_with(self, p, count, **what):
+        for section, keys in what.items():
+            p.conf[section.replace("_", " ")].update(keys)
+        p.write_conf()
+        p.proc.signal(signal.SIGHUP)
+        wait_until(lambda: p.proc.log_bytes().count(b"reloaded file=") == count, "it is reloaded")
+
+    def test_what_the_file_says_otherwise_counts(self):
+        b = self.broker()
+        p = self.proxy([b])
+        line = p.conf["backend rabbits"]["server"][0]
+        wait_status(p, "rabbit1", "UP")
+        self.reload_with(p, 1, backend_rabbits={"server": [line + " disabled"]})
+        wait_status(p, "rabbit1", "MAINT")
+        self.reload_with(p, 2, backend_rabbits={"server": [line]})
+        wait_status(p, "rabbit1", "UP")
+        b.proc.signal(signal.SIGSTOP)
+        self.addCleanup(b.proc.signal, signal.SIGCONT)
+        wait_status(p, "rabbit1", "DOWN")
+        at = line.split()[:2]
+        self.reload_with(p, 3, backend_rabbits={"server": [" ".join(at)],
+                                                "default-server": "inter 100ms"})
+        b.proc.signal(signal.SIGCONT)
+        self.connect(address=p.address).channel().queue()  # nobody looks whether it is up
+
+    def test_what_takes_effect_later_is_said(self):
+        p = self.proxy([self.broker()])
+        self.reload_with(p, 1, **{"global": {"log": "stderr debug", "nbthread": "3"}})
+        p.proc.wait_log(b"nbthread changes with the next start only")
+        self.connect(address=p.address).channel().queue()
+        p.proc.wait_log(b" debug ")
+
 
 class Slow(Case):
     def test_a_reader_that_stops_holds_up_nobody_else(self):
