@@ -1,6 +1,7 @@
 #include "proxy_conf.h"
 
 #include "base/check.h"
+#include "io/sock.h"
 #include "proxy_conf_table.h"
 #include "proxy_words.h"
 
@@ -144,6 +145,34 @@ static int find_backend(const struct proxy_conf *conf, const char *name)
     return -1;
 }
 
+static bool is_this_machine(const struct conf_address *a)
+{
+    struct sock_addr at;
+    return a->kind == CONF_ADDRESS_UNIX || strcmp(a->host, "localhost") == 0 ||
+           (sock_addr_ip(a->host, a->port, &at) && sock_addr_is_loopback(&at));
+}
+
+/* A broker on this machine that is not told who comes takes everybody for a neighbour. */
+static void warn_of_neighbours(struct finish *f, const struct frontend_conf *front,
+                               const struct backend_conf *b)
+{
+    const struct global_conf *g = &f->conf->global;
+    bool all_are_told =
+        b->mode == PROXY_MODE_AMQP && g->cookie_file != NULL && g->gossip.kind != CONF_ADDRESS_NONE;
+    bool is_open = false;
+    for (unsigned i = 0; i < front->bind_count; i++)
+        is_open = is_open || !is_this_machine(&front->binds[i].at);
+    for (unsigned i = 0; i < b->server_count && is_open && !all_are_told; i++) {
+        const struct server_conf *s = &b->servers[i];
+        if (is_this_machine(&s->at) && !s->send_proxy && !s->send_proxy_v1)
+            warn(f,
+                 "%s: %s is on this machine and is not told who comes through %s: a broker takes "
+                 "them all for local, and lets its user guest in; 'send-proxy-v2' tells it, or, in "
+                 "mode = amqp, [global] cookie-file and gossip",
+                 s->where, s->name, front->name);
+    }
+}
+
 static bool add_frontend(struct finish *f, struct part *p)
 {
     struct frontend_conf *front = &p->front;
@@ -164,6 +193,7 @@ static bool add_frontend(struct finish *f, struct part *p)
         return err_set(f->err, ERR_CONFIG, "%s: %s is mode %s, but its backend %s is mode %s",
                        p->where, p->name, proxy_mode_word(p->mode), target,
                        proxy_mode_word(f->conf->backends[front->backend]->mode));
+    warn_of_neighbours(f, front, f->conf->backends[front->backend]);
     return true;
 }
 

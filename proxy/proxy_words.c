@@ -266,6 +266,17 @@ static void fill(struct server_conf *s)
     };
 }
 
+/* Without ssl they mean nothing, and whoever wrote them thinks that they do. */
+static const char *word_of_tls(const struct conf_list *words)
+{
+    static const char *const of_tls[] = { "verify", "ca-file", "crt", "sni" };
+    for (size_t i = 2; i < words->count; i++)
+        for (unsigned k = 0; k < ARRAY_COUNT(of_tls); k++)
+            if (strcmp(words->items[i], of_tls[k]) == 0)
+                return of_tls[k];
+    return NULL;
+}
+
 bool proxy_words_server(const struct conf_value *value, struct server_conf *out, struct err *err)
 {
     if (value->words.count < 2)
@@ -279,6 +290,9 @@ bool proxy_words_server(const struct conf_value *value, struct server_conf *out,
         !server_options(value, 2, out, err))
         return false;
     fill(out);
+    if (!out->ssl && word_of_tls(&value->words) != NULL)
+        return err_set(err, ERR_CONFIG, "%s is about TLS, and there is no 'ssl'",
+                       word_of_tls(&value->words));
     if (out->send_proxy && out->send_proxy_v1)
         return err_set(err, ERR_CONFIG, "one of send-proxy and send-proxy-v2, not both");
     if (out->at.kind == CONF_ADDRESS_TCP && (out->at.host[0] == '\0' || out->at.port == 0))

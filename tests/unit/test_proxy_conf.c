@@ -135,6 +135,29 @@ Test(proxy_conf, the_least_that_works)
     proxy_conf_free(&c);
 }
 
+static size_t warnings_of(const char *text)
+{
+    struct proxy_conf *c = load(text);
+    size_t count = c->warnings.count;
+    proxy_conf_free(&c);
+    return count;
+}
+
+/* To it they are all local, and its user guest may come in. */
+Test(proxy_conf, a_broker_beside_it_that_is_not_told_who_comes_is_warned_of)
+{
+    cr_expect(eq(sz, warnings_of("[listen a]\nbind = :1\nserver = r 127.0.0.1:5672\n"), 1));
+    cr_expect(
+        eq(sz, warnings_of("[listen a]\nmode = tcp\nbind = :1\nserver = r localhost:2\n"), 1));
+    cr_expect(eq(sz, warnings_of("[listen a]\nbind = 127.0.0.1:1\nserver = r 127.0.0.1:2\n"), 0));
+    cr_expect(eq(sz, warnings_of("[listen a]\nbind = :1\nserver = r 10.0.0.1:2\n"), 0));
+    cr_expect(eq(sz, warnings_of("[listen a]\nbind = :1\nserver = r [::1]:2 send-proxy-v2\n"), 0));
+    cr_expect(eq(sz,
+                 warnings_of("[global]\ncookie-file = c\ngossip = :3\ngossip-seed = h:4\n"
+                             "[listen a]\nbind = :1\nserver = r 127.0.0.1:2\n"),
+                 0));
+}
+
 Test(proxy_conf, sections_inherit_and_overrule)
 {
     struct proxy_conf *c =
@@ -168,6 +191,9 @@ Test(proxy_conf, slips_are_told_with_their_place)
     refused(BASE "[backend rabbits]\nserver = r1 10.0.0.1:5672 chekc\n", "test.conf:5", "chekc");
     refused(BASE "[backend rabbits]\nserver = r1 10.0.0.1\n", "test.conf:5", "port");
     refused(BASE "[backend rabbits]\nserver = r1 :5672\n", "test.conf:5", "host");
+    refused(BASE "[backend rabbits]\nserver = r1 h:1 verify required\n", "test.conf:5", "verify");
+    refused(BASE "[backend rabbits]\nserver = r1 h:1 check ca-file a.pem\n", "test.conf:5",
+            "no 'ssl'");
     refused(BASE "[backend rabbits]\nserver = r1\n", "test.conf:5", "address");
     refused(BASE "[backend rabbits]\nserver = r/1 h:1\n", "test.conf:5", "letters");
     refused(BASE BACK "server = r1 10.0.0.2:5672\n", "test.conf:6", "already");
