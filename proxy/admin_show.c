@@ -58,7 +58,8 @@ void admin_show_info(const struct view *v, struct text *out)
     struct view_totals t = view_totals(v);
     char node[64];
     host_short_name(node, sizeof node);
-    text_put(out, "Name: warren-proxy\nVersion: %s\n", WARREN_VERSION);
+    text_put(out, "Name: warren-proxy\nVersion: %s\nRelease_date: %s\n", WARREN_VERSION,
+             WARREN_RELEASE_DATE);
     line(out, "Nbthread", v->worker_count);
     line(out, "Nbproc", 1);
     line(out, "Process_num", 1);
@@ -73,11 +74,16 @@ void admin_show_info(const struct view *v, struct text *out)
     line(out, "CurrConns", shared_get(&v->process->conns));
     line(out, "CumConns", shared_get(&v->process->conns_total));
     line(out, "CumReq", t.published);
+    line(out, "Maxpipes", 0); /* they are each relay's own */
+    line(out, "PipesUsed", 0);
+    line(out, "PipesFree", 0);
     line(out, "MaxConns", shared_get(&v->process->conns_max));
     line(out, "ConnRate", rate_now(v));
     line(out, "MaxConnRate", max_rate(v));
     line(out, "SessRate", rate_now(v));
     line(out, "MaxSessRate", max_rate(v));
+    line(out, "Tasks", t.clients + t.upstreams);
+    line(out, "Run_queue", 0);
     text_put(out, "node: %s\n", node);
     line(out, "Stopping", shared_get(&v->process->draining));
     line(out, "Listeners", door_count(v));

@@ -214,7 +214,8 @@ static void fill_backend(struct stat_row *r, const struct backend *b, unsigned i
     put(r, STAT_DOWNTIME, down_seconds(l->down_ms, !l->was_up, l->changed_ms, now_ms));
     put_since(r, STAT_LASTSESS, shared_get(&l->last_session_ms), now_ms);
     put_text(r, STAT_MODE, proxy_mode_word(b->conf->mode));
-    put_text(r, STAT_ALGO, balance_kind_word(b->conf->balance));
+    put_text(r, STAT_ALGO,
+             b->conf->by_master ? "queue-master" : balance_kind_word(b->conf->balance));
     put_shared(r, STAT_CONNECT, &l->traffic.stot);
     PUT_ZEROS(r, STAT_SLIM, STAT_DRESP, STAT_QTIME, STAT_CTIME, STAT_RTIME, STAT_TTIME, STAT_WREW,
               STAT_REUSE, STAT_QTIME_MAX, STAT_CTIME_MAX, STAT_RTIME_MAX, STAT_TTIME_MAX, STAT_EINT,

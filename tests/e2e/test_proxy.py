@@ -220,7 +220,10 @@ class Views(Case):
         p = self.site.proxy
         rows = table(command(p, "show stat"))
         self.assertTrue(rows[("rabbits", "rabbit1")]["status"].startswith("UP"))
-        self.assertRegex(command(p, "show info"), r"(?m)^Name: ")
+        info = command(p, "show info")
+        for name in ("Name", "Version", "Release_date", "Nbproc", "Process_num", "Pid", "Uptime",
+                     "Maxconn", "CurrConns", "Maxpipes", "PipesUsed", "Tasks", "Run_queue", "node"):
+            self.assertRegex(info, r"(?m)^%s: \S" % name)  # hatop wants them all
         self.assertIn("rabbit1", command(p, "show servers state"))
         self.assertIn("show stat", command(p, "help"))
         self.assertTrue(command(p, "no such command"))
