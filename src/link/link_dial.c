@@ -15,6 +15,7 @@
 #define REST_MOST_MS  1000u
 #define CONNECT_MS    2000u  /* a net that is whole again is found by the next try */
 #define TELL_AGAIN_MS 60000u /* the same trouble */
+#define FEED_TELL_MS  10000u
 
 /* Who is called, for people. */
 static const char *called(const struct link *l)
@@ -78,11 +79,24 @@ uint64_t link_tried_us(const struct link *l)
 
 /* ---- trouble ---- */
 
+/* What gossip says over TCP may wait, and who is not there is told of otherwise: a node that starts
+ * or is gone is not worth a line. */
+static bool is_worth_telling(struct link *l, enum link_trouble what, uint64_t now_ms)
+{
+    struct link_dialler *d = l->dialler;
+    if (d->trouble_ms == 0)
+        d->trouble_ms = now_ms;
+    return l->class != LINK_FEED || what == LINK_TROUBLE_REFUSED ||
+           now_ms - d->trouble_ms >= FEED_TELL_MS;
+}
+
 /* Once, and again when it changes, and once a minute. */
-static void tell_trouble(struct link *l, const struct err *err)
+static void tell_trouble(struct link *l, enum link_trouble what, const struct err *err)
 {
     struct link_dialler *d = l->dialler;
     uint64_t now = loop_now_ms(l->loop);
+    if (!is_worth_telling(l, what, now))
+        return;
     if (strcmp(d->told, err->text) == 0 && now - d->told_ms < TELL_AGAIN_MS)
         return;
     struct text t = text_over(d->told, sizeof d->told);
@@ -99,7 +113,7 @@ static void trouble(struct link *l, enum link_trouble what, enum link_refusal re
         stream_free(&l->stream);
     rest(l, next_pause(l->dialler));
     if (l->dialler->on_proven == NULL)
-        tell_trouble(l, err);
+        tell_trouble(l, what, err);
     if (l->handlers->on_trouble != NULL)
         l->handlers->on_trouble(l, what, refusal, err, l->arg);
 }
@@ -149,6 +163,7 @@ static void proven(struct link *l)
     let_go(l);
     d->rest_ms = 0;
     d->told[0] = '\0';
+    d->trouble_ms = 0;
     struct stream *s = l->stream;
     if (d->on_proven != NULL) {
         link_note_peer(l, shake);

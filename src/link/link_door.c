@@ -94,6 +94,14 @@ static void turn_away(struct caller *c, const char *why)
         log_warn("link", sock_addr_text(&c->peer, where), "refused: %s", why);
 }
 
+/* It starts, or stops, and others try again: that is as it should be. */
+static void not_yet(const struct caller *c, enum link_class class)
+{
+    char where[SOCK_ADDR_TEXT_MAX];
+    log_debug("link", sock_addr_text(&c->peer, where), "refused: %s is not served now",
+              link_class_text(class));
+}
+
 /* Who only looks whether the port is open is not worth a line. */
 static void on_first(int fd, struct slice octets, void *arg)
 {
@@ -108,8 +116,10 @@ static void on_first(int fd, struct slice octets, void *arg)
         turn_away(c, "what it said is not for the cluster port");
     else if (octets.len != 0 && w.ran_out)
         turn_away(c, "it did not say what it wants");
-    else if (fd >= 0 && (zero != 0 || class >= LINK_CLASS_END || d->halls[class].count == 0))
-        turn_away(c, "it wants a kind of link that this node does not serve");
+    else if (fd >= 0 && (zero != 0 || class >= LINK_CLASS_END))
+        turn_away(c, "it wants a kind of link that this node does not know");
+    else if (fd >= 0 && d->halls[class].count == 0)
+        not_yet(c, (enum link_class) class);
     else if (fd >= 0 && hand_on(&d->halls[class], fd, shard))
         fd = -1;
     else if (fd >= 0)

@@ -59,6 +59,7 @@ struct link_dialler {
     struct loop_timer timer; /* RESTING: the next try; SHAKING: too slow */
     char told[ERR_TEXT_MAX]; /* the last trouble that was logged */
     uint64_t told_ms;
+    uint64_t trouble_ms; /* since when there is trouble; 0: none since it was connected */
 };
 
 struct link {

@@ -55,6 +55,12 @@ class Forming(ClusterCase):
             for other in c.nodes:
                 self.assertEqual(c.lacks(other, [q]), [])
 
+    def test_a_start_is_not_worth_a_warning(self):
+        """Each reaches some of the others before these serve all that they will."""
+        c = self.cluster().start().wait_voters()
+        for n in c.nodes:
+            self.assertNotRegex(n.proc.log_bytes(), rb" warn link \S+ (feed|refused):")
+
     def test_one_that_comes_later_has_it_all(self):
         c = self.cluster(2).start()
         names = ["q%d" % i for i in range(MANY)]
