@@ -9,10 +9,18 @@
 
 /* ---- values that need more than a type ------------------------------------------------------- */
 
+/* The default, written out. */
+static bool is_word(const struct conf_value *value, const char *word)
+{
+    return value->words.count == 1 && strcmp(value->words.items[0], word) == 0;
+}
+
 static bool set_stats_socket(void *instance, const struct conf_value *value, struct err *err)
 {
     struct root *r = instance;
     const struct conf_list *w = &value->words;
+    if (is_word(value, "none"))
+        return true;
     if (w->count == 0 || w->items[0][0] != '/')
         return err_set(err, ERR_CONFIG,
                        "is a path: stats-socket = /run/warren/proxy.sock mode 600");
@@ -125,6 +133,8 @@ static bool set_discover(void *instance, const struct conf_value *value, struct 
 {
     struct part *p = instance;
     const char *how = value->words.count != 0 ? value->words.items[0] : "";
+    if (is_word(value, "off"))
+        return true;
     bool is_gossip = strcmp(how, "gossip") == 0;
     if (!is_gossip && strcmp(how, "rabbitmq") != 0)
         return err_set(err, ERR_CONFIG, "is gossip, or rabbitmq and a URL, or left out");
@@ -149,7 +159,8 @@ static bool set_bind(void *instance, const struct conf_value *value, struct err 
 
 static bool set_limit(void *instance, const struct conf_value *value, struct err *err)
 {
-    return proxy_words_limit(value, &((struct part *)instance)->front, err);
+    return is_word(value, "none") ||
+           proxy_words_limit(value, &((struct part *)instance)->front, err);
 }
 
 static bool set_default_server(void *instance, const struct conf_value *value, struct err *err)
@@ -186,6 +197,8 @@ static bool set_server(void *instance, const struct conf_value *value, struct er
 static bool set_stats_auth(void *instance, const struct conf_value *value, struct err *err)
 {
     const char *colon = strchr(value->text, ':');
+    if (strcmp(value->text, "none") == 0)
+        return true;
     if (colon == NULL || colon == value->text || colon[1] == '\0')
         return err_set(err, ERR_CONFIG, "is USER:PASSWORD");
     ((struct part *)instance)->front.stats_auth = value->text;
@@ -400,13 +413,13 @@ static const struct conf_directive directives[] = {
       .key = "cookie-file",
       .type = CONF_STRING,
       .offset = CONF_FIELD(struct root, global.cookie_file),
-      .shown = "none",
+      .zero = "none",
       .help = "The cluster's cookie: proves to Warren's brokers who sends the client's address." },
     { .section = "global",
       .key = "gossip",
       .type = CONF_ADDRESS,
       .offset = CONF_FIELD(struct root, global.gossip),
-      .shown = "none",
+      .zero = "none",
       .help =
           "The port of the proxy's own gossip, TCP and UDP, by which it knows the cluster. Needs "
           "cookie-file and gossip-seed." },
@@ -414,7 +427,7 @@ static const struct conf_directive directives[] = {
       .key = "gossip-seed",
       .type = CONF_ADDRESSES,
       .offset = CONF_FIELD(struct root, global.gossip_seeds),
-      .shown = "none",
+      .zero = "none",
       .help = "Brokers to ask first: their cluster ports. Others become known by themselves." },
     { .section = "global",
       .key = "log",

@@ -143,6 +143,22 @@ static size_t warnings_of(const char *text)
     return count;
 }
 
+Test(proxy_conf, what_the_sample_shows_as_defaults_may_be_written)
+{
+    struct proxy_conf *c =
+        load("[global]\ncookie-file = none\ngossip = none\ngossip-seed = none\n"
+             "stats-socket = none\n" BASE "limit = none\n" BACK "discover = off\n"
+             "[listen s]\nmode = http\nbind = :8\nstats-auth = none\n");
+    cr_expect(c->global.cookie_file == NULL);
+    cr_expect(eq(int, c->global.gossip.kind, CONF_ADDRESS_NONE));
+    cr_expect(zero(sz, c->global.gossip_seeds.count));
+    cr_expect(c->global.socket_path == NULL);
+    cr_expect(eq(int, c->backends[0]->discover, PROXY_DISCOVER_NONE));
+    cr_expect(c->frontends[1]->stats_auth == NULL);
+    cr_expect(zero(sz, c->warnings.count));
+    proxy_conf_free(&c);
+}
+
 /* To it they are all local, and its user guest may come in. */
 Test(proxy_conf, a_broker_beside_it_that_is_not_told_who_comes_is_warned_of)
 {
