@@ -385,6 +385,7 @@ struct cluster_seek {
     unsigned count;
     bool is_on;
     bool is_start; /* of the process, by its seeds */
+    bool is_look;  /* of a member, for where the others are now */
     bool has_seen_cluster;
     uint64_t since_ms;
     struct loop_timer timer;
@@ -400,6 +401,9 @@ void cluster_seek_fini(struct cluster *c);
 bool cluster_seek_is_wanted(const struct cluster *c);
 void cluster_seek_look_at_seeds(const struct cluster *c); /* that it does not follow */
 void cluster_seek_start(struct cluster *c);
+/* A member waits for the others, who may be elsewhere by now: the seeds are asked who is there. */
+void cluster_seek_members(struct cluster *c);
+void cluster_seek_members_end(struct cluster *c);
 void cluster_seek(struct cluster *c, const struct cluster_place *places, size_t count,
                   cluster_sought_fn done);
 void cluster_seek_know(struct cluster *c);

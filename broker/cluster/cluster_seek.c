@@ -7,6 +7,7 @@
 #include "io/clock.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define ASK_EVERY_MS        200u
 #define NOBODY_GIVE_UP_MS   5000u  /* whoever ordered it is told that nobody was there */
@@ -59,7 +60,7 @@ static void hang_up(struct cluster *c)
     for (unsigned i = 0; i < s->count; i++)
         if (s->targets[i].link != NULL)
             link_free(&s->targets[i].link);
-    s->is_on = false;
+    s->is_on = s->is_look = false;
 }
 
 static void fail(struct cluster *c, const struct err *err)
@@ -86,7 +87,7 @@ static void joined(struct cluster *c, struct slice octets)
     struct wire w = wire_over(octets);
     struct slice id = wire_take(&w, 16);
     uint16_t node = wire_u16(&w);
-    if (w.ran_out || node == 0)
+    if (w.ran_out || node == 0 || c->seek.done == NULL)
         return;
     uint8_t cluster[16];
     memcpy(cluster, id.ptr, sizeof cluster);
@@ -176,6 +177,8 @@ static void on_timer(void *arg)
     loop_timer_start(&s->timer, ASK_EVERY_MS);
     for (unsigned i = 0; i < s->count; i++)
         say_who(&s->targets[i]);
+    if (s->is_look)
+        return;
     if (s->is_start) {
         judge(c);
         return;
@@ -187,6 +190,30 @@ static void on_timer(void *arg)
     cluster_seek_put_waited(c, &t);
     err_set(&err, ERR_IO, "no cluster was joined: %s", s->why[0] != '\0' ? s->why : room);
     fail(c, &err);
+}
+
+/* ---- where members are now ---- */
+
+/* Its link will prove that it is that one. */
+static void note_place(const struct cluster_seek_target *t)
+{
+    struct cluster *c = t->cluster;
+    struct cluster_node *n;
+    TAILQ_FOREACH (n, &c->links.nodes, entry) {
+        if (strcmp(n->name, t->name) != 0 || strcmp(n->address, t->address) == 0 ||
+            cluster_links_is_linked(c, n->id))
+            continue;
+        log_info("cluster", c->name, "%s was at %s and is looked for at %s, one of the seeds",
+                 n->name, n->address, t->address);
+        cluster_links_know(c, n->id, slice_str(t->name), slice_str(t->address));
+        return;
+    }
+}
+
+void cluster_seek_members_end(struct cluster *c)
+{
+    if (c->seek.is_look)
+        hang_up(c);
 }
 
 /* ---- their answers ---- */
@@ -230,10 +257,12 @@ static void on_frame(struct link *link, const struct link_frame *f, void *arg)
     struct cluster_seek_target *t = arg;
     struct cluster *c = t->cluster;
     if (f->type == CLUSTER_ASK_HERE) {
-        if (take_here(t, f->payload))
-            judge(c);
-        else
+        if (!take_here(t, f->payload))
             link_give_up(link);
+        else if (c->seek.is_look)
+            note_place(t);
+        else
+            judge(c);
     } else if (f->type == CLUSTER_ASK_JOINED) {
         joined(c, f->payload);
     } else if (f->type == CLUSTER_ASK_REFUSED && !take_refused(c, f->payload)) {
@@ -318,6 +347,7 @@ static void add_target(struct cluster *c, const char *host, uint16_t port)
 static void begin(struct cluster *c, bool is_start, cluster_sought_fn done)
 {
     struct cluster_seek *s = &c->seek;
+    cluster_seek_members_end(c);
     CHECK(!s->is_on);
     s->is_on = true;
     s->is_start = is_start;
@@ -368,6 +398,17 @@ void cluster_seek_start(struct cluster *c)
 {
     const struct conf_addresses *seeds = &c->conf->cluster.seeds;
     begin(c, true, on_sought_at_start);
+    for (size_t i = 0; i < seeds->count; i++)
+        add_target(c, seeds->items[i].host, seeds->items[i].port);
+}
+
+void cluster_seek_members(struct cluster *c)
+{
+    const struct conf_addresses *seeds = &c->conf->cluster.seeds;
+    if (c->seek.is_on || !cluster_seek_is_wanted(c))
+        return;
+    begin(c, true, NULL);
+    c->seek.is_look = true;
     for (size_t i = 0; i < seeds->count; i++)
         add_target(c, seeds->items[i].host, seeds->items[i].port);
 }

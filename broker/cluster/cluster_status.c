@@ -52,6 +52,7 @@ static void fill_waits_for(const struct cluster *c, struct cluster_status *s)
 
 #define TELL_FIRST_MS 1000u
 #define TELL_EVERY_MS 10000u
+#define LOOK_AFTER_MS 3000u /* at the seeds: they may be elsewhere */
 
 static const char for_ever[] = "; if they are gone for good, 'warrenctl force_reset' makes this "
                                "node a new one, and what it had "
@@ -88,6 +89,10 @@ void cluster_wait_told(struct cluster *c)
 /* Whoever waits says for whom. */
 void cluster_wait_tick(struct cluster *c, uint64_t now_ms)
 {
+    if (c->phase != CLUSTER_WAITING || c->leader != 0)
+        cluster_seek_members_end(c);
+    else if (now_ms - waiting_since_ms(c) >= LOOK_AFTER_MS)
+        cluster_seek_members(c);
     if ((c->phase != CLUSTER_ALONE && c->phase != CLUSTER_WAITING) ||
         now_ms - waiting_since_ms(c) < TELL_FIRST_MS ||
         (c->told_ms != 0 && now_ms - c->told_ms < TELL_EVERY_MS))

@@ -6,6 +6,7 @@ import signal
 from harness.case import Case
 from harness.client import Conn
 from harness.cluster import Cluster
+from harness.ports import free_port
 from harness.waits import LONG, wait_until
 
 TARGETS = ("broker",)
@@ -60,6 +61,20 @@ class Forming(ClusterCase):
         c = self.cluster().start().wait_voters()
         for n in c.nodes:
             self.assertNotRegex(n.proc.log_bytes(), rb" warn link \S+ (feed|refused):")
+
+    def test_they_find_each_other_though_all_are_elsewhere(self):
+        """Their machines have other addresses since: the seeds say which."""
+        c = self.cluster().start().wait_voters()
+        names = ["of-%s" % n.name for n in c.nodes]
+        for n, q in zip(c.nodes, names):
+            self.declare(n, [q])
+        for n in c.nodes:
+            n.kill()
+        for n in c.nodes:
+            n.conf["listen"]["cluster"] = "127.0.0.1:%d" % free_port()
+        c.seed()
+        c.start().wait_voters()
+        c.wait_queues(names, c.nodes)
 
     def test_one_that_comes_later_has_it_all(self):
         c = self.cluster(2).start()
