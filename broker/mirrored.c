@@ -277,7 +277,8 @@ static void note_epoch(struct hosted *h, const struct wanted *w)
     }
     mq->epoch = w->p.epoch;
     mq->master = w->p.master;
-    mq->is_wanted = mq->is_wanted && w->leads;
+    if (w->p.master != broker_node(h->shard->broker))
+        mq->is_wanted = false;
 }
 
 /* The other replicas. Returns how many. */

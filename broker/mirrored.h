@@ -60,7 +60,8 @@ enum mirrored_state {
 struct mirrored_queue {
     enum mirrored_state state;
     bool is_due;               /* goes on in a later turn */
-    bool is_wanted;            /* somebody waits until this node serves it: before others */
+    bool is_wanted;            /* somebody waits until this node serves it: before others. Until it
+                                  does, or another one masters it: who waits asks again and again */
     bool serves;               /* MASTER: mirrored_lead.c's: it hands out, gets and accepts */
     bool has_freed;            /* something that was written has left, since this was made false */
     bool was_cut;              /* CUTTING: what had to go is gone */

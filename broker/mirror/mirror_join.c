@@ -4,16 +4,17 @@
 #include "base/mutation.h"
 #include "mirror/mirror_master_inner.h"
 
-#define STEPS_A_TURN     1024u /* of comparing, for each pair */
-#define BACKOFF_MS       5u
-#define BACKOFF_MAX      200u
-#define SMALL_BYTES      256u /* about what a record without a message costs */
+#define STEPS_A_TURN       1024u /* of comparing, for each pair */
+#define BACKOFF_MS         5u
+#define BACKOFF_MAX        200u
+#define SMALL_BYTES        256u /* about what a record without a message costs */
 
-#define TAKE_OVER_MANY   4096u /* queues: before that it is not worth the while */
-#define TAKE_OVER_GAP_MS 30u
-#define TAKE_OVER_MAX_MS 1000u
+#define TAKE_OVER_MANY     4096u /* queues: before that it is not worth the while */
+#define TAKE_OVER_GAP_MS   30u
+#define TAKE_OVER_MAX_MS   1000u
+#define TAKE_OVER_AGAIN_MS 2000u /* those that come later are others */
 
-#define TO(name)         SM_BIT(MIRROR_PAIR_##name)
+#define TO(name)           SM_BIT(MIRROR_PAIR_##name)
 static const struct sm_row rows[] = {
 #define X(name, moves) { #name, moves },
     MIRROR_PAIR_STATES(X)
@@ -345,7 +346,7 @@ static bool go_on(struct mirror_pair *p)
 
 void mirror_master_takes_over(struct mirror_master *m, uint64_t now_ms)
 {
-    if (now_ms - m->taking_over_ms > TAKE_OVER_GAP_MS || m->taken_over == 0) {
+    if (now_ms - m->taking_over_ms > TAKE_OVER_AGAIN_MS || m->taken_over == 0) {
         m->taken_over = 0;
         m->taken_over_ms = now_ms;
     }

@@ -277,7 +277,7 @@ Test(mirror_master, of_many_queues_that_come_all_are_served_before_their_mirrors
 Test(mirror_master, mirrors_of_queues_that_come_wait_for_a_second_at_most)
 {
     struct host *h = taken_over(5000);
-    for (uint64_t now_ms = 5000; now_ms < 6020; now_ms += 20) {
+    for (uint64_t now_ms = 5000; now_ms <= 6020; now_ms += 20) {
         mirror_master_takes_over(h->m, now_ms);
         flush(h, now_ms);
         cr_expect(eq(int, h->said, now_ms <= 6000 ? MIRROR_HELLO : MIRROR_JOIN));

@@ -305,6 +305,12 @@ Test(mirrored, a_new_process_does_not_act_as_its_predecessor)
     house_decide(&h, move_to(&h.w, 2));
     HOUSE_UNTIL(&h, house_queue(&h, "m") != NULL);
     cr_expect(eq(int, state(&h), MIRRORED_COPY), "its incarnation is not known yet");
+    for (unsigned i = 0; i < 5; i++) {
+        cr_expect(mirrored_must_wait(house_queue(&h, "m"), PORT_GET));
+        house_turn(&h);
+    }
+    cr_expect(mirrored_must_wait(house_queue(&h, "m"), PORT_GET));
+    cr_expect(not(house_queue(&h, "m")->mirrored->is_due), "who waits keeps nobody busy");
     house_up(&h);
     HOUSE_UNTIL(&h, placement(&h.w, "m").master != 2 || state(&h) == MIRRORED_MASTER);
     cr_expect(ne(uint, placement(&h.w, "m").master, 2), "others were in sync");
