@@ -377,6 +377,7 @@ struct cluster_seek_target {
     char trouble[128];
     bool is_self;
     bool has_answered;
+    bool is_fellow; /* it is in this node's cluster */
     unsigned state; /* enum cluster_here */
 };
 

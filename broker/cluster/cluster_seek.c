@@ -194,14 +194,26 @@ static void on_timer(void *arg)
 
 /* ---- where members are now ---- */
 
+/* One of the seeds, which answers for it. */
+static bool is_called_at_a_seed(const struct cluster_node *n)
+{
+    const struct cluster_seek *s = &n->cluster->seek;
+    for (unsigned i = 0; i < s->count; i++)
+        if (s->targets[i].has_answered && s->targets[i].is_fellow &&
+            strcmp(s->targets[i].name, n->name) == 0 &&
+            strcmp(s->targets[i].address, n->address) == 0)
+            return true;
+    return false;
+}
+
 /* Its link will prove that it is that one. */
 static void note_place(const struct cluster_seek_target *t)
 {
     struct cluster *c = t->cluster;
     struct cluster_node *n;
     TAILQ_FOREACH (n, &c->links.nodes, entry) {
-        if (strcmp(n->name, t->name) != 0 || strcmp(n->address, t->address) == 0 ||
-            cluster_links_is_linked(c, n->id))
+        if (!t->is_fellow || strcmp(n->name, t->name) != 0 || cluster_links_is_linked(c, n->id) ||
+            is_called_at_a_seed(n))
             continue;
         log_info("cluster", c->name, "%s was at %s and is looked for at %s, one of the seeds",
                  n->name, n->address, t->address);
@@ -225,6 +237,8 @@ static bool take_here(struct cluster_seek_target *t, struct slice octets)
         return false;
     t->has_answered = true;
     t->state = f.state;
+    t->is_fellow = f.state != CLUSTER_HERE_FRESH &&
+                   memcmp(f.cluster.ptr, t->cluster->identity.cluster_id, f.cluster.len) == 0;
     struct text name = text_over(t->name, sizeof t->name);
     text_escaped(&name, f.name);
     if (f.state != CLUSTER_HERE_FRESH)
