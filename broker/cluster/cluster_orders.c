@@ -197,7 +197,7 @@ static void on_resolved(struct work_job *job)
     cluster_seek(c, o->places, o->place_count, on_sought);
 }
 
-static void join(struct cluster *c, struct cluster_ask *a)
+static void join(struct cluster *c)
 {
     struct err busy;
     if (meta_node_count(meta_current(c->meta)) > 1) {
@@ -334,7 +334,7 @@ static void begin_order(struct cluster *c, struct cluster_ask *a)
     }
     c->orders.now = a;
     if (a->order == CLUSTER_JOIN)
-        join(c, a);
+        join(c);
     else if (a->order == CLUSTER_RESET)
         reset(c);
     else

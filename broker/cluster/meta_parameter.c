@@ -30,9 +30,9 @@ void meta_cluster_name(const struct meta_version *v, struct text *out)
 {
     const struct meta_parameter *p = meta_global_parameter_find(v, slice_str("cluster_name"));
     json_error_t why;
-    json_t *name = p != NULL ? json_loadb((const char *)p->value.ptr, p->value.len,
-                                          JSON_DECODE_ANY | JSON_ALLOW_NUL, &why)
-                             : NULL;
+    json_t *name = p != NULL
+                       ? json_loadb((const char *)p->value.ptr, p->value.len, JSON_DECODE_ANY, &why)
+                       : NULL;
     if (json_is_string(name) && json_string_length(name) != 0)
         text_slice(out, slice_of(json_string_value(name), json_string_length(name)));
     else if (meta_node_count(v) != 0)

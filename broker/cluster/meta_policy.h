@@ -11,6 +11,7 @@
 #define WARREN_META_POLICY_H
 
 #include "base/slice.h"
+#include "base/text.h"
 #include "cluster/meta_user.h"
 
 #include <stdbool.h>
