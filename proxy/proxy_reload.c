@@ -79,6 +79,7 @@ static void on_committed(struct order *o)
         p->admin = c->admin;
         c->admin = NULL;
     }
+    snapshot_take_effect(c->snapshot, p->snapshot, loop_now_ms(p->loop));
     snapshot_unref(&p->snapshot);
     p->snapshot = snapshot_ref(c->snapshot);
     p->view.snapshot = p->snapshot;

@@ -41,15 +41,7 @@ static struct server_live *server_record(const struct server_conf *conf, const s
                                          uint64_t now_ms)
 {
     if (old != NULL && strcmp(old->conf->at.text, conf->at.text) == 0) {
-        struct server_live *l = server_live_ref(old->live);
-        health_adapt(&l->health, &old->conf->health, &conf->health);
-        if (old->conf->weight != conf->weight)
-            shared_set(&l->weight, conf->weight);
-        if (old->conf->disabled != conf->disabled)
-            shared_set(&l->admin, conf->disabled ? LIVE_ADMIN_MAINT : LIVE_ADMIN_READY);
-        if (old->conf->check && !conf->check) /* nobody would find out that it is up */
-            shared_set(&l->up, 1);
-        return l;
+        return server_live_ref(old->live); /* see snapshot_take_effect */
     }
     struct server_live *l = server_live_new(now_ms);
     health_init(&l->health, &conf->health);
@@ -136,13 +128,8 @@ static void keep_found(struct snapshot *s, unsigned backend, const struct backen
             continue;
         const struct server *now = snapshot_add_found(s, backend, was->conf->name,
                                                       was->conf->at.text, was->live, now_ms, &err);
-        if (now == NULL) {
+        if (now == NULL)
             log_warn("server", was->conf->name, "%s", err.text);
-            continue;
-        }
-        health_adapt(&now->live->health, &was->conf->health, &now->conf->health);
-        if (was->conf->weight != now->conf->weight)
-            shared_set(&now->live->weight, now->conf->weight);
     }
 }
 
@@ -359,4 +346,45 @@ unsigned backend_usable_count(const struct backend *b)
     for (unsigned i = 0; i < backend_server_count(b); i++)
         count += server_is_usable(&b->servers[i]) && shared_get(&b->servers[i].live->weight) != 0;
     return count;
+}
+
+/* ---- what the configuration says otherwise ----------------------------------------------------
+ */
+
+/* Nobody would find out that it is up. */
+static void trust(struct server_live *l, const struct health_conf *conf, uint64_t now_ms)
+{
+    if (shared_get(&l->up) == 0) {
+        l->down_ms += now_ms - l->changed_ms;
+        l->changed_ms = now_ms;
+        shared_set(&l->up_since_ms, now_ms);
+        shared_set(&l->up, 1);
+    }
+    health_init(&l->health, conf);
+}
+
+static void change(const struct server_conf *was, const struct server *now, uint64_t now_ms)
+{
+    struct server_live *l = now->live;
+    health_adapt(&l->health, &was->health, &now->conf->health);
+    if (was->weight != now->conf->weight)
+        shared_set(&l->weight, now->conf->weight);
+    if (was->disabled != now->conf->disabled)
+        shared_set(&l->admin, now->conf->disabled ? LIVE_ADMIN_MAINT : LIVE_ADMIN_READY);
+    if (was->check && !now->conf->check)
+        trust(l, &now->conf->health, now_ms);
+}
+
+void snapshot_take_effect(const struct snapshot *s, const struct snapshot *before, uint64_t now_ms)
+{
+    for (unsigned i = 0; i < s->backend_count; i++) {
+        const struct backend *b = &s->backends[i];
+        const struct backend *old = snapshot_backend(before, b->conf->name);
+        for (unsigned k = 0; k < backend_server_count(b); k++) {
+            const struct server *now = &b->servers[k];
+            const struct server *was = backend_server(old, now->conf->name);
+            if (was != NULL && was->live == now->live)
+                change(was->conf, now, now_ms);
+        }
+    }
 }

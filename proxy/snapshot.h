@@ -48,6 +48,9 @@ struct snapshot {
 /* Takes *conf, also when it fails. `before` is the present snapshot or NULL. Control loop. */
 MUST_CHECK struct snapshot *snapshot_new(struct proxy_conf **conf, const struct snapshot *before,
                                          uint64_t now_ms, struct err *err);
+/* It comes into force after `before`: servers of both are weighted, checked and disabled as it says
+ * where that is another word. Control loop, while nothing is checked. */
+void snapshot_take_effect(const struct snapshot *s, const struct snapshot *before, uint64_t now_ms);
 struct snapshot *snapshot_ref(struct snapshot *s);
 void snapshot_unref(struct snapshot **s);
 

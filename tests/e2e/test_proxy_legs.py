@@ -505,6 +505,22 @@ class Reloads(Case):
                                                 "default-server": "inter 100ms"})
         b.proc.signal(signal.SIGCONT)
         self.connect(address=p.address).channel().queue()  # nobody looks whether it is up
+        b.proc.signal(signal.SIGSTOP)
+        self.reload_with(p, 4, backend_rabbits={"server": [line]})
+        wait_status(p, "rabbit1", "DOWN")
+
+    def test_what_is_refused_changes_no_server(self):
+        p = self.proxy([self.broker()])
+        taken = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(taken.close)
+        good, line = p.conf["frontend amqp"]["bind"], p.conf["backend rabbits"]["server"][0]
+        p.conf["frontend amqp"]["bind"] = [good, "127.0.0.1:%d" % taken.getsockname()[1]]
+        p.conf["backend rabbits"]["server"] = [line + " disabled weight 7"]
+        p.write_conf()
+        p.proc.signal(signal.SIGHUP)
+        p.proc.wait_log(b"not reloaded")
+        self.assertTrue(stats(p)[("rabbits", "rabbit1")]["status"].startswith("UP"))
+        self.assertEqual(stats(p)[("rabbits", "rabbit1")]["weight"], "1")
 
     def test_what_takes_effect_later_is_said(self):
         p = self.proxy([self.broker()])
