@@ -108,6 +108,26 @@ static bool judge_name(struct finish *f, unsigned index)
     return true;
 }
 
+/* What a server's own line says is refused (proxy_words.c); a default may be for the others. */
+static void warn_of_plain(struct finish *f, const struct backend_conf *b)
+{
+    const struct server_conf *d = &b->default_server;
+    bool has_words = d->ca_file != NULL || d->crt != NULL || d->sni != NULL;
+    if (has_words && !d->ssl && b->discover != PROXY_DISCOVER_NONE)
+        warn(f,
+             "%s: %s: servers that are found speak plain text: default-server has words of TLS, "
+             "and no 'ssl'",
+             d->where, b->name);
+    for (unsigned i = 0; i < b->server_count; i++) {
+        const struct server_conf *s = &b->servers[i];
+        if (!s->ssl && (s->ca_file != NULL || s->crt != NULL || s->sni != NULL))
+            warn(f,
+                 "%s: %s speaks plain text: default-server has words of TLS, and there is no "
+                 "'ssl'",
+                 s->where, s->name);
+    }
+}
+
 static void add_backend(struct finish *f, struct part *p)
 {
     struct backend_conf *b = &p->back;
@@ -127,6 +147,7 @@ static void add_backend(struct finish *f, struct part *p)
     b->splice_request = p->splice.request || all->request;
     b->splice_response = p->splice.response || all->response;
     f->conf->backends[f->conf->backend_count++] = b;
+    warn_of_plain(f, b);
 
     if (p->by_master && p->discover != PROXY_DISCOVER_RABBIT &&
         f->conf->global.gossip.kind == CONF_ADDRESS_NONE)

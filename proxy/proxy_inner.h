@@ -53,6 +53,7 @@ struct proxy {
     struct order end_order;
     struct loop_timer tick;
     struct loop_timer drain;
+    bool is_soft; /* draining without an end */
 
     struct mail wake_mail; /* posted to ourselves */
     struct shared wake_posted;

@@ -110,7 +110,8 @@ void proxy_terminate(void *arg)
 {
     struct proxy *p = arg;
     uint64_t drain_ms = p->snapshot->conf->global.timeout_drain_ms;
-    if (p->state == PROXY_DRAINING && !loop_timer_is_running(&p->drain)) {
+    if (p->is_soft) {
+        p->is_soft = false;
         log_info("proxy", "-", "draining goes on sessions=%llu timeout=%llus",
                  (unsigned long long)shared_get(&p->process.conns),
                  (unsigned long long)(drain_ms / 1000));
@@ -145,5 +146,6 @@ void proxy_soft_stop(void *arg)
         pages_free(&p->pages);
         admin_close(&p->admin);
     }
+    p->is_soft = true;
     drain(p);
 }
