@@ -290,9 +290,9 @@ bool proxy_words_server(const struct conf_value *value, struct server_conf *out,
         !server_options(value, 2, out, err))
         return false;
     fill(out);
-    if (!out->ssl && word_of_tls(&value->words) != NULL)
-        return err_set(err, ERR_CONFIG, "%s is about TLS, and there is no 'ssl'",
-                       word_of_tls(&value->words));
+    const char *of_tls = word_of_tls(&value->words);
+    if (!out->ssl && of_tls != NULL)
+        return err_set(err, ERR_CONFIG, "%s is about TLS, and there is no 'ssl'", of_tls);
     if (out->send_proxy && out->send_proxy_v1)
         return err_set(err, ERR_CONFIG, "one of send-proxy and send-proxy-v2, not both");
     if (out->at.kind == CONF_ADDRESS_TCP && (out->at.host[0] == '\0' || out->at.port == 0))

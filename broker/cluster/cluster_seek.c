@@ -408,23 +408,26 @@ static void on_sought_at_start(struct cluster *c, const uint8_t *id, uint16_t no
     }
 }
 
-void cluster_seek_start(struct cluster *c)
+static void add_seeds(struct cluster *c)
 {
     const struct conf_addresses *seeds = &c->conf->cluster.seeds;
-    begin(c, true, on_sought_at_start);
     for (size_t i = 0; i < seeds->count; i++)
         add_target(c, seeds->items[i].host, seeds->items[i].port);
 }
 
+void cluster_seek_start(struct cluster *c)
+{
+    begin(c, true, on_sought_at_start);
+    add_seeds(c);
+}
+
 void cluster_seek_members(struct cluster *c)
 {
-    const struct conf_addresses *seeds = &c->conf->cluster.seeds;
     if (c->seek.is_on || !cluster_seek_is_wanted(c))
         return;
     begin(c, true, NULL);
     c->seek.is_look = true;
-    for (size_t i = 0; i < seeds->count; i++)
-        add_target(c, seeds->items[i].host, seeds->items[i].port);
+    add_seeds(c);
 }
 
 void cluster_seek(struct cluster *c, const struct cluster_place *places, size_t count,
