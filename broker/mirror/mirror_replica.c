@@ -236,8 +236,11 @@ static enum mirror_taken take_join(struct mirror_source *s, const struct mirror_
     struct mirror_copy *c = idmap_get(&r->copies, j->qid);
     if (mirror_history_epoch(j->history) != j->epoch)
         return MIRROR_TAKEN_BAD;
-    if (!may_join(s, j, c))
+    if (!may_join(s, j, c)) {
+        if (is_of_join(s, c) && !MUTATION(MIRROR_OLD_JOIN_COUNTS))
+            leave(r, c); /* what follows is no more of the JOIN before */
         return MIRROR_TAKEN;
+    }
     if (c->source != s)
         refuse_source(r, c, MIRROR_REFUSED_FENCED);
     enum mirror_taken taken = follow(c, s, j, lsn);

@@ -246,6 +246,19 @@ Test(mirror_replica, follows_the_epoch_that_it_knows_and_no_other)
     mirror_replica_free(&h->r);
 }
 
+/* The master has begun anew, which this node does not know yet: what follows has to do with what it
+ * has of the epoch before no more than the refused JOIN. */
+Test(mirror_replica, takes_nothing_behind_a_join_that_it_refuses)
+{
+    struct host *h = host_new(4);
+    take(h->s, MIRROR_JOIN, 1, 4);
+    cr_expect(mirror_replica_takes(h->r, h->s, QID) == h->c);
+    take(h->s, MIRROR_JOIN, 2, 6);
+    cr_expect(eq(int, h->said[h->said_count - 1].op, MIRROR_REFUSED));
+    cr_expect(mirror_replica_takes(h->r, h->s, QID) == NULL);
+    mirror_replica_free(&h->r);
+}
+
 Test(mirror_replica, a_queue_that_it_does_not_know_may_come)
 {
     struct host *h = host_new(4);
