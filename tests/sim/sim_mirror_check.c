@@ -140,17 +140,19 @@ void smr_check_missed(struct smr *w, unsigned queue, struct smr_msg m)
     w->producers[m.pid].publishes[m.seq].fate.kept &= (uint8_t) ~(1u << queue);
 }
 
-/* By who is given it. */
+/* By who is given it. What the former master has sent as new may come after what the next one sends
+ * again, to another one: as new it comes once. */
 void smr_check_taken(struct smr *w, unsigned queue, const struct smr_word *said)
 {
     struct smr_msg m = said->msg;
     struct smr_publish *p = &w->producers[m.pid].publishes[m.seq];
     uint8_t bit = (uint8_t)(1u << queue);
-    if ((p->fate.had & bit) != 0 && !said->is_redelivered)
+    if ((p->fate.was_new & bit) != 0 && !said->is_redelivered)
         smr_fail(w, "%u of producer %u comes again and does not say so", m.seq, m.pid);
     if (w->is_calm && (p->fate.kept & bit) != 0)
         smr_fail(w, "%u of producer %u comes again though nothing has gone wrong", m.seq, m.pid);
-    p->fate.had |= bit;
+    if (!said->is_redelivered)
+        p->fate.was_new |= bit;
     p->fate.kept |= bit;
 }
 

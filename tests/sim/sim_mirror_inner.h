@@ -254,9 +254,10 @@ struct smr_taker {
 
 /* What its takers may see of a message, in each queue a bit. */
 struct smr_fate {
-    uint8_t given; /* somebody was handed it, or it was on its way there */
-    uint8_t had;   /* somebody has had it */
-    uint8_t kept;  /* and has not given it back: in calm histories nobody else gets it */
+    uint8_t given;   /* somebody was handed it, or it was on its way there */
+    uint8_t was_new; /* somebody has had it, as one that is new */
+    uint8_t kept; /* somebody has it, and has not given it back: in calm histories nobody else gets
+                     it */
 };
 
 /* ---- producers ---- */
