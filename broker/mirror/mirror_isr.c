@@ -3,6 +3,8 @@
 #include "base/mutation.h"
 #include "mirror/mirror_master_inner.h"
 
+#define REFIT_A_MS 4096u /* confirms: for the rest of their time others have the thread */
+
 /* ---- who is waited for --------------------------------------------------------------------------
  */
 
@@ -54,12 +56,21 @@ static struct mirror_pair *pair_on(const struct mirror_queue *q, const struct mi
     return NULL;
 }
 
-/* What came before DONE may never have been said to it as it was published. */
-static uint32_t mark_for(const struct mirror_pair *p, uint64_t pos, bool is_durable)
+/* Of a pair that has not been told all an acknowledgement says nothing: what waits for it has it
+ * join before others. What came before DONE may never have been said to it as it was published: it
+ * has that with DONE. */
+static uint32_t mark_for(struct mirror_pair *p, uint64_t *pos, bool is_durable)
 {
     const struct mirror_stream *s = p->stream;
-    if (!is_counted(p) || (p->state == MIRROR_PAIR_TOLD && pos <= p->done_pos))
+    if (!is_counted(p)) {
+        mirror_pair_ask_for(p);
         return s->mark_rejoined;
+    }
+    if (p->state == MIRROR_PAIR_TOLD && *pos <= p->done_pos) {
+        if (!MUTATION(MIRROR_JOINED_BY_HALF))
+            *pos = p->done_pos;
+        return s->mark_durable;
+    }
     return is_durable ? s->mark_durable : s->mark_received;
 }
 
@@ -78,11 +89,12 @@ void mirror_master_await(struct mirror_master *m, struct mirror_queue *q, uint64
     if (is_durable && !MUTATION(MIRROR_OWN_DISK_NOT_AWAITED))
         marks[count++] = m->mark_own;
     for (unsigned i = 0; i < q->pair_count; i++) {
-        const struct mirror_pair *p = q->pairs[i];
+        struct mirror_pair *p = q->pairs[i];
         if (!p->is_waited)
             continue;
-        marks[count++] = mark_for(p, pos, is_durable);
-        note_awaited(p->stream, pos, is_durable);
+        marks[count] = mark_for(p, &pos, is_durable);
+        note_awaited(p->stream, pos, is_durable || marks[count] == p->stream->mark_durable);
+        count++;
     }
     mirror_waits_add(
         &m->waits, marks, count,
@@ -136,9 +148,20 @@ static bool is_mastered(const struct mirror_master *m, const struct mirror_confi
     return q != NULL && q->role == c->role;
 }
 
-/* Those that are not waited for any more leave the set. Of those that have to join anew what was
- * said before may never have come: they are waited for until they are whole. */
-static bool refit(void *arg, const struct mirror_confirm *c, uint32_t *marks, unsigned *count)
+/* What is waited for of this pair instead. Of one that has to join anew what was said before may
+ * never have come; one that has been told all has that when it has what it was told last. */
+static uint32_t mark_instead(struct mirror_pair *p, struct mirror_confirm *c, uint32_t mark)
+{
+    struct mirror_stream *s = p->stream;
+    if (is_counted(p) && mark != s->mark_rejoined)
+        return mark;
+    uint32_t instead = mark_for(p, &c->pos, true);
+    note_awaited(s, c->pos, true);
+    return instead;
+}
+
+/* Those that are not waited for any more leave the set. */
+static bool refit(void *arg, struct mirror_confirm *c, uint32_t *marks, unsigned *count)
 {
     struct mirror_master *m = arg;
     unsigned kept = 0;
@@ -154,10 +177,10 @@ static bool refit(void *arg, const struct mirror_confirm *c, uint32_t *marks, un
             continue;
         }
         const struct mirror_stream *s = mark->owner;
-        const struct mirror_pair *p = pair_on(q, s);
+        struct mirror_pair *p = pair_on(q, s);
         if (p == NULL || !p->is_waited)
             continue;
-        marks[kept++] = is_counted(p) ? marks[i] : s->mark_rejoined;
+        marks[kept++] = mark_instead(p, c, marks[i]);
     }
     *count = kept;
     return true;
@@ -169,6 +192,17 @@ void mirror_master_refit(struct mirror_master *m)
         return;
     m->is_refit_due = false;
     mirror_waits_refit(&m->waits, refit, m);
+}
+
+/* Each look goes over all that waits. */
+void mirror_master_refit_told(struct mirror_master *m)
+{
+    if (!m->is_told_due || m->now_ms < m->told_again_ms)
+        return;
+    m->is_told_due = false;
+    m->told_again_ms = m->now_ms + m->waits.waiting / REFIT_A_MS;
+    m->is_refit_due = true;
+    mirror_master_refit(m);
 }
 
 void mirror_master_answer_due(struct mirror_master *m)

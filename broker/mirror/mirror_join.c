@@ -29,6 +29,8 @@ static struct mirror_pairs *list_for(const struct mirror_pair *p)
     struct mirror_stream *s = p->stream;
     switch (p->state) {
     case MIRROR_PAIR_WAITING:
+        if (p->is_asked_for)
+            return &s->first;
         return p->is_in_sync || p->is_added ? &s->urgent : &s->line;
     case MIRROR_PAIR_CALLED:
     case MIRROR_PAIR_SYNCING:
@@ -64,16 +66,32 @@ static bool has_said_all(enum mirror_pair_state s)
     return s == MIRROR_PAIR_TOLD || s == MIRROR_PAIR_WHOLE;
 }
 
+static void put_in_list(struct mirror_pair *p)
+{
+    struct mirror_stream *s = p->stream;
+    TAILQ_REMOVE(p->list, p, entry);
+    s->busy_count -= p->list == &s->busy;
+    p->list = list_for(p);
+    TAILQ_INSERT_TAIL(p->list, p, entry);
+    s->busy_count += p->list == &s->busy;
+}
+
+void mirror_pair_ask_for(struct mirror_pair *p)
+{
+    if (p->is_asked_for)
+        return;
+    p->is_asked_for = true;
+    if (p->state == MIRROR_PAIR_WAITING)
+        put_in_list(p);
+    p->stream->is_due = true;
+}
+
 void mirror_pair_move(struct mirror_pair *p, enum mirror_pair_state to)
 {
     struct mirror_stream *s = p->stream;
     bool had_said_all = has_said_all(p->state);
-    TAILQ_REMOVE(p->list, p, entry);
-    s->busy_count -= p->list == &s->busy;
     sm_move(rows, &p->state, to);
-    p->list = list_for(p);
-    TAILQ_INSERT_TAIL(p->list, p, entry);
-    s->busy_count += p->list == &s->busy;
+    put_in_list(p);
     if (to != MIRROR_PAIR_CALLED && to != MIRROR_PAIR_SYNCING && to != MIRROR_PAIR_HOLLOW)
         mirror_pair_drop_cursor(p);
     if (to == MIRROR_PAIR_REFUSED) {
@@ -86,6 +104,10 @@ void mirror_pair_move(struct mirror_pair *p, enum mirror_pair_state to)
     }
     if (had_said_all && !has_said_all(to))
         s->master->is_refit_due = true;
+    if (p->is_asked_for && to == MIRROR_PAIR_TOLD) {
+        p->is_asked_for = false;
+        s->master->is_told_due = true;
+    }
     s->is_due = true;
     mirror_pair_recount(p);
 }
@@ -360,6 +382,17 @@ static bool is_taking_over(const struct mirror_master *m)
            m->now_ms - m->taken_over_ms <= TAKE_OVER_MAX_MS;
 }
 
+/* Those that confirms wait for find room beside as many others. */
+static struct mirror_pair *next_to_call(const struct mirror_stream *s, bool first_alone)
+{
+    unsigned syncs = s->master->setup.syncs;
+    if (!TAILQ_EMPTY(&s->first))
+        return s->busy_count < 2 * syncs ? TAILQ_FIRST(&s->first) : NULL;
+    if (first_alone || s->busy_count >= syncs)
+        return NULL;
+    return !TAILQ_EMPTY(&s->urgent) ? TAILQ_FIRST(&s->urgent) : TAILQ_FIRST(&s->line);
+}
+
 bool mirror_stream_fill(struct mirror_stream *s)
 {
     struct mirror_pair *p, *next;
@@ -368,10 +401,7 @@ bool mirror_stream_fill(struct mirror_stream *s)
     s->is_due = waits;
     if (!s->is_up)
         return false;
-    while (!waits && s->busy_count < s->master->setup.syncs && mirror_flow_has_room(&s->flow)) {
-        p = !TAILQ_EMPTY(&s->urgent) ? TAILQ_FIRST(&s->urgent) : TAILQ_FIRST(&s->line);
-        if (p == NULL)
-            break;
+    while (mirror_flow_has_room(&s->flow) && (p = next_to_call(s, waits)) != NULL) {
         call(p);
         if (MUTATION(MIRROR_ADMITTED_EARLY))
             mirror_pair_consider(p);

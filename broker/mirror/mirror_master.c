@@ -45,6 +45,7 @@ struct mirror_stream *mirror_stream_new(struct mirror_master *m, uint16_t node, 
     s->down_ms = now_ms;
     mirror_flow_init(&s->flow, m->setup.window_bytes);
     mirror_pace_init(&s->pace, m->setup.window_bytes / 2);
+    TAILQ_INIT(&s->first);
     TAILQ_INIT(&s->urgent);
     TAILQ_INIT(&s->line);
     TAILQ_INIT(&s->busy);
@@ -61,9 +62,9 @@ struct mirror_stream *mirror_stream_new(struct mirror_master *m, uint16_t node, 
 
 bool mirror_stream_is_used(const struct mirror_stream *s)
 {
-    return !TAILQ_EMPTY(&s->urgent) || !TAILQ_EMPTY(&s->line) || !TAILQ_EMPTY(&s->busy) ||
-           !TAILQ_EMPTY(&s->hollow) || !TAILQ_EMPTY(&s->told) || !TAILQ_EMPTY(&s->whole) ||
-           !TAILQ_EMPTY(&s->refused);
+    return !TAILQ_EMPTY(&s->first) || !TAILQ_EMPTY(&s->urgent) || !TAILQ_EMPTY(&s->line) ||
+           !TAILQ_EMPTY(&s->busy) || !TAILQ_EMPTY(&s->hollow) || !TAILQ_EMPTY(&s->told) ||
+           !TAILQ_EMPTY(&s->whole) || !TAILQ_EMPTY(&s->refused);
 }
 
 void mirror_stream_free(struct mirror_stream **stream)
@@ -152,13 +153,20 @@ void mirror_stream_rehome(struct mirror_stream *s)
     }
 }
 
+/* When all that this stream was told is acknowledged, so is all that any stream was told so far. */
+static uint64_t reached(const struct mirror_stream *s, uint64_t acked)
+{
+    return s->is_up && acked >= s->flow.sent ? s->master->pos : acked;
+}
+
 static void raise_marks(struct mirror_stream *s)
 {
     struct mirror_waits *w = &s->master->waits;
-    mirror_mark_raise(w, s->mark_received, s->received);
-    mirror_mark_raise(w, s->mark_durable, s->durable);
+    uint64_t durable = reached(s, s->durable);
+    mirror_mark_raise(w, s->mark_received, reached(s, s->received));
+    mirror_mark_raise(w, s->mark_durable, durable);
     if (s->owed == 0)
-        mirror_mark_raise(w, s->mark_rejoined, s->durable);
+        mirror_mark_raise(w, s->mark_rejoined, durable);
 }
 
 static bool take_ack(struct mirror_stream *s, const struct mirror_record *r)
@@ -538,6 +546,7 @@ bool mirror_master_flush(struct mirror_master *m, uint64_t now_ms)
     TAILQ_FOREACH (s, &m->streams, entry)
         if (s->is_due)
             has_more = mirror_stream_fill(s) || has_more;
+    mirror_master_refit_told(m);
     TAILQ_FOREACH (s, &m->streams, entry) {
         say_awaited(s);
         raise_marks(s);

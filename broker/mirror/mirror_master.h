@@ -23,7 +23,8 @@
  * set, by any order in which the proposals under way may be decided, and for each pair from TOLD
  * on; an addition is proposed when the pair is WHOLE. Before TOLD an acknowledgement says nothing
  * of a pair: its confirms wait at the stream's mark of *rejoining*, which stands still until each
- * pair that is waited for is WHOLE. See design.md 2.6, 2.7.
+ * pair that is waited for is WHOLE, and have it called before others; once it is TOLD they wait
+ * for its DONE. See design.md 2.6, 2.7.
  *
  * A core: it knows neither links nor queues nor the metadata. One thread.
  */
@@ -123,8 +124,8 @@ struct mirror_master *mirror_master_new(const struct mirror_master_ops *ops, voi
 void mirror_master_free(struct mirror_master **m);
 
 /* A queue is about to begin here that another node mastered: one of many, perhaps. While they come
- * thick and fast their mirrors wait with joining, for a second at most: the queues are served
- * first. */
+ * thick and fast their mirrors wait with joining, for a second at most, but for those that confirms
+ * wait for: the queues are served first. */
 void mirror_master_takes_over(struct mirror_master *m, uint64_t now_ms);
 
 /* ---- streams ------------------------------------------------------------------------------------

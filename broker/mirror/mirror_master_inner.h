@@ -61,7 +61,8 @@ struct mirror_pair {
     bool is_expelled; /* the same, to be taken out */
     bool is_waited;   /* as was counted */
     bool is_owed;
-    bool is_listed; /* in the master's `proposed` */
+    bool is_listed;    /* in the master's `proposed` */
+    bool is_asked_for; /* confirms wait until it has joined */
     uint32_t added_inc;
     uint64_t proposed_ms;
     uint64_t join_pos;
@@ -108,6 +109,7 @@ struct mirror_stream {
     uint32_t mark_received, mark_durable, mark_rejoined;
     struct mirror_flow flow;
     struct mirror_pace pace;
+    struct mirror_pairs first;  /* WAITING, and confirms wait for it */
     struct mirror_pairs urgent; /* WAITING, and waited for */
     struct mirror_pairs line;   /* the others that are WAITING */
     struct mirror_pairs busy;   /* CALLED, SYNCING */
@@ -129,8 +131,10 @@ struct mirror_master {
     unsigned taken_over;     /* queues, one close behind the other... */
     uint64_t taking_over_ms; /* ... the last of them, and since when */
     uint64_t taken_over_ms;
-    bool is_refit_due; /* what confirms wait for has changed */
-    bool is_behind;    /* as was told: ops.room is to follow */
+    bool is_refit_due;      /* what confirms wait for has changed */
+    bool is_told_due;       /* ... by pairs that they waited for and that have been told all */
+    uint64_t told_again_ms; /* when that is to be looked at */
+    bool is_behind;         /* as was told: ops.room is to follow */
     uint32_t mark_own;
     struct mirror_line own;
     struct mirror_waits waits;
@@ -154,11 +158,14 @@ void mirror_pair_struck(struct mirror_pair *p);
 /* It is not to be added yet. */
 bool mirror_pair_is_held(const struct mirror_pair *p);
 void mirror_master_refit(struct mirror_master *m);
+void mirror_master_refit_told(struct mirror_master *m);
 void mirror_master_look_for_room(struct mirror_master *m);
 void mirror_master_answer_due(struct mirror_master *m);
 
 /* mirror_join.c */
 void mirror_pair_move(struct mirror_pair *p, enum mirror_pair_state to);
+/* A confirm waits until it has joined. */
+void mirror_pair_ask_for(struct mirror_pair *p);
 void mirror_pair_take_offer(struct mirror_pair *p, const struct mirror_record *r);
 void mirror_pair_drop_cursor(struct mirror_pair *p);
 /* Begin with those that wait, go on with those that are compared. True: there is more to do. */

@@ -77,8 +77,9 @@ void mirror_waits_add(struct mirror_waits *w, const uint32_t *marks, unsigned co
 MUST_CHECK bool mirror_waits_due(struct mirror_waits *w, struct mirror_confirm *out);
 
 /* What a confirm waits for may be different now: each is shown with its marks, which may be
- * replaced (`marks` has room for MIRROR_SET_MAX). False: it is dropped. */
-typedef bool (*mirror_refit_fn)(void *arg, const struct mirror_confirm *c, uint32_t *marks,
+ * replaced (`marks` has room for MIRROR_SET_MAX); with them its position may be raised. False: it
+ * is dropped. */
+typedef bool (*mirror_refit_fn)(void *arg, struct mirror_confirm *c, uint32_t *marks,
                                 unsigned *count);
 void mirror_waits_refit(struct mirror_waits *w, mirror_refit_fn fn, void *arg);
 

@@ -148,6 +148,7 @@
     X(MIRROR_ADMITTED_EARLY, "proposes a mirror before it has all")                                \
     X(MIRROR_INHERITED_LEFT_OUT, "does not send what was there when its epoch began")              \
     X(MIRROR_ACKED_BEFORE_JOINED, "counts acknowledgements of what was never said of a queue")     \
+    X(MIRROR_JOINED_BY_HALF, "confirms before a mirror has all that it was to be told")            \
     X(MIRROR_SESSION_NOT_MINDED, "counts acknowledgements of one session for what another said")   \
     X(MIRROR_OWN_DISK_NOT_AWAITED, "confirms what its own disk may not have")                      \
     X(MIRROR_SETTLED_STAYS, "leaves a mirror what was settled while it was away")                  \

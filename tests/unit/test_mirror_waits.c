@@ -86,7 +86,7 @@ struct refit {
     uint64_t dropped;
 };
 
-static bool on_refit(void *arg, const struct mirror_confirm *c, uint32_t *marks, unsigned *count)
+static bool on_refit(void *arg, struct mirror_confirm *c, uint32_t *marks, unsigned *count)
 {
     struct refit *r = arg;
     if (c->qid == r->dropped)
