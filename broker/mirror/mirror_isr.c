@@ -119,11 +119,18 @@ bool mirror_queue_is_waited(const struct mirror_queue *q)
     return false;
 }
 
+/* By far the slowest, or behind a line that is. */
+static bool is_slow(const struct mirror_stream *s)
+{
+    const struct mirror_master *m = s->master;
+    return s->slow_ms != 0 && m->now_ms - s->slow_ms < m->setup.lag_ms;
+}
+
 static bool is_behind(const struct mirror_master *m)
 {
     const struct mirror_stream *s;
     TAILQ_FOREACH (s, &m->streams, entry)
-        if (s->waited != 0 && s->is_up && !mirror_flow_has_room(&s->flow))
+        if (s->waited != 0 && s->is_up && !mirror_flow_has_room(&s->flow) && !is_slow(s))
             return true;
     return false;
 }
@@ -373,6 +380,12 @@ static void look_at_lag(struct mirror_stream *s, uint64_t now_ms)
     m->ops->propose_lag(m->arg, s);
 }
 
+static void look_at_pace(struct mirror_stream *s, uint64_t now_ms)
+{
+    if (s->is_up && mirror_flow_lag_ms(&s->flow, now_ms) >= s->master->setup.slow_ms)
+        s->slow_ms = now_ms;
+}
+
 static void call_refused_again(struct mirror_stream *s, uint64_t now_ms)
 {
     struct mirror_pair *p, *next;
@@ -391,6 +404,7 @@ void mirror_master_tick(struct mirror_master *m, uint64_t now_ms)
     TAILQ_FOREACH (s, &m->streams, entry) {
         call_refused_again(s, now_ms);
         mirror_stream_look_at_hollow(s);
+        look_at_pace(s, now_ms);
         look_at_lag(s, now_ms);
         s->is_due = true;
     }

@@ -9,6 +9,7 @@ void mirror_setup_default(struct mirror_setup *s)
 {
     *s = (struct mirror_setup){ .shards = 1,
                                 .window_bytes = (uint64_t)64 * 1024 * 1024,
+                                .slow_ms = 1000,
                                 .lag_ms = 10000,
                                 .retry_ms = 1000,
                                 .hold_ms = 10000,
@@ -121,6 +122,7 @@ void mirror_stream_down(struct mirror_stream *s, uint64_t now_ms)
     m->now_ms = now_ms;
     s->is_up = false;
     s->down_ms = now_ms;
+    s->slow_ms = 0;
     s->awaits = 0; /* what joins anew is durable at once */
     mirror_flow_reset(&s->flow);
     mirror_pace_reset(&s->pace);

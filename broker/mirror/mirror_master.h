@@ -108,6 +108,8 @@ struct mirror_master_ops {
 struct mirror_setup {
     uint16_t shards;       /* of this node */
     uint64_t window_bytes; /* of a stream */
+    uint64_t slow_ms;      /* one that takes longer for what it is told is waited for by nobody
+                              who publishes: confirms wait */
     uint64_t lag_ms;       /* as long may a mirror be behind */
     uint64_t retry_ms;     /* what was proposed is proposed again */
     uint64_t hold_ms;      /* one that lagged stays out as long, the next time twice, ... */
@@ -247,9 +249,9 @@ void mirror_master_await(struct mirror_master *m, struct mirror_queue *q, uint64
                          bool is_durable, const struct mirror_token *to, uint64_t number);
 uint64_t mirror_master_waiting(const struct mirror_master *m);
 
-/* A stream that is waited for holds half of what it may: who waits for confirms is to publish no
- * more until ops.room. (One that publishes without is not held up by a slow mirror: this begins
- * anew when it cannot be told all.) */
+/* A stream that is waited for holds half of what it may: whoever publishes is to wait until
+ * ops.room. One that is slow is not meant: it holds up confirms alone, and begins anew when it
+ * cannot be told all, until it lags so much that it is taken out. */
 MUST_CHECK bool mirror_master_is_behind(struct mirror_master *m);
 
 /* The turn's end. True: there is more to do, in another turn. */

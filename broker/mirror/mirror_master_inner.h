@@ -97,6 +97,7 @@ struct mirror_stream {
     uint64_t durable;
     uint64_t down_ms;     /* since when it is down, or its pairs are owed... */
     uint64_t owed_ms;     /* ... without a pause */
+    uint64_t slow_ms;     /* when it was seen to be slow last; 0: not in this session */
     uint64_t lag_told_ms; /* 0: not */
     uint64_t held_ms;     /* until then nothing is added: it had lagged */
     uint64_t hold_ms;     /* for so long */

@@ -168,6 +168,13 @@ static void offer(struct host *h, uint64_t qid)
                 .op = MIRROR_OFFER, .pos = h->join_pos[qid], .qid = qid, .to = MIRROR_TO_END });
 }
 
+static void tick(struct host *h, uint64_t now_ms)
+{
+    h->now_ms = now_ms;
+    mirror_master_tick(h->m, now_ms);
+    flush(h);
+}
+
 /* ---- which queue joins first ------------------------------------------------------------------
  */
 
@@ -227,5 +234,67 @@ Test(mirror_slow, a_confirm_waits_anew_where_the_queue_has_to_join_again)
     offer(h, 5);
     ack(h, h->done_pos);
     cr_expect(eq(u32, h->safe, 1));
+    mirror_master_free(&h->m);
+}
+
+/* ---- who publishes ----------------------------------------------------------------------------
+ */
+
+#define SMALL_WINDOW 2000u /* ten messages are half of it */
+
+static struct host *filled(void)
+{
+    struct host *h = host_new(SMALL_WINDOW, 1);
+    flush(h);
+    offer(h, 0);
+    ack(h, h->said_pos);
+    for (unsigned i = 0; i < 12; i++)
+        publish(h, 0);
+    return h;
+}
+
+Test(mirror_slow, who_publishes_waits_for_one_that_keeps_up)
+{
+    struct host *h = filled();
+    cr_expect(mirror_master_is_behind(h->m));
+    tick(h, 900);
+    cr_expect(mirror_master_is_behind(h->m));
+    cr_expect(eq(u32, h->rooms, 0));
+    ack(h, h->said_pos);
+    cr_expect(eq(u32, h->rooms, 1));
+    cr_expect(not(mirror_master_is_behind(h->m)));
+    mirror_master_free(&h->m);
+}
+
+Test(mirror_slow, one_that_takes_long_holds_up_confirms_alone)
+{
+    struct host *h = filled();
+    cr_expect(mirror_master_is_behind(h->m));
+    tick(h, 1100);
+    cr_expect(eq(u32, h->rooms, 1), "whoever waited goes on");
+    cr_expect(not(mirror_master_is_behind(h->m)));
+    for (unsigned i = 0; i < 100; i++)
+        publish(h, 0);
+    cr_expect(not(mirror_master_is_behind(h->m)), "what it cannot be told it will lack");
+    cr_expect(eq(u32, h->safe, 0), "and nobody has a confirm");
+    unsigned called = h->join_count;
+    ack(h, h->said_pos);
+    cr_expect(eq(u32, h->join_count, called + 1), "it begins anew");
+    offer(h, 0);
+    ack(h, h->said_pos);
+    cr_expect(eq(u32, h->safe, 112));
+    mirror_master_free(&h->m);
+}
+
+Test(mirror_slow, one_that_was_slow_is_waited_for_again_after_a_while)
+{
+    struct host *h = filled();
+    tick(h, 1100);
+    ack(h, h->said_pos);
+    tick(h, 11200);
+    offer(h, 0);
+    for (unsigned i = 0; i < 12; i++)
+        publish(h, 0);
+    cr_expect(mirror_master_is_behind(h->m));
     mirror_master_free(&h->m);
 }

@@ -18,6 +18,7 @@ from lab.space import Space
 
 SUBNET = "10.77.0."
 DOMAIN_BITS = 24
+BURST = 256 * 1024  # octets: a packet that is not cut up yet may have 64 KiB
 RELAY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "relay.py")
 
 
@@ -43,6 +44,7 @@ class Net:
         self.hosts = os.path.join(folder, "hosts")
         self.machines = []
         self.bad = {}  # (from, to) -> how many packets of a hundred are lost
+        self.narrow = {}  # (from, to) -> octets a second that pass, in packets that are full
         self.relay = None
         self.hub = Space()
         self.hub.ip("link set lo up", "link add br0 type bridge forward_delay 0 stp_state 0",
@@ -107,8 +109,14 @@ class Net:
     def isolate(self, *machines):
         self.cut(list(machines), [m for m in self.machines if m not in machines])
 
+    def narrow_to(self, octets, source, target):
+        """What fills packets passes no faster; what is short passes."""
+        self.narrow[source, target] = octets
+        self._apply()
+
     def heal(self):
         self.bad = {}
+        self.narrow = {}
         self._apply()
 
     def _apply(self):
@@ -117,6 +125,9 @@ class Net:
         for (source, target), percent in self.bad.items():
             chance = "" if percent >= 100 else "numgen random mod 100 < %d " % percent
             rules.append("ip saddr %s ip daddr %s %sdrop" % (source.ip, target.ip, chance))
+        for (source, target), octets in self.narrow.items():
+            rules.append("ip saddr %s ip daddr %s meta length > 1200 limit rate over %d bytes/second"
+                         " burst %d bytes drop" % (source.ip, target.ip, octets, BURST))
         self.hub.run(["nft", "-f", "-"], "\n".join(
             ["table bridge cuts", "delete table bridge cuts", "table bridge cuts {",
              "chain forward {", "type filter hook forward priority 0;"] + rules + ["}", "}"]))
