@@ -53,6 +53,8 @@ class Names:
 
 
 def start_fields(args):
-    """connection.start without what says who the server is."""
+    """connection.start without what says who the server is. RabbitMQ names its mechanisms in one
+    order or another from start to start."""
     capabilities = args["server_properties"].get("capabilities", {})
-    return dict(args, server_properties={"capabilities": capabilities})
+    mechanisms = b" ".join(sorted(args["mechanisms"].split()))
+    return dict(args, server_properties={"capabilities": capabilities}, mechanisms=mechanisms)
