@@ -101,6 +101,17 @@ static const struct atlas_master *master_of(const struct atlas_master *masters, 
     return NULL;
 }
 
+static void note_up(struct failovers *f, uint16_t node, bool is_up)
+{
+    uint8_t bit = (uint8_t)(1u << node % 8);
+    f->was_up[node / 8] = (uint8_t)(is_up ? f->was_up[node / 8] | bit : f->was_up[node / 8] & ~bit);
+}
+
+static bool was_up(const struct failovers *f, uint16_t node)
+{
+    return (f->was_up[node / 8] >> node % 8 & 1) != 0;
+}
+
 static void follow(struct failovers *f, const struct atlas_master *masters, size_t count,
                    const struct nodes *nodes, uint64_t last_ms)
 {
@@ -123,9 +134,11 @@ void failovers_look(struct failovers *f, const struct atlas_master *masters, siz
 {
     CHECK(first_ms <= last_ms);
     for (size_t i = 0; i < count; i++) {
-        if (is_down(&masters[i], nodes) && masters[i].queues != 0 &&
-            find(f, masters[i].node) == NULL)
-            begin(f, &masters[i], nodes, first_ms, wall_ms);
+        const struct atlas_master *m = &masters[i];
+        bool is_up = !is_down(m, nodes);
+        if (!is_up && was_up(f, m->node) && m->queues != 0 && find(f, m->node) == NULL)
+            begin(f, m, nodes, first_ms, wall_ms);
+        note_up(f, m->node, is_up);
     }
     follow(f, masters, count, nodes, last_ms);
 }

@@ -34,9 +34,11 @@ struct failovers {
     unsigned count; /* of those in the list */
     unsigned next;
     uint64_t total;
+    uint8_t was_up[(UINT16_MAX + 1) / 8]; /* by node, a bit: it was seen up, and not down since */
 };
 
-/* The atlas has changed between `first_ms` and `last_ms`. */
+/* The atlas has changed between `first_ms` and `last_ms`. What goes is what was up before: of a
+ * node that this proxy has only heard is down nobody knows when its queues were served last. */
 void failovers_look(struct failovers *f, const struct atlas_master *masters, size_t count,
                     const struct nodes *nodes, uint64_t first_ms, uint64_t last_ms,
                     uint64_t wall_ms);

@@ -53,6 +53,7 @@ Test(failovers, measures_from_the_loss_to_the_last_queue)
 Test(failovers, ends_when_the_node_is_back_and_keeps_the_last)
 {
     struct failovers f = { .count = 0 };
+    look(&f, 2, true, 1, 1);
     for (unsigned i = 0; i < 3 * FAILOVERS_KEPT; i++) {
         look(&f, 2, false, 1000u * i + 1, 1000u * i + 1);
         look(&f, 2, true, 1000u * i + 51, 1000u * i + 51);
@@ -63,4 +64,19 @@ Test(failovers, ends_when_the_node_is_back_and_keeps_the_last)
     cr_expect(failovers_at(&f, FAILOVERS_KEPT - 1) != NULL);
     cr_expect(failovers_at(&f, 0)->state == FAILOVER_CAME_BACK);
     cr_expect(eq(u64, failover_pause_ms(failovers_at(&f, 0), 0), 50));
+}
+
+/* A proxy that is started beside a cluster hears of its nodes one by one, and of what they master
+ * perhaps before it hears that they are up. */
+Test(failovers, a_node_that_was_not_seen_up_has_not_gone)
+{
+    struct failovers f = { .count = 0 };
+    look(&f, 7, false, 100, 100);
+    look(&f, 7, false, 150, 150);
+    look(&f, 7, true, 200, 200);
+    cr_expect(eq(u64, f.total, 0));
+    look(&f, 7, false, 300, 300);
+    cr_expect(eq(u64, f.total, 1));
+    look(&f, 7, false, 400, 400);
+    cr_expect(eq(u64, f.total, 1), "once");
 }
