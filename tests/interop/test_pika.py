@@ -5,6 +5,7 @@ import threading
 import pika
 import pika.exceptions
 
+from harness import ports
 from harness.case import Case
 from harness.waits import SOON
 
@@ -70,6 +71,40 @@ class Blocking(Base):
             _, _, body = next(ch.consume(q, auto_ack=True, inactivity_timeout=SOON))
             self.assertEqual(body, b"info")
             ch.cancel()
+
+    def test_a_direct_exchange_until_quit(self):
+        """A durable direct exchange, a queue bound to it, and a consumer that ends on a word."""
+        x, q = self.name("direct"), self.name()
+        sender, receiver = self.blocking().channel(), self.blocking().channel()
+        for ch in (sender, receiver):
+            ch.exchange_declare(x, "direct", durable=True)
+        receiver.queue_declare(q, durable=True)
+        receiver.queue_bind(q, x, "hello")
+        for body in (b"one", b"two", b"quit"):
+            sender.basic_publish(x, "hello", body, pika.BasicProperties(delivery_mode=2))
+        heard = []
+
+        def hear(ch, method, props, body):
+            ch.basic_ack(method.delivery_tag)
+            heard.append(body)
+            if body == b"quit":
+                ch.basic_cancel(consumer_tag="me")
+                ch.stop_consuming()
+        receiver.basic_consume(q, hear, consumer_tag="me")
+        receiver.start_consuming()
+        self.assertEqual(heard, [b"one", b"two", b"quit"])
+        self.assertEqual(receiver.queue_declare(q, passive=True).method.message_count, 0)
+        receiver.queue_delete(q)
+        sender.exchange_delete(x)
+
+    def test_a_list_of_addresses(self):
+        """Without a balancer a client takes the next of its list, where nobody is at the first."""
+        nobody = self.params(connection_attempts=1, socket_timeout=SOON)
+        nobody.port = ports.free_port()
+        conn = pika.BlockingConnection([nobody, self.params()])
+        self.addCleanup(conn.close)
+        ch = conn.channel()
+        self.assertTrue(ch.queue_declare("", exclusive=True).method.queue)
 
     def test_remote_procedure_call(self):
         server = self.blocking().channel()
