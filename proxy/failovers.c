@@ -3,6 +3,8 @@
 #include "base/check.h"
 #include "base/log.h"
 
+#include <string.h>
+
 const char *failover_state_word(enum failover_state state)
 {
     static const char *const words[] = {
@@ -60,12 +62,13 @@ static void name_it(struct failover *one, const struct nodes *nodes)
     text_str(&t, n != NULL ? n->name : "");
 }
 
-static void begin(struct failovers *f, const struct atlas_master *m, const struct nodes *nodes,
+/* False: there is no room for so many at a time. */
+static bool begin(struct failovers *f, const struct atlas_master *m, const struct nodes *nodes,
                   uint64_t at_ms, uint64_t wall_ms)
 {
     struct failover *one = &f->list[f->next];
     if (f->count == FAILOVERS_KEPT && one->state == FAILOVER_GOES_ON)
-        return; /* there is room for so many at a time */
+        return false;
     f->next = (f->next + 1) % FAILOVERS_KEPT;
     f->count += f->count < FAILOVERS_KEPT;
     f->total++;
@@ -79,6 +82,7 @@ static void begin(struct failovers *f, const struct atlas_master *m, const struc
     name_it(one, nodes);
     log_warn("failover", one->name[0] != '\0' ? one->name : "-", "is down node=%u queues=%llu",
              one->node, (unsigned long long)one->queues);
+    return true;
 }
 
 static void end(struct failover *one, enum failover_state state, uint64_t at_ms)
@@ -89,6 +93,11 @@ static void end(struct failover *one, enum failover_state state, uint64_t at_ms)
              "%s node=%u queues=%llu left=%llu pause=%llums", failover_state_word(state), one->node,
              (unsigned long long)one->queues, (unsigned long long)one->left,
              (unsigned long long)failover_pause_ms(one, at_ms));
+}
+
+void failovers_forget_nodes(struct failovers *f)
+{
+    memset(f->was_up, 0, sizeof f->was_up);
 }
 
 static const struct atlas_master *master_of(const struct atlas_master *masters, size_t count,
@@ -136,9 +145,9 @@ void failovers_look(struct failovers *f, const struct atlas_master *masters, siz
     for (size_t i = 0; i < count; i++) {
         const struct atlas_master *m = &masters[i];
         bool is_up = !is_down(m, nodes);
-        if (!is_up && was_up(f, m->node) && m->queues != 0 && find(f, m->node) == NULL)
-            begin(f, m, nodes, first_ms, wall_ms);
-        note_up(f, m->node, is_up);
+        bool has_gone = !is_up && was_up(f, m->node) && m->queues != 0;
+        if (!has_gone || find(f, m->node) != NULL || begin(f, m, nodes, first_ms, wall_ms))
+            note_up(f, m->node, is_up);
     }
     follow(f, masters, count, nodes, last_ms);
 }

@@ -43,6 +43,9 @@ void failovers_look(struct failovers *f, const struct atlas_master *masters, siz
                     const struct nodes *nodes, uint64_t first_ms, uint64_t last_ms,
                     uint64_t wall_ms);
 
+/* The numbers of nodes mean others from now on: this is another cluster. */
+void failovers_forget_nodes(struct failovers *f);
+
 /* The newest first; NULL behind the last. */
 const struct failover *failovers_at(const struct failovers *f, unsigned index);
 

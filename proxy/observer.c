@@ -133,8 +133,9 @@ static void on_rumour(const struct gossip_rumour *r, void *arg)
 
 static void on_cluster(const uint8_t cluster[GOSSIP_CLUSTER_BYTES], void *arg)
 {
-    const struct observer *o = arg;
+    struct observer *o = arg;
     nodes_clear(discover_nodes(o->discover)); /* their numbers are those of another cluster */
+    failovers_forget_nodes(&o->failovers);
     location_sub_cluster(o->sub, cluster);
     asker_clear(o->asker);
 }

@@ -79,4 +79,8 @@ Test(failovers, a_node_that_was_not_seen_up_has_not_gone)
     cr_expect(eq(u64, f.total, 1));
     look(&f, 7, false, 400, 400);
     cr_expect(eq(u64, f.total, 1), "once");
+    look(&f, 7, true, 500, 500);
+    failovers_forget_nodes(&f);
+    look(&f, 7, false, 600, 600);
+    cr_expect(eq(u64, f.total, 1), "of this cluster it is not known");
 }
