@@ -10,8 +10,8 @@ TARGETS = ("broker",)
 BARE = True
 
 BODY = bytes(32 * 1024)
-COUNT = 8192  # 256 MiB: some times what a master has under way to a mirror
-A_SECOND = 2 * 1024 * 1024  # octets that pass
+COUNT = 6144  # 192 MiB: some times what a master has under way to a mirror
+A_SECOND = 512 * 1024  # octets that pass: in ten seconds less than what is under way
 
 
 class Narrow(NetCase):

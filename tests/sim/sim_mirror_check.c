@@ -140,19 +140,23 @@ void smr_check_missed(struct smr *w, unsigned queue, struct smr_msg m)
     w->producers[m.pid].publishes[m.seq].fate.kept &= (uint8_t) ~(1u << queue);
 }
 
-/* By who is given it. What the former master has sent as new may come after what the next one sends
- * again, to another one: as new it comes once. */
+/* By who is given it. What a former master has sent as new may come after what the next one sends
+ * again, to another one: as new it comes once, and not from who has sent it again. */
 void smr_check_taken(struct smr *w, unsigned queue, const struct smr_word *said)
 {
     struct smr_msg m = said->msg;
     struct smr_publish *p = &w->producers[m.pid].publishes[m.seq];
     uint8_t bit = (uint8_t)(1u << queue);
-    if ((p->fate.was_new & bit) != 0 && !said->is_redelivered)
+    uint64_t *had = &p->fate.had_epoch[queue];
+    bool was_had = (p->fate.was_new & bit) != 0 || (*had != 0 && *had <= said->epoch);
+    if (was_had && !said->is_redelivered)
         smr_fail(w, "%u of producer %u comes again and does not say so", m.seq, m.pid);
     if (w->is_calm && (p->fate.kept & bit) != 0)
         smr_fail(w, "%u of producer %u comes again though nothing has gone wrong", m.seq, m.pid);
     if (!said->is_redelivered)
         p->fate.was_new |= bit;
+    if (*had == 0 || said->epoch < *had)
+        *had = said->epoch;
     p->fate.kept |= bit;
 }
 

@@ -291,6 +291,7 @@ static void hand_out(struct smr_node *n, unsigned queue, unsigned taker, uint64_
                              .taker = (uint8_t)taker,
                              .sub = h->subs[taker],
                              .position = position,
+                             .epoch = n->queues[queue].master->epoch,
                              .msg = *smr_copy_at(&n->queues[queue], position),
                              .is_redelivered = index < h->fresh[priority] };
     smr_check_handed_out(n, queue, &said);
