@@ -70,7 +70,8 @@ bool mirrored_lead_fence(struct shard *s, uint64_t lsn, struct mail *mail, bool 
         TAILQ_REMOVE(&l->noted, own, noted_entry);
         own->is_noted = false;
         w->left++;
-        mirror_master_await(s->mirrored->m, h->mirrored->lead, own->noted_pos, h->book.durable,
+        mirror_master_await(s->mirrored->m, h->mirrored->lead, own->noted_pos,
+                            MIRROR_AWAIT_URGENT | (h->book.durable ? MIRROR_AWAIT_DURABLE : 0),
                             &token, 0);
     }
     mirror_links_soon(s);
@@ -96,8 +97,10 @@ static void ask(struct mirrored_lead *own, bool has_marks)
     bool is_durable = h->book.durable && (has_marks || own->owes_durable);
     own->asks = true;
     own->owes_durable = false;
+    unsigned flags = (is_durable ? MIRROR_AWAIT_DURABLE : 0) |
+                     (h->queue.consumer_count != 0 ? MIRROR_AWAIT_URGENT : 0);
     mirror_master_await(
-        h->shard->mirrored->m, h->mirrored->lead, h->mirrored->lead->last_pos, is_durable,
+        h->shard->mirrored->m, h->mirrored->lead, h->mirrored->lead->last_pos, flags,
         &(struct mirror_token){ .b = (uint64_t)LEAD_TOKEN_SHOW << LEAD_TOKEN_SHIFT }, 0);
     mirror_links_soon(h->shard);
     if (is_durable)

@@ -47,7 +47,9 @@ static void await(struct mirrored_leads *l, struct mirror_queue *q, uint64_t pos
 {
     if (w->number == 0)
         return;
-    mirror_master_await(l->shard->mirrored->m, q, pos, w->is_durable, &w->token, w->number);
+    mirror_master_await(l->shard->mirrored->m, q, pos,
+                        MIRROR_AWAIT_URGENT | (w->is_durable ? MIRROR_AWAIT_DURABLE : 0), &w->token,
+                        w->number);
     mirror_links_soon(l->shard);
 }
 

@@ -57,6 +57,12 @@ static inline bool mirror_flow_has_old_room(const struct mirror_flow *f)
     return f->old_bytes < f->window / 2 && f->bytes < f->window;
 }
 
+/* All that was said is durable there. */
+static inline bool mirror_flow_is_done(const struct mirror_flow *f)
+{
+    return f->mark_pos == 0;
+}
+
 uint64_t mirror_flow_lag_ms(const struct mirror_flow *f, uint64_t now_ms);
 
 #endif

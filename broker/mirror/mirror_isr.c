@@ -38,6 +38,9 @@ void mirror_pair_recount(struct mirror_pair *p)
     if (waited != p->is_waited) {
         s->waited += waited ? 1u : -1u;
         s->master->is_refit_due = s->master->is_refit_due || !waited;
+        p->is_asked_for = p->is_asked_for && waited;
+        if (p->state == MIRROR_PAIR_WAITING)
+            mirror_pair_relist(p);
     }
     if (owed != p->is_owed) {
         if (s->owed == 0)
@@ -59,16 +62,17 @@ static struct mirror_pair *pair_on(const struct mirror_queue *q, const struct mi
 /* Of a pair that has not been told all an acknowledgement says nothing: what waits for it has it
  * join before others. What came before DONE may never have been said to it as it was published: it
  * has that with DONE. */
-static uint32_t mark_for(struct mirror_pair *p, uint64_t *pos, bool is_durable)
+static uint32_t mark_for(struct mirror_pair *p, struct mirror_confirm *c, bool is_durable)
 {
     const struct mirror_stream *s = p->stream;
     if (!is_counted(p)) {
-        mirror_pair_ask_for(p);
+        if (c->is_urgent)
+            mirror_pair_ask_for(p);
         return s->mark_rejoined;
     }
-    if (p->state == MIRROR_PAIR_TOLD && *pos <= p->done_pos) {
+    if (p->state == MIRROR_PAIR_TOLD && c->pos <= p->done_pos) {
         if (!MUTATION(MIRROR_JOINED_BY_HALF))
-            *pos = p->done_pos;
+            c->pos = p->done_pos;
         return s->mark_durable;
     }
     return is_durable ? s->mark_durable : s->mark_received;
@@ -81,25 +85,37 @@ static void note_awaited(struct mirror_stream *s, uint64_t pos, bool is_durable)
         s->awaits |= is_durable ? MIRROR_AWAITED_DURABLE : MIRROR_AWAITED_RECEIVED;
 }
 
+/* What it waits for is to be had soon. */
+static void note_all_awaited(struct mirror_master *m, const struct mirror_confirm *c,
+                             const uint32_t *marks, unsigned count, bool is_durable)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const struct mirror_mark *mark = &m->waits.marks[marks[i]];
+        if (mark->kind != MIRROR_MARK_OWN)
+            note_awaited(mark->owner, c->pos, is_durable || mark->kind == MIRROR_MARK_DURABLE);
+    }
+}
+
 void mirror_master_await(struct mirror_master *m, struct mirror_queue *q, uint64_t pos,
-                         bool is_durable, const struct mirror_token *to, uint64_t number)
+                         unsigned flags, const struct mirror_token *to, uint64_t number)
 {
     uint32_t marks[MIRROR_SET_MAX];
     unsigned count = 0;
+    bool is_durable = (flags & MIRROR_AWAIT_DURABLE) != 0;
+    struct mirror_confirm c = { .pos = pos,
+                                .qid = q->qid,
+                                .role = q->role,
+                                .to = *to,
+                                .first = number,
+                                .count = 1,
+                                .is_urgent = (flags & MIRROR_AWAIT_URGENT) != 0 };
     if (is_durable && !MUTATION(MIRROR_OWN_DISK_NOT_AWAITED))
         marks[count++] = m->mark_own;
-    for (unsigned i = 0; i < q->pair_count; i++) {
-        struct mirror_pair *p = q->pairs[i];
-        if (!p->is_waited)
-            continue;
-        marks[count] = mark_for(p, &pos, is_durable);
-        note_awaited(p->stream, pos, is_durable || marks[count] == p->stream->mark_durable);
-        count++;
-    }
-    mirror_waits_add(
-        &m->waits, marks, count,
-        &(struct mirror_confirm){
-            .pos = pos, .qid = q->qid, .role = q->role, .to = *to, .first = number, .count = 1 });
+    for (unsigned i = 0; i < q->pair_count; i++)
+        if (q->pairs[i]->is_waited)
+            marks[count++] = mark_for(q->pairs[i], &c, is_durable);
+    note_all_awaited(m, &c, marks, count, is_durable);
+    mirror_waits_add(&m->waits, marks, count, &c);
 }
 
 unsigned mirror_queue_members(const struct mirror_queue *q, uint16_t *out)
@@ -119,7 +135,7 @@ bool mirror_queue_is_waited(const struct mirror_queue *q)
     return false;
 }
 
-/* By far the slowest, or behind a line that is. */
+/* It was of late; and what it was told it has not all taken since. */
 static bool is_slow(const struct mirror_stream *s)
 {
     const struct mirror_master *m = s->master;
@@ -159,12 +175,14 @@ static bool is_mastered(const struct mirror_master *m, const struct mirror_confi
  * never have come; one that has been told all has that when it has what it was told last. */
 static uint32_t mark_instead(struct mirror_pair *p, struct mirror_confirm *c, uint32_t mark)
 {
-    struct mirror_stream *s = p->stream;
-    if (is_counted(p) && mark != s->mark_rejoined)
-        return mark;
-    uint32_t instead = mark_for(p, &c->pos, true);
-    note_awaited(s, c->pos, true);
-    return instead;
+    return is_counted(p) && mark != p->stream->mark_rejoined ? mark : mark_for(p, c, true);
+}
+
+/* It is there, for good: an end of what is waited for that comes later does not concern this. */
+static bool is_had(const struct mirror_mark *mark, uint64_t pos)
+{
+    return (mark->kind == MIRROR_MARK_OWN || mark->kind == MIRROR_MARK_DURABLE) &&
+           mark->value >= pos;
 }
 
 /* Those that are not waited for any more leave the set. */
@@ -172,6 +190,7 @@ static bool refit(void *arg, struct mirror_confirm *c, uint32_t *marks, unsigned
 {
     struct mirror_master *m = arg;
     unsigned kept = 0;
+    uint64_t pos = c->pos;
     if (!is_mastered(m, c)) {
         m->ops->answer(m->arg, c, false);
         return false;
@@ -179,17 +198,18 @@ static bool refit(void *arg, struct mirror_confirm *c, uint32_t *marks, unsigned
     const struct mirror_queue *q = idmap_get(&m->queues, c->qid);
     for (unsigned i = 0; i < *count; i++) {
         const struct mirror_mark *mark = &m->waits.marks[marks[i]];
+        if (is_had(mark, pos))
+            continue;
         if (mark->kind == MIRROR_MARK_OWN) {
             marks[kept++] = marks[i];
             continue;
         }
-        const struct mirror_stream *s = mark->owner;
-        struct mirror_pair *p = pair_on(q, s);
-        if (p == NULL || !p->is_waited)
-            continue;
-        marks[kept++] = mark_instead(p, c, marks[i]);
+        struct mirror_pair *p = pair_on(q, mark->owner);
+        if (p != NULL && p->is_waited)
+            marks[kept++] = mark_instead(p, c, marks[i]);
     }
     *count = kept;
+    note_all_awaited(m, c, marks, kept, c->pos != pos);
     return true;
 }
 
@@ -382,8 +402,10 @@ static void look_at_lag(struct mirror_stream *s, uint64_t now_ms)
 
 static void look_at_pace(struct mirror_stream *s, uint64_t now_ms)
 {
-    if (s->is_up && mirror_flow_lag_ms(&s->flow, now_ms) >= s->master->setup.slow_ms)
+    if (mirror_flow_lag_ms(&s->flow, now_ms) >= s->master->setup.slow_ms)
         s->slow_ms = now_ms;
+    else if (mirror_flow_is_done(&s->flow))
+        s->slow_ms = 0;
 }
 
 static void call_refused_again(struct mirror_stream *s, uint64_t now_ms)

@@ -66,7 +66,7 @@ static bool has_said_all(enum mirror_pair_state s)
     return s == MIRROR_PAIR_TOLD || s == MIRROR_PAIR_WHOLE;
 }
 
-static void put_in_list(struct mirror_pair *p)
+void mirror_pair_relist(struct mirror_pair *p)
 {
     struct mirror_stream *s = p->stream;
     TAILQ_REMOVE(p->list, p, entry);
@@ -82,7 +82,7 @@ void mirror_pair_ask_for(struct mirror_pair *p)
         return;
     p->is_asked_for = true;
     if (p->state == MIRROR_PAIR_WAITING)
-        put_in_list(p);
+        mirror_pair_relist(p);
     p->stream->is_due = true;
 }
 
@@ -91,7 +91,7 @@ void mirror_pair_move(struct mirror_pair *p, enum mirror_pair_state to)
     struct mirror_stream *s = p->stream;
     bool had_said_all = has_said_all(p->state);
     sm_move(rows, &p->state, to);
-    put_in_list(p);
+    mirror_pair_relist(p);
     if (to != MIRROR_PAIR_CALLED && to != MIRROR_PAIR_SYNCING && to != MIRROR_PAIR_HOLLOW)
         mirror_pair_drop_cursor(p);
     if (to == MIRROR_PAIR_REFUSED) {

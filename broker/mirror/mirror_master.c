@@ -9,7 +9,7 @@ void mirror_setup_default(struct mirror_setup *s)
 {
     *s = (struct mirror_setup){ .shards = 1,
                                 .window_bytes = (uint64_t)64 * 1024 * 1024,
-                                .slow_ms = 1000,
+                                .slow_ms = 3000,
                                 .lag_ms = 10000,
                                 .retry_ms = 1000,
                                 .hold_ms = 10000,

@@ -243,10 +243,16 @@ void mirror_master_written(struct mirror_master *m, uint64_t pos, uint64_t lsn);
 void mirror_master_written_late(struct mirror_master *m, uint64_t pos, uint64_t lsn);
 void mirror_master_durable(struct mirror_master *m, uint64_t lsn);
 
-/* Tell (ops.answer) when what has this position is safe: `is_durable`, durable wherever it must be,
- * else received there. For something that came before, last_pos of the queue. */
+enum mirror_await_flags {
+    MIRROR_AWAIT_DURABLE = 1, /* wherever it must be; else received there */
+    MIRROR_AWAIT_URGENT =
+        2, /* a client is kept waiting: mirrors of this queue join before others */
+};
+
+/* Tell (ops.answer) when what has this position is safe. For something that came before, last_pos
+ * of the queue. */
 void mirror_master_await(struct mirror_master *m, struct mirror_queue *q, uint64_t pos,
-                         bool is_durable, const struct mirror_token *to, uint64_t number);
+                         unsigned flags, const struct mirror_token *to, uint64_t number);
 uint64_t mirror_master_waiting(const struct mirror_master *m);
 
 /* A stream that is waited for holds half of what it may: whoever publishes is to wait until

@@ -97,7 +97,7 @@ struct mirror_stream {
     uint64_t durable;
     uint64_t down_ms;     /* since when it is down, or its pairs are owed... */
     uint64_t owed_ms;     /* ... without a pause */
-    uint64_t slow_ms;     /* when it was seen to be slow last; 0: not in this session */
+    uint64_t slow_ms;     /* when it was seen to be slow last; 0: not since it had all */
     uint64_t lag_told_ms; /* 0: not */
     uint64_t held_ms;     /* until then nothing is added: it had lagged */
     uint64_t hold_ms;     /* for so long */
@@ -167,6 +167,8 @@ void mirror_master_answer_due(struct mirror_master *m);
 void mirror_pair_move(struct mirror_pair *p, enum mirror_pair_state to);
 /* A confirm waits until it has joined. */
 void mirror_pair_ask_for(struct mirror_pair *p);
+/* One that is WAITING does so in another list, perhaps. */
+void mirror_pair_relist(struct mirror_pair *p);
 void mirror_pair_take_offer(struct mirror_pair *p, const struct mirror_record *r);
 void mirror_pair_drop_cursor(struct mirror_pair *p);
 /* Begin with those that wait, go on with those that are compared. True: there is more to do. */

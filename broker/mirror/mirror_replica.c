@@ -237,7 +237,7 @@ static enum mirror_taken take_join(struct mirror_source *s, const struct mirror_
     if (mirror_history_epoch(j->history) != j->epoch)
         return MIRROR_TAKEN_BAD;
     if (!may_join(s, j, c)) {
-        if (is_of_join(s, c) && !MUTATION(MIRROR_OLD_JOIN_COUNTS))
+        if (is_of_join(s, c))
             leave(r, c); /* what follows is no more of the JOIN before */
         return MIRROR_TAKEN;
     }

@@ -33,6 +33,7 @@ struct mirror_confirm {
     uint64_t first; /* number of a publish, or of something else that is the caller's */
     uint32_t count;
     uint32_t turn;
+    bool is_urgent; /* the caller's, the same for all of one token */
 };
 
 struct mirror_mark {

@@ -158,7 +158,6 @@
     X(MIRROR_NO_FENCE, "follows a master that was deposed")                                        \
     X(MIRROR_ANY_SOURCE, "takes records of a queue from whoever sends them")                       \
     X(MIRROR_REFUSED_SILENTLY, "acknowledges what it did not take")                                \
-    X(MIRROR_OLD_JOIN_COUNTS, "takes what follows a JOIN that it refused for more of the last")    \
     X(MIRROR_ACKED_UNWRITTEN, "acknowledges what its disk may not have")                           \
     X(MIRROR_NO_PATHS, "takes publishes behind one that is missing")                               \
     X(MIRROR_TAKEN_AGAIN, "takes a publish that it has")                                           \

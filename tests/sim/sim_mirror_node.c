@@ -537,7 +537,9 @@ void smr_node_load(struct smr_node *n)
 static void await(struct smr_node *n, unsigned queue, uint64_t pos, struct smr_msg m, uint64_t kind,
                   uint64_t path)
 {
-    mirror_master_await(n->master, n->queues[queue].master, pos, m.is_persistent,
+    unsigned flags =
+        (m.is_persistent ? MIRROR_AWAIT_DURABLE : 0) | (pos % 2 != 0 ? MIRROR_AWAIT_URGENT : 0);
+    mirror_master_await(n->master, n->queues[queue].master, pos, flags,
                         &(struct mirror_token){ kind << 8 | m.pid, path }, m.seq);
 }
 
@@ -589,7 +591,7 @@ static void ask_to_show(struct smr_node *n, unsigned queue)
     if (MUTATION(MIRROR_SHOWN_EARLY))
         show(n, queue, true);
     else
-        mirror_master_await(n->master, c->master, c->master->last_pos, true,
+        mirror_master_await(n->master, c->master, c->master->last_pos, MIRROR_AWAIT_DURABLE,
                             &(struct mirror_token){ SMR_TOKEN_SHOW << 8, 0 }, 0);
 }
 

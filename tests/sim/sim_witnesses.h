@@ -14,7 +14,6 @@
     X(RAFT_CONFIG_KEPT, raft, 224) \
     X(RAFT_READ_OLD_ROUND, raft, 846) \
     X(RAFT_WHOLE_OF_ANY_BOOT, raft, 7790) \
-    X(MIRROR_OLD_JOIN_COUNTS, mirror, 58234) \
     X(HAND_TO_ANYONE, hand, 84) \
     X(HAND_ANY_SOURCE, hand, 8510) \
     X(HAND_OLD_WORD_COUNTS, hand, 13252) \

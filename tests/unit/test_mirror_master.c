@@ -222,7 +222,8 @@ static void publish(struct host *h, uint64_t lsn)
 {
     uint64_t pos = mirror_master_message(h->m, &h->q, 1, h, 100, h->now_ms);
     mirror_master_written(h->m, pos, lsn);
-    mirror_master_await(h->m, h->q, pos, true, &(struct mirror_token){ 1, 1 }, lsn);
+    mirror_master_await(h->m, h->q, pos, MIRROR_AWAIT_DURABLE | MIRROR_AWAIT_URGENT,
+                        &(struct mirror_token){ 1, 1 }, lsn);
     flush(h, h->now_ms);
 }
 
@@ -333,7 +334,8 @@ Test(mirror_master, says_once_a_turn_that_somebody_waits)
     flush(h, 0);
     cr_expect(eq(u32, h->awaited_count, 0), "nobody does");
     for (unsigned i = 0; i < 3; i++)
-        mirror_master_await(h->m, h->q, pos, true, &(struct mirror_token){ 1, 1 }, i);
+        mirror_master_await(h->m, h->q, pos, MIRROR_AWAIT_DURABLE | MIRROR_AWAIT_URGENT,
+                            &(struct mirror_token){ 1, 1 }, i);
     flush(h, 0);
     cr_assert(eq(u32, h->awaited_count, 1));
     cr_expect(eq(u8, h->awaited[0], MIRROR_AWAITED_DURABLE));
@@ -341,13 +343,14 @@ Test(mirror_master, says_once_a_turn_that_somebody_waits)
     cr_expect(eq(u32, h->awaited_count, 1), "that was said");
     pos = mirror_master_message(h->m, &h->q, 1, h, 100, 0);
     mirror_master_written(h->m, pos, 3);
-    mirror_master_await(h->m, h->q, pos, false, &(struct mirror_token){ 1, 1 }, 3);
+    mirror_master_await(h->m, h->q, pos, MIRROR_AWAIT_URGENT, &(struct mirror_token){ 1, 1 }, 3);
     flush(h, 0);
     cr_assert(eq(u32, h->awaited_count, 2));
     cr_expect(eq(u8, h->awaited[1], MIRROR_AWAITED_RECEIVED));
     ack(h, pos, pos);
     mirror_master_durable(h->m, 3);
-    mirror_master_await(h->m, h->q, pos, true, &(struct mirror_token){ 1, 1 }, 4);
+    mirror_master_await(h->m, h->q, pos, MIRROR_AWAIT_DURABLE | MIRROR_AWAIT_URGENT,
+                        &(struct mirror_token){ 1, 1 }, 4);
     flush(h, 0);
     cr_expect(eq(u32, h->awaited_count, 2), "it was acknowledged");
     cr_expect(eq(u32, h->safe, 5));
@@ -418,7 +421,8 @@ Test(mirror_master, what_an_earlier_role_awaited_is_lost)
     struct mirror_history history;
     uint64_t pos = mirror_master_message(h->m, &h->q, 1, h, 100, 0);
     mirror_master_written(h->m, pos, 2);
-    mirror_master_await(h->m, h->q, pos, true, &(struct mirror_token){ 1, 1 }, 1);
+    mirror_master_await(h->m, h->q, pos, MIRROR_AWAIT_DURABLE | MIRROR_AWAIT_URGENT,
+                        &(struct mirror_token){ 1, 1 }, 1);
     mirror_master_end(h->m, &h->q, &history);
     mirror_history_fini(&history);
     begin(h, 9, false, false); /* in the same turn */

@@ -423,7 +423,8 @@ static void publish(void)
         uint64_t position = a.next++;
         uint64_t pos =
             mirror_master_message(a.m, &a.q, 1, &position, publish_octets, loop_now_ms(loop));
-        mirror_master_await(a.m, a.q, pos, false, &(struct mirror_token){ 1, 1 }, position);
+        mirror_master_await(a.m, a.q, pos, MIRROR_AWAIT_URGENT, &(struct mirror_token){ 1, 1 },
+                            position);
     }
     mirror_streams_soon(a.streams);
 }
