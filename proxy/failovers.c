@@ -11,6 +11,7 @@ const char *failover_state_word(enum failover_state state)
         [FAILOVER_GOES_ON] = "goes on",
         [FAILOVER_OVER] = "over",
         [FAILOVER_CAME_BACK] = "came back",
+        [FAILOVER_LEFT] = "not followed any more",
     };
     CHECK((unsigned)state < ARRAY_COUNT(words));
     return words[state];
@@ -62,12 +63,32 @@ static void name_it(struct failover *one, const struct nodes *nodes)
     text_str(&t, n != NULL ? n->name : "");
 }
 
+static struct failover *by_age(struct failovers *f, unsigned age)
+{
+    return &f->list[(f->next + age) % FAILOVERS_KEPT];
+}
+
+/* What is over longest leaves the full list; what is older moves up. False: all of them go on. */
+static bool make_room(struct failovers *f)
+{
+    unsigned age = 0;
+    if (f->count < FAILOVERS_KEPT)
+        return true;
+    while (age < FAILOVERS_KEPT && by_age(f, age)->state == FAILOVER_GOES_ON)
+        age++;
+    if (age == FAILOVERS_KEPT)
+        return false;
+    for (; age != 0; age--)
+        *by_age(f, age) = *by_age(f, age - 1);
+    return true;
+}
+
 /* False: there is no room for so many at a time. */
 static bool begin(struct failovers *f, const struct atlas_master *m, const struct nodes *nodes,
                   uint64_t at_ms, uint64_t wall_ms)
 {
     struct failover *one = &f->list[f->next];
-    if (f->count == FAILOVERS_KEPT && one->state == FAILOVER_GOES_ON)
+    if (!make_room(f))
         return false;
     f->next = (f->next + 1) % FAILOVERS_KEPT;
     f->count += f->count < FAILOVERS_KEPT;
@@ -95,9 +116,12 @@ static void end(struct failover *one, enum failover_state state, uint64_t at_ms)
              (unsigned long long)failover_pause_ms(one, at_ms));
 }
 
-void failovers_forget_nodes(struct failovers *f)
+void failovers_forget_nodes(struct failovers *f, uint64_t now_ms)
 {
     memset(f->was_up, 0, sizeof f->was_up);
+    for (unsigned i = 0; i < f->count; i++)
+        if (f->list[i].state == FAILOVER_GOES_ON)
+            end(&f->list[i], FAILOVER_LEFT, now_ms);
 }
 
 static const struct atlas_master *master_of(const struct atlas_master *masters, size_t count,
@@ -142,6 +166,7 @@ void failovers_look(struct failovers *f, const struct atlas_master *masters, siz
                     uint64_t wall_ms)
 {
     CHECK(first_ms <= last_ms);
+    follow(f, masters, count, nodes, last_ms);
     for (size_t i = 0; i < count; i++) {
         const struct atlas_master *m = &masters[i];
         bool is_up = !is_down(m, nodes);

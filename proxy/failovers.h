@@ -16,6 +16,7 @@ enum failover_state {
     FAILOVER_GOES_ON,
     FAILOVER_OVER,      /* all its queues have other masters */
     FAILOVER_CAME_BACK, /* the node is there again, with what it still masters */
+    FAILOVER_LEFT,      /* this proxy has another cluster since */
 };
 
 struct failover {
@@ -44,7 +45,7 @@ void failovers_look(struct failovers *f, const struct atlas_master *masters, siz
                     uint64_t wall_ms);
 
 /* The numbers of nodes mean others from now on: this is another cluster. */
-void failovers_forget_nodes(struct failovers *f);
+void failovers_forget_nodes(struct failovers *f, uint64_t now_ms);
 
 /* The newest first; NULL behind the last. */
 const struct failover *failovers_at(const struct failovers *f, unsigned index);

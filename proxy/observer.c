@@ -135,7 +135,7 @@ static void on_cluster(const uint8_t cluster[GOSSIP_CLUSTER_BYTES], void *arg)
 {
     struct observer *o = arg;
     nodes_clear(discover_nodes(o->discover)); /* their numbers are those of another cluster */
-    failovers_forget_nodes(&o->failovers);
+    failovers_forget_nodes(&o->failovers, loop_now_ms(o->loop));
     location_sub_cluster(o->sub, cluster);
     asker_clear(o->asker);
 }

@@ -80,7 +80,33 @@ Test(failovers, a_node_that_was_not_seen_up_has_not_gone)
     look(&f, 7, false, 400, 400);
     cr_expect(eq(u64, f.total, 1), "once");
     look(&f, 7, true, 500, 500);
-    failovers_forget_nodes(&f);
+    failovers_forget_nodes(&f, 550);
+    cr_expect(failovers_at(&f, 0)->state == FAILOVER_CAME_BACK);
     look(&f, 7, false, 600, 600);
     cr_expect(eq(u64, f.total, 1), "of this cluster it is not known");
+}
+
+static void look_at_both(struct failovers *f, bool is_first_up, bool is_second_up, uint64_t now_ms)
+{
+    const struct atlas_master masters[] = { { 1, is_first_up, 5 }, { 2, is_second_up, 7 } };
+    failovers_look(f, masters, 2, nodes, now_ms, now_ms, 1000000);
+}
+
+/* What only its dead node has waits for it, perhaps for ever: others have room all the same. */
+Test(failovers, one_that_never_ends_keeps_its_place_and_no_other)
+{
+    struct failovers f = { .count = 0 };
+    look_at_both(&f, true, true, 1);
+    look_at_both(&f, true, false, 2);
+    for (unsigned i = 1; i <= 2 * FAILOVERS_KEPT; i++) {
+        look_at_both(&f, false, false, 100 * i);
+        look_at_both(&f, true, false, 100 * i + 50);
+        cr_expect(eq(u64, f.total, 1 + i));
+        cr_expect(eq(u64, failovers_at(&f, 0)->began_ms, 100 * i));
+    }
+    const struct failover *oldest = failovers_at(&f, FAILOVERS_KEPT - 1);
+    cr_expect(eq(uint, oldest->node, 2));
+    cr_expect(oldest->state == FAILOVER_GOES_ON);
+    failovers_forget_nodes(&f, 9000);
+    cr_expect(oldest->state == FAILOVER_LEFT);
 }
