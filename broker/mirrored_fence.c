@@ -91,14 +91,15 @@ bool mirrored_lead_shows_late(const struct hosted *h)
 
 /* What was said of the queue so far is to be known. What nobody waits for need not be on disk
  * anywhere: it is not sent again. */
-static void ask(struct mirrored_lead *own, bool has_marks)
+static void ask(struct mirrored_lead *own, bool has_marks, bool is_pressed)
 {
     struct hosted *h = own->hosted;
     bool is_durable = h->book.durable && (has_marks || own->owes_durable);
     own->asks = true;
+    own->is_pressed = is_pressed;
     own->owes_durable = false;
-    unsigned flags = (is_durable ? MIRROR_AWAIT_DURABLE : 0) |
-                     (h->queue.consumer_count != 0 ? MIRROR_AWAIT_URGENT : 0);
+    unsigned flags =
+        (is_durable ? MIRROR_AWAIT_DURABLE : 0) | (is_pressed ? MIRROR_AWAIT_URGENT : 0);
     mirror_master_await(
         h->shard->mirrored->m, h->mirrored->lead, h->mirrored->lead->last_pos, flags,
         &(struct mirror_token){ .b = (uint64_t)LEAD_TOKEN_SHOW << LEAD_TOKEN_SHIFT }, 0);
@@ -116,7 +117,7 @@ void mirrored_lead_marks_said(struct hosted *h)
     if (queue_is_empty(&h->queue))
         marks_are_known(h);
     else
-        ask(own, true);
+        ask(own, true, h->queue.consumer_count != 0);
 }
 
 /* The turn's end: what was put into queues in this turn was said by now. */
@@ -128,12 +129,17 @@ void lead_ask(void *arg)
         TAILQ_REMOVE(&l->asking, own, ask_entry);
         own->is_asking = false;
         if (!own->asks)
-            ask(own, marks_ask(own->hosted));
+            ask(own, marks_ask(own->hosted), true);
     }
 }
 
 static void ask_soon(struct mirrored_leads *l, struct mirrored_lead *own)
 {
+    if (own->asks && !own->is_pressed) {
+        own->is_pressed = true;
+        mirror_master_hurry(l->shard->mirrored->m, own->hosted->mirrored->lead);
+        mirror_links_soon(l->shard);
+    }
     if (own->asks || own->is_asking)
         return;
     own->is_asking = true;

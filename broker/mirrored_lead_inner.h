@@ -34,6 +34,7 @@ struct mirrored_lead {
     bool has_too_few;  /* in sync: publishes wait */
     bool wants_marks;  /* a mirror has not heard of them */
     bool asks;         /* mirrors are to have what may be shown: the answer is awaited */
+    bool is_pressed;   /* ... by a client */
     bool is_asking;    /* that is to be asked at the turn's end */
     bool owes_durable; /* somebody waits for what was not asked for yet to be on disk */
     uint64_t noted_pos;

@@ -118,6 +118,17 @@ void mirror_master_await(struct mirror_master *m, struct mirror_queue *q, uint64
     mirror_waits_add(&m->waits, marks, count, &c);
 }
 
+void mirror_master_hurry(struct mirror_master *m, struct mirror_queue *q)
+{
+    for (unsigned i = 0; i < q->pair_count; i++) {
+        struct mirror_pair *p = q->pairs[i];
+        if (p->is_waited && !is_counted(p))
+            mirror_pair_ask_for(p);
+        else if (p->is_waited)
+            m->is_told_due = true;
+    }
+}
+
 unsigned mirror_queue_members(const struct mirror_queue *q, uint16_t *out)
 {
     unsigned n = 0;

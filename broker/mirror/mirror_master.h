@@ -253,6 +253,8 @@ enum mirror_await_flags {
  * of the queue. */
 void mirror_master_await(struct mirror_master *m, struct mirror_queue *q, uint64_t pos,
                          unsigned flags, const struct mirror_token *to, uint64_t number);
+/* A client is kept waiting by now by what was awaited of this queue. */
+void mirror_master_hurry(struct mirror_master *m, struct mirror_queue *q);
 uint64_t mirror_master_waiting(const struct mirror_master *m);
 
 /* A stream that is waited for holds half of what it may: whoever publishes is to wait until

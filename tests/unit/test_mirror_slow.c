@@ -205,6 +205,20 @@ Test(mirror_slow, what_no_client_waits_for_joins_in_its_turn)
     mirror_master_free(&h->m);
 }
 
+Test(mirror_slow, when_a_client_comes_to_wait_for_it_it_joins_before_others)
+{
+    struct host *h = host_new(100000, QUEUES);
+    say(h, 4, MIRROR_AWAIT_DURABLE);
+    mirror_master_hurry(h->m, h->q[4]);
+    flush(h);
+    cr_assert(eq(u32, h->join_count, SYNCS + 1));
+    cr_expect(eq(u32, h->joins[SYNCS], 4));
+    offer(h, 4);
+    ack(h, h->done_pos);
+    cr_expect(eq(u32, h->safe, 1));
+    mirror_master_free(&h->m);
+}
+
 /* The node was started anew, with other shards: what was struck is a new mirror there. */
 Test(mirror_slow, one_that_was_struck_goes_where_its_node_has_it_now)
 {
