@@ -1,4 +1,4 @@
-"""A mirror behind a narrow link: it holds up confirms alone, and nobody who publishes without."""
+"""A mirror behind a narrow link: who publishes goes on without it, and confirms wait."""
 
 import json
 import re
