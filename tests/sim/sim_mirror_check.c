@@ -75,9 +75,23 @@ void smr_check_shown(struct smr_node *n, unsigned queue)
 static const struct smr_given *given_in(const struct smr *w, unsigned queue, uint64_t epoch)
 {
     for (unsigned i = 0; i < w->node_count; i++)
-        if (w->given[queue][i].epoch == epoch)
-            return &w->given[queue][i];
+        for (unsigned k = 0; k < SMR_GIVEN; k++)
+            if (w->given[queue][i][k].epoch == epoch)
+                return &w->given[queue][i][k];
     return NULL;
+}
+
+/* Who believes it is far behind: whoever said it has said as many others since. */
+static bool is_forgotten(const struct smr *w, unsigned queue, uint64_t epoch)
+{
+    for (unsigned i = 0; i < w->node_count; i++) {
+        unsigned later = 0;
+        for (unsigned k = 0; k < SMR_GIVEN; k++)
+            later += w->given[queue][i][k].epoch > epoch;
+        if (later == SMR_GIVEN)
+            return true;
+    }
+    return false;
 }
 
 static void check_held_at(struct smr_node *n, unsigned queue, const struct smr_given *g,
@@ -100,7 +114,9 @@ void smr_check_held(struct smr_node *n, unsigned queue)
     const struct smr_hand *h = &n->hand[queue];
     const struct smr_given *g = given_in(n->world, queue, h->word.epoch);
     if (g == NULL) {
-        smr_fail(n->world, "node %u believes of queue %u what nobody has said", n->number, queue);
+        if (!is_forgotten(n->world, queue, h->word.epoch))
+            smr_fail(n->world, "node %u believes of queue %u what nobody has said", n->number,
+                     queue);
         return;
     }
     for (unsigned p = 0; p < SMR_PRIORITIES; p++) {

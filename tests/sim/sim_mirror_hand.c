@@ -49,7 +49,10 @@ void smr_hand_see(struct smr_node *n, unsigned queue, const struct smr_placement
 static void remember(struct smr_node *n, unsigned queue)
 {
     struct smr_hand *h = hand_of(n, queue);
-    struct smr_given *g = &n->world->given[queue][n->number];
+    struct smr_given *all = n->world->given[queue][n->number], *g = all;
+    for (unsigned i = 1; i < SMR_GIVEN; i++)
+        if (all[i].epoch < g->epoch)
+            g = &all[i];
     g->epoch = n->queues[queue].master->epoch;
     memcpy(g->at, n->queues[queue].at, sizeof g->at);
     memcpy(g->fresh, h->fresh, sizeof g->fresh);

@@ -136,6 +136,7 @@ struct smr_hand {              /* of one queue, at one node */
     uint32_t subs[SMR_TAKERS];                   /* subscriptions; 0: none */
 };
 
+#define SMR_GIVEN 4u
 struct smr_given { /* what a master had when it gave the queue away, and said so */
     uint64_t epoch;
     struct smr_msg at[SMR_PRIORITIES][SMR_POSITIONS];
@@ -329,7 +330,7 @@ struct smr {
     struct smr_taker takers[SMR_QUEUES][SMR_TAKERS];
     uint32_t last_sub;
     struct smr_line passed[SMR_NODES][SMR_NODES]; /* by a former master to the next one */
-    struct smr_given given[SMR_QUEUES][SMR_NODES];
+    struct smr_given given[SMR_QUEUES][SMR_NODES][SMR_GIVEN]; /* the last, round and round */
     uint16_t newest[SMR_QUEUES][SMR_PRODUCERS + 1][SMR_PRIORITIES]; /* that came as new */
     struct meta *meta;                                              /* the register; */
     struct meta_result result; /* what came of its last entry, */
