@@ -162,8 +162,8 @@ static void carry_out(struct broker *b, const struct meta_effect *e)
     case META_QUEUE_CREATED:
         return;
     case META_QUEUE_DELETED:
-        if (e->was != META_ROLE_NONE)
-            shard_post_queue_deleted(broker_shard(b, e->shard), e->qid);
+        /* Where it is not to be, it may be about to go. */
+        shard_post_queue_deleted(broker_shard(b, e->shard), e->qid);
         return;
     case META_POLICIES_CHANGED:
         tell_all(b, e, on_policies_changed);

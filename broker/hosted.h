@@ -103,7 +103,7 @@ void shard_post_queue_created(struct shard *s, const struct meta_queue *q, bool 
 void shard_post_queue_deleted(struct shard *s, uint64_t qid);
 
 /* A queue that other nodes have is to be here, too. Nothing of what the journal may have of it
- * counts. */
+ * counts, if it was not found at the start. */
 struct hosted *shard_add_copy(struct shard *s, const struct meta_queue *q);
 /* No more: it is freed, in turns. */
 void shard_drop_copy(struct hosted *h);

@@ -13,6 +13,7 @@
 #include "mirrored_journal.h"
 #include "mirrored_keep.h"
 #include "mirrored_lead.h"
+#include "mirrored_leave.h"
 #include "model/queue_copy.h"
 #include "port.h"
 #include "promise.h"
@@ -474,10 +475,22 @@ static bool cut(struct hosted *h, const struct wanted *w)
     return true;
 }
 
-static void leave(struct hosted *h)
+/* Not before what nobody else may have is safe elsewhere. */
+static void leave(struct hosted *h, const struct wanted *w)
 {
+    if (!mirrored_leave(h, w->p.master, w->p.epoch))
+        return;
     (void)copy_write_void(h);
     shard_drop_copy(h);
+}
+
+/* It is to be here after all, if it was not. */
+static void stay(struct hosted *h)
+{
+    if (h->mirrored->leave == NULL)
+        return;
+    mirrored_leave_end(h);
+    mirrored_keep_end(h);
 }
 
 /* One step. False: there is none for now; or the queue is gone. */
@@ -501,14 +514,16 @@ static bool step(struct hosted *h, const struct wanted *w)
     case MIRRORED_FOLLOWING:
         return follow(h);
     case MIRRORED_STILL:
+        if (w->role == META_ROLE_NONE) {
+            leave(h, w);
+            return false;
+        }
+        stay(h);
         if (w->leads) {
             begin_to_cut(h);
             return true;
         }
-        if (w->role != META_ROLE_NONE)
-            begin_copy(h, w);
-        else
-            leave(h);
+        begin_copy(h, w);
         return false;
     case MIRRORED_COPY:
         if (w->leads && mirrored_handed_awaits(h))
@@ -638,6 +653,7 @@ void mirrored_forget(struct hosted *h)
     if (mq == NULL)
         return;
     not_due(h);
+    mirrored_leave_end(h);
     mirrored_keep_forget(h);
     mirrored_handed_forget(h);
     if (mq->state == MIRRORED_MASTER)

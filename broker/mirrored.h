@@ -38,6 +38,7 @@ struct hosted;
 struct meta_queue;
 struct mirror_links;
 struct mirrored_keep;
+struct mirrored_leave;
 struct mirrored_recent;
 struct mirrored_handed;
 struct shard;
@@ -81,6 +82,7 @@ struct mirrored_queue {
     uint64_t before_cut;           /* CUTTING: messages */
     struct mirrored_keep *keep;    /* COPY: mirrored_keep.c's: what is to be cut and kept */
     struct mirrored_recent *recent; /* the same: what the journal does not have; may be NULL */
+    struct mirrored_leave *leave;   /* STILL: mirrored_leave.c's: it is not to be here any more */
     struct mirrored_lead *own;      /* MASTER: mirrored_lead.c's */
     struct mirrored_handed *handed; /* what its former master says is out, or NULL */
     TAILQ_ENTRY(hosted) due_entry;

@@ -11,6 +11,7 @@
 #include "mirrored_handed.h"
 #include "mirrored_journal.h"
 #include "mirrored_keep.h"
+#include "mirrored_leave.h"
 #include "model/message.h"
 #include "model/queue_copy.h"
 #include "store/store.h"
@@ -348,4 +349,5 @@ const struct mirror_replica_ops mirrored_copy_ops = {
     .data = take_data,
     .held = list_held,
     .handed = handed,
+    .past = mirrored_leave_tell,
 };

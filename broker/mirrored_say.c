@@ -8,6 +8,7 @@
 #include "marks.h"
 #include "mirror_link/mirror_links.h"
 #include "mirrored_lead_inner.h"
+#include "mirrored_leave.h"
 #include "model/message.h"
 #include "model/queue_copy.h"
 #include "promise.h"
@@ -269,6 +270,7 @@ const struct mirror_master_ops mirrored_lead_ops = {
     .propose = propose,
     .propose_lag = propose_lag,
     .room = room,
+    .past = mirrored_leave_told,
 };
 
 /* ---- the ledger tells -------------------------------------------------------------------------

@@ -4,10 +4,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "broker.h"
+#include "cluster/meta_placement.h"
 #include "io/mailbox.h"
 #include "larges.h"
 #include "ledger.h"
 #include "live.h"
+#include "mirrored_leave.h"
 #include "mover.h"
 #include "promise.h"
 #include "quarantined.h"
@@ -53,21 +55,17 @@ static void on_ask(struct store_ask *ask, void *arg)
     mover_on_ask(broker_shard(st->broker, ask->shard)->mover, ask);
 }
 
-static uint32_t shard_in(const struct storage *st, const struct meta_version *v, uint64_t qid)
+/* Also of one that is to be here no more: what is, is looked at before it goes. */
+static uint32_t shard_in(const struct meta_version *v, uint64_t qid)
 {
     const struct meta_queue *q = meta_queue_get(v, qid);
-    struct meta_placement p;
-    if (q == NULL)
-        return UINT32_MAX;
-    meta_placement_of(v, q, &p);
-    bool is_here = meta_placement_role(&p, broker_node(st->broker)) != META_ROLE_NONE;
-    return is_here ? q->shard : UINT32_MAX;
+    return q != NULL ? q->shard : UINT32_MAX;
 }
 
 static uint32_t shard_of(uint64_t qid, void *arg)
 {
     const struct storage *st = arg;
-    return shard_in(st, broker_meta(st->broker), qid);
+    return shard_in(broker_meta(st->broker), qid);
 }
 
 static uint64_t disk_limit(void *arg)
@@ -119,21 +117,38 @@ struct storage *storage_open(struct broker *b, struct epoch *epoch, struct disk 
     return st;
 }
 
-struct reader {
-    const struct storage *storage;
-    const struct meta_version *version;
-};
-
 static bool knows_queue(uint64_t qid, void *arg)
 {
-    const struct reader *r = arg;
-    return shard_in(r->storage, r->version, qid) != UINT32_MAX;
+    const struct meta_version *const *v = arg;
+    return shard_in(*v, qid) != UINT32_MAX;
 }
 
 bool storage_read(struct storage *st, const struct meta_version *v, struct err *err)
 {
-    struct reader r = { st, v };
-    return store_recover(st->store, knows_queue, &r, err);
+    return store_recover(st->store, knows_queue, &v, err);
+}
+
+static bool has_messages(const struct recovered_queue *found)
+{
+    for (size_t i = 0; i < found->level_count; i++)
+        if (found->levels[i].run_count != 0 || found->levels[i].entry_count != 0)
+            return true;
+    return false;
+}
+
+/* What others were given while this node was away. */
+static void post_left(const struct storage *st, const struct recovered *found)
+{
+    const struct meta_version *v = broker_meta(st->broker);
+    for (size_t i = 0; i < found->queue_count; i++) {
+        const struct meta_queue *q = meta_queue_get(v, found->queues[i].qid);
+        struct meta_placement p;
+        if (q == NULL || !has_messages(&found->queues[i]))
+            continue;
+        meta_placement_of(v, q, &p);
+        if (meta_placement_role(&p, broker_node(st->broker)) == META_ROLE_NONE)
+            mirrored_leave_post(broker_shard(st->broker, q->shard), q->qid);
+    }
 }
 
 bool storage_recover(struct storage *st, struct err *err)
@@ -148,6 +163,7 @@ bool storage_recover(struct storage *st, struct err *err)
         larges_restore(s->larges, found->larges, found->large_count);
         shard_open_journal(s, store_journal(st->store), store_segs(st->store));
     }
+    post_left(st, found);
     return true;
 }
 

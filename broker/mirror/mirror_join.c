@@ -401,6 +401,7 @@ bool mirror_stream_fill(struct mirror_stream *s)
     s->is_due = waits;
     if (!s->is_up)
         return false;
+    mirror_pasts_say(s);
     while (mirror_flow_has_room(&s->flow) && (p = next_to_call(s, waits)) != NULL) {
         call(p);
         if (MUTATION(MIRROR_ADMITTED_EARLY))

@@ -54,6 +54,7 @@ struct mirror_stream *mirror_stream_new(struct mirror_master *m, uint16_t node, 
     TAILQ_INIT(&s->told);
     TAILQ_INIT(&s->whole);
     TAILQ_INIT(&s->refused);
+    mirror_pasts_init(s);
     s->mark_received = mirror_mark_new(&m->waits, s, MIRROR_MARK_RECEIVED, 0);
     s->mark_durable = mirror_mark_new(&m->waits, s, MIRROR_MARK_DURABLE, 0);
     s->mark_rejoined = mirror_mark_new(&m->waits, s, MIRROR_MARK_REJOINED, 0);
@@ -65,7 +66,7 @@ bool mirror_stream_is_used(const struct mirror_stream *s)
 {
     return !TAILQ_EMPTY(&s->first) || !TAILQ_EMPTY(&s->urgent) || !TAILQ_EMPTY(&s->line) ||
            !TAILQ_EMPTY(&s->busy) || !TAILQ_EMPTY(&s->hollow) || !TAILQ_EMPTY(&s->told) ||
-           !TAILQ_EMPTY(&s->whole) || !TAILQ_EMPTY(&s->refused);
+           !TAILQ_EMPTY(&s->whole) || !TAILQ_EMPTY(&s->refused) || mirror_pasts_are_there(s);
 }
 
 void mirror_stream_free(struct mirror_stream **stream)
@@ -131,6 +132,7 @@ void mirror_stream_down(struct mirror_stream *s, uint64_t now_ms)
     begin_anew(&s->told);
     begin_anew(&s->whole);
     begin_anew(&s->refused);
+    mirror_pasts_down(s);
     /* What was said may never have come: acknowledgements of the next session say nothing of it. */
     if (MUTATION(MIRROR_SESSION_NOT_MINDED))
         m->is_refit_due = false;
@@ -153,6 +155,7 @@ void mirror_stream_rehome(struct mirror_stream *s)
         TAILQ_INSERT_TAIL(p->list, p, entry);
         to->is_due = true;
     }
+    mirror_pasts_rehome(s);
 }
 
 /* When all that this stream was told is acknowledged, so is all that any stream was told so far. */
@@ -216,7 +219,7 @@ static void take_offer(struct mirror_stream *s, const struct mirror_record *r)
 static void take_refused(struct mirror_stream *s, const struct mirror_record *r)
 {
     struct mirror_pair *p = pair_of(s, r->qid);
-    if (p == NULL || !mirror_pair_is_live(p))
+    if (mirror_pasts_refused(s, r) || p == NULL || !mirror_pair_is_live(p))
         return;
     mirror_pair_move(p, MIRROR_PAIR_REFUSED);
     mirror_master_refit(s->master);
@@ -239,6 +242,8 @@ bool mirror_stream_take(struct mirror_stream *s, const struct mirror_record *r, 
             return false;
         take_refused(s, r);
         return true;
+    case MIRROR_PAST_IS:
+        return mirror_pasts_take(s, r);
     case MIRROR_HELLO:
     case MIRROR_JOIN:
     case MIRROR_NEED:
@@ -247,6 +252,7 @@ bool mirror_stream_take(struct mirror_stream *s, const struct mirror_record *r, 
     case MIRROR_LEAVE:
     case MIRROR_AWAITED:
     case MIRROR_HANDED:
+    case MIRROR_PAST:
         return false;
     }
     UNREACHABLE("record of a stream");

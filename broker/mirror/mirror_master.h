@@ -36,6 +36,7 @@
 
 struct mirror_master;
 struct mirror_pair;
+struct mirror_past;
 struct mirror_stream;
 
 enum mirror_look {
@@ -69,7 +70,7 @@ struct mirror_master_ops {
     /* The stream to the shard of that node which this queue lives on there, opened if need be. */
     struct mirror_stream *(*stream)(void *arg, uint16_t node, uint64_t qid);
 
-    /* ---- these leave in the order of the calls. HELLO, JOIN, NEED, DONE, LEAVE: */
+    /* ---- these leave in the order of the calls. HELLO, JOIN, NEED, DONE, LEAVE, PAST: */
     void (*say)(void *arg, struct mirror_stream *to, const struct mirror_record *r);
     /* The message that mirror_master_message was given, for the `which`-th of its queues. */
     void (*say_message)(void *arg, struct mirror_stream *to, uint64_t pos, const void *message,
@@ -103,6 +104,11 @@ struct mirror_master_ops {
     void (*propose_lag)(void *arg, struct mirror_stream *of);
     /* After mirror_master_is_behind has said so: it is not any more. May be NULL if nobody asks. */
     void (*room)(void *arg);
+
+    /* ---- to who has asked by mirror_past.h, which is over by now: what its master has had, and
+     * the last numbers of its producers; borrowed. May be NULL if nobody asks. */
+    void (*past)(void *arg, struct mirror_past *p, const struct mirror_history *history,
+                 const struct producers *producers);
 };
 
 struct mirror_setup {

@@ -11,6 +11,7 @@
 #include "mirror/mirror_line.h"
 #include "mirror/mirror_master.h"
 #include "mirror/mirror_pace.h"
+#include "mirror/mirror_past.h"
 
 #include <sys/queue.h>
 
@@ -118,6 +119,10 @@ struct mirror_stream {
     struct mirror_pairs told; /* by rising done_pos */
     struct mirror_pairs whole;
     struct mirror_pairs refused;
+    struct mirror_pasts past_due;   /* to be asked */
+    struct mirror_pasts past_asked; /* past_count of them: its answer is to come */
+    struct mirror_pasts past_later; /* to be asked again */
+    unsigned past_count;
     TAILQ_ENTRY(mirror_stream) entry;
 };
 
@@ -162,6 +167,21 @@ void mirror_master_refit(struct mirror_master *m);
 void mirror_master_refit_told(struct mirror_master *m);
 void mirror_master_look_for_room(struct mirror_master *m);
 void mirror_master_answer_due(struct mirror_master *m);
+
+/* mirror_past.c */
+void mirror_pasts_init(struct mirror_stream *s);
+bool mirror_pasts_are_there(const struct mirror_stream *s);
+/* Of a stream that is up: as many as fit. */
+void mirror_pasts_say(struct mirror_stream *s);
+/* True: it was an answer to one of these. */
+bool mirror_pasts_refused(struct mirror_stream *s, const struct mirror_record *r);
+/* False: it is not as it must be. */
+MUST_CHECK bool mirror_pasts_take(struct mirror_stream *s, const struct mirror_record *r);
+/* The session is over. */
+void mirror_pasts_down(struct mirror_stream *s);
+/* Each where its queue is by now. */
+void mirror_pasts_rehome(struct mirror_stream *s);
+void mirror_pasts_tick(struct mirror_stream *s);
 
 /* mirror_join.c */
 void mirror_pair_move(struct mirror_pair *p, enum mirror_pair_state to);

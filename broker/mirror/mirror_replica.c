@@ -294,6 +294,22 @@ static void take_handed(struct mirror_source *s, const struct mirror_record *r)
         re->ops->handed(re->arg, c, r);
 }
 
+static void take_past(struct mirror_source *s, const struct mirror_record *r)
+{
+    struct mirror_replica *re = s->replica;
+    const struct mirror_history *is;
+    if (re->ops->past == NULL || !re->ops->past(re->arg, r->qid, r->epoch, &is)) {
+        refuse(re, s, r->qid, r->epoch, MIRROR_REFUSED_LATER);
+        return;
+    }
+    re->ops->say(re->arg, s,
+                 &(struct mirror_record){ .op = MIRROR_PAST_IS,
+                                          .qid = r->qid,
+                                          .epoch = r->epoch,
+                                          .history = is,
+                                          .producers = &is->now });
+}
+
 static void take_awaited(struct mirror_source *s, const struct mirror_record *r)
 {
     if ((r->flags & MIRROR_AWAITED_RECEIVED) != 0)
@@ -343,6 +359,9 @@ enum mirror_taken mirror_source_take(struct mirror_source *s, const struct mirro
     case MIRROR_HANDED:
         take_handed(s, r);
         return MIRROR_TAKEN;
+    case MIRROR_PAST:
+        take_past(s, r);
+        return MIRROR_TAKEN;
     case MIRROR_JOIN:
     case MIRROR_DATA:
     case MIRROR_DONE:
@@ -352,6 +371,7 @@ enum mirror_taken mirror_source_take(struct mirror_source *s, const struct mirro
     case MIRROR_OFFER:
     case MIRROR_REFUSED:
     case MIRROR_ACK:
+    case MIRROR_PAST_IS:
         return MIRROR_TAKEN_BAD;
     }
     UNREACHABLE("record of a source");

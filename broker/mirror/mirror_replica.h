@@ -39,7 +39,7 @@ enum mirror_taken {
 };
 
 struct mirror_replica_ops {
-    /* STATE, OFFER, REFUSED, ACK: leave in the order of the calls. */
+    /* STATE, OFFER, REFUSED, ACK, PAST_IS: leave in the order of the calls. */
     void (*say)(void *arg, struct mirror_source *to, const struct mirror_record *r);
 
     /* Its next positions; *out is empty, and the core's afterwards. */
@@ -70,6 +70,10 @@ struct mirror_replica_ops {
     /* The master of this epoch gives the queue away, and says what is out with consumers, in parts;
      * `r` is borrowed. May be NULL: nobody asks. */
     void (*handed)(void *arg, struct mirror_copy *c, const struct mirror_record *r);
+
+    /* PAST came: `s` asks what the queue is here, see mirror_past.h. True: this node masters it in
+     * that epoch; its history, borrowed. May be NULL: it masters nothing. */
+    bool (*past)(void *arg, uint64_t qid, uint64_t epoch, const struct mirror_history **out);
 
     /* Positions that are here, from `from` on, MIRROR_RUNS_MAX at most: *to is up to where that is
      * all, MIRROR_TO_END if there is nothing behind. False: it is being found out; see

@@ -16,6 +16,11 @@
  *     HANDED of a queue, what is out with whom
  *            stays out: it is the mirror's now
  *
+ * Whoever had a queue in an earlier epoch, and is to have it no more, dials its master, too, to
+ * know how far what it has is that one's:
+ *
+ *     PAST   of a queue, what is it there?      PAST_IS  ... this; or REFUSED: ask again
+ *
  * DATA carries a record as the journal has it (store/record.h), without length and check: its type,
  * flags and count, then its payload; a message is never MSG_LARGE.
  */
@@ -24,7 +29,7 @@
 
 #include "mirror/mirror_history.h"
 
-#define MIRROR_VERSION 4u
+#define MIRROR_VERSION 5u
 
 /* X(bit, member, kind). The order is that of the wire. */
 #define MIRROR_FIELDS(X)                                                                           \
@@ -57,10 +62,12 @@
     /* runs: positions that are out; starts, in the last: nothing from there on was handed out */  \
     X(HANDED, 8,                                                                                   \
       0x0001u | 0x0010u | 0x0020u | 0x0040u | 0x0080u | MIRROR_HAS_STARTS | MIRROR_HAS_RUNS)       \
+    X(PAST, 9, 0x0010u | 0x0020u)                                                                  \
     X(STATE, 32, 0x0002u | 0x0004u)                                                                \
     X(OFFER, 33, 0x0008u | 0x0010u | 0x0040u | 0x0080u | MIRROR_HAS_RUNS) /* pos: as in NEED */    \
     X(REFUSED, 34, 0x0002u | 0x0010u | 0x0020u)                                                    \
-    X(ACK, 35, 0x0040u | 0x0080u) /* from: received, to: durable */
+    X(ACK, 35, 0x0040u | 0x0080u) /* from: received, to: durable */                                \
+    X(PAST_IS, 36, 0x0010u | 0x0020u | MIRROR_HAS_HISTORY | MIRROR_HAS_PRODUCERS)
 
 enum mirror_op {
 #define X(name, octet, fields) MIRROR_##name = (octet),

@@ -95,6 +95,34 @@ class Quarantine(MirrorCase):
         self.assertEqual(back.props["delivery_mode"], 2)
         self.assertEqual(ch.get_all("m"), [b"0", b"2", b"4", large])
 
+    def test_who_is_no_mirror_any_more_keeps_what_nobody_else_has(self):
+        """It was replaced while it was down; a queue whose messages all are elsewhere just goes."""
+        for queue in ("m-empty", "m-same", "m"):
+            ch = self.declared(self.a, queue)
+            self.wait_in_sync(self.a, queue, 3)
+            if queue != "m-empty":
+                self.confirmed(ch, queue, [b"all have it"])
+        for n in (self.c, self.b):
+            n.stop()
+        self.confirmed(ch, "m", numbered(5))
+        self.cluster.start([self.b, self.c]).wait_voters()
+        self.a.kill()
+        for queue in ("m", "m-same", "m-empty"):
+            self.go_on_without(queue, self.a, self.b)
+        others = json.dumps({"ha-mode": "nodes", "ha-params": [self.b.node, self.c.node]})
+        self.ctl(self.b, "set_policy", "ha", "^m", others)
+        wait_until(lambda: self.a.node not in self.ctl(self.b, "why_queue", "m"),
+                   "it to be replaced", LONG)
+        self.cluster.start([self.a])
+        wait_until(lambda: self.quarantined(self.b), "what it has to be in quarantine", LONG)
+        for _ in range(2):
+            row, = self.quarantined(self.c)
+            self.assertEqual((row["name"], row["node"], row["messages"]), ("m", self.a.node, 5))
+            self.a.kill()
+            self.cluster.start([self.a])  # what went then has gone
+        self.ctl(self.c, "requeue_quarantined", "m")
+        self.assertEqual(self.all_of(self.b, "m"), [b"all have it"] + numbered(5))
+
     def test_what_its_publisher_sends_again_is_not_put_back_twice(self):
         ch = self.declared(self.a, "m")
         self.confirmed(ch, "m", [b"all have it"])

@@ -330,7 +330,7 @@ struct smr {
     struct smr_taker takers[SMR_QUEUES][SMR_TAKERS];
     uint32_t last_sub;
     struct smr_line passed[SMR_NODES][SMR_NODES]; /* by a former master to the next one */
-    struct smr_given given[SMR_QUEUES][SMR_NODES][SMR_GIVEN]; /* the last, round and round */
+    struct smr_given given[SMR_QUEUES][SMR_NODES][SMR_GIVEN];       /* the last, round and round */
     uint16_t newest[SMR_QUEUES][SMR_PRODUCERS + 1][SMR_PRIORITIES]; /* that came as new */
     struct meta *meta;                                              /* the register; */
     struct meta_result result; /* what came of its last entry, */

@@ -171,6 +171,21 @@ struct meta_cmd move_to(const struct world *w, unsigned node)
     return c;
 }
 
+struct meta_cmd house_replicas(const struct world *w, const char *name, unsigned count,
+                               const uint16_t *nodes)
+{
+    static uint8_t room[META_SET_ITEM_BYTES], list[64];
+    struct wire_out out = wire_out_over(room, sizeof room), to = wire_out_over(list, sizeof list);
+    meta_set_item_put(&out,
+                      &(struct meta_set_item){ queue_now(w, name)->qid, placement(w, name).ver });
+    for (unsigned i = 0; i < count; i++)
+        wire_put_u16(&to, nodes[i]);
+    struct meta_cmd c = { .op = META_REPLICAS_SET };
+    c.replicas_set.items = wire_out_slice(&out);
+    c.replicas_set.nodes = wire_out_slice(&to);
+    return c;
+}
+
 void house_up(struct house *h)
 {
     struct meta_cmd up = mirroring_up(HOUSE_NODE, store_incarnation(h->s->store));
@@ -322,4 +337,13 @@ const char *house_held(struct house *h, const char *name)
         text_put(&t, "%s%llu-%llu", at != 0 ? " " : "", (unsigned long long)first,
                  (unsigned long long)last);
     }
+}
+
+size_t house_alive(const struct house *h)
+{
+    size_t count = 0;
+    struct segs *segs = store_segs(h->s->store);
+    for (uint32_t n = 0; (n = segs_next(segs, n)) != 0;)
+        count += (size_t)segs_get(segs, n)->alive_count;
+    return count;
 }

@@ -52,6 +52,9 @@ void house_show(struct house *h, struct meta_cmd cmd);
 void house_up(struct house *h);
 /* The queue `m` to that node, from its present epoch. */
 struct meta_cmd move_to(const struct world *w, unsigned node);
+/* Those nodes are to hold it. Good until the next one. */
+struct meta_cmd house_replicas(const struct world *w, const char *name, unsigned count,
+                               const uint16_t *nodes);
 
 /* The queue, as the shard has it. */
 struct hosted *house_queue(const struct house *h, const char *name);
@@ -83,5 +86,8 @@ void house_until_durable(struct house *h);
 
 /* "0-4 7-7": positions where messages are. */
 const char *house_held(struct house *h, const char *name);
+
+/* Messages that the journal's segments count, of all queues. */
+size_t house_alive(const struct house *h);
 
 #endif

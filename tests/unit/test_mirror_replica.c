@@ -91,12 +91,20 @@ static bool on_held(void *arg, struct mirror_copy *c, uint64_t from, struct mirr
     return !h->is_away;
 }
 
+static bool on_past(void *arg, uint64_t qid, uint64_t epoch, const struct mirror_history **out)
+{
+    struct host *h = arg;
+    *out = &h->c->history;
+    return qid == QID + 1 && epoch == 9;
+}
+
 static const struct mirror_replica_ops ops = { .say = on_say,
                                                .starts = on_starts,
                                                .cut = on_cut,
                                                .history = on_history,
                                                .hurry = on_hurry,
                                                .data = on_data,
+                                               .past = on_past,
                                                .held = on_held };
 
 static struct host *host_new(uint64_t epoch)
@@ -402,5 +410,25 @@ Test(mirror_replica, what_is_written_late_is_acknowledged_late)
     mirror_replica_durable(h->r, 101);
     mirror_replica_flush(h->r);
     cr_expect(eq(u64, said(h, 2, MIRROR_ACK)->to, 13));
+    mirror_replica_free(&h->r);
+}
+
+Test(mirror_replica, who_masters_a_queue_says_what_it_is_to_who_had_it)
+{
+    struct host *h = host_new(4);
+    struct mirror_record ask = { .op = MIRROR_PAST, .qid = QID + 1, .epoch = 9 };
+    cr_expect(eq(int, mirror_source_take(h->s, &ask), MIRROR_TAKEN));
+    const struct mirror_record *is = said(h, 0, MIRROR_PAST_IS);
+    cr_expect(eq(ptr, (void *)(uintptr_t)is->history, &h->c->history));
+    cr_expect(eq(ptr, (void *)(uintptr_t)is->producers, &h->c->history.now));
+    cr_expect(eq(u64, is->qid, QID + 1));
+    cr_expect(eq(u64, is->epoch, 9));
+    ask.epoch = 8;
+    cr_expect(eq(int, mirror_source_take(h->s, &ask), MIRROR_TAKEN));
+    const struct mirror_record *no = said(h, 1, MIRROR_REFUSED);
+    cr_expect(eq(int, no->kind, MIRROR_REFUSED_LATER));
+    cr_expect(eq(u64, no->epoch, 8));
+    struct mirror_record r = { .op = MIRROR_PAST_IS };
+    cr_expect(eq(int, mirror_source_take(h->s, &r), MIRROR_TAKEN_BAD));
     mirror_replica_free(&h->r);
 }

@@ -145,24 +145,9 @@ Test(mirrored, what_comes_again_at_a_settled_position_stays)
     house_fini(&h);
 }
 
-static struct meta_cmd replicas_of(const struct world *w, const char *name, unsigned count,
-                                   const uint16_t *nodes)
-{
-    static uint8_t room[META_SET_ITEM_BYTES], list[64];
-    struct wire_out out = wire_out_over(room, sizeof room), to = wire_out_over(list, sizeof list);
-    meta_set_item_put(&out,
-                      &(struct meta_set_item){ queue_now(w, name)->qid, placement(w, name).ver });
-    for (unsigned i = 0; i < count; i++)
-        wire_put_u16(&to, nodes[i]);
-    struct meta_cmd c = { .op = META_REPLICAS_SET };
-    c.replicas_set.items = wire_out_slice(&out);
-    c.replicas_set.nodes = wire_out_slice(&to);
-    return c;
-}
-
 static struct meta_cmd replicas(const struct world *w, unsigned count, const uint16_t *nodes)
 {
-    return replicas_of(w, "m", count, nodes);
+    return house_replicas(w, "m", count, nodes);
 }
 
 static enum mirrored_state state(struct house *h)
@@ -400,7 +385,7 @@ Test(mirrored, a_queue_gets_mirrors_while_it_is_used)
     cr_assert(eq(int, queue_publish(&q->queue, &m, 0, &put), QUEUE_KEPT));
     house_decide(&h, policy_put("more", "^single", "{\"ha-mode\":\"all\"}", 0));
     const uint16_t nodes[] = { 2, 1 };
-    house_decide(&h, replicas_of(&h.w, "single", 2, nodes));
+    house_decide(&h, house_replicas(&h.w, "single", 2, nodes));
     cr_assert(q->mirrored != NULL);
     cr_expect(eq(int, q->mirrored->state, MIRRORED_MASTER));
     cr_expect(zero(uint, q->mirrored->earlier), "nobody ever had it but this node");
@@ -429,7 +414,7 @@ Test(mirrored, what_had_consumers_before_it_had_mirrors_expects_to_be_seen)
     cr_expect(not(q->book.expects_out));
     house_decide(&h, policy_put("more", "^single", "{\"ha-mode\":\"all\"}", 0));
     const uint16_t nodes[] = { 2, 1 };
-    house_decide(&h, replicas_of(&h.w, "single", 2, nodes));
+    house_decide(&h, house_replicas(&h.w, "single", 2, nodes));
     cr_assert(eq(int, q->mirrored->state, MIRRORED_MASTER));
     cr_expect(q->book.expects_out);
     queue_cancel(&c, 0);
@@ -438,22 +423,13 @@ Test(mirrored, what_had_consumers_before_it_had_mirrors_expects_to_be_seen)
 
 /* ---- going, and coming again ---- */
 
-static size_t alive(const struct house *h)
-{
-    size_t count = 0;
-    struct segs *segs = store_segs(h->s->store);
-    for (uint32_t n = 0; (n = segs_next(segs, n)) != 0;)
-        count += (size_t)segs_get(segs, n)->alive_count;
-    return count;
-}
-
 Test(mirrored, a_copy_of_a_deleted_queue_leaves_nothing)
 {
     struct house h;
     open_whole(&h, 3000);
-    cr_expect(eq(sz, alive(&h), 3000));
+    cr_expect(eq(sz, house_alive(&h), 3000));
     house_decide(&h, q_delete("m"));
-    HOUSE_UNTIL(&h, alive(&h) == 0);
+    HOUSE_UNTIL(&h, house_alive(&h) == 0);
     cr_expect(zero(sz, h.s->queues.count));
     cr_expect(zero(i64, (int64_t)atomic_load(&h.s->message_bytes)));
     house_fini(&h);
@@ -463,7 +439,7 @@ static void set_aside(struct house *h)
 {
     const uint16_t without[] = { 1, 3 }, with[] = { 1, 3, 2 };
     house_decide(h, replicas(&h->w, 2, without));
-    HOUSE_UNTIL(h, h->s->queues.count == 0 && alive(h) == 0);
+    HOUSE_UNTIL(h, h->s->queues.count == 0 && house_alive(h) == 0);
     house_decide(h, replicas(&h->w, 3, with));
     HOUSE_UNTIL(h, h->s->queues.count == 1);
 }
