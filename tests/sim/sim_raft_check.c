@@ -358,13 +358,14 @@ static void note_message(struct sim_raft *w, unsigned node, const struct raft_ms
     if (m->kind == RAFT_MSG_VOTE && m->term > raft_term(r) && !m->vote.is_transfer)
         n->is_loyal = raft_role(r) == RAFT_FOLLOWER && leader != 0 &&
                       clock - n->word_us[leader] < w->setup.election_min_us;
-    if (m->kind == RAFT_MSG_PREVOTE_REPLY && m->vote_reply.is_granted) {
-        if (m->vote_reply.asked_term > n->granted_term) {
+    /* What an earlier process of it has asked, in a term that was not durable, says nothing now. */
+    if (m->kind == RAFT_MSG_PREVOTE_REPLY && m->vote_reply.is_granted &&
+        m->vote_reply.asked_term == raft_term(r) + 1) {
+        if (m->vote_reply.asked_term != n->granted_term) {
             memset(n->has_granted, 0, sizeof n->has_granted);
             n->granted_term = m->vote_reply.asked_term;
         }
-        if (m->vote_reply.asked_term == n->granted_term)
-            n->has_granted[m->from] = true;
+        n->has_granted[m->from] = true;
     }
     if (m->kind == RAFT_MSG_TIMEOUT_NOW)
         n->transfer_term = m->term + 1;
