@@ -209,39 +209,59 @@ static unsigned cuts_of(const struct hosted *h, struct settle_range *out)
     return count;
 }
 
-static uint64_t append_epoch(struct hosted *h, const struct settle_range *cuts, unsigned count,
-                             const struct mirror_history *history)
+static struct place append_epoch(struct shard *s, uint64_t qid, const struct settle_range *cuts,
+                                 unsigned count, const struct mirror_history *history,
+                                 uint64_t *lsn)
 {
     size_t bytes = mirror_history_size(history, true);
     CHECK(bytes <= EPOCH_HISTORY_MAX);
     uint8_t *room = mem_alloc(RECORD_EPOCH_ROOM(count) + bytes);
-    size_t head = record_put_epoch(room, h->queue.qid, cuts, count, bytes);
+    size_t head = record_put_epoch(room, qid, cuts, count, bytes);
     struct wire_out out = wire_out_over(room + head, bytes);
     mirror_history_put(&out, history, true);
     CHECK(!out.overflow);
     struct slice parts[] = { slice_of(room, head), wire_out_slice(&out) };
-    uint64_t lsn = append_state(h, parts, ARRAY_COUNT(parts), JOURNAL_SOON);
+    struct place p = append(s, parts, ARRAY_COUNT(parts), JOURNAL_SOON, lsn);
     mem_free(room);
-    return lsn;
+    return p;
 }
 
 uint64_t copy_write_history(struct hosted *h, const struct mirror_history *history)
 {
     struct settle_range cuts[EPOCH_CUTS_MAX];
+    uint64_t lsn = 0;
     if (store_of(h) == NULL)
         return 0;
-    return append_epoch(h, cuts, cuts_of(h, cuts), history);
+    struct place p = append_epoch(h->shard, h->queue.qid, cuts, cuts_of(h, cuts), history, &lsn);
+    if (!place_is_none(p))
+        hosted_note_state(h, p.seg);
+    return lsn;
+}
+
+static struct place append_void(struct shard *s, uint64_t qid, unsigned max_priority, uint64_t *lsn)
+{
+    static const struct mirror_history none;
+    struct settle_range cuts[EPOCH_CUTS_MAX];
+    for (unsigned p = 0; p <= max_priority; p++)
+        cuts[p] =
+            (struct settle_range){ (uint64_t)p << MIRROR_PRIORITY_SHIFT, mirror_priority_last(p) };
+    return append_epoch(s, qid, cuts, max_priority + 1u, &none, lsn);
 }
 
 uint64_t copy_write_void(struct hosted *h)
 {
-    static const struct mirror_history none;
-    struct settle_range cuts[EPOCH_CUTS_MAX];
-    unsigned count = h->settings.max_priority + 1u;
+    uint64_t lsn = 0;
     if (store_of(h) == NULL)
         return 0;
-    for (unsigned p = 0; p < count; p++)
-        cuts[p] =
-            (struct settle_range){ (uint64_t)p << MIRROR_PRIORITY_SHIFT, mirror_priority_last(p) };
-    return append_epoch(h, cuts, count, &none);
+    struct place p = append_void(h->shard, h->queue.qid, h->settings.max_priority, &lsn);
+    if (!place_is_none(p))
+        hosted_note_state(h, p.seg);
+    return lsn;
+}
+
+uint32_t gone_write_void(struct shard *s, uint64_t qid, unsigned max_priority)
+{
+    uint64_t lsn = 0;
+    struct place p = append_void(s, qid, max_priority, &lsn);
+    return place_is_none(p) ? 0 : p.seg;
 }

@@ -16,6 +16,7 @@
 
 struct hosted;
 struct message;
+struct shard;
 
 /* The message came to these positions and has no place there yet; moments are those of the wall
  * clock. It is written for those queues that want it (ledger_wants). *is_late: it is large, and was
@@ -34,6 +35,9 @@ uint64_t copy_write_history(struct hosted *h, const struct mirror_history *histo
 
 /* There is nothing of it here, at no position, and nothing is known. */
 uint64_t copy_write_void(struct hosted *h);
+/* The same of a durable queue that has gone from here, said once more: which segment says so now.
+ * 0: the journal takes nothing any more. */
+uint32_t gone_write_void(struct shard *s, uint64_t qid, unsigned max_priority);
 
 /* What the journal says of positions up to this one, or will: later messages there are MSG_AGAIN.
  */

@@ -10,8 +10,10 @@
 #include "larges.h"
 #include "marks.h"
 #include "mirrored.h"
+#include "mirrored_journal.h"
 #include "mover_anew.h"
 #include "pager.h"
+#include "policy.h"
 #include "store/large.h"
 
 #include <inttypes.h>
@@ -46,6 +48,7 @@ struct asked {
 struct mover {
     struct shard *shard;
     struct idmap states; /* struct state_refs by segment */
+    struct idmap voids;  /* of queues that have gone, where that was said again last: a segment */
     STAILQ_HEAD(, asked) asks;
     struct loop_task task;
     struct loop_timer again;
@@ -135,10 +138,17 @@ void mover_note_state(struct hosted *h, uint32_t seg)
     add_ref(h->shard->mover, seg, h->queue.qid);
 }
 
+/* One of this shard that has gone from here, and is elsewhere. */
+static const struct meta_queue *gone_of(const struct mover *m, uint64_t qid)
+{
+    const struct meta_queue *q = meta_queue_get(broker_meta(m->shard->broker), qid);
+    return q != NULL && q->shard == m->shard->index && q->durable ? q : NULL;
+}
+
 void mover_restore_refs(struct mover *m, const struct recovered_state_ref *refs, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (hosted_of(m, refs[i].qid) != NULL)
+        if (hosted_of(m, refs[i].qid) != NULL || gone_of(m, refs[i].qid) != NULL)
             add_ref(m, refs[i].seg, refs[i].qid);
     }
 }
@@ -437,6 +447,34 @@ static void carry_marks(struct mover *m, struct hosted *h, uint32_t seg)
         h->mover.carried_seg = to;
 }
 
+static bool is_the_eldest(const struct mover *m, const struct store_ask *ask, uint32_t seg)
+{
+    struct segs *segs = store_segs(store_of(m));
+    for (uint32_t n = 0; (n = segs_next(segs, n)) != 0 && n < seg;)
+        if (!is_leaving(ask, n))
+            return false;
+    return true;
+}
+
+/* Of a queue that has gone older segments may have messages, which must not be found again: as long
+ * as there are any it is said that nothing of it is here. */
+static void carry_void(struct mover *m, const struct store_ask *ask, uint64_t qid, uint32_t seg)
+{
+    const struct meta_queue *q = gone_of(m, qid);
+    struct queue_settings settings;
+    if (q != NULL && (uint32_t)(uintptr_t)idmap_get(&m->voids, qid) > seg)
+        return;
+    (void)idmap_take(&m->voids, qid);
+    if (q == NULL || is_the_eldest(m, ask, seg))
+        return;
+    policy_settings(broker_meta(m->shard->broker), q, &settings);
+    uint32_t to = gone_write_void(m->shard, qid, settings.max_priority);
+    if (to == 0)
+        return;
+    add_ref(m, to, qid);
+    idmap_put(&m->voids, qid, (void *)(uintptr_t)to);
+}
+
 /* True when all is carried. False: *result tells why not. */
 static bool carry_some(struct mover *m, const struct store_ask *ask, enum carried *result)
 {
@@ -455,7 +493,9 @@ static bool carry_some(struct mover *m, const struct store_ask *ask, enum carrie
         bool is_whole = h != NULL && is_to_be_carried(m, ask, h, seg);
         if (is_whole && (*result = carry(m, h)) != CARRIED)
             return false;
-        if (h != NULL && !is_whole)
+        if (h == NULL)
+            carry_void(m, ask, r->qids[m->at_state], seg);
+        else if (!is_whole)
             carry_marks(m, h, seg);
         m->at_state++;
     }
@@ -622,6 +662,7 @@ struct mover *mover_new(struct shard *s)
     struct mover *m = mem_zalloc(sizeof *m);
     m->shard = s;
     idmap_init(&m->states);
+    idmap_init(&m->voids);
     STAILQ_INIT(&m->asks);
     loop_task_init(&m->task, on_task, m);
     loop_timer_init(&m->again, s->loop, on_again, m);
@@ -650,5 +691,6 @@ void mover_free(struct mover **mover)
     mem_free(m->ranges);
     mem_free(m->letters);
     mem_free(m->returns);
+    idmap_fini(&m->voids);
     mem_free(m);
 }

@@ -4,8 +4,9 @@
  * Asked by the store (struct store_ask) it appends what is alive in a segment anew, and carries
  * what a segment says of queues (what is settled, how far was handed out, how often returned,
  * epochs and numbers of producers) to the journal's end: one statement of each queue's state that
- * makes all older ones superfluous. For that it knows which segments have such statements of which
- * queue. Bounded work a turn. On the shard's thread.
+ * makes all older ones superfluous. Of a queue that has gone from here, and is elsewhere, that is
+ * that nothing of it is here. For that it knows which segments have such statements of which queue.
+ * Bounded work a turn. On the shard's thread.
  */
 #ifndef WARREN_MOVER_H
 #define WARREN_MOVER_H
