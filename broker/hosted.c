@@ -499,6 +499,7 @@ static bool restore(struct hosted *h)
         h->book.durable && st != NULL ? storage_found(st, h->shard, h->queue.qid) : NULL;
     if (found == NULL)
         return false;
+    storage_take_found(st, found);
     uint64_t now_ms = loop_now_ms(h->shard->loop);
     if (!queue_restore(&h->queue, found, (int64_t)(now_ms - clock_wall_ms())))
         log_warn("queue", "-",

@@ -80,7 +80,7 @@ struct mirrored_queue {
                                       MSG_AGAIN */
     struct mirror_starts cut;      /* CUTTING */
     uint64_t before_cut;           /* CUTTING: messages */
-    struct mirrored_keep *keep;    /* COPY: mirrored_keep.c's: what is to be cut and kept */
+    struct mirrored_keep *keep; /* COPY, or about to leave: mirrored_keep.c's: what is to be kept */
     struct mirrored_recent *recent; /* the same: what the journal does not have; may be NULL */
     struct mirrored_leave *leave;   /* STILL: mirrored_leave.c's: it is not to be here any more */
     struct mirrored_lead *own;      /* MASTER: mirrored_lead.c's */
@@ -95,6 +95,7 @@ struct mirrored {
     struct mirrored_work *work;   /* private to mirrored.c */
     struct mirrored_leads *leads; /* private to mirrored_lead.c */
     struct log_rate handed_told;  /* mirrored_handed.c's */
+    struct log_rate keep_told;    /* mirrored_keep.c's */
 };
 
 /* With s->mirror_links; neither says anything before a queue asks. */

@@ -19,6 +19,8 @@
 
 #define BATCH_MAX   LOAD_COUNT_MAX
 #define BATCH_BYTES LOAD_BYTES_MAX /* of bodies, but at least one message */
+#define LOG_BURST   10u
+#define LOG_MS      60000u
 
 _Static_assert(BATCH_MAX <= QWANT_MAX, "a load takes them all");
 
@@ -105,11 +107,14 @@ static void tell_failure(const struct keeping *g)
 {
     char room[1200];
     struct text t = text_over(room, sizeof room);
+    unsigned left_out;
+    if (!log_rate_ok(&g->shard->mirrored->keep_told, LOG_BURST, LOG_MS, &left_out))
+        return;
     put_queue(g->shard, g->qid, &t);
     log_error("quarantine", broker_name(g->shard->broker),
               "messages cannot be put into quarantine, their queue keeps them and is no mirror "
-              "until they can be: %s %s count=%u",
-              g->err.text, room, g->count);
+              "until they can be: %s %s count=%u left_out=%u",
+              g->err.text, room, g->count, left_out);
 }
 
 static void tell_overflow(const struct keeping *g)

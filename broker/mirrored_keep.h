@@ -1,6 +1,6 @@
 /*
  * mirrored_keep: what a mirror is about to cut off, and its master has not, goes into quarantine
- * first.
+ * first; also what who is no mirror any more is about to drop.
  *
  * A node that was cut off may have taken messages as the master that nobody was given a confirm
  * for. When it joins another master it drops them (mirror_replica.h), for that one has gone on

@@ -8,6 +8,7 @@
 #include "mirror_link/mirror_links.h"
 #include "mirrored_keep.h"
 #include "model/queue_copy.h"
+#include "storage.h"
 
 /* mirrored_queue.leave */
 struct mirrored_leave {
@@ -36,13 +37,12 @@ void mirrored_leave_end(struct hosted *h)
     mem_free(l);
 }
 
-/* Whatever it has, it has from who masters it now; or it has nothing, or nothing that could be
- * compared: what is left of a queue that has gone from here once already. */
+/* Whatever it has, it has from who masters it now; or it has nothing. */
 static bool has_no_more(const struct hosted *h, uint64_t epoch)
 {
-    uint64_t known = mirror_history_epoch(&h->mirrored->history), first, last;
+    uint64_t first, last;
     struct qwant want;
-    return known == epoch || known == 0 ||
+    return mirror_history_epoch(&h->mirrored->history) == epoch ||
            queue_live(&h->queue, 0, &first, &last, &want) == QCOPY_NOTHING;
 }
 
@@ -119,6 +119,7 @@ bool mirrored_leave(struct hosted *h, uint16_t master, uint64_t epoch)
         return false;
     enum mirror_taken kept = mirrored_keep(h, &mq->history, &l->cut, &l->producers, l->master);
     if (kept == MIRROR_TAKEN_NOT) {
+        mirror_past_end(&l->past);
         forget_told(l);
         ask(h, true);
     }
@@ -134,13 +135,14 @@ struct left {
     uint64_t qid;
 };
 
-/* It may have come back meanwhile, or be deleted. */
+/* It may have come back meanwhile, also to go again, or be deleted. */
 static void on_left(struct mail *mail)
 {
     struct left *l = CONTAINER_OF(mail, struct left, mail);
     struct shard *s = l->shard;
     const struct meta_queue *q = meta_queue_get(broker_meta(s->broker), l->qid);
-    if (q != NULL && s->store != NULL && idmap_get(&s->queues, l->qid) == NULL) {
+    if (q != NULL && s->store != NULL &&
+        storage_found(broker_storage(s->broker), s, l->qid) != NULL) {
         (void)shard_add_copy(s, q);
         mirrored_reconcile(s, q);
     }

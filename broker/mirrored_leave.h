@@ -5,8 +5,8 @@
  * once. If it was last told of an earlier one, as the master of a queue that was placed anew while
  * this node was down or cut off, it may have what nobody else has. Then it asks who masters the
  * queue now (mirror/mirror_past.h), puts into quarantine what that one has not (mirrored_keep.h),
- * and goes then. Until there is somebody to ask, and the quarantine can be written, it stays: on
- * the disk, and serving nobody. See design.md 2.10. On the shard's thread.
+ * and goes then; few at a time do. Until there is somebody to ask, and the quarantine can be
+ * written, it stays: on the disk, and serving nobody. See design.md 2.10. On the shard's thread.
  */
 #ifndef WARREN_MIRRORED_LEAVE_H
 #define WARREN_MIRRORED_LEAVE_H

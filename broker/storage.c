@@ -24,6 +24,7 @@ struct storage {
     struct quarantined *quarantine; /* NULL until recovery */
     uint32_t handing_out;           /* shards that have not got all yet */
     bool *handed_out; /* by shard, its own thread's: has it? Then what was found may be gone */
+    uint8_t *taken;   /* by queue that was found, its shard's: it was given to that */
     bool started;
 };
 
@@ -163,6 +164,7 @@ bool storage_recover(struct storage *st, struct err *err)
         larges_restore(s->larges, found->larges, found->large_count);
         shard_open_journal(s, store_journal(st->store), store_segs(st->store));
     }
+    st->taken = mem_zalloc(found->queue_count + 1);
     post_left(st, found);
     return true;
 }
@@ -191,7 +193,14 @@ const struct recovered_queue *storage_found(const struct storage *st, const stru
     const struct recovered *r = store_recovered(st->store);
     if (r == NULL || r->queue_count == 0)
         return NULL;
-    return bsearch(&qid, r->queues, r->queue_count, sizeof *r->queues, by_qid);
+    const struct recovered_queue *q =
+        bsearch(&qid, r->queues, r->queue_count, sizeof *r->queues, by_qid);
+    return q != NULL && st->taken[q - r->queues] == 0 ? q : NULL;
+}
+
+void storage_take_found(struct storage *st, const struct recovered_queue *found)
+{
+    st->taken[found - store_recovered(st->store)->queues] = 1;
 }
 
 struct handed {
@@ -266,6 +275,7 @@ void storage_free(struct storage **storage)
     quarantined_free(&st->quarantine);
     store_free(&st->store);
     mem_free(st->handed_out);
+    mem_free(st->taken);
     mem_free(st);
 }
 

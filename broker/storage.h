@@ -51,10 +51,12 @@ struct store *storage_store(const struct storage *st); /* any thread */
 /* What queues have cut off. NULL before storage_recover. Any thread from then on. */
 struct quarantined *storage_quarantine(const struct storage *st);
 
-/* What was found of a queue of this shard, or NULL: also from when the shard has had all mail that
- * was posted to it before storage_hand_out, for a queue that comes later is a new one. On the
- * shard's thread. */
+/* What was found of a queue of this shard, or NULL: also once that was taken, and from when the
+ * shard has had all mail that was posted to it before storage_hand_out, for a queue that comes
+ * later is a new one. On the shard's thread. */
 const struct recovered_queue *storage_found(const struct storage *st, const struct shard *s,
                                             uint64_t qid);
+/* A queue that is restored has it now: whoever comes after that begins with nothing. */
+void storage_take_found(struct storage *st, const struct recovered_queue *found);
 
 #endif

@@ -436,7 +436,7 @@ void mirror_master_tick(struct mirror_master *m, uint64_t now_ms)
     propose_again(m, now_ms);
     TAILQ_FOREACH (s, &m->streams, entry) {
         call_refused_again(s, now_ms);
-        mirror_pasts_tick(s);
+        mirror_pasts_tick(s, now_ms);
         mirror_stream_look_at_hollow(s);
         look_at_pace(s, now_ms);
         look_at_lag(s, now_ms);

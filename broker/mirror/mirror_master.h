@@ -105,8 +105,8 @@ struct mirror_master_ops {
     /* After mirror_master_is_behind has said so: it is not any more. May be NULL if nobody asks. */
     void (*room)(void *arg);
 
-    /* ---- to who has asked by mirror_past.h, which is over by now: what its master has had, and
-     * the last numbers of its producers; borrowed. May be NULL if nobody asks. */
+    /* ---- to who has asked by mirror_past.h: what its master has had, and the last numbers of its
+     * producers; borrowed. May be NULL if nobody asks. */
     void (*past)(void *arg, struct mirror_past *p, const struct mirror_history *history,
                  const struct producers *producers);
 };

@@ -120,9 +120,10 @@ struct mirror_stream {
     struct mirror_pairs whole;
     struct mirror_pairs refused;
     struct mirror_pasts past_due;   /* to be asked */
-    struct mirror_pasts past_asked; /* past_count of them: its answer is to come */
-    struct mirror_pasts past_later; /* to be asked again */
-    unsigned past_count;
+    struct mirror_pasts past_asked; /* its answer is to come */
+    struct mirror_pasts past_told;
+    struct mirror_pasts past_later; /* to be asked again, by rising retry_ms */
+    unsigned past_count;            /* asked, and told */
     TAILQ_ENTRY(mirror_stream) entry;
 };
 
@@ -181,7 +182,7 @@ MUST_CHECK bool mirror_pasts_take(struct mirror_stream *s, const struct mirror_r
 void mirror_pasts_down(struct mirror_stream *s);
 /* Each where its queue is by now. */
 void mirror_pasts_rehome(struct mirror_stream *s);
-void mirror_pasts_tick(struct mirror_stream *s);
+void mirror_pasts_tick(struct mirror_stream *s, uint64_t now_ms);
 
 /* mirror_join.c */
 void mirror_pair_move(struct mirror_pair *p, enum mirror_pair_state to);

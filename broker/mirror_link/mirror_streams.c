@@ -141,7 +141,7 @@ void mirror_streams_watch(struct mirror_streams *s)
 
 void mirror_streams_end_link(struct mirror_streams *s, uint16_t node, struct link **l)
 {
-    struct mirror_past *p = idmap_get(&s->past, node);
+    struct mirror_bygone *p = idmap_get(&s->past, node);
     if (p == NULL) {
         p = mem_zalloc(sizeof *p);
         p->node = node;
@@ -155,7 +155,7 @@ void mirror_streams_each_link(struct mirror_streams *s, mirror_link_fn fn, void 
 {
     struct link_figure f;
     size_t at = 0;
-    for (const struct mirror_past *p; (p = idmap_next(&s->past, &at)) != NULL;) {
+    for (const struct mirror_bygone *p; (p = idmap_next(&s->past, &at)) != NULL;) {
         f = (struct link_figure){ .class = LINK_MIRROR, .stats = p->stats };
         fn(arg, p->node, &f);
     }
@@ -215,7 +215,7 @@ void mirror_streams_free(struct mirror_streams **streams)
     if (s == NULL)
         return;
     mirror_streams_close(s);
-    for (struct mirror_past *p; (p = idmap_first(&s->past)) != NULL; mem_free(p))
+    for (struct mirror_bygone *p; (p = idmap_first(&s->past)) != NULL; mem_free(p))
         idmap_take(&s->past, p->node);
     for (struct mirror_outgoing *o; (o = idmap_first(&s->outgoing)) != NULL; mem_free(o))
         idmap_take(&s->outgoing, mirror_outgoing_key(o->node, o->shards, o->shard));

@@ -73,7 +73,7 @@ struct mirror_streams {
     struct link_hall *hall;
     struct idmap outgoing; /* struct mirror_outgoing by node and shard */
     struct idmap incoming; /* struct mirror_incoming by id */
-    struct idmap past;     /* struct mirror_past by node */
+    struct idmap past;     /* struct mirror_bygone by node */
     uint64_t last_id;
     struct log_rate comings, goings, complaints;
     TAILQ_HEAD(mirror_pens, mirror_pen) due;
@@ -86,7 +86,7 @@ struct mirror_streams {
 };
 
 /* Links that have gone. */
-struct mirror_past {
+struct mirror_bygone {
     uint16_t node;
     struct link_stats stats;
 };

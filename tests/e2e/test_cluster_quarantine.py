@@ -26,6 +26,13 @@ class Quarantine(MirrorCase):
         body = Api(management_port(self.a)).get("/metrics").body
         return int(re.search(r"(?m)^warren_quarantine_%s (\d+)$" % name, body).group(1))
 
+    def wait_gone(self, count):
+        """Copies of queues that the first node had at its start."""
+        def gone():
+            body = Api(management_port(self.a)).get("/metrics").body
+            return int(re.search(r"(?m)^rabbitmq_queues_deleted_total (\d+)$", body).group(1))
+        wait_until(lambda: gone() == count, "copies to go", LONG)
+
     def depth(self, node, queue):
         for line in self.ctl(node, "list_queues", "name", "messages").splitlines():
             if line.split("\t")[0] == queue:
@@ -111,16 +118,21 @@ class Quarantine(MirrorCase):
             self.go_on_without(queue, self.a, self.b)
         others = json.dumps({"ha-mode": "nodes", "ha-params": [self.b.node, self.c.node]})
         self.ctl(self.b, "set_policy", "ha", "^m", others)
-        wait_until(lambda: self.a.node not in self.ctl(self.b, "why_queue", "m"),
-                   "it to be replaced", LONG)
+        for queue in ("m", "m-same", "m-empty"):
+            wait_until(lambda q=queue: self.a.node not in self.ctl(self.b, "why_queue", q),
+                       "it to be replaced", LONG)
         self.cluster.start([self.a])
-        wait_until(lambda: self.quarantined(self.b), "what it has to be in quarantine", LONG)
-        for _ in range(2):
-            row, = self.quarantined(self.c)
-            self.assertEqual((row["name"], row["node"], row["messages"]), ("m", self.a.node, 5))
-            self.a.kill()
-            self.cluster.start([self.a])  # what went then has gone
+        self.wait_gone(2)
+        row, = self.quarantined(self.c)
+        self.assertEqual((row["name"], row["node"], row["messages"]), ("m", self.a.node, 5))
         self.ctl(self.c, "requeue_quarantined", "m")
+        self.assertEqual(self.quarantined(self.b), [])
+
+        # What went then has gone: nothing of it is found once more.
+        self.a.kill()
+        self.cluster.start([self.a])
+        self.wait_gone(0)
+        self.assertEqual(self.quarantined(self.b), [])
         self.assertEqual(self.all_of(self.b, "m"), [b"all have it"] + numbered(5))
 
     def test_what_its_publisher_sends_again_is_not_put_back_twice(self):

@@ -76,15 +76,21 @@ static void first_of_all(struct house *h)
 
 void house_start(struct house *h, house_history_fn decide)
 {
+    house_start_amid(h, decide, NULL);
+}
+
+void house_start_amid(struct house *h, house_history_fn decide, house_history_fn meanwhile)
+{
     struct err err = { 0 };
     open_node(h);
     first_of_all(h);
     if (decide != NULL)
         decide(h);
     effects_of_start(h->b, meta_current(h->b->meta));
-    cr_assert(storage_read(h->b->storage, meta_current(h->b->meta), &err) &&
-                  storage_recover(h->b->storage, &err),
-              "%s", err.text);
+    cr_assert(storage_read(h->b->storage, meta_current(h->b->meta), &err), "%s", err.text);
+    if (meanwhile != NULL)
+        meanwhile(h);
+    cr_assert(storage_recover(h->b->storage, &err), "%s", err.text);
     cr_assert(storage_start(h->b->storage, &err), "%s", err.text);
     storage_hand_out(h->b->storage);
     house_session(h);

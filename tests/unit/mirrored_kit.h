@@ -44,6 +44,8 @@ void house_stop(struct house *h);
 /* `decide` says what the metadata were before; then it is up as the next incarnation. */
 typedef void (*house_history_fn)(struct house *h);
 void house_start(struct house *h, house_history_fn decide);
+/* The same, and `meanwhile` is decided when the journal was read, and nothing done with it. */
+void house_start_amid(struct house *h, house_history_fn decide, house_history_fn meanwhile);
 
 /* Apply, show, and tell the shard; not a history's, while nothing runs. */
 void house_decide(struct house *h, struct meta_cmd cmd);

@@ -133,6 +133,8 @@ Test(mirror_past, is_asked_when_its_master_is_there_and_tells)
     cr_expect(eq(uint, h->told_count, 1));
     cr_expect(eq(u64, h->told, 3));
     cr_expect(eq(u64, h->told_seq, 90));
+    cr_expect(mirror_stream_is_used(h->stream), "until it is at an end");
+    mirror_past_end(&h->pasts[3]);
     mirror_past_end(&h->pasts[3]); /* no harm */
     host_free(h);
 }
@@ -143,16 +145,21 @@ Test(mirror_past, few_are_asked_at_a_time_and_all_in_the_end)
     mirror_stream_up(h->stream, 1, 1);
     ask(h, 0, MANY - 1);
     cr_expect(eq(uint, h->said_count, MIRROR_PASTS_ASKED));
+    answer(h, h->said[0]);
+    cr_expect(eq(uint, h->said_count, MIRROR_PASTS_ASKED), "it has yet to be done");
     for (unsigned i = 0; i < MANY; i++) {
-        cr_assert(lt(uint, i, h->said_count), "another one is asked when one is answered");
-        answer(h, h->said[i]);
+        cr_assert(lt(uint, i, h->said_count), "another one is asked when one is at an end");
+        if (i != 0)
+            answer(h, h->said[i]);
+        mirror_past_end(&h->pasts[h->said[i]]);
+        flush(h);
     }
     cr_expect(eq(uint, h->told_count, MANY));
     cr_expect(eq(uint, h->said_count, MANY));
     host_free(h);
 }
 
-Test(mirror_past, who_cannot_answer_is_asked_again_with_the_next_tick)
+Test(mirror_past, who_cannot_answer_is_asked_again_later)
 {
     struct host *h = host_new();
     mirror_stream_up(h->stream, 1, 1);
@@ -160,18 +167,23 @@ Test(mirror_past, who_cannot_answer_is_asked_again_with_the_next_tick)
     refuse(h, 1);
     flush(h);
     cr_expect(eq(uint, h->said_count, 1));
-    mirror_master_tick(h->m, 100);
+    mirror_master_tick(h->m, MIRROR_PAST_MS);
+    flush(h);
+    cr_expect(eq(uint, h->said_count, 1), "not so soon");
+    mirror_master_tick(h->m, MIRROR_PAST_MS + 1);
     flush(h);
     cr_expect(eq(uint, h->said_count, 2));
     mirror_past_ask(h->m, &h->pasts[2], 2, true);
     flush(h);
     cr_expect(eq(uint, h->said_count, 2), "later");
-    mirror_master_tick(h->m, 200);
+    mirror_master_tick(h->m, 3 * MIRROR_PAST_MS);
     flush(h);
     cr_expect(eq(uint, h->said_count, 3));
     answer(h, 2);
     answer(h, 1);
     cr_expect(eq(uint, h->told_count, 2));
+    mirror_past_end(&h->pasts[1]);
+    mirror_past_end(&h->pasts[2]);
     host_free(h);
 }
 
@@ -179,20 +191,22 @@ Test(mirror_past, a_session_that_ends_has_answered_nothing)
 {
     struct host *h = host_new();
     mirror_stream_up(h->stream, 1, 1);
-    ask(h, 0, 2);
-    refuse(h, 1);
+    ask(h, 0, 3);
+    answer(h, 3);
     mirror_past_end(&h->pasts[2]);
     mirror_stream_down(h->stream, 2);
     mirror_stream_up(h->stream, 1, 3);
     flush(h);
-    cr_assert(eq(uint, h->said_count, 5));
-    cr_expect(eq(u64, h->said[3] + h->said[4], 1), "not the one that was given up");
+    cr_assert(eq(uint, h->said_count, 6));
+    cr_expect(eq(u64, h->said[4] + h->said[5], 1), "not the one that was given up, nor told");
     answer(h, 2);
-    cr_expect(zero(uint, h->told_count), "nobody waits for it");
+    cr_expect(eq(uint, h->told_count, 1), "nobody waits for it");
     answer(h, 0);
     answer(h, 1);
     answer(h, 1);
-    cr_expect(eq(uint, h->told_count, 2), "once each");
+    cr_expect(eq(uint, h->told_count, 3), "once each");
+    for (unsigned i = 0; i < 4; i++)
+        mirror_past_end(&h->pasts[i]);
     host_free(h);
 }
 

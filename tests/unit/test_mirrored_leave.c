@@ -20,39 +20,58 @@ static void was_replaced(struct house *h)
     must(&h->w, house_replicas(&h->w, "m", 2, others));
 }
 
+/* As the mirror of another. */
+static void get(struct house *h, const char *queue, uint64_t first, uint64_t count, size_t bytes)
+{
+    static const uint8_t body[16384];
+    for (uint64_t p = first; p < first + count; p++)
+        HOUSE_UNTIL(h, house_message(h, queue, p, PID, p + 1, slice_of(body, bytes), true) ==
+                           MIRROR_TAKEN);
+}
+
+static void get_all(struct house *h, const char *queue, uint64_t count, size_t bytes)
+{
+    house_join(h, queue, 0, 0, NULL);
+    get(h, queue, 0, count, bytes);
+    house_done(h, queue, PID, count);
+    house_until_durable(h);
+}
+
 /* It had all of it in the first epoch, and was not there for the second. */
 static uint64_t open_replaced(struct house *h)
 {
     house_init(h);
     house_decide(h, lasting(q_declare("m")));
     uint64_t first = placement(&h->w, "m").epoch;
-    house_join(h, "m", 0, 0, NULL);
-    for (uint64_t p = 0; p < ALL; p++)
-        cr_assert(
-            eq(int, house_message(h, "m", p, PID, p + 1, slice_str("a body"), true), MIRROR_TAKEN));
-    house_done(h, "m", PID, ALL);
-    house_until_durable(h);
+    get_all(h, "m", ALL, 6);
     house_decide(h, move_to(&h->w, 3));
     house_decide(h, house_replicas(&h->w, "m", 2, others));
     return first;
 }
 
-static bool asks(struct house *h)
+static bool asks_for(struct house *h, const char *queue)
 {
-    const struct hosted *q = house_queue(h, "m");
+    const struct hosted *q = house_queue(h, queue);
     return q != NULL && q->mirrored->state == MIRRORED_STILL && q->mirrored->leave != NULL;
 }
 
-/* As node 3: it goes on from the first epoch at this position, and knows what was published up to
- * this number. */
-static void tell(struct house *h, uint64_t first, uint64_t position, uint64_t known)
+static bool asks(struct house *h)
 {
-    uint64_t qid = queue_now(&h->w, "m")->qid, epoch = placement(&h->w, "m").epoch;
+    return asks_for(h, "m");
+}
+
+/* As node 3: it goes on from the first epoch (0: it never heard of any) at this position, and knows
+ * what was published up to this number. */
+static void tell_of(struct house *h, const char *queue, uint64_t first, uint64_t position,
+                    uint64_t known)
+{
+    uint64_t qid = queue_now(&h->w, queue)->qid, epoch = placement(&h->w, queue).epoch;
     struct mirror_stream *stream = mirror_links_stream(h->s, 3, qid);
     struct mirror_history history = { 0 };
     struct mirror_starts next = { 0 };
     struct producers producers = { 0 };
-    mirror_history_begin(&history, first, &next);
+    if (first != 0)
+        mirror_history_begin(&history, first, &next);
     mirror_starts_raise(&next, position);
     mirror_history_begin(&history, epoch, &next);
     producers_saw(&producers, PID, known);
@@ -70,6 +89,11 @@ static void tell(struct house *h, uint64_t first, uint64_t position, uint64_t kn
     mirror_history_fini(&history);
     mirror_starts_fini(&next);
     producers_fini(&producers);
+}
+
+static void tell(struct house *h, uint64_t first, uint64_t position, uint64_t known)
+{
+    tell_of(h, "m", first, position, known);
 }
 
 static uint64_t kept(const struct house *h)
@@ -165,5 +189,122 @@ Test(mirrored_leave, one_that_is_deleted_meanwhile_is_kept_nowhere)
     house_decide(&h, q_delete("m"));
     HOUSE_UNTIL(&h, has_gone(&h));
     cr_expect(zero(u64, kept(&h)));
+    house_fini(&h);
+}
+
+/* ---- and other queues of the node ---- */
+
+static void two_queues(struct house *h)
+{
+    must(&h->w, lasting(q_declare("m")));
+    must(&h->w, lasting(q_declare("mx")));
+    must(&h->w, lasting(q_declare("mkeep")));
+}
+
+static void is_taken_out(struct house *h)
+{
+    house_show(h, house_replicas(&h->w, "m", 2, others));
+}
+
+/* What was found of it counts once: a segment whose messages leave twice is taken for empty. */
+Test(mirrored_leave, it_is_replaced_while_its_journal_is_read)
+{
+    struct house h;
+    house_init(&h);
+    house_decide(&h, lasting(q_declare("m")));
+    house_decide(&h, lasting(q_declare("mx")));
+    house_decide(&h, lasting(q_declare("mkeep")));
+    get_all(&h, "m", ALL, 6);
+    get_all(&h, "mkeep", 60, 6);
+    house_stop(&h);
+    house_start_amid(&h, two_queues, is_taken_out);
+    HOUSE_UNTIL(&h, house_queue(&h, "m") == NULL && house_queue(&h, "mkeep") != NULL);
+    while (loop_settle(h.s->loop))
+        ;
+    cr_expect(eq(sz, house_alive(&h), 60));
+    house_fini(&h);
+}
+
+static void is_given_away(struct house *h)
+{
+    static const uint16_t three[] = { 3 };
+    const struct meta_node *self = meta_node_get(meta_current(h->w.meta), HOUSE_NODE);
+    must(&h->w, lasting(q_declare("other")));
+    must(&h->w, lasting(q_declare("single")));
+    must(&h->w, (struct meta_cmd){ .op = META_NODE_DOWN,
+                                   .node = { .node = HOUSE_NODE, .inc = self->inc } });
+    struct meta_cmd c = { .op = META_FORCE_PROMOTE, .qid = queue_now(&h->w, "single")->qid };
+    c.force_promote.node = 3;
+    must(&h->w, c);
+    must(&h->w, house_replicas(&h->w, "single", 1, three));
+}
+
+/* It has no history. */
+Test(mirrored_leave, what_was_never_mirrored_and_given_away_by_hand_is_kept)
+{
+    static const uint8_t names[] = { 0, 6, 's', 'i', 'n', 'g', 'l', 'e' }, props[] = { 0x10, 0, 2 };
+    struct house h;
+    house_init(&h);
+    house_decide(&h, lasting(q_declare("other")));
+    house_decide(&h, lasting(q_declare("single")));
+    struct msg_target t = { .qid = queue_now(&h.w, "single")->qid };
+    for (; t.qseq < 50; t.qseq++) {
+        uint8_t room[RECORD_MSG_ROOM(1)];
+        uint64_t lsn;
+        size_t head = record_put_msg_of(room, 0, NULL, &t, 1, sizeof names, sizeof props, 4);
+        const struct slice parts[] = { slice_of(room, head), slice_of(names, sizeof names),
+                                       slice_of(props, sizeof props), slice_str("body") };
+        (void)journal_append(store_journal(h.s->store), parts, ARRAY_COUNT(parts), JOURNAL_SOON,
+                             &lsn);
+        journal_kick(store_journal(h.s->store));
+    }
+    house_stop(&h);
+    house_start(&h, is_given_away);
+    HOUSE_UNTIL(&h, asks_for(&h, "single"));
+    tell_of(&h, "single", 0, 0, 0);
+    HOUSE_UNTIL(&h, house_queue(&h, "single") == NULL);
+    cr_expect(eq(u64, kept(&h), 50));
+    house_fini(&h);
+}
+
+static void has_left(struct house *h)
+{
+    two_queues(h);
+    must(&h->w, lasting(q_declare("md")));
+    must(&h->w, q_delete("md"));
+    must(&h->w, house_replicas(&h->w, "m", 2, others));
+    must(&h->w, move_to(&h->w, 3));
+}
+
+/* The segment that says so is given up before the one where its messages are. */
+Test(mirrored_leave, what_has_gone_stays_so)
+{
+    struct house h;
+    house_init(&h);
+    house_decide(&h, lasting(q_declare("m")));
+    house_decide(&h, lasting(q_declare("mx")));
+    house_decide(&h, lasting(q_declare("mkeep")));
+    house_decide(&h, lasting(q_declare("md")));
+    get_all(&h, "m", ALL, 10);
+    get_all(&h, "mkeep", 60, 2000);
+    get_all(&h, "md", 130, 8000); /* the segments are full with that */
+    house_decide(&h, house_replicas(&h.w, "m", 2, others));
+    HOUSE_UNTIL(&h, house_queue(&h, "m") == NULL);
+    struct segs *segs = store_segs(h.s->store);
+    uint32_t last = 0;
+    for (uint32_t n = 0; (n = segs_next(segs, n)) != 0;)
+        if (segs_get(segs, n)->alive_count != 0)
+            last = n;
+    get(&h, "md", 130, 130, 8000);
+    house_until_durable(&h);
+    house_decide(&h, q_delete("md"));
+    HOUSE_UNTIL(&h, segs_state(segs, last) == SEG_NONE);
+    house_stop(&h);
+    house_start(&h, has_left);
+    HOUSE_UNTIL(&h, house_queue(&h, "mkeep") != NULL);
+    while (loop_settle(h.s->loop))
+        ;
+    cr_expect(house_queue(&h, "m") == NULL);
+    cr_expect(eq(sz, house_alive(&h), 60));
     house_fini(&h);
 }
