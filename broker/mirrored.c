@@ -627,6 +627,7 @@ void mirrored_begins_anew(struct hosted *h)
     for (unsigned p = 0; p <= h->settings.max_priority; p++)
         copy_raise_tops(h, mirror_priority_last(p));
     (void)copy_write_void(h);
+    mover_note_void(h);
 }
 
 /* All positions that were given and at which nothing is were said to be settled: of a copy that is

@@ -259,9 +259,10 @@ uint64_t copy_write_void(struct hosted *h)
     return lsn;
 }
 
-uint32_t gone_write_void(struct shard *s, uint64_t qid, unsigned max_priority)
+uint32_t gone_write_void(struct shard *s, uint64_t qid, unsigned max_priority, size_t *bytes)
 {
     uint64_t lsn = 0;
+    *bytes = RECORD_EPOCH_ROOM(max_priority + 1u);
     struct place p = append_void(s, qid, max_priority, &lsn);
     return place_is_none(p) ? 0 : p.seg;
 }

@@ -35,9 +35,9 @@ uint64_t copy_write_history(struct hosted *h, const struct mirror_history *histo
 
 /* There is nothing of it here, at no position, and nothing is known. */
 uint64_t copy_write_void(struct hosted *h);
-/* The same of a durable queue that has gone from here, said once more: which segment says so now.
- * 0: the journal takes nothing any more. */
-uint32_t gone_write_void(struct shard *s, uint64_t qid, unsigned max_priority);
+/* The same of a durable queue that has gone from here, said once more: which segment says so now,
+ * and about what it takes. 0: the journal takes nothing any more. */
+uint32_t gone_write_void(struct shard *s, uint64_t qid, unsigned max_priority, size_t *bytes);
 
 /* What the journal says of positions up to this one, or will: later messages there are MSG_AGAIN.
  */

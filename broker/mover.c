@@ -130,6 +130,14 @@ static void drop_refs_of_gone(struct mover *m)
     mem_free(gone);
 }
 
+void mover_note_void(struct hosted *h)
+{
+    if (h->mover.state_seg == 0)
+        return;
+    mover_note_message(&h->mover, segs_next(store_segs(h->shard->store), 0));
+    mover_note_message(&h->mover, h->mover.state_seg);
+}
+
 void mover_note_state(struct hosted *h, uint32_t seg)
 {
     if (seg == 0 || h->mover.state_seg == seg)
@@ -468,7 +476,9 @@ static void carry_void(struct mover *m, const struct store_ask *ask, uint64_t qi
     if (q == NULL || is_the_eldest(m, ask, seg))
         return;
     policy_settings(broker_meta(m->shard->broker), q, &settings);
-    uint32_t to = gone_write_void(m->shard, qid, settings.max_priority);
+    size_t bytes;
+    uint32_t to = gone_write_void(m->shard, qid, settings.max_priority, &bytes);
+    m->carried_bytes += bytes;
     if (to == 0)
         return;
     add_ref(m, to, qid);
@@ -491,6 +501,8 @@ static bool carry_some(struct mover *m, const struct store_ask *ask, enum carrie
         }
         struct hosted *h = hosted_of(m, r->qids[m->at_state]);
         bool is_whole = h != NULL && is_to_be_carried(m, ask, h, seg);
+        if (h != NULL)
+            (void)idmap_take(&m->voids, h->queue.qid);
         if (is_whole && (*result = carry(m, h)) != CARRIED)
             return false;
         if (h == NULL)

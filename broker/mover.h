@@ -42,6 +42,9 @@ static inline void mover_note_message(struct mover_queue *q, uint32_t seg)
     q->first_seg = q->first_seg == 0 || seg < q->first_seg ? seg : q->first_seg;
 }
 
+/* It was said just now that nothing of the queue is here: any segment may have messages of it. */
+void mover_note_void(struct hosted *h);
+
 /* At start: before its loop runs. */
 void mover_restore(struct hosted *h, const struct recovered_queue *found);
 void mover_restore_refs(struct mover *m, const struct recovered_state_ref *refs, size_t count);

@@ -276,35 +276,71 @@ static void has_left(struct house *h)
     must(&h->w, move_to(&h->w, 3));
 }
 
-/* The segment that says so is given up before the one where its messages are. */
-Test(mirrored_leave, what_has_gone_stays_so)
+/* Four queues; m has its messages in the first segment, which stays, and then has left. */
+static uint32_t open_left(struct house *h)
 {
-    struct house h;
-    house_init(&h);
-    house_decide(&h, lasting(q_declare("m")));
-    house_decide(&h, lasting(q_declare("mx")));
-    house_decide(&h, lasting(q_declare("mkeep")));
-    house_decide(&h, lasting(q_declare("md")));
-    get_all(&h, "m", ALL, 10);
-    get_all(&h, "mkeep", 60, 2000);
-    get_all(&h, "md", 130, 8000); /* the segments are full with that */
-    house_decide(&h, house_replicas(&h.w, "m", 2, others));
-    HOUSE_UNTIL(&h, house_queue(&h, "m") == NULL);
-    struct segs *segs = store_segs(h.s->store);
     uint32_t last = 0;
+    house_init(h);
+    house_decide(h, lasting(q_declare("m")));
+    house_decide(h, lasting(q_declare("mx")));
+    house_decide(h, lasting(q_declare("mkeep")));
+    house_decide(h, lasting(q_declare("md")));
+    get_all(h, "m", ALL, 10);
+    get_all(h, "mkeep", 60, 2000);
+    get_all(h, "md", 130, 8000); /* the segments are full with that */
+    house_decide(h, house_replicas(&h->w, "m", 2, others));
+    HOUSE_UNTIL(h, house_queue(h, "m") == NULL);
+    struct segs *segs = store_segs(h->s->store);
     for (uint32_t n = 0; (n = segs_next(segs, n)) != 0;)
         if (segs_get(segs, n)->alive_count != 0)
             last = n;
-    get(&h, "md", 130, 130, 8000);
-    house_until_durable(&h);
-    house_decide(&h, q_delete("md"));
-    HOUSE_UNTIL(&h, segs_state(segs, last) == SEG_NONE);
-    house_stop(&h);
-    house_start(&h, has_left);
-    HOUSE_UNTIL(&h, house_queue(&h, "mkeep") != NULL);
-    while (loop_settle(h.s->loop))
+    return last;
+}
+
+/* The segment that says that it has left is given up before the one where its messages are; and
+ * then the node starts anew. */
+static void give_up(struct house *h, uint32_t seg, house_history_fn decide)
+{
+    get(h, "md", 130, 130, 8000);
+    house_until_durable(h);
+    house_decide(h, q_delete("md"));
+    HOUSE_UNTIL(h, segs_state(store_segs(h->s->store), seg) == SEG_NONE);
+    house_stop(h);
+    house_start(h, decide);
+    HOUSE_UNTIL(h, house_queue(h, "mkeep") != NULL);
+    while (loop_settle(h->s->loop))
         ;
+}
+
+Test(mirrored_leave, what_has_gone_stays_so)
+{
+    struct house h;
+    uint32_t seg = open_left(&h);
+    give_up(&h, seg, has_left);
     cr_expect(house_queue(&h, "m") == NULL);
+    cr_expect(eq(sz, house_alive(&h), 60));
+    house_fini(&h);
+}
+
+static void has_come_back(struct house *h)
+{
+    static const uint16_t all[] = { 1, 3, 2 };
+    two_queues(h);
+    must(&h->w, lasting(q_declare("md")));
+    must(&h->w, q_delete("md"));
+    must(&h->w, house_replicas(&h->w, "m", 3, all));
+}
+
+Test(mirrored_leave, what_has_gone_stays_so_though_its_queue_is_here_again)
+{
+    static const uint16_t all[] = { 1, 3, 2 };
+    struct house h;
+    uint32_t seg = open_left(&h);
+    house_decide(&h, house_replicas(&h.w, "m", 3, all));
+    house_join(&h, "m", 2 * ALL, 0, NULL);
+    give_up(&h, seg, has_come_back);
+    cr_assert(house_queue(&h, "m") != NULL);
+    cr_expect(eq(str, (char *)(uintptr_t)house_held(&h, "m"), ""));
     cr_expect(eq(sz, house_alive(&h), 60));
     house_fini(&h);
 }
