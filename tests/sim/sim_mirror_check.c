@@ -153,7 +153,9 @@ void smr_check_handed_out(struct smr_node *n, unsigned queue, const struct smr_w
  * on before. Nobody sends it after that, and the message comes once more. */
 void smr_check_missed(struct smr *w, unsigned queue, struct smr_msg m)
 {
-    w->producers[m.pid].publishes[m.seq].fate.kept &= (uint8_t) ~(1u << queue);
+    struct smr_fate *f = &w->producers[m.pid].publishes[m.seq].fate;
+    f->kept &= (uint8_t) ~(1u << queue);
+    f->missed |= (uint8_t)(1u << queue);
 }
 
 /* By who is given it. What a former master has sent as new may come after what the next one sends

@@ -259,6 +259,7 @@ struct smr_fate {
     uint8_t was_new; /* somebody has had it, as one that is new */
     uint8_t kept; /* somebody has it, and has not given it back: in calm histories nobody else gets
                      it */
+    uint8_t missed;                 /* what settled it came to a master that was it no more */
     uint64_t had_epoch[SMR_QUEUES]; /* the first in which a master gave it to who has had it; 0 */
 };
 
