@@ -12,6 +12,7 @@
 #include "mirrored.h"
 #include "mirrored_journal.h"
 #include "mover_anew.h"
+#include "mover_refs.h"
 #include "pager.h"
 #include "policy.h"
 #include "store/large.h"
@@ -27,13 +28,6 @@
 #define BEHIND_MS       5u                   /* the journal is behind, or letters are many */
 #define LETTERS_MAX     ((size_t)16 * 1024)  /* dead letters on their way, while one carries */
 
-/* Which queues have SETTLE or RETURNS in a segment; a queue once. */
-struct state_refs {
-    uint64_t *qids;
-    size_t count;
-    size_t cap;
-};
-
 enum mover_step {
     MOVER_EXPAND, /* runs of the segment become entries */
     MOVER_MOVE,
@@ -47,8 +41,8 @@ struct asked {
 
 struct mover {
     struct shard *shard;
-    struct idmap states; /* struct state_refs by segment */
-    struct idmap voids;  /* of queues that have gone, where that was said again last: a segment */
+    struct mover_refs states;
+    struct idmap voids; /* of queues that have gone, where that was said again last: a segment */
     STAILQ_HEAD(, asked) asks;
     struct loop_task task;
     struct loop_timer again;
@@ -92,44 +86,6 @@ static int64_t to_loop_ms(const struct shard *s)
 /* ---- which segments say something of which queue ----------------------------------------------
  */
 
-static void add_ref(struct mover *m, uint32_t seg, uint64_t qid)
-{
-    struct state_refs *r = idmap_get(&m->states, seg);
-    if (r == NULL) {
-        r = mem_zalloc(sizeof *r);
-        idmap_put(&m->states, seg, r);
-    }
-    if (r->count == r->cap) {
-        r->cap = r->cap != 0 ? 2 * r->cap : 4;
-        r->qids = mem_realloc(r->qids, r->cap * sizeof *r->qids);
-    }
-    r->qids[r->count++] = qid;
-}
-
-static void drop_refs(struct mover *m, uint32_t seg)
-{
-    struct state_refs *r = idmap_take(&m->states, seg);
-    mem_free(r->qids);
-    mem_free(r);
-}
-
-/* Not before a segment is gone, for one that was to go may stay after all: then what others say of
- * its messages must be carried on as if nothing had been. */
-static void drop_refs_of_gone(struct mover *m)
-{
-    struct segs *segs = store_segs(store_of(m));
-    size_t gone_count = 0;
-    uint32_t *gone = mem_array(m->states.count + 1, sizeof *gone);
-    for (size_t i = 0; i < m->states.cap; i++) {
-        uint32_t seg = (uint32_t)m->states.slots[i].id;
-        if (m->states.slots[i].value != NULL && segs_state(segs, seg) == SEG_NONE)
-            gone[gone_count++] = seg;
-    }
-    while (gone_count != 0)
-        drop_refs(m, gone[--gone_count]);
-    mem_free(gone);
-}
-
 void mover_note_void(struct hosted *h)
 {
     if (h->mover.state_seg == 0)
@@ -143,7 +99,7 @@ void mover_note_state(struct hosted *h, uint32_t seg)
     if (seg == 0 || h->mover.state_seg == seg)
         return;
     h->mover.state_seg = seg;
-    add_ref(h->shard->mover, seg, h->queue.qid);
+    mover_refs_add(&h->shard->mover->states, seg, h->queue.qid);
 }
 
 /* One of this shard that has gone from here, and is elsewhere. */
@@ -157,7 +113,7 @@ void mover_restore_refs(struct mover *m, const struct recovered_state_ref *refs,
 {
     for (size_t i = 0; i < count; i++) {
         if (hosted_of(m, refs[i].qid) != NULL || gone_of(m, refs[i].qid) != NULL)
-            add_ref(m, refs[i].seg, refs[i].qid);
+            mover_refs_add(&m->states, refs[i].seg, refs[i].qid);
     }
 }
 
@@ -481,7 +437,7 @@ static void carry_void(struct mover *m, const struct store_ask *ask, uint64_t qi
     m->carried_bytes += bytes;
     if (to == 0)
         return;
-    add_ref(m, to, qid);
+    mover_refs_add(&m->states, to, qid);
     idmap_put(&m->voids, qid, (void *)(uintptr_t)to);
 }
 
@@ -493,7 +449,7 @@ static bool carry_some(struct mover *m, const struct store_ask *ask, enum carrie
         if (m->at_seg == ask->seg_count)
             return true;
         uint32_t seg = ask->segs[m->at_seg];
-        struct state_refs *r = idmap_get(&m->states, seg);
+        const struct state_refs *r = mover_refs_of(&m->states, seg);
         if (r == NULL || m->at_state == r->count) {
             m->at_seg++;
             m->at_state = 0;
@@ -656,7 +612,7 @@ void mover_on_ask(struct mover *m, struct store_ask *ask)
 {
     struct asked *a = mem_alloc(sizeof *a);
     bool is_first = STAILQ_EMPTY(&m->asks);
-    drop_refs_of_gone(m);
+    mover_refs_drop(&m->states, store_segs(store_of(m)));
     a->ask = ask;
     STAILQ_INSERT_TAIL(&m->asks, a, entry);
     if (is_first)
@@ -673,7 +629,7 @@ struct mover *mover_new(struct shard *s)
 {
     struct mover *m = mem_zalloc(sizeof *m);
     m->shard = s;
-    idmap_init(&m->states);
+    mover_refs_init(&m->states);
     idmap_init(&m->voids);
     STAILQ_INIT(&m->asks);
     loop_task_init(&m->task, on_task, m);
@@ -693,13 +649,7 @@ void mover_free(struct mover **mover)
     }
     loop_task_cancel(m->shard->loop, &m->task);
     loop_timer_fini(&m->again);
-    for (size_t i = 0; i < m->states.cap; i++) {
-        struct state_refs *r = m->states.slots[i].value;
-        if (r != NULL)
-            mem_free(r->qids);
-        mem_free(r);
-    }
-    idmap_fini(&m->states);
+    mover_refs_fini(&m->states);
     mem_free(m->ranges);
     mem_free(m->letters);
     mem_free(m->returns);
