@@ -10,11 +10,13 @@ PERSISTENT = {"delivery_mode": 2}
 
 
 class MirrorCase(Case):
+    cluster_class = Cluster
     policy = '{"ha-mode":"all","ha-sync-mode":"automatic"}'
 
     def setUp(self):
         super().setUp()
-        self.cluster = Cluster(self.folder("cluster"), 3, conf={"node": {"threads": "2"}})
+        self.cluster = self.cluster_class(self.folder("cluster"), 3,
+                                          conf={"node": {"threads": "2"}})
         for n in self.cluster.nodes:
             self.own(n)
         self.cluster.start().wait_voters()
