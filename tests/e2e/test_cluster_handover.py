@@ -1,6 +1,7 @@
 """What consumers hold when the master of their queue is moved, with all nodes up, stays theirs: it
 comes to nobody again, its acknowledgements count, and so does it against their prefetch."""
 
+import re
 import threading
 import time
 
@@ -73,6 +74,14 @@ class Holding(Failover):
     def move(self, node):
         self.ctl(self.b, "move_master", "m", node.node)
         wait_until(lambda: self.master("m") == node.node, "another master", LONG)
+
+    def wait_joined(self):
+        """All mirrors have what the present master has. One that is to lead before that is told
+        nothing of what is out, and goes on as after a failover."""
+        def joined():
+            out = self.ctl(self.b, "list_queues", "name", "messages", "mirror_lag")
+            return any(re.match(r"m\t[1-9]\d*\t\[\]$", line) for line in out.splitlines())
+        wait_until(joined, "the mirrors to join", LONG)
 
     def hold(self, nodes, prefetch):
         self.declared("m")
@@ -287,6 +296,7 @@ class Leaving(Holding):
         getter = self.at(self.c)
         self.assertFalse(getter.get("m", no_ack=False).redelivered)
         for node in ways:
+            self.wait_joined()
             self.move(node)
         other, again = self.at(self.a), []
         self.gone.add(b"%d" % (self.sent - 1))
