@@ -24,7 +24,8 @@ struct storage {
     struct quarantined *quarantine; /* NULL until recovery */
     uint32_t handing_out;           /* shards that have not got all yet */
     bool *handed_out; /* by shard, its own thread's: has it? Then what was found may be gone */
-    uint8_t *taken;   /* by queue that was found, its shard's: it was given to that */
+    uint8_t *taken; /* by queue that was found, its shard's: it was given to that. NULL: nothing was
+                       read */
     bool started;
 };
 
@@ -126,7 +127,10 @@ static bool knows_queue(uint64_t qid, void *arg)
 
 bool storage_read(struct storage *st, const struct meta_version *v, struct err *err)
 {
-    return store_recover(st->store, knows_queue, &v, err);
+    if (!store_recover(st->store, knows_queue, &v, err))
+        return false;
+    st->taken = mem_zalloc(store_recovered(st->store)->queue_count + 1);
+    return true;
 }
 
 static bool has_messages(const struct recovered_queue *found)
@@ -164,7 +168,6 @@ bool storage_recover(struct storage *st, struct err *err)
         larges_restore(s->larges, found->larges, found->large_count);
         shard_open_journal(s, store_journal(st->store), store_segs(st->store));
     }
-    st->taken = mem_zalloc(found->queue_count + 1);
     post_left(st, found);
     return true;
 }
@@ -191,7 +194,7 @@ const struct recovered_queue *storage_found(const struct storage *st, const stru
     if (st->handed_out[s->index])
         return NULL;
     const struct recovered *r = store_recovered(st->store);
-    if (r == NULL || r->queue_count == 0)
+    if (r == NULL || r->queue_count == 0 || st->taken == NULL)
         return NULL;
     const struct recovered_queue *q =
         bsearch(&qid, r->queues, r->queue_count, sizeof *r->queues, by_qid);
