@@ -437,6 +437,7 @@ class Service(Case):
         self.addCleanup(self.end, second)
         self.assertNotEqual(second, first)
         wait_until(lambda: "Pid: %d\n" % second in command(p, "show info"), "the new one answers")
+        p.proc.wait_log(b"draining sessions=1 ")  # until then both accept
         stays.channel().queue()
         self.connect(address=p.address).channel().queue()
         stays.close()
