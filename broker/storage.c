@@ -58,16 +58,11 @@ static void on_ask(struct store_ask *ask, void *arg)
 }
 
 /* Also of one that is to be here no more: what is, is looked at before it goes. */
-static uint32_t shard_in(const struct meta_version *v, uint64_t qid)
-{
-    const struct meta_queue *q = meta_queue_get(v, qid);
-    return q != NULL ? q->shard : UINT32_MAX;
-}
-
 static uint32_t shard_of(uint64_t qid, void *arg)
 {
     const struct storage *st = arg;
-    return shard_in(broker_meta(st->broker), qid);
+    const struct meta_queue *q = meta_queue_get(broker_meta(st->broker), qid);
+    return q != NULL ? q->shard : UINT32_MAX;
 }
 
 static uint64_t disk_limit(void *arg)
@@ -122,7 +117,7 @@ struct storage *storage_open(struct broker *b, struct epoch *epoch, struct disk 
 static bool knows_queue(uint64_t qid, void *arg)
 {
     const struct meta_version *const *v = arg;
-    return shard_in(*v, qid) != UINT32_MAX;
+    return meta_queue_get(*v, qid) != NULL;
 }
 
 bool storage_read(struct storage *st, const struct meta_version *v, struct err *err)

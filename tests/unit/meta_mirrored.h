@@ -50,6 +50,22 @@ static inline const char *holders(const struct world *w, const char *name)
 #define HOLDERS(w, name, text)                                                                     \
     cr_expect(eq(str, (char *)(uintptr_t)holders((w), (name)), (char *)(uintptr_t)(text)))
 
+/* Those nodes are to hold it. Good until the next one. */
+static inline struct meta_cmd set_replicas(const struct world *w, const char *name, unsigned count,
+                                           const uint16_t *nodes)
+{
+    static uint8_t room[META_SET_ITEM_BYTES], list[64];
+    struct wire_out out = wire_out_over(room, sizeof room), to = wire_out_over(list, sizeof list);
+    meta_set_item_put(&out,
+                      &(struct meta_set_item){ queue_now(w, name)->qid, placement(w, name).ver });
+    for (unsigned i = 0; i < count; i++)
+        wire_put_u16(&to, nodes[i]);
+    struct meta_cmd c = { .op = META_REPLICAS_SET };
+    c.replicas_set.items = wire_out_slice(&out);
+    c.replicas_set.nodes = wire_out_slice(&to);
+    return c;
+}
+
 /* Its proposal that a node is in sync, or is not. Good until the next one. */
 static inline struct meta_cmd change_isr_of(const struct world *w, const struct meta_queue *q,
                                             unsigned node, uint32_t inc, bool adds)

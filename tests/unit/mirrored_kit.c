@@ -177,21 +177,6 @@ struct meta_cmd move_to(const struct world *w, unsigned node)
     return c;
 }
 
-struct meta_cmd house_replicas(const struct world *w, const char *name, unsigned count,
-                               const uint16_t *nodes)
-{
-    static uint8_t room[META_SET_ITEM_BYTES], list[64];
-    struct wire_out out = wire_out_over(room, sizeof room), to = wire_out_over(list, sizeof list);
-    meta_set_item_put(&out,
-                      &(struct meta_set_item){ queue_now(w, name)->qid, placement(w, name).ver });
-    for (unsigned i = 0; i < count; i++)
-        wire_put_u16(&to, nodes[i]);
-    struct meta_cmd c = { .op = META_REPLICAS_SET };
-    c.replicas_set.items = wire_out_slice(&out);
-    c.replicas_set.nodes = wire_out_slice(&to);
-    return c;
-}
-
 void house_up(struct house *h)
 {
     struct meta_cmd up = mirroring_up(HOUSE_NODE, store_incarnation(h->s->store));

@@ -54,9 +54,6 @@ void house_show(struct house *h, struct meta_cmd cmd);
 void house_up(struct house *h);
 /* The queue `m` to that node, from its present epoch. */
 struct meta_cmd move_to(const struct world *w, unsigned node);
-/* Those nodes are to hold it. Good until the next one. */
-struct meta_cmd house_replicas(const struct world *w, const char *name, unsigned count,
-                               const uint16_t *nodes);
 
 /* The queue, as the shard has it. */
 struct hosted *house_queue(const struct house *h, const char *name);

@@ -147,7 +147,7 @@ Test(mirrored, what_comes_again_at_a_settled_position_stays)
 
 static struct meta_cmd replicas(const struct world *w, unsigned count, const uint16_t *nodes)
 {
-    return house_replicas(w, "m", count, nodes);
+    return set_replicas(w, "m", count, nodes);
 }
 
 static enum mirrored_state state(struct house *h)
@@ -385,7 +385,7 @@ Test(mirrored, a_queue_gets_mirrors_while_it_is_used)
     cr_assert(eq(int, queue_publish(&q->queue, &m, 0, &put), QUEUE_KEPT));
     house_decide(&h, policy_put("more", "^single", "{\"ha-mode\":\"all\"}", 0));
     const uint16_t nodes[] = { 2, 1 };
-    house_decide(&h, house_replicas(&h.w, "single", 2, nodes));
+    house_decide(&h, set_replicas(&h.w, "single", 2, nodes));
     cr_assert(q->mirrored != NULL);
     cr_expect(eq(int, q->mirrored->state, MIRRORED_MASTER));
     cr_expect(zero(uint, q->mirrored->earlier), "nobody ever had it but this node");
@@ -414,7 +414,7 @@ Test(mirrored, what_had_consumers_before_it_had_mirrors_expects_to_be_seen)
     cr_expect(not(q->book.expects_out));
     house_decide(&h, policy_put("more", "^single", "{\"ha-mode\":\"all\"}", 0));
     const uint16_t nodes[] = { 2, 1 };
-    house_decide(&h, house_replicas(&h.w, "single", 2, nodes));
+    house_decide(&h, set_replicas(&h.w, "single", 2, nodes));
     cr_assert(eq(int, q->mirrored->state, MIRRORED_MASTER));
     cr_expect(q->book.expects_out);
     queue_cancel(&c, 0);

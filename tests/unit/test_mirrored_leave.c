@@ -17,7 +17,7 @@ static void was_replaced(struct house *h)
 {
     must(&h->w, lasting(q_declare("m")));
     must(&h->w, move_to(&h->w, 3));
-    must(&h->w, house_replicas(&h->w, "m", 2, others));
+    must(&h->w, set_replicas(&h->w, "m", 2, others));
 }
 
 /* As the mirror of another. */
@@ -45,7 +45,7 @@ static uint64_t open_replaced(struct house *h)
     uint64_t first = placement(&h->w, "m").epoch;
     get_all(h, "m", ALL, 6);
     house_decide(h, move_to(&h->w, 3));
-    house_decide(h, house_replicas(&h->w, "m", 2, others));
+    house_decide(h, set_replicas(&h->w, "m", 2, others));
     return first;
 }
 
@@ -157,7 +157,7 @@ Test(mirrored_leave, one_that_is_to_stay_after_all_waits_for_its_master)
     struct house h;
     uint64_t first = open_replaced(&h);
     cr_assert(asks(&h));
-    house_decide(&h, house_replicas(&h.w, "m", 3, all));
+    house_decide(&h, set_replicas(&h.w, "m", 3, all));
     cr_assert(eq(int, house_queue(&h, "m")->mirrored->state, MIRRORED_COPY));
     tell(&h, first, 90, 0);
     house_turn(&h);
@@ -203,7 +203,7 @@ static void two_queues(struct house *h)
 
 static void is_taken_out(struct house *h)
 {
-    house_show(h, house_replicas(&h->w, "m", 2, others));
+    house_show(h, set_replicas(&h->w, "m", 2, others));
 }
 
 /* What was found of it counts once: a segment whose messages leave twice is taken for empty. */
@@ -236,7 +236,7 @@ static void is_given_away(struct house *h)
     struct meta_cmd c = { .op = META_FORCE_PROMOTE, .qid = queue_now(&h->w, "single")->qid };
     c.force_promote.node = 3;
     must(&h->w, c);
-    must(&h->w, house_replicas(&h->w, "single", 1, three));
+    must(&h->w, set_replicas(&h->w, "single", 1, three));
 }
 
 /* It has no history. */
@@ -272,7 +272,7 @@ static void has_left(struct house *h)
     two_queues(h);
     must(&h->w, lasting(q_declare("md")));
     must(&h->w, q_delete("md"));
-    must(&h->w, house_replicas(&h->w, "m", 2, others));
+    must(&h->w, set_replicas(&h->w, "m", 2, others));
     must(&h->w, move_to(&h->w, 3));
 }
 
@@ -288,7 +288,7 @@ static uint32_t open_left(struct house *h)
     get_all(h, "m", ALL, 10);
     get_all(h, "mkeep", 60, 2000);
     get_all(h, "md", 130, 8000); /* the segments are full with that */
-    house_decide(h, house_replicas(&h->w, "m", 2, others));
+    house_decide(h, set_replicas(&h->w, "m", 2, others));
     HOUSE_UNTIL(h, house_queue(h, "m") == NULL);
     struct segs *segs = store_segs(h->s->store);
     for (uint32_t n = 0; (n = segs_next(segs, n)) != 0;)
@@ -328,7 +328,7 @@ static void has_come_back(struct house *h)
     two_queues(h);
     must(&h->w, lasting(q_declare("md")));
     must(&h->w, q_delete("md"));
-    must(&h->w, house_replicas(&h->w, "m", 3, all));
+    must(&h->w, set_replicas(&h->w, "m", 3, all));
 }
 
 Test(mirrored_leave, what_has_gone_stays_so_though_its_queue_is_here_again)
@@ -336,7 +336,7 @@ Test(mirrored_leave, what_has_gone_stays_so_though_its_queue_is_here_again)
     static const uint16_t all[] = { 1, 3, 2 };
     struct house h;
     uint32_t seg = open_left(&h);
-    house_decide(&h, house_replicas(&h.w, "m", 3, all));
+    house_decide(&h, set_replicas(&h.w, "m", 3, all));
     house_join(&h, "m", 2 * ALL, 0, NULL);
     give_up(&h, seg, has_come_back);
     cr_assert(house_queue(&h, "m") != NULL);
